@@ -1,0 +1,76 @@
+//! Every bound of the server in one place. Those a user may set are defaults
+//! here and travel in [`Limits`]; the rest are constants.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Bounds that a request must keep; each is configurable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and headers together, in bytes; above it `431` or `414`.
+    pub head_bytes: usize,
+    /// Header lines of one request; above it `431`.
+    pub headers: usize,
+    /// Request body in bytes, after chunked decoding; above it `413`.
+    pub body_bytes: usize,
+    /// `data` of one change in bytes, as stored; above it `413`.
+    pub data_bytes: usize,
+    /// Changes in one batch; above it `413`.
+    pub batch_changes: usize,
+    /// Nesting depth of a JSON body's `data`; above it `400 invalid-json`.
+    pub json_depth: usize,
+    /// From the first byte of a head to its last.
+    pub head_timeout: Duration,
+    /// From the end of a head to the last byte of its body.
+    pub body_timeout: Duration,
+    /// A kept-alive connection without a request.
+    pub idle_timeout: Duration,
+    /// A client that takes no byte of its answer.
+    pub write_timeout: Duration,
+    /// Connections of one node, all cores together; above it `503 overloaded`.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 16 * KIB,
+            headers: 100,
+            body_bytes: 16 * MIB,
+            data_bytes: MIB,
+            batch_changes: 10_000,
+            json_depth: 128,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            connections: 20_000,
+        }
+    }
+}
+
+/// `limit` of a read when it is not given.
+pub const READ_LIMIT_DEFAULT: usize = 100;
+/// The largest `limit` of a read; more is cut to it.
+pub const READ_LIMIT_MAX: usize = 10_000;
+/// Bytes of changes in one answer; at least one change is always returned.
+pub const READ_BYTES_MAX: usize = 8 * MIB;
+/// The longest `block`; more is cut to it.
+pub const BLOCK_MAX: Duration = Duration::from_secs(300);
+/// How long `min_id` waits when `block` is not given.
+pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
+
+/// Tags of one change.
+pub const TAGS_MAX: usize = 32;
+/// Bytes of UTF-8 in one tag.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Bytes of UTF-8 in a key.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Bytes of a tenant's or a collection's name.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// Batches stop growing at this size, in bytes; one larger write still makes a
+/// batch of its own. About two milliseconds of a 450 MB/s disk.
+pub const BATCH_BYTES: usize = MIB;

@@ -1,0 +1,6 @@
+//! The vocabulary every layer shares: identifiers, bounds, and the byte form of
+//! a batch of changes.
+
+pub mod batch;
+pub mod ids;
+pub mod limits;

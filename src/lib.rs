@@ -1,0 +1,8 @@
+//! ChangeAgent: a small distributed database for tracking changes to data and
+//! handing them to other systems, over plain HTTP and JSON.
+
+pub mod api;
+pub mod base;
+pub mod http;
+pub mod io;
+pub mod log;
