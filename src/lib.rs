@@ -6,3 +6,4 @@ pub mod base;
 pub mod http;
 pub mod io;
 pub mod log;
+pub mod raft;
