@@ -7,3 +7,4 @@ pub mod http;
 pub mod io;
 pub mod log;
 pub mod raft;
+pub mod state;

@@ -1,6 +1,7 @@
-//! The vocabulary every layer shares: identifiers, bounds, and the byte form of
-//! a batch of changes.
+//! The vocabulary every layer shares: identifiers, bounds, outcomes, and the
+//! byte form of a batch of changes.
 
 pub mod batch;
 pub mod ids;
 pub mod limits;
+pub mod outcome;

@@ -1,0 +1,217 @@
+//! One core's view of all changes: sealed segments, shared by every core, and
+//! the newest batches in memory. It is brought up to date by messages and read
+//! without locks.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::base::{batch::Batch, ids::ChangeId};
+
+use super::SealedSegment;
+
+/// The newest batches stay in memory up to this many bytes, and longer while
+/// their segment is not sealed.
+pub const RECENT_BYTES: usize = 32 << 20;
+
+/// See the module.
+pub struct History {
+    /// Invariant: ascending and without a gap from `first` on.
+    sealed: Vec<Arc<SealedSegment>>,
+    /// Invariant: ascending, without a gap, up to `last`; together with
+    /// `sealed` it covers every change held.
+    recent: VecDeque<(ChangeId, Batch)>,
+    recent_bytes: usize,
+    recent_bytes_max: usize,
+    first: ChangeId,
+    last: ChangeId,
+}
+
+/// The batch that holds a change.
+pub enum Located<'a> {
+    /// In memory: the id of its first change, and the batch.
+    Recent(ChangeId, &'a Batch),
+    /// In a sealed segment, by number.
+    Sealed(&'a Arc<SealedSegment>, usize),
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self::new(RECENT_BYTES)
+    }
+}
+
+impl History {
+    /// An empty history that keeps `recent_bytes_max` bytes of sealed batches
+    /// in memory.
+    #[must_use]
+    pub fn new(recent_bytes_max: usize) -> Self {
+        Self {
+            sealed: Vec::new(),
+            recent: VecDeque::new(),
+            recent_bytes: 0,
+            recent_bytes_max,
+            first: ChangeId(1),
+            last: ChangeId::ZERO,
+        }
+    }
+
+    /// The oldest change held; one past [`last`](Self::last) when there is none.
+    #[must_use]
+    pub fn first(&self) -> ChangeId {
+        self.first
+    }
+
+    /// The newest change; [`ChangeId::ZERO`] before the first.
+    #[must_use]
+    pub fn last(&self) -> ChangeId {
+        self.last
+    }
+
+    /// Adds a batch whose first change has the id `first`.
+    ///
+    /// # Panics
+    /// If it does not follow the newest change.
+    pub fn push(&mut self, first: ChangeId, batch: Batch) {
+        assert_eq!(first, self.last.next(), "batches arrive in order");
+        self.last = ChangeId(self.last.0 + u64::from(batch.changes()));
+        self.recent_bytes += batch.bytes().len();
+        self.recent.push_back((first, batch));
+        self.evict();
+    }
+
+    /// Takes in a segment that was sealed. On a start, segments arrive before
+    /// any batch; later, after the batches that they hold.
+    ///
+    /// # Panics
+    /// If it does not follow the segment before it.
+    pub fn seal(&mut self, segment: Arc<SealedSegment>) {
+        let follows = self.sealed.last().map_or(self.first, |before| before.last().next());
+        assert_eq!(segment.first(), follows, "segments arrive in order");
+        self.last = self.last.max(segment.last());
+        self.sealed.push(segment);
+        self.evict();
+    }
+
+    /// Drops the oldest batches beyond the memory bound, as far as they are
+    /// found in a sealed segment.
+    fn evict(&mut self) {
+        let sealed_last = self.sealed.last().map_or(ChangeId::ZERO, |segment| segment.last());
+        while self.recent_bytes > self.recent_bytes_max
+            && let Some((first, batch)) = self.recent.front()
+            && *first <= sealed_last
+        {
+            self.recent_bytes -= batch.bytes().len();
+            self.recent.pop_front();
+        }
+    }
+
+    /// Where `id` is found; `None` when it is not held.
+    #[must_use]
+    pub fn locate(&self, id: ChangeId) -> Option<Located<'_>> {
+        if id < self.first || id > self.last {
+            return None;
+        }
+        if let Some(n) = self.recent.partition_point(|(first, _)| *first <= id).checked_sub(1) {
+            let (first, batch) = &self.recent[n];
+            return Some(Located::Recent(*first, batch));
+        }
+        let n = self.sealed.partition_point(|segment| segment.last() < id);
+        let segment = self.sealed.get(n)?;
+        Some(Located::Sealed(segment, segment.batch_of(id)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{
+            batch::{Append, ChangeSpan, encode},
+            ids::Timestamp,
+        },
+        io::map::Mapping,
+        state::SealedBatch,
+    };
+
+    /// A batch of `changes` changes, each with `mark` as its tail.
+    fn batch(changes: usize, mark: u8) -> Batch {
+        let spans = (1..=changes as u32).map(|n| ChangeSpan { end: n, ..ChangeSpan::default() });
+        let append = Append { spans: spans.collect(), tails: vec![mark; changes].into() };
+        Batch::parse(encode(&[append], Timestamp(1))).unwrap()
+    }
+
+    /// A segment that holds `batches`, the first starting at `first`.
+    fn sealed(sequence: u64, first: u64, batches: &[Batch]) -> Arc<SealedSegment> {
+        let (mut file, mut index, mut id) = (vec![0; 100], Vec::new(), first);
+        for batch in batches {
+            index.push(SealedBatch {
+                first: ChangeId(id),
+                offset: file.len() as u32,
+                bytes: batch.bytes().len() as u32,
+                crc: crc32c::crc32c(batch.bytes()),
+            });
+            file.extend_from_slice(batch.bytes());
+            id += u64::from(batch.changes());
+        }
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), &file).unwrap();
+        let map = Mapping::open(path.path()).unwrap();
+        Arc::new(SealedSegment::new(sequence, index, ChangeId(id - 1), map))
+    }
+
+    fn mark(history: &History, id: u64) -> Option<u8> {
+        let tail = |first: ChangeId, batch: &Batch<&[u8]>| batch.change((id - first.0) as u32).0[0];
+        Some(match history.locate(ChangeId(id))? {
+            Located::Recent(first, batch) => {
+                tail(first, &Batch::parse(&batch.bytes()[..]).unwrap())
+            }
+            Located::Sealed(segment, n) => {
+                let (first, batch) = segment.batch(n).unwrap();
+                tail(first, &batch)
+            }
+        })
+    }
+
+    #[test]
+    fn each_change_is_found_before_and_after_its_segment_is_sealed() {
+        let batches = [batch(2, b'a'), batch(3, b'b'), batch(1, b'c')];
+        let mut history = History::new(0);
+        assert_eq!(mark(&history, 1), None);
+        for (first, batch) in [1, 3, 6].into_iter().zip(&batches) {
+            history.push(ChangeId(first), batch.clone());
+        }
+        let all = |history: &History| (0..=7).map(|id| mark(history, id)).collect::<Vec<_>>();
+        let want = [b'a', b'a', b'b', b'b', b'b', b'c'].map(Some);
+        assert_eq!(all(&history)[1..7], want);
+        history.seal(sealed(1, 1, &batches[..2]));
+        assert_eq!(history.recent.len(), 1, "sealed batches leave memory");
+        assert_eq!(all(&history)[1..7], want);
+        assert_eq!((all(&history)[0], all(&history)[7]), (None, None));
+    }
+
+    #[test]
+    fn a_start_from_sealed_segments_goes_on_where_they_end() {
+        let mut history = History::default();
+        history.seal(sealed(1, 1, &[batch(2, b'a')]));
+        history.seal(sealed(2, 3, &[batch(1, b'b')]));
+        history.push(ChangeId(4), batch(1, b'c'));
+        assert_eq!([1, 3, 4].map(|id| mark(&history, id)), [b'a', b'b', b'c'].map(Some));
+        assert_eq!((history.first(), history.last()), (ChangeId(1), ChangeId(4)));
+    }
+
+    #[test]
+    fn damage_in_a_sealed_segment_is_noticed_when_read() {
+        let good = batch(1, b'a');
+        let segment = SealedBatch {
+            first: ChangeId(1),
+            offset: 0,
+            bytes: good.bytes().len() as u32,
+            crc: crc32c::crc32c(good.bytes()) ^ 1,
+        };
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), good.bytes()).unwrap();
+        let map = Mapping::open(path.path()).unwrap();
+        let segment = SealedSegment::new(9, vec![segment], ChangeId(1), map);
+        let error = segment.batch(0).map(drop).unwrap_err().to_string();
+        assert_eq!(error, "segment 9 is damaged at byte 0: checksum mismatch");
+    }
+}

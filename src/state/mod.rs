@@ -1,0 +1,10 @@
+//! What applied batches amount to: the ids they got, and where each change is
+//! found again. Pure: it decides and remembers, others do the I/O.
+
+pub mod history;
+pub mod machine;
+pub mod sealed;
+
+pub use history::{History, Located};
+pub use machine::State;
+pub use sealed::{SealedBatch, SealedSegment};
