@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod base;
+pub mod feed;
 pub mod http;
 pub mod io;
 pub mod log;

@@ -1,0 +1,218 @@
+//! The way from the Raft core to a serving core: a mailbox whose content is
+//! merged until it is taken, so posting never waits and never fails.
+//!
+//! A write must be readable on every core of the node before it is
+//! acknowledged on one. So a batch is posted to all mailboxes first, its
+//! outcomes after that, and a reader takes its mailbox before it reads.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use crate::{
+    base::{batch::Batch, ids::ChangeId, outcome::Outcome},
+    state::SealedSegment,
+};
+
+/// Names a waiting write on the core that proposed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(pub u32);
+
+/// What a serving core is told, in the order in which it happened.
+#[derive(Default)]
+pub struct Delivery {
+    /// Applied batches, each with the id of its first change.
+    pub batches: Vec<(ChangeId, Batch)>,
+    /// Segments sealed since; all their batches were delivered before.
+    pub sealed: Vec<Arc<SealedSegment>>,
+    /// What became of writes that this core proposed. At most as many as it
+    /// has writes waiting.
+    pub outcomes: Vec<(Ticket, Outcome)>,
+    /// The node stops: finish what is under way.
+    pub stop: bool,
+}
+
+#[derive(Default)]
+struct Inner {
+    delivery: Delivery,
+    waker: Option<Waker>,
+}
+
+/// See the module. Posted to by the Raft core, taken by one serving core.
+#[derive(Default)]
+pub struct Mailbox {
+    /// Whether there is something to take; read without the lock.
+    full: AtomicBool,
+    /// Bytes of the batches that wait in it.
+    bytes: AtomicUsize,
+    inner: Mutex<Inner>,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A poisoned lock means a panic on another core, which ends the
+        // process; what it guards is whole at every point of the code below.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what waits here and wakes the core that takes it.
+    fn post(&self, add: impl FnOnce(&mut Delivery)) {
+        let mut inner = self.lock();
+        add(&mut inner.delivery);
+        // Release: whoever sees it full also sees what was added.
+        self.full.store(true, Ordering::Release);
+        let waker = inner.waker.take();
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes all that waits; `None`, at the cost of one atomic load, when
+    /// nothing does.
+    #[must_use]
+    pub fn take(&self) -> Option<Delivery> {
+        if !self.full.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.lock();
+        self.full.store(false, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+        Some(std::mem::take(&mut inner.delivery))
+    }
+
+    /// Ready once there is something to take.
+    pub fn poll_full(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        if self.full.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        match &mut inner.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => inner.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+/// All mailboxes of a node, as the Raft core posts to them. Cloned freely.
+#[derive(Clone)]
+pub struct Fanout(Arc<[Arc<Mailbox>]>);
+
+impl Fanout {
+    /// One mailbox for each of `cores` serving cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        Self((0..cores).map(|_| Arc::default()).collect())
+    }
+
+    /// The mailbox of one core.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    #[must_use]
+    pub fn mailbox(&self, core: usize) -> Arc<Mailbox> {
+        Arc::clone(&self.0[core])
+    }
+
+    /// Tells every core of an applied batch.
+    pub fn publish(&self, first: ChangeId, batch: &Batch) {
+        for mailbox in &*self.0 {
+            mailbox.post(|delivery| {
+                mailbox.bytes.fetch_add(batch.bytes().len(), Ordering::Relaxed);
+                delivery.batches.push((first, batch.clone()));
+            });
+        }
+    }
+
+    /// Tells every core of a sealed segment, all of whose batches were
+    /// published before.
+    pub fn seal(&self, segment: &Arc<SealedSegment>) {
+        for mailbox in &*self.0 {
+            mailbox.post(|delivery| delivery.sealed.push(Arc::clone(segment)));
+        }
+    }
+
+    /// Tells one core what became of its writes.
+    pub fn resolve(&self, core: usize, outcomes: impl IntoIterator<Item = (Ticket, Outcome)>) {
+        self.0[core].post(|delivery| delivery.outcomes.extend(outcomes));
+    }
+
+    /// Tells every core to stop.
+    pub fn stop(&self) {
+        for mailbox in &*self.0 {
+            mailbox.post(|delivery| delivery.stop = true);
+        }
+    }
+
+    /// Bytes that wait in the fullest mailbox: how far the slowest core is
+    /// behind. Whoever proposes writes keeps it bounded.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> usize {
+        self.0.iter().map(|mailbox| mailbox.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{
+        batch::{Append, ChangeSpan, encode},
+        ids::Timestamp,
+    };
+    use std::{sync::atomic::AtomicU32, task::Wake};
+
+    #[derive(Default)]
+    struct Count(AtomicU32);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn batch() -> Batch {
+        let spans = [ChangeSpan { end: 1, ..ChangeSpan::default() }].into_iter().collect();
+        let append = Append { spans, tails: "x".into() };
+        Batch::parse(encode(&[append], Timestamp(1))).unwrap()
+    }
+
+    #[test]
+    fn what_is_posted_before_a_take_arrives_in_it_in_order() {
+        let fanout = Fanout::new(2);
+        let (one, two) = (fanout.mailbox(0), fanout.mailbox(1));
+        assert!(one.take().is_none());
+        fanout.publish(ChangeId(1), &batch());
+        fanout.publish(ChangeId(2), &batch());
+        fanout.resolve(1, [(Ticket(7), Err(crate::base::outcome::WriteError::NoLeader))]);
+        assert_eq!(fanout.backlog_bytes(), 2 * batch().bytes().len());
+        let taken = one.take().unwrap();
+        assert_eq!(taken.batches.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 2]);
+        assert!(taken.outcomes.is_empty() && one.take().is_none());
+        let taken = two.take().unwrap();
+        assert_eq!((taken.batches.len(), taken.outcomes[0].0), (2, Ticket(7)));
+        assert_eq!(fanout.backlog_bytes(), 0);
+    }
+
+    #[test]
+    fn a_waiting_core_is_woken_once_for_what_it_has_not_taken() {
+        let fanout = Fanout::new(1);
+        let mailbox = fanout.mailbox(0);
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        assert!(mailbox.poll_full(&mut cx).is_pending());
+        fanout.publish(ChangeId(1), &batch());
+        fanout.publish(ChangeId(2), &batch());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(mailbox.poll_full(&mut cx).is_ready());
+        drop(mailbox.take());
+        assert!(mailbox.poll_full(&mut cx).is_pending());
+        fanout.stop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+}
