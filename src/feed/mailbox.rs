@@ -110,6 +110,12 @@ impl Fanout {
         Self((0..cores).map(|_| Arc::default()).collect())
     }
 
+    /// How many serving cores there are.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.0.len()
+    }
+
     /// The mailbox of one core.
     ///
     /// # Panics

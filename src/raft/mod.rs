@@ -1,3 +1,170 @@
-//! The only place that names openraft.
+//! Consensus, and the only place that names openraft: its types filled in, its
+//! log and state machine on ours, its tasks on glommio.
+//!
+//! A cluster has one member so far. The network between members belongs into
+//! [`network`], snapshots into [`state_machine`].
 
+mod log_store;
+mod network;
+mod replay;
 pub mod runtime;
+mod state_machine;
+mod types;
+
+pub use log_store::LogStore;
+pub use replay::{Recovered, Replay};
+pub use state_machine::{OpenMapping, StateMachine};
+pub use types::{Address, Applied, TypeConfig};
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use openraft::{
+    Config, Raft, SnapshotPolicy,
+    async_runtime::WatchReceiver,
+    errors::ClientWriteError,
+};
+use types::{Callback, Command};
+
+use crate::{
+    base::{
+        batch::Batch,
+        ids::{NodeId, Timestamp},
+        outcome::WriteError,
+    },
+    feed::Fanout,
+    io::Disk,
+    log::Log,
+};
+
+/// Times of an election and of heartbeats, in milliseconds. The only member of
+/// a cluster elects itself without waiting for them.
+const HEARTBEAT_MS: u64 = 250;
+const ELECTION_MS: (u64, u64) = (750, 1_250);
+
+/// This node's part in the cluster. Lives on the Raft core.
+pub struct Replica<D: Disk> {
+    raft: Raft<TypeConfig, StateMachine<D>>,
+    machine: StateMachine<D>,
+    log: Log<D>,
+}
+
+/// Why a node cannot take part in its cluster.
+#[derive(Debug, thiserror::Error)]
+#[error("consensus did not start: {0}")]
+pub struct StartError(String);
+
+impl<D: Disk> Replica<D> {
+    /// Starts Raft on a log that was read by `replay`. An empty log becomes a
+    /// cluster of one, reached at `address`.
+    ///
+    /// # Errors
+    /// What openraft reports.
+    pub async fn start(
+        log: Log<D>,
+        replay: &Replay,
+        fanout: Fanout,
+        open_mapping: OpenMapping,
+        address: Address,
+    ) -> Result<Self, StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        let config = Config {
+            cluster_name: log.identity().cluster.to_string(),
+            heartbeat_interval: HEARTBEAT_MS,
+            election_timeout_min: ELECTION_MS.0,
+            election_timeout_max: ELECTION_MS.1,
+            enable_pre_vote: Some(true),
+            // The log is the database: it is purged by retention alone.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            ..Config::default()
+        };
+        let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
+        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping);
+        let id = log.identity().node;
+        let store = LogStore(log.clone());
+        let raft = Raft::new(id, config, network::NoPeers, store, machine.clone())
+            .await
+            .map_err(|error| failed(&error))?;
+        let replica = Self { raft, machine, log };
+        if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
+            let members = BTreeMap::from([(id, address)]);
+            replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
+        } else if replica.raft.voter_ids().eq([id]) {
+            replica.raft.trigger().elect().await.map_err(|error| failed(&error))?;
+        }
+        Ok(replica)
+    }
+
+    /// Waits until this node leads and has applied everything that an earlier
+    /// leader may have acknowledged: from then on it serves nothing older than
+    /// was served before.
+    ///
+    /// # Errors
+    /// When that takes longer than `limit`, or Raft stops.
+    pub async fn recovered(&self, limit: Duration) -> Result<(), StartError> {
+        let id = self.id();
+        let leads = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        let wait = self.raft.wait(Some(limit));
+        wait.current_leader(id, "the only member leads").await.map_err(|error| leads(&error))?;
+        self.raft.wait_for_recovery(Some(limit)).await.map_err(|error| leads(&error))?;
+        Ok(())
+    }
+
+    /// Proposes a batch; `done` is called exactly once, on this core.
+    pub async fn propose(
+        &self,
+        batch: Batch,
+        done: impl FnOnce(Result<Applied, WriteError>) + 'static,
+    ) {
+        let responder = Callback::new(|result| {
+            done(match result {
+                Some(Ok(response)) => {
+                    let response: openraft::raft::ClientWriteResponse<TypeConfig> = response;
+                    Ok(response.data)
+                }
+                Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
+                Some(Err(_)) | None => Err(WriteError::Unknown),
+            });
+        });
+        // When Raft has stopped, the responder is dropped and says so itself.
+        let _ = self.raft.client_write_ff(Command(batch), Some(responder)).await;
+    }
+
+    /// The number of this node in its cluster.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.log.identity().node
+    }
+
+    /// The timestamp of the newest change applied.
+    #[must_use]
+    pub fn last_at(&self) -> Timestamp {
+        self.machine.last_at()
+    }
+
+    /// The log below it.
+    #[must_use]
+    pub fn log(&self) -> &Log<D> {
+        &self.log
+    }
+
+    /// Resolves when Raft has stopped by itself, with the reason.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "raft stopped".into();
+            }
+        }
+    }
+
+    /// Stops Raft. What was proposed and not answered is answered as unknown.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+    }
+}

@@ -9,6 +9,7 @@ use crate::{
         ids::ChangeId,
     },
     io::map::Mapping,
+    log::Place,
 };
 
 /// One committed batch within a segment.
@@ -22,6 +23,14 @@ pub struct SealedBatch {
     pub bytes: u32,
     /// Their CRC-32C, checked at each read: a disk may rot after the start.
     pub crc: u32,
+}
+
+impl SealedBatch {
+    /// The batch that starts with the change `first` and lies at `place`.
+    #[must_use]
+    pub fn new(first: ChangeId, place: Place) -> Self {
+        Self { first, offset: place.offset, bytes: place.bytes, crc: place.crc }
+    }
 }
 
 /// See the module.

@@ -1,0 +1,184 @@
+//! A serving core's own end of the replica: it proposes writes, keeps the
+//! core's view of the history current, and wakes what waits for it.
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use super::{
+    inbox::{Inbox, Proposal},
+    status::Status,
+    writes::{PendingWrite, Writes},
+};
+use crate::{
+    base::{
+        batch::Append,
+        ids::{ChangeId, ClusterId},
+        outcome::WriteError,
+    },
+    feed::{Mailbox, Wait, Waiters},
+    state::History,
+};
+
+struct Inner {
+    core: usize,
+    cluster: ClusterId,
+    status: Arc<Status>,
+    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
+    history: RefCell<History>,
+    waiters: Waiters,
+    writes: Writes,
+    stopping: Cell<bool>,
+    stop_waker: RefCell<Option<Waker>>,
+}
+
+/// See the module. Clones share it; it stays on its core.
+#[derive(Clone)]
+pub struct Handle(Rc<Inner>);
+
+/// What a serving core is built from; may be sent to it.
+pub struct Seat {
+    /// Its number among the serving cores.
+    pub core: usize,
+    /// The history it serves.
+    pub cluster: ClusterId,
+    /// The node's condition.
+    pub status: Arc<Status>,
+    /// The way to the sequencer.
+    pub inbox: Arc<Inbox>,
+    /// The way back.
+    pub mailbox: Arc<Mailbox>,
+}
+
+impl Handle {
+    /// The handle of the core that has `seat` and starts out with `history`.
+    #[must_use]
+    pub fn new(seat: Seat, history: History) -> Self {
+        let waiters = Waiters::default();
+        waiters.advance(history.last());
+        Self(Rc::new(Inner {
+            core: seat.core,
+            cluster: seat.cluster,
+            status: seat.status,
+            inbox: seat.inbox,
+            mailbox: seat.mailbox,
+            history: RefCell::new(history),
+            waiters,
+            writes: Writes::default(),
+            stopping: Cell::new(false),
+            stop_waker: RefCell::new(None),
+        }))
+    }
+
+    /// Proposes a write. The result resolves once the write is durable on a
+    /// quorum and applied, or certainly or possibly failed.
+    ///
+    /// # Errors
+    /// [`WriteError::Overloaded`] when too many writes wait, and
+    /// [`WriteError::Storage`] once the log has failed; neither happened.
+    pub fn propose(&self, append: Append) -> Result<PendingWrite, WriteError> {
+        if self.0.status.has_failed() {
+            return Err(WriteError::Storage("its log failed; see the node's own log"));
+        }
+        let write = self.0.writes.open();
+        let proposal = Proposal { append, core: self.0.core, ticket: write.ticket() };
+        match self.0.inbox.push(proposal) {
+            Ok(()) => Ok(write.proposed()),
+            Err(_) => Err(WriteError::Overloaded),
+        }
+    }
+
+    /// The history as of now: every change acknowledged by any core of this
+    /// node is in it. Must not be held over an await.
+    #[must_use]
+    pub fn history(&self) -> Ref<'_, History> {
+        self.refresh();
+        self.0.history.borrow()
+    }
+
+    /// The newest change applied here.
+    #[must_use]
+    pub fn last(&self) -> ChangeId {
+        self.history().last()
+    }
+
+    /// Waits for a change beyond `since`.
+    #[must_use]
+    pub fn beyond(&self, since: ChangeId) -> Wait {
+        self.0.waiters.beyond(since)
+    }
+
+    /// How many long-polls are parked on this core.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiters.len()
+    }
+
+    /// The identity of the history served here.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.0.cluster
+    }
+
+    /// The node's condition.
+    #[must_use]
+    pub fn status(&self) -> &Status {
+        &self.0.status
+    }
+
+    /// Whether the node is to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.get()
+    }
+
+    /// Takes the mailbox and acts on it.
+    fn refresh(&self) {
+        let Some(delivery) = self.0.mailbox.take() else { return };
+        let last = {
+            let mut history = self.0.history.borrow_mut();
+            for (first, batch) in delivery.batches {
+                history.push(first, batch);
+            }
+            for segment in delivery.sealed {
+                history.seal(segment);
+            }
+            history.last()
+        };
+        if delivery.stop {
+            self.0.stopping.set(true);
+            if let Some(waker) = self.0.stop_waker.take() {
+                waker.wake();
+            }
+        }
+        for (ticket, outcome) in delivery.outcomes {
+            self.0.writes.resolve(ticket, outcome);
+        }
+        self.0.waiters.advance(last);
+    }
+
+    /// Keeps this core current, for as long as it is polled.
+    pub async fn run(&self) {
+        loop {
+            poll_fn(|cx| self.0.mailbox.poll_full(cx)).await;
+            self.refresh();
+        }
+    }
+
+    /// Resolves when the node is to stop. One task at a time may wait for it.
+    pub async fn stopped(&self) {
+        poll_fn(|cx| {
+            if self.is_stopping() {
+                return Poll::Ready(());
+            }
+            *self.0.stop_waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}

@@ -1,0 +1,35 @@
+//! The node's condition, as every core may read it without asking.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// See the module. Written by the Raft core.
+#[derive(Debug, Default)]
+pub struct Status {
+    ready: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Status {
+    /// Whether the node knows a leader and has caught up, and its disk works.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) && !self.has_failed()
+    }
+
+    /// Whether a write to the log failed: the node acknowledges nothing more
+    /// until it is started again, and still serves what it has.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// Notes whether a leader is known and caught up with.
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Notes that the log failed, for good.
+    pub fn set_failed(&self) {
+        self.failed.store(true, Ordering::Release);
+    }
+}

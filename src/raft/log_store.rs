@@ -1,0 +1,109 @@
+//! openraft's log storage on our log: conversions, and nothing that decides.
+
+use std::{fmt::Debug, io, ops::Bound, ops::RangeBounds};
+
+use openraft::{
+    RaftLogReader,
+    storage::{IOFlushed, LogState, RaftLogStorage},
+};
+
+use super::types::{
+    Entry, RaftLogId, RaftVote, TypeConfig, from_log, from_raft_id, from_raft_vote, to_log,
+    to_raft_id, to_raft_vote,
+};
+use crate::{io::Disk, log::Log};
+
+/// One read of the log for replication stops at about this many bytes.
+const READ_BYTES: usize = 1 << 20;
+
+/// The log as openraft uses it. Clones share the log.
+pub struct LogStore<D: Disk>(pub Log<D>);
+
+impl<D: Disk> Clone for LogStore<D> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<D: Disk> LogStore<D> {
+    async fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<Entry>> {
+        self.0.read(from, to, bytes).await?.iter().map(from_log).collect()
+    }
+}
+
+impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug>(
+        &mut self,
+        range: RB,
+    ) -> io::Result<Vec<Entry>> {
+        let from = match range.start_bound() {
+            Bound::Included(&index) => index,
+            Bound::Excluded(&index) => index + 1,
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&index) => index + 1,
+            Bound::Excluded(&index) => index,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(from, to, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start, end, READ_BYTES).await
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
+        Ok(self.0.vote().map(to_raft_vote))
+    }
+}
+
+impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        Ok(LogState {
+            last_purged_log_id: self.0.purged().map(to_raft_id),
+            last_log_id: self.0.last().map(to_raft_id),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
+        self.0.save_vote(from_raft_vote(vote)).await
+    }
+
+    /// Only noted: the mark travels with the next group. Until then a restart
+    /// knows an older mark, and the entries above it as not yet committed;
+    /// they are committed again before anything is read.
+    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
+        if let Some(committed) = committed {
+            self.0.set_committed(from_raft_id(&committed));
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
+        Ok(self.0.committed().map(to_raft_id))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry>,
+    {
+        let entries = entries.into_iter().map(to_log).collect::<io::Result<Vec<_>>>()?;
+        self.0.append(entries, |result| callback.io_completed(result))?;
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        self.0.truncate_after(last.as_ref().map(from_raft_id)).await
+    }
+
+    async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
+        self.0.purge(from_raft_id(&upto)).await
+    }
+}

@@ -1,0 +1,173 @@
+//! openraft's types with ours filled in, and the conversions between an entry
+//! as Raft sees it and as the log stores it.
+
+use std::{fmt, io};
+
+use bytes::Bytes;
+use openraft::{
+    EntryPayload, Membership, entry::RaftEntry, impls::leader_id_std, raft::responder::Responder,
+};
+use serde::{Deserialize, Serialize};
+
+use super::runtime::GlommioRuntime;
+use crate::{
+    base::{
+        batch::Batch,
+        ids::{ChangeId, LogId, NodeId},
+    },
+    log,
+};
+
+openraft::declare_raft_types!(
+    /// The types that Raft works with here.
+    pub TypeConfig:
+        D = Command,
+        R = Applied,
+        NodeId = NodeId,
+        Node = Address,
+        Term = u64,
+        LeaderId = leader_id_std::LeaderId<u64, NodeId>,
+        Responder<T> = Callback<T> where T: 'static,
+        AsyncRuntime = GlommioRuntime,
+);
+
+pub(super) type Entry = openraft::alias::EntryOf<TypeConfig>;
+pub(super) type RaftLogId = openraft::alias::LogIdOf<TypeConfig>;
+pub(super) type RaftVote = openraft::alias::VoteOf<TypeConfig>;
+pub(super) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
+
+/// What is proposed: one batch of changes.
+#[derive(Clone, Debug)]
+pub struct Command(pub Batch);
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "batch of {} changes", self.0.changes())
+    }
+}
+
+/// What applying an entry gave: for a batch, the id of its first change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// See the type. [`ChangeId::ZERO`] for an entry that holds no change.
+    pub first: ChangeId,
+}
+
+/// How the members of a cluster reach one another and are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Where clients reach it, `host:port`.
+    pub address: String,
+    /// Where the other members reach it, `host:port`.
+    pub cluster_address: String,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.address)
+    }
+}
+
+/// Calls back with a result, or with `None` when it is dropped without one:
+/// then nobody knows what became of the request.
+pub struct Callback<T>(Option<Box<dyn FnOnce(Option<T>)>>);
+
+impl<T> Callback<T> {
+    /// Calls `f` exactly once.
+    pub fn new(f: impl FnOnce(Option<T>) + 'static) -> Self {
+        Self(Some(Box::new(f)))
+    }
+}
+
+impl<T: 'static> Responder<TypeConfig, T> for Callback<T> {
+    fn on_complete(mut self, result: T) {
+        if let Some(f) = self.0.take() {
+            f(Some(result));
+        }
+    }
+}
+
+impl<T> Drop for Callback<T> {
+    fn drop(&mut self) {
+        if let Some(f) = self.0.take() {
+            f(None);
+        }
+    }
+}
+
+/// The kind of an entry in the log. Stable: it is on disk.
+mod kind {
+    pub(super) const BLANK: u8 = 0;
+    pub(super) const MEMBERSHIP: u8 = 1;
+    pub(super) const BATCH: u8 = 2;
+}
+
+/// A membership as it is stored, in JSON: such entries are few, and a person
+/// may have to read them. Stable: it is on disk; members are added, never
+/// renamed.
+#[derive(Serialize, Deserialize)]
+struct MembershipRecord {
+    /// The voters of each configuration; two of them while it changes.
+    configs: Vec<std::collections::BTreeSet<NodeId>>,
+    nodes: std::collections::BTreeMap<NodeId, Address>,
+}
+
+pub(super) fn to_raft_id(id: LogId) -> RaftLogId {
+    RaftLogId { leader_id: leader_id_std::CommittedLeaderId::new(id.term), index: id.index }
+}
+
+pub(super) fn from_raft_id(id: &RaftLogId) -> LogId {
+    LogId { term: id.leader_id.term, index: id.index }
+}
+
+pub(super) fn to_raft_vote(vote: log::Vote) -> RaftVote {
+    let leader_id = leader_id_std::LeaderId { term: vote.term, voted_for: vote.node };
+    RaftVote { leader_id, committed: vote.committed }
+}
+
+pub(super) fn from_raft_vote(vote: &RaftVote) -> log::Vote {
+    log::Vote {
+        term: vote.leader_id.term,
+        node: vote.leader_id.voted_for,
+        committed: vote.committed,
+    }
+}
+
+/// The entry as the log stores it. A batch is not copied.
+pub(super) fn to_log(entry: Entry) -> io::Result<log::Entry> {
+    let (kind, payload) = match &entry.payload {
+        EntryPayload::Blank => (kind::BLANK, Bytes::new()),
+        EntryPayload::Membership(membership) => {
+            let record = MembershipRecord {
+                configs: membership.get_joint_config().clone(),
+                nodes: membership.nodes().map(|(id, node)| (*id, node.clone())).collect(),
+            };
+            (kind::MEMBERSHIP, serde_json::to_vec(&record)?.into())
+        }
+        EntryPayload::Normal(Command(batch)) => (kind::BATCH, batch.bytes().clone()),
+    };
+    Ok(log::Entry { id: from_raft_id(&entry.log_id()), kind, payload })
+}
+
+/// The entry as Raft sees it. A batch is not copied.
+pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
+    let damaged = |error: &dyn fmt::Display| {
+        let text = format!("log entry {} cannot be read: {error}", entry.id);
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let payload = match entry.kind {
+        kind::BLANK => EntryPayload::Blank,
+        kind::MEMBERSHIP => {
+            let record: MembershipRecord =
+                serde_json::from_slice(&entry.payload).map_err(|error| damaged(&error))?;
+            let membership = Membership::new(record.configs, record.nodes)
+                .map_err(|error| damaged(&error))?;
+            EntryPayload::Membership(membership)
+        }
+        kind::BATCH => EntryPayload::Normal(Command(
+            Batch::parse(entry.payload.clone()).map_err(|error| damaged(&error))?,
+        )),
+        other => return Err(damaged(&format_args!("unknown kind {other}"))),
+    };
+    Ok(Entry::new(to_raft_id(entry.id), payload))
+}
