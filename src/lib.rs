@@ -7,5 +7,7 @@ pub mod feed;
 pub mod http;
 pub mod io;
 pub mod log;
+pub mod node;
 pub mod raft;
+pub mod server;
 pub mod state;

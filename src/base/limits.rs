@@ -74,3 +74,9 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Batches stop growing at this size, in bytes; one larger write still makes a
 /// batch of its own. About two milliseconds of a 450 MB/s disk.
 pub const BATCH_BYTES: usize = MIB;
+
+/// Changes that one read looks at under a filter; then it answers with what it
+/// has and where to go on.
+pub const READ_EXAMINED_MAX: usize = 1_000_000;
+/// Bytes brought into memory at once when a read comes to a cold place.
+pub const READ_AHEAD_BYTES: usize = MIB;

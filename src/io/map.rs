@@ -25,6 +25,18 @@ impl Mapping {
         Ok(Self(map))
     }
 
+    /// The file's length.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the file is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The bytes of `range`, or `None` when the file is shorter.
     #[must_use]
     pub fn get(&self, range: Range<usize>) -> Option<&[u8]> {
@@ -62,15 +74,6 @@ impl Mapping {
         let start = range.start / page_bytes() * page_bytes();
         self.0.advise_range(Advice::PopulateRead, start, range.end - start)
     }
-
-    /// Asks the kernel to read `range` soon; does not wait and cannot fail the
-    /// reader.
-    pub fn will_need(&self, range: Range<usize>) {
-        let end = range.end.min(self.0.len());
-        let start = range.start.min(end) / page_bytes() * page_bytes();
-        // Advice only: what it would have helped is noticed by `is_resident`.
-        let _ = self.0.advise_range(Advice::WillNeed, start, end - start);
-    }
 }
 
 fn page_bytes() -> usize {
@@ -97,6 +100,5 @@ mod tests {
         assert!(map.is_resident(4_000..9_000));
         assert!(!map.is_resident(9_000..10_001));
         assert!(map.populate(0..10_001).is_err());
-        map.will_need(9_000..20_000);
     }
 }

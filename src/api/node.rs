@@ -1,0 +1,38 @@
+//! `/`, `/health` and `/ready`: the node about itself.
+
+use super::{
+    Api,
+    error::{ApiError, Code},
+    reply::Reply,
+};
+use crate::http::Response;
+
+impl Api {
+    /// `GET /health`: the process serves.
+    pub(super) fn health(&self) -> Reply {
+        Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]))
+    }
+
+    /// `GET /ready`: it can be sent traffic.
+    pub(super) fn ready(&self) -> Result<Reply, ApiError> {
+        let status = self.node.status();
+        if status.has_failed() {
+            return Err(ApiError::new(Code::Storage, "the node's log failed; it must be restarted"));
+        }
+        if !status.is_ready() {
+            return Err(ApiError::new(Code::NoLeader, "the node knows no leader yet"));
+        }
+        Ok(Reply::Now(Response::json(200, &b"{\"status\":\"ready\"}"[..])))
+    }
+
+    /// `GET /`: what is here.
+    pub(super) fn index(&self) -> Reply {
+        let (cluster, last) = (self.node.cluster(), self.node.last());
+        let version = env!("CARGO_PKG_VERSION");
+        let body = format!(
+            "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
+             \"last\":{last},\"resources\":[\"/changes\",\"/health\",\"/ready\"]}}"
+        );
+        Reply::Now(Response::json(200, body))
+    }
+}

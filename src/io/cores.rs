@@ -1,0 +1,13 @@
+//! What code on a core may ask of its executor: to let others run, and to have
+//! long or blocking work done elsewhere.
+
+/// Lets other tasks of this core run when this one has run long enough.
+pub async fn yield_if_needed() {
+    glommio::executor().yield_if_needed().await;
+}
+
+/// Runs `work` on a thread of its own, for what would hold up the core: more
+/// than a millisecond of computing, or a call that waits for the disk.
+pub async fn off_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    glommio::executor().spawn_blocking(work).await
+}

@@ -1,0 +1,352 @@
+//! Settings: flags first, then the environment, then a TOML file, then
+//! defaults.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::base::limits::Limits;
+
+/// The command line of `changeagent`.
+#[derive(Debug, Parser)]
+#[command(name = "changeagent", version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node (what happens without a command, too)
+    Serve(Flags),
+}
+
+impl CommandLine {
+    /// The flags of the command that was given.
+    #[must_use]
+    pub fn flags(self) -> Flags {
+        match self.command {
+            Some(Command::Serve(flags)) => flags,
+            None => self.serve,
+        }
+    }
+}
+
+/// Everything that can be set, each optional: the same names as flags, with
+/// `CHANGEAGENT_` in the environment, and in the file.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Flags {
+    /// A TOML file with any of these settings
+    #[arg(long, env = "CHANGEAGENT_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// The data directory, made if it is missing [default: ./data]
+    #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where clients reach the node [default: 127.0.0.1:9000]
+    #[arg(long, env = "CHANGEAGENT_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<Listen>,
+    /// Executors: one runs Raft and the log, all but it serve; 1 does both
+    #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
+    cores: Option<usize>,
+    /// Size of one file of the log [default: 64MiB]
+    #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
+    segment_size: Option<Size>,
+    /// Largest request head [default: 16KiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_HEAD", value_name = "SIZE")]
+    max_head: Option<Size>,
+    /// Largest request body [default: 16MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_BODY", value_name = "SIZE")]
+    max_body: Option<Size>,
+    /// Largest data of one change [default: 1MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_DATA", value_name = "SIZE")]
+    max_data: Option<Size>,
+    /// Most changes in one batch [default: 10000]
+    #[arg(long, env = "CHANGEAGENT_MAX_BATCH", value_name = "N")]
+    max_batch: Option<usize>,
+    /// Deepest nesting of JSON [default: 128]
+    #[arg(long, env = "CHANGEAGENT_MAX_DEPTH", value_name = "N")]
+    max_depth: Option<usize>,
+    /// Most connections of the node [default: 20000]
+    #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+    /// Longest time for a request head to arrive [default: 10s]
+    #[arg(long, env = "CHANGEAGENT_HEAD_TIMEOUT", value_name = "TIME")]
+    head_timeout: Option<Time>,
+    /// Longest time for a request body to arrive [default: 1m]
+    #[arg(long, env = "CHANGEAGENT_BODY_TIMEOUT", value_name = "TIME")]
+    body_timeout: Option<Time>,
+    /// Longest time between two requests on a connection [default: 75s]
+    #[arg(long, env = "CHANGEAGENT_IDLE_TIMEOUT", value_name = "TIME")]
+    idle_timeout: Option<Time>,
+    /// Longest time for a client to take any byte of its answer [default: 30s]
+    #[arg(long, env = "CHANGEAGENT_WRITE_TIMEOUT", value_name = "TIME")]
+    write_timeout: Option<Time>,
+}
+
+/// The settings of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where clients reach the node; port 0 picks a free one.
+    pub listen: SocketAddr,
+    /// Executors, at least 1.
+    pub cores: usize,
+    /// Bytes of one log segment.
+    pub segment_bytes: u64,
+    /// What requests must keep to.
+    pub limits: Limits,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {error}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration {path} is not valid: {error}")]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Why and where.
+        error: String,
+    },
+    /// Values that cannot be, alone or together.
+    #[error("{0}")]
+    Value(String),
+}
+
+impl Config {
+    /// Merges flags and environment, which win, with the file that they name.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which says what and where.
+    pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        let file = match &flags.config {
+            Some(path) => read_file(path)?,
+            None => Flags::default(),
+        };
+        Self::merge(flags, file)
+    }
+
+    fn merge(flags: Flags, file: Flags) -> Result<Self, ConfigError> {
+        macro_rules! setting {
+            ($name:ident, $default:expr) => {
+                flags.$name.or(file.$name).map_or($default, |value| value.into())
+            };
+        }
+        let usual = Limits::default();
+        let config = Self {
+            data: setting!(data, PathBuf::from("./data")),
+            listen: setting!(listen, SocketAddr::from(([127, 0, 0, 1], 9000))),
+            cores: flags.cores.or(file.cores).unwrap_or_else(default_cores),
+            segment_bytes: setting!(segment_size, Size(64 << 20)).0,
+            limits: Limits {
+                head_bytes: setting!(max_head, Size(usual.head_bytes as u64)).bytes("max-head")?,
+                headers: usual.headers,
+                body_bytes: setting!(max_body, Size(usual.body_bytes as u64)).bytes("max-body")?,
+                data_bytes: setting!(max_data, Size(usual.data_bytes as u64)).bytes("max-data")?,
+                batch_changes: setting!(max_batch, usual.batch_changes),
+                json_depth: setting!(max_depth, usual.json_depth),
+                head_timeout: setting!(head_timeout, Time(usual.head_timeout)).0,
+                body_timeout: setting!(body_timeout, Time(usual.body_timeout)).0,
+                idle_timeout: setting!(idle_timeout, Time(usual.idle_timeout)).0,
+                write_timeout: setting!(write_timeout, Time(usual.write_timeout)).0,
+                connections: setting!(max_connections, usual.connections),
+            },
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |text: String| Err(ConfigError::Value(text));
+        if !(1..=CORES_MAX).contains(&self.cores) {
+            return refuse(format!("cores is {}, not 1 to {CORES_MAX}", self.cores));
+        }
+        if self.limits.batch_changes == 0 || self.limits.json_depth == 0 {
+            return refuse("max-batch and max-depth are at least 1".into());
+        }
+        if self.limits.body_bytes > BODY_BYTES_MAX {
+            return refuse(format!("max-body is at most {BODY_BYTES_MAX} bytes"));
+        }
+        // A batch holds, besides what was sent, some bytes for each change.
+        let batch = self.limits.body_bytes as u64 + 16 * self.limits.batch_changes as u64;
+        let needed = batch + SEGMENT_OVERHEAD_BYTES;
+        if self.segment_bytes < needed || self.segment_bytes > SEGMENT_BYTES_MAX {
+            return refuse(format!(
+                "segment-size is {} bytes; with this max-body and max-batch it must be from \
+                 {needed} to {SEGMENT_BYTES_MAX}",
+                self.segment_bytes
+            ));
+        }
+        if !self.segment_bytes.is_multiple_of(crate::io::BLOCK as u64) {
+            return refuse(format!(
+                "segment-size is {} bytes, not a multiple of {}",
+                self.segment_bytes,
+                crate::io::BLOCK
+            ));
+        }
+        Ok(())
+    }
+}
+
+const CORES_MAX: usize = 1024;
+const BODY_BYTES_MAX: usize = 1 << 30;
+/// Headers and padding of a segment, and room for what Raft itself writes.
+const SEGMENT_OVERHEAD_BYTES: u64 = 64 << 10;
+/// Places in a segment are 32-bit numbers.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
+/// One executor up to four processors; beyond, all but one.
+fn default_cores() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    if processors <= 4 { 1 } else { processors - 1 }
+}
+
+fn read_file(path: &Path) -> Result<Flags, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.into(), error })?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text.bytes().take(span.start).filter(|&byte| byte == b'\n').count()
+        });
+        let error = format!("line {line}: {}", error.message());
+        ConfigError::Invalid { path: path.into(), error }
+    })
+}
+
+/// A number of bytes, written like `64MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size(u64);
+
+impl Size {
+    fn bytes(self, name: &str) -> Result<usize, ConfigError> {
+        usize::try_from(self.0)
+            .ok()
+            .filter(|&bytes| bytes > 0)
+            .ok_or_else(|| ConfigError::Value(format!("{name} is {} bytes", self.0)))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<bytesize::ByteSize>().map(|size| Self(size.as_u64()))
+    }
+}
+
+/// A time, written like `1m 30s` or `500ms`; at least a millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Time(Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        if time < Duration::from_millis(1) {
+            return Err("shorter than 1ms".into());
+        }
+        Ok(Self(time))
+    }
+}
+
+/// An address to listen on, by number or by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listen(SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use std::net::ToSocketAddrs;
+        let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+        addresses.next().map(Self).ok_or_else(|| format!("{text} has no address"))
+    }
+}
+
+impl From<Listen> for SocketAddr {
+    fn from(listen: Listen) -> Self {
+        listen.0
+    }
+}
+
+macro_rules! from_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+from_text!(Size, Time, Listen);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Config, ConfigError> {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), text).unwrap();
+        Config::load(Flags { config: Some(path.path().into()), ..Flags::default() })
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let config = Config::load(Flags::default()).unwrap();
+        assert_eq!(config.data, Path::new("./data"));
+        assert_eq!(config.listen.to_string(), "127.0.0.1:9000");
+        assert_eq!(config.segment_bytes, 64 << 20);
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(path.path(), "listen = \"127.0.0.1:1\"\nmax-body = \"1MiB\"\n").unwrap();
+        let flags = Flags {
+            config: Some(path.path().into()),
+            listen: Some("127.0.0.1:2".parse().unwrap()),
+            ..Flags::default()
+        };
+        let config = Config::load(flags).unwrap();
+        assert_eq!(config.listen.port(), 2);
+        assert_eq!(config.limits.body_bytes, 1 << 20);
+        assert_eq!(config.limits.data_bytes, 1 << 20);
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_named_with_its_line() {
+        for (text, want) in [
+            ("cores = 1\nlisten = 7\n", "line 2: invalid type: integer `7`"),
+            ("\n\nlisen = \"x\"\n", "line 3: unknown field `lisen`"),
+            ("segment-size = \"1 gobble\"", "line 1: "),
+            ("idle-timeout = \"0s\"", "shorter than 1ms"),
+            ("cores = 0", "cores is 0"),
+            ("segment-size = \"1MiB\"", "segment-size is 1048576 bytes; with this max-body"),
+        ] {
+            let error = file(text).unwrap_err().to_string();
+            assert!(error.contains(want), "{text:?} gave {error:?}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Drives one connection: bytes between its socket and the HTTP machine,
+//! requests between that and the API.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    io::{self, IoSlice, Read, Write as _},
+    net::{Shutdown, TcpStream},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use glommio::io::{PollState, PollableFd};
+
+use super::deadlines::{Deadline, Deadlines};
+use crate::{
+    api::{
+        Api, Parked, Reply, Write,
+        error::{ApiError, Code},
+    },
+    http::{self, Connection, Event, Response},
+};
+
+/// Bytes read from a socket at once, by all connections of a core into the same
+/// memory.
+const READ_BYTES: usize = 64 << 10;
+
+/// How long a write may take before its client is told that its outcome is
+/// unknown.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+
+/// What the connections of one core share.
+pub struct Shared {
+    /// The API they call.
+    pub api: Api,
+    /// What their HTTP machines share.
+    pub http: Rc<http::Context>,
+    /// Their deadlines.
+    pub deadlines: Deadlines,
+    scratch: RefCell<Box<[u8]>>,
+}
+
+impl Shared {
+    /// For a core that serves `api`.
+    #[must_use]
+    pub fn new(api: Api, http: Rc<http::Context>) -> Self {
+        let scratch = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+        Self { api, http, deadlines: Deadlines::default(), scratch }
+    }
+}
+
+/// The connection is of no more use.
+struct Gone;
+
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
+/// Serves `stream`, which must be non-blocking, until it closes. One that is
+/// not `welcome` is told so at its first request.
+pub async fn serve(stream: TcpStream, shared: Rc<Shared>, welcome: bool) {
+    let Ok(socket) = PollableFd::new(stream) else { return };
+    let http = Connection::new(Rc::clone(&shared.http), Instant::now());
+    let deadline = shared.deadlines.register();
+    let mut driver =
+        Driver { socket, http, deadline, shared, welcome, write_shut: false, draining: false };
+    // Whoever broke the connection knows; there is nobody to tell.
+    let _ = driver.run().await;
+}
+
+struct Driver {
+    socket: PollableFd<TcpStream>,
+    http: Connection,
+    deadline: Deadline,
+    shared: Rc<Shared>,
+    /// Whether it is within the limit of connections.
+    welcome: bool,
+    write_shut: bool,
+    /// The HTTP machine knows that the node stops.
+    draining: bool,
+}
+
+/// What a wait ended with.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    Socket,
+    /// The deadline, or a stop of the node.
+    Time,
+}
+
+impl Driver {
+    async fn run(&mut self) -> Result<(), Gone> {
+        loop {
+            if self.stopping() && !self.draining {
+                self.draining = true;
+                self.http.drain();
+            }
+            match self.http.poll_event(Instant::now()) {
+                Some(Event::Request(request)) => self.answer(*request).await?,
+                Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
+                Some(Event::PeerClosed) => {}
+                None => {
+                    if self.transmit().await? {
+                        continue;
+                    }
+                    if self.http.is_closed() {
+                        return Ok(());
+                    }
+                    if self.http.should_shutdown_write() && !self.write_shut {
+                        self.write_shut = true;
+                        self.socket.get_ref().shutdown(Shutdown::Write)?;
+                    }
+                    self.receive().await?;
+                }
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.shared.api.node().is_stopping()
+    }
+
+    /// Has a request answered. Nothing more is read meanwhile, except to notice
+    /// that a parked client went away.
+    async fn answer(&mut self, request: http::Request) -> Result<(), Gone> {
+        let now = Instant::now();
+        if !self.welcome {
+            let detail = "the node has all the connections it may have";
+            let response = Response::from(ApiError::new(Code::Overloaded, detail)).with_close();
+            self.http.respond(response, now);
+            return Ok(());
+        }
+        let shared = Rc::clone(&self.shared);
+        let mut reply = shared.api.handle(request, now).await;
+        loop {
+            reply = match reply {
+                Reply::Now(response) => {
+                    self.http.respond(response, Instant::now());
+                    return Ok(());
+                }
+                Reply::Write(write) => Reply::Now(self.written(write, now + WRITE_WAIT).await),
+                Reply::Park(mut parked) => {
+                    self.parked(&mut parked).await?;
+                    shared.api.resume(parked, Instant::now()).await
+                }
+            };
+        }
+    }
+
+    async fn written(&mut self, write: Write, deadline: Instant) -> Response {
+        let mut write = pin!(write);
+        self.deadline.set(Some(deadline));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = write.as_mut().poll(cx) {
+                return Poll::Ready(response);
+            }
+            self.deadline.wake_at(cx);
+            if Instant::now() >= deadline {
+                return Poll::Ready(Write::timed_out());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until a parked read is worth resuming, or its client is gone.
+    async fn parked(&mut self, parked: &mut Parked) -> Result<(), Gone> {
+        // Answers to requests before this one must not wait with it.
+        while self.transmit().await? {}
+        self.deadline.set(Some(parked.deadline));
+        let mut poll = PollState::default();
+        loop {
+            let watch = self.http.wants_read();
+            let woken = poll_fn(|cx| {
+                if parked.poll_ready(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
+                    return Poll::Ready(Some(woken));
+                }
+                if watch && self.socket.poll_readable(cx, &mut poll)?.is_ready() {
+                    return Poll::Ready(Some(Woken::Socket));
+                }
+                Poll::Pending
+            })
+            .await;
+            match woken {
+                Ok(Some(Woken::Socket)) => {
+                    // A client that sends no more while it waits has left.
+                    if self.read()? == Some(0) {
+                        return Err(Gone);
+                    }
+                }
+                Ok(None | Some(Woken::Time)) => return Ok(()),
+                Err(()) => return Err(Gone),
+            }
+        }
+    }
+
+    /// Writes what is queued; whether anything was.
+    async fn transmit(&mut self) -> Result<bool, Gone> {
+        let mut wrote = false;
+        while let Some(slices) = self.http.poll_transmit() {
+            let mut socket = self.socket.get_ref();
+            let result = match &slices[..] {
+                [one] => socket.write(one),
+                several => {
+                    let several: smallvec::SmallVec<[IoSlice<'_>; 8]> =
+                        several.iter().map(|slice| IoSlice::new(slice)).collect();
+                    socket.write_vectored(&several)
+                }
+            };
+            match result {
+                Ok(0) => return Err(Gone),
+                Ok(count) => {
+                    self.http.transmitted(count, Instant::now());
+                    wrote = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(Direction::Write).await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+        Ok(wrote)
+    }
+
+    /// Reads once, waiting for bytes when there are none.
+    async fn receive(&mut self) -> Result<(), Gone> {
+        if !self.http.wants_read() || self.read()?.is_none() {
+            self.wait(Direction::Read).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads once without waiting; 0 at the end, `None` when there is nothing
+    /// to read yet.
+    fn read(&mut self) -> Result<Option<usize>, Gone> {
+        let mut scratch = self.shared.scratch.borrow_mut();
+        loop {
+            match self.socket.get_ref().read(&mut scratch) {
+                Ok(count) => {
+                    match count {
+                        0 => self.http.received_eof(),
+                        _ => self.http.receive(&scratch[..count]),
+                    }
+                    return Ok(Some(count));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Err(Gone),
+            }
+        }
+    }
+
+    /// Waits for the socket or for the connection's next deadline, on which it
+    /// acts.
+    async fn wait(&mut self, direction: Direction) -> Result<(), Gone> {
+        let due = self.http.poll_timeout();
+        self.deadline.set(due);
+        let mut poll = PollState::default();
+        let wants = direction == Direction::Write || self.http.wants_read();
+        let woken = poll_fn(|cx| {
+            if let Poll::Ready(woken) = self.poll_time(cx, due) {
+                return Poll::Ready(Ok(woken));
+            }
+            let ready = match direction {
+                _ if !wants => Poll::Pending,
+                Direction::Read => self.socket.poll_readable(cx, &mut poll),
+                Direction::Write => self.socket.poll_writable(cx, &mut poll),
+            };
+            ready.map(|ready| ready.map(|()| Woken::Socket))
+        })
+        .await;
+        match woken {
+            Ok(Woken::Socket) => Ok(()),
+            Ok(Woken::Time) => {
+                self.http.handle_timeout(Instant::now());
+                Ok(())
+            }
+            Err(_) => Err(Gone),
+        }
+    }
+
+    /// Ready when `due` has passed, or once when the node stops.
+    fn poll_time(&self, cx: &Context<'_>, due: Option<Instant>) -> Poll<Woken> {
+        self.deadline.wake_at(cx);
+        let passed = due.is_some_and(|due| Instant::now() >= due);
+        if passed || (self.stopping() && !self.draining) { Poll::Ready(Woken::Time) } else { Poll::Pending }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Read,
+    Write,
+}

@@ -1,0 +1,13 @@
+//! The composition root: settings, the order of start and stop, the cores, and
+//! what drives connections.
+
+pub mod config;
+mod connection;
+mod core;
+mod deadlines;
+mod listen;
+mod replica;
+mod run;
+
+pub use config::{CommandLine, Config, ConfigError};
+pub use run::{ServerError, run};

@@ -1,0 +1,189 @@
+//! The Raft core: recovers the log, runs Raft and the sequencer on it, and
+//! stops the node in order.
+
+use std::{
+    rc::Rc,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use glommio::{Latency, Shares, TaskQueueHandle, signal::Signals, timer::Timer};
+use tokio::sync::mpsc as async_mpsc;
+
+use super::{
+    core::unless,
+    run::{News, ServerError, Shared},
+};
+use crate::{
+    base::ids::ClusterId,
+    io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
+    log::{Identity, Log, Options, segment_name},
+    node::sequencer::Sequencer,
+    raft::{Address, Recovered, Replay, Replica},
+};
+
+/// What stops a node.
+pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
+
+/// How long the only member may take to lead its cluster.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// How long serving cores may take to finish, beyond their own limit.
+const SERVING_STOP: Duration = Duration::from_secs(9);
+/// A log without writes for this long has its marks written, so that damage to
+/// the last writes is told from a torn tail.
+const IDLE: Duration = Duration::from_millis(100);
+/// How soon a spare segment is tried again after it could not be made.
+const SPARE_RETRY: Duration = Duration::from_millis(500);
+
+/// What serving cores start with.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) recovered: Recovered,
+    pub(super) cluster: ClusterId,
+}
+
+/// Runs the Raft core until the node is stopped. `own` serves on this core,
+/// when it is the only one.
+pub(super) async fn run<F: Future<Output = ()> + 'static>(
+    shared: Shared,
+    own: Option<impl FnOnce(Ready) -> F>,
+    events: &mpsc::Sender<News>,
+    mut serving: async_mpsc::Receiver<()>,
+) -> Result<(), ServerError> {
+    let signals =
+        Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
+    let queue = glommio::executor().create_task_queue(
+        Shares::Static(1000),
+        Latency::Matters(Duration::from_millis(1)),
+        "raft",
+    );
+    let started = {
+        let shared = shared.clone();
+        let start = spawn(async move { start(shared, queue).await }, queue)?;
+        unless(start, stop_signal(&signals)).await
+    };
+    // Stopped while it started: there is nothing to finish.
+    let Some(started) = started else { return Ok(()) };
+    let Started { replica, ready, sequencer } = started?;
+
+    if let Some(own) = own {
+        glommio::spawn_local(own(ready.clone())).detach();
+    }
+    // The main thread waits for it, or stops already.
+    let _ = events.send(News::Ready(ready));
+    shared.status.set_ready(true);
+
+    stop_signal(&signals).await;
+    tracing::info!("stopping");
+    shared.status.set_ready(false);
+    shared.fanout.stop();
+    let stopped = async { while serving.recv().await.is_some() {} };
+    if unless(stopped, async { drop(Timer::new(SERVING_STOP).await) }).await.is_none() {
+        tracing::warn!("a serving core did not stop in time");
+    }
+    shared.inbox.close();
+    let _ = unless(sequencer, async { drop(Timer::new(Duration::from_millis(500)).await) }).await;
+    replica.stop().await;
+    if let Err(error) = replica.log().close().await {
+        tracing::warn!(%error, "the log was not closed cleanly");
+    }
+    Ok(())
+}
+
+struct Started {
+    replica: Rc<Replica<GlommioDisk>>,
+    ready: Ready,
+    sequencer: glommio::Task<()>,
+}
+
+async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, ServerError> {
+    let config = &shared.config;
+    let directory = config.data.clone();
+    let disk = GlommioDisk::new(&directory);
+    let options = Options {
+        segment_bytes: config.segment_bytes,
+        ..Options::new(Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node: 1 })
+    };
+    let mut replay = Replay::default();
+    let log = Log::open(disk, options, |entry, place| {
+        replay.entry(entry, place).map_err(|error| error.to_string())
+    })
+    .await?;
+    tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
+    spawn(log.run(), queue)?.detach();
+    spawn(keep_spare(log.clone()), queue)?.detach();
+    spawn(keep_marks(log.clone()), queue)?.detach();
+
+    let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
+    let recovered = replay
+        .finish(log.active_segment(), |sequence| open_mapping(&segment_name(sequence)))
+        .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
+    let address = Address {
+        address: config.listen.to_string(),
+        cluster_address: String::new(),
+    };
+    let cluster = log.identity().cluster;
+    let replica =
+        Replica::start(log, &replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;
+    drop(replay);
+    replica.recovered(RECOVERY).await?;
+    let replica = Rc::new(replica);
+    let sequencer = Sequencer {
+        inbox: Arc::clone(&shared.inbox),
+        replica: Rc::clone(&replica),
+        fanout: shared.fanout.clone(),
+        status: Arc::clone(&shared.status),
+        clock: SystemClock,
+    };
+    let sequencer = spawn(sequencer.run(), queue)?;
+    spawn(watch_failure(Rc::clone(&replica), shared.clone()), queue)?.detach();
+    Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
+}
+
+fn spawn<T: 'static>(
+    task: impl Future<Output = T> + 'static,
+    queue: TaskQueueHandle,
+) -> Result<glommio::Task<T>, ServerError> {
+    glommio::spawn_local_into(task, queue)
+        .map_err(|error| ServerError::Executor(error.to_string()))
+}
+
+async fn stop_signal(signals: &Signals) {
+    if let Err(error) = signals.recv().await {
+        tracing::error!(%error, "cannot wait for signals");
+    }
+}
+
+/// Notes when Raft stops because its log failed.
+async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
+    let reason = replica.failed().await;
+    if replica.log().is_poisoned() {
+        tracing::error!(reason, "the log failed; this node acknowledges nothing more");
+        shared.status.set_failed();
+    }
+}
+
+/// Keeps a spare segment ready, trying again for as long as the disk is full.
+async fn keep_spare(log: Log<GlommioDisk>) {
+    loop {
+        log.need_spare().await;
+        if let Err(error) = log.prepare().await {
+            if log.is_poisoned() {
+                return;
+            }
+            tracing::warn!(%error, "no spare log segment: writes are refused when this one is full");
+            Timer::new(SPARE_RETRY).await;
+        }
+    }
+}
+
+/// Writes the log's marks once it has been idle.
+async fn keep_marks(log: Log<GlommioDisk>) {
+    loop {
+        log.marks_pending().await;
+        Timer::new(IDLE).await;
+        if log.is_idle() && log.flush_marks().await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Start and stop of a node.
+//!
+//! ```text
+//! start   signals blocked · directory locked · port claimed · log recovered ·
+//!         leader known · serving cores · "listening …"
+//! stop    no more accepted · connections finished · writes answered ·
+//!         Raft stopped · log closed
+//! ```
+
+use std::{
+    io::{self, Write as _},
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::AtomicUsize,
+        mpsc,
+    },
+    time::Duration,
+};
+
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use tokio::sync::mpsc as async_mpsc;
+
+use super::{
+    config::Config,
+    core::Core,
+    listen::listen,
+    replica::{self, Ready},
+};
+use crate::{
+    base::ids::ClusterId,
+    feed::Fanout,
+    io::lock::{DirectoryLock, LockError},
+    log::OpenError,
+    node::{Handle, Inbox, Status, handle::Seat},
+    raft::{self, Recovered},
+};
+
+/// Memory registered with the kernel for each executor: little, so that the
+/// usual limit on locked memory is enough for many.
+const IO_MEMORY: usize = 1 << 20;
+/// How often a busy executor looks at its timers and its other queues.
+const PREEMPT: Duration = Duration::from_millis(1);
+
+/// Why a node did not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {0}: {1}")]
+    Directory(String, io::Error),
+    /// Another process uses it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(std::net::SocketAddr, io::Error),
+    /// The log is damaged or of another kind; nothing was changed.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Raft did not start.
+    #[error(transparent)]
+    Raft(#[from] raft::StartError),
+    /// An executor did not start or stop.
+    #[error("executor: {0}")]
+    Executor(String),
+    /// Something else of the system.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// What all cores of a node share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) config: Arc<Config>,
+    pub(super) fanout: Fanout,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) status: Arc<Status>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// Runs a node until a signal stops it.
+///
+/// # Errors
+/// [`ServerError`]; when the start failed, nothing was changed on disk that
+/// the next start would mind.
+pub fn run(config: Config) -> Result<(), ServerError> {
+    stop_on_panic();
+    // Threads inherit the mask; the signals are read by the Raft core.
+    glommio::signal::block(&replica::SIGNALS)
+        .map_err(|error| ServerError::Executor(error.to_string()))?;
+    std::fs::create_dir_all(&config.data)
+        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
+    let _lock = DirectoryLock::acquire(&config.data)?;
+
+    let serving = config.cores.saturating_sub(1).max(1);
+    let (address, listeners) =
+        listen(config.listen, serving).map_err(|error| ServerError::Listen(config.listen, error))?;
+    let shared = Shared {
+        config: Arc::new(config),
+        fanout: Fanout::new(serving),
+        inbox: Arc::default(),
+        status: Arc::default(),
+        connections: Arc::default(),
+    };
+
+    let (events, news) = mpsc::channel();
+    // The Raft core stops once every serving core has dropped its end of this.
+    let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
+    let mut cores = Vec::new();
+    let mut listeners = listeners.into_iter().enumerate();
+    let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
+    let raft_core = {
+        let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
+        executor("raft", move || async move {
+            let own = own.map(|(core, listener)| {
+                let shared = shared.clone();
+                let (events, serving_tx) = (events.clone(), serving_tx.clone());
+                move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
+            });
+            drop(serving_tx);
+            replica::run(shared, own, &events, serving_rx).await
+        })?
+    };
+    match news.recv() {
+        Ok(News::Ready(ready)) => {
+            for (core, listener) in listeners {
+                let (shared, events, serving_tx) =
+                    (shared.clone(), events.clone(), serving_tx.clone());
+                let ready = ready.clone();
+                cores.push(executor("serve", move || {
+                    serve(shared, core, listener, ready, events, serving_tx)
+                })?);
+            }
+        }
+        Ok(News::Serving) | Err(_) => {}
+    }
+    drop((events, serving_tx));
+
+    if news.iter().take(serving).count() == serving {
+        announce(&format!("listening http://{address}"))?;
+        tracing::info!(%address, cores = shared.config.cores, "node started");
+    }
+    join(raft_core)??;
+    for core in cores {
+        join(core)?;
+    }
+    tracing::info!("node stopped");
+    Ok(())
+}
+
+/// What the cores tell the main thread while the node starts.
+pub(super) enum News {
+    /// The replica is there: serving cores may start.
+    Ready(Ready),
+    /// One serving core accepts connections.
+    Serving,
+}
+
+async fn serve(
+    shared: Shared,
+    core: usize,
+    listener: TcpListener,
+    ready: Ready,
+    events: mpsc::Sender<News>,
+    stopped: async_mpsc::Sender<()>,
+) {
+    let Ready { recovered, cluster } = ready;
+    let node = handle(&shared, core, recovered, cluster);
+    let limits = Arc::new(shared.config.limits.clone());
+    let core = Core { node, listener, limits, connections: shared.connections };
+    // The main thread has gone only when the node stops already.
+    let _ = events.send(News::Serving);
+    drop(events);
+    if let Err(error) = core.run().await {
+        tracing::error!(%error, "a serving core stopped");
+    }
+    drop(stopped);
+}
+
+fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId) -> Handle {
+    let seat = Seat {
+        core,
+        cluster,
+        status: Arc::clone(&shared.status),
+        inbox: Arc::clone(&shared.inbox),
+        mailbox: shared.fanout.mailbox(core),
+    };
+    Handle::new(seat, recovered.history())
+}
+
+fn executor<F, T>(
+    name: &str,
+    main: impl FnOnce() -> F + Send + 'static,
+) -> Result<ExecutorJoinHandle<T>, ServerError>
+where
+    F: Future<Output = T> + 'static,
+    T: Send + 'static,
+{
+    LocalExecutorBuilder::new(Placement::Unbound)
+        .name(name)
+        .io_memory(IO_MEMORY)
+        .preempt_timer(PREEMPT)
+        .spawn(main)
+        .map_err(|error| ServerError::Executor(error.to_string()))
+}
+
+fn join<T>(handle: ExecutorJoinHandle<T>) -> Result<T, ServerError> {
+    handle.join().map_err(|error| ServerError::Executor(error.to_string()))
+}
+
+/// Writes a line to standard output, at once: whoever started the node waits
+/// for it.
+fn announce(line: &str) -> Result<(), ServerError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|error| ServerError::System("cannot write to standard output", error))
+}
+
+/// A panic on any thread is a broken invariant: nothing may be acknowledged
+/// after it.
+fn stop_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::abort();
+    }));
+}
