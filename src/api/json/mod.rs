@@ -44,4 +44,4 @@ fn whole(bytes: &[u8], depth_max: usize) -> Result<ValueSpan, JsonError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::api) mod tests;
