@@ -62,6 +62,9 @@ pub const BLOCK_MAX: Duration = Duration::from_secs(300);
 /// How long `min_id` waits when `block` is not given.
 pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 
+/// `tag` parameters of one read.
+pub const QUERY_TAGS_MAX: usize = 32;
+
 /// Tags of one change.
 pub const TAGS_MAX: usize = 32;
 /// Bytes of UTF-8 in one tag.

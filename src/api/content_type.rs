@@ -1,0 +1,127 @@
+//! Which form a body has, by its `Content-Type`.
+
+use crate::api::error::{ApiError, Code, excerpt};
+
+/// How the changes of a body are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One object, or an array of objects.
+    Json,
+    /// One object a line.
+    Ndjson,
+}
+
+/// Reads a `Content-Type`. Absent and `application/x-www-form-urlencoded` mean
+/// JSON, for the sake of `curl -d`; parameters are allowed, but a `charset`
+/// must be UTF-8.
+///
+/// # Errors
+/// [`Code::UnsupportedMediaType`] for anything else.
+pub fn form(content_type: Option<&str>) -> Result<Form, ApiError> {
+    let Some(value) = content_type else {
+        return Ok(Form::Json);
+    };
+    let mut parts = parts(value);
+    let media_type = parts.next().unwrap_or_default();
+    let form = if ["application/json", "application/x-www-form-urlencoded"]
+        .iter()
+        .any(|known| media_type.eq_ignore_ascii_case(known))
+    {
+        Form::Json
+    } else if media_type.eq_ignore_ascii_case("application/x-ndjson") {
+        Form::Ndjson
+    } else {
+        return Err(unsupported(format!(
+            "Content-Type {:?} is not one of application/json and application/x-ndjson",
+            excerpt(media_type)
+        )));
+    };
+    for parameter in parts.filter(|part| !part.is_empty()) {
+        let Some((name, value)) = parameter.split_once('=') else {
+            return Err(unsupported(format!(
+                "Content-Type has a malformed parameter {:?}",
+                excerpt(parameter)
+            )));
+        };
+        let charset = value.trim_matches('"');
+        if name.eq_ignore_ascii_case("charset")
+            && !["utf-8", "utf8"].iter().any(|known| charset.eq_ignore_ascii_case(known))
+        {
+            return Err(unsupported(format!(
+                "charset {:?} is not supported; a body is UTF-8",
+                excerpt(charset)
+            )));
+        }
+    }
+    Ok(form)
+}
+
+fn unsupported(detail: String) -> ApiError {
+    ApiError::new(Code::UnsupportedMediaType, detail)
+}
+
+/// The text between semicolons that stand outside quoted strings, trimmed.
+fn parts(value: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    value
+        .split(move |char| {
+            let separates = char == ';' && !quoted;
+            if quoted && !escaped && char == '\\' {
+                escaped = true;
+                return false;
+            }
+            if char == '"' && !escaped {
+                quoted = !quoted;
+            }
+            escaped = false;
+            separates
+        })
+        .map(|part| part.trim_matches([' ', '\t']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_types_have_their_form() {
+        for json in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON"),
+            Some(" application/json ; charset=utf-8"),
+            Some("application/json;charset=\"UTF-8\""),
+            Some("application/json; profile=\"a;charset=latin1\""),
+            Some("application/json; profile=\"a\\\";charset=latin1\""),
+            Some("application/json;"),
+            Some("application/x-www-form-urlencoded"),
+            Some("application/x-www-form-urlencoded; charset=UTF-8"),
+        ] {
+            assert_eq!(form(json), Ok(Form::Json), "{json:?}");
+        }
+        for lines in ["application/x-ndjson", "application/x-NDJSON;charset=utf8"] {
+            assert_eq!(form(Some(lines)), Ok(Form::Ndjson), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn other_types_and_charsets_are_refused() {
+        for refused in [
+            "",
+            "text/plain",
+            "application/jsonx",
+            "application/json charset=utf-8",
+            "application/ndjson",
+            "application/json; charset=latin1",
+            "application/json; charset=\"utf-16\"",
+            "application/json; x=1; CHARSET=ascii",
+            "application/json; charset",
+            "multipart/form-data; boundary=x",
+        ] {
+            let error = form(Some(refused)).unwrap_err();
+            assert_eq!(error.code, Code::UnsupportedMediaType, "{refused:?}");
+            assert!(!error.detail.is_empty());
+        }
+    }
+}
