@@ -83,3 +83,21 @@ pub const BATCH_BYTES: usize = MIB;
 pub const READ_EXAMINED_MAX: usize = 1_000_000;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
+/// Bytes read ahead of a head at a time.
+pub const READ_BYTES: usize = 4 * KIB;
+/// Bytes reserved at a time for a body that has only begun to arrive, so that a
+/// declared length alone costs no memory.
+pub const BODY_READ_BYTES: usize = 64 * KIB;
+/// One chunk-size line of a chunked request, with its extensions.
+pub const CHUNK_LINE_BYTES: usize = 256;
+/// Bodies up to this size are copied next to their head, so that one write
+/// sends both; larger ones are sent from where they are.
+pub const BODY_COPY_BYTES: usize = 4 * KIB;
+/// Bytes of answers that wait for the client to read them; above it no further
+/// pipelined request is taken up.
+pub const TRANSMIT_BACKLOG_BYTES: usize = 64 * KIB;
+/// Bytes thrown away after a refusal so that the client can read the answer
+/// before the connection is cut.
+pub const LINGER_BYTES: usize = 32 * MIB;
+/// How long those bytes are waited for.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);

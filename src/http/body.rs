@@ -1,0 +1,195 @@
+//! The body of a request as it arrives: of a known length, or chunked
+//! (RFC 9112, section 7.1).
+
+use super::{
+    error::ProtocolError,
+    head::{BodyLength, check_trailers},
+    scan::LineScan,
+    target::hex_digit,
+};
+use crate::base::limits::{BODY_READ_BYTES, CHUNK_LINE_BYTES, Limits};
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A body that is not complete yet.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// So many bytes, collected in the receive buffer.
+    Known(usize),
+    Chunked(Chunked),
+}
+
+impl Body {
+    pub(super) fn new(length: BodyLength, limits: &Limits) -> Self {
+        match length {
+            BodyLength::Known(bytes) => Self::Known(bytes),
+            BodyLength::Chunked => Self::Chunked(Chunked {
+                state: State::Size,
+                decoded: BytesMut::new(),
+                overhead_left: limits.head_bytes,
+            }),
+        }
+    }
+
+    /// Takes what belongs to the body from the front of `received`, and returns
+    /// the body once it is complete.
+    pub(super) fn advance(
+        &mut self,
+        received: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Bytes>, ProtocolError> {
+        match self {
+            Self::Known(bytes) if received.len() < *bytes => Ok(None),
+            Self::Known(bytes) => Ok(Some(take(received, *bytes))),
+            Self::Chunked(chunked) => chunked.advance(received, limits),
+        }
+    }
+
+    /// How many bytes may be read beyond the `buffered` ones, at most so many
+    /// at once that memory follows what has really arrived.
+    pub(super) fn read_bytes(&self, buffered: usize) -> usize {
+        match self {
+            Self::Known(bytes) => bytes.saturating_sub(buffered).min(buffered.max(BODY_READ_BYTES)),
+            Self::Chunked(_) => BODY_READ_BYTES,
+        }
+    }
+
+    /// Decoded bytes held.
+    pub(super) fn buffered_bytes(&self) -> usize {
+        match self {
+            Self::Known(_) => 0,
+            Self::Chunked(chunked) => chunked.decoded.len(),
+        }
+    }
+}
+
+/// Splits off the first `count` bytes without copying them. Taking all leaves
+/// no memory behind.
+pub(super) fn take(received: &mut BytesMut, count: usize) -> Bytes {
+    if count == received.len() {
+        std::mem::take(received).freeze()
+    } else {
+        received.split_to(count).freeze()
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Size,
+    Data(usize),
+    DataEnd,
+    Trailers(LineScan),
+}
+
+/// The decoder of a chunked body.
+#[derive(Debug)]
+pub(super) struct Chunked {
+    state: State,
+    decoded: BytesMut,
+    /// Bytes of chunk extensions that may still come: they carry nothing, and
+    /// are bounded like a head.
+    overhead_left: usize,
+}
+
+impl Chunked {
+    fn advance(
+        &mut self,
+        received: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Bytes>, ProtocolError> {
+        loop {
+            match &mut self.state {
+                State::Size => {
+                    let Some(size) = self.take_size(received)? else { return Ok(None) };
+                    if size > limits.body_bytes.saturating_sub(self.decoded.len()) {
+                        return Err(ProtocolError::BodyTooLarge);
+                    }
+                    self.state = match size {
+                        0 => State::Trailers(LineScan::default()),
+                        _ => State::Data(size),
+                    };
+                }
+                State::Data(left) => {
+                    let count = received.len().min(*left);
+                    if count == 0 {
+                        return Ok(None);
+                    }
+                    self.decoded.extend_from_slice(received.get(..count).unwrap_or_default());
+                    received.advance(count);
+                    *left -= count;
+                    if *left == 0 {
+                        self.state = State::DataEnd;
+                    }
+                }
+                State::DataEnd => match received.as_ref() {
+                    [b'\r', b'\n', ..] => {
+                        received.advance(2);
+                        self.state = State::Size;
+                    }
+                    [] | [b'\r'] => return Ok(None),
+                    _ => return Err(ProtocolError::ChunkEnd),
+                },
+                State::Trailers(scan) => {
+                    if !skip_trailers(scan, received, limits)? {
+                        return Ok(None);
+                    }
+                    return Ok(Some(std::mem::take(&mut self.decoded).freeze()));
+                }
+            }
+        }
+    }
+
+    /// Takes a chunk-size line: hexadecimal digits, and extensions that are
+    /// ignored.
+    fn take_size(&mut self, received: &mut BytesMut) -> Result<Option<usize>, ProtocolError> {
+        let window = received.get(..received.len().min(CHUNK_LINE_BYTES)).unwrap_or_default();
+        let mut size: usize = 0;
+        let mut digits = 0;
+        for digit in window.iter().map_while(|&byte| hex_digit(byte)) {
+            size = size
+                .checked_mul(16)
+                .and_then(|size| size.checked_add(usize::from(digit)))
+                .ok_or(ProtocolError::ChunkSize)?;
+            digits += 1;
+        }
+        let rest = window.get(digits..).unwrap_or_default();
+        let text = rest.iter().take_while(|&&byte| (byte >= 0x20 && byte != 0x7f) || byte == b'\t');
+        let extension = text.count();
+        // White space may stand before an extension, and nowhere else.
+        let begins_extension = rest.iter().find(|&&byte| byte != b' ' && byte != b'\t');
+        let well_formed = match begins_extension {
+            None | Some(b';') => true,
+            Some(b'\r') => extension == 0,
+            Some(_) => false,
+        };
+        if (digits == 0 && !rest.is_empty()) || !well_formed {
+            return Err(ProtocolError::ChunkSize);
+        }
+        match rest.get(extension..).unwrap_or_default() {
+            [b'\r', b'\n', ..] => {}
+            [] | [b'\r'] if received.len() < CHUNK_LINE_BYTES => return Ok(None),
+            _ => return Err(ProtocolError::ChunkSize),
+        }
+        self.overhead_left =
+            self.overhead_left.checked_sub(extension).ok_or(ProtocolError::ChunkSize)?;
+        received.advance(digits + extension + 2);
+        Ok(Some(size))
+    }
+}
+
+/// Drops the trailers; false while they are incomplete.
+fn skip_trailers(
+    scan: &mut LineScan,
+    received: &mut BytesMut,
+    limits: &Limits,
+) -> Result<bool, ProtocolError> {
+    let window = received.get(..received.len().min(limits.head_bytes)).unwrap_or_default();
+    match scan.advance(window)? {
+        Some(length) => {
+            check_trailers(received.get(..length).unwrap_or_default(), limits.headers)?;
+            received.advance(length);
+            Ok(true)
+        }
+        None if received.len() >= limits.head_bytes => Err(ProtocolError::HeadersTooLarge),
+        None => Ok(false),
+    }
+}

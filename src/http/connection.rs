@@ -1,0 +1,476 @@
+//! One HTTP/1.1 connection: what has been received goes in, requests come out
+//! one at a time; answers go in, bytes to send come out.
+//!
+//! ```text
+//!  Head ──► Body ──► Answering ──► Head …            kept alive
+//!    └───────┴──────────┴────────► Closing ──► Closed
+//!                                     └──► Lingering ──► Closed
+//! ```
+//!
+//! Whoever drives it repeats, after everything that happens on the socket:
+//! [`poll_event`](Connection::poll_event) until it returns nothing, write
+//! [`poll_transmit`](Connection::poll_transmit) and report it with
+//! [`transmitted`](Connection::transmitted), both until neither yields
+//! anything; shut down the sending side when
+//! [`should_shutdown_write`](Connection::should_shutdown_write), leave when
+//! [`is_closed`](Connection::is_closed); read when
+//! [`wants_read`](Connection::wants_read), and call
+//! [`handle_timeout`](Connection::handle_timeout) at
+//! [`poll_timeout`](Connection::poll_timeout).
+
+mod answer;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    body::{Body, take},
+    context::Context,
+    encode,
+    error::ProtocolError,
+    head,
+    request::{Method, Request, Version},
+    scan::LineScan,
+    transmit::{Slices, TransmitQueue},
+};
+use crate::base::limits::{LINGER_BYTES, LINGER_TIMEOUT, READ_BYTES, TRANSMIT_BACKLOG_BYTES};
+use bytes::{Buf, BytesMut};
+use std::{rc::Rc, time::Instant};
+
+/// What happened on a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// A complete request, to be answered by [`Connection::respond`] or
+    /// [`Connection::respond_head`]. The next one comes only after that.
+    Request(Box<Request>),
+    /// A request was refused; the answer is queued already, and the connection
+    /// closes after it. For counting and logging.
+    Refused(ProtocolError),
+    /// The client sends no more while its request is being answered. It has
+    /// most likely gone away, but may have shut down one direction only: an
+    /// answer can still be sent.
+    PeerClosed,
+}
+
+/// One connection. It holds no buffer while nothing is being received or sent.
+#[derive(Debug)]
+pub struct Connection {
+    context: Rc<Context>,
+    received: BytesMut,
+    queue: TransmitQueue,
+    phase: Phase,
+    /// When the client has been idle, or sending a head or a body, or
+    /// lingering, for too long.
+    read_deadline: Option<Instant>,
+    /// When the client has taken no byte for too long. Invariant: set exactly
+    /// while the queue is not empty.
+    write_deadline: Option<Instant>,
+    /// Bytes that may still be thrown away after a refusal.
+    linger_left: usize,
+    /// A refusal made by a time-out and not reported yet.
+    refused: Option<ProtocolError>,
+    read_closed: bool,
+    read_closed_unreported: bool,
+    draining: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Head(HeadProgress),
+    Body {
+        request: Box<Request>,
+        body: Body,
+    },
+    Answering(Exchange),
+    /// The last answer is being written. With `linger`, what the client still
+    /// sends is read and thrown away.
+    Closing {
+        linger: bool,
+    },
+    /// All is written; the client gets time to read it.
+    Lingering,
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct HeadProgress {
+    scan: LineScan,
+    skipped_empty_line: bool,
+    /// A byte of the head has arrived.
+    begun: bool,
+}
+
+/// What the answer depends on.
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    method: Method,
+    version: Version,
+    /// The client wants to go on using the connection.
+    keep_alive: bool,
+    /// The head of a streamed answer says that the connection closes.
+    close: bool,
+    stream: Stream,
+}
+
+/// The state of an answer that is sent in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    NotBegun,
+    Chunked,
+    UntilClose,
+    /// The answer has no body, whatever is sent.
+    Silent,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    #[must_use]
+    pub fn new(context: Rc<Context>, now: Instant) -> Self {
+        let read_deadline = Some(now + context.limits().idle_timeout);
+        Self {
+            context,
+            received: BytesMut::new(),
+            queue: TransmitQueue::default(),
+            phase: Phase::Head(HeadProgress::default()),
+            read_deadline,
+            write_deadline: None,
+            linger_left: LINGER_BYTES,
+            refused: None,
+            read_closed: false,
+            read_closed_unreported: false,
+            draining: false,
+        }
+    }
+
+    /// Takes bytes that were read elsewhere, copying them. A driver that reads
+    /// into one buffer for all its connections keeps a parked connection free
+    /// of memory this way; large bodies are better read into
+    /// [`receive_buffer`](Self::receive_buffer).
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if self.discards() {
+            self.discard(bytes.len());
+        } else {
+            self.received.extend_from_slice(bytes);
+        }
+    }
+
+    /// The buffer to read into, with room for at least one byte. To be filled
+    /// at its end, and followed by [`received`](Self::received).
+    pub fn receive_buffer(&mut self) -> &mut BytesMut {
+        let wanted = match &self.phase {
+            Phase::Body { body, .. } => body.read_bytes(self.received.len()).max(1),
+            _ => READ_BYTES,
+        };
+        let spare = self.received.capacity() - self.received.len();
+        if spare < wanted.min(READ_BYTES / 2) {
+            self.received.reserve(wanted);
+        }
+        &mut self.received
+    }
+
+    /// Says that bytes were added to [`receive_buffer`](Self::receive_buffer).
+    pub fn received(&mut self) {
+        if self.discards() {
+            let count = self.received.len();
+            self.received = BytesMut::new();
+            self.discard(count);
+        }
+    }
+
+    /// Says that the client will send no more.
+    pub fn received_eof(&mut self) {
+        self.read_closed = true;
+        match self.phase {
+            Phase::Answering(_) => self.read_closed_unreported = true,
+            Phase::Lingering => self.abort(),
+            _ => {}
+        }
+    }
+
+    /// The next event. Must be called until it returns nothing whenever bytes
+    /// were received or transmitted, an answer was given, or time ran out.
+    pub fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        let peer_closed = std::mem::take(&mut self.read_closed_unreported);
+        if peer_closed && matches!(self.phase, Phase::Answering(_)) {
+            return Some(Event::PeerClosed);
+        }
+        if let Some(error) = self.refused.take() {
+            return Some(Event::Refused(error));
+        }
+        let event = self.advance(now);
+        if self.received.is_empty() {
+            // Parked and idle connections are many: they keep no buffer.
+            self.received = BytesMut::new();
+        }
+        event
+    }
+
+    fn advance(&mut self, now: Instant) -> Option<Event> {
+        if matches!(self.phase, Phase::Head(_)) {
+            if self.queue.bytes() > TRANSMIT_BACKLOG_BYTES {
+                return None;
+            }
+            match self.advance_head(now) {
+                Ok(true) => {}
+                Ok(false) => return self.await_more(now),
+                Err(error) => return Some(self.refuse(error, now)),
+            }
+        }
+        let Phase::Body { body, .. } = &mut self.phase else { return None };
+        match body.advance(&mut self.received, self.context.limits()) {
+            Ok(Some(body)) => self.hand_out(body),
+            Ok(None) => self.await_more(now),
+            Err(error) => Some(self.refuse(error, now)),
+        }
+    }
+
+    /// True when a head was complete and the phase is now that of the body.
+    fn advance_head(&mut self, now: Instant) -> Result<bool, ProtocolError> {
+        let limits = self.context.limits();
+        let Phase::Head(progress) = &mut self.phase else { return Ok(false) };
+        // RFC 9112, section 2.2: one empty line may stand before a request line.
+        if !progress.skipped_empty_line && self.received.starts_with(b"\r\n") {
+            progress.skipped_empty_line = true;
+            self.received.advance(2);
+        }
+        if !self.received.is_empty() && !progress.begun {
+            progress.begun = true;
+            if self.queue.is_empty() {
+                self.read_deadline = Some(now + limits.head_timeout);
+            }
+        }
+        let arrived = self.received.len();
+        let window = self.received.get(..arrived.min(limits.head_bytes)).unwrap_or_default();
+        let Some(length) = progress.scan.advance(window)? else {
+            return match arrived < limits.head_bytes {
+                true => Ok(false),
+                false if progress.scan.in_first_line() => Err(ProtocolError::UriTooLong),
+                false => Err(ProtocolError::HeadersTooLarge),
+            };
+        };
+        // Only the empty line arrived where a request line should stand.
+        if length == 2 {
+            return Err(ProtocolError::EmptyLine);
+        }
+        let head = head::parse(take(&mut self.received, length), limits)?;
+        if head.expects_continue
+            && head.body != head::BodyLength::Known(0)
+            && self.received.is_empty()
+        {
+            self.queue.write(|out| out.extend_from_slice(encode::CONTINUE));
+        }
+        let body = Body::new(head.body, limits);
+        self.read_deadline = Some(now + limits.body_timeout);
+        self.phase = Phase::Body { request: head.request, body };
+        self.arm_write(now);
+        Ok(true)
+    }
+
+    /// The body is complete: the request goes out.
+    fn hand_out(&mut self, body: bytes::Bytes) -> Option<Event> {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Body { mut request, .. } => {
+                self.read_deadline = None;
+                self.read_closed_unreported = self.read_closed;
+                self.phase = Phase::Answering(Exchange {
+                    method: request.method,
+                    version: request.version,
+                    keep_alive: request.keep_alive,
+                    close: false,
+                    stream: Stream::NotBegun,
+                });
+                request.body = body;
+                Some(Event::Request(request))
+            }
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    /// Nothing more can be done with what has arrived.
+    fn await_more(&mut self, now: Instant) -> Option<Event> {
+        if !self.read_closed {
+            return None;
+        }
+        if matches!(self.phase, Phase::Head(_)) && self.received.is_empty() {
+            self.close(false, now);
+            return None;
+        }
+        Some(self.refuse(ProtocolError::Incomplete, now))
+    }
+
+    /// What to write next, or nothing. To be followed by
+    /// [`transmitted`](Self::transmitted).
+    #[must_use]
+    pub fn poll_transmit(&self) -> Option<Slices<'_>> {
+        (!self.queue.is_empty()).then(|| self.queue.slices())
+    }
+
+    /// Says that the first `count` bytes of what was to be written are.
+    pub fn transmitted(&mut self, count: usize, now: Instant) {
+        if count == 0 {
+            return;
+        }
+        self.queue.advance(count);
+        self.write_deadline = None;
+        self.arm_write(now);
+        if self.queue.is_empty() {
+            self.arm_head(now);
+            self.end_writing(now);
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is next due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.read_deadline, self.write_deadline) {
+            (Some(read), Some(write)) => Some(read.min(write)),
+            (read, write) => read.or(write),
+        }
+    }
+
+    /// Acts on the time: a client that is too slow is refused or cut off. Does
+    /// nothing before it is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.write_deadline.is_some_and(|deadline| deadline <= now) {
+            self.abort();
+        }
+        if self.read_deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &self.phase {
+            Phase::Head(HeadProgress { begun: true, .. }) | Phase::Body { .. } => {
+                self.refuse(ProtocolError::Timeout, now);
+                self.refused = Some(ProtocolError::Timeout);
+            }
+            Phase::Head(_) | Phase::Lingering => self.abort(),
+            Phase::Answering(_) | Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Whether to read. While a request is being answered this stays true, so
+    /// that a client that goes away is noticed, until as much as a head's limit
+    /// of further requests is held.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        let room = match &self.phase {
+            Phase::Head(_) | Phase::Answering(_) => {
+                self.received.len() < self.context.limits().head_bytes
+            }
+            Phase::Body { body, .. } => body.read_bytes(self.received.len()) > 0,
+            Phase::Closing { linger } => *linger,
+            Phase::Lingering => true,
+            Phase::Closed => false,
+        };
+        room && !self.read_closed
+    }
+
+    /// Whether the sending side should now be shut down, so that the client
+    /// sees the end of the last answer, while reading goes on.
+    #[must_use]
+    pub const fn should_shutdown_write(&self) -> bool {
+        matches!(self.phase, Phase::Lingering)
+    }
+
+    /// Whether the socket should now be closed.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Bytes of answers not yet written: for streams, the measure of when to
+    /// send more.
+    #[must_use]
+    pub const fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Bytes of requests held.
+    #[must_use]
+    pub fn buffered_bytes(&self) -> usize {
+        match &self.phase {
+            Phase::Body { body, .. } => self.received.len() + body.buffered_bytes(),
+            _ => self.received.len(),
+        }
+    }
+
+    /// Stops gracefully: a request that has begun to arrive or is being
+    /// answered is finished, its answer says `Connection: close`, and no
+    /// further one is taken.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        if matches!(self.phase, Phase::Head(_)) && self.received.is_empty() {
+            if self.queue.is_empty() {
+                self.abort();
+            } else {
+                self.phase = Phase::Closing { linger: !self.read_closed };
+            }
+        }
+    }
+
+    /// Cuts the connection off at once; what is queued is lost. For a stream
+    /// that cannot go on: the client sees that it is incomplete.
+    pub fn abort(&mut self) {
+        self.phase = Phase::Closed;
+        self.received = BytesMut::new();
+        self.queue.clear();
+        self.read_deadline = None;
+        self.write_deadline = None;
+    }
+
+    /// Closes once the queue is written, lingering if the client may be sending.
+    fn close(&mut self, linger: bool, now: Instant) {
+        let count = self.received.len();
+        self.received = BytesMut::new();
+        self.read_deadline = None;
+        self.phase = Phase::Closing { linger: linger && !self.read_closed };
+        self.discard(count);
+        if self.queue.is_empty() {
+            self.end_writing(now);
+        }
+    }
+
+    /// The queue is written: if that was the last answer, the connection ends.
+    fn end_writing(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Closing { linger: true } if !self.read_closed => {
+                self.phase = Phase::Lingering;
+                self.read_deadline = Some(now + LINGER_TIMEOUT);
+            }
+            Phase::Closing { .. } => self.abort(),
+            _ => {}
+        }
+    }
+
+    const fn discards(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. } | Phase::Lingering | Phase::Closed)
+    }
+
+    fn discard(&mut self, count: usize) {
+        self.linger_left = self.linger_left.saturating_sub(count);
+        if self.linger_left == 0 {
+            match &mut self.phase {
+                Phase::Closing { linger } => *linger = false,
+                _ => self.abort(),
+            }
+        }
+    }
+
+    /// Starts the clock of a client from which a head is awaited. While answers
+    /// are still being written only the clock of writing runs.
+    fn arm_head(&mut self, now: Instant) {
+        if let Phase::Head(progress) = &self.phase {
+            let limits = self.context.limits();
+            let patience = if progress.begun { limits.head_timeout } else { limits.idle_timeout };
+            self.read_deadline = self.queue.is_empty().then(|| now + patience);
+        }
+    }
+
+    /// Starts the clock of writing unless it runs.
+    fn arm_write(&mut self, now: Instant) {
+        if !self.queue.is_empty() && self.write_deadline.is_none() {
+            self.write_deadline = Some(now + self.context.limits().write_timeout);
+        }
+    }
+}

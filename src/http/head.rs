@@ -1,0 +1,227 @@
+//! The head of a request: httparse reads it, and what httparse leaves open is
+//! decided here, strictly.
+
+use super::{
+    error::ProtocolError,
+    request::{Field, Fields, Method, Request, Version},
+    span::Span,
+    target::{Target, is_authority},
+};
+use crate::base::limits::Limits;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::mem::MaybeUninit;
+
+/// Header lines that are parsed on the stack; more take one allocation.
+const HEADERS_ON_STACK: usize = 32;
+
+/// How the body that follows a head is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyLength {
+    Known(usize),
+    Chunked,
+}
+
+/// A parsed head, and what its headers say about the body to come.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) request: Box<Request>,
+    pub(super) body: BodyLength,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(super) expects_continue: bool,
+}
+
+/// Parses a complete head that [`LineScan`](super::scan::LineScan) has found.
+pub(super) fn parse(head: Bytes, limits: &Limits) -> Result<Head, ProtocolError> {
+    let parts = read(&head, limits)?;
+    let Parts { method, version, meaning, .. } = parts;
+    let body = meaning.body(version, limits.body_bytes)?;
+    if version == Version::Http11 && meaning.host.is_none() {
+        return Err(ProtocolError::HostMissing);
+    }
+    // RFC 9110, section 10.1.1: the expectation is ignored in HTTP/1.0.
+    let expects_continue = meaning.expects_continue && version == Version::Http11;
+    let request = Box::new(Request {
+        method,
+        version,
+        keep_alive: !meaning.close && (version == Version::Http11 || meaning.keep_alive),
+        method_name: parts.method_name,
+        raw_target: parts.raw_target,
+        target: parts.target,
+        fields: parts.fields,
+        host: meaning.host,
+        content_type: meaning.content_type,
+        body: Bytes::new(),
+        head,
+    });
+    Ok(Head { request, body, expects_continue })
+}
+
+/// What a head says, without the head.
+struct Parts {
+    method: Method,
+    version: Version,
+    method_name: Span,
+    raw_target: Span,
+    target: Target,
+    fields: Fields,
+    meaning: Meaning,
+}
+
+fn read(head: &[u8], limits: &Limits) -> Result<Parts, ProtocolError> {
+    let mut headers: SmallVec<[MaybeUninit<httparse::Header<'_>>; HEADERS_ON_STACK]> =
+        SmallVec::new();
+    headers.resize(count_lines(head).min(limits.headers), MaybeUninit::uninit());
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut headers) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(ProtocolError::RequestLine),
+        Err(error) => return Err(refusal(error)),
+    }
+    let (Some(method_name), Some(raw_target), Some(version)) =
+        (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(ProtocolError::RequestLine);
+    };
+    if !raw_target.is_ascii() {
+        return Err(ProtocolError::Target);
+    }
+    let span = |part: &[u8]| Span::within(head, part).ok_or(ProtocolError::HeadersTooLarge);
+    let method = Method::of(method_name);
+    let target = Target::parse(method, raw_target)?;
+    let mut fields = Fields::with_capacity(parsed.headers.len());
+    let mut meaning = Meaning::default();
+    for header in &*parsed.headers {
+        let value = span(header.value)?;
+        fields.push(Field { name: span(header.name.as_bytes())?, value });
+        meaning.take(header.name, header.value, value)?;
+    }
+    Ok(Parts {
+        method,
+        version: if version == 0 { Version::Http10 } else { Version::Http11 },
+        method_name: span(method_name.as_bytes())?,
+        raw_target: span(raw_target.as_bytes())?,
+        target,
+        fields,
+        meaning,
+    })
+}
+
+/// Checks the syntax of a chunked body's trailers, which are then dropped.
+pub(super) fn check_trailers(block: &[u8], headers_max: usize) -> Result<(), ProtocolError> {
+    let count = count_lines(block);
+    if count > headers_max {
+        return Err(ProtocolError::HeadersTooLarge);
+    }
+    let mut headers: SmallVec<[httparse::Header<'_>; HEADERS_ON_STACK]> = SmallVec::new();
+    headers.resize(count, httparse::EMPTY_HEADER);
+    match httparse::parse_headers(block, &mut headers) {
+        Ok(httparse::Status::Complete((length, _))) if length == block.len() => Ok(()),
+        Ok(_) => Err(ProtocolError::Header),
+        Err(error) => Err(refusal(error)),
+    }
+}
+
+/// The lines of a block without its empty one; each ends in LF.
+fn count_lines(block: &[u8]) -> usize {
+    block.iter().filter(|&&byte| byte == b'\n').count().saturating_sub(1)
+}
+
+const fn refusal(error: httparse::Error) -> ProtocolError {
+    match error {
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => ProtocolError::Header,
+        httparse::Error::TooManyHeaders => ProtocolError::HeadersTooLarge,
+        httparse::Error::Version => ProtocolError::Version,
+        httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => {
+            ProtocolError::RequestLine
+        }
+    }
+}
+
+/// What the headers say that this layer acts upon.
+#[derive(Default)]
+struct Meaning {
+    host: Option<Span>,
+    content_type: Option<Span>,
+    content_length: Option<usize>,
+    chunked: bool,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+}
+
+impl Meaning {
+    fn take(&mut self, name: &str, value: &[u8], span: Span) -> Result<(), ProtocolError> {
+        // The length tells almost every other header apart without a comparison.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case("host") => self.take_host(value, span)?,
+            6 if name.eq_ignore_ascii_case("expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(ProtocolError::Expectation);
+                }
+                self.expects_continue = true;
+            }
+            10 if name.eq_ignore_ascii_case("connection") => {
+                for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+            }
+            12 if name.eq_ignore_ascii_case("content-type") => {
+                self.content_type.get_or_insert(span);
+            }
+            14 if name.eq_ignore_ascii_case("content-length") => {
+                if self.content_length.is_some() {
+                    return Err(ProtocolError::ContentLengthRepeated);
+                }
+                self.content_length = Some(decimal(value).ok_or(ProtocolError::ContentLength)?);
+            }
+            17 if name.eq_ignore_ascii_case("transfer-encoding") => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ProtocolError::TransferEncoding);
+                }
+                self.chunked = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_host(&mut self, value: &[u8], span: Span) -> Result<(), ProtocolError> {
+        if self.host.is_some() {
+            return Err(ProtocolError::HostRepeated);
+        }
+        // An empty Host is what a client without an authority sends (RFC 9112, 3.2).
+        let valid = value.is_empty() || std::str::from_utf8(value).is_ok_and(is_authority);
+        if !valid {
+            return Err(ProtocolError::Host);
+        }
+        self.host = Some(span);
+        Ok(())
+    }
+
+    fn body(&self, version: Version, bytes_max: usize) -> Result<BodyLength, ProtocolError> {
+        match (self.chunked, self.content_length) {
+            (true, Some(_)) => Err(ProtocolError::TwoLengths),
+            (true, None) if version == Version::Http10 => Err(ProtocolError::TransferEncoding),
+            (true, None) => Ok(BodyLength::Chunked),
+            (false, Some(length)) if length > bytes_max => Err(ProtocolError::BodyTooLarge),
+            (false, length) => Ok(BodyLength::Known(length.unwrap_or(0))),
+        }
+    }
+}
+
+/// A number of decimal digits and nothing else.
+fn decimal(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() {
+        return None;
+    }
+    let mut number: usize = 0;
+    for digit in digits {
+        if !digit.is_ascii_digit() {
+            return None;
+        }
+        number = number.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
+    }
+    Some(number)
+}
