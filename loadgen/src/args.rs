@@ -1,0 +1,217 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use serde::{Serialize, Serializer};
+
+/// Measures a ChangeAgent server over HTTP, and proves that what it acknowledged is there.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Appends changes from many connections, in an open or closed loop.
+    Ingest(IngestArguments),
+    /// Reads the list of changes over and over.
+    Read(ReadArguments),
+    /// Parks long-polls and measures from an append to the answers.
+    Wait(WaitArguments),
+    /// Sends the same requests to two servers in turns and compares their rates.
+    Compare(CompareArguments),
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct CommonArguments {
+    /// The server: http://host:port
+    #[arg(long)]
+    pub(crate) url: String,
+    /// Threads, each with an event loop over its share of the connections.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
+    /// How long an answer may take before its connection is given up.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "timeout_s", serialize_with = "seconds")]
+    pub(crate) timeout: Duration,
+    /// Also writes the figures and settings to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) json: Option<PathBuf>,
+    /// Shows no progress.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) quiet: bool,
+}
+
+/// What the appended changes look like.
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct LoadArguments {
+    /// Connections, over all threads.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connections: u16,
+    /// Bytes of each change's `data`.
+    #[arg(long, default_value_t = 256)]
+    pub(crate) size: usize,
+    /// Changes in one request: more than one are sent as an array.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) batch: u16,
+    /// A tag for every change; may be repeated.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct IngestArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadArguments,
+    /// Where to POST.
+    #[arg(long, default_value = "/changes")]
+    pub(crate) path: String,
+    /// Requests a second over all connections (open loop: latency counts from the moment a
+    /// request was due); absent: each connection sends as fast as it is answered.
+    #[arg(long, value_parser = positive)]
+    pub(crate) rate: Option<f64>,
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "duration_s", serialize_with = "seconds")]
+    pub(crate) duration: Duration,
+    /// How long to load before measuring.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "warmup_s", serialize_with = "seconds")]
+    pub(crate) warmup: Duration,
+    /// Reads everything back afterwards and proves that each acknowledged change is there once,
+    /// in order, unchanged; exit code 1 otherwise.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// The only status that counts as success; absent: any 2xx.
+    #[arg(long, value_name = "STATUS", conflicts_with = "verify")]
+    pub(crate) expect_status: Option<u16>,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct ReadArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    /// The list to read.
+    #[arg(long, default_value = "/changes")]
+    pub(crate) path: String,
+    /// Connections, over all threads.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) connections: usize,
+    /// Changes in one answer at most.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Reads at random positions instead of paging through the list.
+    #[arg(long)]
+    pub(crate) since_random: bool,
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "duration_s", serialize_with = "seconds")]
+    pub(crate) duration: Duration,
+    /// How long to load before measuring.
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "warmup_s", serialize_with = "seconds")]
+    pub(crate) warmup: Duration,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct WaitArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Long-polls to park.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: usize,
+    /// How often to park them all and append one change.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// How long the server gets to park the polls after the last was sent.
+    #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration)]
+    #[serde(rename = "settle_s", serialize_with = "seconds")]
+    pub(crate) settle: Duration,
+    /// `block` of each poll, in seconds.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
+    pub(crate) block: u32,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct CompareArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadArguments,
+    /// Where to POST on the first server.
+    #[arg(long, default_value = "/changes")]
+    pub(crate) path: String,
+    /// The second server: http://host:port
+    #[arg(long)]
+    pub(crate) url_b: String,
+    /// Where to POST on the second server.
+    #[arg(long, default_value = "/")]
+    pub(crate) path_b: String,
+    /// How long each turn measures.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "slice_s", serialize_with = "seconds")]
+    pub(crate) slice: Duration,
+    /// How long each turn loads before it measures.
+    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
+    #[serde(rename = "warmup_s", serialize_with = "seconds")]
+    pub(crate) warmup: Duration,
+    /// Turns of each server.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slices: u32,
+    /// Exit code 1 when the first server's rate is below this share of the second's.
+    #[arg(long, value_name = "SHARE", value_parser = positive)]
+    pub(crate) ratio_min: Option<f64>,
+}
+
+/// Durations stand in reports as seconds.
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// A number above zero.
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("must be a number above 0".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_and_rates_are_read() {
+        let line = "loadgen ingest --url http://h --duration 1500ms --rate 2e3 --warmup 0s";
+        let arguments = Arguments::try_parse_from(line.split(' ')).expect("valid");
+        let Command::Ingest(ingest) = arguments.command else { panic!("ingest") };
+        assert_eq!(ingest.duration, Duration::from_millis(1500));
+        assert_eq!(ingest.warmup, Duration::ZERO);
+        assert_eq!(ingest.rate, Some(2000.0));
+        for rate in ["0", "-1", "inf", "x"] {
+            assert!(positive(rate).is_err(), "{rate}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A blocking connection for the questions around a run: the newest id before it, one append,
+//! the pages that are read back. Not used for anything that is measured in bulk.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use crate::connection::Failure;
+use crate::page;
+use crate::response::{Response, ResponseParser};
+use crate::tally::Errors;
+use crate::target::Target;
+
+/// How much one read may bring, in bytes.
+const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// The answer to an append: one id, or those of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct Acknowledgement {
+    #[serde(rename = "_id")]
+    id: Option<u64>,
+    first: Option<u64>,
+    last: Option<u64>,
+    count: Option<u64>,
+}
+
+impl Acknowledgement {
+    /// The first of `count` consecutive ids, if the answer says exactly that.
+    pub(crate) fn first_id(body: &[u8], count: u64) -> Option<u64> {
+        let answer: Self = serde_json::from_slice(body).ok()?;
+        match answer {
+            Self { id: Some(id), first: None, last: None, count: None } if count == 1 => Some(id),
+            Self { id: None, first: Some(first), last: Some(last), count: Some(counted) } => {
+                let dense = first.checked_add(count - 1) == Some(last);
+                (dense && counted == count).then_some(first)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The connection; made at the first question and again after a failure.
+#[derive(Debug)]
+pub(crate) struct Control {
+    target: Target,
+    timeout: Duration,
+    stream: Option<TcpStream>,
+    buffer: Vec<u8>,
+    parser: ResponseParser,
+}
+
+impl Control {
+    /// A connection to this server, not made yet.
+    pub(crate) fn new(target: &Target, timeout: Duration) -> Self {
+        Self {
+            target: target.clone(),
+            timeout,
+            stream: None,
+            buffer: Vec::new(),
+            parser: ResponseParser::default(),
+        }
+    }
+
+    /// The newest id of the list at `path`, by a read that begins now.
+    pub(crate) fn newest(&mut self, path: &str) -> Result<u64> {
+        let question = page::query(path, "since=now&limit=1");
+        let body = self.get(&question)?;
+        page::summary(body, false)
+            .map(|summary| summary.last)
+            .with_context(|| format!("GET {question}: not a list of changes"))
+    }
+
+    /// The body of a successful GET below the base URL. A connection that turns out stale is
+    /// replaced once.
+    pub(crate) fn get(&mut self, path: &str) -> Result<&[u8]> {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            self.target.path(path)?,
+            self.target.host
+        );
+        let reused = self.stream.is_some();
+        let mut exchanged = self.exchange(request.as_bytes());
+        if reused && exchanged.is_err() {
+            exchanged = self.exchange(request.as_bytes());
+        }
+        exchanged.with_context(|| format!("GET {path}"))?;
+        self.success().with_context(|| format!("GET {path}"))
+    }
+
+    /// Opens the connection ahead of a request that should not pay for it.
+    pub(crate) fn connect(&mut self) -> Result<()> {
+        if self.stream.is_none() {
+            let stream = TcpStream::connect_timeout(&self.target.address, self.timeout)
+                .with_context(|| format!("cannot connect to {}", self.target.address))?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(self.timeout))?;
+            stream.set_write_timeout(Some(self.timeout))?;
+            self.stream = Some(stream);
+        }
+        Ok(())
+    }
+
+    /// Sends prebuilt bytes once and hands back the body of the successful answer.
+    pub(crate) fn send(&mut self, request: &[u8]) -> Result<&[u8]> {
+        self.exchange(request)?;
+        self.success()
+    }
+
+    /// The body of the response in the buffer, or what it says is wrong.
+    fn success(&mut self) -> Result<&[u8]> {
+        let Some(response) = self.parser.parse(&self.buffer, true)? else {
+            bail!("no response");
+        };
+        if !response.is_success() {
+            let mut errors = Errors::default();
+            errors.add_answer(&response);
+            let code = errors.iter().map(|(code, _)| code.to_owned()).collect::<String>();
+            bail!("answered {code}: {}", String::from_utf8_lossy(response.body).trim());
+        }
+        Ok(response.body)
+    }
+
+    /// One request, one response, left in the buffer.
+    fn exchange(&mut self, request: &[u8]) -> Result<()> {
+        self.connect()?;
+        let Some(mut stream) = self.stream.take() else { bail!("no connection") };
+        self.buffer.clear();
+        self.parser.reset();
+        stream.write_all(request)?;
+        loop {
+            let filled = self.buffer.len();
+            let expected = self.parser.expected_bytes().unwrap_or_default();
+            self.buffer.resize(filled + READ_BYTES_MAX.max(expected.saturating_sub(filled)), 0);
+            let read = stream.read(&mut self.buffer[filled..]);
+            self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+            let read = read?;
+            ensure!(read > 0 || filled > 0, Failure::Closed);
+            if let Some(Response { close, .. }) = self.parser.parse(&self.buffer, read == 0)? {
+                if !close && read > 0 {
+                    self.stream = Some(stream);
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Acknowledgement;
+
+    #[test]
+    fn only_exact_acknowledgements_are_taken() {
+        let first = |body: &str, count| Acknowledgement::first_id(body.as_bytes(), count);
+        assert_eq!(first(r#"{"_id":123}"#, 1), Some(123));
+        assert_eq!(first(r#"{"first":5,"last":7,"count":3}"#, 3), Some(5));
+        assert_eq!(first(r#"{"first":5,"last":5,"count":1}"#, 1), Some(5));
+        assert_eq!(first(r#"{"first":5,"last":8,"count":3}"#, 3), None);
+        assert_eq!(first(r#"{"first":5,"last":7,"count":3}"#, 4), None);
+        assert_eq!(first(r#"{"_id":123}"#, 2), None);
+        assert_eq!(first(r#"{"_id":-1}"#, 1), None);
+        assert_eq!(first("", 1), None);
+    }
+}

@@ -1,0 +1,392 @@
+//! The event loop that drives many connections over one epoll. It keeps connections open, sends
+//! what a [`Workload`] gives it and hands back answers: one read and one write system call for a
+//! request, and no allocation.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::event::{Timespec, epoll};
+use rustix::fd::OwnedFd;
+
+use crate::connection::{Arrival, Connection, Failure, State, source_address};
+use crate::response::Response;
+
+/// How many events one wait may bring.
+const EVENTS_MAX: usize = 1024;
+/// How many connections may be in the making at once, to stay below the server's backlog.
+const CONNECTING_MAX: usize = 128;
+/// How often time-outs are looked for; also the longest wait, so that a stop is seen.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
+/// How much one read may bring, in bytes.
+const READ_BYTES_MAX: usize = 128 * 1024;
+
+/// What the engine asks of a kind of load. Connections are named by their index within the engine.
+pub(crate) trait Workload {
+    /// When the next request of this idle connection should have been sent; `None` if there is
+    /// nothing to send now. A `Some` is followed by [`Workload::request`].
+    fn next(&mut self, connection: usize, now: Instant) -> Option<Instant>;
+
+    /// The bytes of the request that [`Workload::next`] announced.
+    fn request(&mut self, connection: usize) -> &[u8];
+
+    /// A whole answer came in at `now` to the request intended for `intended`. Whether it was
+    /// a success: after any other the connection rests for a while.
+    fn answered(
+        &mut self,
+        connection: usize,
+        intended: Instant,
+        now: Instant,
+        response: &Response<'_>,
+    ) -> bool;
+
+    /// The connection broke; `in_flight` tells whether a request was lost with it.
+    fn failed(&mut self, connection: usize, failure: &Failure, in_flight: bool);
+
+    /// When [`Workload::next`] may give something again to a connection it has just refused:
+    /// later than `now`, or never by the clock alone.
+    fn wake_at(&self, now: Instant) -> Option<Instant>;
+
+    /// Whether the loop should end.
+    fn finished(&mut self, now: Instant, census: Census) -> bool;
+}
+
+/// How many connections are in which state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Census {
+    pub(crate) connected: usize,
+    pub(crate) busy: usize,
+    pub(crate) total: usize,
+}
+
+/// Connections, their epoll and their queues.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    epoll: OwnedFd,
+    target: SocketAddr,
+    /// Index of the first connection among those of all threads.
+    offset: usize,
+    timeout: Duration,
+    connections: Vec<Connection>,
+    /// Connections that wait for their turn to connect.
+    unconnected: VecDeque<usize>,
+    /// Connections in state `Idle` that may be asked to send.
+    idle: VecDeque<usize>,
+    /// Connections that rest until a moment, after which they connect or are idle again.
+    resting: BinaryHeap<Reverse<(Instant, usize)>>,
+    connecting: usize,
+    connected: usize,
+    busy: usize,
+    next_sweep: Instant,
+    scratch: Vec<u8>,
+}
+
+impl Engine {
+    /// An engine for the connections of these global indices; they connect when it runs.
+    pub(crate) fn new(
+        target: SocketAddr,
+        indices: Range<usize>,
+        timeout: Duration,
+    ) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll_create")?;
+        let now = Instant::now();
+        Ok(Self {
+            epoll,
+            target,
+            offset: indices.start,
+            timeout,
+            unconnected: (0..indices.len()).collect(),
+            idle: VecDeque::with_capacity(indices.len()),
+            resting: BinaryHeap::new(),
+            connecting: 0,
+            connected: 0,
+            busy: 0,
+            next_sweep: now + SWEEP_INTERVAL,
+            scratch: vec![0; READ_BYTES_MAX],
+            connections: indices.map(|_| Connection::new(now)).collect(),
+        })
+    }
+
+    /// Runs until the workload has finished.
+    pub(crate) fn run(&mut self, workload: &mut impl Workload) -> Result<()> {
+        let mut events = [MaybeUninit::uninit(); EVENTS_MAX];
+        loop {
+            let now = Instant::now();
+            self.keep_connected(workload, now);
+            self.offer_turns(workload, now);
+            if workload.finished(now, self.census()) {
+                return Ok(());
+            }
+            let timeout = self.wait_time(workload, now);
+            let (ready, _) = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+                Ok(ready) => ready,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(error).context("epoll_wait"),
+            };
+            for event in ready {
+                self.handle(workload, event.data.u64() as usize, event.flags);
+            }
+        }
+    }
+
+    /// How the connections stand.
+    pub(crate) fn census(&self) -> Census {
+        Census { connected: self.connected, busy: self.busy, total: self.connections.len() }
+    }
+
+    fn wait_time(&self, workload: &impl Workload, now: Instant) -> Timespec {
+        let mut until = self.next_sweep;
+        if let Some(&Reverse((moment, _))) = self.resting.peek() {
+            until = until.min(moment);
+        }
+        // A due request can only go out when a connection is free; else an event comes first.
+        if let Some(moment) = workload.wake_at(now).filter(|_| !self.idle.is_empty()) {
+            until = until.min(moment);
+        }
+        let wait = until.saturating_duration_since(now);
+        Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) }
+    }
+
+    /// Ends rests that are over, looks for time-outs, and connects what is due, in bounded bursts.
+    fn keep_connected(&mut self, workload: &mut impl Workload, now: Instant) {
+        while let Some(&Reverse((moment, index))) = self.resting.peek()
+            && moment <= now
+        {
+            self.resting.pop();
+            match self.connections[index].state() {
+                State::Closed => self.unconnected.push_back(index),
+                State::Idle => self.idle.push_back(index),
+                State::Connecting | State::Busy => {}
+            }
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.sweep(workload, now);
+        }
+        while self.connecting < CONNECTING_MAX
+            && let Some(index) = self.unconnected.pop_front()
+        {
+            // A connection that broke while it rested may stand in two queues.
+            if self.connections[index].state() == State::Closed {
+                self.connect(workload, index, now);
+            }
+        }
+    }
+
+    fn sweep(&mut self, workload: &mut impl Workload, now: Instant) {
+        for index in 0..self.connections.len() {
+            let connection = &self.connections[index];
+            let pending = matches!(connection.state(), State::Connecting | State::Busy);
+            if pending && now.saturating_duration_since(connection.since()) > self.timeout {
+                self.fail(workload, index, &Failure::Timeout, now);
+            }
+        }
+    }
+
+    fn connect(&mut self, workload: &mut impl Workload, index: usize, now: Instant) {
+        let source = source_address(self.target, self.offset + index);
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(index as u64);
+        let begun = self.connections[index].connect(self.target, source, now).and_then(|socket| {
+            epoll::add(&self.epoll, socket, data, flags)
+                .map_err(|error| Failure::Connect(error.into()))
+        });
+        match begun {
+            Ok(()) => self.connecting += 1,
+            Err(failure) => {
+                self.connections[index].close();
+                self.rest_after_failure(workload, index, &failure, false, now);
+            }
+        }
+    }
+
+    /// Gives idle connections their turn until the workload has nothing to send.
+    fn offer_turns(&mut self, workload: &mut impl Workload, now: Instant) {
+        while let Some(&index) = self.idle.front() {
+            if self.connections[index].state() != State::Idle {
+                self.idle.pop_front();
+                continue;
+            }
+            let Some(intended) = workload.next(index, now) else { return };
+            self.idle.pop_front();
+            self.send(workload, index, intended, now);
+        }
+    }
+
+    fn send(
+        &mut self,
+        workload: &mut impl Workload,
+        index: usize,
+        intended: Instant,
+        now: Instant,
+    ) {
+        self.busy += 1;
+        if let Err(failure) = self.connections[index].send(workload.request(index), intended, now) {
+            self.fail(workload, index, &failure, now);
+        }
+    }
+
+    fn handle(&mut self, workload: &mut impl Workload, index: usize, flags: epoll::EventFlags) {
+        let Some(connection) = self.connections.get_mut(index) else { return };
+        if connection.state() == State::Closed {
+            return;
+        }
+        if connection.state() == State::Busy
+            && flags.contains(epoll::EventFlags::OUT)
+            && let Err(failure) = connection.flush()
+        {
+            return self.fail(workload, index, &failure, Instant::now());
+        }
+        let intended = connection.intended();
+        let arrival = match connection.state() {
+            State::Connecting => connection.finish_connect(),
+            _ if flags == epoll::EventFlags::OUT => return,
+            _ => connection.receive(&mut self.scratch),
+        };
+        let now = Instant::now();
+        match arrival {
+            Ok(Arrival::Nothing) => {}
+            Ok(Arrival::Connected) => {
+                self.connecting -= 1;
+                self.connected += 1;
+                self.take_turn(workload, index, now);
+            }
+            Ok(Arrival::Response(response)) => {
+                let success = workload.answered(index, intended, now, &response);
+                let close = response.close || flags.contains(epoll::EventFlags::RDHUP);
+                self.after_answer(workload, index, success, close, now);
+            }
+            Ok(Arrival::ClosedIdle) => {
+                self.drop_socket(index);
+                self.unconnected.push_back(index);
+            }
+            Err(failure) => self.fail(workload, index, &failure, now),
+        }
+    }
+
+    fn after_answer(
+        &mut self,
+        workload: &mut impl Workload,
+        index: usize,
+        success: bool,
+        close: bool,
+        now: Instant,
+    ) {
+        let connection = &mut self.connections[index];
+        connection.finish();
+        self.busy -= 1;
+        if close {
+            self.drop_socket(index);
+        }
+        let connection = &mut self.connections[index];
+        match (success, close) {
+            (true, false) => {
+                connection.succeeded();
+                self.take_turn(workload, index, now);
+            }
+            (true, true) => self.unconnected.push_back(index),
+            (false, _) => {
+                let pause = connection.failed();
+                self.resting.push(Reverse((now + pause, index)));
+            }
+        }
+    }
+
+    /// Lets a connection that has just become idle go on at once, without a detour by the queue.
+    fn take_turn(&mut self, workload: &mut impl Workload, index: usize, now: Instant) {
+        match workload.next(index, now) {
+            Some(intended) => self.send(workload, index, intended, now),
+            None => self.idle.push_back(index),
+        }
+    }
+
+    fn fail(
+        &mut self,
+        workload: &mut impl Workload,
+        index: usize,
+        failure: &Failure,
+        now: Instant,
+    ) {
+        let in_flight = self.connections[index].state() == State::Busy;
+        self.drop_socket(index);
+        self.rest_after_failure(workload, index, failure, in_flight, now);
+    }
+
+    fn rest_after_failure(
+        &mut self,
+        workload: &mut impl Workload,
+        index: usize,
+        failure: &Failure,
+        in_flight: bool,
+        now: Instant,
+    ) {
+        let pause = self.connections[index].failed();
+        self.resting.push(Reverse((now + pause, index)));
+        workload.failed(index, failure, in_flight);
+    }
+
+    /// Closes a socket, which also takes it out of the epoll, and keeps the counts true.
+    fn drop_socket(&mut self, index: usize) {
+        match self.connections[index].state() {
+            State::Closed => {}
+            State::Connecting => self.connecting -= 1,
+            State::Idle => {
+                self.connected -= 1;
+                self.idle.retain(|&other| other != index);
+            }
+            State::Busy => {
+                self.connected -= 1;
+                self.busy -= 1;
+            }
+        }
+        self.connections[index].close();
+    }
+}
+
+/// A workload that sends nothing: it ends when all connections stand, or at its deadline.
+#[derive(Debug)]
+pub(crate) struct ConnectAll {
+    deadline: Instant,
+    /// The last failure, to tell why nothing could be connected.
+    pub(crate) failure: Option<String>,
+}
+
+impl ConnectAll {
+    /// Waits for the connections until `deadline`.
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, failure: None }
+    }
+}
+
+impl Workload for ConnectAll {
+    fn next(&mut self, _connection: usize, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn request(&mut self, _connection: usize) -> &[u8] {
+        &[]
+    }
+
+    fn answered(&mut self, _: usize, _: Instant, _: Instant, _: &Response<'_>) -> bool {
+        true
+    }
+
+    fn failed(&mut self, _connection: usize, failure: &Failure, _in_flight: bool) {
+        self.failure = Some(failure.to_string());
+    }
+
+    fn wake_at(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&mut self, now: Instant, census: Census) -> bool {
+        census.connected == census.total || now >= self.deadline || crate::stop::requested()
+    }
+}

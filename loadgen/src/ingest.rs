@@ -1,0 +1,278 @@
+//! `loadgen ingest`: appends changes from many connections and, on demand, proves afterwards
+//! that every acknowledged one is there.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::args::{IngestArguments, LoadArguments};
+use crate::connection::Failure;
+use crate::control::{Acknowledgement, Control};
+use crate::engine::{Census, Workload};
+use crate::fleet::{Crew, Fleet};
+use crate::pace::{Pace, Span};
+use crate::payload::{Origin, Payload, PostRequest};
+use crate::random::run_id;
+use crate::report::{IngestReport, Outcome, Report};
+use crate::response::Response;
+use crate::stop;
+use crate::tally::{Progress, Tally};
+use crate::target::Target;
+use crate::verify::{Acknowledged, Ledger, Sent, verify};
+
+/// A load of appends, apart from the command line that asked for it.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) fleet: Fleet,
+    pub(crate) payload: Payload,
+    pub(crate) request: PostRequest,
+    pub(crate) batch: u16,
+    pub(crate) rate: Option<f64>,
+    pub(crate) warmup: Duration,
+    pub(crate) duration: Duration,
+    pub(crate) expect_status: Option<u16>,
+    /// Whether to keep what was acknowledged.
+    pub(crate) record: bool,
+}
+
+/// What a load brought.
+#[derive(Debug)]
+pub(crate) struct Ingested {
+    pub(crate) tally: Tally,
+    pub(crate) ledger: Ledger,
+    /// How long the measured part was: shorter than asked for after an interruption.
+    pub(crate) measured: Duration,
+}
+
+/// Runs the command; the outcome tells whether verification succeeded.
+pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
+    let (common, load) = (&arguments.common, &arguments.load);
+    let target = Target::resolve(&common.url)?;
+    let run = run_id();
+    let payload = Payload::new(run, load.size)?;
+    let ingest = Ingest {
+        request: post_request(&payload, &target, &arguments.path, load)?,
+        fleet: Fleet {
+            target: target.clone(),
+            connections: usize::from(load.connections),
+            threads: common.threads,
+            timeout: common.timeout,
+            label: (!common.quiet).then_some("ingest"),
+        },
+        payload,
+        batch: load.batch,
+        rate: arguments.rate,
+        warmup: arguments.warmup,
+        duration: arguments.duration,
+        expect_status: arguments.expect_status,
+        record: arguments.verify,
+    };
+    let mut control = Control::new(&target, common.timeout);
+    let base = if arguments.verify { Some(control.newest("/changes")?) } else { None };
+    let report = Report::begin("ingest", arguments)?;
+    let ingested = ingest.run()?;
+    let verification = match base {
+        Some(base) => {
+            if !common.quiet {
+                eprintln!("verify: reading back from id {base}");
+            }
+            Some(verify(&mut control, &ingest.payload, ingested.ledger, base)?)
+        }
+        None => None,
+    };
+    let figures = IngestReport::new(run, &ingested.tally, ingested.measured, verification);
+    report.finish(&figures, common.json.as_deref())
+}
+
+/// The prebuilt request of a load.
+pub(crate) fn post_request(
+    payload: &Payload,
+    target: &Target,
+    path: &str,
+    load: &LoadArguments,
+) -> Result<PostRequest> {
+    let path = target.path(path)?;
+    PostRequest::new(payload, &target.host, &path, usize::from(load.batch), &load.tags)
+}
+
+impl Ingest {
+    /// Runs the load on all threads.
+    pub(crate) fn run(&self) -> Result<Ingested> {
+        ensure!(!self.duration.is_zero(), "the duration must be above 0");
+        let parts = self.fleet.run(|crew| self.run_crew(crew))?;
+        let mut tally = Tally::new()?;
+        let mut ledger = Ledger::default();
+        let mut measured = Duration::ZERO;
+        for part in parts {
+            tally.merge(&part.tally)?;
+            ledger.merge(part.ledger);
+            measured = measured.max(part.measured);
+        }
+        Ok(Ingested { tally, ledger, measured })
+    }
+
+    fn run_crew(&self, mut crew: Crew<'_>) -> Result<Ingested> {
+        let span = Span::new(crew.start, self.warmup, self.duration);
+        let mut posting = Posting {
+            payload: &self.payload,
+            request: self.request.clone(),
+            batch: self.batch,
+            worker_first: crew.indices.start as u16,
+            workers: vec![Worker::default(); crew.indices.len()],
+            pace: Pace::of(self.rate, crew.start, crew.thread, self.fleet.threads),
+            span,
+            drain: self.fleet.timeout,
+            expect_status: self.expect_status,
+            record: self.record,
+            tally: Tally::new()?,
+            ledger: Ledger::default(),
+            progress: crew.progress,
+        };
+        crew.engine.run(&mut posting)?;
+        Ok(posting.finish())
+    }
+}
+
+/// What one connection has sent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Worker {
+    /// Sequence number of its next change.
+    next: u32,
+    in_flight: bool,
+}
+
+/// The load of one thread.
+#[derive(Debug)]
+struct Posting<'a> {
+    payload: &'a Payload,
+    request: PostRequest,
+    batch: u16,
+    /// Number of this thread's first connection among all.
+    worker_first: u16,
+    workers: Vec<Worker>,
+    pace: Pace,
+    span: Span,
+    /// How long after the end answers are still waited for.
+    drain: Duration,
+    expect_status: Option<u16>,
+    record: bool,
+    tally: Tally,
+    ledger: Ledger,
+    progress: &'a Progress,
+}
+
+impl Posting<'_> {
+    /// Takes the request in flight off a connection.
+    fn settle(&mut self, connection: usize) -> Sent {
+        let worker = &mut self.workers[connection];
+        worker.in_flight = false;
+        let first = Origin {
+            worker: self.worker_first + connection as u16,
+            sequence: worker.next - u32::from(self.batch),
+        };
+        Sent { first, count: self.batch }
+    }
+
+    fn acknowledge(&mut self, sent: Sent, response: &Response<'_>) -> bool {
+        match Acknowledgement::first_id(response.body, u64::from(self.batch)) {
+            Some(first_id) => {
+                self.ledger.acknowledged.push(Acknowledged::new(first_id, sent));
+                true
+            }
+            None => {
+                self.ledger.unknown.push(sent);
+                self.tally.errors.add("success without the ids");
+                self.progress.error();
+                false
+            }
+        }
+    }
+
+    fn finish(mut self) -> Ingested {
+        for connection in 0..self.workers.len() {
+            if self.workers[connection].in_flight {
+                let sent = self.settle(connection);
+                self.tally.errors.add("no answer before the end");
+                self.ledger.unknown.push(sent);
+            }
+            let worker = self.worker_first + connection as u16;
+            self.ledger.sent.push((worker, self.workers[connection].next));
+        }
+        self.tally.never_sent = self.pace.overdue(self.span.end);
+        let measured = self.span.end.saturating_duration_since(self.span.measure);
+        Ingested { tally: self.tally, ledger: self.ledger, measured }
+    }
+}
+
+impl Workload for Posting<'_> {
+    fn next(&mut self, _connection: usize, now: Instant) -> Option<Instant> {
+        if now >= self.span.end { None } else { self.pace.take(now) }
+    }
+
+    fn request(&mut self, connection: usize) -> &[u8] {
+        let worker = &mut self.workers[connection];
+        let first = Origin { worker: self.worker_first + connection as u16, sequence: worker.next };
+        worker.next += u32::from(self.batch);
+        worker.in_flight = true;
+        self.request.fill(self.payload, first)
+    }
+
+    fn answered(
+        &mut self,
+        connection: usize,
+        intended: Instant,
+        now: Instant,
+        response: &Response<'_>,
+    ) -> bool {
+        let sent = self.settle(connection);
+        let success = match self.expect_status {
+            Some(status) => response.status == status,
+            None => response.is_success(),
+        };
+        if !success {
+            self.tally.errors.add_answer(response);
+            self.progress.error();
+            if self.record {
+                self.ledger.unknown.push(sent);
+            }
+            return false;
+        }
+        if self.record && !self.acknowledge(sent, response) {
+            return false;
+        }
+        let changes = u64::from(self.batch);
+        self.progress.success(changes);
+        if self.span.measures(intended) {
+            self.tally.latencies.record(now.saturating_duration_since(intended));
+        }
+        if self.span.measures(now) {
+            self.tally.requests += 1;
+            self.tally.changes += changes;
+            self.tally.body_bytes += changes * self.payload.size() as u64;
+        }
+        true
+    }
+
+    fn failed(&mut self, connection: usize, failure: &Failure, in_flight: bool) {
+        self.tally.errors.add(failure.to_string());
+        self.progress.error();
+        if in_flight {
+            let sent = self.settle(connection);
+            if self.record {
+                self.ledger.unknown.push(sent);
+            }
+        }
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let end = self.span.end;
+        (now < end).then(|| self.pace.due().map_or(end, |due| due.min(end)))
+    }
+
+    fn finished(&mut self, now: Instant, census: Census) -> bool {
+        if stop::requested() {
+            self.span.end = self.span.end.min(now);
+        }
+        now >= self.span.end && (census.busy == 0 || now >= self.span.end + self.drain)
+    }
+}

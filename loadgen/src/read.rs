@@ -1,0 +1,154 @@
+//! `loadgen read`: reads the list of changes from many connections, page after page or at random.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::args::ReadArguments;
+use crate::connection::Failure;
+use crate::control::Control;
+use crate::engine::{Census, Workload};
+use crate::fleet::{Crew, Fleet};
+use crate::pace::Span;
+use crate::page;
+use crate::random::{Random, run_id};
+use crate::report::{Outcome, ReadReport, Report};
+use crate::response::Response;
+use crate::stop;
+use crate::tally::{Progress, Tally};
+use crate::target::Target;
+
+/// The list whose ids are promised to have no gaps.
+const GLOBAL_LIST: &str = "/changes";
+
+/// Runs the command.
+pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
+    let common = &arguments.common;
+    ensure!(!arguments.duration.is_zero(), "the duration must be above 0");
+    let target = Target::resolve(&common.url)?;
+    let newest = Control::new(&target, common.timeout).newest(&arguments.path)?;
+    let request_head =
+        format!("GET {}", target.path(&page::query(&arguments.path, "since="))?).into_bytes();
+    let request_tail =
+        format!("&limit={} HTTP/1.1\r\nHost: {}\r\n\r\n", arguments.limit, target.host)
+            .into_bytes();
+    let fleet = Fleet {
+        target,
+        connections: arguments.connections,
+        threads: common.threads,
+        timeout: common.timeout,
+        label: (!common.quiet).then_some("read"),
+    };
+    let report = Report::begin("read", arguments)?;
+    let seed = run_id();
+    let parts = fleet.run(|crew: Crew<'_>| {
+        let mut engine = crew.engine;
+        let mut reading = Reading {
+            request_head: &request_head,
+            request_tail: &request_tail,
+            request: Vec::with_capacity(request_head.len() + request_tail.len() + 20),
+            dense: arguments.path == GLOBAL_LIST,
+            since: vec![0; crew.indices.len()],
+            random: arguments
+                .since_random
+                .then(|| (Random::new(seed ^ crew.thread as u64), newest)),
+            span: Span::new(crew.start, arguments.warmup, arguments.duration),
+            drain: common.timeout,
+            tally: Tally::new()?,
+            progress: crew.progress,
+        };
+        engine.run(&mut reading)?;
+        let measured = reading.span.end.saturating_duration_since(reading.span.measure);
+        Ok((reading.tally, measured))
+    })?;
+    let mut tally = Tally::new()?;
+    let mut measured = Duration::ZERO;
+    for (part, part_measured) in &parts {
+        tally.merge(part)?;
+        measured = measured.max(*part_measured);
+    }
+    report.finish(&ReadReport::new(&tally, measured), common.json.as_deref())
+}
+
+/// The load of one thread.
+#[derive(Debug)]
+struct Reading<'a> {
+    /// The request before and behind the number of `since`.
+    request_head: &'a [u8],
+    request_tail: &'a [u8],
+    request: Vec<u8>,
+    dense: bool,
+    /// Where each connection reads next.
+    since: Vec<u64>,
+    /// The source of positions and their bound, unless pages follow each other.
+    random: Option<(Random, u64)>,
+    span: Span,
+    drain: Duration,
+    tally: Tally,
+    progress: &'a Progress,
+}
+
+impl Workload for Reading<'_> {
+    fn next(&mut self, _connection: usize, now: Instant) -> Option<Instant> {
+        (now < self.span.end).then_some(now)
+    }
+
+    fn request(&mut self, connection: usize) -> &[u8] {
+        if let Some((random, newest)) = &mut self.random {
+            self.since[connection] = random.below(*newest);
+        }
+        self.request.clear();
+        self.request.extend_from_slice(self.request_head);
+        // Writing into a vector cannot fail.
+        let _ = write!(self.request, "{}", self.since[connection]);
+        self.request.extend_from_slice(self.request_tail);
+        &self.request
+    }
+
+    fn answered(
+        &mut self,
+        connection: usize,
+        intended: Instant,
+        now: Instant,
+        response: &Response<'_>,
+    ) -> bool {
+        if !response.is_success() {
+            self.tally.errors.add_answer(response);
+            self.progress.error();
+            return false;
+        }
+        let Some(page) = page::summary(response.body, self.dense) else {
+            self.tally.errors.add("not a list of changes");
+            self.progress.error();
+            return false;
+        };
+        self.since[connection] = if page.at_end { 0 } else { page.last };
+        self.progress.success(page.changes);
+        if self.span.measures(intended) {
+            self.tally.latencies.record(now.saturating_duration_since(intended));
+        }
+        if self.span.measures(now) {
+            self.tally.requests += 1;
+            self.tally.changes += page.changes;
+            self.tally.body_bytes += response.body.len() as u64;
+        }
+        true
+    }
+
+    fn failed(&mut self, _connection: usize, failure: &Failure, _in_flight: bool) {
+        self.tally.errors.add(failure.to_string());
+        self.progress.error();
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        (now < self.span.end).then_some(self.span.end)
+    }
+
+    fn finished(&mut self, now: Instant, census: Census) -> bool {
+        if stop::requested() {
+            self.span.end = self.span.end.min(now);
+        }
+        now >= self.span.end && (census.busy == 0 || now >= self.span.end + self.drain)
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the requests go: a plain `http://host:port` base, resolved once.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// A server to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// Value of the `Host` header.
+    pub(crate) host: String,
+    /// Path of the base URL without a slash at its end: put before every path.
+    pub(crate) prefix: String,
+}
+
+impl Target {
+    /// Reads and resolves `http://host[:port][/prefix]`.
+    pub(crate) fn resolve(url: &str) -> Result<Self> {
+        let Some(rest) = url.strip_prefix("http://") else {
+            bail!("{url}: only http:// is spoken here");
+        };
+        let (host, prefix) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        ensure!(!host.is_empty() && !host.contains('@'), "{url}: no host to connect to");
+        check_path(prefix).with_context(|| format!("{url}: bad path"))?;
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let address = with_port
+            .to_socket_addrs()
+            .with_context(|| format!("{url}: cannot resolve"))?
+            .next()
+            .with_context(|| format!("{url}: no address"))?;
+        Ok(Self { address, host: host.to_owned(), prefix: prefix.trim_end_matches('/').to_owned() })
+    }
+
+    /// The request target for a path below the base.
+    pub(crate) fn path(&self, path: &str) -> Result<String> {
+        ensure!(path.starts_with('/'), "path {path:?} must begin with /");
+        check_path(path)?;
+        Ok(format!("{}{path}", self.prefix))
+    }
+}
+
+/// Refuses bytes that would break out of the request line.
+fn check_path(path: &str) -> Result<()> {
+    ensure!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?} is not percent-encoded");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let target = Target::resolve("http://127.0.0.1:9000/base/").expect("valid");
+        assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
+        assert_eq!(target.host, "127.0.0.1:9000");
+        assert_eq!(target.path("/changes").expect("valid"), "/base/changes");
+        let plain = Target::resolve("http://127.0.0.1").expect("valid");
+        assert_eq!((plain.address.port(), plain.prefix.as_str()), (80, ""));
+        let six = Target::resolve("http://[::1]:81").expect("valid");
+        assert_eq!(six.address.port(), 81);
+    }
+
+    #[test]
+    fn other_urls_and_paths_are_refused() {
+        for url in ["https://x", "127.0.0.1:9000", "http://", "http://u@h", "http://h:1/a b"] {
+            assert!(Target::resolve(url).is_err(), "{url}");
+        }
+        let target = Target::resolve("http://127.0.0.1:1").expect("valid");
+        assert!(target.path("changes").is_err());
+        assert!(target.path("/a\r\nX: y").is_err());
+    }
+}
