@@ -165,6 +165,9 @@ impl Shared<'_> {
                 self.posted_ns.store(0, Ordering::Relaxed);
             }
             self.barrier.wait();
+            if self.over.load(Ordering::Relaxed) {
+                break;
+            }
         }
         outcome.map(|()| polls.waited)
     }
