@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -11,11 +11,14 @@ use serde::Deserialize;
 use crate::connection::Failure;
 use crate::page;
 use crate::response::{Response, ResponseParser};
+use crate::stop;
 use crate::tally::Errors;
 use crate::target::Target;
 
 /// How much one read may bring, in bytes.
 const READ_BYTES_MAX: usize = 256 * 1024;
+/// How long to wait before a server that is down is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The answer to an append: one id, or those of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -74,6 +77,18 @@ impl Control {
         page::summary(body, false)
             .map(|summary| summary.last)
             .with_context(|| format!("GET {question}: not a list of changes"))
+    }
+
+    /// The same from a server that may be down for a moment: asks again until the time-out.
+    pub(crate) fn newest_when_up(&mut self, path: &str) -> Result<u64> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let newest = self.newest(path);
+            if newest.is_ok() || stop::requested() || Instant::now() >= deadline {
+                return newest;
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
     }
 
     /// The body of a successful GET below the base URL. A connection that turns out stale is

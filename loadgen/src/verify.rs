@@ -119,14 +119,15 @@ pub(crate) struct Position {
     pub(crate) at_end: bool,
 }
 
-/// Reads back everything behind `base` and compares.
+/// Reads back everything behind `base` and compares. A server that is just starting again after a
+/// crash is waited for.
 pub(crate) fn verify(
     control: &mut Control,
     payload: &Payload,
     ledger: Ledger,
     base: u64,
 ) -> Result<Verification> {
-    let newest = control.newest("/changes")?;
+    let newest = control.newest_when_up("/changes")?;
     let mut verifier = Verifier::new(payload, ledger, base);
     let mut since = base;
     while since < newest {

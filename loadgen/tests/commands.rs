@@ -93,6 +93,17 @@ fn errors_are_counted_and_leave_changes_of_unknown_outcome() {
 }
 
 #[test]
+fn a_server_that_refuses_is_not_hammered() {
+    let fake = Fake::start(Faults { refuse_every: 1, ..Faults::default() });
+    let line = format!("ingest --url {} --connections 2 --duration 500ms --warmup 0s", fake.url());
+    let run = loadgen("refuses", &line).passes();
+    assert_eq!(run.count("/requests"), 0);
+    // Pauses double from 10 ms on, so half a second has room for six tries of a connection.
+    let refusals = run.results()["errors"]["503 overloaded"].as_u64().unwrap_or_default();
+    assert!((2..=14).contains(&refusals), "{refusals}");
+}
+
+#[test]
 fn a_server_that_loses_changes_is_found_out() {
     let fake = Fake::start(Faults { lose_every: 20, ..Faults::default() });
     let line = format!(
