@@ -3,7 +3,7 @@
 mod fake;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use fake::{Fake, Faults};
 use serde_json::Value;
@@ -191,6 +191,26 @@ fn two_servers_are_compared_in_turns() {
     assert!(a.newest() > 0 && b.newest() > 0);
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));
+}
+
+#[test]
+fn an_interrupted_run_ends_early_with_its_report() {
+    let fake = Fake::start(Faults::default());
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["ingest", "--url", &fake.url(), "--duration", "1h", "--warmup", "0s", "--verify"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    while fake.newest() < 100 {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    let output = child.wait_with_output().expect("the program ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("verify: passed"), "{text}");
 }
 
 #[test]
