@@ -113,6 +113,11 @@ impl Connection {
         self.since
     }
 
+    /// Whether a part of the request has not gone out yet.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// Begins to connect and hands out the socket to be registered.
     pub(crate) fn connect(
         &mut self,

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -11,11 +11,14 @@ use serde::Deserialize;
 use crate::connection::Failure;
 use crate::page;
 use crate::response::{Response, ResponseParser};
+use crate::stop;
 use crate::tally::Errors;
 use crate::target::Target;
 
 /// How much one read may bring, in bytes.
 const READ_BYTES_MAX: usize = 256 * 1024;
+/// How long to wait before a server that is down is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The answer to an append: one id, or those of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -48,7 +51,9 @@ pub(crate) struct Control {
     target: Target,
     timeout: Duration,
     stream: Option<TcpStream>,
+    /// Memory for a response, of which the first `filled` bytes are one.
     buffer: Vec<u8>,
+    filled: usize,
     parser: ResponseParser,
 }
 
@@ -60,6 +65,7 @@ impl Control {
             timeout,
             stream: None,
             buffer: Vec::new(),
+            filled: 0,
             parser: ResponseParser::default(),
         }
     }
@@ -71,6 +77,18 @@ impl Control {
         page::summary(body, false)
             .map(|summary| summary.last)
             .with_context(|| format!("GET {question}: not a list of changes"))
+    }
+
+    /// The same from a server that may be down for a moment: asks again until the time-out.
+    pub(crate) fn newest_when_up(&mut self, path: &str) -> Result<u64> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let newest = self.newest(path);
+            if newest.is_ok() || stop::requested() || Instant::now() >= deadline {
+                return newest;
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
     }
 
     /// The body of a successful GET below the base URL. A connection that turns out stale is
@@ -111,7 +129,8 @@ impl Control {
 
     /// The body of the response in the buffer, or what it says is wrong.
     fn success(&mut self) -> Result<&[u8]> {
-        let Some(response) = self.parser.parse(&self.buffer, true)? else {
+        let received = self.buffer.get(..self.filled).unwrap_or_default();
+        let Some(response) = self.parser.parse(received, true)? else {
             bail!("no response");
         };
         if !response.is_success() {
@@ -127,18 +146,21 @@ impl Control {
     fn exchange(&mut self, request: &[u8]) -> Result<()> {
         self.connect()?;
         let Some(mut stream) = self.stream.take() else { bail!("no connection") };
-        self.buffer.clear();
+        self.filled = 0;
         self.parser.reset();
         stream.write_all(request)?;
         loop {
-            let filled = self.buffer.len();
+            // The memory only grows, so that a long page is not cleared again for every read.
             let expected = self.parser.expected_bytes().unwrap_or_default();
-            self.buffer.resize(filled + READ_BYTES_MAX.max(expected.saturating_sub(filled)), 0);
-            let read = stream.read(&mut self.buffer[filled..]);
-            self.buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-            let read = read?;
-            ensure!(read > 0 || filled > 0, Failure::Closed);
-            if let Some(Response { close, .. }) = self.parser.parse(&self.buffer, read == 0)? {
+            let room = expected.max(self.filled + READ_BYTES_MAX);
+            if self.buffer.len() < room {
+                self.buffer.resize(room, 0);
+            }
+            let read = stream.read(&mut self.buffer[self.filled..])?;
+            self.filled += read;
+            ensure!(self.filled > 0, Failure::Closed);
+            let received = &self.buffer[..self.filled];
+            if let Some(Response { close, .. }) = self.parser.parse(received, read == 0)? {
                 if !close && read > 0 {
                     self.stream = Some(stream);
                 }

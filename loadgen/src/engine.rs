@@ -260,12 +260,16 @@ impl Engine {
             }
             Ok(Arrival::Response(response)) => {
                 let success = workload.answered(index, intended, now, &response);
-                let close = response.close || flags.contains(epoll::EventFlags::RDHUP);
+                let mut close = response.close || flags.contains(epoll::EventFlags::RDHUP);
+                // A server that answers before it has the whole request is out of step.
+                close |= self.connections[index].has_unsent();
                 self.after_answer(workload, index, success, close, now);
             }
             Ok(Arrival::ClosedIdle) => {
+                // It rests before it comes back, lest a server that only hangs up is hammered.
                 self.drop_socket(index);
-                self.unconnected.push_back(index);
+                let pause = self.connections[index].failed();
+                self.resting.push(Reverse((now + pause, index)));
             }
             Err(failure) => self.fail(workload, index, &failure, now),
         }
@@ -350,10 +354,12 @@ impl Engine {
     }
 }
 
-/// A workload that sends nothing: it ends when all connections stand, or at its deadline.
+/// A workload that sends nothing: it ends when all connections stand, when each has failed once
+/// and none stands, or at its deadline.
 #[derive(Debug)]
 pub(crate) struct ConnectAll {
     deadline: Instant,
+    failures: usize,
     /// The last failure, to tell why nothing could be connected.
     pub(crate) failure: Option<String>,
 }
@@ -361,7 +367,7 @@ pub(crate) struct ConnectAll {
 impl ConnectAll {
     /// Waits for the connections until `deadline`.
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, failure: None }
+        Self { deadline, failures: 0, failure: None }
     }
 }
 
@@ -379,6 +385,7 @@ impl Workload for ConnectAll {
     }
 
     fn failed(&mut self, _connection: usize, failure: &Failure, _in_flight: bool) {
+        self.failures += 1;
         self.failure = Some(failure.to_string());
     }
 
@@ -387,6 +394,10 @@ impl Workload for ConnectAll {
     }
 
     fn finished(&mut self, now: Instant, census: Census) -> bool {
-        census.connected == census.total || now >= self.deadline || crate::stop::requested()
+        let hopeless = census.connected == 0 && self.failures >= census.total;
+        census.connected == census.total
+            || hopeless
+            || now >= self.deadline
+            || crate::stop::requested()
     }
 }

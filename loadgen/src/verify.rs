@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::control::Control;
 use crate::payload::{Origin, Payload};
-use crate::stop;
 
 /// Changes in one page that is read back.
 const PAGE_CHANGES_MAX: u32 = 10_000;
@@ -119,20 +118,18 @@ pub(crate) struct Position {
     pub(crate) at_end: bool,
 }
 
-/// Reads back everything behind `base` and compares.
+/// Reads back everything behind `base` and compares. A server that is just starting again after a
+/// crash is waited for.
 pub(crate) fn verify(
     control: &mut Control,
     payload: &Payload,
     ledger: Ledger,
     base: u64,
 ) -> Result<Verification> {
-    let newest = control.newest("/changes")?;
+    let newest = control.newest_when_up("/changes")?;
     let mut verifier = Verifier::new(payload, ledger, base);
     let mut since = base;
     while since < newest {
-        if stop::requested() && since > base {
-            bail!("verification was interrupted at id {since} of {newest}");
-        }
         let path = format!("/changes?since={since}&limit={PAGE_CHANGES_MAX}");
         let position = verifier.page(control.get(&path)?).with_context(|| format!("GET {path}"))?;
         if position.at_end || position.last <= since {

@@ -165,6 +165,9 @@ impl Shared<'_> {
                 self.posted_ns.store(0, Ordering::Relaxed);
             }
             self.barrier.wait();
+            if self.over.load(Ordering::Relaxed) {
+                break;
+            }
         }
         outcome.map(|()| polls.waited)
     }
@@ -198,6 +201,9 @@ impl Shared<'_> {
             APPENDED.len()
         );
         let mut control = lock(&self.control);
+        // The answer to a question shows that the server has come through what arrived before it,
+        // and leaves an open connection to append on.
+        control.newest("/changes")?;
         control.connect()?;
         let begin = Instant::now();
         self.posted_ns.store(self.nanoseconds(begin), Ordering::Release);

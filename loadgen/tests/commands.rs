@@ -3,7 +3,7 @@
 mod fake;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use fake::{Fake, Faults};
 use serde_json::Value;
@@ -90,6 +90,17 @@ fn errors_are_counted_and_leave_changes_of_unknown_outcome() {
     let unknown_found = run.count("/verification/unknown_found");
     assert!(unknown_found > 0 && unknown_found < run.count("/verification/unknown"));
     assert_eq!(run.count("/verification/found") + unknown_found, fake.newest());
+}
+
+#[test]
+fn a_server_that_refuses_is_not_hammered() {
+    let fake = Fake::start(Faults { refuse_every: 1, ..Faults::default() });
+    let line = format!("ingest --url {} --connections 2 --duration 500ms --warmup 0s", fake.url());
+    let run = loadgen("refuses", &line).passes();
+    assert_eq!(run.count("/requests"), 0);
+    // Pauses double from 10 ms on, so half a second has room for six tries of a connection.
+    let refusals = run.results()["errors"]["503 overloaded"].as_u64().unwrap_or_default();
+    assert!((2..=14).contains(&refusals), "{refusals}");
 }
 
 #[test]
@@ -180,6 +191,26 @@ fn two_servers_are_compared_in_turns() {
     assert!(a.newest() > 0 && b.newest() > 0);
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));
+}
+
+#[test]
+fn an_interrupted_run_ends_early_with_its_report() {
+    let fake = Fake::start(Faults::default());
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["ingest", "--url", &fake.url(), "--duration", "1h", "--warmup", "0s", "--verify"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    while fake.newest() < 100 {
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    let output = child.wait_with_output().expect("the program ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("verify: passed"), "{text}");
 }
 
 #[test]
