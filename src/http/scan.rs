@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn gives_the_same_verdict_byte_by_byte() {
-        let cases: [(&[u8], Result<Option<usize>, ProtocolError>); 11] = [
+        type Case = (&'static [u8], Result<Option<usize>, ProtocolError>);
+        let cases: [Case; 11] = [
             (b"a\r\nb\r\n\r\n", Ok(Some(8))),
             (b"a\r\nb\r\n\r", Ok(None)),
             (b"a\r\nb", Ok(None)),
