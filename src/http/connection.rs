@@ -257,7 +257,8 @@ impl Connection {
         if length == 2 {
             return Err(ProtocolError::EmptyLine);
         }
-        let head = head::parse(take(&mut self.received, length), limits)?;
+        let lines = progress.scan.lines();
+        let head = head::parse(take(&mut self.received, length), lines, limits)?;
         if head.expects_continue
             && head.body != head::BodyLength::Known(0)
             && self.received.is_empty()
