@@ -185,7 +185,8 @@ fn skip_trailers(
     let window = received.get(..received.len().min(limits.head_bytes)).unwrap_or_default();
     match scan.advance(window)? {
         Some(length) => {
-            check_trailers(received.get(..length).unwrap_or_default(), limits.headers)?;
+            let block = received.get(..length).unwrap_or_default();
+            check_trailers(block, scan.lines(), limits)?;
             received.advance(length);
             Ok(true)
         }

@@ -19,6 +19,7 @@
 //! [`poll_timeout`](Connection::poll_timeout).
 
 mod answer;
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,7 @@ use super::{
     scan::LineScan,
     transmit::{Slices, TransmitQueue},
 };
-use crate::base::limits::{LINGER_BYTES, LINGER_TIMEOUT, READ_BYTES, TRANSMIT_BACKLOG_BYTES};
+use crate::base::limits::{LINGER_BYTES, READ_BYTES, TRANSMIT_BACKLOG_BYTES};
 use bytes::{Buf, BytesMut};
 use std::{rc::Rc, time::Instant};
 
@@ -209,6 +210,7 @@ impl Connection {
             if self.queue.bytes() > TRANSMIT_BACKLOG_BYTES {
                 return None;
             }
+            self.begin_head(now);
             match self.advance_head(now) {
                 Ok(true) => {}
                 Ok(false) => return self.await_more(now),
@@ -223,21 +225,25 @@ impl Connection {
         }
     }
 
-    /// True when a head was complete and the phase is now that of the body.
-    fn advance_head(&mut self, now: Instant) -> Result<bool, ProtocolError> {
-        let limits = self.context.limits();
-        let Phase::Head(progress) = &mut self.phase else { return Ok(false) };
+    /// Starts the clock of a head with its first byte.
+    fn begin_head(&mut self, now: Instant) {
+        let Phase::Head(progress) = &mut self.phase else { return };
         // RFC 9112, section 2.2: one empty line may stand before a request line.
         if !progress.skipped_empty_line && self.received.starts_with(b"\r\n") {
             progress.skipped_empty_line = true;
             self.received.advance(2);
         }
-        if !self.received.is_empty() && !progress.begun {
-            progress.begun = true;
-            if self.queue.is_empty() {
-                self.read_deadline = Some(now + limits.head_timeout);
-            }
+        let begun = !self.received.is_empty();
+        if progress.begun != begun {
+            progress.begun = begun;
+            self.arm_head(now);
         }
+    }
+
+    /// True when a head was complete and the phase is now that of the body.
+    fn advance_head(&mut self, now: Instant) -> Result<bool, ProtocolError> {
+        let limits = self.context.limits();
+        let Phase::Head(progress) = &mut self.phase else { return Ok(false) };
         let arrived = self.received.len();
         let window = self.received.get(..arrived.min(limits.head_bytes)).unwrap_or_default();
         let Some(length) = progress.scan.advance(window)? else {
@@ -251,7 +257,8 @@ impl Connection {
         if length == 2 {
             return Err(ProtocolError::EmptyLine);
         }
-        let head = head::parse(take(&mut self.received, length), limits)?;
+        let lines = progress.scan.lines();
+        let head = head::parse(take(&mut self.received, length), lines, limits)?;
         if head.expects_continue
             && head.body != head::BodyLength::Known(0)
             && self.received.is_empty()
@@ -290,10 +297,15 @@ impl Connection {
 
     /// Nothing more can be done with what has arrived.
     fn await_more(&mut self, now: Instant) -> Option<Event> {
+        let awaits_nothing = matches!(self.phase, Phase::Head(_)) && self.received.is_empty();
+        if awaits_nothing && self.draining {
+            self.drain();
+            return None;
+        }
         if !self.read_closed {
             return None;
         }
-        if matches!(self.phase, Phase::Head(_)) && self.received.is_empty() {
+        if awaits_nothing {
             self.close(false, now);
             return None;
         }
@@ -321,34 +333,6 @@ impl Connection {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is next due.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        match (self.read_deadline, self.write_deadline) {
-            (Some(read), Some(write)) => Some(read.min(write)),
-            (read, write) => read.or(write),
-        }
-    }
-
-    /// Acts on the time: a client that is too slow is refused or cut off. Does
-    /// nothing before it is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.write_deadline.is_some_and(|deadline| deadline <= now) {
-            self.abort();
-        }
-        if self.read_deadline.is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        match &self.phase {
-            Phase::Head(HeadProgress { begun: true, .. }) | Phase::Body { .. } => {
-                self.refuse(ProtocolError::Timeout, now);
-                self.refused = Some(ProtocolError::Timeout);
-            }
-            Phase::Head(_) | Phase::Lingering => self.abort(),
-            Phase::Answering(_) | Phase::Closing { .. } | Phase::Closed => {}
-        }
-    }
-
     /// Whether to read. While a request is being answered this stays true, so
     /// that a client that goes away is noticed, until as much as a head's limit
     /// of further requests is held.
@@ -366,19 +350,6 @@ impl Connection {
         room && !self.read_closed
     }
 
-    /// Whether the sending side should now be shut down, so that the client
-    /// sees the end of the last answer, while reading goes on.
-    #[must_use]
-    pub const fn should_shutdown_write(&self) -> bool {
-        matches!(self.phase, Phase::Lingering)
-    }
-
-    /// Whether the socket should now be closed.
-    #[must_use]
-    pub const fn is_closed(&self) -> bool {
-        matches!(self.phase, Phase::Closed)
-    }
-
     /// Bytes of answers not yet written: for streams, the measure of when to
     /// send more.
     #[must_use]
@@ -392,85 +363,6 @@ impl Connection {
         match &self.phase {
             Phase::Body { body, .. } => self.received.len() + body.buffered_bytes(),
             _ => self.received.len(),
-        }
-    }
-
-    /// Stops gracefully: a request that has begun to arrive or is being
-    /// answered is finished, its answer says `Connection: close`, and no
-    /// further one is taken.
-    pub fn drain(&mut self) {
-        self.draining = true;
-        if matches!(self.phase, Phase::Head(_)) && self.received.is_empty() {
-            if self.queue.is_empty() {
-                self.abort();
-            } else {
-                self.phase = Phase::Closing { linger: !self.read_closed };
-            }
-        }
-    }
-
-    /// Cuts the connection off at once; what is queued is lost. For a stream
-    /// that cannot go on: the client sees that it is incomplete.
-    pub fn abort(&mut self) {
-        self.phase = Phase::Closed;
-        self.received = BytesMut::new();
-        self.queue.clear();
-        self.read_deadline = None;
-        self.write_deadline = None;
-    }
-
-    /// Closes once the queue is written, lingering if the client may be sending.
-    fn close(&mut self, linger: bool, now: Instant) {
-        let count = self.received.len();
-        self.received = BytesMut::new();
-        self.read_deadline = None;
-        self.phase = Phase::Closing { linger: linger && !self.read_closed };
-        self.discard(count);
-        if self.queue.is_empty() {
-            self.end_writing(now);
-        }
-    }
-
-    /// The queue is written: if that was the last answer, the connection ends.
-    fn end_writing(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Closing { linger: true } if !self.read_closed => {
-                self.phase = Phase::Lingering;
-                self.read_deadline = Some(now + LINGER_TIMEOUT);
-            }
-            Phase::Closing { .. } => self.abort(),
-            _ => {}
-        }
-    }
-
-    const fn discards(&self) -> bool {
-        matches!(self.phase, Phase::Closing { .. } | Phase::Lingering | Phase::Closed)
-    }
-
-    fn discard(&mut self, count: usize) {
-        self.linger_left = self.linger_left.saturating_sub(count);
-        if self.linger_left == 0 {
-            match &mut self.phase {
-                Phase::Closing { linger } => *linger = false,
-                _ => self.abort(),
-            }
-        }
-    }
-
-    /// Starts the clock of a client from which a head is awaited. While answers
-    /// are still being written only the clock of writing runs.
-    fn arm_head(&mut self, now: Instant) {
-        if let Phase::Head(progress) = &self.phase {
-            let limits = self.context.limits();
-            let patience = if progress.begun { limits.head_timeout } else { limits.idle_timeout };
-            self.read_deadline = self.queue.is_empty().then(|| now + patience);
-        }
-    }
-
-    /// Starts the clock of writing unless it runs.
-    fn arm_write(&mut self, now: Instant) {
-        if !self.queue.is_empty() && self.write_deadline.is_none() {
-            self.write_deadline = Some(now + self.context.limits().write_timeout);
         }
     }
 }

@@ -31,9 +31,10 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
 }
 
-/// Parses a complete head that [`LineScan`](super::scan::LineScan) has found.
-pub(super) fn parse(head: Bytes, limits: &Limits) -> Result<Head, ProtocolError> {
-    let parts = read(&head, limits)?;
+/// Parses a complete head of `lines` lines that
+/// [`LineScan`](super::scan::LineScan) has found.
+pub(super) fn parse(head: Bytes, lines: usize, limits: &Limits) -> Result<Head, ProtocolError> {
+    let parts = read(&head, lines, limits)?;
     let Parts { method, version, meaning, .. } = parts;
     let body = meaning.body(version, limits.body_bytes)?;
     if version == Version::Http11 && meaning.host.is_none() {
@@ -68,10 +69,10 @@ struct Parts {
     meaning: Meaning,
 }
 
-fn read(head: &[u8], limits: &Limits) -> Result<Parts, ProtocolError> {
+fn read(head: &[u8], lines: usize, limits: &Limits) -> Result<Parts, ProtocolError> {
     let mut headers: SmallVec<[MaybeUninit<httparse::Header<'_>>; HEADERS_ON_STACK]> =
         SmallVec::new();
-    headers.resize(count_lines(head).min(limits.headers), MaybeUninit::uninit());
+    headers.resize(lines.min(limits.headers), MaybeUninit::uninit());
     let mut parsed = httparse::Request::new(&mut []);
     match parsed.parse_with_uninit_headers(head, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
@@ -108,23 +109,21 @@ fn read(head: &[u8], limits: &Limits) -> Result<Parts, ProtocolError> {
 }
 
 /// Checks the syntax of a chunked body's trailers, which are then dropped.
-pub(super) fn check_trailers(block: &[u8], headers_max: usize) -> Result<(), ProtocolError> {
-    let count = count_lines(block);
-    if count > headers_max {
+pub(super) fn check_trailers(
+    block: &[u8],
+    lines: usize,
+    limits: &Limits,
+) -> Result<(), ProtocolError> {
+    if lines > limits.headers {
         return Err(ProtocolError::HeadersTooLarge);
     }
     let mut headers: SmallVec<[httparse::Header<'_>; HEADERS_ON_STACK]> = SmallVec::new();
-    headers.resize(count, httparse::EMPTY_HEADER);
+    headers.resize(lines, httparse::EMPTY_HEADER);
     match httparse::parse_headers(block, &mut headers) {
         Ok(httparse::Status::Complete((length, _))) if length == block.len() => Ok(()),
         Ok(_) => Err(ProtocolError::Header),
         Err(error) => Err(refusal(error)),
     }
-}
-
-/// The lines of a block without its empty one; each ends in LF.
-fn count_lines(block: &[u8]) -> usize {
-    block.iter().filter(|&&byte| byte == b'\n').count().saturating_sub(1)
 }
 
 const fn refusal(error: httparse::Error) -> ProtocolError {

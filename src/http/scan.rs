@@ -11,12 +11,19 @@ const STRIDE: usize = 16;
 pub(super) struct LineScan {
     at: usize,
     line_start: usize,
+    /// Complete lines so far, without the empty one.
+    lines: usize,
 }
 
 impl LineScan {
     /// Whether the first line is still incomplete.
     pub(super) const fn in_first_line(&self) -> bool {
         self.line_start == 0
+    }
+
+    /// Complete lines seen, without the empty one.
+    pub(super) const fn lines(&self) -> usize {
+        self.lines
     }
 
     /// Goes on in `bytes`, which begin with what earlier calls saw. Returns the
@@ -46,6 +53,7 @@ impl LineScan {
                     if empty {
                         return Ok(Some(self.at));
                     }
+                    self.lines += 1;
                 }
                 [b'\r' | b'\n', ..] => return Err(ProtocolError::LineEnd),
                 [..] => return Err(ProtocolError::ControlCharacter),
@@ -77,13 +85,16 @@ mod tests {
     #[test]
     fn finds_the_empty_line() {
         let block = b"GET / HTTP/1.1\r\nHost: a\r\nX:\ttab and more than one stride\r\n\r\nrest";
-        assert_eq!(LineScan::default().advance(block), Ok(Some(block.len() - 4)));
+        let mut scan = LineScan::default();
+        assert_eq!(scan.advance(block), Ok(Some(block.len() - 4)));
+        assert_eq!(scan.lines(), 3);
         assert_eq!(LineScan::default().advance(b"\r\n"), Ok(Some(2)));
     }
 
     #[test]
     fn gives_the_same_verdict_byte_by_byte() {
-        let cases: [(&[u8], Result<Option<usize>, ProtocolError>); 11] = [
+        type Case = (&'static [u8], Result<Option<usize>, ProtocolError>);
+        let cases: [Case; 11] = [
             (b"a\r\nb\r\n\r\n", Ok(Some(8))),
             (b"a\r\nb\r\n\r", Ok(None)),
             (b"a\r\nb", Ok(None)),

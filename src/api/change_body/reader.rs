@@ -19,6 +19,8 @@ const CLOSE: &[u8] = b"}";
 const SPELLING_BYTES_MAX: usize = 6;
 /// The longest text between the brackets of `tags`, with quotes and commas.
 const TAGS_BYTES_MAX: usize = TAGS_MAX * (TAG_BYTES_MAX * SPELLING_BYTES_MAX + 3);
+/// Enough for most, so that their text is allocated once.
+const TAGS_BYTES_USUAL: usize = 256;
 /// The longest text that can ever stand before `tags`: two UUIDs and a key.
 const BEFORE_TAGS_BYTES_MAX: usize =
     ",\"tenant\":,\"collection\":,\"key\":".len() + 2 * 38 + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2;
@@ -242,6 +244,7 @@ impl<'a> Reader<'a> {
         if scan.accept(b']') {
             return Ok(());
         }
+        self.tags.reserve(TAGS_BYTES_USUAL);
         let mut ends: SmallVec<[usize; TAGS_MAX]> = SmallVec::new();
         loop {
             self.tag(scan, &mut ends)?;

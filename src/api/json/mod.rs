@@ -8,6 +8,11 @@
 //! the bytes are UTF-8 is checked apart ([`utf8`]), since that is quickest over
 //! the whole body at once.
 //!
+//! simd-json has no part in it: it needs a copy that it may write to, refuses
+//! valid numbers and escapes, and still leaves the values to be found; measured
+//! (`benches/json.rs`), it takes as long as this one pass or longer at every
+//! size up to 1 MiB. The tests use it as a second opinion.
+//!
 //! Nothing here recurses on the input, and nothing allocates below a nesting
 //! depth of 65.
 

@@ -129,12 +129,14 @@ mod reference {
 
 const DEEP: usize = 1 << 20;
 
-/// Holds the scanner against the automaton and against serde_json, whose raw
-/// values take the whole grammar and bound neither depth nor numbers.
+/// Holds the scanner against the automaton, against serde_json, whose raw values
+/// take the whole grammar and bound neither depth nor numbers, and against
+/// simd-json, which takes a part of it.
 fn agrees(bytes: &[u8]) -> Result<(), TestCaseError> {
     let ours = validate(bytes, DEEP);
     let serde = serde_json::from_slice::<&RawValue>(bytes);
     prop_assert_eq!(ours.is_ok(), serde.is_ok(), "{:?} {:?}", ours, serde);
+    prop_assert!(ours.is_ok() || !simd_accepts(bytes));
     let ill = std::str::from_utf8(bytes).err().map(|ill| ill.valid_up_to());
     let refused = reference::refuses(bytes, DEEP);
     let first = match (refused, ill) {
@@ -219,6 +221,19 @@ fn byte() -> impl Strategy<Value = u8> {
         proptest::sample::select(&b"{}[]:,\"\\-+.eE019untfrals \n\t\r\0\x1f\x7f/x"[..]),
         any::<u8>(),
     ]
+}
+
+fn simd_accepts(bytes: &[u8]) -> bool {
+    simd_json::to_tape(&mut bytes.to_vec()).is_ok()
+}
+
+/// Why simd-json could never have the last word on a body.
+#[test]
+fn valid_texts_that_simd_json_refuses_are_accepted() {
+    for valid in ["1e400", "123456789012345678901234567890", r#""\ud800""#, r#"["\udc00x"]"#] {
+        assert!(!simd_accepts(valid.as_bytes()), "{valid}");
+        assert!(validate(valid.as_bytes(), DEEP).is_ok(), "{valid}");
+    }
 }
 
 proptest! {

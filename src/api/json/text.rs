@@ -122,7 +122,8 @@ pub struct LoneSurrogate {
     pub offset: usize,
 }
 
-/// The characters of a string whose grammar has been checked.
+/// The characters of a string, given without its quotes. Its grammar must have
+/// been checked by a [`Scanner`](super::Scanner).
 ///
 /// # Errors
 /// [`LoneSurrogate`] when they are no Unicode text.

@@ -124,11 +124,13 @@ impl Bench {
     }
 
     fn requests(&self) -> Vec<&Seen> {
-        let request = |outcome| match outcome {
-            &Outcome::Request(ref seen) => Some(seen),
-            Outcome::Refused(_) | Outcome::PeerClosed => None,
-        };
-        self.outcomes.iter().filter_map(request).collect()
+        self.outcomes
+            .iter()
+            .filter_map(|outcome| match outcome {
+                Outcome::Request(seen) => Some(seen),
+                Outcome::Refused(_) | Outcome::PeerClosed => None,
+            })
+            .collect()
     }
 
     fn sent_text(&self) -> &str {

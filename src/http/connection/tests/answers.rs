@@ -185,6 +185,12 @@ fn draining() {
     assert_eq!(receiving.requests().len(), 1);
     assert!(receiving.sent_text().contains("\r\nConnection: close\r\n"));
 
+    let mut nothing = Bench::new(Limits::default());
+    nothing.feed(b"\r").connection.drain();
+    assert!(!nothing.connection.is_closed());
+    nothing.feed(b"\n");
+    assert!(nothing.connection.is_closed() && nothing.sent.is_empty());
+
     let mut writing = Bench::new(Limits::default());
     writing.connection.receive(GET);
     assert!(writing.connection.poll_event(writing.now).is_some());

@@ -1,6 +1,7 @@
 //! Slow clients are cut off, each by the clock of what it is doing.
 
 use super::*;
+use crate::base::limits::LINGER_TIMEOUT;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -32,6 +33,20 @@ fn an_idle_connection_is_closed_silently() {
         bench.pass(SECOND);
         assert!(bench.connection.is_closed());
         assert!(bench.sent.is_empty());
+    }
+}
+
+#[test]
+fn an_empty_line_alone_is_no_request() {
+    for pieces in [&["\r\n"][..], &["\r", "\n"]] {
+        let limits = Limits::default();
+        let mut bench = Bench::new(limits.clone());
+        for piece in pieces {
+            bench.feed(piece.as_bytes());
+        }
+        bench.pass(limits.idle_timeout);
+        assert!(bench.outcomes.is_empty() && bench.sent.is_empty());
+        assert!(bench.connection.is_closed());
     }
 }
 

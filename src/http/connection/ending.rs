@@ -1,0 +1,129 @@
+//! How a connection ends: by the clock, on request, and so that the client can
+//! read the last answer.
+
+use super::{Connection, HeadProgress, Phase};
+use crate::{base::limits::LINGER_TIMEOUT, http::error::ProtocolError};
+use bytes::BytesMut;
+use std::time::Instant;
+
+impl Connection {
+    /// When [`handle_timeout`](Self::handle_timeout) is next due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.read_deadline, self.write_deadline) {
+            (Some(read), Some(write)) => Some(read.min(write)),
+            (read, write) => read.or(write),
+        }
+    }
+
+    /// Acts on the time: a client that is too slow is refused or cut off. Does
+    /// nothing before it is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.write_deadline.is_some_and(|deadline| deadline <= now) {
+            self.abort();
+        }
+        if self.read_deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        match &self.phase {
+            Phase::Head(HeadProgress { begun: true, .. }) | Phase::Body { .. } => {
+                self.refuse(ProtocolError::Timeout, now);
+                self.refused = Some(ProtocolError::Timeout);
+            }
+            Phase::Head(_) | Phase::Lingering => self.abort(),
+            Phase::Answering(_) | Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Whether the sending side should now be shut down, so that the client
+    /// sees the end of the last answer, while reading goes on.
+    #[must_use]
+    pub const fn should_shutdown_write(&self) -> bool {
+        matches!(self.phase, Phase::Lingering)
+    }
+
+    /// Whether the socket should now be closed.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Stops gracefully: a request that has begun to arrive or is being
+    /// answered is finished, its answer says `Connection: close`, and no
+    /// further one is taken.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        if matches!(self.phase, Phase::Head(_)) && self.received.is_empty() {
+            if self.queue.is_empty() {
+                self.abort();
+            } else {
+                self.phase = Phase::Closing { linger: !self.read_closed };
+            }
+        }
+    }
+
+    /// Cuts the connection off at once; what is queued is lost. For a stream
+    /// that cannot go on: the client sees that it is incomplete.
+    pub fn abort(&mut self) {
+        self.phase = Phase::Closed;
+        self.received = BytesMut::new();
+        self.queue.clear();
+        self.read_deadline = None;
+        self.write_deadline = None;
+    }
+
+    /// Closes once the queue is written, lingering if the client may be sending.
+    pub(super) fn close(&mut self, linger: bool, now: Instant) {
+        let count = self.received.len();
+        self.received = BytesMut::new();
+        self.read_deadline = None;
+        self.phase = Phase::Closing { linger: linger && !self.read_closed };
+        self.discard(count);
+        if self.queue.is_empty() {
+            self.end_writing(now);
+        }
+    }
+
+    /// The queue is written: if that was the last answer, the connection ends.
+    pub(super) fn end_writing(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Closing { linger: true } if !self.read_closed => {
+                self.phase = Phase::Lingering;
+                self.read_deadline = Some(now + LINGER_TIMEOUT);
+            }
+            Phase::Closing { .. } => self.abort(),
+            _ => {}
+        }
+    }
+
+    pub(super) const fn discards(&self) -> bool {
+        matches!(self.phase, Phase::Closing { .. } | Phase::Lingering | Phase::Closed)
+    }
+
+    pub(super) fn discard(&mut self, count: usize) {
+        self.linger_left = self.linger_left.saturating_sub(count);
+        if self.linger_left == 0 {
+            match &mut self.phase {
+                Phase::Closing { linger } => *linger = false,
+                _ => self.abort(),
+            }
+        }
+    }
+
+    /// Starts the clock of a client from which a head is awaited. While answers
+    /// are still being written only the clock of writing runs.
+    pub(super) fn arm_head(&mut self, now: Instant) {
+        if let Phase::Head(progress) = &self.phase {
+            let limits = self.context.limits();
+            let patience = if progress.begun { limits.head_timeout } else { limits.idle_timeout };
+            self.read_deadline = self.queue.is_empty().then(|| now + patience);
+        }
+    }
+
+    /// Starts the clock of writing unless it runs.
+    pub(super) fn arm_write(&mut self, now: Instant) {
+        if !self.queue.is_empty() && self.write_deadline.is_none() {
+            self.write_deadline = Some(now + self.context.limits().write_timeout);
+        }
+    }
+}
