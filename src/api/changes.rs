@@ -13,8 +13,7 @@ use bytes::Bytes;
 use super::{
     Api,
     answer::{self, ListAnswer},
-    change_body,
-    content_type,
+    change_body, content_type,
     error::{ApiError, Code},
     query::{ChangesQuery, Since},
     reply::{Parked, Reply, Write, purged, refused},

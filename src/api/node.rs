@@ -17,7 +17,10 @@ impl Api {
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
         let status = self.node.status();
         if status.has_failed() {
-            return Err(ApiError::new(Code::Storage, "the node's log failed; it must be restarted"));
+            return Err(ApiError::new(
+                Code::Storage,
+                "the node's log failed; it must be restarted",
+            ));
         }
         if !status.is_ready() {
             return Err(ApiError::new(Code::NoLeader, "the node knows no leader yet"));

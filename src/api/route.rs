@@ -129,9 +129,10 @@ fn range_takes_json(range: &[u8]) -> bool {
         .iter()
         .any(|known| media_type.eq_ignore_ascii_case(known.as_bytes()));
     let refused = parts.any(|parameter| {
-        parameter.strip_prefix(b"q=").or(parameter.strip_prefix(b"Q=")).is_some_and(|weight| {
-            weight.iter().all(|byte| matches!(byte, b'0' | b'.'))
-        })
+        parameter
+            .strip_prefix(b"q=")
+            .or(parameter.strip_prefix(b"Q="))
+            .is_some_and(|weight| weight.iter().all(|byte| matches!(byte, b'0' | b'.')))
     });
     matches && !refused
 }

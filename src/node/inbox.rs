@@ -113,16 +113,11 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::base::batch::ChangeSpan;
-    use std::{
-        future::Future,
-        pin::pin,
-        task::Context,
-    };
+    use std::{future::Future, pin::pin, task::Context};
 
     fn proposal(bytes: usize, ticket: u32) -> Proposal {
         let spans = [ChangeSpan { end: bytes as u32, ..ChangeSpan::default() }];
-        let append =
-            Append { spans: spans.into_iter().collect(), tails: vec![b'x'; bytes].into() };
+        let append = Append { spans: spans.into_iter().collect(), tails: vec![b'x'; bytes].into() };
         Proposal { append, core: 0, ticket: Ticket(ticket) }
     }
 

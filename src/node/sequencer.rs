@@ -2,9 +2,9 @@
 //! proposes it as one batch. While batches are in flight the next one grows;
 //! with nothing in flight a write goes out at once. There is no timer.
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{
     inbox::{Inbox, Proposal},
@@ -41,6 +41,8 @@ pub struct Sequencer<D: Disk, C: Clock> {
     pub status: Arc<Status>,
     /// Stamps the batches.
     pub clock: C,
+    /// Told when the log may have room again.
+    pub room: Rc<Notify>,
 }
 
 /// The write requests of one batch: whom to answer, and for how many changes.
@@ -50,6 +52,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     /// Runs until the inbox is closed and everything taken is answered.
     pub async fn run(self) {
         let slots = Arc::new(Semaphore::new(IN_FLIGHT));
+        let in_flight_bytes = Rc::new(Cell::new(0));
         let mut newest = Timestamp(0);
         loop {
             // First the slot, then the writes: they gather until it is free.
@@ -57,7 +60,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             let Some(proposals) = self.inbox.take(BATCH_BYTES).await else { break };
             let (requests, appends) = split(proposals);
             let bytes = appends.iter().map(batch::Append::encoded_bytes).sum();
-            if let Some(refusal) = self.refusal(bytes) {
+            if let Err(refusal) = self.admit(bytes, &in_flight_bytes).await {
                 requests.answer(&self.fanout, |_| Err(refusal));
                 continue;
             }
@@ -65,9 +68,13 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             let batch = Batch::parse(batch::encode(&appends, newest));
             let batch = batch.expect("what was just encoded can be read");
             drop(appends);
-            let fanout = self.fanout.clone();
+            in_flight_bytes.set(in_flight_bytes.get() + bytes);
+            let (fanout, room) = (self.fanout.clone(), Rc::clone(&self.room));
+            let in_flight_bytes = Rc::clone(&in_flight_bytes);
             let done = move |applied: Result<Applied, WriteError>| {
                 drop(slot);
+                in_flight_bytes.set(in_flight_bytes.get() - bytes);
+                room.notify_one();
                 requests.answer_applied(&fanout, applied);
             };
             self.replica.propose(batch, done).await;
@@ -76,20 +83,26 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         let _ = slots.acquire_many(IN_FLIGHT as u32).await;
     }
 
-    /// Why nothing of `bytes` may be proposed now, if so.
-    fn refusal(&self, bytes: usize) -> Option<WriteError> {
-        if self.status.has_failed() {
-            return Some(WriteError::Storage("its log failed; see the node's own log"));
-        }
-        // What is in flight may not be counted in the headroom yet.
-        let needed = (bytes + IN_FLIGHT * BATCH_BYTES) as u64;
-        if self.replica.log().headroom() < needed {
-            return Some(WriteError::Storage("its disk is full"));
-        }
+    /// Waits until `bytes` surely fit the log, or says why they may not be
+    /// proposed.
+    async fn admit(&self, bytes: usize, in_flight: &Cell<usize>) -> Result<(), WriteError> {
         if self.fanout.backlog_bytes() > BACKLOG_BYTES {
-            return Some(WriteError::Overloaded);
+            return Err(WriteError::Overloaded);
         }
-        None
+        loop {
+            if self.status.has_failed() {
+                return Err(WriteError::Storage("its log failed; see the node's own log"));
+            }
+            // What is in flight may or may not be counted in the headroom yet;
+            // with nothing in flight the largest batch fits a new segment.
+            if self.replica.log().headroom() >= (bytes + in_flight.get()) as u64 {
+                return Ok(());
+            }
+            if self.status.is_full() {
+                return Err(WriteError::Storage("its disk is full"));
+            }
+            self.room.notified().await;
+        }
     }
 
     /// Now, but never before what was applied.
@@ -99,9 +112,8 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
 }
 
 fn split(proposals: Vec<Proposal>) -> (Requests, Vec<batch::Append>) {
-    let request = |proposal: &Proposal| {
-        (proposal.core, proposal.ticket, proposal.append.spans.len() as u32)
-    };
+    let request =
+        |proposal: &Proposal| (proposal.core, proposal.ticket, proposal.append.spans.len() as u32);
     let requests = Requests(proposals.iter().map(request).collect());
     (requests, proposals.into_iter().map(|proposal| proposal.append).collect())
 }

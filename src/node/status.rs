@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Status {
     ready: AtomicBool,
     failed: AtomicBool,
+    full: AtomicBool,
 }
 
 impl Status {
@@ -21,6 +22,17 @@ impl Status {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Whether the disk has no room for another log segment.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the disk has room.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Release);
     }
 
     /// Notes whether a leader is known and caught up with.

@@ -9,6 +9,8 @@ mod network;
 mod replay;
 pub mod runtime;
 mod state_machine;
+#[cfg(test)]
+mod suite_tests;
 mod types;
 
 pub use log_store::LogStore;
@@ -19,9 +21,7 @@ pub use types::{Address, Applied, TypeConfig};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use openraft::{
-    Config, Raft, SnapshotPolicy,
-    async_runtime::WatchReceiver,
-    errors::ClientWriteError,
+    Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, errors::ClientWriteError,
 };
 use types::{Callback, Command};
 
@@ -90,7 +90,7 @@ impl<D: Disk> Replica<D> {
             let members = BTreeMap::from([(id, address)]);
             replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
         } else if replica.raft.voter_ids().eq([id]) {
-            replica.raft.trigger().elect().await.map_err(|error| failed(&error))?;
+            replica.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
         }
         Ok(replica)
     }

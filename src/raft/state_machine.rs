@@ -20,10 +20,7 @@ use super::{
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig},
 };
 use crate::{
-    base::{
-        batch::Batch,
-        ids::{ChangeId, Timestamp},
-    },
+    base::ids::{ChangeId, Timestamp},
     feed::Fanout,
     io::{Disk, map::Mapping},
     log::{Log, Sealed},
@@ -83,7 +80,8 @@ impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
     pub fn new(log: Log<D>, replay: &Replay, fanout: Fanout, open_mapping: OpenMapping) -> Self {
-        let unsealed = replay.unsealed().map(|(index, first, last)| Unsealed { index, first, last });
+        let unsealed =
+            replay.unsealed().map(|(index, first, last)| Unsealed { index, first, last });
         let inner = Inner {
             state: replay.state().clone(),
             applied: replay.applied(),
@@ -128,16 +126,16 @@ impl<D: Disk> StateMachine<D> {
         inner.sealed.extend(self.log.take_sealed());
         while let Some(sealed) = inner.sealed.front() {
             let applied = inner.applied.as_ref().map(|id| id.index);
-            if applied < Some(sealed.last) {
+            if applied < sealed.indexes.map(|(_, last)| last) {
                 return;
             }
             let (batches, last) = self.batches_of(sealed.sequence, &inner.unsealed);
             if !batches.is_empty() {
-                let map = match (self.open_mapping)(&sealed.name) {
+                let map = match (self.open_mapping)(&sealed.file) {
                     Ok(map) => map,
                     Err(error) => {
                         // The batches stay in memory until it works.
-                        tracing::warn!(segment = sealed.name, %error, "cannot map a sealed segment");
+                        tracing::warn!(segment = sealed.file, %error, "cannot map a sealed segment");
                         return;
                     }
                 };
@@ -145,7 +143,9 @@ impl<D: Disk> StateMachine<D> {
                 let segment = SealedSegment::new(sealed.sequence, batches, last, map);
                 self.fanout.seal(&Arc::new(segment));
             }
-            self.log.release(sealed.last);
+            if let Some((_, last)) = sealed.indexes {
+                self.log.release(last);
+            }
             inner.sealed.pop_front();
         }
     }

@@ -5,7 +5,8 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use openraft::{
-    EntryPayload, Membership, entry::RaftEntry, impls::leader_id_std, raft::responder::Responder,
+    EntryPayload, Membership, RaftTypeConfig, entry::RaftEntry, impls::leader_id_std,
+    raft::responder::Responder, vote::RaftLeaderId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,18 +19,25 @@ use crate::{
     log,
 };
 
-openraft::declare_raft_types!(
-    /// The types that Raft works with here.
-    pub TypeConfig:
-        D = Command,
-        R = Applied,
-        NodeId = NodeId,
-        Node = Address,
-        Term = u64,
-        LeaderId = leader_id_std::LeaderId<u64, NodeId>,
-        Responder<T> = Callback<T> where T: 'static,
-        AsyncRuntime = GlommioRuntime,
-);
+/// The types that Raft works with here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypeConfig;
+
+impl RaftTypeConfig for TypeConfig {
+    type D = Command;
+    type R = Applied;
+    type NodeId = NodeId;
+    type Node = Address;
+    type Term = u64;
+    type LeaderId = leader_id_std::LeaderId<u64, NodeId>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = EntryPayload<Command, NodeId, Address>;
+    type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = GlommioRuntime;
+    type Responder<T: 'static> = Callback<T>;
+    type Batch<T: 'static> = openraft::impls::InlineBatch<T>;
+    type ErrorSource = openraft::impls::BoxedErrorSource;
+}
 
 pub(super) type Entry = openraft::alias::EntryOf<TypeConfig>;
 pub(super) type RaftLogId = openraft::alias::LogIdOf<TypeConfig>;
@@ -113,7 +121,9 @@ struct MembershipRecord {
 }
 
 pub(super) fn to_raft_id(id: LogId) -> RaftLogId {
-    RaftLogId { leader_id: leader_id_std::CommittedLeaderId::new(id.term), index: id.index }
+    // One leader a term: which node it was is not part of an entry's identity.
+    let leader = leader_id_std::LeaderId { term: id.term, voted_for: 0 };
+    RaftLogId { leader_id: leader.to_committed(), index: id.index }
 }
 
 pub(super) fn from_raft_id(id: &RaftLogId) -> LogId {
@@ -160,8 +170,8 @@ pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
         kind::MEMBERSHIP => {
             let record: MembershipRecord =
                 serde_json::from_slice(&entry.payload).map_err(|error| damaged(&error))?;
-            let membership = Membership::new(record.configs, record.nodes)
-                .map_err(|error| damaged(&error))?;
+            let membership =
+                Membership::new(record.configs, record.nodes).map_err(|error| damaged(&error))?;
             EntryPayload::Membership(membership)
         }
         kind::BATCH => EntryPayload::Normal(Command(

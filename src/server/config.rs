@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::base::limits::Limits;
+use crate::{base::limits::Limits, io::BLOCK, log::SEGMENT_BYTES_MAX};
 
 /// The command line of `changeagent`.
 #[derive(Debug, Parser)]
@@ -188,7 +188,8 @@ impl Config {
         }
         // A batch holds, besides what was sent, some bytes for each change.
         let batch = self.limits.body_bytes as u64 + 16 * self.limits.batch_changes as u64;
-        let needed = batch + SEGMENT_OVERHEAD_BYTES;
+        // The log keeps a sixteenth of each segment for what is not an entry.
+        let needed = (batch + SEGMENT_OVERHEAD_BYTES).next_multiple_of(BLOCK as u64) * 16 / 15;
         if self.segment_bytes < needed || self.segment_bytes > SEGMENT_BYTES_MAX {
             return refuse(format!(
                 "segment-size is {} bytes; with this max-body and max-batch it must be from \
@@ -196,11 +197,10 @@ impl Config {
                 self.segment_bytes
             ));
         }
-        if !self.segment_bytes.is_multiple_of(crate::io::BLOCK as u64) {
+        if !self.segment_bytes.is_multiple_of(BLOCK as u64) {
             return refuse(format!(
                 "segment-size is {} bytes, not a multiple of {}",
-                self.segment_bytes,
-                crate::io::BLOCK
+                self.segment_bytes, BLOCK
             ));
         }
         Ok(())
@@ -208,11 +208,9 @@ impl Config {
 }
 
 const CORES_MAX: usize = 1024;
-const BODY_BYTES_MAX: usize = 1 << 30;
-/// Headers and padding of a segment, and room for what Raft itself writes.
+const BODY_BYTES_MAX: usize = 512 << 20;
+/// Headers and padding of a segment.
 const SEGMENT_OVERHEAD_BYTES: u64 = 64 << 10;
-/// Places in a segment are 32-bit numbers.
-const SEGMENT_BYTES_MAX: u64 = 4 << 30;
 
 /// One executor up to four processors; beyond, all but one.
 fn default_cores() -> usize {

@@ -88,7 +88,7 @@ struct Driver {
 #[derive(PartialEq, Eq)]
 enum Woken {
     Socket,
-    /// The deadline, or a stop of the node.
+    /// The deadline, a stop of the node, or what was waited for.
     Time,
 }
 
@@ -177,26 +177,26 @@ impl Driver {
             let watch = self.http.wants_read();
             let woken = poll_fn(|cx| {
                 if parked.poll_ready(cx).is_ready() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Ok(Woken::Time));
                 }
                 if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
-                    return Poll::Ready(Some(woken));
+                    return Poll::Ready(Ok(woken));
                 }
-                if watch && self.socket.poll_readable(cx, &mut poll)?.is_ready() {
-                    return Poll::Ready(Some(Woken::Socket));
+                if watch {
+                    return self
+                        .socket
+                        .poll_readable(cx, &mut poll)
+                        .map(|ready| ready.map(|()| Woken::Socket));
                 }
                 Poll::Pending
             })
             .await;
             match woken {
-                Ok(Some(Woken::Socket)) => {
-                    // A client that sends no more while it waits has left.
-                    if self.read()? == Some(0) {
-                        return Err(Gone);
-                    }
-                }
-                Ok(None | Some(Woken::Time)) => return Ok(()),
-                Err(()) => return Err(Gone),
+                Ok(Woken::Time) => return Ok(()),
+                // A client that sends no more while it waits has left.
+                Ok(Woken::Socket) if self.read()? == Some(0) => return Err(Gone),
+                Ok(Woken::Socket) => {}
+                Err(_) => return Err(Gone),
             }
         }
     }
@@ -291,7 +291,11 @@ impl Driver {
     fn poll_time(&self, cx: &Context<'_>, due: Option<Instant>) -> Poll<Woken> {
         self.deadline.wake_at(cx);
         let passed = due.is_some_and(|due| Instant::now() >= due);
-        if passed || (self.stopping() && !self.draining) { Poll::Ready(Woken::Time) } else { Poll::Pending }
+        if passed || (self.stopping() && !self.draining) {
+            Poll::Ready(Woken::Time)
+        } else {
+            Poll::Pending
+        }
     }
 }
 

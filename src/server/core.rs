@@ -66,7 +66,10 @@ impl Core {
         };
         let open = Rc::clone(&doorman.open);
 
-        let mail = { let node = node.clone(); glommio::spawn_local(async move { node.run().await }) };
+        let mail = {
+            let node = node.clone();
+            glommio::spawn_local(async move { node.run().await })
+        };
         let sweeps = {
             let shared = Rc::clone(&shared);
             glommio::spawn_local(async move { shared.deadlines.run().await })
@@ -168,7 +171,10 @@ impl Doorman {
 }
 
 /// Resolves with `a`, or with `None` when `b` is done first.
-pub(super) async fn unless<T>(a: impl Future<Output = T>, b: impl Future<Output = ()>) -> Option<T> {
+pub(super) async fn unless<T>(
+    a: impl Future<Output = T>,
+    b: impl Future<Output = ()>,
+) -> Option<T> {
     use futures_util::future::Either;
     match select(std::pin::pin!(a), std::pin::pin!(b)).await {
         Either::Left((value, _)) => Some(value),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use glommio::{Latency, Shares, TaskQueueHandle, signal::Signals, timer::Timer};
-use tokio::sync::mpsc as async_mpsc;
+use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
     core::unless,
@@ -17,8 +17,8 @@ use super::{
 use crate::{
     base::ids::ClusterId,
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
-    log::{Identity, Log, Options, segment_name},
-    node::sequencer::Sequencer,
+    log::{Identity, Log, Options, file_name},
+    node::{Status, sequencer::Sequencer},
     raft::{Address, Recovered, Replay, Replica},
 };
 
@@ -66,12 +66,12 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     let Some(started) = started else { return Ok(()) };
     let Started { replica, ready, sequencer } = started?;
 
-    if let Some(own) = own {
-        glommio::spawn_local(own(ready.clone())).detach();
-    }
-    // The main thread waits for it, or stops already.
-    let _ = events.send(News::Ready(ready));
     shared.status.set_ready(true);
+    // The main thread waits for it, or stops already.
+    let _ = events.send(News::Ready(ready.clone()));
+    if let Some(own) = own {
+        glommio::spawn_local(own(ready)).detach();
+    }
 
     stop_signal(&signals).await;
     tracing::info!("stopping");
@@ -111,20 +111,20 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
     .await?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
     spawn(log.run(), queue)?.detach();
-    spawn(keep_spare(log.clone()), queue)?.detach();
+    let room = Rc::new(Notify::new());
+    let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));
+    spawn(spare, queue)?.detach();
     spawn(keep_marks(log.clone()), queue)?.detach();
 
     let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
     let recovered = replay
-        .finish(log.active_segment(), |sequence| open_mapping(&segment_name(sequence)))
+        .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
-    let address = Address {
-        address: config.listen.to_string(),
-        cluster_address: String::new(),
-    };
+    let address = Address { address: config.listen.to_string(), cluster_address: String::new() };
     let cluster = log.identity().cluster;
     let replica =
-        Replica::start(log, &replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;
+        Replica::start(log, &replay, shared.fanout.clone(), Box::new(open_mapping), address)
+            .await?;
     drop(replay);
     replica.recovered(RECOVERY).await?;
     let replica = Rc::new(replica);
@@ -134,6 +134,7 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
         fanout: shared.fanout.clone(),
         status: Arc::clone(&shared.status),
         clock: SystemClock,
+        room,
     };
     let sequencer = spawn(sequencer.run(), queue)?;
     spawn(watch_failure(Rc::clone(&replica), shared.clone()), queue)?.detach();
@@ -144,8 +145,7 @@ fn spawn<T: 'static>(
     task: impl Future<Output = T> + 'static,
     queue: TaskQueueHandle,
 ) -> Result<glommio::Task<T>, ServerError> {
-    glommio::spawn_local_into(task, queue)
-        .map_err(|error| ServerError::Executor(error.to_string()))
+    glommio::spawn_local_into(task, queue).map_err(|error| ServerError::Executor(error.to_string()))
 }
 
 async fn stop_signal(signals: &Signals) {
@@ -164,14 +164,13 @@ async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
 }
 
 /// Keeps a spare segment ready, trying again for as long as the disk is full.
-async fn keep_spare(log: Log<GlommioDisk>) {
-    loop {
-        log.need_spare().await;
-        if let Err(error) = log.prepare().await {
-            if log.is_poisoned() {
-                return;
-            }
-            tracing::warn!(%error, "no spare log segment: writes are refused when this one is full");
+async fn keep_spare(log: Log<GlommioDisk>, room: Rc<Notify>, status: Arc<Status>) {
+    while log.need_spare().await {
+        let prepared = log.prepare().await;
+        status.set_full(prepared.is_err());
+        room.notify_one();
+        if let Err(error) = prepared {
+            tracing::warn!(%error, "no spare log segment: writes are refused once this one is full");
             Timer::new(SPARE_RETRY).await;
         }
     }
@@ -179,11 +178,13 @@ async fn keep_spare(log: Log<GlommioDisk>) {
 
 /// Writes the log's marks once it has been idle.
 async fn keep_marks(log: Log<GlommioDisk>) {
+    let mut before = None;
     loop {
-        log.marks_pending().await;
         Timer::new(IDLE).await;
-        if log.is_idle() && log.flush_marks().await.is_err() {
+        let last = log.last();
+        if last == before && log.flush_marks().await.is_err() {
             return;
         }
+        before = last;
     }
 }

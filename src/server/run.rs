@@ -10,11 +10,7 @@
 use std::{
     io::{self, Write as _},
     net::TcpListener,
-    sync::{
-        Arc,
-        atomic::AtomicUsize,
-        mpsc,
-    },
+    sync::{Arc, atomic::AtomicUsize, mpsc},
     time::Duration,
 };
 
@@ -93,8 +89,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let _lock = DirectoryLock::acquire(&config.data)?;
 
     let serving = config.cores.saturating_sub(1).max(1);
-    let (address, listeners) =
-        listen(config.listen, serving).map_err(|error| ServerError::Listen(config.listen, error))?;
+    let (address, listeners) = listen(config.listen, serving)
+        .map_err(|error| ServerError::Listen(config.listen, error))?;
     let shared = Shared {
         config: Arc::new(config),
         fanout: Fanout::new(serving),
@@ -118,7 +114,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                 move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
             });
             drop(serving_tx);
-            replica::run(shared, own, &events, serving_rx).await
+            let outcome = replica::run(shared, own, &events, serving_rx).await;
+            // Whoever waits for the start hears that there is none.
+            let _ = events.send(News::Stopped);
+            outcome
         })?
     };
     match news.recv() {
@@ -132,11 +131,12 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                 })?);
             }
         }
-        Ok(News::Serving) | Err(_) => {}
+        Ok(News::Serving | News::Stopped) | Err(_) => {}
     }
     drop((events, serving_tx));
 
-    if news.iter().take(serving).count() == serving {
+    let serving_news = news.iter().take_while(|news| matches!(news, News::Serving));
+    if serving_news.take(serving).count() == serving {
         announce(&format!("listening http://{address}"))?;
         tracing::info!(%address, cores = shared.config.cores, "node started");
     }
@@ -154,6 +154,8 @@ pub(super) enum News {
     Ready(Ready),
     /// One serving core accepts connections.
     Serving,
+    /// The node stopped, or did not start.
+    Stopped,
 }
 
 async fn serve(
@@ -204,7 +206,7 @@ where
         .map_err(|error| ServerError::Executor(error.to_string()))
 }
 
-fn join<T>(handle: ExecutorJoinHandle<T>) -> Result<T, ServerError> {
+fn join<T: Send + 'static>(handle: ExecutorJoinHandle<T>) -> Result<T, ServerError> {
     handle.join().map_err(|error| ServerError::Executor(error.to_string()))
 }
 

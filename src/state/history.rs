@@ -126,9 +126,15 @@ mod tests {
     use crate::{
         base::{
             batch::{Append, ChangeSpan, encode},
-            ids::Timestamp,
+            ids::{LogId, Timestamp},
         },
         io::map::Mapping,
+        log::{
+            Entry,
+            format::{
+                FrameRef, GROUP_HEAD_BYTES, GroupPlace, HardState, encode_group, group_bytes,
+            },
+        },
         state::SealedBatch,
     };
 
@@ -139,17 +145,25 @@ mod tests {
         Batch::parse(encode(&[append], Timestamp(1))).unwrap()
     }
 
+    /// A batch as it lies in a segment.
+    fn frame(batch: &Batch) -> Vec<u8> {
+        let (id, payload) = (LogId { term: 1, index: 1 }, batch.bytes().clone());
+        let entry = Entry { id, kind: 2, payload };
+        let frame = FrameRef::Entry(&entry);
+        let mut group = vec![0; group_bytes(frame.encoded_bytes())];
+        let place = GroupPlace { offset: 0, nonce: 1, number: 1, previous: 0 };
+        encode_group(&mut group, &place, &HardState::default(), [frame].into_iter());
+        group[GROUP_HEAD_BYTES..][..frame.encoded_bytes()].to_vec()
+    }
+
     /// A segment that holds `batches`, the first starting at `first`.
     fn sealed(sequence: u64, first: u64, batches: &[Batch]) -> Arc<SealedSegment> {
         let (mut file, mut index, mut id) = (vec![0; 100], Vec::new(), first);
         for batch in batches {
-            index.push(SealedBatch {
-                first: ChangeId(id),
-                offset: file.len() as u32,
-                bytes: batch.bytes().len() as u32,
-                crc: crc32c::crc32c(batch.bytes()),
-            });
-            file.extend_from_slice(batch.bytes());
+            file.extend_from_slice(&frame(batch));
+            let bytes = batch.bytes().len() as u32;
+            let offset = file.len() as u32 - bytes;
+            index.push(SealedBatch { first: ChangeId(id), offset, bytes });
             id += u64::from(batch.changes());
         }
         let path = tempfile::NamedTempFile::new().unwrap();
@@ -200,18 +214,17 @@ mod tests {
 
     #[test]
     fn damage_in_a_sealed_segment_is_noticed_when_read() {
-        let good = batch(1, b'a');
-        let segment = SealedBatch {
-            first: ChangeId(1),
-            offset: 0,
-            bytes: good.bytes().len() as u32,
-            crc: crc32c::crc32c(good.bytes()) ^ 1,
-        };
+        let mut bytes = frame(&batch(1, b'a'));
+        *bytes.last_mut().unwrap() ^= 1;
+        let payload = batch(1, b'a').bytes().len() as u32;
+        let offset = bytes.len() as u32 - payload;
+        let index = SealedBatch { first: ChangeId(1), offset, bytes: payload };
         let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), good.bytes()).unwrap();
+        std::fs::write(path.path(), bytes).unwrap();
         let map = Mapping::open(path.path()).unwrap();
-        let segment = SealedSegment::new(9, vec![segment], ChangeId(1), map);
+        let segment = SealedSegment::new(9, vec![index], ChangeId(1), map);
         let error = segment.batch(0).map(drop).unwrap_err().to_string();
-        assert_eq!(error, "segment 9 is damaged at byte 0: checksum mismatch");
+        let want = format!("segment 9 is damaged at byte {offset}: it does not match its checksum");
+        assert_eq!(error, want);
     }
 }

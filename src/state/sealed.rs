@@ -9,7 +9,10 @@ use crate::{
         ids::ChangeId,
     },
     io::map::Mapping,
-    log::Place,
+    log::{
+        Place,
+        format::{checked_payload, frame_range},
+    },
 };
 
 /// One committed batch within a segment.
@@ -21,15 +24,13 @@ pub struct SealedBatch {
     pub offset: u32,
     /// How many they are.
     pub bytes: u32,
-    /// Their CRC-32C, checked at each read: a disk may rot after the start.
-    pub crc: u32,
 }
 
 impl SealedBatch {
     /// The batch that starts with the change `first` and lies at `place`.
     #[must_use]
     pub fn new(first: ChangeId, place: Place) -> Self {
-        Self { first, offset: place.offset, bytes: place.bytes, crc: place.crc }
+        Self { first, offset: place.offset, bytes: place.bytes }
     }
 }
 
@@ -94,11 +95,15 @@ impl SealedSegment {
         self.batches.len()
     }
 
-    /// The byte range of batch `n`.
+    /// The byte range that reading batch `n` touches: its frame.
     #[must_use]
     pub fn range(&self, n: usize) -> Range<usize> {
+        frame_range(self.place(n))
+    }
+
+    fn place(&self, n: usize) -> Place {
         let SealedBatch { offset, bytes, .. } = self.batches[n];
-        offset as usize..offset as usize + bytes as usize
+        Place { segment: self.sequence, offset, bytes }
     }
 
     /// The mapped file, for residency and advice.
@@ -113,15 +118,13 @@ impl SealedSegment {
     /// # Errors
     /// [`Damaged`] when the bytes are not those that were written.
     pub fn batch(&self, n: usize) -> Result<(ChangeId, Batch<&[u8]>), Damaged> {
-        let SealedBatch { first, offset, crc, .. } = self.batches[n];
+        let SealedBatch { first, offset, .. } = self.batches[n];
         let damaged = |reason: String| Damaged { sequence: self.sequence, offset, reason };
-        let bytes = self
-            .map
-            .get(self.range(n))
-            .ok_or_else(|| damaged("the file is shorter than its index says".into()))?;
-        if crc32c::crc32c(bytes) != crc {
-            return Err(damaged("checksum mismatch".into()));
-        }
+        // A disk may rot after the start, so the checksum is looked at each time.
+        let frame = self.map.get(self.range(n));
+        let bytes = frame
+            .and_then(checked_payload)
+            .ok_or_else(|| damaged("it does not match its checksum".into()))?;
         let batch = Batch::parse(bytes).map_err(|error: BatchError| damaged(error.to_string()))?;
         Ok((first, batch))
     }
