@@ -2,6 +2,11 @@
 //! [`Disk`] and [`DiskFile`], so that the same log runs on a real disk and on a
 //! simulated one that loses, tears and corrupts sectors.
 
+pub mod clock;
+pub mod glommio;
+pub mod lock;
+pub mod sim;
+
 use std::{future::Future, io};
 
 /// A file within the data directory, by name. Names have no separator.
