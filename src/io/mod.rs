@@ -2,7 +2,12 @@
 //! [`Disk`] and [`DiskFile`], so that the same log runs on a real disk and on a
 //! simulated one that loses, tears and corrupts sectors.
 
+pub mod clock;
+pub mod cores;
+pub mod glommio;
+pub mod lock;
 pub mod map;
+pub mod sim;
 
 use std::{future::Future, io};
 
@@ -83,7 +88,7 @@ pub trait DiskFile: 'static {
     fn set_len(&self, bytes: u64) -> impl Future<Output = io::Result<()>>;
 
     /// The file's length in bytes.
-    fn len(&self) -> impl Future<Output = io::Result<u64>>;
+    fn file_bytes(&self) -> impl Future<Output = io::Result<u64>>;
 
     /// Closes the file, reporting what dropping it would hide.
     fn close(self) -> impl Future<Output = io::Result<()>>;

@@ -27,6 +27,8 @@ impl<D: Disk> Clone for LogStore<D> {
 
 impl<D: Disk> LogStore<D> {
     async fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<Entry>> {
+        // openraft asks from 0 and means what there is.
+        let from = from.max(self.0.first_index());
         self.0.read(from, to, bytes).await?.iter().map(from_log).collect()
     }
 }

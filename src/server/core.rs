@@ -171,9 +171,9 @@ impl Doorman {
 }
 
 /// Resolves with `a`, or with `None` when `b` is done first.
-pub(super) async fn unless<T>(
+pub(super) async fn unless<T, U>(
     a: impl Future<Output = T>,
-    b: impl Future<Output = ()>,
+    b: impl Future<Output = U>,
 ) -> Option<T> {
     use futures_util::future::Either;
     match select(std::pin::pin!(a), std::pin::pin!(b)).await {

@@ -48,19 +48,6 @@ impl Deadlines {
         Deadline { deadlines: self.clone(), slot }
     }
 
-    /// How many slots are taken.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        let inner = self.0.borrow();
-        inner.slots.len() - inner.free.len()
-    }
-
-    /// Whether no slot is taken.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Wakes every task that waits for its deadline.
     pub fn wake_all(&self) {
         let mut inner = self.0.borrow_mut();

@@ -29,6 +29,8 @@ pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How long serving cores may take to finish, beyond their own limit.
 const SERVING_STOP: Duration = Duration::from_secs(9);
+/// How long writes that nobody waits for any more may take.
+const SEQUENCER_STOP: Duration = Duration::from_millis(500);
 /// A log without writes for this long has its marks written, so that damage to
 /// the last writes is told from a torn tail.
 const IDLE: Duration = Duration::from_millis(100);
@@ -78,11 +80,13 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     shared.status.set_ready(false);
     shared.fanout.stop();
     let stopped = async { while serving.recv().await.is_some() {} };
-    if unless(stopped, async { drop(Timer::new(SERVING_STOP).await) }).await.is_none() {
+    if unless(stopped, Timer::new(SERVING_STOP)).await.is_none() {
         tracing::warn!("a serving core did not stop in time");
     }
     shared.inbox.close();
-    let _ = unless(sequencer, async { drop(Timer::new(Duration::from_millis(500)).await) }).await;
+    if unless(sequencer, Timer::new(SEQUENCER_STOP)).await.is_none() {
+        tracing::warn!("writes were still under way at the stop");
+    }
     replica.stop().await;
     if let Err(error) = replica.log().close().await {
         tracing::warn!(%error, "the log was not closed cleanly");

@@ -1,0 +1,320 @@
+//! The real disk: direct I/O on io_uring through glommio. Reads and writes are
+//! asynchronous; directory operations run on the executor's blocking thread.
+
+use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode};
+use ::glommio::{
+    GlommioError, allocate_dma_buffer,
+    io::{DmaBuffer, DmaFile, OpenOptions},
+};
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    mem::MaybeUninit,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+/// Reads are split at this size: the kernel splits larger ones anyway, and a
+/// bounded piece keeps the memory of one read bounded.
+const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// A directory on the machine's file system. All operations must run on a
+/// glommio executor.
+#[derive(Clone, Debug)]
+pub struct GlommioDisk {
+    directory: Rc<PathBuf>,
+}
+
+impl GlommioDisk {
+    /// The disk that is `directory`, which must exist.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: Rc::new(directory.into()) }
+    }
+
+    /// The directory's path.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// Runs `work` on a thread where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    ::glommio::executor().spawn_blocking(work).await
+}
+
+/// Keeps the operating system's error number, which the kind and `ENOSPC`
+/// handling depend on.
+fn io_error(error: GlommioError<()>) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.into(),
+    }
+}
+
+impl Disk for GlommioDisk {
+    type File = GlommioFile;
+
+    async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<GlommioFile> {
+        let mut options = OpenOptions::new();
+        options.read(true).mode(0o640);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::WriteDurable => {
+                options.write(true).custom_flags(libc::O_DSYNC);
+            }
+            OpenMode::Create => {
+                options.write(true).create_new(true);
+            }
+        }
+        let file = options.dma_open(self.directory.join(name)).await.map_err(io_error)?;
+        Ok(GlommioFile { file })
+    }
+
+    async fn list(&self) -> io::Result<Vec<FileInfo>> {
+        let directory = self.directory.to_path_buf();
+        blocking(move || {
+            let mut files = Vec::new();
+            for entry in std::fs::read_dir(directory)? {
+                let entry = entry?;
+                let metadata = entry.metadata()?;
+                // A name that is not UTF-8 is none of ours.
+                if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                    files.push(FileInfo { name, bytes: metadata.len() });
+                }
+            }
+            Ok(files)
+        })
+        .await
+    }
+
+    async fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
+        let (from, to) = (self.directory.join(from), self.directory.join(to));
+        blocking(move || std::fs::rename(from, to)).await
+    }
+
+    async fn remove(&self, name: &FileName) -> io::Result<()> {
+        let path = self.directory.join(name);
+        blocking(move || std::fs::remove_file(path)).await
+    }
+
+    async fn sync_directory(&self) -> io::Result<()> {
+        let directory = self.directory.to_path_buf();
+        blocking(move || File::open(directory)?.sync_all()).await
+    }
+
+    async fn free_bytes(&self) -> io::Result<u64> {
+        let directory = self.directory.to_path_buf();
+        blocking(move || free_bytes_of(&directory)).await
+    }
+}
+
+fn free_bytes_of(directory: &Path) -> io::Result<u64> {
+    let path = CString::new(directory.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: `path` is a C string and `stat` has room for the answer.
+    if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled the structure.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Memory for direct I/O. Shared with the kernel only while a write is in
+/// flight.
+#[derive(Debug)]
+pub struct GlommioBuffer(Rc<DmaBuffer>);
+
+impl GlommioBuffer {
+    fn zeroed(bytes: usize) -> Self {
+        let mut buffer = allocate_dma_buffer(bytes);
+        buffer.as_bytes_mut().fill(0);
+        Self(Rc::new(buffer))
+    }
+
+    fn copy_of(bytes: &[u8]) -> Self {
+        let mut buffer = allocate_dma_buffer(bytes.len());
+        buffer.as_bytes_mut().copy_from_slice(bytes);
+        Self(Rc::new(buffer))
+    }
+}
+
+impl AsRef<[u8]> for GlommioBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl AsMut<[u8]> for GlommioBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        if Rc::get_mut(&mut self.0).is_none() {
+            *self = Self::copy_of(self.0.as_bytes());
+        }
+        Rc::get_mut(&mut self.0).map_or(&mut [], |buffer| buffer.as_bytes_mut())
+    }
+}
+
+/// An open file of a [`GlommioDisk`].
+#[derive(Debug)]
+pub struct GlommioFile {
+    file: DmaFile,
+}
+
+impl DiskFile for GlommioFile {
+    type Buffer = GlommioBuffer;
+
+    fn buffer(&self, bytes: usize) -> GlommioBuffer {
+        GlommioBuffer::zeroed(bytes)
+    }
+
+    async fn read_at(&self, at: u64, bytes: usize) -> io::Result<GlommioBuffer> {
+        assert_aligned(at, bytes);
+        let mut buffer = allocate_dma_buffer(bytes.max(BLOCK));
+        let mut filled = 0;
+        while filled < bytes {
+            let wanted = (bytes - filled).min(READ_BYTES_MAX);
+            let read =
+                self.file.read_at_aligned(at + filled as u64, wanted).await.map_err(io_error)?;
+            let Some(to) = buffer.as_bytes_mut().get_mut(filled..filled + read.len()) else {
+                return Err(io::Error::other("a read returned more than was asked for"));
+            };
+            to.copy_from_slice(&read);
+            filled += read.len();
+            // Only the end of the file ends a direct read off a block boundary.
+            if read.is_empty() || !read.len().is_multiple_of(BLOCK) {
+                break;
+            }
+        }
+        buffer.trim_to_size(filled);
+        Ok(GlommioBuffer(Rc::new(buffer)))
+    }
+
+    async fn write_at(&self, buffer: GlommioBuffer, at: u64) -> io::Result<GlommioBuffer> {
+        let bytes = buffer.0.len();
+        assert_aligned(at, bytes);
+        let mut written =
+            self.file.write_rc_at(Rc::clone(&buffer.0), at).await.map_err(io_error)?;
+        while written < bytes {
+            // The rest must start at a block again, since memory and position
+            // are aligned together; rewriting a part of a block changes nothing.
+            let from = written - written % BLOCK;
+            let rest = GlommioBuffer::copy_of(buffer.0.as_bytes().get(from..).unwrap_or(&[]));
+            let more = self.file.write_rc_at(rest.0, at + from as u64).await.map_err(io_error)?;
+            if from + more <= written {
+                return Err(io::Error::new(io::ErrorKind::WriteZero, "the disk takes no more"));
+            }
+            written = from + more;
+        }
+        Ok(buffer)
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        self.file.fdatasync().await.map_err(io_error)
+    }
+
+    async fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.truncate(bytes).await.map_err(io_error)
+    }
+
+    async fn file_bytes(&self) -> io::Result<u64> {
+        self.file.file_size().await.map_err(io_error)
+    }
+
+    async fn close(self) -> io::Result<()> {
+        self.file.close().await.map_err(io_error)
+    }
+}
+
+fn assert_aligned(at: u64, bytes: usize) {
+    assert!(at.is_multiple_of(BLOCK as u64), "position {at} is not aligned");
+    assert!(bytes.is_multiple_of(BLOCK), "length {bytes} is not aligned");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::glommio::{LocalExecutorBuilder, Placement};
+
+    fn on_disk<F: Future<Output = ()> + 'static>(
+        test: impl FnOnce(GlommioDisk) -> F + Send + 'static,
+    ) {
+        // Beside the build, since the directory for temporary files is often
+        // memory, which direct I/O may refuse.
+        let beside = std::env::current_exe().unwrap();
+        let directory = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
+        let path = directory.path().to_owned();
+        LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(64 * 1024)
+            .spawn(move || test(GlommioDisk::new(path)))
+            .unwrap()
+            .join()
+            .unwrap();
+    }
+
+    #[test]
+    fn a_write_reads_back_and_its_buffer_is_reused() {
+        on_disk(|disk| async move {
+            let file = disk.open("a", OpenMode::Create).await.unwrap();
+            let mut buffer = file.buffer(3 * BLOCK);
+            buffer.as_mut()[BLOCK] = 7;
+            let mut buffer = file.write_at(buffer, 0).await.unwrap();
+            let memory = buffer.as_ref().as_ptr();
+            assert_eq!(buffer.as_mut().as_ptr(), memory, "no copy was made");
+            file.sync().await.unwrap();
+            assert_eq!(file.file_bytes().await.unwrap(), 3 * BLOCK as u64);
+            file.close().await.unwrap();
+
+            let file = disk.open("a", OpenMode::WriteDurable).await.unwrap();
+            let mut block = file.buffer(BLOCK);
+            block.as_mut().fill(9);
+            file.write_at(block, 2 * BLOCK as u64).await.unwrap();
+            let all = file.read_at(0, 8 * BLOCK).await.unwrap();
+            assert_eq!(all.as_ref().len(), 3 * BLOCK, "shorter at the end of the file");
+            assert_eq!((all.as_ref()[BLOCK], all.as_ref()[2 * BLOCK]), (7, 9));
+            assert!(file.read_at(4 * BLOCK as u64, BLOCK).await.unwrap().as_ref().is_empty());
+            file.close().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn reads_longer_than_a_piece_are_whole() {
+        on_disk(|disk| async move {
+            let file = disk.open("a", OpenMode::Create).await.unwrap();
+            let bytes = 3 * READ_BYTES_MAX + BLOCK;
+            let mut buffer = file.buffer(bytes);
+            for (n, block) in buffer.as_mut().chunks_mut(BLOCK).enumerate() {
+                block[..8].copy_from_slice(&(n as u64).to_le_bytes());
+            }
+            let buffer = file.write_at(buffer, 0).await.unwrap();
+            let read = file.read_at(0, bytes).await.unwrap();
+            assert!(read.as_ref() == buffer.as_ref());
+            file.close().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn the_directory_is_listed_renamed_and_removed_from() {
+        on_disk(|disk| async move {
+            let file = disk.open("a.tmp", OpenMode::Create).await.unwrap();
+            file.set_len(2 * BLOCK as u64).await.unwrap();
+            file.close().await.unwrap();
+            let again = disk.open("a.tmp", OpenMode::Create).await.unwrap_err();
+            assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+            disk.rename("a.tmp", "a").await.unwrap();
+            disk.sync_directory().await.unwrap();
+            let listed = disk.list().await.unwrap();
+            assert_eq!(listed, [FileInfo { name: "a".into(), bytes: 2 * BLOCK as u64 }]);
+            disk.remove("a").await.unwrap();
+            assert!(disk.list().await.unwrap().is_empty());
+            let gone = disk.open("a", OpenMode::Read).await.unwrap_err();
+            assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+            assert!(disk.free_bytes().await.unwrap() > 0);
+        });
+    }
+}

@@ -1,0 +1,553 @@
+//! The log as its owner sees it: what may be asked at once, and what is queued
+//! for the writer.
+
+use super::{
+    Entry, Identity, LogError, OpenError, Options, Place, Sealed, Vote,
+    format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, HardState},
+    open::{self, Active, Opened, Spare},
+    queue::{Done, Op, Queue},
+    segment::file_name,
+    table::Table,
+};
+use crate::base::ids::LogId;
+use crate::io::{BLOCK, Disk};
+use rand::rngs::StdRng;
+use smallvec::SmallVec;
+use std::{
+    cell::{Ref, RefCell, RefMut},
+    collections::VecDeque,
+    future::Future,
+    io,
+    rc::Rc,
+};
+use tokio::sync::{Notify, oneshot};
+
+/// The durable log; clones are the same log. Single-threaded.
+pub struct Log<D: Disk> {
+    pub(super) shared: Rc<Shared<D>>,
+}
+
+impl<D: Disk> Clone for Log<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Rc::clone(&self.shared) }
+    }
+}
+
+pub(super) struct Shared<D: Disk> {
+    pub(super) disk: D,
+    pub(super) options: Options,
+    pub(super) identity: Identity,
+    /// Never borrowed across an await, nor while a callback runs.
+    inner: RefCell<Inner<D>>,
+    /// Something waits in the queue, or the log is closing.
+    pub(super) work: Notify,
+    /// A spare is there, or the log is closing.
+    pub(super) spare_ready: Notify,
+    /// The spare was used, or the log is closing.
+    pub(super) spare_used: Notify,
+    /// The writer has ended.
+    pub(super) ended: Notify,
+}
+
+impl<D: Disk> Shared<D> {
+    pub(super) fn get(&self) -> Ref<'_, Inner<D>> {
+        self.inner.borrow()
+    }
+
+    pub(super) fn get_mut(&self) -> RefMut<'_, Inner<D>> {
+        self.inner.borrow_mut()
+    }
+
+    /// Stops acknowledging for good and fails everything that waits.
+    pub(super) fn poison(&self, what: &str, error: &io::Error, in_flight: Vec<Op>) {
+        let (reason, waiting) = {
+            let mut inner = self.get_mut();
+            let reason = inner.poison.get_or_insert_with(|| format!("{what}: {error}")).clone();
+            (reason, inner.queue.take_all())
+        };
+        fail(in_flight.into_iter().chain(waiting), &LogError::Poisoned(reason));
+        for notify in [&self.work, &self.spare_ready, &self.spare_used, &self.ended] {
+            notify.notify_waiters();
+            notify.notify_one();
+        }
+    }
+}
+
+/// Tells every operation that it failed.
+pub(super) fn fail(ops: impl Iterator<Item = Op>, error: &LogError) {
+    for done in ops.filter_map(Op::into_done) {
+        done(Err(error.clone().into()));
+    }
+}
+
+/// The place of the active segment, as far as planning needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ActivePlace {
+    pub(super) sequence: u64,
+    pub(super) bytes: u64,
+    pub(super) offset: u64,
+}
+
+pub(super) struct Inner<D: Disk> {
+    /// The newest entries, durable or not. Invariant: entries below its first
+    /// are durable, and `table` is right about them.
+    pub(super) tail: VecDeque<Entry>,
+    /// The index after the last entry, queued ones included.
+    pub(super) next: u64,
+    /// The hard state, queued changes included.
+    pub(super) state: HardState,
+    /// Durable entries.
+    pub(super) table: Table,
+    /// The hard state of the last durable group.
+    pub(super) durable: HardState,
+    pub(super) next_group: u64,
+    pub(super) chain: u32,
+    /// The last durable group bears data: damage to it would pass for a torn
+    /// write.
+    pub(super) ends_in_data: bool,
+    pub(super) queue: Queue,
+    pub(super) active: ActivePlace,
+    /// Taken by the writer when it starts.
+    pub(super) handover: Option<Active<D::File>>,
+    pub(super) spare: Option<Spare<D::File>>,
+    pub(super) preparing: bool,
+    /// The spare is being put into use. Until its header is durable no further
+    /// segment is prepared, so at most one segment is ever without a header.
+    pub(super) rolling: bool,
+    pub(super) oldest: u64,
+    /// A segment that surely bears the newest purge mark.
+    pub(super) purge_segment: u64,
+    pub(super) removing: bool,
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) on_seal: Option<Rc<dyn Fn()>>,
+    /// Entries up to here may leave memory once they are durable and sealed.
+    pub(super) released: Option<u64>,
+    pub(super) poison: Option<String>,
+    pub(super) closing: bool,
+    pub(super) ended: bool,
+    pub(super) rng: StdRng,
+}
+
+impl<D: Disk> Inner<D> {
+    fn new(opened: Opened<D::File>) -> Self {
+        let Opened { recovery, active, spare, oldest, rng, .. } = opened;
+        let sealed = (oldest..active.sequence).map(|n| sealed(&recovery.table, n)).collect();
+        let place =
+            ActivePlace { sequence: active.sequence, bytes: active.bytes, offset: active.offset };
+        Self {
+            next: recovery.table.next(),
+            tail: recovery.tail,
+            state: recovery.state,
+            durable: recovery.state,
+            table: recovery.table,
+            next_group: recovery.next_group,
+            chain: recovery.chain,
+            ends_in_data: recovery.ends_in_data,
+            queue: Queue::default(),
+            active: place,
+            handover: Some(active),
+            spare,
+            preparing: false,
+            rolling: false,
+            oldest,
+            purge_segment: oldest,
+            removing: false,
+            sealed,
+            on_seal: None,
+            released: None,
+            poison: None,
+            closing: false,
+            ended: false,
+            rng,
+        }
+    }
+
+    pub(super) fn usable(&self) -> Result<(), LogError> {
+        if let Some(reason) = &self.poison {
+            return Err(LogError::Poisoned(reason.clone()));
+        }
+        if self.closing { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether a spare is missing and nobody is at it.
+    pub(super) fn lacks_spare(&self) -> bool {
+        self.spare.is_none() && !self.preparing && !self.rolling
+    }
+
+    /// The first index of the tail.
+    pub(super) fn tail_first(&self) -> u64 {
+        self.next - self.tail.len() as u64
+    }
+
+    pub(super) fn tail_entry(&self, index: u64) -> Option<&Entry> {
+        let at = index.checked_sub(self.tail_first())?;
+        self.tail.get(usize::try_from(at).ok()?)
+    }
+
+    fn id(&self, index: u64) -> Option<LogId> {
+        if index >= self.tail_first() {
+            return self.tail_entry(index).map(|entry| entry.id);
+        }
+        let purged = self.state.purged.is_some_and(|id| index <= id.index);
+        if purged { None } else { self.table.id(index) }
+    }
+
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.next.checked_sub(1).and_then(|last| self.id(last)).or(self.state.purged)
+    }
+
+    /// Bytes at the end of a segment that are kept for what is not an entry.
+    pub(super) fn reserve(segment_bytes: u64) -> u64 {
+        (segment_bytes / 16).next_multiple_of(BLOCK as u64)
+    }
+
+    /// Drops released entries from memory, as far as they are durable in sealed
+    /// segments.
+    pub(super) fn trim_tail(&mut self) {
+        let Some(released) = self.released else { return };
+        while let Some(entry) = self.tail.front() {
+            let index = entry.id.index;
+            let sealed = self.table.id(index) == Some(entry.id)
+                && self.table.place(index).is_some_and(|p| p.segment < self.active.sequence);
+            if index > released || !sealed {
+                break;
+            }
+            self.tail.pop_front();
+        }
+    }
+}
+
+/// What is known of a complete segment.
+pub(super) fn sealed(table: &Table, sequence: u64) -> Sealed {
+    Sealed { sequence, file: file_name(sequence), indexes: table.indexes_in(sequence) }
+}
+
+/// A callback and the future that it completes.
+fn completion() -> (Done, impl Future<Output = io::Result<()>>) {
+    let (sender, receiver) = oneshot::channel();
+    let done: Done = Box::new(move |outcome| {
+        // Nobody waits any more when the caller was dropped.
+        let _ = sender.send(outcome);
+    });
+    let outcome = async move { receiver.await.unwrap_or_else(|_| Err(LogError::Closed.into())) };
+    (done, outcome)
+}
+
+impl<D: Disk> Log<D> {
+    /// Verifies everything on `disk`, cuts a torn tail, and hands every
+    /// committed entry that was not purged to `replay`, once and in index
+    /// order. Committed means: by the mark found; what lies behind it stays in
+    /// the log, in memory. An empty directory becomes the log of
+    /// `options.identity`.
+    ///
+    /// # Errors
+    /// [`OpenError`]; damage and refusals change nothing on disk. When it
+    /// fails, what was replayed so far is void.
+    pub async fn open(
+        disk: D,
+        options: Options,
+        mut replay: impl FnMut(&Entry, Place) -> Result<(), String>,
+    ) -> Result<Self, OpenError> {
+        let opened = open::open(&disk, &options, &mut replay).await?;
+        let shared = Shared {
+            identity: opened.identity,
+            inner: RefCell::new(Inner::new(opened)),
+            disk,
+            options,
+            work: Notify::new(),
+            spare_ready: Notify::new(),
+            spare_used: Notify::new(),
+            ended: Notify::new(),
+        };
+        Ok(Self { shared: Rc::new(shared) })
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.shared.identity
+    }
+
+    /// The last vote that was saved, or is queued.
+    #[must_use]
+    pub fn vote(&self) -> Option<Vote> {
+        self.shared.get().state.vote
+    }
+
+    /// The committed mark.
+    #[must_use]
+    pub fn committed(&self) -> Option<LogId> {
+        self.shared.get().state.committed
+    }
+
+    /// The last entry that was purged.
+    #[must_use]
+    pub fn purged(&self) -> Option<LogId> {
+        self.shared.get().state.purged
+    }
+
+    /// The last entry, or the last purged one when there is none.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.shared.get().last()
+    }
+
+    /// The index of the oldest entry that is held, or of the next one when there
+    /// is none.
+    #[must_use]
+    pub fn first_index(&self) -> u64 {
+        let inner = self.shared.get();
+        let tail = inner.tail_first();
+        let held = if inner.table.is_empty() { tail } else { inner.table.first().min(tail) };
+        held.max(inner.state.purged.map_or(0, |purged| purged.index + 1))
+    }
+
+    /// The sequence number of the segment that is written now.
+    #[must_use]
+    pub fn active_segment(&self) -> u64 {
+        self.shared.get().active.sequence
+    }
+
+    /// The index after the last durable entry: everything below it that is
+    /// still in the log survives a crash.
+    #[must_use]
+    pub fn durable_next(&self) -> u64 {
+        self.shared.get().table.next()
+    }
+
+    /// Where the payload of a durable entry lies.
+    #[must_use]
+    pub fn place(&self, index: u64) -> Option<Place> {
+        let inner = self.shared.get();
+        let id = inner.id(index)?;
+        // Until a removal is durable the table still has what was removed.
+        inner.table.id(index).filter(|&durable| durable == id)?;
+        inner.table.place(index)
+    }
+
+    /// Whether a write failed: nothing is acknowledged any more.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.get().poison.is_some()
+    }
+
+    /// Bytes of payload that one more append of a single entry may surely
+    /// place, with the segments there are: the larger of what is left in the
+    /// active one and in the spare, less what is queued and a reserve for votes
+    /// and marks. Entries beyond it are accepted but wait for a spare, and what
+    /// is queued after them waits too.
+    #[must_use]
+    pub fn headroom(&self) -> u64 {
+        let inner = self.shared.get();
+        let ActivePlace { bytes, offset, .. } = inner.active;
+        let spare = inner.spare.as_ref().map_or(0, |spare| {
+            (spare.bytes - BLOCK as u64).saturating_sub(Inner::<D>::reserve(spare.bytes))
+        });
+        let active = (bytes - offset).saturating_sub(Inner::<D>::reserve(bytes));
+        let own = (GROUP_HEAD_BYTES + FRAME_HEAD_BYTES + BLOCK) as u64;
+        let queued = inner.queue.cost(self.shared.options.group_bytes);
+        active.max(spare).saturating_sub(queued + own)
+    }
+
+    /// The longest payload of an entry.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        let bytes = self.shared.options.segment_bytes;
+        let group = bytes - BLOCK as u64 - Inner::<D>::reserve(bytes);
+        let group = usize::try_from(group).unwrap_or(usize::MAX);
+        group.saturating_sub(GROUP_HEAD_BYTES + FRAME_HEAD_BYTES)
+    }
+
+    /// Queues entries, which are readable at once. `done` runs when they are
+    /// durable, or have failed.
+    ///
+    /// # Errors
+    /// [`LogError`]; nothing was queued then and `done` never runs.
+    pub fn append(
+        &self,
+        entries: impl IntoIterator<Item = Entry>,
+        done: impl FnOnce(io::Result<()>) + 'static,
+    ) -> Result<(), LogError> {
+        let entries: SmallVec<[Entry; 4]> = entries.into_iter().collect();
+        let bytes_max = self.payload_bytes_max();
+        let mut inner = self.shared.get_mut();
+        inner.usable()?;
+        let mut next = inner.next;
+        if let Some(first) = entries.first()
+            && (inner.last().is_none() || inner.last() == inner.state.purged)
+        {
+            // A log without entries may go on anywhere above.
+            next = next.max(first.id.index);
+        }
+        for entry in &entries {
+            if entry.id.index != next {
+                return Err(LogError::NotConsecutive { expected: next, found: entry.id.index });
+            }
+            if entry.payload.len() > bytes_max {
+                return Err(LogError::TooLarge { bytes: entry.payload.len(), bytes_max });
+            }
+            next += 1;
+        }
+        for entry in entries {
+            inner.tail.push_back(entry.clone());
+            inner.queue.push(Op::Entry(entry));
+        }
+        inner.next = next;
+        inner.queue.push(Op::AppendDone(Box::new(done)));
+        drop(inner);
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Queues an operation and waits until it is durable.
+    async fn submit(&self, op: impl FnOnce(Done) -> Op) -> io::Result<()> {
+        let (done, outcome) = completion();
+        self.shared.get_mut().queue.push(op(done));
+        self.shared.work.notify_one();
+        outcome.await
+    }
+
+    /// Saves a vote, in order with the entries queued before it. Durable on
+    /// return.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed.
+    pub async fn save_vote(&self, vote: Vote) -> io::Result<()> {
+        {
+            let mut inner = self.shared.get_mut();
+            inner.usable()?;
+            inner.state.vote = Some(vote);
+        }
+        self.submit(|done| Op::Vote(vote, done)).await
+    }
+
+    /// Moves the committed mark, which is written with the next group. A mark
+    /// that does not move ahead, or names an entry the log does not have, is
+    /// ignored.
+    pub fn set_committed(&self, id: LogId) {
+        let mut inner = self.shared.get_mut();
+        let ahead = inner.state.committed.is_none_or(|committed| committed.index < id.index);
+        if ahead && inner.usable().is_ok() && inner.id(id.index) == Some(id) {
+            inner.state.committed = Some(id);
+            inner.queue.push(Op::Mark(id));
+        }
+    }
+
+    /// Removes every entry after `last`, or all of them. Durable on return.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed.
+    ///
+    /// # Panics
+    /// If a committed entry would be removed.
+    pub async fn truncate_after(&self, last: Option<LogId>) -> io::Result<()> {
+        let after = last.map(|id| id.index);
+        let next = after.map_or(0, |after| after + 1);
+        {
+            let mut inner = self.shared.get_mut();
+            inner.usable()?;
+            let committed = inner.state.committed;
+            assert!(
+                committed.is_none_or(|committed| committed.index < next),
+                "entry {committed:?} is committed and cannot be removed"
+            );
+            if next >= inner.next {
+                return Ok(());
+            }
+            let kept = next.saturating_sub(inner.tail_first());
+            inner.tail.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+            inner.next = next;
+        }
+        self.submit(|done| Op::Truncate(after, done)).await
+    }
+
+    /// Forgets the entries up to `upto`, which are committed by that, and
+    /// removes the segments that held nothing else. The mark is durable and the
+    /// segments are gone on return.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed.
+    pub async fn purge(&self, upto: LogId) -> io::Result<()> {
+        {
+            let mut inner = self.shared.get_mut();
+            inner.usable()?;
+            if inner.state.purged.is_some_and(|purged| purged.index >= upto.index) {
+                return Ok(());
+            }
+            inner.state.purged = Some(upto);
+            if inner.state.committed.is_none_or(|committed| committed.index < upto.index) {
+                inner.state.committed = Some(upto);
+            }
+            while inner.tail.front().is_some_and(|entry| entry.id.index <= upto.index) {
+                inner.tail.pop_front();
+            }
+            inner.next = inner.next.max(upto.index + 1);
+        }
+        self.submit(|done| Op::Purge(upto, done)).await?;
+        self.remove_purged().await
+    }
+
+    /// Lets entries up to `upto` leave memory, once they are durable in sealed
+    /// segments; later reads of them come from disk.
+    pub fn release(&self, upto: u64) {
+        let mut inner = self.shared.get_mut();
+        inner.released = inner.released.max(Some(upto));
+        inner.trim_tail();
+    }
+
+    /// Segments that were completed since this was last asked; the first time,
+    /// all there are.
+    #[must_use]
+    pub fn take_sealed(&self) -> Vec<Sealed> {
+        std::mem::take(&mut self.shared.get_mut().sealed)
+    }
+
+    /// Calls `hook` whenever a segment is completed. It replaces the hook
+    /// before it.
+    pub fn on_seal(&self, hook: impl Fn() + 'static) {
+        self.shared.get_mut().on_seal = Some(Rc::new(hook));
+    }
+
+    /// Writes the committed mark, and a group behind the last data, so that
+    /// later damage to that data is not taken for a torn write. To be called
+    /// when the log has been idle for a moment. Does nothing when there is
+    /// nothing to do.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed.
+    pub async fn flush_marks(&self) -> io::Result<()> {
+        {
+            let inner = self.shared.get();
+            inner.usable()?;
+            let current = inner.state == inner.durable && !inner.ends_in_data;
+            if current && !inner.queue.is_urgent() {
+                return Ok(());
+            }
+        }
+        self.submit(Op::Seal).await
+    }
+
+    /// Writes what is queued and the marks, and ends [`run`](Self::run), whose
+    /// future must be polled until then.
+    ///
+    /// # Errors
+    /// When a write failed, now or earlier.
+    pub async fn close(&self) -> io::Result<()> {
+        let flushed = match self.flush_marks().await {
+            Err(_) if self.shared.get().poison.is_none() => Ok(()),
+            flushed => flushed,
+        };
+        self.shared.get_mut().closing = true;
+        for notify in [&self.shared.work, &self.shared.spare_ready, &self.shared.spare_used] {
+            notify.notify_one();
+        }
+        loop {
+            let ended = self.shared.ended.notified();
+            if self.shared.get().ended {
+                self.shared.ended.notify_one();
+                return flushed;
+            }
+            ended.await;
+        }
+    }
+}

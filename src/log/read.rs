@@ -1,0 +1,135 @@
+//! Reading entries: from memory, else from the segments with every checksum
+//! verified.
+
+use super::{
+    Entry, Log, Place,
+    format::{FRAME_HEAD_BYTES, Frame, decode_frame},
+    segment::file_name,
+};
+use crate::base::ids::LogId;
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
+use bytes::Bytes;
+use std::io;
+
+/// Entries that lie close together in one segment are read at once, up to this
+/// many bytes.
+const SPAN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Entries to read from one segment in one go.
+struct Span {
+    segment: u64,
+    entries: Vec<(LogId, Place)>,
+}
+
+impl Span {
+    fn start(&self) -> u64 {
+        self.entries.first().map_or(0, |(_, place)| frame_start(place))
+    }
+
+    fn takes(&self, place: &Place) -> bool {
+        place.segment == self.segment && frame_end(place) - self.start() <= SPAN_BYTES_MAX
+    }
+}
+
+fn frame_start(place: &Place) -> u64 {
+    u64::from(place.offset) - FRAME_HEAD_BYTES as u64
+}
+
+fn frame_end(place: &Place) -> u64 {
+    u64::from(place.offset) + u64::from(place.bytes)
+}
+
+impl<D: Disk> Log<D> {
+    /// The entries from `from` up to but not including `to`, as far as the log
+    /// has them: at least one if there is one, then as many as fit `bytes_max`
+    /// of payload.
+    ///
+    /// # Errors
+    /// When the disk fails, `InvalidData` with file and offset when an entry is
+    /// damaged, and `NotFound` when it is purged meanwhile.
+    pub async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let mut at = from;
+        while at < to {
+            let span = {
+                let inner = self.shared.get();
+                // What was purged is not there; what was removed may be still
+                // in the table but is not read, since the tail begins before.
+                if inner.state.purged.is_some_and(|purged| at <= purged.index) {
+                    break;
+                }
+                if at >= inner.tail_first() {
+                    while let Some(entry) = inner.tail_entry(at).filter(|_| at < to) {
+                        bytes += entry.payload.len();
+                        if bytes > bytes_max && !found.is_empty() {
+                            break;
+                        }
+                        found.push(entry.clone());
+                        at += 1;
+                    }
+                    break;
+                }
+                let mut span: Option<Span> = None;
+                while at < to.min(inner.tail_first()) {
+                    let (Some(id), Some(place)) = (inner.table.id(at), inner.table.place(at))
+                    else {
+                        break;
+                    };
+                    let next = bytes + place.bytes as usize;
+                    let first = found.is_empty() && span.is_none();
+                    if (next > bytes_max && !first)
+                        || span.as_ref().is_some_and(|s| !s.takes(&place))
+                    {
+                        break;
+                    }
+                    span.get_or_insert_with(|| Span {
+                        segment: place.segment,
+                        entries: Vec::new(),
+                    })
+                    .entries
+                    .push((id, place));
+                    bytes = next;
+                    at += 1;
+                }
+                span
+            };
+            match span {
+                Some(span) => self.read_span(&span, &mut found).await?,
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    async fn read_span(&self, span: &Span, found: &mut Vec<Entry>) -> io::Result<()> {
+        let start = span.start();
+        let end = span.entries.last().map_or(start, |(_, place)| frame_end(place));
+        let name = file_name(span.segment);
+        let aligned = start - start % BLOCK as u64;
+        let wanted = usize::try_from((end - aligned).next_multiple_of(BLOCK as u64))
+            .map_err(io::Error::other)?;
+        let file = self.shared.disk.open(&name, OpenMode::Read).await?;
+        let read = file.read_at(aligned, wanted).await;
+        file.close().await?;
+        let read = read?;
+        let offset = |at: u64| usize::try_from(at - aligned).unwrap_or(usize::MAX);
+        let bytes = read.as_ref().get(offset(start)..offset(end)).map(Bytes::copy_from_slice);
+        for (id, place) in &span.entries {
+            let at = usize::try_from(frame_start(place) - start).unwrap_or(usize::MAX);
+            match bytes.as_ref().and_then(|bytes| decode_frame(bytes, at)) {
+                Some((Frame::Entry(entry, _), _))
+                    if entry.id == *id && entry.payload.len() == place.bytes as usize =>
+                {
+                    found.push(entry);
+                }
+                _ => {
+                    let at = frame_start(place);
+                    let message = format!("the log is damaged: {name}, byte {at}: entry {id}");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+            }
+        }
+        Ok(())
+    }
+}

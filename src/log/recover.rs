@@ -1,0 +1,240 @@
+//! What the bytes of the segments mean: which groups are sound, where the log
+//! ends, and whether what does not check is a torn tail or damage. Pure.
+
+use super::{
+    Entry, Place,
+    format::{
+        self, Frame, Group, GroupFault, HardState, SegmentHeader, claimed_group, decode_group,
+    },
+    table::Table,
+};
+use crate::base::ids::LogId;
+use crate::io::BLOCK;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Why reading a segment stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// What was durable is damaged at this offset of the segment.
+    Damage {
+        /// The offset of the group or header that is not sound.
+        offset: usize,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The owner refused an entry.
+    Refused {
+        /// The entry.
+        id: LogId,
+        /// What the owner said.
+        reason: String,
+    },
+}
+
+fn damage(offset: usize, reason: &'static str) -> Stop {
+    Stop::Damage { offset, reason }
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The offset behind the last sound group.
+    pub offset: usize,
+    /// Whether a torn write lies there, to be cut.
+    pub torn: bool,
+}
+
+/// Reads segments one after the other and keeps what they amount to.
+#[derive(Debug)]
+pub struct Recovery {
+    /// Places of the entries.
+    pub table: Table,
+    /// The hard state of the last group.
+    pub state: HardState,
+    /// Entries that are not known to be committed, by ascending index.
+    pub tail: VecDeque<Entry>,
+    /// The number the next group must have.
+    pub next_group: u64,
+    /// The checksum the next group must continue.
+    pub chain: u32,
+    /// Whether the last group bears more than marks.
+    pub ends_in_data: bool,
+    /// Entries below this index are in no segment.
+    floor: u64,
+    /// Entries up to here are not handed out.
+    skip_upto: Option<u64>,
+}
+
+impl Recovery {
+    /// Starts with the oldest segment's header. `skip_upto` is the last purged
+    /// index, when it is known.
+    #[must_use]
+    pub fn new(oldest: &SegmentHeader, skip_upto: Option<u64>) -> Self {
+        Self {
+            table: Table::starting_at(oldest.first_index),
+            state: HardState::default(),
+            tail: VecDeque::new(),
+            next_group: oldest.first_group,
+            chain: oldest.chain,
+            ends_in_data: false,
+            floor: oldest.first_index,
+            skip_upto,
+        }
+    }
+
+    /// Whether `header` continues what was read so far.
+    #[must_use]
+    pub fn continues(&self, header: &SegmentHeader) -> bool {
+        header.first_group == self.next_group
+            && header.chain == self.chain
+            && header.first_index == self.table.next()
+    }
+
+    /// Reads one segment, whose header was checked, and hands each entry that
+    /// became committed to `replay`, in index order.
+    ///
+    /// # Errors
+    /// [`Stop`]: damage, or a refusal of `replay`.
+    pub fn segment(
+        &mut self,
+        header: &SegmentHeader,
+        bytes: &Bytes,
+        last: bool,
+        replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    ) -> Result<End, Stop> {
+        let mut at = BLOCK;
+        while at < bytes.len() {
+            match decode_group(bytes, at, header.nonce) {
+                Ok(group) => {
+                    self.group(header.sequence, at, &group)?;
+                    self.replay(replay)?;
+                    at = group.end;
+                }
+                Err(GroupFault::Padding) => {
+                    return Err(damage(at, "bytes behind a sound group are not zero"));
+                }
+                Err(GroupFault::Checksum) => break,
+            }
+        }
+        let torn = self.torn_at(header, bytes, at, last)?;
+        // What stays in memory must not keep the whole segment there.
+        for entry in &mut self.tail {
+            if self.table.place(entry.id.index).is_some_and(|p| p.segment == header.sequence) {
+                entry.payload = Bytes::copy_from_slice(&entry.payload);
+            }
+        }
+        Ok(End { offset: at, torn })
+    }
+
+    /// Decides what lies at `at`, where no sound group is: nothing, a torn
+    /// write, or damage.
+    fn torn_at(
+        &self,
+        header: &SegmentHeader,
+        bytes: &Bytes,
+        at: usize,
+        last: bool,
+    ) -> Result<bool, Stop> {
+        if format::is_zero(bytes.get(at..).unwrap_or(&[])) {
+            return Ok(false);
+        }
+        // One write is in flight at a time and a segment is left only when its
+        // last write is durable, so anything later proves that this was whole.
+        let later = |block: usize| {
+            claimed_group(bytes, block, header.nonce).is_some_and(|n| n > self.next_group)
+        };
+        if !last || (at + BLOCK..bytes.len()).step_by(BLOCK).any(later) {
+            return Err(damage(at, "a group that was followed by others is not sound"));
+        }
+        Ok(true)
+    }
+
+    fn group(&mut self, sequence: u64, at: usize, group: &Group) -> Result<(), Stop> {
+        if group.place.number != self.next_group || group.place.previous != self.chain {
+            return Err(damage(at, "the group does not continue the one before it"));
+        }
+        for frame in &group.frames {
+            match frame {
+                Frame::Entry(entry, offset) => {
+                    let bytes = u32::try_from(entry.payload.len()).unwrap_or(u32::MAX);
+                    let place = Place { segment: sequence, offset: *offset, bytes };
+                    if !self.table.push(entry.id, place) {
+                        return Err(damage(at, "an entry does not follow the one before it"));
+                    }
+                    self.tail.push_back(entry.clone());
+                }
+                Frame::Truncate(after) => self.truncate(at, *after)?,
+            }
+        }
+        self.state(at, &group.state)?;
+        let HardState { vote, purged, .. } = group.state;
+        self.ends_in_data =
+            !group.frames.is_empty() || self.state.vote != vote || self.state.purged != purged;
+        self.state = group.state;
+        self.next_group += 1;
+        self.chain = group.checksum;
+        Ok(())
+    }
+
+    fn truncate(&mut self, at: usize, after: Option<u64>) -> Result<(), Stop> {
+        if self.state.committed.is_some_and(|id| after.is_none_or(|after| after < id.index)) {
+            return Err(damage(at, "committed entries are removed"));
+        }
+        self.table.truncate(after);
+        let next = after.map_or(0, |after| after + 1);
+        self.floor = self.floor.min(next);
+        while self.tail.back().is_some_and(|entry| entry.id.index >= next) {
+            self.tail.pop_back();
+        }
+        Ok(())
+    }
+
+    /// Checks a group's marks against the entries and applies its purge.
+    fn state(&mut self, at: usize, state: &HardState) -> Result<(), Stop> {
+        if let Some(purged) = state.purged {
+            self.table.purge(purged.index);
+            while self.tail.front().is_some_and(|entry| entry.id.index <= purged.index) {
+                self.tail.pop_front();
+            }
+        }
+        let sound =
+            state.committed.map_or(state.purged.is_none(), |id| id.index < self.table.next())
+                && state.committed.map(index) >= self.state.committed.map(index)
+                && state.purged.map(index) >= self.state.purged.map(index)
+                && state.committed.map(index) >= state.purged.map(index);
+        if sound { Ok(()) } else { Err(damage(at, "the marks of the group contradict its log")) }
+    }
+
+    fn replay(
+        &mut self,
+        replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    ) -> Result<(), Stop> {
+        let Some(committed) = self.state.committed else { return Ok(()) };
+        while let Some(entry) = self.tail.pop_front_if(|e| e.id.index <= committed.index) {
+            if self.skip_upto.is_some_and(|upto| entry.id.index <= upto) {
+                continue;
+            }
+            let Some(place) = self.table.place(entry.id.index) else { continue };
+            replay(&entry, place).map_err(|reason| Stop::Refused { id: entry.id, reason })?;
+        }
+        Ok(())
+    }
+
+    /// Whether entries that were never purged are missing below the oldest
+    /// segment.
+    #[must_use]
+    pub fn misses_entries(&self) -> bool {
+        self.floor > self.state.purged.map_or(0, |id| id.index + 1)
+    }
+
+    /// The last entry, purged ones included.
+    #[must_use]
+    pub fn last(&self) -> Option<LogId> {
+        self.table.last().or(self.state.purged)
+    }
+}
+
+fn index(id: LogId) -> u64 {
+    id.index
+}
