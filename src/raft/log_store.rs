@@ -89,7 +89,9 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
-        Ok(self.0.committed().map(to_raft_id))
+        // What is purged is in a snapshot and not to be applied again.
+        let purged = self.0.purged();
+        Ok(self.0.committed().filter(|&id| Some(id) > purged).map(to_raft_id))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
