@@ -345,6 +345,23 @@ fn an_entry_beyond_the_headroom_waits_for_a_segment() {
 }
 
 #[test]
+fn closing_a_log_that_waits_for_room_fails_what_waits() {
+    let disk = SimDisk::new(6);
+    let mut harness = Harness::new();
+    let (log, _) = harness.open(&disk, options(6)).unwrap();
+    harness.spawn(log.run());
+    let most = log.payload_bytes_max();
+    harness.run(append(&log, vec![entry(1, 0, vec![1; most])])).unwrap();
+    let told = Rc::new(RefCell::new(None));
+    let tell = Rc::clone(&told);
+    log.append([entry(1, 1, vec![2; most])], move |o| *tell.borrow_mut() = Some(o.is_ok()))
+        .unwrap();
+    harness.run(log.close()).unwrap();
+    assert_eq!(*told.borrow(), Some(false));
+    assert_eq!(reopen(&disk.crash(Loss::All)).unwrap().0.last(), Some(id(1, 0)));
+}
+
+#[test]
 fn after_a_failed_write_everything_fails_and_nothing_is_written() {
     let disk = SimDisk::new(5);
     let mut harness = Harness::new();
