@@ -1,1 +1,133 @@
-fn main() {}
+//! What the log costs in computing: encoding groups, scanning them when
+//! recovering, and group commits on a disk in memory; then the real disk.
+
+use bytes::Bytes;
+use changeagent::base::ids::{ClusterId, LogId};
+use changeagent::io::{Disk, glommio::GlommioDisk, sim::SimDisk};
+use changeagent::log::{
+    Entry, Identity, Log, Options,
+    format::{FrameRef, GroupPlace, HardState, encode_group, group_bytes},
+};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::{join, join_all};
+use glommio::{LocalExecutorBuilder, Placement};
+use std::{hint::black_box, time::Instant};
+
+const MIB: u64 = 1024 * 1024;
+
+fn options() -> Options {
+    let identity = Identity { cluster: ClusterId(uuid::Uuid::nil()), node: 1 };
+    Options { segment_bytes: 16 * MIB, free_margin_bytes: 0, ..Options::new(identity) }
+}
+
+fn entries(from: u64, count: u64, bytes: usize) -> Vec<Entry> {
+    let payload = Bytes::from(vec![7; bytes]);
+    (from..from + count)
+        .map(|index| Entry { id: LogId { term: 1, index }, kind: 1, payload: payload.clone() })
+        .collect()
+}
+
+async fn append<D: Disk>(log: &Log<D>, entries: Vec<Entry>) {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let told = |outcome| sender.send(outcome).expect("somebody waits");
+    log.append(entries, told).expect("queued");
+    receiver.await.expect("told").expect("durable");
+}
+
+fn encode(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("encode");
+    for (count, bytes) in [(1, 256), (1000, 256), (64, 16 * 1024), (1, 1024 * 1024)] {
+        let entries = entries(0, count, bytes);
+        let body = entries.iter().map(|entry| FrameRef::Entry(entry).encoded_bytes()).sum();
+        let mut out = vec![0; group_bytes(body)];
+        let place = GroupPlace { offset: 4096, nonce: 1, number: 1, previous: 0 };
+        group.throughput(Throughput::Bytes(count * bytes as u64));
+        group.bench_function(BenchmarkId::from_parameter(format!("{count}x{bytes}")), |bencher| {
+            bencher.iter(|| {
+                let frames = entries.iter().map(FrameRef::Entry);
+                black_box(encode_group(&mut out, &place, &HardState::default(), frames))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn recover(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("recover");
+    for (count, bytes) in [(40_000, 256), (640, 16 * 1024)] {
+        let disk = SimDisk::new(1);
+        futures_executor::block_on(async {
+            let log = Log::open(disk.clone(), options(), |_, _| Ok(())).await.expect("opens");
+            let work = async {
+                for part in 0..10 {
+                    let part_entries = entries(part * count / 10, count / 10, bytes);
+                    append(&log, part_entries).await;
+                }
+                log.set_committed(LogId { term: 1, index: count - 1 });
+                log.close().await.expect("closed");
+            };
+            join(log.run(), work).await;
+        });
+        group.sample_size(20).throughput(Throughput::Bytes(count * bytes as u64));
+        group.bench_function(BenchmarkId::from_parameter(format!("{count}x{bytes}")), |bencher| {
+            bencher.iter(|| {
+                let mut seen = 0;
+                let replay = |entry: &Entry, _| {
+                    seen += entry.payload.len();
+                    Ok(())
+                };
+                let log = Log::open(disk.clone(), options(), replay);
+                drop(futures_executor::block_on(log).expect("opens"));
+                seen
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Appends on the machine's disk: `tasks` tasks, each waiting for its own.
+fn durable(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("durable");
+    group.sample_size(10);
+    for tasks in [1_u64, 64, 1024] {
+        group.throughput(Throughput::Elements(tasks));
+        group.bench_function(BenchmarkId::new("append 256 B", tasks), |bencher| {
+            bencher.iter_custom(|rounds| {
+                let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("made");
+                let path = directory.path().to_owned();
+                LocalExecutorBuilder::new(Placement::Unbound)
+                    .io_memory(64 * 1024)
+                    .spawn(move || rounds_on_disk(GlommioDisk::new(path), rounds, tasks))
+                    .expect("an executor")
+                    .join()
+                    .expect("no panic")
+            });
+        });
+    }
+    group.finish();
+}
+
+async fn rounds_on_disk(disk: GlommioDisk, rounds: u64, tasks: u64) -> std::time::Duration {
+    let log = Log::open(disk, options(), |_, _| Ok(())).await.expect("opens");
+    let writer = glommio::spawn_local(log.run()).detach();
+    let preparing = log.clone();
+    let preparer = glommio::spawn_local(async move {
+        while preparing.need_spare().await {
+            preparing.prepare().await.expect("room on the disk");
+        }
+    })
+    .detach();
+    let start = Instant::now();
+    for round in 0..rounds {
+        let index = round * tasks;
+        join_all((index..index + tasks).map(|index| append(&log, entries(index, 1, 256)))).await;
+    }
+    let took = start.elapsed();
+    log.close().await.expect("closed");
+    writer.await;
+    preparer.await;
+    took
+}
+
+criterion_group!(benches, encode, recover, durable);
+criterion_main!(benches);

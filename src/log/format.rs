@@ -32,6 +32,10 @@ pub const GROUP_HEAD_BYTES: usize = 96;
 /// Bytes before the payload of a frame.
 pub const FRAME_HEAD_BYTES: usize = 32;
 
+/// The head of a group proves that the groups before it are whole, so it must
+/// lie in one sector and never tear by itself.
+const _: () = assert!(GROUP_HEAD_BYTES <= 512);
+
 const SEGMENT_MAGIC: [u8; 8] = *b"CAGTLOG\n";
 const GROUP_MAGIC: [u8; 4] = *b"CAg\x01";
 /// The kinds of frame. Stable: they are on disk.

@@ -169,6 +169,12 @@ impl<D: Disk> Inner<D> {
         if self.closing { Err(LogError::Closed) } else { Ok(()) }
     }
 
+    /// Whether something is not durable yet, or damage to the newest group
+    /// would pass for a torn write.
+    fn is_unsettled(&self) -> bool {
+        self.queue.is_urgent() || self.ends_in_data || self.state != self.durable
+    }
+
     /// Whether a spare is missing and nobody is at it.
     pub(super) fn lacks_spare(&self) -> bool {
         self.spare.is_none() && !self.preparing && !self.rolling
@@ -519,8 +525,7 @@ impl<D: Disk> Log<D> {
         {
             let inner = self.shared.get();
             inner.usable()?;
-            let current = inner.state == inner.durable && !inner.ends_in_data;
-            if current && !inner.queue.is_urgent() {
+            if !inner.is_unsettled() {
                 return Ok(());
             }
         }
@@ -533,19 +538,30 @@ impl<D: Disk> Log<D> {
     /// # Errors
     /// When a write failed, now or earlier.
     pub async fn close(&self) -> io::Result<()> {
-        let flushed = match self.flush_marks().await {
-            Err(_) if self.shared.get().poison.is_none() => Ok(()),
-            flushed => flushed,
+        let flushed = {
+            let mut inner = self.shared.get_mut();
+            let pending = inner.is_unsettled() && inner.usable().is_ok();
+            inner.closing = true;
+            pending.then(|| {
+                let (done, outcome) = completion();
+                inner.queue.push(Op::Seal(done));
+                outcome
+            })
         };
-        self.shared.get_mut().closing = true;
         for notify in [&self.shared.work, &self.shared.spare_ready, &self.shared.spare_used] {
             notify.notify_one();
+        }
+        // What waited for a segment fails, and so does what was to seal it;
+        // neither was promised.
+        if let Some(flushed) = flushed {
+            let _ = flushed.await;
         }
         loop {
             let ended = self.shared.ended.notified();
             if self.shared.get().ended {
                 self.shared.ended.notify_one();
-                return flushed;
+                let poison = self.shared.get().poison.clone();
+                return poison.map_or(Ok(()), |reason| Err(LogError::Poisoned(reason).into()));
             }
             ended.await;
         }

@@ -3,7 +3,7 @@
 
 use super::{
     Entry, Vote,
-    format::{FRAME_HEAD_BYTES, FrameRef, GROUP_HEAD_BYTES},
+    format::{FrameRef, GROUP_HEAD_BYTES},
 };
 use crate::base::ids::LogId;
 use crate::io::BLOCK;
@@ -166,6 +166,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::format::FRAME_HEAD_BYTES;
     use bytes::Bytes;
 
     fn entry(bytes: usize) -> Op {
