@@ -1,5 +1,48 @@
 //! ChangeAgent: a small distributed database for tracking changes to data and
 //! handing them to other systems, over plain HTTP and JSON.
+//!
+//! # The way of a change
+//!
+//! ```text
+//! socket ─ http (parse) ─ api (route, validate, render once) ─┐ serving cores
+//!                                                             │ node::Inbox, bounded
+//!    node::sequencer (stamp, seal a batch) ───────────────────┤
+//!    raft (agree) ─ log (group commit, direct I/O) ───────────┤ Raft core
+//!    state (ids at apply) ────────────────────────────────────┤
+//!                                                             │ feed::Mailbox, merged
+//!    state::History, feed::Waiters ─ api ─ http ─ socket ─────┘ serving cores
+//! ```
+//!
+//! A write is validated and rendered where it arrives, travels to the Raft core
+//! as bytes, is stored once, in a segment of the Raft log, and is read from
+//! there for ever. Ids are given when a committed batch is applied.
+//!
+//! # The layers
+//!
+//! Each imports only from those below it; `tests/layers.rs` proves that.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`server`] | composition root: settings, start and stop, cores, sockets |
+//! | [`api`] | the HTTP API, one file per resource |
+//! | [`node`] | what a serving core may ask of the replica; the sequencer |
+//! | [`raft`] | consensus, and the only place that names openraft |
+//! | [`feed`] | from the one writer to the many readers and waiters |
+//! | [`state`] | what applied batches amount to; pure |
+//! | [`log`] | the durable log: format, group commit, recovery |
+//! | [`http`] | HTTP/1.1 without I/O; pure |
+//! | [`io`] | the disk, the clock and the cores, real and simulated |
+//! | [`base`] | ids, bounds, outcomes, the byte form of a batch |
+//!
+//! # What is deliberately absent
+//!
+//! - No second copy of a change: the log is the database. There is no store
+//!   beside it, and no page cache in front of its writes.
+//! - No lock that a reader takes: a serving core reads its own view, made of
+//!   immutable parts that the Raft core hands out.
+//! - No parse of stored JSON: what was validated once is copied.
+//! - No timer on the way of a write.
+//! - No retry of a failed write or sync: the log stops for good.
 
 pub mod api;
 pub mod base;
