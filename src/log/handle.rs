@@ -41,7 +41,7 @@ pub(super) struct Shared<D: Disk> {
     inner: RefCell<Inner<D>>,
     /// Something waits in the queue, or the log is closing.
     pub(super) work: Notify,
-    /// A spare is there, or the log is closing.
+    /// A preparation has ended, or the log is closing.
     pub(super) spare_ready: Notify,
     /// The spare was used, or the log is closing.
     pub(super) spare_used: Notify,
@@ -517,7 +517,8 @@ impl<D: Disk> Log<D> {
     }
 
     /// Writes what is queued and the marks, and ends [`run`](Self::run), whose
-    /// future must be polled until then.
+    /// future must be polled until then. What waits for a segment that nobody
+    /// is preparing fails.
     ///
     /// # Errors
     /// When a write failed, now or earlier.

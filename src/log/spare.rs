@@ -17,6 +17,7 @@ impl<D: Disk> Drop for Preparing<D> {
     fn drop(&mut self) {
         self.0.get_mut().preparing = false;
         self.0.spare_used.notify_one();
+        self.0.spare_ready.notify_one();
     }
 }
 

@@ -109,7 +109,7 @@ impl<D: Disk> Writer<D> {
         });
         match plan.ops {
             0 if inner.spare.is_some() => Step::Roll,
-            0 if inner.closing => Step::End,
+            0 if inner.closing && !inner.preparing => Step::End,
             0 => Step::AwaitSpare,
             _ => Step::Write(plan),
         }
