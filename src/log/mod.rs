@@ -6,6 +6,7 @@
 //! futures it hands out, [`Log::run`] above all, without which nothing becomes
 //! durable. Only [`crate::io::Disk`] is used to reach the disk.
 
+mod cursor;
 pub mod format;
 mod handle;
 mod open;
@@ -13,6 +14,7 @@ mod queue;
 mod read;
 pub mod recover;
 mod segment;
+mod shared;
 mod spare;
 pub mod table;
 mod writer;

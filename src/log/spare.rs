@@ -3,9 +3,9 @@
 
 use super::{
     Log,
-    handle::Shared,
     open::Spare,
     segment::{self, file_name, temporary_name},
+    shared::Shared,
 };
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};

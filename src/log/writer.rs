@@ -7,9 +7,9 @@ use super::{
         FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, GroupPlace, HardState, SegmentHeader, encode_group,
         group_bytes,
     },
-    handle::{ActivePlace, Inner, Shared, fail, sealed},
     open::{self, Active},
     queue::{Op, Plan, Room},
+    shared::{ActivePlace, Inner, Shared, fail, sealed},
 };
 use crate::io::{Disk, DiskFile};
 use rand::RngExt;
