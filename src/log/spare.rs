@@ -3,9 +3,9 @@
 
 use super::{
     Log,
-    handle::Shared,
     open::Spare,
     segment::{self, file_name, temporary_name},
+    shared::Shared,
 };
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
@@ -17,6 +17,7 @@ impl<D: Disk> Drop for Preparing<D> {
     fn drop(&mut self) {
         self.0.get_mut().preparing = false;
         self.0.spare_used.notify_one();
+        self.0.spare_ready.notify_one();
     }
 }
 
