@@ -63,7 +63,6 @@ pub trait Disk: Clone + 'static {
 }
 
 /// An open file. Positions and lengths are multiples of [`BLOCK`].
-#[expect(clippy::len_without_is_empty, reason = "a length on disk is asked for by waiting")]
 pub trait DiskFile: 'static {
     /// Memory aligned for direct I/O.
     type Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static;

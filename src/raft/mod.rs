@@ -2,7 +2,7 @@
 //! log and state machine on ours, its tasks on glommio.
 //!
 //! A cluster has one member so far. The network between members belongs into
-//! [`network`], snapshots into [`state_machine`].
+//! `network`, snapshots into `state_machine`.
 
 mod log_store;
 mod network;

@@ -52,7 +52,7 @@ impl Replay {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(id.clone()), membership);
+                self.membership = StoredMembership::new(Some(id), membership);
             }
             EntryPayload::Normal(command) => {
                 let batch = command.0;
@@ -100,7 +100,7 @@ impl Replay {
     }
 
     pub(super) fn applied(&self) -> Option<RaftLogId> {
-        self.applied.clone()
+        self.applied
     }
 
     pub(super) fn membership(&self) -> &StoredMembership {
