@@ -90,10 +90,14 @@ impl Drop for SmallDisk {
     }
 }
 
+fn content(n: usize) -> String {
+    format!("\"{n}{}\"", "x".repeat(50_000))
+}
+
 /// Writes until the node refuses; the contents that it acknowledged.
 fn write_until_refused(client: &mut Client, acknowledged: &mut Vec<String>) {
     loop {
-        let content = format!("\"{}{}\"", acknowledged.len(), "x".repeat(50_000));
+        let content = content(acknowledged.len());
         let answer = client.post(format!("{{\"data\":{content}}}"));
         if answer.status != 201 {
             let problem = answer.problem(503, "storage");
@@ -129,7 +133,7 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
         write_until_refused(&mut client, &mut acknowledged);
         check(&mut client, &acknowledged);
         assert_eq!(client.get("/health").status, 200);
-        client.post(r#"{"data":1}"#).problem(503, "storage");
+        client.post(format!("{{\"data\":{}}}", content(0))).problem(503, "storage");
         let mut parked = node.client();
         let since = acknowledged.len();
         parked.send_request("GET", &format!("/changes?since={since}&block=60"), &[], b"");

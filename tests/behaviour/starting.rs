@@ -8,7 +8,7 @@ use crate::common::{Failed, Node, NodeBuilder, files, temporary};
 const BLOCK: usize = 4096;
 
 /// Starts a node that must fail and leave its directory as it was.
-fn fails_unchanged(builder: NodeBuilder, data: &std::path::Path) -> Failed {
+fn fails_unchanged(builder: &NodeBuilder, data: &std::path::Path) -> Failed {
     let before = files(data);
     let failed = builder.fails();
     let after = files(data);
@@ -66,7 +66,7 @@ fn a_port_that_is_taken_is_refused() {
     let node = Node::start();
     let data = node.data();
     let builder = node.stop().flags(&["--listen", &address]);
-    fails_unchanged(builder, &data).says(&[&address, "in use"]);
+    fails_unchanged(&builder, &data).says(&[&address, "in use"]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn the_port_of_another_node_is_refused() {
     let node = Node::start();
     let data = node.data();
     let builder = node.stop().flags(&["--listen", &address]);
-    fails_unchanged(builder, &data).says(&[&address]);
+    fails_unchanged(&builder, &data).says(&[&address]);
     first.holds(0);
 }
 
@@ -155,7 +155,6 @@ fn damage_before_the_tail_is_refused_with_file_and_offset() {
     let data = builder.directory().path().join("data");
     let segment = segments(&data).remove(0);
     let whole = fs::read(&segment).unwrap();
-    let mut builder = builder;
     for (what, at) in [
         ("a change", find(&whole, "change 3.")),
         ("the head of a group", find(&whole, "change 3.") / BLOCK * BLOCK + 5),
@@ -163,13 +162,11 @@ fn damage_before_the_tail_is_refused_with_file_and_offset() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;
         fs::write(&segment, &damaged).unwrap();
-        let directory = std::rc::Rc::clone(builder.directory());
-        let failed = fails_unchanged(builder, &data);
+        let failed = fails_unchanged(&builder, &data);
         let offset = at / BLOCK * BLOCK;
         let name = segment.file_name().unwrap().to_str().unwrap();
         assert_eq!(failed.status.code(), Some(1), "{what}");
         failed.says(&["damaged", name, &offset.to_string()]);
-        builder = NodeBuilder::bare(&directory, &data);
     }
     fs::write(&segment, &whole).unwrap();
     builder.start().holds(20);
@@ -184,7 +181,7 @@ fn a_damaged_header_is_refused_with_its_file() {
     bytes[40] ^= 1;
     fs::write(&segment, &bytes).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
-    fails_unchanged(builder, &data).says(&["damaged", &name]);
+    fails_unchanged(&builder, &data).says(&["damaged", &name]);
 }
 
 #[test]
@@ -202,7 +199,7 @@ fn a_missing_segment_is_refused() {
     assert!(all.len() >= 4, "{all:?}");
     fs::remove_file(&all[1]).unwrap();
     let name = all[1].file_name().unwrap().to_str().unwrap().to_owned();
-    fails_unchanged(builder, &data).says(&["damaged", &name, "missing"]);
+    fails_unchanged(&builder, &data).says(&["damaged", &name, "missing"]);
 }
 
 #[test]
@@ -216,7 +213,7 @@ fn another_version_of_the_format_is_refused() {
     bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&segment, &bytes).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
-    fails_unchanged(builder, &data).says(&[&name, "format 9", "format 1"]);
+    fails_unchanged(&builder, &data).says(&[&name, "format 9", "format 1"]);
 }
 
 /// Offset of the first block behind everything written to the last segment in

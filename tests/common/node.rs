@@ -161,7 +161,7 @@ impl NodeBuilder {
     }
 
     /// Runs the program, which must end by itself.
-    pub fn fails(self) -> Failed {
+    pub fn fails(&self) -> Failed {
         let stderr = self.stderr_path();
         let mut child = self.spawn(&stderr);
         let status = end_of(&mut child, PATIENCE);
