@@ -144,13 +144,10 @@ fn load(
 }
 
 /// Checks that all that was acknowledged and all that was seen is in `all`.
-fn check(
-    all: &BTreeMap<u64, String>,
-    acknowledged: &Acknowledged,
-    seen: &BTreeMap<u64, String>,
-) {
+fn check(all: &BTreeMap<u64, String>, acknowledged: &Acknowledged, seen: &BTreeMap<u64, String>) {
     for (id, content) in acknowledged {
-        let change: Value = serde_json::from_str(all.get(id).expect("acknowledged, so it is there")).unwrap();
+        let change: Value =
+            serde_json::from_str(all.get(id).expect("acknowledged, so it is there")).unwrap();
         assert_eq!(change["data"].to_string(), *content, "change {id}");
     }
     for (id, change) in seen {
@@ -201,7 +198,11 @@ fn a_restart_keeps_everything() {
     let node = builder().start();
     let mut client = node.client();
     for n in 0..200 {
-        client.append(format!("{{\"tags\":[\"t{}\"],\"data\":\"{n}{}\"}}", n % 3, "x".repeat(5000)));
+        client.append(format!(
+            "{{\"tags\":[\"t{}\"],\"data\":\"{n}{}\"}}",
+            n % 3,
+            "x".repeat(5000)
+        ));
     }
     let before = client.get("/changes?limit=1000");
     let filtered = client.get("/changes?tag=t1&limit=1000");

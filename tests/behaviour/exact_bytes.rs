@@ -38,22 +38,44 @@ fn numbers_keep_every_digit() {
     let long = "9".repeat(500);
     let fraction = format!("-0.{}e-{}", "1234567890".repeat(50), "9".repeat(20));
     come_back(&[
-        "1e400", "-1E+400", "1e-400", "0.10", "-0", "-0.0", "1.0", "1E5", "1e05", "0e0",
-        "18446744073709551616", "-9223372036854775809", &long, &fraction,
+        "1e400",
+        "-1E+400",
+        "1e-400",
+        "0.10",
+        "-0",
+        "-0.0",
+        "1.0",
+        "1E5",
+        "1e05",
+        "0e0",
+        "18446744073709551616",
+        "-9223372036854775809",
+        &long,
+        &fraction,
     ]);
 }
 
 #[test]
 fn strings_keep_their_spelling() {
     come_back(&[
-        r#""""#, r#""\u0041\/\"\\\b\f\n\r\t""#, r#""\u00e9 é \u00E9""#, r#""日本語 🎉 \ud83c\udf89""#,
-        r#""\u0000""#, "\"\u{7f}\u{2028}\u{feff}\u{ffff}\u{10ffff}\"", r#""a , b : [ { ""#,
+        r#""""#,
+        r#""\u0041\/\"\\\b\f\n\r\t""#,
+        r#""\u00e9 é \u00E9""#,
+        r#""日本語 🎉 \ud83c\udf89""#,
+        r#""\u0000""#,
+        "\"\u{7f}\u{2028}\u{feff}\u{ffff}\u{10ffff}\"",
+        r#""a , b : [ { ""#,
     ]);
 }
 
 #[test]
 fn lone_surrogates_are_kept() {
-    come_back(&[r#""\ud800""#, r#""\uDFFF x""#, r#""\udc00\ud800""#, r#"{"\ud800":"\ud800\u0041"}"#]);
+    come_back(&[
+        r#""\ud800""#,
+        r#""\uDFFF x""#,
+        r#""\udc00\ud800""#,
+        r#"{"\ud800":"\ud800\u0041"}"#,
+    ]);
 }
 
 #[test]

@@ -27,68 +27,84 @@ fn closes_after(status: u16, code: &str, cases: &[&str]) {
 
 #[test]
 fn ambiguous_lengths_are_refused() {
-    closes_after(400, "bad-request", &[
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 10\r\n\r\na\r\n{\"data\":1}\r\n0\r\n\r\n",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nContent-Length: 11\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10, 11\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: +10\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 0x0a\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n{\"data\":1}",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-        "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST /changes HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"data\":1}\r\n0\r\n\r\n",
-    ]);
+    closes_after(
+        400,
+        "bad-request",
+        &[
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nTransfer-Encoding: chunked\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 10\r\n\r\na\r\n{\"data\":1}\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nContent-Length: 11\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10, 11\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: +10\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 0x0a\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"data\":1}\r\n0\r\n\r\n",
+        ],
+    );
 }
 
 #[test]
 fn malformed_heads_are_refused() {
-    closes_after(400, "bad-request", &[
-        "GET /changes HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
-        "GET /changes HTTP/1.1\r\n X: 1\r\nHost: a\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost : a\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n",
-        "GET /changes HTTP/1.1\nHost: a\n\n",
-        "GET /changes HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n",
-        "GET  /changes HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /changes\r\nHost: a\r\n\r\n",
-        "GET /changes HTTP/2.0\r\nHost: a\r\n\r\n",
-        "GET /changes HTTP/1.1 x\r\nHost: a\r\n\r\n",
-        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        "\r\n\r\nGET /changes HTTP/1.1\r\nHost: a\r\n\r\n",
-        "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
-        "GET /ch\u{e4}nges HTTP/1.1\r\nHost: a\r\n\r\n",
-    ]);
+    closes_after(
+        400,
+        "bad-request",
+        &[
+            "GET /changes HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
+            "GET /changes HTTP/1.1\r\n X: 1\r\nHost: a\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\nNo colon\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\n: empty\r\n\r\n",
+            "GET /changes HTTP/1.1\nHost: a\n\n",
+            "GET /changes HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\nX: a\x01b\r\n\r\n",
+            "GET  /changes HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes\r\nHost: a\r\n\r\n",
+            "GET /changes HTTP/2.0\r\nHost: a\r\n\r\n",
+            "GET /changes HTTP/1.1 x\r\nHost: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "\r\n\r\nGET /changes HTTP/1.1\r\nHost: a\r\n\r\n",
+            "\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n",
+            "GET /ch\u{e4}nges HTTP/1.1\r\nHost: a\r\n\r\n",
+        ],
+    );
 }
 
 #[test]
 fn a_host_must_stand_once_and_be_one() {
-    closes_after(400, "bad-request", &[
-        "GET /changes HTTP/1.1\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a b\r\n\r\n",
-        "GET /changes HTTP/1.1\r\nHost: a/b\r\n\r\n",
-    ]);
+    closes_after(
+        400,
+        "bad-request",
+        &[
+            "GET /changes HTTP/1.1\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost: a/b\r\n\r\n",
+        ],
+    );
 }
 
 #[test]
 fn targets_that_cannot_be_decoded_are_refused() {
-    closes_after(400, "bad-request", &[
-        "GET /changes/%4 HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /changes/%zz HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /changes?tag=% HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /changes?tag=%ff HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET /changes?tag=%00 HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET changes HTTP/1.1\r\nHost: a\r\n\r\n",
-        "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
-    ]);
+    closes_after(
+        400,
+        "bad-request",
+        &[
+            "GET /changes/%4 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes/%zz HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes?tag=% HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes?tag=%ff HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes?tag=%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET changes HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        ],
+    );
 }
 
 #[test]
@@ -113,9 +129,13 @@ fn bad_chunks_are_refused() {
 
 #[test]
 fn other_expectations_are_refused() {
-    closes_after(400, "bad-request", &[
-        "POST /changes HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\nContent-Length: 10\r\n\r\n{\"data\":1}",
-    ]);
+    closes_after(
+        400,
+        "bad-request",
+        &[
+            "POST /changes HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\nContent-Length: 10\r\n\r\n{\"data\":1}",
+        ],
+    );
 }
 
 #[test]
@@ -246,7 +266,8 @@ fn a_body_that_never_ends_stores_nothing() {
 fn a_client_that_expects_100_continue_gets_it() {
     let node = Node::start();
     let mut client = node.client();
-    let head = "POST /changes HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
+    let head =
+        "POST /changes HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
     client.send(head);
     assert_eq!(client.answer().status, 100);
     client.send(BODY);
@@ -274,7 +295,8 @@ fn head_is_get_without_the_body() {
     let node = Node::start();
     let mut client = node.client();
     client.append(BODY);
-    for target in ["/changes", "/changes/1", "/health", "/ready", "/", "/none", "/changes?limit=0"] {
+    for target in ["/changes", "/changes/1", "/health", "/ready", "/", "/none", "/changes?limit=0"]
+    {
         let get = client.get(target);
         let head = client.request("HEAD", target, &[], b"");
         assert_eq!(head.status, get.status, "{target}");
@@ -393,7 +415,9 @@ fn chunked_bodies_are_put_together() {
 fn a_request_may_arrive_byte_by_byte() {
     let node = Node::start();
     let mut client = node.client();
-    for byte in format!("POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{BODY}").bytes() {
+    for byte in
+        format!("POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{BODY}").bytes()
+    {
         client.send([byte]);
     }
     assert_eq!(client.answer().text(), r#"{"_id":1}"#);

@@ -12,9 +12,9 @@ mod connections;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
-mod examples;
-#[cfg(test)]
 mod exact_bytes;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]

@@ -32,7 +32,10 @@ fn the_limit_is_100_unless_given() {
     append_many(&mut client, 150);
     let list = client.list("");
     assert!(ids(&list).into_iter().eq(1..=100));
-    assert_eq!((&list["atStart"], &list["atEnd"], &list["last"]), (&json!(true), &json!(false), &json!(100)));
+    assert_eq!(
+        (&list["atStart"], &list["atEnd"], &list["last"]),
+        (&json!(true), &json!(false), &json!(100))
+    );
     let list = client.list("?limit=1");
     assert_eq!(ids(&list), [1]);
 }
@@ -243,7 +246,10 @@ fn parameters_out_of_range_unknown_or_repeated_are_named() {
         ("min_id=-1", "min_id"),
         ("consistency=eventual", "consistency"),
         ("tag=", "tag"),
-        ("tag=012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678", "tag"),
+        (
+            "tag=012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678",
+            "tag",
+        ),
         ("since=1&since=1", "since"),
         ("limit=1&limit=2", "limit"),
         ("block=0&block=0", "block"),
@@ -291,7 +297,19 @@ fn what_is_no_id_of_a_change_is_not_found() {
     let node = Node::start();
     let mut client = node.client();
     append_many(&mut client, 2);
-    for id in ["3", "18446744073709551615", "18446744073709551616", "-1", "+1", "01", "1.0", "a", "", "1/", "1/2"] {
+    for id in [
+        "3",
+        "18446744073709551615",
+        "18446744073709551616",
+        "-1",
+        "+1",
+        "01",
+        "1.0",
+        "a",
+        "",
+        "1/",
+        "1/2",
+    ] {
         client.get(&format!("/changes/{id}")).problem(404, "not-found");
     }
     node.holds(2);

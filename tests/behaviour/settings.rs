@@ -18,7 +18,8 @@ fn data_limit(node: &Node) -> usize {
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let directory = temporary();
     let file = directory.path().join("node.toml");
-    let text = "max-data = \"1KiB\"\nsegment-size = \"2MiB\"\nmax-body = \"1MiB\"\nmax-batch = 1000\n";
+    let text =
+        "max-data = \"1KiB\"\nsegment-size = \"2MiB\"\nmax-body = \"1MiB\"\nmax-batch = 1000\n";
     fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
     let data = directory.path().join("data");
@@ -105,8 +106,10 @@ fn any_number_of_cores_serves_the_same_list() {
 #[test]
 fn help_and_version_are_told() {
     for (flag, word) in [("--help", "--segment-size"), ("--version", env!("CARGO_PKG_VERSION"))] {
-        let output =
-            std::process::Command::new(env!("CARGO_BIN_EXE_changeagent")).arg(flag).output().unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_changeagent"))
+            .arg(flag)
+            .output()
+            .unwrap();
         assert!(output.status.success());
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains(word), "{text}");

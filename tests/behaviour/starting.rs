@@ -229,7 +229,9 @@ fn garbage_where_a_write_was_torn_is_cut() {
     let mut builder = written();
     let data = builder.directory().path().join("data");
     for (round, garbage) in
-        [vec![0x5a; BLOCK], vec![0xff; 3 * BLOCK], b"CAg\x01 and no more".to_vec()].iter().enumerate()
+        [vec![0x5a; BLOCK], vec![0xff; 3 * BLOCK], b"CAg\x01 and no more".to_vec()]
+            .iter()
+            .enumerate()
     {
         let segment = segments(&data).pop().unwrap();
         let tail = tail(&segment);

@@ -30,7 +30,10 @@ fn answers_parked_lists(signal: libc::c_int) {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("connection"), Some("close"));
         let list = answer.json();
-        assert_eq!(list, json!({"changes": [], "atStart": list["atStart"], "atEnd": true, "last": 1}));
+        assert_eq!(
+            list,
+            json!({"changes": [], "atStart": list["atStart"], "atEnd": true, "last": 1})
+        );
         assert!(client.is_closed());
     }
     assert!(idle.is_closed());

@@ -170,7 +170,8 @@ fn concurrent_writes_get_ids_of_their_own() {
         .map(|writer| {
             std::thread::spawn(move || {
                 let mut client = crate::common::Client::connect(address);
-                let write = |n| (client.append(format!("{{\"data\":[{writer},{n}]}}")), [writer, n]);
+                let write =
+                    |n| (client.append(format!("{{\"data\":[{writer},{n}]}}")), [writer, n]);
                 (0..WRITES).map(write).collect::<Vec<_>>()
             })
         })

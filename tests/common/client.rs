@@ -233,7 +233,8 @@ impl Answer {
     fn check_common_headers(&self) {
         let last = self.header("changeagent-last").expect("ChangeAgent-Last on every answer");
         assert!(last.parse::<u64>().is_ok(), "{last:?}");
-        let cluster = self.header("changeagent-cluster").expect("ChangeAgent-Cluster on every answer");
+        let cluster =
+            self.header("changeagent-cluster").expect("ChangeAgent-Cluster on every answer");
         assert!(uuid::Uuid::parse_str(cluster).is_ok(), "{cluster:?}");
     }
 

@@ -15,8 +15,7 @@ use std::{
 use super::{Client, PATIENCE, eventually};
 
 /// Small files and bodies, so that preparing segments takes no time.
-const SMALL: [&str; 6] =
-    ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
+const SMALL: [&str; 6] = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
 
 /// A directory that is removed with its last user.
 pub type Temporary = Rc<tempfile::TempDir>;
