@@ -184,7 +184,12 @@ impl Driver {
         self.deadline.set(Some(parked.deadline));
         let mut poll = PollState::default();
         loop {
-            let watch = self.http.wants_read();
+            // Without reading, a client that leaves would go unnoticed: one that
+            // has left already, or sent too much behind this, waits no longer.
+            if !self.http.wants_read() {
+                parked.deadline = Instant::now();
+                return Ok(());
+            }
             let woken = poll_fn(|cx| {
                 if parked.poll_ready(cx).is_ready() {
                     return Poll::Ready(Ok(Woken::Time));
@@ -192,13 +197,9 @@ impl Driver {
                 if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
                     return Poll::Ready(Ok(woken));
                 }
-                if watch {
-                    return self
-                        .socket
-                        .poll_readable(cx, &mut poll)
-                        .map(|ready| ready.map(|()| Woken::Socket));
-                }
-                Poll::Pending
+                self.socket
+                    .poll_readable(cx, &mut poll)
+                    .map(|ready| ready.map(|()| Woken::Socket))
             })
             .await;
             match woken {

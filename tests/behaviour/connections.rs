@@ -50,6 +50,17 @@ fn a_connection_above_the_limit_is_told_so() {
 }
 
 #[test]
+fn clients_that_were_refused_keep_nobody_else_out() {
+    let node = limited();
+    let clients = fill(&node);
+    let silent: Vec<_> = (0..LIMIT).map(|_| node.client()).collect();
+    node.client().get("/health").problem(503, "overloaded");
+    drop(clients);
+    takes_one_more(&node);
+    drop(silent);
+}
+
+#[test]
 fn a_parked_client_that_leaves_frees_its_connection_at_once() {
     let node = limited();
     let mut clients = fill(&node);
@@ -68,6 +79,20 @@ fn a_parked_client_with_a_request_behind_that_leaves_frees_its_connection() {
     for client in &mut clients {
         client.send_request("GET", "/changes?block=300", &[], b"");
         client.send_request("GET", "/health", &[], b"");
+    }
+    drop(clients);
+    takes_one_more(&node);
+}
+
+#[test]
+fn a_parked_client_with_many_requests_behind_that_leaves_frees_its_connection() {
+    let node = limited();
+    let mut clients = fill(&node);
+    for client in &mut clients {
+        client.send_request("GET", "/changes?block=300", &[], b"");
+        for _ in 0..2000 {
+            client.send_request("GET", "/health", &[], b"");
+        }
     }
     drop(clients);
     takes_one_more(&node);
