@@ -197,9 +197,7 @@ impl Driver {
                 if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
                     return Poll::Ready(Ok(woken));
                 }
-                self.socket
-                    .poll_readable(cx, &mut poll)
-                    .map(|ready| ready.map(|()| Woken::Socket))
+                self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))
             })
             .await;
             match woken {
