@@ -153,7 +153,7 @@ impl Api {
             let history = self.node.history();
             (history.first(), history.last())
         };
-        if question.since != ChangeId::ZERO && question.since.next() < first {
+        if question.since != ChangeId::ZERO && question.since.0 < first.0 - 1 {
             return Err(purged(first));
         }
         if let Some((asked, at, page)) = &*self.shared.0.borrow()

@@ -95,10 +95,7 @@ enum Woken {
 impl Driver {
     async fn run(&mut self) -> Result<(), Gone> {
         loop {
-            if self.stopping() && !self.draining {
-                self.draining = true;
-                self.http.drain();
-            }
+            self.drain_if_stopping();
             match self.http.poll_event(Instant::now()) {
                 Some(Event::Request(request)) => self.answer(*request).await?,
                 Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
@@ -124,6 +121,14 @@ impl Driver {
         self.shared.api.node().is_stopping()
     }
 
+    /// Tells the HTTP machine that the node stops, so that answers say so.
+    fn drain_if_stopping(&mut self) {
+        if self.stopping() && !self.draining {
+            self.draining = true;
+            self.http.drain();
+        }
+    }
+
     /// Has a request answered. Nothing more is read meanwhile, except to notice
     /// that a parked client went away.
     async fn answer(&mut self, request: http::Request) -> Result<(), Gone> {
@@ -139,6 +144,8 @@ impl Driver {
         loop {
             reply = match reply {
                 Reply::Now(response) => {
+                    // It may have begun to stop while the answer was waited for.
+                    self.drain_if_stopping();
                     self.http.respond(response, Instant::now());
                     return Ok(());
                 }
@@ -171,10 +178,18 @@ impl Driver {
     async fn parked(&mut self, parked: &mut Parked) -> Result<(), Gone> {
         // Answers to requests before this one must not wait with it.
         while self.transmit().await? {}
+        if self.http.is_closed() {
+            return Err(Gone);
+        }
         self.deadline.set(Some(parked.deadline));
         let mut poll = PollState::default();
         loop {
-            let watch = self.http.wants_read();
+            // Without reading, a client that leaves would go unnoticed: one that
+            // has left already, or sent too much behind this, waits no longer.
+            if !self.http.wants_read() {
+                parked.deadline = Instant::now();
+                return Ok(());
+            }
             let woken = poll_fn(|cx| {
                 if parked.poll_ready(cx).is_ready() {
                     return Poll::Ready(Ok(Woken::Time));
@@ -182,13 +197,7 @@ impl Driver {
                 if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
                     return Poll::Ready(Ok(woken));
                 }
-                if watch {
-                    return self
-                        .socket
-                        .poll_readable(cx, &mut poll)
-                        .map(|ready| ready.map(|()| Woken::Socket));
-                }
-                Poll::Pending
+                self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))
             })
             .await;
             match woken {
@@ -280,6 +289,8 @@ impl Driver {
         match woken {
             Ok(Woken::Socket) => Ok(()),
             Ok(Woken::Time) => {
+                // A stop is heard once; else this would not wait again.
+                self.drain_if_stopping();
                 self.http.handle_timeout(Instant::now());
                 Ok(())
             }

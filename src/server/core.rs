@@ -30,7 +30,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(8);
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections beyond the limit that are told so; more are just closed.
+/// Connections of one core beyond the limit that are told so; more are just
+/// closed.
 const REFUSALS: usize = 256;
 /// Connections accepted before others on this core get their turn.
 const ACCEPTS_AT_ONCE: usize = 64;
@@ -43,7 +44,7 @@ pub struct Core {
     pub listener: TcpListener,
     /// What requests must keep to.
     pub limits: Arc<Limits>,
-    /// Connections of all cores together.
+    /// Connections of all cores together, within the limit.
     pub connections: Arc<AtomicUsize>,
 }
 
@@ -63,6 +64,7 @@ impl Core {
             connections: self.connections,
             limit: self.limits.connections,
             open: Rc::default(),
+            refused: Rc::default(),
         };
         let open = Rc::clone(&doorman.open);
 
@@ -123,6 +125,8 @@ struct Doorman {
     limit: usize,
     /// Connections of this core.
     open: Rc<Cell<usize>>,
+    /// Those of them that are beyond the limit, and do not count towards it.
+    refused: Rc<Cell<usize>>,
 }
 
 impl Doorman {
@@ -152,19 +156,27 @@ impl Doorman {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        if before >= self.limit + REFUSALS {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
-            return;
+        let another = |count| (count < self.limit).then_some(count + 1);
+        let welcome =
+            self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).is_ok();
+        if !welcome {
+            if self.refused.get() >= REFUSALS {
+                return;
+            }
+            self.refused.set(self.refused.get() + 1);
         }
-        let welcome = before < self.limit;
         self.open.set(self.open.get() + 1);
-        let (open, connections) = (Rc::clone(&self.open), Arc::clone(&self.connections));
+        let (open, refused) = (Rc::clone(&self.open), Rc::clone(&self.refused));
+        let connections = Arc::clone(&self.connections);
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
             connection::serve(stream, shared, welcome).await;
             open.set(open.get() - 1);
-            connections.fetch_sub(1, Ordering::Relaxed);
+            if welcome {
+                connections.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                refused.set(refused.get() - 1);
+            }
         })
         .detach();
     }

@@ -1,0 +1,131 @@
+//! The limit of connections, and connections whose clients leave.
+
+use crate::common::{Client, Node, eventually};
+
+const LIMIT: usize = 8;
+
+fn limited() -> Node {
+    Node::with(&["--max-connections", "8"])
+}
+
+/// As many connections as there may be, each in use.
+fn fill(node: &Node) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..LIMIT).map(|_| node.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/health").status, 200);
+    }
+    clients
+}
+
+/// Waits until the node takes one more connection.
+fn takes_one_more(node: &Node) {
+    eventually("a connection is free", || {
+        let mut client = node.client();
+        client.try_send_request("GET", "/health", &[], b"")
+            && client.try_answer().is_some_and(|answer| answer.status == 200)
+    });
+}
+
+#[test]
+fn a_connection_above_the_limit_is_told_so() {
+    let node = limited();
+    let mut clients = fill(&node);
+    let mut refused = node.client();
+    let answer = refused.get("/health");
+    let problem = answer.problem(503, "overloaded");
+    assert!(problem["detail"].as_str().unwrap().contains("connections"), "{problem}");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(refused.is_closed());
+    let mut refused = node.client();
+    refused.post(r#"{"data":1}"#).problem(503, "overloaded");
+    for client in &mut clients {
+        assert_eq!(client.get("/health").status, 200, "those within the limit go on");
+    }
+    drop((clients, refused));
+    takes_one_more(&node);
+    eventually("the list can be read", || {
+        let mut client = node.client();
+        client.get("/changes").status == 200
+    });
+}
+
+#[test]
+fn clients_that_were_refused_keep_nobody_else_out() {
+    let node = limited();
+    let clients = fill(&node);
+    let silent: Vec<_> = (0..LIMIT).map(|_| node.client()).collect();
+    node.client().get("/health").problem(503, "overloaded");
+    drop(clients);
+    takes_one_more(&node);
+    drop(silent);
+}
+
+#[test]
+fn a_parked_client_that_leaves_frees_its_connection_at_once() {
+    let node = limited();
+    let mut clients = fill(&node);
+    for client in &mut clients {
+        client.send_request("GET", "/changes?block=300", &[], b"");
+    }
+    node.client().get("/health").problem(503, "overloaded");
+    drop(clients);
+    takes_one_more(&node);
+}
+
+#[test]
+fn a_parked_client_with_a_request_behind_that_leaves_frees_its_connection() {
+    let node = limited();
+    let mut clients = fill(&node);
+    for client in &mut clients {
+        client.send_request("GET", "/changes?block=300", &[], b"");
+        client.send_request("GET", "/health", &[], b"");
+    }
+    drop(clients);
+    takes_one_more(&node);
+}
+
+#[test]
+fn a_parked_client_with_many_requests_behind_that_leaves_frees_its_connection() {
+    let node = limited();
+    let mut clients = fill(&node);
+    for client in &mut clients {
+        client.send_request("GET", "/changes?block=300", &[], b"");
+        for _ in 0..2000 {
+            client.send_request("GET", "/health", &[], b"");
+        }
+    }
+    drop(clients);
+    takes_one_more(&node);
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_request_frees_its_connection() {
+    let node = limited();
+    let mut clients = fill(&node);
+    for client in &mut clients {
+        client.send("POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n{\"da");
+    }
+    drop(clients);
+    takes_one_more(&node);
+    eventually("the list is still empty", || {
+        let mut client = node.client();
+        let answer = client.get("/changes");
+        answer.status == 200 && answer.last() == 0
+    });
+}
+
+#[test]
+fn many_clients_that_come_and_go_leave_nothing_behind() {
+    let node = limited();
+    for _ in 0..50 {
+        let mut client = node.client();
+        client.send_request("GET", "/changes?block=300", &[], b"");
+        drop(client);
+        drop(node.client());
+    }
+    takes_one_more(&node);
+    eventually("all connections are free", || {
+        let mut clients: Vec<_> = (0..LIMIT).map(|_| node.client()).collect();
+        clients.iter_mut().all(|client| client.get("/health").status == 200)
+    });
+}

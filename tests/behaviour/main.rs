@@ -1,0 +1,33 @@
+//! What a user may rely on, tested against the real program: one behaviour a
+//! test, one subject a module.
+
+#[cfg(test)]
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(test)]
+mod blocking;
+#[cfg(test)]
+mod connections;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod exact_bytes;
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod full_disk;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod settings;
+#[cfg(test)]
+mod starting;
+#[cfg(test)]
+mod stopping;
+#[cfg(test)]
+mod writing;

@@ -1,0 +1,117 @@
+//! Settings: flags win over the environment, the environment over the file, the
+//! file over the defaults.
+
+use std::fs;
+
+use crate::common::{Node, NodeBuilder, temporary};
+
+/// The limit of `data` that a node keeps to, found by trying.
+fn data_limit(node: &Node) -> usize {
+    let mut client = node.client();
+    let problem =
+        client.post(format!("{{\"data\":\"{}\"}}", "x".repeat(10_000))).problem(413, "too-large");
+    let detail = problem["detail"].as_str().unwrap().to_owned();
+    detail.rsplit("limit of ").next().unwrap().split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let directory = temporary();
+    let file = directory.path().join("node.toml");
+    let text =
+        "max-data = \"1KiB\"\nsegment-size = \"2MiB\"\nmax-body = \"1MiB\"\nmax-batch = 1000\n";
+    fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    let data = directory.path().join("data");
+    let builder = || NodeBuilder::bare(&directory, &data).flags(&["--config", file]);
+    assert_eq!(data_limit(&builder().start()), 1024);
+    let builder = || builder().environment("CHANGEAGENT_MAX_DATA", "2KiB");
+    assert_eq!(data_limit(&builder().start()), 2048);
+    let builder = || builder().flags(&["--max-data", "4KiB"]);
+    assert_eq!(data_limit(&builder().start()), 4096);
+}
+
+#[test]
+fn everything_may_come_from_the_environment() {
+    let directory = temporary();
+    let data = directory.path().join("from-environment");
+    let file = directory.path().join("node.toml");
+    fs::write(&file, "segment-size = \"2MiB\"\nmax-body = \"1MiB\"\nmax-batch = 1000\n").unwrap();
+    let node = NodeBuilder::bare(&directory, &data)
+        .without("--listen")
+        .environment("CHANGEAGENT_DATA", data.to_str().unwrap())
+        .environment("CHANGEAGENT_LISTEN", "127.0.0.1:0")
+        .environment("CHANGEAGENT_CONFIG", file.to_str().unwrap())
+        .environment("CHANGEAGENT_MAX_DATA", "3KiB")
+        .start();
+    assert_eq!(data_limit(&node), 3072);
+    assert!(data.is_dir());
+}
+
+#[test]
+fn everything_may_come_from_the_file() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    let file = directory.path().join("node.toml");
+    let text = "listen = \"127.0.0.1:0\"\ncores = 2\nsegment-size = \"2MiB\"\nmax-head = \"1KiB\"\n\
+                max-body = \"8KiB\"\nmax-data = \"4KiB\"\nmax-batch = 2\nmax-depth = 3\n\
+                max-connections = 5\nhead-timeout = \"10s\"\nbody-timeout = \"10s\"\n\
+                idle-timeout = \"1m 30s\"\nwrite-timeout = \"10s\"\n";
+    fs::write(&file, text).unwrap();
+    let node = NodeBuilder::bare(&directory, &data)
+        .without("--listen")
+        .flags(&["--config", file.to_str().unwrap()])
+        .start();
+    let mut client = node.client();
+    client.post(r#"{"data":[[[[]]]]}"#).problem(400, "invalid-json");
+    client.post(r#"[{"data":1},{"data":2},{"data":3}]"#).problem(413, "too-large");
+    client.post(format!("{{\"data\":\"{}\"}}", "x".repeat(5000))).problem(413, "too-large");
+    assert_eq!(client.append(r#"{"data":[[[]]]}"#), 1);
+    client.post(" ".repeat(9000)).problem(413, "too-large");
+    let headers = [("X", "x".repeat(2000))];
+    let headers = [(headers[0].0, headers[0].1.as_str())];
+    node.client().request("GET", "/", &headers, b"").problem(431, "headers-too-large");
+    node.holds(1);
+}
+
+#[test]
+fn serve_is_what_happens_without_a_command() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    let node = NodeBuilder::bare(&directory, &data).command("serve").start();
+    node.holds(0);
+}
+
+#[test]
+fn any_number_of_cores_serves_the_same_list() {
+    for cores in ["1", "2", "3"] {
+        let node = Node::with(&["--cores", cores]);
+        // The kernel spreads connections over the cores.
+        let mut clients: Vec<_> = (0..12).map(|_| node.client()).collect();
+        for (id, client) in (1..).zip(&mut clients) {
+            assert_eq!(client.append(format!("{{\"data\":{id}}}")), id, "cores {cores}");
+        }
+        for client in &mut clients {
+            assert_eq!(client.list("")["last"], 12, "cores {cores}");
+            client.send_request("GET", "/changes?since=12&block=60", &[], b"");
+        }
+        node.client().append(r#"{"data":"all"}"#);
+        for client in &mut clients {
+            assert_eq!(client.answer().json()["last"], 13, "cores {cores}");
+        }
+        node.stop().start().holds(13);
+    }
+}
+
+#[test]
+fn help_and_version_are_told() {
+    for (flag, word) in [("--help", "--segment-size"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_changeagent"))
+            .arg(flag)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(word), "{text}");
+    }
+}

@@ -1,0 +1,285 @@
+//! Starts that cannot be: one line says what and where, the exit code is 1, and
+//! nothing on disk has changed.
+
+use std::{fs, net::TcpListener, path::PathBuf};
+
+use crate::common::{Failed, Node, NodeBuilder, files, temporary};
+
+const BLOCK: usize = 4096;
+
+/// Starts a node that must fail and leave its directory as it was.
+fn fails_unchanged(builder: &NodeBuilder, data: &std::path::Path) -> Failed {
+    let before = files(data);
+    let failed = builder.fails();
+    let after = files(data);
+    let changed: Vec<_> = before
+        .keys()
+        .chain(after.keys())
+        // The lock file names its last holder, for whoever finds it locked.
+        .filter(|path| !path.ends_with("LOCK") && before.get(*path) != after.get(*path))
+        .collect();
+    assert!(changed.is_empty(), "changed: {changed:?}");
+    failed
+}
+
+/// The segments of a data directory, oldest first.
+fn segments(data: &std::path::Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = files(data)
+        .into_iter()
+        .filter(|(_, bytes)| bytes.starts_with(b"CAGTLOG\n"))
+        .map(|(path, _)| path)
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn find(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).expect("it is there")
+}
+
+/// A stopped node that holds `"change 1"` to `"change 20"`, each in a group of
+/// its own.
+fn written() -> NodeBuilder {
+    let node = Node::start();
+    let mut client = node.client();
+    for n in 1..=20 {
+        client.append(format!("{{\"data\":\"change {n}.\"}}"));
+    }
+    node.stop()
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let node = Node::start();
+    node.client().append(r#"{"data":1}"#);
+    let directory = temporary();
+    let failed = NodeBuilder::bare(&directory, &node.data()).fails();
+    failed.says(&["in use", node.data().to_str().unwrap()]);
+    node.holds(1);
+    assert_eq!(node.client().append(r#"{"data":2}"#), 2);
+}
+
+#[test]
+fn a_port_that_is_taken_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let node = Node::start();
+    let data = node.data();
+    let builder = node.stop().flags(&["--listen", &address]);
+    fails_unchanged(&builder, &data).says(&[&address, "in use"]);
+}
+
+#[test]
+fn the_port_of_another_node_is_refused() {
+    let first = Node::start();
+    let address = first.address().to_string();
+    let node = Node::start();
+    let data = node.data();
+    let builder = node.stop().flags(&["--listen", &address]);
+    fails_unchanged(&builder, &data).says(&[&address]);
+    first.holds(0);
+}
+
+#[test]
+fn an_unreadable_configuration_is_refused() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    let missing = directory.path().join("none.toml");
+    let missing = missing.to_str().unwrap();
+    let failed = NodeBuilder::bare(&directory, &data).flags(&["--config", missing]).fails();
+    failed.says(&[missing]);
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_line() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    let path = directory.path().join("node.toml");
+    for (text, words) in [
+        ("max-data = \"1KiB\"\nlisen = \"127.0.0.1:0\"\n", ["lisen", "line 2"]),
+        ("cores = \"many\"\n", ["invalid type", "line 1"]),
+        ("\n\nidle-timeout = \"soon\"\n", ["node.toml", "line 3"]),
+        ("max-data = 1KiB\n", ["node.toml", "line 1"]),
+        ("config = \"other.toml\"\n", ["config", "line 1"]),
+    ] {
+        fs::write(&path, text).unwrap();
+        let builder =
+            NodeBuilder::bare(&directory, &data).flags(&["--config", path.to_str().unwrap()]);
+        let failed = builder.fails();
+        failed.says(&words);
+        failed.says(&[path.to_str().unwrap()]);
+        assert!(!data.exists(), "{text:?}");
+    }
+}
+
+#[test]
+fn settings_that_do_not_fit_each_other_are_refused() {
+    let builder = NodeBuilder::new().flags(&["--segment-size", "256KiB"]);
+    let data = builder.directory().path().join("data");
+    builder.fails().says(&["segment-size"]);
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_refused() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    fs::write(&data, "x").unwrap();
+    NodeBuilder::bare(&directory, &data).fails().says(&[data.to_str().unwrap()]);
+    assert_eq!(fs::read(&data).unwrap(), b"x");
+}
+
+#[test]
+fn wrong_usage_ends_with_code_2() {
+    for flags in [
+        &["--no-such-flag", "1"][..],
+        &["--max-body", "lots"],
+        &["--head-timeout", "0s"],
+        &["--listen", "nowhere"],
+        &["--cores", "-1"],
+        &["dance", "--data"],
+    ] {
+        let builder = NodeBuilder::new().without("--max-body").without("--listen").flags(flags);
+        let data = builder.directory().path().join("data");
+        let failed = builder.fails();
+        assert_eq!(failed.status.code(), Some(2), "{flags:?}: {failed:?}");
+        assert!(!failed.stderr.is_empty());
+        assert!(!data.exists());
+    }
+}
+
+#[test]
+fn damage_before_the_tail_is_refused_with_file_and_offset() {
+    let builder = written();
+    let data = builder.directory().path().join("data");
+    let segment = segments(&data).remove(0);
+    let whole = fs::read(&segment).unwrap();
+    for (what, at) in [
+        ("a change", find(&whole, "change 3.")),
+        ("the head of a group", find(&whole, "change 3.") / BLOCK * BLOCK + 5),
+    ] {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        fs::write(&segment, &damaged).unwrap();
+        let failed = fails_unchanged(&builder, &data);
+        let offset = at / BLOCK * BLOCK;
+        let name = segment.file_name().unwrap().to_str().unwrap();
+        assert_eq!(failed.status.code(), Some(1), "{what}");
+        failed.says(&["damaged", name, &offset.to_string()]);
+    }
+    fs::write(&segment, &whole).unwrap();
+    builder.start().holds(20);
+}
+
+#[test]
+fn a_damaged_header_is_refused_with_its_file() {
+    let builder = written();
+    let data = builder.directory().path().join("data");
+    let segment = segments(&data).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
+    fails_unchanged(&builder, &data).says(&["damaged", &name]);
+}
+
+#[test]
+fn a_missing_segment_is_refused() {
+    let node = NodeBuilder::new()
+        .flags(&["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"])
+        .start();
+    let mut client = node.client();
+    for _ in 0..60 {
+        client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));
+    }
+    let data = node.data();
+    let builder = node.stop();
+    let all = segments(&data);
+    assert!(all.len() >= 4, "{all:?}");
+    fs::remove_file(&all[1]).unwrap();
+    let name = all[1].file_name().unwrap().to_str().unwrap().to_owned();
+    fails_unchanged(&builder, &data).says(&["damaged", &name, "missing"]);
+}
+
+#[test]
+fn another_version_of_the_format_is_refused() {
+    let builder = written();
+    let data = builder.directory().path().join("data");
+    let segment = segments(&data).remove(0);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8..12].copy_from_slice(&9_u32.to_le_bytes());
+    let checksum = crc32c::crc32c(&bytes[..12]);
+    bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+    fs::write(&segment, &bytes).unwrap();
+    let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
+    fails_unchanged(&builder, &data).says(&[&name, "format 9", "format 1"]);
+}
+
+/// Offset of the first block behind everything written to the last segment in
+/// use.
+fn tail(segment: &std::path::Path) -> usize {
+    let bytes = fs::read(segment).unwrap();
+    let last = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    (last / BLOCK + 1) * BLOCK
+}
+
+#[test]
+fn garbage_where_a_write_was_torn_is_cut() {
+    let mut builder = written();
+    let data = builder.directory().path().join("data");
+    for (round, garbage) in
+        [vec![0x5a; BLOCK], vec![0xff; 3 * BLOCK], b"CAg\x01 and no more".to_vec()]
+            .iter()
+            .enumerate()
+    {
+        let segment = segments(&data).pop().unwrap();
+        let tail = tail(&segment);
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[tail..tail + garbage.len()].copy_from_slice(garbage);
+        fs::write(&segment, &bytes).unwrap();
+        let node = builder.start();
+        let held = 20 + round as u64;
+        node.holds(held);
+        assert_eq!(node.client().append(r#"{"data":"after"}"#), held + 1);
+        builder = node.kill();
+    }
+    builder.start().holds(23);
+}
+
+#[test]
+fn a_write_that_reached_the_disk_in_part_is_cut() {
+    let node = written().start();
+    let data = node.data();
+    node.client().append(format!("{{\"data\":\"torn {}\"}}", "x".repeat(10 * BLOCK)));
+    let builder = node.kill();
+    let segment = segments(&data).pop().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let start = find(&bytes, "torn xxx") / BLOCK * BLOCK;
+    // Two blocks of the write made it, one did not, one more did.
+    bytes[start + 2 * BLOCK..start + 3 * BLOCK].fill(0);
+    bytes[start + 4 * BLOCK..].fill(0);
+    fs::write(&segment, &bytes).unwrap();
+    let node = builder.start();
+    node.holds(20);
+    assert_eq!(node.client().append(r#"{"data":"after"}"#), 21);
+    node.kill().start().holds(21);
+}
+
+#[test]
+fn other_files_in_the_data_directory_are_left_alone() {
+    let builder = written();
+    let data = builder.directory().path().join("data");
+    fs::write(data.join("notes.txt"), "mine").unwrap();
+    let node = builder.start();
+    node.holds(20);
+    assert_eq!(fs::read(data.join("notes.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_data_directory_is_made_with_its_parents() {
+    let directory = temporary();
+    let data = directory.path().join("some/where/data");
+    NodeBuilder::bare(&directory, &data).start().holds(0);
+    assert!(data.is_dir());
+}

@@ -1,0 +1,25 @@
+//! Runs the real program on a directory of its own and talks to it over real
+//! sockets.
+
+mod client;
+mod node;
+
+pub use client::Client;
+pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
+
+use std::time::{Duration, Instant};
+
+/// The longest that anything a test waits for may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks `condition` until it holds.
+///
+/// # Panics
+/// When it does not hold in time.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
