@@ -77,7 +77,12 @@ impl<D: Disk> Log<D> {
             let message = format!("less than {needed} bytes are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, message));
         }
-        segment::fill(&shared.disk, sequence, bytes).await?;
+        // Writers must not come to wait for it.
+        let hurry = || {
+            let active = shared.get().active;
+            active.offset > active.bytes / 2
+        };
+        segment::fill(&shared.disk, sequence, bytes, hurry).await?;
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
         self.sync_directory().await?;

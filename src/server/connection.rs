@@ -21,6 +21,7 @@ use crate::{
         error::{ApiError, Code},
     },
     http::{self, Connection, Event, Response},
+    io::cores,
 };
 
 /// Bytes read from a socket at once, by all connections of a core into the same
@@ -101,7 +102,11 @@ impl Driver {
         loop {
             self.drain_if_stopping();
             match self.http.poll_event(self.now) {
-                Some(Event::Request(request)) => self.answer(request).await?,
+                Some(Event::Request(request)) => {
+                    self.answer(request).await?;
+                    // A client that sends without a pause gets its turns only.
+                    cores::yield_if_needed().await;
+                }
                 Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
                 Some(Event::PeerClosed) => {}
                 None => {

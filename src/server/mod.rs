@@ -5,6 +5,7 @@ pub mod config;
 mod connection;
 mod core;
 mod deadlines;
+mod limits;
 mod listen;
 mod replica;
 mod run;

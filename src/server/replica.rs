@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     base::ids::ClusterId,
-    io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
+    io::{clock::SystemClock, glommio::GlommioDisk, lock::DirectoryLock, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
     raft::{Address, Recovered, Replay, Replica},
@@ -27,10 +27,8 @@ pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 
 /// How long the only member may take to lead its cluster.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// How long serving cores may take to finish, beyond their own limit.
-const SERVING_STOP: Duration = Duration::from_secs(9);
-/// How long writes that nobody waits for any more may take.
-const SEQUENCER_STOP: Duration = Duration::from_millis(500);
+/// How long a stop may take; serving cores cut their connections off before.
+const STOP: Duration = Duration::from_millis(9_500);
 /// A log without writes for this long has its marks written, so that damage to
 /// the last writes is told from a torn tail.
 const IDLE: Duration = Duration::from_millis(100);
@@ -49,6 +47,7 @@ pub(super) struct Ready {
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
     shared: Shared,
     own: Option<impl FnOnce(Ready) -> F>,
+    mut lock: DirectoryLock,
     events: &mpsc::Sender<News>,
     mut serving: async_mpsc::Receiver<()>,
 ) -> Result<(), ServerError> {
@@ -68,6 +67,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     let Some(started) = started else { return Ok(()) };
     let Started { replica, ready, sequencer } = started?;
 
+    lock.sign();
     shared.status.set_ready(true);
     // The main thread waits for it, or stops already.
     let _ = events.send(News::Ready(ready.clone()));
@@ -79,19 +79,18 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     tracing::info!("stopping");
     shared.status.set_ready(false);
     shared.fanout.stop();
-    let stopped = async { while serving.recv().await.is_some() {} };
-    if unless(stopped, Timer::new(SERVING_STOP)).await.is_none() {
-        tracing::warn!("a serving core did not stop in time");
+    let stop = async {
+        while serving.recv().await.is_some() {}
+        shared.inbox.close();
+        sequencer.await;
+        replica.stop().await;
+        replica.log().close().await
+    };
+    match unless(stop, Timer::new(STOP)).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(ServerError::System("the log was not closed cleanly", error)),
+        None => Err(ServerError::Stop(STOP)),
     }
-    shared.inbox.close();
-    if unless(sequencer, Timer::new(SEQUENCER_STOP)).await.is_none() {
-        tracing::warn!("writes were still under way at the stop");
-    }
-    replica.stop().await;
-    if let Err(error) = replica.log().close().await {
-        tracing::warn!(%error, "the log was not closed cleanly");
-    }
-    Ok(())
 }
 
 struct Started {
@@ -141,7 +140,8 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
         room,
     };
     let sequencer = spawn(sequencer.run(), queue)?;
-    spawn(watch_failure(Rc::clone(&replica), shared.clone()), queue)?.detach();
+    let watch = watch_failure(Rc::clone(&replica), Arc::clone(&shared.status));
+    spawn(watch, queue)?.detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
 }
 
@@ -158,12 +158,11 @@ async fn stop_signal(signals: &Signals) {
     }
 }
 
-/// Notes when Raft stops because its log failed.
-async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
-    let reason = replica.failed().await;
-    if replica.log().is_poisoned() {
-        tracing::error!(reason, "the log failed; this node acknowledges nothing more");
-        shared.status.set_failed();
+/// Notes when Raft stops by itself: nothing is acknowledged any more.
+async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+    if let Some(reason) = replica.failed().await {
+        tracing::error!(reason, "consensus stopped; this node acknowledges nothing more");
+        status.set_failed();
     }
 }
 
@@ -171,6 +170,9 @@ async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
 async fn keep_spare(log: Log<GlommioDisk>, room: Rc<Notify>, status: Arc<Status>) {
     while log.need_spare().await {
         let prepared = log.prepare().await;
+        if log.is_poisoned() {
+            status.set_failed();
+        }
         status.set_full(prepared.is_err());
         room.notify_one();
         if let Err(error) = prepared {

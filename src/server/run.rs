@@ -1,7 +1,7 @@
 //! Start and stop of a node.
 //!
 //! ```text
-//! start   signals blocked · directory locked · port claimed · log recovered ·
+//! start   signals blocked · port claimed · directory locked · log recovered ·
 //!         leader known · serving cores · "listening …"
 //! stop    no more accepted · connections finished · writes answered ·
 //!         Raft stopped · log closed
@@ -14,12 +14,13 @@ use std::{
     time::Duration,
 };
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
     core::Core,
+    limits,
     listen::listen,
     replica::{self, Ready},
 };
@@ -35,6 +36,9 @@ use crate::{
 /// Memory registered with the kernel for each executor: little, so that the
 /// usual limit on locked memory is enough for many.
 const IO_MEMORY: usize = 1 << 20;
+/// Threads of each executor for what would block it: cold reads, large bodies,
+/// directory operations.
+const BLOCKING_THREADS: usize = 4;
 /// How often a busy executor looks at its timers and its other queues.
 const PREEMPT: Duration = Duration::from_millis(1);
 
@@ -56,6 +60,9 @@ pub enum ServerError {
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
+    /// Not everything that was under way ended in time.
+    #[error("the node did not stop within {0:?}")]
+    Stop(Duration),
     /// An executor did not start or stop.
     #[error("executor: {0}")]
     Executor(String),
@@ -77,20 +84,21 @@ pub(super) struct Shared {
 /// Runs a node until a signal stops it.
 ///
 /// # Errors
-/// [`ServerError`]; when the start failed, nothing was changed on disk that
-/// the next start would mind.
+/// [`ServerError`]; when the start failed, nothing was changed on disk, but for
+/// an empty data directory and lock file where there were none.
 pub fn run(config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
-    std::fs::create_dir_all(&config.data)
-        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
-    let _lock = DirectoryLock::acquire(&config.data)?;
-
+    let mut config = config;
+    config.limits.connections = limits::connections(config.limits.connections);
     let serving = config.cores.saturating_sub(1).max(1);
     let (address, listeners) = listen(config.listen, serving)
         .map_err(|error| ServerError::Listen(config.listen, error))?;
+    std::fs::create_dir_all(&config.data)
+        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
+    let lock = DirectoryLock::acquire(&config.data)?;
     let shared = Shared {
         config: Arc::new(config),
         fanout: Fanout::new(serving),
@@ -114,7 +122,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                 move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
             });
             drop(serving_tx);
-            let outcome = replica::run(shared, own, &events, serving_rx).await;
+            let outcome = replica::run(shared, own, lock, &events, serving_rx).await;
             // Whoever waits for the start hears that there is none.
             let _ = events.send(News::Stopped);
             outcome
@@ -202,6 +210,7 @@ where
         .name(name)
         .io_memory(IO_MEMORY)
         .preempt_timer(PREEMPT)
+        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
         .spawn(main)
         .map_err(|error| ServerError::Executor(error.to_string()))
 }
