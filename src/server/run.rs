@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
@@ -56,7 +56,7 @@ pub enum ServerError {
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
-    /// An executor did not start or stop.
+    /// An executor did not start, or ended.
     #[error("executor: {0}")]
     Executor(String),
     /// Something else of the system.
@@ -86,7 +86,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         .map_err(|error| ServerError::Executor(error.to_string()))?;
     std::fs::create_dir_all(&config.data)
         .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
-    let _lock = DirectoryLock::acquire(&config.data)?;
+    let lock = DirectoryLock::acquire(&config.data)?;
 
     let serving = config.cores.saturating_sub(1).max(1);
     let (address, listeners) = listen(config.listen, serving)
@@ -99,13 +99,16 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         connections: Arc::default(),
     };
 
+    // From here on only the end of the process gives the directory free: its
+    // executors are not taken down before.
+    std::mem::forget(lock);
+
     let (events, news) = mpsc::channel();
     // The Raft core stops once every serving core has dropped its end of this.
     let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
-    let mut cores = Vec::new();
     let mut listeners = listeners.into_iter().enumerate();
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    let raft_core = {
+    {
         let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
         executor("raft", move || async move {
             let own = own.map(|(core, listener)| {
@@ -115,47 +118,50 @@ pub fn run(config: Config) -> Result<(), ServerError> {
             });
             drop(serving_tx);
             let outcome = replica::run(shared, own, &events, serving_rx).await;
-            // Whoever waits for the start hears that there is none.
-            let _ = events.send(News::Stopped);
-            outcome
-        })?
-    };
-    match news.recv() {
-        Ok(News::Ready(ready)) => {
-            for (core, listener) in listeners {
-                let (shared, events, serving_tx) =
-                    (shared.clone(), events.clone(), serving_tx.clone());
-                let ready = ready.clone();
-                cores.push(executor("serve", move || {
-                    serve(shared, core, listener, ready, events, serving_tx)
-                })?);
+            // Only a main thread that failed does not wait for it.
+            let _ = events.send(News::Stopped(outcome));
+        })?;
+    }
+    let mut serving_tx = Some(serving_tx);
+    let mut starting = serving;
+    loop {
+        match news.recv() {
+            Ok(News::Ready(ready)) => {
+                let Some(serving_tx) = serving_tx.take() else { continue };
+                for (core, listener) in listeners.by_ref() {
+                    let (shared, events, serving_tx) =
+                        (shared.clone(), events.clone(), serving_tx.clone());
+                    let ready = ready.clone();
+                    executor("serve", move || {
+                        serve(shared, core, listener, ready, events, serving_tx)
+                    })?;
+                }
             }
+            Ok(News::Serving) => {
+                starting -= 1;
+                if starting == 0 {
+                    announce(&format!("listening http://{address}"))?;
+                    tracing::info!(%address, cores = shared.config.cores, "node started");
+                }
+            }
+            Ok(News::Stopped(outcome)) => {
+                outcome?;
+                tracing::info!("node stopped");
+                return Ok(());
+            }
+            Err(_) => return Err(ServerError::Executor("the Raft core ended".into())),
         }
-        Ok(News::Serving | News::Stopped) | Err(_) => {}
     }
-    drop((events, serving_tx));
-
-    let serving_news = news.iter().take_while(|news| matches!(news, News::Serving));
-    if serving_news.take(serving).count() == serving {
-        announce(&format!("listening http://{address}"))?;
-        tracing::info!(%address, cores = shared.config.cores, "node started");
-    }
-    join(raft_core)??;
-    for core in cores {
-        join(core)?;
-    }
-    tracing::info!("node stopped");
-    Ok(())
 }
 
-/// What the cores tell the main thread while the node starts.
+/// What the cores tell the main thread.
 pub(super) enum News {
     /// The replica is there: serving cores may start.
     Ready(Ready),
     /// One serving core accepts connections.
     Serving,
     /// The node stopped, or did not start.
-    Stopped,
+    Stopped(Result<(), ServerError>),
 }
 
 async fn serve(
@@ -190,24 +196,22 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
     Handle::new(seat, recovered.history())
 }
 
-fn executor<F, T>(
-    name: &str,
-    main: impl FnOnce() -> F + Send + 'static,
-) -> Result<ExecutorJoinHandle<T>, ServerError>
+/// Starts an executor that runs `main` and then idles until the process ends:
+/// taking it down would panic a blocking call that is still under way.
+fn executor<F>(name: &str, main: impl FnOnce() -> F + Send + 'static) -> Result<(), ServerError>
 where
-    F: Future<Output = T> + 'static,
-    T: Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(IO_MEMORY)
         .preempt_timer(PREEMPT)
-        .spawn(main)
+        .spawn(move || async move {
+            main().await;
+            std::future::pending::<()>().await;
+        })
+        .map(drop)
         .map_err(|error| ServerError::Executor(error.to_string()))
-}
-
-fn join<T: Send + 'static>(handle: ExecutorJoinHandle<T>) -> Result<T, ServerError> {
-    handle.join().map_err(|error| ServerError::Executor(error.to_string()))
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits
