@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use glommio::{LocalExecutorBuilder, Placement};
+use glommio::{LocalExecutorBuilder, Placement, timer::Timer};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
@@ -37,6 +37,8 @@ use crate::{
 const IO_MEMORY: usize = 1 << 20;
 /// How often a busy executor looks at its timers and its other queues.
 const PREEMPT: Duration = Duration::from_millis(1);
+/// The longest that an executor sleeps without looking at its tasks.
+const AWAKE: Duration = Duration::from_millis(10);
 
 /// Why a node did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -207,11 +209,21 @@ where
         .io_memory(IO_MEMORY)
         .preempt_timer(PREEMPT)
         .spawn(move || async move {
+            glommio::spawn_local(stay_awake()).detach();
             main().await;
             std::future::pending::<()>().await;
         })
         .map(drop)
         .map_err(|error| ServerError::Executor(error.to_string()))
+}
+
+/// Wakes the executor now and then. One whose preemption timer has run out
+/// before it looked at its tasks, as happens when the machine is busy, takes
+/// them for done and sleeps until the next event, which might never come.
+async fn stay_awake() {
+    loop {
+        Timer::new(AWAKE).await;
+    }
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits
