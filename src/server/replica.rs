@@ -47,7 +47,7 @@ pub(super) struct Ready {
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
     shared: Shared,
     own: Option<impl FnOnce(Ready) -> F>,
-    mut lock: DirectoryLock,
+    lock: &mut DirectoryLock,
     events: &mpsc::Sender<News>,
     mut serving: async_mpsc::Receiver<()>,
 ) -> Result<(), ServerError> {

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement, PoolPlacement};
+use glommio::{LocalExecutorBuilder, Placement, PoolPlacement, timer::Timer};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
@@ -41,6 +41,8 @@ const IO_MEMORY: usize = 1 << 20;
 const BLOCKING_THREADS: usize = 4;
 /// How often a busy executor looks at its timers and its other queues.
 const PREEMPT: Duration = Duration::from_millis(1);
+/// The longest that an executor sleeps without looking at its tasks.
+const AWAKE: Duration = Duration::from_millis(10);
 
 /// Why a node did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,7 @@ pub enum ServerError {
     /// Not everything that was under way ended in time.
     #[error("the node did not stop within {0:?}")]
     Stop(Duration),
-    /// An executor did not start or stop.
+    /// An executor did not start, or ended.
     #[error("executor: {0}")]
     Executor(String),
     /// Something else of the system.
@@ -110,10 +112,9 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let (events, news) = mpsc::channel();
     // The Raft core stops once every serving core has dropped its end of this.
     let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
-    let mut cores = Vec::new();
     let mut listeners = listeners.into_iter().enumerate();
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    let raft_core = {
+    {
         let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
         executor("raft", move || async move {
             let own = own.map(|(core, listener)| {
@@ -122,48 +123,54 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                 move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
             });
             drop(serving_tx);
-            let outcome = replica::run(shared, own, lock, &events, serving_rx).await;
-            // Whoever waits for the start hears that there is none.
-            let _ = events.send(News::Stopped);
-            outcome
-        })?
-    };
-    match news.recv() {
-        Ok(News::Ready(ready)) => {
-            for (core, listener) in listeners {
-                let (shared, events, serving_tx) =
-                    (shared.clone(), events.clone(), serving_tx.clone());
-                let ready = ready.clone();
-                cores.push(executor("serve", move || {
-                    serve(shared, core, listener, ready, events, serving_tx)
-                })?);
+            let mut lock = lock;
+            let outcome = replica::run(shared, own, &mut lock, &events, serving_rx).await;
+            // Only the end of the process gives the directory free.
+            std::mem::forget(lock);
+            // Only a main thread that failed does not wait for it.
+            let _ = events.send(News::Stopped(outcome));
+        })?;
+    }
+    let mut serving_tx = Some(serving_tx);
+    let mut starting = serving;
+    loop {
+        match news.recv() {
+            Ok(News::Ready(ready)) => {
+                let Some(serving_tx) = serving_tx.take() else { continue };
+                for (core, listener) in listeners.by_ref() {
+                    let (shared, events, serving_tx) =
+                        (shared.clone(), events.clone(), serving_tx.clone());
+                    let ready = ready.clone();
+                    executor("serve", move || {
+                        serve(shared, core, listener, ready, events, serving_tx)
+                    })?;
+                }
             }
+            Ok(News::Serving) => {
+                starting -= 1;
+                if starting == 0 {
+                    announce(&format!("listening http://{address}"))?;
+                    tracing::info!(%address, cores = shared.config.cores, "node started");
+                }
+            }
+            Ok(News::Stopped(outcome)) => {
+                outcome?;
+                tracing::info!("node stopped");
+                return Ok(());
+            }
+            Err(_) => return Err(ServerError::Executor("the Raft core ended".into())),
         }
-        Ok(News::Serving | News::Stopped) | Err(_) => {}
     }
-    drop((events, serving_tx));
-
-    let serving_news = news.iter().take_while(|news| matches!(news, News::Serving));
-    if serving_news.take(serving).count() == serving {
-        announce(&format!("listening http://{address}"))?;
-        tracing::info!(%address, cores = shared.config.cores, "node started");
-    }
-    join(raft_core)??;
-    for core in cores {
-        join(core)?;
-    }
-    tracing::info!("node stopped");
-    Ok(())
 }
 
-/// What the cores tell the main thread while the node starts.
+/// What the cores tell the main thread.
 pub(super) enum News {
     /// The replica is there: serving cores may start.
     Ready(Ready),
     /// One serving core accepts connections.
     Serving,
     /// The node stopped, or did not start.
-    Stopped,
+    Stopped(Result<(), ServerError>),
 }
 
 async fn serve(
@@ -198,25 +205,33 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
     Handle::new(seat, recovered.history())
 }
 
-fn executor<F, T>(
-    name: &str,
-    main: impl FnOnce() -> F + Send + 'static,
-) -> Result<ExecutorJoinHandle<T>, ServerError>
+/// Starts an executor that runs `main` and then idles until the process ends:
+/// taking it down would panic a blocking call that is still under way.
+fn executor<F>(name: &str, main: impl FnOnce() -> F + Send + 'static) -> Result<(), ServerError>
 where
-    F: Future<Output = T> + 'static,
-    T: Send + 'static,
+    F: Future<Output = ()> + 'static,
 {
     LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(IO_MEMORY)
         .preempt_timer(PREEMPT)
         .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .spawn(main)
+        .spawn(move || async move {
+            glommio::spawn_local(stay_awake()).detach();
+            main().await;
+            std::future::pending::<()>().await;
+        })
+        .map(drop)
         .map_err(|error| ServerError::Executor(error.to_string()))
 }
 
-fn join<T: Send + 'static>(handle: ExecutorJoinHandle<T>) -> Result<T, ServerError> {
-    handle.join().map_err(|error| ServerError::Executor(error.to_string()))
+/// Wakes the executor now and then. One whose preemption timer has run out
+/// before it looked at its tasks, as happens when the machine is busy, takes
+/// them for done and sleeps until the next event, which might never come.
+async fn stay_awake() {
+    loop {
+        Timer::new(AWAKE).await;
+    }
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits
