@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use glommio::{Latency, Shares, TaskQueueHandle, signal::Signals, timer::Timer};
+use glommio::{signal::Signals, timer::Timer};
 use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
     core::unless,
+    executor::{queue, spawn_into},
     run::{News, ServerError, Shared},
 };
 use crate::{
@@ -53,16 +54,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
 ) -> Result<(), ServerError> {
     let signals =
         Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
-    let queue = glommio::executor().create_task_queue(
-        Shares::Static(1000),
-        Latency::Matters(Duration::from_millis(1)),
-        "raft",
-    );
-    let started = {
-        let shared = shared.clone();
-        let start = spawn(async move { start(shared, queue).await }, queue)?;
-        unless(start, stop_signal(&signals)).await
-    };
+    let started = unless(start(shared.clone()), stop_signal(&signals)).await;
     // Stopped while it started: there is nothing to finish.
     let Some(started) = started else { return Ok(()) };
     let Started { replica, ready, sequencer } = started?;
@@ -72,7 +64,8 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     // The main thread waits for it, or stops already.
     let _ = events.send(News::Ready(ready.clone()));
     if let Some(own) = own {
-        glommio::spawn_local(own(ready)).detach();
+        // Raft does not wait behind requests, nor they behind it.
+        spawn_into(own(ready), queue("serve"))?.detach();
     }
 
     stop_signal(&signals).await;
@@ -99,7 +92,7 @@ struct Started {
     sequencer: glommio::Task<()>,
 }
 
-async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, ServerError> {
+async fn start(shared: Shared) -> Result<Started, ServerError> {
     let config = &shared.config;
     let directory = config.data.clone();
     let disk = GlommioDisk::new(&directory);
@@ -113,11 +106,11 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
     })
     .await?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
-    spawn(log.run(), queue)?.detach();
+    glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
     let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));
-    spawn(spare, queue)?.detach();
-    spawn(keep_marks(log.clone()), queue)?.detach();
+    glommio::spawn_local(spare).detach();
+    glommio::spawn_local(keep_marks(log.clone())).detach();
 
     let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
     let recovered = replay
@@ -139,17 +132,10 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
         clock: SystemClock,
         room,
     };
-    let sequencer = spawn(sequencer.run(), queue)?;
+    let sequencer = glommio::spawn_local(sequencer.run());
     let watch = watch_failure(Rc::clone(&replica), Arc::clone(&shared.status));
-    spawn(watch, queue)?.detach();
+    glommio::spawn_local(watch).detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
-}
-
-fn spawn<T: 'static>(
-    task: impl Future<Output = T> + 'static,
-    queue: TaskQueueHandle,
-) -> Result<glommio::Task<T>, ServerError> {
-    glommio::spawn_local_into(task, queue).map_err(|error| ServerError::Executor(error.to_string()))
 }
 
 async fn stop_signal(signals: &Signals) {

@@ -14,13 +14,12 @@ use std::{
     time::Duration,
 };
 
-use glommio::{LocalExecutorBuilder, Placement, PoolPlacement, timer::Timer};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
     core::Core,
-    limits,
+    executor, limits,
     listen::listen,
     replica::{self, Ready},
 };
@@ -32,17 +31,6 @@ use crate::{
     node::{Handle, Inbox, Status, handle::Seat},
     raft::{self, Recovered},
 };
-
-/// Memory registered with the kernel for each executor: little, so that the
-/// usual limit on locked memory is enough for many.
-const IO_MEMORY: usize = 1 << 20;
-/// Threads of each executor for what would block it: cold reads, large bodies,
-/// directory operations.
-const BLOCKING_THREADS: usize = 4;
-/// How often a busy executor looks at its timers and its other queues.
-const PREEMPT: Duration = Duration::from_millis(1);
-/// The longest that an executor sleeps without looking at its tasks.
-const AWAKE: Duration = Duration::from_millis(10);
 
 /// Why a node did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +104,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
     {
         let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
-        executor("raft", move || async move {
+        executor::start("raft", move || async move {
             let own = own.map(|(core, listener)| {
                 let shared = shared.clone();
                 let (events, serving_tx) = (events.clone(), serving_tx.clone());
@@ -141,7 +129,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                     let (shared, events, serving_tx) =
                         (shared.clone(), events.clone(), serving_tx.clone());
                     let ready = ready.clone();
-                    executor("serve", move || {
+                    executor::start("serve", move || {
                         serve(shared, core, listener, ready, events, serving_tx)
                     })?;
                 }
@@ -203,35 +191,6 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
         mailbox: shared.fanout.mailbox(core),
     };
     Handle::new(seat, recovered.history())
-}
-
-/// Starts an executor that runs `main` and then idles until the process ends:
-/// taking it down would panic a blocking call that is still under way.
-fn executor<F>(name: &str, main: impl FnOnce() -> F + Send + 'static) -> Result<(), ServerError>
-where
-    F: Future<Output = ()> + 'static,
-{
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .name(name)
-        .io_memory(IO_MEMORY)
-        .preempt_timer(PREEMPT)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .spawn(move || async move {
-            glommio::spawn_local(stay_awake()).detach();
-            main().await;
-            std::future::pending::<()>().await;
-        })
-        .map(drop)
-        .map_err(|error| ServerError::Executor(error.to_string()))
-}
-
-/// Wakes the executor now and then. One whose preemption timer has run out
-/// before it looked at its tasks, as happens when the machine is busy, takes
-/// them for done and sleeps until the next event, which might never come.
-async fn stay_awake() {
-    loop {
-        Timer::new(AWAKE).await;
-    }
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits
