@@ -80,11 +80,9 @@ pub fn spawn_into<T: 'static>(
 }
 
 async fn stay_awake() {
-    let mut before = 0;
     loop {
-        let run = glommio::executor().executor_stats().tasks_executed();
-        let busy = run - before > BUSY_TASKS;
-        before = run;
+        // Counted since the last call.
+        let busy = glommio::executor().executor_stats().tasks_executed() > BUSY_TASKS;
         Timer::new(if busy { AWAKE_BUSY } else { AWAKE_IDLE }).await;
     }
 }
