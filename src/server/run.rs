@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use glommio::{LocalExecutorBuilder, Placement, timer::Timer};
+use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, timer::Timer};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
@@ -207,10 +207,16 @@ where
     LocalExecutorBuilder::new(Placement::Unbound)
         .name(name)
         .io_memory(IO_MEMORY)
-        .preempt_timer(PREEMPT)
         .spawn(move || async move {
+            // The long preemption timer is the builder's own: with a short one
+            // the first look at the tasks may come too late, see `stay_awake`.
             glommio::spawn_local(stay_awake()).detach();
-            main().await;
+            let latency = Latency::Matters(PREEMPT);
+            let queue = glommio::executor().create_task_queue(Shares::default(), latency, "main");
+            match glommio::spawn_local_into(async move { main().await }, queue) {
+                Ok(main) => main.await,
+                Err(error) => tracing::error!(%error, "an executor cannot run"),
+            }
             std::future::pending::<()>().await;
         })
         .map(drop)
