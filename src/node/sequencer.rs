@@ -18,7 +18,7 @@ use crate::{
         outcome::{Accepted, Outcome, WriteError},
     },
     feed::{Fanout, Ticket},
-    io::{Disk, clock::Clock},
+    io::{BLOCK, Disk, clock::Clock},
     raft::{Applied, Replica},
 };
 
@@ -55,10 +55,13 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         let slots = Arc::new(Semaphore::new(IN_FLIGHT));
         let in_flight_bytes = Rc::new(Cell::new(0));
         let mut newest = Timestamp(0);
+        // A batch must fit an empty segment, as `admit` measures it.
+        let fits = self.replica.log().payload_bytes_max().saturating_sub(2 * BLOCK);
+        let batch_bytes = BATCH_BYTES.min(fits);
         loop {
             // First the slot, then the writes: they gather until it is free.
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
-            let Some(proposals) = self.inbox.take(BATCH_BYTES).await else { break };
+            let Some(proposals) = self.inbox.take(batch_bytes).await else { break };
             let (requests, appends) = split(proposals);
             let bytes = appends.iter().map(batch::Append::encoded_bytes).sum();
             if let Err(refusal) = self.admit(bytes, &in_flight_bytes).await {

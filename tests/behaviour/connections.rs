@@ -129,3 +129,29 @@ fn many_clients_that_come_and_go_leave_nothing_behind() {
         clients.iter_mut().all(|client| client.get("/health").status == 200)
     });
 }
+
+/// Posts changes that make a long list.
+fn write_a_long_list(node: &Node) {
+    let mut client = node.client();
+    for _ in 0..7 {
+        client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(1_000_000)));
+    }
+}
+
+#[test]
+fn a_client_that_takes_no_byte_of_its_answer_is_cut_off() {
+    let node = Node::with(&["--max-connections", "1", "--write-timeout", "300ms"]);
+    write_a_long_list(&node);
+    takes_one_more(&node);
+    let mut silent = None;
+    eventually("the silent client has the only connection", || {
+        let mut client = node.client();
+        client.try_send_request("GET", "/changes", &[], b"");
+        let heard = client.hears_within(std::time::Duration::from_secs(5));
+        let served = heard && client.try_head().is_some_and(|answer| answer.status == 200);
+        silent = served.then_some(client);
+        served
+    });
+    takes_one_more(&node);
+    drop(silent);
+}

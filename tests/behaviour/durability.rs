@@ -168,7 +168,8 @@ fn nothing_acknowledged_or_seen_is_lost_by_kills_under_load() {
         assert!(!written.is_empty() && !followed.is_empty());
         acknowledged.extend(written);
         seen.extend(followed);
-        node = builder.start();
+        let cores = if round % 3 == 0 { "2" } else { "1" };
+        node = builder.flags(&["--cores", cores]).start();
         let now = read_all(&node);
         assert!(all.iter().all(|(id, change)| now.get(id) == Some(change)), "history changed");
         all = now;

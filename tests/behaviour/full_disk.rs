@@ -53,7 +53,7 @@ impl SmallDisk {
     }
 
     /// The mounted directory, as it is reached from outside.
-    fn outside_path(&self) -> PathBuf {
+    fn outside(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(self.mount().strip_prefix("/").unwrap())
     }
@@ -79,7 +79,7 @@ impl SmallDisk {
     }
 
     fn ballast(&self) -> PathBuf {
-        self.outside_path().join("ballast")
+        self.outside().join("ballast")
     }
 }
 
@@ -174,7 +174,7 @@ fn a_start_without_room_for_a_log_says_so() {
     disk.fill();
     let failed = disk.node().fails();
     failed.says(&[]);
-    assert!(!has_segments(&disk.outside_path().join("data")));
+    assert!(!has_segments(&disk.outside().join("data")));
     disk.free();
     disk.node().start().holds(0);
 }

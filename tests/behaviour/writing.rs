@@ -185,3 +185,26 @@ fn concurrent_writes_get_ids_of_their_own() {
         assert_eq!((&change["_id"], &change["data"]), (&json!(id), &json!(data)));
     }
 }
+
+#[test]
+fn writes_that_together_exceed_a_segment_are_all_taken() {
+    const CLIENTS: usize = 24;
+    const WRITES: usize = 5;
+    let small = ["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"];
+    let node = Node::with(&small);
+    let address = node.address();
+    let writers: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = crate::common::Client::connect(address);
+                for _ in 0..WRITES {
+                    client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(60_000)));
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    assert_eq!(node.client().get("/health").last(), (CLIENTS * WRITES) as u64);
+}

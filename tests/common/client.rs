@@ -124,6 +124,11 @@ impl Client {
         self.head().expect("the server answers")
     }
 
+    /// The head of the next answer, or nothing when the connection broke.
+    pub fn try_head(&mut self) -> Option<Answer> {
+        self.head()
+    }
+
     /// The next answer, or nothing when the connection broke before its end.
     pub fn try_answer(&mut self) -> Option<Answer> {
         let mut answer = self.head()?;
