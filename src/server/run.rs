@@ -19,7 +19,8 @@ use tokio::sync::mpsc as async_mpsc;
 use super::{
     config::Config,
     core::Core,
-    executor, limits,
+    executor::{self, Watch},
+    limits,
     listen::listen,
     replica::{self, Ready},
 };
@@ -81,6 +82,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
+    executor::prepare_wake_signal()
+        .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let mut config = config;
     config.limits.connections = limits::connections(config.limits.connections);
     let serving = config.cores.saturating_sub(1).max(1);
@@ -102,7 +105,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
     let mut listeners = listeners.into_iter().enumerate();
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    {
+    let mut watches = vec![{
         let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
         executor::start("raft", move || async move {
             let own = own.map(|(core, listener)| {
@@ -117,21 +120,22 @@ pub fn run(config: Config) -> Result<(), ServerError> {
             std::mem::forget(lock);
             // Only a main thread that failed does not wait for it.
             let _ = events.send(News::Stopped(outcome));
-        })?;
-    }
+        })?
+    }];
     let mut serving_tx = Some(serving_tx);
     let mut starting = serving;
     loop {
-        match news.recv() {
+        match news.recv_timeout(Watch::PERIOD) {
+            Err(mpsc::RecvTimeoutError::Timeout) => watches.iter_mut().for_each(Watch::look),
             Ok(News::Ready(ready)) => {
                 let Some(serving_tx) = serving_tx.take() else { continue };
                 for (core, listener) in listeners.by_ref() {
                     let (shared, events, serving_tx) =
                         (shared.clone(), events.clone(), serving_tx.clone());
                     let ready = ready.clone();
-                    executor::start("serve", move || {
+                    watches.push(executor::start("serve", move || {
                         serve(shared, core, listener, ready, events, serving_tx)
-                    })?;
+                    })?);
                 }
             }
             Ok(News::Serving) => {
@@ -146,7 +150,9 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                 tracing::info!("node stopped");
                 return Ok(());
             }
-            Err(_) => return Err(ServerError::Executor("the Raft core ended".into())),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(ServerError::Executor("the Raft core ended".into()));
+            }
         }
     }
 }
