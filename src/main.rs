@@ -6,6 +6,9 @@ use changeagent::server::{CommandLine, Config, run};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
     let flags = CommandLine::parse().flags();

@@ -65,7 +65,7 @@ struct Page {
 
 impl Api {
     /// `POST /changes`
-    pub(super) async fn append(&self, request: Request) -> Result<Reply, ApiError> {
+    pub(super) async fn append(&self, request: Box<Request>) -> Result<Reply, ApiError> {
         if request.header("idempotency-key").is_some() {
             let detail = "this version does not support the header Idempotency-Key yet";
             return Err(ApiError::new(Code::InvalidParameter, detail));
@@ -78,7 +78,8 @@ impl Api {
             None => content_type::form(None)?,
             Some(value) => content_type::form(Some(&String::from_utf8_lossy(value)))?,
         };
-        let body = request.into_body();
+        let body = request.body().clone();
+        drop(request);
         let parsed = if body.len() <= INLINE_PARSE_BYTES {
             change_body::parse(&body, form, &self.limits)
         } else {

@@ -42,14 +42,14 @@ impl Resource {
 
 impl Api {
     /// Answers `request`, which arrived at `now`.
-    pub async fn handle(&self, request: Request, now: Instant) -> Reply {
+    pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
         match self.route(request, now).await {
             Ok(reply) => reply,
             Err(error) => Reply::Now(error.into()),
         }
     }
 
-    async fn route(&self, request: Request, now: Instant) -> Result<Reply, ApiError> {
+    async fn route(&self, request: Box<Request>, now: Instant) -> Result<Reply, ApiError> {
         let path = request.path_segments();
         let Some(resource) = Resource::of(&path) else {
             if request.method() == Method::Options && path.is_empty() {

@@ -46,7 +46,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
-            connections: 20_000,
+            connections: 16_384,
         }
     }
 }

@@ -6,8 +6,9 @@ pub async fn yield_if_needed() {
     glommio::executor().yield_if_needed().await;
 }
 
-/// Runs `work` on a thread of its own, for what would hold up the core: more
-/// than a millisecond of computing, or a call that waits for the disk.
+/// Runs `work` on one of the core's few blocking threads, for what would hold up
+/// the core: more than a millisecond of computing, or a call that waits for the
+/// disk.
 pub async fn off_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     glommio::executor().spawn_blocking(work).await
 }

@@ -1,5 +1,5 @@
 //! The real disk: direct I/O on io_uring through glommio. Reads and writes are
-//! asynchronous; directory operations run on the executor's blocking thread.
+//! asynchronous; directory operations run on the executor's blocking threads.
 
 use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode};
 use ::glommio::{
@@ -14,11 +14,16 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     rc::Rc,
+    time::Duration,
 };
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a
 /// bounded piece keeps the memory of one read bounded.
 const READ_BYTES_MAX: usize = 1024 * 1024;
+
+/// A pause between pieces of background writing: about twice as long as a piece
+/// takes to write, so that others get most of the disk.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A directory on the machine's file system. All operations must run on a
 /// glommio executor.
@@ -106,6 +111,10 @@ impl Disk for GlommioDisk {
     async fn sync_directory(&self) -> io::Result<()> {
         let directory = self.directory.to_path_buf();
         blocking(move || File::open(directory)?.sync_all()).await
+    }
+
+    async fn pause(&self) {
+        glommio::timer::sleep(PAUSE).await;
     }
 
     async fn free_bytes(&self) -> io::Result<u64> {

@@ -39,16 +39,15 @@ fn holder_text(holder: &Option<u32>) -> String {
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
-    /// Locks `directory`, which must exist, and leaves this process's id in the
-    /// lock file for whoever finds it locked.
+    /// Locks `directory`, which must exist. Nothing in it is changed, but for an
+    /// empty lock file where there was none.
     ///
     /// # Errors
-    /// [`LockError`]; the directory is then unchanged, but for an empty lock
-    /// file where there was none.
+    /// [`LockError`].
     pub fn acquire(directory: &Path) -> Result<Self, LockError> {
         let error = |source| LockError::Io { directory: directory.to_owned(), source };
         let mut file = OpenOptions::new()
@@ -68,9 +67,13 @@ impl DirectoryLock {
             }
             Err(TryLockError::Error(source)) => return Err(error(source)),
         }
-        // The id only serves the message, so a full disk must not stop a node.
-        let _ = write_holder(&mut file);
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Leaves this process's id in the lock file for whoever finds it locked.
+    pub fn sign(&mut self) {
+        // It only serves a message, so a full disk must not stop a node.
+        let _ = write_holder(&mut self.file);
     }
 }
 
@@ -93,7 +96,8 @@ mod tests {
     #[test]
     fn a_second_lock_names_the_directory_and_the_holder() {
         let directory = tempfile::tempdir().unwrap();
-        let held = DirectoryLock::acquire(directory.path()).unwrap();
+        let mut held = DirectoryLock::acquire(directory.path()).unwrap();
+        held.sign();
         let error = DirectoryLock::acquire(directory.path()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&directory.path().display().to_string()), "{text}");

@@ -72,7 +72,20 @@ impl Mapping {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "range beyond the file"));
         }
         let start = range.start / page_bytes() * page_bytes();
-        self.0.advise_range(Advice::PopulateRead, start, range.end - start)
+        match self.0.advise_range(Advice::PopulateRead, start, range.end - start) {
+            // Linux before 5.14 does not know the advice; touching does the same.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.touch(start..range.end);
+                Ok(())
+            }
+            populated => populated,
+        }
+    }
+
+    fn touch(&self, range: Range<usize>) {
+        for page in self.0[range].chunks(page_bytes()) {
+            std::hint::black_box(page[0]);
+        }
     }
 }
 
@@ -100,5 +113,6 @@ mod tests {
         assert!(map.is_resident(4_000..9_000));
         assert!(!map.is_resident(9_000..10_001));
         assert!(map.populate(0..10_001).is_err());
+        map.touch(0..10_000);
     }
 }

@@ -58,12 +58,15 @@ pub trait Disk: Clone + 'static {
     /// Makes creations, renames and removals so far durable.
     fn sync_directory(&self) -> impl Future<Output = io::Result<()>>;
 
+    /// A moment in which others may use the disk: taken between the pieces of
+    /// what is written in the background.
+    fn pause(&self) -> impl Future<Output = ()>;
+
     /// Bytes that may still be written before the disk is full.
     fn free_bytes(&self) -> impl Future<Output = io::Result<u64>>;
 }
 
 /// An open file. Positions and lengths are multiples of [`BLOCK`].
-#[expect(clippy::len_without_is_empty, reason = "a length on disk is asked for by waiting")]
 pub trait DiskFile: 'static {
     /// Memory aligned for direct I/O.
     type Buffer: AsRef<[u8]> + AsMut<[u8]> + 'static;

@@ -483,6 +483,11 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    async fn pause(&self) {
+        // A failure of the disk shows at the next operation.
+        let _ = self.delay().await;
+    }
+
     async fn free_bytes(&self) -> io::Result<u64> {
         self.delay().await?;
         let state = self.state.borrow();

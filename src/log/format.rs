@@ -18,7 +18,10 @@
 //! - *Purging.* The purge mark is made durable in a group, then whole segments
 //!   are removed, oldest first.
 
-use super::{Entry, Place, Vote};
+use super::{
+    Entry, Place, Vote,
+    cursor::{Reader, Writer},
+};
 use crate::base::ids::{ClusterId, LogId, NodeId};
 use crate::io::BLOCK;
 use bytes::Bytes;
@@ -459,62 +462,6 @@ pub fn checked_payload(frame: &[u8]) -> Option<&[u8]> {
 pub fn is_zero(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<64>();
     chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|&byte| byte == 0)
-}
-
-/// Fills bytes in order. Writing past the end is a broken bound of the caller.
-struct Writer<'a> {
-    out: &'a mut [u8],
-    at: usize,
-}
-
-impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) {
-        let end = self.at + bytes.len();
-        match self.out.get_mut(self.at..end) {
-            Some(to) => to.copy_from_slice(bytes),
-            None => unreachable!("the buffer was sized for what is written"),
-        }
-        self.at = end;
-    }
-
-    fn u32(&mut self, value: u32) {
-        self.put(&value.to_le_bytes());
-    }
-
-    fn u64(&mut self, value: u64) {
-        self.put(&value.to_le_bytes());
-    }
-
-    fn written(&self) -> &[u8] {
-        self.out.get(..self.at).unwrap_or(&[])
-    }
-}
-
-/// Takes bytes in order; `None` past the end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(count)?;
-        let bytes = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(bytes)
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        self.take(4)?.try_into().ok().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.try_into().ok().map(u64::from_le_bytes)
-    }
-
-    fn seen(&self) -> &'a [u8] {
-        self.bytes.get(..self.at).unwrap_or(&[])
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! The durable log: Raft entries, votes and marks in segment files, written by
 //! group commit and verified in full when opened. The format and the recovery
-//! rules stand in [`format`] and `docs/disk-format.md`.
+//! rules stand in [`mod@format`] and `docs/disk-format.md`.
 //!
 //! A [`Log`] belongs to one core and knows no runtime: the owner spawns the
 //! futures it hands out, [`Log::run`] above all, without which nothing becomes
 //! durable. Only [`crate::io::Disk`] is used to reach the disk.
 
+mod cursor;
 pub mod format;
 mod handle;
 mod open;
@@ -13,6 +14,7 @@ mod queue;
 mod read;
 pub mod recover;
 mod segment;
+mod shared;
 mod spare;
 pub mod table;
 mod writer;

@@ -320,7 +320,10 @@ impl Run {
         self.disk = match ending {
             0 if !fails => {
                 self.harness.run(log.close()).unwrap();
-                assert_eq!(self.history.acknowledged.get() > 0, self.acknowledges());
+                // Those who wait for a vote or a removal hear of it in a moment.
+                self.harness.run(Turns(500));
+                let told = self.history.acknowledged.get() > 0 || self.history.failed.get();
+                assert_eq!(told, self.acknowledges());
                 self.disk.kill()
             }
             1 => self.disk.kill(),

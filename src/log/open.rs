@@ -94,7 +94,7 @@ pub(super) async fn open<D: Disk>(
     // A process that was killed may have left its last write in the device's
     // cache, readable but not durable.
     file.sync().await.map_err(failed(format!("syncing {name}")))?;
-    let spare = open_spare(disk, &layout).await?;
+    let spare = open_spare(disk, options, &layout).await?;
     Ok(Opened {
         identity: Identity { cluster: last.cluster, node: last.node },
         recovery,
@@ -327,13 +327,24 @@ async fn tidy<D: Disk>(disk: &D, layout: &Layout) -> Result<(), OpenError> {
     disk.sync_directory().await.map_err(failed("syncing the data directory"))
 }
 
-/// Opens the prepared segment, clean.
+/// Opens the prepared segment, clean. One of another length than the options
+/// ask for makes room for one that fits them: else the largest entry might fit
+/// no segment there is.
 async fn open_spare<D: Disk>(
     disk: &D,
+    options: &Options,
     layout: &Layout,
 ) -> Result<Option<Spare<D::File>>, OpenError> {
     let Some((sequence, bytes, torn)) = layout.unused else { return Ok(None) };
     let name = file_name(sequence);
+    if bytes != options.segment_bytes {
+        let removed = async {
+            disk.remove(&name).await?;
+            disk.sync_directory().await
+        };
+        removed.await.map_err(failed(format!("removing {name}")))?;
+        return Ok(None);
+    }
     let open = async {
         let file = disk.open(&name, OpenMode::WriteDurable).await?;
         if torn {
@@ -354,12 +365,12 @@ async fn create<D: Disk>(
     mut rng: StdRng,
 ) -> Result<Opened<D::File>, OpenError> {
     tidy(disk, layout).await?;
-    let spare = match open_spare(disk, layout).await? {
+    let spare = match open_spare(disk, options, layout).await? {
         Some(spare) => spare,
         None => {
             let bytes = options.segment_bytes;
             let make = async {
-                segment::fill(disk, 1, bytes).await?;
+                segment::fill(disk, 1, bytes, || true).await?;
                 disk.rename(&segment::temporary_name(1), &file_name(1)).await?;
                 disk.sync_directory().await?;
                 disk.open(&file_name(1), OpenMode::WriteDurable).await

@@ -52,9 +52,15 @@ fn sequence_of(digits: &str) -> Option<u64> {
     if decimal { digits.parse().ok() } else { None }
 }
 
-/// Makes a zero-filled, synced file under the segment's temporary name. What a
+/// Makes a zero-filled, synced file under the segment's temporary name, leaving
+/// the disk to others between pieces for as long as there is no `hurry`. What a
 /// failure leaves behind is removed as far as possible.
-pub(super) async fn fill<D: Disk>(disk: &D, sequence: u64, bytes: u64) -> io::Result<()> {
+pub(super) async fn fill<D: Disk>(
+    disk: &D,
+    sequence: u64,
+    bytes: u64,
+    hurry: impl Fn() -> bool,
+) -> io::Result<()> {
     let temporary = temporary_name(sequence);
     let file = match disk.open(&temporary, OpenMode::Create).await {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -63,7 +69,7 @@ pub(super) async fn fill<D: Disk>(disk: &D, sequence: u64, bytes: u64) -> io::Re
         }
         opened => opened?,
     };
-    let filled = zero(&file, bytes).await;
+    let filled = zero(disk, &file, bytes, hurry).await;
     let closed = file.close().await;
     let outcome = filled.and(closed);
     if outcome.is_err() {
@@ -74,7 +80,12 @@ pub(super) async fn fill<D: Disk>(disk: &D, sequence: u64, bytes: u64) -> io::Re
     outcome
 }
 
-async fn zero<F: DiskFile>(file: &F, bytes: u64) -> io::Result<()> {
+async fn zero<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    bytes: u64,
+    hurry: impl Fn() -> bool,
+) -> io::Result<()> {
     let mut zeros = file.buffer(PIECE_BYTES);
     let mut at = 0;
     while at < bytes {
@@ -84,6 +95,9 @@ async fn zero<F: DiskFile>(file: &F, bytes: u64) -> io::Result<()> {
         }
         zeros = file.write_at(zeros, at).await?;
         at += zeros.as_ref().len() as u64;
+        if !hurry() {
+            disk.pause().await;
+        }
     }
     file.sync().await
 }

@@ -3,9 +3,9 @@
 
 use super::{
     Log,
-    handle::Shared,
     open::Spare,
     segment::{self, file_name, temporary_name},
+    shared::Shared,
 };
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
@@ -17,6 +17,7 @@ impl<D: Disk> Drop for Preparing<D> {
     fn drop(&mut self) {
         self.0.get_mut().preparing = false;
         self.0.spare_used.notify_one();
+        self.0.spare_ready.notify_one();
     }
 }
 
@@ -76,7 +77,12 @@ impl<D: Disk> Log<D> {
             let message = format!("less than {needed} bytes are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, message));
         }
-        segment::fill(&shared.disk, sequence, bytes).await?;
+        // Writers must not come to wait for it.
+        let hurry = || {
+            let active = shared.get().active;
+            active.offset > active.bytes / 2
+        };
+        segment::fill(&shared.disk, sequence, bytes, hurry).await?;
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
         self.sync_directory().await?;

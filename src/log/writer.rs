@@ -7,9 +7,9 @@ use super::{
         FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, GroupPlace, HardState, SegmentHeader, encode_group,
         group_bytes,
     },
-    handle::{ActivePlace, Inner, Shared, fail, sealed},
     open::{self, Active},
     queue::{Op, Plan, Room},
+    shared::{ActivePlace, Inner, Shared, fail, sealed},
 };
 use crate::io::{Disk, DiskFile};
 use rand::RngExt;
@@ -109,7 +109,7 @@ impl<D: Disk> Writer<D> {
         });
         match plan.ops {
             0 if inner.spare.is_some() => Step::Roll,
-            0 if inner.closing => Step::End,
+            0 if inner.closing && !inner.preparing => Step::End,
             0 => Step::AwaitSpare,
             _ => Step::Write(plan),
         }

@@ -139,17 +139,18 @@ impl Handle {
 
     /// Takes the mailbox and acts on it.
     fn refresh(&self) {
+        // Whoever reads the history at this moment goes on with what it sees;
+        // the mail waits for the next one.
+        let Ok(mut history) = self.0.history.try_borrow_mut() else { return };
         let Some(delivery) = self.0.mailbox.take() else { return };
-        let last = {
-            let mut history = self.0.history.borrow_mut();
-            for (first, batch) in delivery.batches {
-                history.push(first, batch);
-            }
-            for segment in delivery.sealed {
-                history.seal(segment);
-            }
-            history.last()
-        };
+        for (first, batch) in delivery.batches {
+            history.push(first, batch);
+        }
+        for segment in delivery.sealed {
+            history.seal(segment);
+        }
+        let last = history.last();
+        drop(history);
         if delivery.stop {
             self.0.stopping.set(true);
             if let Some(waker) = self.0.stop_waker.take() {

@@ -2,7 +2,7 @@
 //! log and state machine on ours, its tasks on glommio.
 //!
 //! A cluster has one member so far. The network between members belongs into
-//! [`network`], snapshots into [`state_machine`].
+//! `network`, snapshots into `state_machine`.
 
 mod log_store;
 mod network;
@@ -18,7 +18,7 @@ pub use replay::{Recovered, Replay};
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, TypeConfig};
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
 use openraft::{
     Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, errors::ClientWriteError,
@@ -46,6 +46,7 @@ pub struct Replica<D: Disk> {
     raft: Raft<TypeConfig, StateMachine<D>>,
     machine: StateMachine<D>,
     log: Log<D>,
+    stopping: Cell<bool>,
 }
 
 /// Why a node cannot take part in its cluster.
@@ -73,6 +74,9 @@ impl<D: Disk> Replica<D> {
             election_timeout_min: ELECTION_MS.0,
             election_timeout_max: ELECTION_MS.1,
             enable_pre_vote: Some(true),
+            // The only member may resume its term. With peers it must not: they
+            // may hold an entry that was never durable here.
+            enable_leader_restore: Some(true),
             // The log is the database: it is purged by retention alone.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
@@ -85,7 +89,7 @@ impl<D: Disk> Replica<D> {
         let raft = Raft::new(id, config, network::NoPeers, store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
-        let replica = Self { raft, machine, log };
+        let replica = Self { raft, machine, log, stopping: Cell::new(false) };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
             let members = BTreeMap::from([(id, address)]);
             replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
@@ -148,21 +152,24 @@ impl<D: Disk> Replica<D> {
         &self.log
     }
 
-    /// Resolves when Raft has stopped by itself, with the reason.
-    pub async fn failed(&self) -> String {
+    /// Resolves when Raft has stopped, with the reason unless it was told to.
+    pub async fn failed(&self) -> Option<String> {
         let mut metrics = self.raft.metrics();
         loop {
-            if let Err(fatal) = &metrics.borrow_watched().running_state {
-                return fatal.to_string();
-            }
-            if metrics.changed().await.is_err() {
-                return "raft stopped".into();
-            }
+            let ended =
+                metrics.borrow_watched().running_state.as_ref().err().map(ToString::to_string);
+            let reason = match ended {
+                Some(reason) => reason,
+                None if metrics.changed().await.is_err() => "its tasks ended".into(),
+                None => continue,
+            };
+            return (!self.stopping.get()).then_some(reason);
         }
     }
 
     /// Stops Raft. What was proposed and not answered is answered as unknown.
     pub async fn stop(&self) {
+        self.stopping.set(true);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }

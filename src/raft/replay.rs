@@ -52,7 +52,7 @@ impl Replay {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(id.clone()), membership);
+                self.membership = StoredMembership::new(Some(id), membership);
             }
             EntryPayload::Normal(command) => {
                 let batch = command.0;
@@ -91,7 +91,7 @@ impl Replay {
             Ok(Arc::new(segment))
         });
         let sealed = sealed.collect::<io::Result<_>>()?;
-        let recent = self.open.iter().map(|open| (open.first, open.batch.clone())).collect();
+        let recent = self.open.iter().map(|open| (open.first, detached(&open.batch))).collect();
         Ok(Recovered { sealed, recent })
     }
 
@@ -100,7 +100,7 @@ impl Replay {
     }
 
     pub(super) fn applied(&self) -> Option<RaftLogId> {
-        self.applied.clone()
+        self.applied
     }
 
     pub(super) fn membership(&self) -> &StoredMembership {
@@ -111,6 +111,13 @@ impl Replay {
     pub(super) fn unsealed(&self) -> impl Iterator<Item = (u64, ChangeId, ChangeId)> + '_ {
         self.open.iter().map(|open| (open.index, open.first, last_of(open)))
     }
+}
+
+/// The batch in memory of its own: what was replayed is a part of a whole
+/// segment, which it would keep.
+fn detached(batch: &Batch) -> Batch {
+    let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
+    Batch::parse(bytes).expect("a copy of a batch can be read")
 }
 
 fn last_of(open: &Open) -> ChangeId {

@@ -107,7 +107,7 @@ impl<D: Disk> StateMachine<D> {
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
-                inner.membership = StoredMembership::new(Some(id.clone()), membership);
+                inner.membership = StoredMembership::new(Some(id), membership);
             }
             EntryPayload::Normal(command) => {
                 first = inner.state.apply(&command.0);
@@ -174,7 +174,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
         let inner = self.inner.borrow();
-        Ok((inner.applied.clone(), inner.membership.clone()))
+        Ok((inner.applied, inner.membership.clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -199,7 +199,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
         inner.state = snapshot.0.clone();
-        inner.applied = meta.last_log_id.clone();
+        inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
         inner.snapshot = Some(Snapshot { meta: meta.clone(), snapshot });
         Ok(())
@@ -215,10 +215,8 @@ impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let mut inner = self.inner.borrow_mut();
-        let meta = SnapshotMeta {
-            last_log_id: inner.applied.clone(),
-            last_membership: inner.membership.clone(),
-        };
+        let meta =
+            SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
         let snapshot = Snapshot { meta, snapshot: SnapshotData(inner.state.clone()) };
         inner.snapshot = Some(snapshot.clone());
         Ok(snapshot)

@@ -76,7 +76,7 @@ pub struct Flags {
     /// Deepest nesting of JSON [default: 128]
     #[arg(long, env = "CHANGEAGENT_MAX_DEPTH", value_name = "N")]
     max_depth: Option<usize>,
-    /// Most connections of the node [default: 20000]
+    /// Most connections of the node [default: 16384]
     #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
     /// Longest time for a request head to arrive [default: 10s]

@@ -8,7 +8,7 @@ use std::{
     net::{Shutdown, TcpStream},
     pin::pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use crate::{
         error::{ApiError, Code},
     },
     http::{self, Connection, Event, Response},
+    io::cores,
 };
 
 /// Bytes read from a socket at once, by all connections of a core into the same
@@ -64,10 +65,11 @@ impl From<io::Error> for Gone {
 /// not `welcome` is told so at its first request.
 pub async fn serve(stream: TcpStream, shared: Rc<Shared>, welcome: bool) {
     let Ok(socket) = PollableFd::new(stream) else { return };
-    let http = Connection::new(Rc::clone(&shared.http), Instant::now());
+    let now = Instant::now();
+    let http = Connection::new(Rc::clone(&shared.http), now);
     let deadline = shared.deadlines.register();
-    let mut driver =
-        Driver { socket, http, deadline, shared, welcome, write_shut: false, draining: false };
+    let (write_shut, draining) = (false, false);
+    let mut driver = Driver { socket, http, deadline, shared, welcome, now, write_shut, draining };
     // Whoever broke the connection knows; there is nobody to tell.
     let _ = driver.run().await;
 }
@@ -79,6 +81,9 @@ struct Driver {
     shared: Rc<Shared>,
     /// Whether it is within the limit of connections.
     welcome: bool,
+    /// The time of the last wake-up: precise enough for time-outs, and cheaper
+    /// than asking at each step.
+    now: Instant,
     write_shut: bool,
     /// The HTTP machine knows that the node stops.
     draining: bool,
@@ -96,8 +101,12 @@ impl Driver {
     async fn run(&mut self) -> Result<(), Gone> {
         loop {
             self.drain_if_stopping();
-            match self.http.poll_event(Instant::now()) {
-                Some(Event::Request(request)) => self.answer(*request).await?,
+            match self.http.poll_event(self.now) {
+                Some(Event::Request(request)) => {
+                    self.answer(request).await?;
+                    // A client that sends without a pause gets its turns only.
+                    cores::yield_if_needed().await;
+                }
                 Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
                 Some(Event::PeerClosed) => {}
                 None => {
@@ -131,47 +140,47 @@ impl Driver {
 
     /// Has a request answered. Nothing more is read meanwhile, except to notice
     /// that a parked client went away.
-    async fn answer(&mut self, request: http::Request) -> Result<(), Gone> {
-        let now = Instant::now();
+    async fn answer(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
         if !self.welcome {
             let detail = "the node has all the connections it may have";
             let response = Response::from(ApiError::new(Code::Overloaded, detail)).with_close();
-            self.http.respond(response, now);
+            self.http.respond(response, self.now);
             return Ok(());
         }
         let shared = Rc::clone(&self.shared);
-        let mut reply = shared.api.handle(request, now).await;
+        let mut reply = shared.api.handle(request, self.now).await;
         loop {
             reply = match reply {
                 Reply::Now(response) => {
                     // It may have begun to stop while the answer was waited for.
                     self.drain_if_stopping();
-                    self.http.respond(response, Instant::now());
+                    self.http.respond(response, self.now);
                     return Ok(());
                 }
-                Reply::Write(write) => Reply::Now(self.written(write, now + WRITE_WAIT).await),
+                Reply::Write(write) => Reply::Now(self.written(write).await),
                 Reply::Park(mut parked) => {
                     self.parked(&mut parked).await?;
-                    shared.api.resume(parked, Instant::now()).await
+                    shared.api.resume(parked, self.now).await
                 }
             };
         }
     }
 
-    async fn written(&mut self, write: Write, deadline: Instant) -> Response {
+    async fn written(&mut self, write: Write) -> Response {
         let mut write = pin!(write);
-        self.deadline.set(Some(deadline));
-        poll_fn(|cx| {
+        self.deadline.set(Some(self.now + WRITE_WAIT));
+        let response = poll_fn(|cx| {
             if let Poll::Ready(response) = write.as_mut().poll(cx) {
                 return Poll::Ready(response);
             }
-            self.deadline.wake_at(cx);
-            if Instant::now() >= deadline {
+            if self.deadline.poll_passed(cx) {
                 return Poll::Ready(Write::timed_out());
             }
             Poll::Pending
         })
-        .await
+        .await;
+        self.now = Instant::now();
+        response
     }
 
     /// Waits until a parked read is worth resuming, or its client is gone.
@@ -187,19 +196,20 @@ impl Driver {
             // Without reading, a client that leaves would go unnoticed: one that
             // has left already, or sent too much behind this, waits no longer.
             if !self.http.wants_read() {
-                parked.deadline = Instant::now();
+                parked.deadline = self.now;
                 return Ok(());
             }
             let woken = poll_fn(|cx| {
                 if parked.poll_ready(cx).is_ready() {
                     return Poll::Ready(Ok(Woken::Time));
                 }
-                if let Poll::Ready(woken) = self.poll_time(cx, Some(parked.deadline)) {
-                    return Poll::Ready(Ok(woken));
+                if self.deadline.poll_passed(cx) || self.stopping() {
+                    return Poll::Ready(Ok(Woken::Time));
                 }
                 self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))
             })
             .await;
+            self.now = Instant::now();
             match woken {
                 Ok(Woken::Time) => return Ok(()),
                 // A client that sends no more while it waits has left.
@@ -226,7 +236,7 @@ impl Driver {
             match result {
                 Ok(0) => return Err(Gone),
                 Ok(count) => {
-                    self.http.transmitted(count, Instant::now());
+                    self.http.transmitted(count, self.now);
                     wrote = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -239,10 +249,12 @@ impl Driver {
         Ok(wrote)
     }
 
-    /// Reads once, waiting for bytes when there are none.
+    /// Waits for bytes, or for a deadline, and reads what is there.
     async fn receive(&mut self) -> Result<(), Gone> {
-        if !self.http.wants_read() || self.read()?.is_none() {
-            self.wait(Direction::Read).await?;
+        // There is hardly ever anything to read right after an answer was
+        // written, so asking before waiting would be a wasted system call.
+        if self.wait(Direction::Read).await? == Woken::Socket {
+            self.read()?;
         }
         Ok(())
     }
@@ -269,14 +281,13 @@ impl Driver {
 
     /// Waits for the socket or for the connection's next deadline, on which it
     /// acts.
-    async fn wait(&mut self, direction: Direction) -> Result<(), Gone> {
-        let due = self.http.poll_timeout();
-        self.deadline.set(due);
+    async fn wait(&mut self, direction: Direction) -> Result<Woken, Gone> {
+        self.deadline.set(self.http.poll_timeout());
         let mut poll = PollState::default();
         let wants = direction == Direction::Write || self.http.wants_read();
         let woken = poll_fn(|cx| {
-            if let Poll::Ready(woken) = self.poll_time(cx, due) {
-                return Poll::Ready(Ok(woken));
+            if self.deadline.poll_passed(cx) || (self.stopping() && !self.draining) {
+                return Poll::Ready(Ok(Woken::Time));
             }
             let ready = match direction {
                 _ if !wants => Poll::Pending,
@@ -286,27 +297,14 @@ impl Driver {
             ready.map(|ready| ready.map(|()| Woken::Socket))
         })
         .await;
-        match woken {
-            Ok(Woken::Socket) => Ok(()),
-            Ok(Woken::Time) => {
-                // A stop is heard once; else this would not wait again.
-                self.drain_if_stopping();
-                self.http.handle_timeout(Instant::now());
-                Ok(())
-            }
-            Err(_) => Err(Gone),
+        let woken = woken.map_err(|_| Gone)?;
+        self.now = Instant::now();
+        if woken == Woken::Time {
+            // A stop is heard once; else this would not wait again.
+            self.drain_if_stopping();
+            self.http.handle_timeout(self.now);
         }
-    }
-
-    /// Ready when `due` has passed, or once when the node stops.
-    fn poll_time(&self, cx: &Context<'_>, due: Option<Instant>) -> Poll<Woken> {
-        self.deadline.wake_at(cx);
-        let passed = due.is_some_and(|due| Instant::now() >= due);
-        if passed || (self.stopping() && !self.draining) {
-            Poll::Ready(Woken::Time)
-        } else {
-            Poll::Pending
-        }
+        Ok(woken)
     }
 }
 

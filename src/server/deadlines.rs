@@ -17,8 +17,9 @@ const GRANULARITY: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 struct Slot {
-    used: bool,
     deadline: Option<Instant>,
+    /// The deadline was found to have passed; so tasks need not ask the clock.
+    passed: bool,
     waker: Option<Waker>,
 }
 
@@ -44,7 +45,6 @@ impl Deadlines {
             inner.slots.push(Slot::default());
             inner.slots.len() - 1
         });
-        inner.slots[slot].used = true;
         Deadline { deadlines: self.clone(), slot }
     }
 
@@ -76,10 +76,13 @@ impl Deadlines {
         let mut inner = self.0.borrow_mut();
         let mut next: Option<Instant> = None;
         for slot in &mut inner.slots {
-            let Some(deadline) = slot.deadline else { continue };
+            let Some(deadline) = slot.deadline.filter(|_| !slot.passed) else { continue };
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
-            } else if let Some(waker) = slot.waker.take() {
+                continue;
+            }
+            slot.passed = true;
+            if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
         }
@@ -108,7 +111,9 @@ impl Deadline {
     /// Moves the deadline, or clears it.
     pub fn set(&self, deadline: Option<Instant>) {
         let mut inner = self.deadlines.0.borrow_mut();
-        inner.slots[self.slot].deadline = deadline;
+        let slot = &mut inner.slots[self.slot];
+        slot.deadline = deadline;
+        slot.passed = false;
         let Some(deadline) = deadline else { return };
         if inner.next_sweep.is_none_or(|next| deadline < next) {
             inner.next_sweep = Some(deadline);
@@ -118,14 +123,19 @@ impl Deadline {
         }
     }
 
-    /// Has the task woken when the deadline passes, or by
-    /// [`Deadlines::wake_all`]. The task looks at the time itself.
-    pub fn wake_at(&self, cx: &Context<'_>) {
+    /// Whether the deadline has passed. If not, the task is woken when it does,
+    /// and by [`Deadlines::wake_all`].
+    pub fn poll_passed(&self, cx: &Context<'_>) -> bool {
         let mut inner = self.deadlines.0.borrow_mut();
-        match &mut inner.slots[self.slot].waker {
+        let slot = &mut inner.slots[self.slot];
+        if slot.passed {
+            return true;
+        }
+        match &mut slot.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             waker => *waker = Some(cx.waker().clone()),
         }
+        false
     }
 }
 

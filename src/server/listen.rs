@@ -16,10 +16,11 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// Also when another process listens there, which sharing the port would hide.
 pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // The first socket claims the port for itself alone; only then is sharing
-    // allowed, and only with sockets of this user.
+    // The first socket claims the port for itself alone, which is certain once
+    // it listens; only then is sharing allowed, and only within this user.
     let first = socket(address)?;
     first.bind(&address.into())?;
+    first.listen(BACKLOG)?;
     let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     first.set_reuse_port(true)?;
     let mut sockets = vec![first];
@@ -27,10 +28,8 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<
         let next = socket(address)?;
         next.set_reuse_port(true)?;
         next.bind(&address.into())?;
+        next.listen(BACKLOG)?;
         sockets.push(next);
-    }
-    for socket in &sockets {
-        socket.listen(BACKLOG)?;
     }
     Ok((address, sockets.into_iter().map(TcpListener::from).collect()))
 }

@@ -5,6 +5,8 @@ pub mod config;
 mod connection;
 mod core;
 mod deadlines;
+mod executor;
+mod limits;
 mod listen;
 mod replica;
 mod run;

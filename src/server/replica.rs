@@ -7,16 +7,17 @@ use std::{
     time::Duration,
 };
 
-use glommio::{Latency, Shares, TaskQueueHandle, signal::Signals, timer::Timer};
+use glommio::{signal::Signals, timer::Timer};
 use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
     core::unless,
+    executor::{queue, spawn_into},
     run::{News, ServerError, Shared},
 };
 use crate::{
     base::ids::ClusterId,
-    io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
+    io::{clock::SystemClock, glommio::GlommioDisk, lock::DirectoryLock, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
     raft::{Address, Recovered, Replay, Replica},
@@ -27,10 +28,8 @@ pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 
 /// How long the only member may take to lead its cluster.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// How long serving cores may take to finish, beyond their own limit.
-const SERVING_STOP: Duration = Duration::from_secs(9);
-/// How long writes that nobody waits for any more may take.
-const SEQUENCER_STOP: Duration = Duration::from_millis(500);
+/// How long a stop may take; serving cores cut their connections off before.
+const STOP: Duration = Duration::from_millis(9_500);
 /// A log without writes for this long has its marks written, so that damage to
 /// the last writes is told from a torn tail.
 const IDLE: Duration = Duration::from_millis(100);
@@ -49,49 +48,42 @@ pub(super) struct Ready {
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
     shared: Shared,
     own: Option<impl FnOnce(Ready) -> F>,
+    lock: &mut DirectoryLock,
     events: &mpsc::Sender<News>,
     mut serving: async_mpsc::Receiver<()>,
 ) -> Result<(), ServerError> {
     let signals =
         Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
-    let queue = glommio::executor().create_task_queue(
-        Shares::Static(1000),
-        Latency::Matters(Duration::from_millis(1)),
-        "raft",
-    );
-    let started = {
-        let shared = shared.clone();
-        let start = spawn(async move { start(shared, queue).await }, queue)?;
-        unless(start, stop_signal(&signals)).await
-    };
+    let started = unless(start(shared.clone()), stop_signal(&signals)).await;
     // Stopped while it started: there is nothing to finish.
     let Some(started) = started else { return Ok(()) };
     let Started { replica, ready, sequencer } = started?;
 
+    lock.sign();
     shared.status.set_ready(true);
     // The main thread waits for it, or stops already.
     let _ = events.send(News::Ready(ready.clone()));
     if let Some(own) = own {
-        glommio::spawn_local(own(ready)).detach();
+        // Raft does not wait behind requests, nor they behind it.
+        spawn_into(own(ready), queue("serve"))?.detach();
     }
 
     stop_signal(&signals).await;
     tracing::info!("stopping");
     shared.status.set_ready(false);
     shared.fanout.stop();
-    let stopped = async { while serving.recv().await.is_some() {} };
-    if unless(stopped, Timer::new(SERVING_STOP)).await.is_none() {
-        tracing::warn!("a serving core did not stop in time");
+    let stop = async {
+        while serving.recv().await.is_some() {}
+        shared.inbox.close();
+        sequencer.await;
+        replica.stop().await;
+        replica.log().close().await
+    };
+    match unless(stop, Timer::new(STOP)).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(ServerError::System("the log was not closed cleanly", error)),
+        None => Err(ServerError::Stop(STOP)),
     }
-    shared.inbox.close();
-    if unless(sequencer, Timer::new(SEQUENCER_STOP)).await.is_none() {
-        tracing::warn!("writes were still under way at the stop");
-    }
-    replica.stop().await;
-    if let Err(error) = replica.log().close().await {
-        tracing::warn!(%error, "the log was not closed cleanly");
-    }
-    Ok(())
 }
 
 struct Started {
@@ -100,7 +92,7 @@ struct Started {
     sequencer: glommio::Task<()>,
 }
 
-async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, ServerError> {
+async fn start(shared: Shared) -> Result<Started, ServerError> {
     let config = &shared.config;
     let directory = config.data.clone();
     let disk = GlommioDisk::new(&directory);
@@ -114,11 +106,11 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
     })
     .await?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
-    spawn(log.run(), queue)?.detach();
+    glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
     let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));
-    spawn(spare, queue)?.detach();
-    spawn(keep_marks(log.clone()), queue)?.detach();
+    glommio::spawn_local(spare).detach();
+    glommio::spawn_local(keep_marks(log.clone())).detach();
 
     let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
     let recovered = replay
@@ -140,16 +132,10 @@ async fn start(shared: Shared, queue: TaskQueueHandle) -> Result<Started, Server
         clock: SystemClock,
         room,
     };
-    let sequencer = spawn(sequencer.run(), queue)?;
-    spawn(watch_failure(Rc::clone(&replica), shared.clone()), queue)?.detach();
+    let sequencer = glommio::spawn_local(sequencer.run());
+    let watch = watch_failure(Rc::clone(&replica), Arc::clone(&shared.status));
+    glommio::spawn_local(watch).detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
-}
-
-fn spawn<T: 'static>(
-    task: impl Future<Output = T> + 'static,
-    queue: TaskQueueHandle,
-) -> Result<glommio::Task<T>, ServerError> {
-    glommio::spawn_local_into(task, queue).map_err(|error| ServerError::Executor(error.to_string()))
 }
 
 async fn stop_signal(signals: &Signals) {
@@ -158,12 +144,11 @@ async fn stop_signal(signals: &Signals) {
     }
 }
 
-/// Notes when Raft stops because its log failed.
-async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
-    let reason = replica.failed().await;
-    if replica.log().is_poisoned() {
-        tracing::error!(reason, "the log failed; this node acknowledges nothing more");
-        shared.status.set_failed();
+/// Notes when Raft stops by itself: nothing is acknowledged any more.
+async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+    if let Some(reason) = replica.failed().await {
+        tracing::error!(reason, "consensus stopped; this node acknowledges nothing more");
+        status.set_failed();
     }
 }
 
@@ -171,6 +156,9 @@ async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, shared: Shared) {
 async fn keep_spare(log: Log<GlommioDisk>, room: Rc<Notify>, status: Arc<Status>) {
     while log.need_spare().await {
         let prepared = log.prepare().await;
+        if log.is_poisoned() {
+            status.set_failed();
+        }
         status.set_full(prepared.is_err());
         room.notify_one();
         if let Err(error) = prepared {

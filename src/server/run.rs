@@ -1,7 +1,7 @@
 //! Start and stop of a node.
 //!
 //! ```text
-//! start   signals blocked · directory locked · port claimed · log recovered ·
+//! start   signals blocked · port claimed · directory locked · log recovered ·
 //!         leader known · serving cores · "listening …"
 //! stop    no more accepted · connections finished · writes answered ·
 //!         Raft stopped · log closed
@@ -14,12 +14,12 @@ use std::{
     time::Duration,
 };
 
-use glommio::{Latency, LocalExecutorBuilder, Placement, Shares, timer::Timer};
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
     core::Core,
+    executor, limits,
     listen::listen,
     replica::{self, Ready},
 };
@@ -31,14 +31,6 @@ use crate::{
     node::{Handle, Inbox, Status, handle::Seat},
     raft::{self, Recovered},
 };
-
-/// Memory registered with the kernel for each executor: little, so that the
-/// usual limit on locked memory is enough for many.
-const IO_MEMORY: usize = 1 << 20;
-/// How often a busy executor looks at its timers and its other queues.
-const PREEMPT: Duration = Duration::from_millis(1);
-/// The longest that an executor sleeps without looking at its tasks.
-const AWAKE: Duration = Duration::from_millis(10);
 
 /// Why a node did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +50,9 @@ pub enum ServerError {
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
+    /// Not everything that was under way ended in time.
+    #[error("the node did not stop within {0:?}")]
+    Stop(Duration),
     /// An executor did not start, or ended.
     #[error("executor: {0}")]
     Executor(String),
@@ -79,20 +74,21 @@ pub(super) struct Shared {
 /// Runs a node until a signal stops it.
 ///
 /// # Errors
-/// [`ServerError`]; when the start failed, nothing was changed on disk that
-/// the next start would mind.
+/// [`ServerError`]; when the start failed, nothing was changed on disk, but for
+/// an empty data directory and lock file where there were none.
 pub fn run(config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
-    std::fs::create_dir_all(&config.data)
-        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
-    let lock = DirectoryLock::acquire(&config.data)?;
-
+    let mut config = config;
+    config.limits.connections = limits::connections(config.limits.connections);
     let serving = config.cores.saturating_sub(1).max(1);
     let (address, listeners) = listen(config.listen, serving)
         .map_err(|error| ServerError::Listen(config.listen, error))?;
+    std::fs::create_dir_all(&config.data)
+        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
+    let lock = DirectoryLock::acquire(&config.data)?;
     let shared = Shared {
         config: Arc::new(config),
         fanout: Fanout::new(serving),
@@ -101,10 +97,6 @@ pub fn run(config: Config) -> Result<(), ServerError> {
         connections: Arc::default(),
     };
 
-    // From here on only the end of the process gives the directory free: its
-    // executors are not taken down before.
-    std::mem::forget(lock);
-
     let (events, news) = mpsc::channel();
     // The Raft core stops once every serving core has dropped its end of this.
     let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
@@ -112,14 +104,17 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
     {
         let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
-        executor("raft", move || async move {
+        executor::start("raft", move || async move {
             let own = own.map(|(core, listener)| {
                 let shared = shared.clone();
                 let (events, serving_tx) = (events.clone(), serving_tx.clone());
                 move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
             });
             drop(serving_tx);
-            let outcome = replica::run(shared, own, &events, serving_rx).await;
+            let mut lock = lock;
+            let outcome = replica::run(shared, own, &mut lock, &events, serving_rx).await;
+            // Only the end of the process gives the directory free.
+            std::mem::forget(lock);
             // Only a main thread that failed does not wait for it.
             let _ = events.send(News::Stopped(outcome));
         })?;
@@ -134,7 +129,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
                     let (shared, events, serving_tx) =
                         (shared.clone(), events.clone(), serving_tx.clone());
                     let ready = ready.clone();
-                    executor("serve", move || {
+                    executor::start("serve", move || {
                         serve(shared, core, listener, ready, events, serving_tx)
                     })?;
                 }
@@ -196,40 +191,6 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
         mailbox: shared.fanout.mailbox(core),
     };
     Handle::new(seat, recovered.history())
-}
-
-/// Starts an executor that runs `main` and then idles until the process ends:
-/// taking it down would panic a blocking call that is still under way.
-fn executor<F>(name: &str, main: impl FnOnce() -> F + Send + 'static) -> Result<(), ServerError>
-where
-    F: Future<Output = ()> + 'static,
-{
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .name(name)
-        .io_memory(IO_MEMORY)
-        .spawn(move || async move {
-            // The long preemption timer is the builder's own: with a short one
-            // the first look at the tasks may come too late, see `stay_awake`.
-            glommio::spawn_local(stay_awake()).detach();
-            let latency = Latency::Matters(PREEMPT);
-            let queue = glommio::executor().create_task_queue(Shares::default(), latency, "main");
-            match glommio::spawn_local_into(async move { main().await }, queue) {
-                Ok(main) => main.await,
-                Err(error) => tracing::error!(%error, "an executor cannot run"),
-            }
-            std::future::pending::<()>().await;
-        })
-        .map(drop)
-        .map_err(|error| ServerError::Executor(error.to_string()))
-}
-
-/// Wakes the executor now and then. One whose preemption timer has run out
-/// before it looked at its tasks, as happens when the machine is busy, takes
-/// them for done and sleeps until the next event, which might never come.
-async fn stay_awake() {
-    loop {
-        Timer::new(AWAKE).await;
-    }
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits

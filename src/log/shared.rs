@@ -1,0 +1,216 @@
+//! What the handles of a log share with its writer: the state of the log, in
+//! memory as its owner sees it and as far as it is durable.
+
+use super::{
+    Entry, Identity, LogError, Options, Sealed,
+    format::HardState,
+    open::{Active, Opened, Spare},
+    queue::{Op, Queue},
+    segment::file_name,
+    table::Table,
+};
+use crate::base::ids::LogId;
+use crate::io::{BLOCK, Disk};
+use rand::rngs::StdRng;
+use std::{
+    cell::{Ref, RefCell, RefMut},
+    collections::VecDeque,
+    io,
+    rc::Rc,
+};
+use tokio::sync::Notify;
+
+pub(super) struct Shared<D: Disk> {
+    pub(super) disk: D,
+    pub(super) options: Options,
+    pub(super) identity: Identity,
+    /// Never borrowed across an await, nor while a callback runs.
+    pub(super) inner: RefCell<Inner<D>>,
+    /// Something waits in the queue, or the log is closing.
+    pub(super) work: Notify,
+    /// A preparation has ended, or the log is closing.
+    pub(super) spare_ready: Notify,
+    /// The spare was used, or the log is closing.
+    pub(super) spare_used: Notify,
+    /// The writer has ended.
+    pub(super) ended: Notify,
+}
+
+impl<D: Disk> Shared<D> {
+    pub(super) fn get(&self) -> Ref<'_, Inner<D>> {
+        self.inner.borrow()
+    }
+
+    pub(super) fn get_mut(&self) -> RefMut<'_, Inner<D>> {
+        self.inner.borrow_mut()
+    }
+
+    /// Stops acknowledging for good and fails everything that waits.
+    pub(super) fn poison(&self, what: &str, error: &io::Error, in_flight: Vec<Op>) {
+        let (reason, waiting) = {
+            let mut inner = self.get_mut();
+            let reason = inner.poison.get_or_insert_with(|| format!("{what}: {error}")).clone();
+            (reason, inner.queue.take_all())
+        };
+        fail(in_flight.into_iter().chain(waiting), &LogError::Poisoned(reason));
+        for notify in [&self.work, &self.spare_ready, &self.spare_used, &self.ended] {
+            notify.notify_waiters();
+            notify.notify_one();
+        }
+    }
+}
+
+/// Tells every operation that it failed.
+pub(super) fn fail(ops: impl Iterator<Item = Op>, error: &LogError) {
+    for done in ops.filter_map(Op::into_done) {
+        done(Err(error.clone().into()));
+    }
+}
+
+/// The place of the active segment, as far as planning needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ActivePlace {
+    pub(super) sequence: u64,
+    pub(super) bytes: u64,
+    pub(super) offset: u64,
+}
+
+pub(super) struct Inner<D: Disk> {
+    /// The newest entries, durable or not. Invariant: entries below its first
+    /// are durable, and `table` is right about them.
+    pub(super) tail: VecDeque<Entry>,
+    /// The index after the last entry, queued ones included.
+    pub(super) next: u64,
+    /// The hard state, queued changes included.
+    pub(super) state: HardState,
+    /// Durable entries.
+    pub(super) table: Table,
+    /// The hard state of the last durable group.
+    pub(super) durable: HardState,
+    pub(super) next_group: u64,
+    pub(super) chain: u32,
+    /// The last durable group bears data: damage to it would pass for a torn
+    /// write.
+    pub(super) ends_in_data: bool,
+    pub(super) queue: Queue,
+    pub(super) active: ActivePlace,
+    /// Taken by the writer when it starts.
+    pub(super) handover: Option<Active<D::File>>,
+    pub(super) spare: Option<Spare<D::File>>,
+    pub(super) preparing: bool,
+    /// The spare is being put into use. Until its header is durable no further
+    /// segment is prepared, so at most one segment is ever without a header.
+    pub(super) rolling: bool,
+    pub(super) oldest: u64,
+    /// A segment that surely bears the newest purge mark.
+    pub(super) purge_segment: u64,
+    pub(super) removing: bool,
+    pub(super) sealed: Vec<Sealed>,
+    pub(super) on_seal: Option<Rc<dyn Fn()>>,
+    /// Entries up to here may leave memory once they are durable and sealed.
+    pub(super) released: Option<u64>,
+    pub(super) poison: Option<String>,
+    pub(super) closing: bool,
+    pub(super) ended: bool,
+    pub(super) rng: StdRng,
+}
+
+impl<D: Disk> Inner<D> {
+    pub(super) fn new(opened: Opened<D::File>) -> Self {
+        let Opened { recovery, active, spare, oldest, rng, .. } = opened;
+        let sealed = (oldest..active.sequence).map(|n| sealed(&recovery.table, n)).collect();
+        let place =
+            ActivePlace { sequence: active.sequence, bytes: active.bytes, offset: active.offset };
+        Self {
+            next: recovery.table.next(),
+            tail: recovery.tail,
+            state: recovery.state,
+            durable: recovery.state,
+            table: recovery.table,
+            next_group: recovery.next_group,
+            chain: recovery.chain,
+            ends_in_data: recovery.ends_in_data,
+            queue: Queue::default(),
+            active: place,
+            handover: Some(active),
+            spare,
+            preparing: false,
+            rolling: false,
+            oldest,
+            purge_segment: oldest,
+            removing: false,
+            sealed,
+            on_seal: None,
+            released: None,
+            poison: None,
+            closing: false,
+            ended: false,
+            rng,
+        }
+    }
+
+    pub(super) fn usable(&self) -> Result<(), LogError> {
+        if let Some(reason) = &self.poison {
+            return Err(LogError::Poisoned(reason.clone()));
+        }
+        if self.closing { Err(LogError::Closed) } else { Ok(()) }
+    }
+
+    /// Whether something is not durable yet, or damage to the newest group
+    /// would pass for a torn write.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.queue.is_urgent() || self.ends_in_data || self.state != self.durable
+    }
+
+    /// Whether a spare is missing and nobody is at it.
+    pub(super) fn lacks_spare(&self) -> bool {
+        self.spare.is_none() && !self.preparing && !self.rolling
+    }
+
+    /// The first index of the tail.
+    pub(super) fn tail_first(&self) -> u64 {
+        self.next - self.tail.len() as u64
+    }
+
+    pub(super) fn tail_entry(&self, index: u64) -> Option<&Entry> {
+        let at = index.checked_sub(self.tail_first())?;
+        self.tail.get(usize::try_from(at).ok()?)
+    }
+
+    pub(super) fn id(&self, index: u64) -> Option<LogId> {
+        if index >= self.tail_first() {
+            return self.tail_entry(index).map(|entry| entry.id);
+        }
+        let purged = self.state.purged.is_some_and(|id| index <= id.index);
+        if purged { None } else { self.table.id(index) }
+    }
+
+    pub(super) fn last(&self) -> Option<LogId> {
+        self.next.checked_sub(1).and_then(|last| self.id(last)).or(self.state.purged)
+    }
+
+    /// Bytes at the end of a segment that are kept for what is not an entry.
+    pub(super) fn reserve(segment_bytes: u64) -> u64 {
+        (segment_bytes / 16).next_multiple_of(BLOCK as u64)
+    }
+
+    /// Drops released entries from memory, as far as they are durable in sealed
+    /// segments.
+    pub(super) fn trim_tail(&mut self) {
+        let Some(released) = self.released else { return };
+        while let Some(entry) = self.tail.front() {
+            let index = entry.id.index;
+            let sealed = self.table.id(index) == Some(entry.id)
+                && self.table.place(index).is_some_and(|p| p.segment < self.active.sequence);
+            if index > released || !sealed {
+                break;
+            }
+            self.tail.pop_front();
+        }
+    }
+}
+
+/// What is known of a complete segment.
+pub(super) fn sealed(table: &Table, sequence: u64) -> Sealed {
+    Sealed { sequence, file: file_name(sequence), indexes: table.indexes_in(sequence) }
+}
