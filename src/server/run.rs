@@ -18,7 +18,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
-    core::Core,
+    core::{Core, REFUSALS},
     executor, limits,
     listen::listen,
     replica::{self, Ready},
@@ -82,8 +82,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
     let mut config = config;
-    config.limits.connections = limits::connections(config.limits.connections);
     let serving = config.cores.saturating_sub(1).max(1);
+    config.limits.connections = limits::connections(config.limits.connections, serving * REFUSALS);
     let (address, listeners) = listen(config.listen, serving)
         .map_err(|error| ServerError::Listen(config.listen, error))?;
     std::fs::create_dir_all(&config.data)
