@@ -32,7 +32,7 @@ const DRAIN: Duration = Duration::from_secs(8);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections of one core beyond the limit that are told so; more are just
 /// closed.
-const REFUSALS: usize = 256;
+pub const REFUSALS: usize = 256;
 /// Connections accepted before others on this core get their turn.
 const ACCEPTS_AT_ONCE: usize = 64;
 

@@ -5,10 +5,10 @@
 const DESCRIPTORS_RESERVED: u64 = 256;
 
 /// Raises the limit of open files as far as it goes and cuts `wanted`
-/// connections to what it leaves.
-pub fn connections(wanted: usize) -> usize {
+/// connections to what it leaves, `refusals` beyond them included.
+pub fn connections(wanted: usize, refusals: usize) -> usize {
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
-    let most = files.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let most = files.saturating_sub(DESCRIPTORS_RESERVED + refusals as u64).max(1);
     if wanted as u64 <= most {
         return wanted;
     }

@@ -18,7 +18,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
-    core::Core,
+    core::{Core, REFUSALS},
     executor::{self, Watch},
     limits,
     listen::listen,
@@ -85,8 +85,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     executor::prepare_wake_signal()
         .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let mut config = config;
-    config.limits.connections = limits::connections(config.limits.connections);
     let serving = config.cores.saturating_sub(1).max(1);
+    config.limits.connections = limits::connections(config.limits.connections, serving * REFUSALS);
     let (address, listeners) = listen(config.listen, serving)
         .map_err(|error| ServerError::Listen(config.listen, error))?;
     std::fs::create_dir_all(&config.data)

@@ -1,6 +1,6 @@
 //! The limit of connections, and connections whose clients leave.
 
-use crate::common::{Client, Node, eventually};
+use crate::common::{Client, Node, NodeBuilder, eventually};
 
 const LIMIT: usize = 8;
 
@@ -154,4 +154,21 @@ fn a_client_that_takes_no_byte_of_its_answer_is_cut_off() {
     });
     takes_one_more(&node);
     drop(silent);
+}
+
+#[test]
+fn connections_never_take_the_descriptors_that_the_log_needs() {
+    let small = ["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"];
+    let limited = "ulimit -n 700 && exec \"$@\"";
+    let node = NodeBuilder::new().flags(&small).launcher(&["sh", "-c", limited, "sh"]).start();
+    let mut writer = node.client();
+    writer.append(r#"{"data":1}"#);
+    let many: Vec<_> = (0..800).map(|_| node.client()).collect();
+    for id in 2..=60 {
+        assert_eq!(writer.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000))), id);
+    }
+    let said = node.stderr();
+    assert!(!said.contains("Too many open files"), "{said}");
+    drop(many);
+    takes_one_more(&node);
 }
