@@ -81,6 +81,15 @@ pub const BATCH_BYTES: usize = MIB;
 /// Changes that one read looks at under a filter; then it answers with what it
 /// has and where to go on.
 pub const READ_EXAMINED_MAX: usize = 1_000_000;
+/// Bytes of changes that a read takes up, or of batches that it checks, before
+/// other connections of its core may run.
+pub const READ_TURN_BYTES: usize = 256 * KIB;
+/// Changes that a read looks at before other connections of its core may run.
+pub const READ_TURN_CHANGES: usize = 4096;
+/// Sealed batches that a core remembers to have checked.
+pub const VERIFIED_BATCHES: usize = 16;
+/// Bytes of a batch from which on that is worth remembering.
+pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
 /// Bytes read ahead of a head at a time.
