@@ -8,7 +8,10 @@ use crate::{
     base::{
         batch::Batch,
         ids::ChangeId,
-        limits::{READ_AHEAD_BYTES, READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
+        limits::{
+            READ_AHEAD_BYTES, READ_EXAMINED_MAX, READ_EXPECTED_FILTERED, READ_TURN_BYTES,
+            READ_TURN_CHANGES,
+        },
     },
     io::cores,
     state::{History, Located, SealedSegment, Verified, sealed::Damaged},
@@ -45,8 +48,10 @@ impl<'q> PageReader<'q> {
     /// A page of at most `limit` changes that bear `tags`, from those after
     /// `since` up to `last`.
     pub(super) fn new(since: ChangeId, last: ChangeId, limit: usize, tags: &'q TagFilter) -> Self {
+        let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
+        let filtered = if tags.is_empty() { usize::MAX } else { READ_EXPECTED_FILTERED };
         Self {
-            list: ListAnswer::new(),
+            list: ListAnswer::new(limit.min(there).min(filtered)),
             tags,
             limit,
             examined: since,

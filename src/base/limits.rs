@@ -81,6 +81,10 @@ pub const BATCH_BYTES: usize = MIB;
 /// Changes that one read looks at under a filter; then it answers with what it
 /// has and where to go on.
 pub const READ_EXAMINED_MAX: usize = 1_000_000;
+/// The most memory set aside for an answer before its size is known.
+pub const READ_RESERVE_BYTES: usize = MIB;
+/// Changes expected of a filtered read, which may be any number.
+pub const READ_EXPECTED_FILTERED: usize = 16;
 /// Bytes of changes that a read takes up, or of batches that it checks, before
 /// other connections of its core may run.
 pub const READ_TURN_BYTES: usize = 256 * KIB;
