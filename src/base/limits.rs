@@ -96,11 +96,9 @@ pub const VERIFIED_BATCHES: usize = 16;
 pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
-/// Bytes read ahead of a head at a time.
-pub const READ_BYTES: usize = 4 * KIB;
-/// Bytes reserved at a time for a body that has only begun to arrive, so that a
-/// declared length alone costs no memory.
-pub const BODY_READ_BYTES: usize = 64 * KIB;
+/// Bytes reserved for a body that has only begun to arrive, so that a declared
+/// length alone costs no memory.
+pub const BODY_ROOM_BYTES: usize = 64 * KIB;
 /// One chunk-size line of a chunked request, with its extensions.
 pub const CHUNK_LINE_BYTES: usize = 256;
 /// Bodies up to this size are copied next to their head, so that one write
