@@ -161,7 +161,7 @@ fn answers(c: &mut Criterion) {
         group.throughput(Throughput::Elements(changes));
         group.bench_function(BenchmarkId::from_parameter(changes), |b| {
             b.iter(|| {
-                let mut list = ListAnswer::new();
+                let mut list = ListAnswer::new(changes as usize);
                 for id in 1_000_000..1_000_000 + changes {
                     let at = Timestamp(1_784_873_643_123_456);
                     if !list.push(ChangeId(id), at, black_box(tail.as_bytes())) {

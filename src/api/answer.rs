@@ -1,15 +1,16 @@
 //! The bytes of answers that carry changes: heads written in front of tails
 //! that are stored ready to send.
 
-use crate::base::ids::{ChangeId, Timestamp};
-use crate::base::limits::READ_BYTES_MAX;
+use crate::base::{
+    decimal::{self, DIGITS_MAX},
+    ids::{ChangeId, Timestamp},
+    limits::{READ_BYTES_MAX, READ_RESERVE_BYTES},
+};
 use bytes::{BufMut, Bytes, BytesMut};
 
 const OPEN: &[u8] = b"{\"changes\":[";
 const ID: &[u8] = b"{\"_id\":";
 const TS: &[u8] = b",\"_ts\":";
-/// The digits of `u64::MAX`.
-const DIGITS_MAX: usize = 20;
 const HEAD_BYTES_MAX: usize = ID.len() + TS.len() + 2 * DIGITS_MAX;
 const CLOSE_BYTES_MAX: usize = "],\"atStart\":false,\"atEnd\":false,\"last\":}".len() + DIGITS_MAX;
 
@@ -20,27 +21,24 @@ pub struct ListAnswer {
     out: BytesMut,
     changes: usize,
     bytes_max: usize,
-}
-
-impl Default for ListAnswer {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// How many changes to make room for.
+    expected: usize,
 }
 
 impl ListAnswer {
-    /// An empty list that takes [`READ_BYTES_MAX`] bytes of changes.
+    /// An empty list that takes [`READ_BYTES_MAX`] bytes of changes; with the
+    /// first one, it makes room for `expected` like it.
     #[must_use]
-    pub fn new() -> Self {
-        Self::with_bytes_max(READ_BYTES_MAX)
+    pub fn new(expected: usize) -> Self {
+        Self::with_bytes_max(expected, READ_BYTES_MAX)
     }
 
-    /// An empty list that takes `bytes_max` bytes of changes.
+    /// The same for a list that takes `bytes_max` bytes of changes.
     #[must_use]
-    pub fn with_bytes_max(bytes_max: usize) -> Self {
+    pub fn with_bytes_max(expected: usize, bytes_max: usize) -> Self {
         let mut out = BytesMut::with_capacity(OPEN.len() + CLOSE_BYTES_MAX);
         out.put_slice(OPEN);
-        Self { out, changes: 0, bytes_max }
+        Self { out, changes: 0, bytes_max, expected }
     }
 
     /// Adds a change; `false` when the list is full and it was left out. The
@@ -51,7 +49,14 @@ impl ListAnswer {
         if self.changes > 0 && self.out.len() - OPEN.len() + bytes > self.bytes_max {
             return false;
         }
-        self.out.reserve(bytes + CLOSE_BYTES_MAX);
+        let room = match self.changes {
+            0 => {
+                let all = bytes.saturating_mul(self.expected);
+                bytes.max(all.min(self.bytes_max).min(READ_RESERVE_BYTES))
+            }
+            _ => bytes,
+        };
+        self.out.reserve(room + CLOSE_BYTES_MAX);
         if self.changes > 0 {
             self.out.put_u8(b',');
         }
@@ -75,7 +80,7 @@ impl ListAnswer {
         self.out.put_slice(b",\"atEnd\":");
         self.out.put_slice(spelling(at_end));
         self.out.put_slice(b",\"last\":");
-        put_u64(&mut self.out, last.0);
+        decimal::write(&mut self.out, last.0);
         self.out.put_u8(b'}');
         self.out.freeze()
     }
@@ -92,39 +97,14 @@ pub fn change(id: ChangeId, at: Timestamp, tail: &[u8]) -> Bytes {
 /// Appends one change: its head, then its tail.
 pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, tail: &[u8]) {
     out.put_slice(ID);
-    put_u64(out, id.0);
+    decimal::write(out, id.0);
     out.put_slice(TS);
-    put_u64(out, at.0);
+    decimal::write(out, at.0);
     out.put_slice(tail);
 }
 
 fn spelling(truth: bool) -> &'static [u8] {
     if truth { b"true" } else { b"false" }
-}
-
-/// Appends `number` in decimal, two digits a step.
-pub fn put_u64(out: &mut impl BufMut, mut number: u64) {
-    const PAIRS: [[u8; 2]; 100] = {
-        let mut pairs = [[b'0'; 2]; 100];
-        let mut n = 0;
-        while n < 100 {
-            pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
-            n += 1;
-        }
-        pairs
-    };
-    let mut digits = [0; DIGITS_MAX];
-    let mut at = DIGITS_MAX;
-    while number >= 10 {
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
-        number /= 100;
-    }
-    if number > 0 || at == DIGITS_MAX {
-        at -= 1;
-        digits[at] = b'0' + number as u8;
-    }
-    out.put_slice(&digits[at..]);
 }
 
 #[cfg(test)]
@@ -134,13 +114,13 @@ mod tests {
 
     #[test]
     fn an_empty_list() {
-        let answer = ListAnswer::new().finish(true, true, ChangeId::ZERO);
+        let answer = ListAnswer::new(0).finish(true, true, ChangeId::ZERO);
         assert_eq!(answer, r#"{"changes":[],"atStart":true,"atEnd":true,"last":0}"#);
     }
 
     #[test]
     fn a_list_and_a_single_change() {
-        let mut list = ListAnswer::new();
+        let mut list = ListAnswer::new(0);
         assert!(list.push(ChangeId(1), Timestamp(1_784_873_643_123_456), br#","data":1}"#));
         assert!(list.push(ChangeId(u64::MAX), Timestamp(u64::MAX), br#","data":"x"}"#));
         assert_eq!(list.changes(), 2);
@@ -159,7 +139,7 @@ mod tests {
     #[test]
     fn a_full_list_leaves_a_change_out_but_never_the_first() {
         let tail = [b' '; 100];
-        let mut list = ListAnswer::with_bytes_max(300);
+        let mut list = ListAnswer::with_bytes_max(9, 300);
         assert!(list.push(ChangeId(1), Timestamp(1), &tail));
         assert!(list.push(ChangeId(2), Timestamp(1), &tail));
         assert!(!list.push(ChangeId(3), Timestamp(1), &tail));
@@ -167,28 +147,39 @@ mod tests {
         let answer = list.finish(true, false, ChangeId(2));
         assert!(answer.ends_with(b" ],\"atStart\":true,\"atEnd\":false,\"last\":2}"));
 
-        let mut list = ListAnswer::with_bytes_max(10);
+        let mut list = ListAnswer::with_bytes_max(9, 10);
         assert!(list.push(ChangeId(1), Timestamp(1), &tail));
         assert!(!list.push(ChangeId(2), Timestamp(1), b""));
     }
 
-    proptest! {
-        #[test]
-        fn integers_are_written_as_the_standard_library_does(
-            number in any::<u64>(), shift in 0u32..64,
-        ) {
-            for number in [number, number >> shift, u64::MAX >> shift, 10u64.pow(shift % 20)] {
-                let mut out = Vec::new();
-                put_u64(&mut out, number);
-                prop_assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
-            }
+    #[test]
+    fn room_is_made_once_and_within_bounds() {
+        let tail = [b' '; 300];
+        let mut list = ListAnswer::new(100);
+        assert!(list.push(ChangeId(1), Timestamp(1), &tail));
+        let room = list.out.capacity();
+        assert!(room < 100 * (tail.len() + HEAD_BYTES_MAX) + 500, "{room}");
+        for id in 2..=100 {
+            assert!(list.push(ChangeId(id), Timestamp(u64::MAX), &tail));
         }
+        assert_eq!(list.out.capacity(), room);
+        for (expected, bytes_max, room_max) in [
+            (1, READ_BYTES_MAX, 500),
+            (usize::MAX, READ_BYTES_MAX, READ_RESERVE_BYTES + 500),
+            (usize::MAX, 10_000, 10_500),
+        ] {
+            let mut list = ListAnswer::with_bytes_max(expected, bytes_max);
+            assert!(list.push(ChangeId(1), Timestamp(1), &tail));
+            assert!(list.out.capacity() <= room_max, "{}", list.out.capacity());
+        }
+    }
 
+    proptest! {
         #[test]
         fn a_list_parses_as_what_was_put_in(
             tails in proptest::collection::vec("[a-z]{0,40}", 0..20), bytes_max in 1usize..2000,
         ) {
-            let mut list = ListAnswer::with_bytes_max(bytes_max);
+            let mut list = ListAnswer::with_bytes_max(9, bytes_max);
             let mut kept = 0;
             for (n, text) in tails.iter().enumerate() {
                 let tail = format!(",\"data\":\"{text}\"}}");

@@ -11,31 +11,24 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Api,
-    answer::{self, ListAnswer},
-    change_body, content_type,
+    Api, answer, change_body, content_type,
     error::{ApiError, Code},
+    page_reader::{Cold, PageReader, Resident},
     query::{ChangesQuery, Since},
     reply::{Parked, Reply, Write, purged, refused},
     tag_filter::TagFilter,
 };
 use crate::{
-    base::{
-        batch::Batch,
-        ids::ChangeId,
-        limits::{MIN_ID_WAIT, READ_AHEAD_BYTES, READ_EXAMINED_MAX},
-    },
+    base::{batch::Batch, ids::ChangeId, limits::MIN_ID_WAIT},
     http::{Request, Response},
     io::cores,
-    state::{Located, SealedSegment},
+    state::Located,
 };
 
 /// Bodies above this size are parsed off the core: about a millisecond's work.
 const INLINE_PARSE_BYTES: usize = 256 << 10;
 /// Answers up to this size are kept for the next one with the same question.
 const SHARED_ANSWER_BYTES: usize = 1 << 20;
-/// Batches gone through without letting other connections of the core run.
-const BATCHES_AT_ONCE: usize = 64;
 
 /// A read of the list, as it is asked again after each wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,52 +170,30 @@ impl Api {
         first: ChangeId,
         last: ChangeId,
     ) -> Result<Page, ApiError> {
-        let mut reader = Reader {
-            list: ListAnswer::new(),
-            tags: &question.tags,
-            limit: question.limit,
-            examined: ChangeId(question.since.0.max(first.0 - 1)),
-            budget: READ_EXAMINED_MAX,
-        };
-        while reader.examined < last && !reader.is_full() {
-            if let Some((segment, n)) = self.read_some(&mut reader, last)? {
-                load(&segment, n).await?;
+        let since = ChangeId(question.since.0.max(first.0 - 1));
+        let mut reader = PageReader::new(since, last, question.limit, &question.tags);
+        while !reader.is_done() {
+            let some = reader.read_some(&self.node.history(), &mut self.verified.borrow_mut());
+            if let Some(cold) = some.map_err(|error| damaged(&error))? {
+                reader.loaded(self.load(cold).await?);
             }
             cores::yield_if_needed().await;
         }
         // A `since` beyond the newest change stays what it is.
-        let examined = reader.examined.max(question.since);
+        let examined = reader.examined().max(question.since);
         let at_start = question.since < first || last < first;
         let at_end = examined >= last;
-        let changes = reader.list.changes();
-        let body = reader.list.finish(at_start, at_end, examined);
+        let list = reader.into_list();
+        let changes = list.changes();
+        let body = list.finish(at_start, at_end, examined);
         Ok(Page { body, changes, last: examined, at_end })
     }
 
-    /// Reads some batches; gives back one that is on disk and not in memory.
-    fn read_some(
-        &self,
-        reader: &mut Reader<'_>,
-        last: ChangeId,
-    ) -> Result<Option<(Arc<SealedSegment>, usize)>, ApiError> {
-        let history = self.node.history();
-        for _ in 0..BATCHES_AT_ONCE {
-            if reader.examined >= last || reader.is_full() {
-                break;
-            }
-            match history.locate(reader.examined.next()) {
-                Some(Located::Recent(first, batch)) => reader.take(first, batch),
-                Some(Located::Sealed(segment, n)) => {
-                    if !segment.map().is_resident(segment.range(n)) {
-                        return Ok(Some((Arc::clone(segment), n)));
-                    }
-                    let (first, batch) = segment.batch(n).map_err(|error| damaged(&error))?;
-                    reader.take(first, &batch);
-                }
-                None => unreachable!("every change from the first to the last is held"),
-            }
-        }
-        Ok(None)
+    /// Brings a batch into memory. What comes back from the disk is checked
+    /// anew.
+    async fn load(&self, cold: Cold) -> Result<Resident, ApiError> {
+        self.verified.borrow_mut().forget(cold.segment.sequence);
+        cold.load().await.map_err(|error| damaged(&error))
     }
 
     /// `GET /changes/<id>`
@@ -230,88 +201,36 @@ impl Api {
         let not_found = || ApiError::new(Code::NotFound, format!("there is no change {id:?}"));
         let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
         let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
+        let mut loaded = false;
         loop {
-            let (segment, n) = {
+            let cold = {
                 let history = self.node.history();
                 if id < history.first() {
                     return Err(purged(history.first()));
                 }
-                let one = |first: ChangeId, batch: &dyn OneOf| {
-                    Ok(Reply::Now(Response::json(200, batch.one(first, id))))
-                };
                 match history.locate(id) {
                     None => return Err(not_found()),
-                    Some(Located::Recent(first, batch)) => return one(first, batch),
+                    Some(Located::Recent(first, batch)) => return Ok(one(id, first, batch)),
                     Some(Located::Sealed(segment, n)) => {
-                        if segment.map().is_resident(segment.range(n)) {
-                            let (first, batch) =
-                                segment.batch(n).map_err(|error| damaged(&error))?;
-                            return one(first, &batch);
+                        if loaded || Resident::find(segment, n).is_some() {
+                            let mut verified = self.verified.borrow_mut();
+                            let read =
+                                verified.batch(segment, n).map_err(|error| damaged(&error))?;
+                            return Ok(one(id, read.first, &read.batch));
                         }
-                        (Arc::clone(segment), n)
+                        Cold { segment: Arc::clone(segment), n }
                     }
                 }
             };
-            load(&segment, n).await?;
+            self.load(cold).await?;
+            loaded = true;
         }
     }
 }
 
-/// A batch in memory or on disk, as one change of it is answered.
-trait OneOf {
-    fn one(&self, first: ChangeId, id: ChangeId) -> Bytes;
-}
-
-impl<B: AsRef<[u8]>> OneOf for Batch<B> {
-    fn one(&self, first: ChangeId, id: ChangeId) -> Bytes {
-        answer::change(id, self.at(), self.change((id.0 - first.0) as u32).0)
-    }
-}
-
-/// A list under construction.
-struct Reader<'q> {
-    list: ListAnswer,
-    tags: &'q TagFilter,
-    limit: usize,
-    /// The last change looked at.
-    examined: ChangeId,
-    /// Changes that may still be looked at.
-    budget: usize,
-}
-
-impl Reader<'_> {
-    fn is_full(&self) -> bool {
-        self.list.changes() >= self.limit || self.budget == 0
-    }
-
-    /// Adds what belongs to the answer of a batch that starts with `first` and
-    /// holds the change after `examined`.
-    fn take<B: AsRef<[u8]>>(&mut self, first: ChangeId, batch: &Batch<B>) {
-        let skip = (self.examined.next().0 - first.0) as u32;
-        for n in skip..batch.changes() {
-            if self.is_full() {
-                return;
-            }
-            let id = ChangeId(first.0 + u64::from(n));
-            let (tail, tags) = batch.change(n);
-            let wanted = self.tags.is_empty() || self.tags.passes(tags);
-            if wanted && !self.list.push(id, batch.at(), tail) {
-                self.budget = 0;
-                return;
-            }
-            self.examined = id;
-            self.budget -= 1;
-        }
-    }
-}
-
-/// Brings a batch of a sealed segment, and what follows it, into memory.
-async fn load(segment: &Arc<SealedSegment>, n: usize) -> Result<(), ApiError> {
-    let range = segment.range(n);
-    let map = Arc::clone(segment.map());
-    let ahead = range.start..map.len().min(range.end.max(range.start + READ_AHEAD_BYTES));
-    let loaded = cores::off_core(move || map.populate(ahead)).await;
-    loaded.map_err(|error| damaged(&error))
+fn one<B: AsRef<[u8]>>(id: ChangeId, first: ChangeId, batch: &Batch<B>) -> Reply {
+    let (tail, _) = batch.change((id.0 - first.0) as u32);
+    Reply::Now(Response::json(200, answer::change(id, batch.at(), tail)))
 }
 
 fn damaged(error: &dyn std::fmt::Display) -> ApiError {

@@ -203,13 +203,6 @@ impl ApiError {
         self.members.push((name, Member::Text(value.into())));
         self
     }
-
-    /// The same, asking to retry after so many seconds.
-    #[must_use]
-    pub fn with_retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after_s = Some(seconds);
-        self
-    }
 }
 
 /// A piece of what a client sent, short enough to stand in an error.
@@ -234,6 +227,21 @@ mod tests {
             assert!((400..=504).contains(&code.status()), "{code}");
             assert!(!code.title().is_empty(), "{code}");
             assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_http_refuses_is_told_as_in_the_table() {
+        use crate::http::ProtocolError as Refusal;
+        for (refusal, code) in [
+            (Refusal::Header, Code::BadRequest),
+            (Refusal::Timeout, Code::RequestTimeout),
+            (Refusal::BodyTooLarge, Code::TooLarge),
+            (Refusal::UriTooLong, Code::UriTooLong),
+            (Refusal::HeadersTooLarge, Code::HeadersTooLarge),
+        ] {
+            let told = (refusal.status(), refusal.code(), refusal.title());
+            assert_eq!(told, code.row());
         }
     }
 
@@ -288,8 +296,6 @@ mod tests {
             let error = ApiError::new(code, "x");
             assert_eq!(error.retry_after_s.is_some(), code.status() == 503, "{code}");
         }
-        let error = ApiError::new(Code::TooManyRequests, "x").with_retry_after(7);
-        assert_eq!(error.retry_after_s, Some(7));
     }
 
     #[test]

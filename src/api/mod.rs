@@ -8,29 +8,36 @@ pub mod content_type;
 pub mod error;
 pub mod json;
 mod node;
+mod page_reader;
 pub mod query;
 mod reply;
 mod route;
 pub mod tag_filter;
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc};
 
 pub use reply::{Parked, Reply, Write};
 
-use crate::{base::limits::Limits, node::Handle};
+use crate::{base::limits::Limits, node::Handle, state::Verified};
 
 /// The API of one serving core.
 pub struct Api {
     node: Handle,
     limits: Arc<Limits>,
     shared: changes::SharedAnswer,
+    verified: RefCell<Verified>,
 }
 
 impl Api {
     /// An API in front of `node` that keeps to `limits`.
     #[must_use]
     pub fn new(node: Handle, limits: Arc<Limits>) -> Self {
-        Self { node, limits, shared: changes::SharedAnswer::default() }
+        Self {
+            node,
+            limits,
+            shared: changes::SharedAnswer::default(),
+            verified: RefCell::default(),
+        }
     }
 
     /// The node behind it.

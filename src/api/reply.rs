@@ -109,8 +109,8 @@ impl From<ApiError> for Response {
             .collect();
         let members: Vec<(&str, &str)> =
             members.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let response =
-            Self::problem(error.code.status(), error.code.as_str(), &error.detail, &members);
+        let (code, detail) = (error.code, &error.detail);
+        let response = Self::problem(code.status(), code.as_str(), code.title(), detail, &members);
         match error.retry_after_s {
             Some(seconds) => response.with_number("Retry-After", u64::from(seconds)),
             None => response,

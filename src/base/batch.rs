@@ -140,14 +140,22 @@ impl<B: AsRef<[u8]>> Batch<B> {
         if header[0] != VERSION {
             return Err(BatchError::Version(header[0]));
         }
-        let batch = Self {
-            commands: u32_at(raw, 4),
-            changes: u32_at(raw, 8),
-            at: Timestamp(u64::from(u32_at(raw, 16)) | u64::from(u32_at(raw, 20)) << 32),
-            bytes,
-        };
+        let batch = Self::with_header(*header, bytes);
         batch.check()?;
         Ok(batch)
+    }
+
+    /// Reads the header of bytes that [`parse`](Self::parse) has accepted
+    /// before, and that have not changed since: that is for the caller to see
+    /// to. Of other bytes, changes read may be wrong or panic.
+    pub(crate) fn parsed_before(bytes: B) -> Option<Self> {
+        let header = *bytes.as_ref().first_chunk()?;
+        Some(Self::with_header(header, bytes))
+    }
+
+    fn with_header(header: [u8; HEADER_BYTES], bytes: B) -> Self {
+        let at = u64::from(u32_at(&header, 16)) | u64::from(u32_at(&header, 20)) << 32;
+        Self { commands: u32_at(&header, 4), changes: u32_at(&header, 8), at: Timestamp(at), bytes }
     }
 
     fn check(&self) -> Result<(), BatchError> {
@@ -194,12 +202,6 @@ impl<B: AsRef<[u8]>> Batch<B> {
     #[must_use]
     pub fn changes(&self) -> u32 {
         self.changes
-    }
-
-    /// The number of changes of each command, in order.
-    pub fn commands(&self) -> impl Iterator<Item = u32> + '_ {
-        let raw = self.bytes.as_ref();
-        (0..self.commands as usize).map(|n| u32_at(raw, HEADER_BYTES + n * COMMAND_BYTES + 4))
     }
 
     /// The bytes it was parsed from.
@@ -291,10 +293,14 @@ mod tests {
         let two = append(&[(r#","tags":["a"],"data":2}"#, 9, 3), (r#","data":3}"#, 0, 0)]);
         let batch = Batch::parse(encode(&[one, two], Timestamp(u64::MAX - 5))).unwrap();
         assert_eq!(batch.at(), Timestamp(u64::MAX - 5));
-        assert_eq!(batch.commands().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((batch.commands, batch.changes()), (2, 3));
         assert_eq!(batch.change(0), (&br#","data":1}"#[..], &b""[..]));
         assert_eq!(batch.change(1), (&br#","tags":["a"],"data":2}"#[..], &br#""a""#[..]));
         assert_eq!(batch.change(2), (&br#","data":3}"#[..], &b""[..]));
+        let again = Batch::parsed_before(batch.bytes().clone()).unwrap();
+        assert_eq!((again.at(), again.changes()), (batch.at(), 3));
+        assert!((0..3).all(|n| again.change(n) == batch.change(n)));
+        assert!(Batch::parsed_before(&[1; HEADER_BYTES - 1]).is_none());
     }
 
     #[test]

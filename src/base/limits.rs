@@ -81,13 +81,24 @@ pub const BATCH_BYTES: usize = MIB;
 /// Changes that one read looks at under a filter; then it answers with what it
 /// has and where to go on.
 pub const READ_EXAMINED_MAX: usize = 1_000_000;
+/// The most memory set aside for an answer before its size is known.
+pub const READ_RESERVE_BYTES: usize = MIB;
+/// Changes expected of a filtered read, which may be any number.
+pub const READ_EXPECTED_FILTERED: usize = 16;
+/// Bytes of changes that a read takes up, or of batches that it checks, before
+/// other connections of its core may run.
+pub const READ_TURN_BYTES: usize = 256 * KIB;
+/// Changes that a read looks at before other connections of its core may run.
+pub const READ_TURN_CHANGES: usize = 4096;
+/// Sealed batches that a core remembers to have checked.
+pub const VERIFIED_BATCHES: usize = 16;
+/// Bytes of a batch from which on that is worth remembering.
+pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
-/// Bytes read ahead of a head at a time.
-pub const READ_BYTES: usize = 4 * KIB;
-/// Bytes reserved at a time for a body that has only begun to arrive, so that a
-/// declared length alone costs no memory.
-pub const BODY_READ_BYTES: usize = 64 * KIB;
+/// Bytes reserved for a body that has only begun to arrive, so that a declared
+/// length alone costs no memory.
+pub const BODY_ROOM_BYTES: usize = 64 * KIB;
 /// One chunk-size line of a chunked request, with its extensions.
 pub const CHUNK_LINE_BYTES: usize = 256;
 /// Bodies up to this size are copied next to their head, so that one write

@@ -7,7 +7,7 @@ use super::{
     scan::LineScan,
     target::hex_digit,
 };
-use crate::base::limits::{BODY_READ_BYTES, CHUNK_LINE_BYTES, Limits};
+use crate::base::limits::{BODY_ROOM_BYTES, CHUNK_LINE_BYTES, Limits};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A body that is not complete yet.
@@ -44,17 +44,30 @@ impl Body {
         }
     }
 
-    /// How many bytes may be read beyond the `buffered` ones, at most so many
-    /// at once that memory follows what has really arrived.
-    pub(super) fn read_bytes(&self, buffered: usize) -> usize {
+    /// Whether bytes are missing besides the `buffered` ones.
+    pub(super) fn wants_more(&self, buffered: usize) -> bool {
         match self {
-            Self::Known(bytes) => bytes.saturating_sub(buffered).min(buffered.max(BODY_READ_BYTES)),
-            Self::Chunked(_) => BODY_READ_BYTES,
+            Self::Known(bytes) => buffered < *bytes,
+            Self::Chunked(_) => true,
+        }
+    }
+
+    /// For how many bytes to make room in the receive buffer when it is full
+    /// with `buffered` bytes. Memory follows what has really arrived, in steps
+    /// large enough that the copies between them are a third of the body.
+    pub(super) fn room(&self, buffered: usize) -> usize {
+        match self {
+            Self::Known(bytes) => {
+                bytes.saturating_sub(buffered).min((3 * buffered).max(BODY_ROOM_BYTES))
+            }
+            // What arrives is taken out of the receive buffer at once.
+            Self::Chunked(_) => 0,
         }
     }
 
     /// Decoded bytes held.
-    pub(super) fn buffered_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn decoded_bytes(&self) -> usize {
         match self {
             Self::Known(_) => 0,
             Self::Chunked(chunked) => chunked.decoded.len(),

@@ -33,7 +33,7 @@ use super::{
     scan::LineScan,
     transmit::{Slices, TransmitQueue},
 };
-use crate::base::limits::{LINGER_BYTES, READ_BYTES, TRANSMIT_BACKLOG_BYTES};
+use crate::base::limits::{LINGER_BYTES, TRANSMIT_BACKLOG_BYTES};
 use bytes::{Buf, BytesMut};
 use std::{rc::Rc, time::Instant};
 
@@ -144,37 +144,21 @@ impl Connection {
 
     /// Takes bytes that were read elsewhere, copying them. A driver that reads
     /// into one buffer for all its connections keeps a parked connection free
-    /// of memory this way; large bodies are better read into
-    /// [`receive_buffer`](Self::receive_buffer).
+    /// of memory this way.
     pub fn receive(&mut self, bytes: &[u8]) {
         if self.discards() {
             self.discard(bytes.len());
-        } else {
-            self.received.extend_from_slice(bytes);
+            return;
         }
-    }
-
-    /// The buffer to read into, with room for at least one byte. To be filled
-    /// at its end, and followed by [`received`](Self::received).
-    pub fn receive_buffer(&mut self) -> &mut BytesMut {
-        let wanted = match &self.phase {
-            Phase::Body { body, .. } => body.read_bytes(self.received.len()).max(1),
-            _ => READ_BYTES,
-        };
-        let spare = self.received.capacity() - self.received.len();
-        if spare < wanted.min(READ_BYTES / 2) {
-            self.received.reserve(wanted);
+        let held = self.received.len();
+        if self.received.capacity() - held < bytes.len() {
+            let room = match &self.phase {
+                Phase::Body { body, .. } => body.room(held),
+                _ => 0,
+            };
+            self.received.reserve(room.max(bytes.len()));
         }
-        &mut self.received
-    }
-
-    /// Says that bytes were added to [`receive_buffer`](Self::receive_buffer).
-    pub fn received(&mut self) {
-        if self.discards() {
-            let count = self.received.len();
-            self.received = BytesMut::new();
-            self.discard(count);
-        }
+        self.received.extend_from_slice(bytes);
     }
 
     /// Says that the client will send no more.
@@ -342,7 +326,7 @@ impl Connection {
             Phase::Head(_) | Phase::Answering(_) => {
                 self.received.len() < self.context.limits().head_bytes
             }
-            Phase::Body { body, .. } => body.read_bytes(self.received.len()) > 0,
+            Phase::Body { body, .. } => body.wants_more(self.received.len()),
             Phase::Closing { linger } => *linger,
             Phase::Lingering => true,
             Phase::Closed => false,
@@ -355,14 +339,5 @@ impl Connection {
     #[must_use]
     pub const fn queued_bytes(&self) -> usize {
         self.queue.bytes()
-    }
-
-    /// Bytes of requests held.
-    #[must_use]
-    pub fn buffered_bytes(&self) -> usize {
-        match &self.phase {
-            Phase::Body { body, .. } => self.received.len() + body.buffered_bytes(),
-            _ => self.received.len(),
-        }
     }
 }

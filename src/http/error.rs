@@ -105,6 +105,18 @@ impl ProtocolError {
         }
     }
 
+    /// A short summary, the same for every occurrence, as the API words it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Timeout => "Request took too long",
+            Self::BodyTooLarge => "Too large",
+            Self::UriTooLong => "Request target too long",
+            Self::HeadersTooLarge => "Request headers too large",
+            _ => "Malformed HTTP request",
+        }
+    }
+
     /// What was wrong, for the client to read.
     #[must_use]
     pub fn detail(self) -> String {

@@ -8,15 +8,22 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
 /// Renders a problem. `code` is one of the API's codes: lower-case words joined
-/// by hyphens. `members` are further members as name and JSON value; the value
+/// by hyphens, and `title` its summary. `members` are further members as name and JSON value; the value
 /// is written as it stands and must be valid JSON.
 #[must_use]
-pub fn render(status: u16, code: &str, detail: &str, members: &[(&str, &str)]) -> Bytes {
-    let mut out = BytesMut::with_capacity(128 + 3 * code.len() + detail.len());
+pub fn render(
+    status: u16,
+    code: &str,
+    title: &str,
+    detail: &str,
+    members: &[(&str, &str)],
+) -> Bytes {
+    let text_bytes = 2 * code.len() + title.len() + detail.len();
+    let mut out = BytesMut::with_capacity(128 + text_bytes);
     out.put_slice(b"{\"type\":");
     write_json_string(&mut out, &["/errors/", code].concat());
     out.put_slice(b",\"title\":");
-    write_json_string(&mut out, &title(code));
+    write_json_string(&mut out, title);
     out.put_slice(b",\"status\":");
     out.put_slice(status.to_string().as_bytes());
     out.put_slice(b",\"detail\":");
@@ -33,42 +40,27 @@ pub fn render(status: u16, code: &str, detail: &str, members: &[(&str, &str)]) -
     out.freeze()
 }
 
-/// `bad-request` as `Bad Request`.
-fn title(code: &str) -> String {
-    let mut title = String::with_capacity(code.len());
-    let mut starts_word = true;
-    for letter in code.chars() {
-        match letter {
-            '-' => title.push(' '),
-            _ if starts_word => title.push(letter.to_ascii_uppercase()),
-            _ => title.push(letter),
-        }
-        starts_word = letter == '-';
-    }
-    title
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn renders_every_member() {
-        let body =
-            render(409, "name-taken", "\"foo\" is taken", &[("tenant", "\"x\""), ("n", "1")]);
+        let members = [("tenant", "\"x\""), ("n", "1")];
+        let body = render(409, "name-taken", "Name \"taken\"", "\"foo\" is taken", &members);
         assert_eq!(
             body,
-            r#"{"type":"/errors/name-taken","title":"Name Taken","status":409,"detail":"\"foo\" is taken","code":"name-taken","tenant":"x","n":1}"#
+            r#"{"type":"/errors/name-taken","title":"Name \"taken\"","status":409,"detail":"\"foo\" is taken","code":"name-taken","tenant":"x","n":1}"#
         );
     }
 
     #[test]
     fn is_valid_json_whatever_the_detail_says() {
         let detail = "quote \" backslash \\ newline \n null \0 umlaut ü";
-        let body = render(400, "bad-request", detail, &[]);
+        let body = render(400, "bad-request", "Bad", detail, &[]);
         let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(value["detail"], detail);
-        assert_eq!(value["title"], "Bad Request");
+        assert_eq!(value["title"], "Bad");
         assert_eq!(value["status"], 400);
     }
 }

@@ -47,8 +47,14 @@ impl Response {
 
     /// An error answer; see [`problem::render`].
     #[must_use]
-    pub fn problem(status: u16, code: &str, detail: &str, members: &[(&str, &str)]) -> Self {
-        let body = problem::render(status, code, detail, members);
+    pub fn problem(
+        status: u16,
+        code: &str,
+        title: &str,
+        detail: &str,
+        members: &[(&str, &str)],
+    ) -> Self {
+        let body = problem::render(status, code, title, detail, members);
         Self::new(status).with_body(problem::CONTENT_TYPE, body)
     }
 
@@ -108,6 +114,6 @@ impl Response {
 
 impl From<ProtocolError> for Response {
     fn from(error: ProtocolError) -> Self {
-        Self::problem(error.status(), error.code(), &error.detail(), &[])
+        Self::problem(error.status(), error.code(), error.title(), &error.detail(), &[])
     }
 }

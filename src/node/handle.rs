@@ -113,12 +113,6 @@ impl Handle {
         self.0.waiters.beyond(since)
     }
 
-    /// How many long-polls are parked on this core.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.0.waiters.len()
-    }
-
     /// The identity of the history served here.
     #[must_use]
     pub fn cluster(&self) -> ClusterId {

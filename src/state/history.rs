@@ -123,53 +123,11 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        base::{
-            batch::{Append, ChangeSpan, encode},
-            ids::{LogId, Timestamp},
-        },
-        io::map::Mapping,
-        log::{
-            Entry,
-            format::{
-                FrameRef, GROUP_HEAD_BYTES, GroupPlace, HardState, encode_group, group_bytes,
-            },
-        },
-        state::SealedBatch,
-    };
+    use crate::state::testing::{SealedFile, batch};
+    use std::os::unix::fs::FileExt;
 
-    /// A batch of `changes` changes, each with `mark` as its tail.
-    fn batch(changes: usize, mark: u8) -> Batch {
-        let spans = (1..=changes as u32).map(|n| ChangeSpan { end: n, ..ChangeSpan::default() });
-        let append = Append { spans: spans.collect(), tails: vec![mark; changes].into() };
-        Batch::parse(encode(&[append], Timestamp(1))).unwrap()
-    }
-
-    /// A batch as it lies in a segment.
-    fn frame(batch: &Batch) -> Vec<u8> {
-        let (id, payload) = (LogId { term: 1, index: 1 }, batch.bytes().clone());
-        let entry = Entry { id, kind: 2, payload };
-        let frame = FrameRef::Entry(&entry);
-        let mut group = vec![0; group_bytes(frame.encoded_bytes())];
-        let place = GroupPlace { offset: 0, nonce: 1, number: 1, previous: 0 };
-        encode_group(&mut group, &place, &HardState::default(), [frame].into_iter());
-        group[GROUP_HEAD_BYTES..][..frame.encoded_bytes()].to_vec()
-    }
-
-    /// A segment that holds `batches`, the first starting at `first`.
     fn sealed(sequence: u64, first: u64, batches: &[Batch]) -> Arc<SealedSegment> {
-        let (mut file, mut index, mut id) = (vec![0; 100], Vec::new(), first);
-        for batch in batches {
-            file.extend_from_slice(&frame(batch));
-            let bytes = batch.bytes().len() as u32;
-            let offset = file.len() as u32 - bytes;
-            index.push(SealedBatch { first: ChangeId(id), offset, bytes });
-            id += u64::from(batch.changes());
-        }
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), &file).unwrap();
-        let map = Mapping::open(path.path()).unwrap();
-        Arc::new(SealedSegment::new(sequence, index, ChangeId(id - 1), map))
+        SealedFile::new(sequence, first, batches).segment
     }
 
     fn mark(history: &History, id: u64) -> Option<u8> {
@@ -214,15 +172,11 @@ mod tests {
 
     #[test]
     fn damage_in_a_sealed_segment_is_noticed_when_read() {
-        let mut bytes = frame(&batch(1, b'a'));
-        *bytes.last_mut().unwrap() ^= 1;
-        let payload = batch(1, b'a').bytes().len() as u32;
-        let offset = bytes.len() as u32 - payload;
-        let index = SealedBatch { first: ChangeId(1), offset, bytes: payload };
-        let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(path.path(), bytes).unwrap();
-        let map = Mapping::open(path.path()).unwrap();
-        let segment = SealedSegment::new(9, vec![index], ChangeId(1), map);
+        let file = SealedFile::new(9, 1, &[batch(1, b'a')]);
+        let segment = &file.segment;
+        let range = segment.range(0);
+        file.open().write_all_at(b"x", range.end as u64 - 1).unwrap();
+        let offset = range.end - batch(1, b'a').bytes().len();
         let error = segment.batch(0).map(drop).unwrap_err().to_string();
         let want = format!("segment 9 is damaged at byte {offset}: it does not match its checksum");
         assert_eq!(error, want);

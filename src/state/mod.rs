@@ -4,7 +4,11 @@
 pub mod history;
 pub mod machine;
 pub mod sealed;
+#[cfg(test)]
+pub(crate) mod testing;
+mod verified;
 
 pub use history::{History, Located};
 pub use machine::State;
 pub use sealed::{SealedBatch, SealedSegment};
+pub use verified::{Read, Verified};

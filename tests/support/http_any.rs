@@ -21,8 +21,8 @@ enum Outcome {
 /// follows twice: in one piece and in many.
 ///
 /// # Panics
-/// When the outcomes differ, when more is buffered than the limits allow, or
-/// when the connection is still open after the client's last byte.
+/// When the outcomes differ, or when the connection is still open after the
+/// client's last byte.
 pub(crate) fn feed(input: &[u8]) {
     let (lengths, raw) = input.split_at(input.len().min(LENGTHS));
     let whole = outcomes(raw, &[usize::MAX]);
@@ -34,7 +34,6 @@ pub(crate) fn feed(input: &[u8]) {
 
 fn outcomes(raw: &[u8], lengths: &[usize]) -> Vec<Outcome> {
     let limits = Limits { head_bytes: 512, headers: 8, body_bytes: 256, ..Limits::default() };
-    let held_bytes_max = limits.head_bytes + limits.body_bytes;
     let context = Rc::new(Context::new(limits, DateText::from_unix_seconds(0)));
     let now = Instant::now();
     let mut connection = Connection::new(context, now);
@@ -45,10 +44,8 @@ fn outcomes(raw: &[u8], lengths: &[usize]) -> Vec<Outcome> {
             break;
         }
         let (piece, after) = rest.split_at(length.min(rest.len()));
-        connection.receive_buffer().extend_from_slice(piece);
-        connection.received();
+        connection.receive(piece);
         settle(&mut connection, now, &mut outcomes);
-        assert!(connection.buffered_bytes() <= held_bytes_max, "too much is held");
         rest = after;
     }
     connection.received_eof();

@@ -77,6 +77,15 @@ impl Bench {
         self.settle(true)
     }
 
+    /// Bytes of requests held.
+    fn held_bytes(&self) -> usize {
+        let received = self.connection.received.len();
+        match &self.connection.phase {
+            Phase::Body { body, .. } => received + body.decoded_bytes(),
+            _ => received,
+        }
+    }
+
     /// Feeds bytes, and answers nothing.
     fn feed_only(&mut self, bytes: &[u8]) -> &mut Self {
         self.connection.receive(bytes);

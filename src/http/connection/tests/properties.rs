@@ -14,7 +14,7 @@ fn run(raw: &[u8], lengths: &[usize], limits: &Limits) -> Bench {
         let (piece, after) = rest.split_at(length.clamp(1, rest.len()));
         bench.feed(piece);
         let bound = limits.head_bytes + limits.body_bytes + piece.len();
-        assert!(bench.connection.buffered_bytes() <= bound);
+        assert!(bench.held_bytes() <= bound);
         rest = after;
     }
     bench.eof();

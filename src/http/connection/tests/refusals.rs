@@ -247,7 +247,7 @@ fn the_problem_says_what_was_wrong() {
     let body = bench.sent_text().split_once("\r\n\r\n").unwrap().1;
     assert_eq!(
         body,
-        r#"{"type":"/errors/bad-request","title":"Bad Request","status":400,"detail":"the header Host is missing","code":"bad-request"}"#
+        r#"{"type":"/errors/bad-request","title":"Malformed HTTP request","status":400,"detail":"the header Host is missing","code":"bad-request"}"#
     );
 }
 
