@@ -31,7 +31,7 @@ const FIRST_SLICE: Duration = Duration::from_secs(10);
 /// The longest that an executor sleeps without looking at its tasks, while it
 /// is busy and while it is idle.
 const AWAKE_BUSY: Duration = Duration::from_millis(1);
-const AWAKE_IDLE: Duration = Duration::from_millis(10);
+const AWAKE_IDLE: Duration = Duration::from_millis(40);
 /// Tasks run between two looks that make an executor busy: more than looking
 /// itself and housekeeping take.
 const BUSY_TASKS: u64 = 8;
@@ -90,7 +90,7 @@ pub struct Watch {
 
 impl Watch {
     /// How often to look: longer than a living executor is ever silent.
-    pub const PERIOD: Duration = Duration::from_millis(25);
+    pub const PERIOD: Duration = Duration::from_millis(100);
 
     /// Wakes the executor if it gave no sign of life since the last look. One
     /// that is only busy takes no harm.
