@@ -239,6 +239,7 @@ mod tests {
             (Refusal::BodyTooLarge, Code::TooLarge),
             (Refusal::UriTooLong, Code::UriTooLong),
             (Refusal::HeadersTooLarge, Code::HeadersTooLarge),
+            (Refusal::Overloaded, Code::Overloaded),
         ] {
             let told = (refusal.status(), refusal.code(), refusal.title());
             assert_eq!(told, code.row());

@@ -31,6 +31,10 @@ pub struct Limits {
     pub write_timeout: Duration,
     /// Connections of one node, all cores together; above it `503 overloaded`.
     pub connections: usize,
+    /// Bytes of requests and of unsent answers held at once, all connections of
+    /// a node together; above it `503 overloaded`. What one connection was given
+    /// before may exceed it by one body or one answer.
+    pub held_bytes: usize,
 }
 
 impl Default for Limits {
@@ -47,6 +51,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             connections: 16_384,
+            held_bytes: 512 * MIB,
         }
     }
 }

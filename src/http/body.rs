@@ -66,7 +66,6 @@ impl Body {
     }
 
     /// Decoded bytes held.
-    #[cfg(test)]
     pub(super) fn decoded_bytes(&self) -> usize {
         match self {
             Self::Known(_) => 0,

@@ -334,6 +334,25 @@ impl Connection {
         room && !self.read_closed
     }
 
+    /// Bytes of requests and answers held for this connection.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let decoded = match &self.phase {
+            Phase::Body { body, .. } => body.decoded_bytes(),
+            _ => 0,
+        };
+        self.received.len() + decoded + self.queue.bytes()
+    }
+
+    /// Gives up a body that is still arriving: the server cannot hold it. Does
+    /// nothing when there is none.
+    pub fn refuse_body(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Body { .. }) {
+            self.refuse(ProtocolError::Overloaded, now);
+            self.refused = Some(ProtocolError::Overloaded);
+        }
+    }
+
     /// Bytes of answers not yet written: for streams, the measure of when to
     /// send more.
     #[must_use]

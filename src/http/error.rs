@@ -78,6 +78,9 @@ pub enum ProtocolError {
     /// The head, or the trailers, are larger than the limit or have too many lines.
     #[error("the request headers are larger than this server takes")]
     HeadersTooLarge,
+    /// The server holds as much of requests and answers as it may.
+    #[error("the server holds as many bytes of requests and answers as it may")]
+    Overloaded,
 }
 
 impl ProtocolError {
@@ -89,6 +92,7 @@ impl ProtocolError {
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
             Self::HeadersTooLarge => 431,
+            Self::Overloaded => 503,
             _ => 400,
         }
     }
@@ -101,6 +105,7 @@ impl ProtocolError {
             Self::BodyTooLarge => "too-large",
             Self::UriTooLong => "uri-too-long",
             Self::HeadersTooLarge => "headers-too-large",
+            Self::Overloaded => "overloaded",
             _ => "bad-request",
         }
     }
@@ -113,6 +118,7 @@ impl ProtocolError {
             Self::BodyTooLarge => "Too large",
             Self::UriTooLong => "Request target too long",
             Self::HeadersTooLarge => "Request headers too large",
+            Self::Overloaded => "Overloaded",
             _ => "Malformed HTTP request",
         }
     }

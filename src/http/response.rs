@@ -114,6 +114,11 @@ impl Response {
 
 impl From<ProtocolError> for Response {
     fn from(error: ProtocolError) -> Self {
-        Self::problem(error.status(), error.code(), error.title(), &error.detail(), &[])
+        let response =
+            Self::problem(error.status(), error.code(), error.title(), &error.detail(), &[]);
+        match error {
+            ProtocolError::Overloaded => response.with_number("Retry-After", 1),
+            _ => response,
+        }
     }
 }

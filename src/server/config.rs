@@ -79,6 +79,9 @@ pub struct Flags {
     /// Most connections of the node [default: 16384]
     #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
+    /// Most bytes of requests and unsent answers held at once [default: 512MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_HELD", value_name = "SIZE")]
+    max_held: Option<Size>,
     /// Longest time for a request head to arrive [default: 10s]
     #[arg(long, env = "CHANGEAGENT_HEAD_TIMEOUT", value_name = "TIME")]
     head_timeout: Option<Time>,
@@ -169,6 +172,7 @@ impl Config {
                 idle_timeout: setting!(idle_timeout, Time(usual.idle_timeout)).0,
                 write_timeout: setting!(write_timeout, Time(usual.write_timeout)).0,
                 connections: setting!(max_connections, usual.connections),
+                held_bytes: setting!(max_held, Size(usual.held_bytes as u64)).bytes("max-held")?,
             },
         };
         config.check()?;

@@ -2,7 +2,7 @@
 //! requests between that and the API.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     io::{self, IoSlice, Read, Write as _},
     net::{Shutdown, TcpStream},
@@ -40,15 +40,24 @@ pub struct Shared {
     pub http: Rc<http::Context>,
     /// Their deadlines.
     pub deadlines: Deadlines,
+    /// Bytes that the connections of this core hold, and may hold.
+    held_bytes: Cell<usize>,
+    held_bytes_max: usize,
     scratch: RefCell<Box<[u8]>>,
 }
 
 impl Shared {
-    /// For a core that serves `api`.
+    /// For a core that serves `api` and whose connections may hold
+    /// `held_bytes_max` together.
     #[must_use]
-    pub fn new(api: Api, http: Rc<http::Context>) -> Self {
+    pub fn new(api: Api, http: Rc<http::Context>, held_bytes_max: usize) -> Self {
         let scratch = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        Self { api, http, deadlines: Deadlines::default(), scratch }
+        let (deadlines, held_bytes) = (Deadlines::default(), Cell::new(0));
+        Self { api, http, deadlines, held_bytes, held_bytes_max, scratch }
+    }
+
+    fn is_full(&self) -> bool {
+        self.held_bytes.get() > self.held_bytes_max
     }
 }
 
@@ -68,8 +77,9 @@ pub async fn serve(stream: TcpStream, shared: Rc<Shared>, welcome: bool) {
     let now = Instant::now();
     let http = Connection::new(Rc::clone(&shared.http), now);
     let deadline = shared.deadlines.register();
-    let (write_shut, draining) = (false, false);
-    let mut driver = Driver { socket, http, deadline, shared, welcome, now, write_shut, draining };
+    let (held_bytes, write_shut, draining) = (0, false, false);
+    let mut driver =
+        Driver { socket, http, deadline, shared, welcome, held_bytes, now, write_shut, draining };
     // Whoever broke the connection knows; there is nobody to tell.
     let _ = driver.run().await;
 }
@@ -81,6 +91,8 @@ struct Driver {
     shared: Rc<Shared>,
     /// Whether it is within the limit of connections.
     welcome: bool,
+    /// What this connection has added to the bytes that the core holds.
+    held_bytes: usize,
     /// The time of the last wake-up: precise enough for time-outs, and cheaper
     /// than asking at each step.
     now: Instant,
@@ -141,8 +153,14 @@ impl Driver {
     /// Has a request answered. Nothing more is read meanwhile, except to notice
     /// that a parked client went away.
     async fn answer(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
-        if !self.welcome {
-            let detail = "the node has all the connections it may have";
+        let refusal = match self.welcome {
+            false => Some("the node has all the connections it may have"),
+            true if self.shared.is_full() => {
+                Some("the node holds as many bytes of requests and answers as it may")
+            }
+            true => None,
+        };
+        if let Some(detail) = refusal {
             let response = Response::from(ApiError::new(Code::Overloaded, detail)).with_close();
             self.http.respond(response, self.now);
             return Ok(());
@@ -155,6 +173,7 @@ impl Driver {
                     // It may have begun to stop while the answer was waited for.
                     self.drain_if_stopping();
                     self.http.respond(response, self.now);
+                    self.account();
                     return Ok(());
                 }
                 Reply::Write(write) => Reply::Now(self.written(write).await),
@@ -237,6 +256,7 @@ impl Driver {
                 Ok(0) => return Err(Gone),
                 Ok(count) => {
                     self.http.transmitted(count, self.now);
+                    self.account();
                     wrote = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -255,8 +275,20 @@ impl Driver {
         // written, so asking before waiting would be a wasted system call.
         if self.wait(Direction::Read).await? == Woken::Socket {
             self.read()?;
+            self.account();
+            if self.shared.is_full() {
+                self.http.refuse_body(self.now);
+            }
         }
         Ok(())
+    }
+
+    /// Counts what this connection holds into what the core does.
+    fn account(&mut self) {
+        let held = self.http.held_bytes();
+        let others = self.shared.held_bytes.get() - self.held_bytes;
+        self.shared.held_bytes.set(others + held);
+        self.held_bytes = held;
     }
 
     /// Reads once without waiting; 0 at the end, `None` when there is nothing
@@ -305,6 +337,12 @@ impl Driver {
             self.http.handle_timeout(self.now);
         }
         Ok(woken)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.held_bytes.update(|held| held - self.held_bytes);
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Core {
     pub listener: TcpListener,
     /// What requests must keep to.
     pub limits: Arc<Limits>,
+    /// Bytes that its connections may hold of requests and answers.
+    pub held_bytes_max: usize,
     /// Connections of all cores together, within the limit.
     pub connections: Arc<AtomicUsize>,
 }
@@ -57,7 +59,7 @@ impl Core {
         let node = self.node.clone();
         let http = Rc::new(http_context(&self.limits, &node));
         let api = Api::new(node.clone(), Arc::clone(&self.limits));
-        let shared = Rc::new(Shared::new(api, Rc::clone(&http)));
+        let shared = Rc::new(Shared::new(api, Rc::clone(&http), self.held_bytes_max));
         let listener = PollableFd::new(self.listener)?;
         let doorman = Doorman {
             shared: Rc::clone(&shared),

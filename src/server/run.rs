@@ -178,7 +178,9 @@ async fn serve(
     let Ready { recovered, cluster } = ready;
     let node = handle(&shared, core, recovered, cluster);
     let limits = Arc::new(shared.config.limits.clone());
-    let core = Core { node, listener, limits, connections: shared.connections };
+    let held_bytes_max = limits.held_bytes / shared.fanout.cores();
+    let connections = shared.connections;
+    let core = Core { node, listener, limits, held_bytes_max, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(News::Serving);
     drop(events);

@@ -1,5 +1,7 @@
 //! The limit of connections, and connections whose clients leave.
 
+use std::time::Duration;
+
 use crate::common::{Client, Node, NodeBuilder, eventually};
 
 const LIMIT: usize = 8;
@@ -171,4 +173,31 @@ fn connections_never_take_the_descriptors_that_the_log_needs() {
     assert!(!said.contains("Too many open files"), "{said}");
     drop(many);
     takes_one_more(&node);
+}
+
+#[test]
+fn bodies_that_do_not_fit_together_are_refused_and_make_room_again() {
+    let node = Node::with(&["--max-held", "256KiB"]);
+    let head = "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n[1";
+    // Each holds some of its body and sends no more for now.
+    let mut waiting: Vec<_> = (0..2).map(|_| node.client()).collect();
+    for client in &mut waiting {
+        client.send(head);
+        client.send(" ".repeat(150_000));
+    }
+    // 300,000 bytes where 262,144 are allowed: one of them is refused.
+    let mut refused = None;
+    eventually("one body is refused", || {
+        let moment = Duration::from_millis(20);
+        refused = waiting.iter_mut().position(|client| client.hears_within(moment));
+        refused.is_some()
+    });
+    let answer = waiting[refused.unwrap()].answer();
+    answer.problem(503, "overloaded");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    drop(waiting);
+    eventually("there is room again", || {
+        node.client().request("POST", "/changes", &[], br#"{"data":1}"#).status == 201
+    });
+    node.holds(1);
 }
