@@ -130,10 +130,10 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
         fanout: shared.fanout.clone(),
         status: Arc::clone(&shared.status),
         clock: SystemClock,
-        room,
+        room: Rc::clone(&room),
     };
     let sequencer = glommio::spawn_local(sequencer.run());
-    let watch = watch_failure(Rc::clone(&replica), Arc::clone(&shared.status));
+    let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
 }
@@ -145,10 +145,11 @@ async fn stop_signal(signals: &Signals) {
 }
 
 /// Notes when Raft stops by itself: nothing is acknowledged any more.
-async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, room: Rc<Notify>, status: Arc<Status>) {
     if let Some(reason) = replica.failed().await {
         tracing::error!(reason, "consensus stopped; this node acknowledges nothing more");
         status.set_failed();
+        room.notify_one();
     }
 }
 

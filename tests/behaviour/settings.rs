@@ -115,3 +115,16 @@ fn help_and_version_are_told() {
         assert!(text.contains(word), "{text}");
     }
 }
+
+#[test]
+fn larger_limits_after_a_restart_are_kept_at_once() {
+    let small = ["--segment-size", "256KiB", "--max-body", "64KiB", "--max-batch", "100"];
+    let node = NodeBuilder::new().flags(&small).start();
+    node.client().append(r#"{"data":"before"}"#);
+    let large = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
+    let node = node.stop().flags(&large).start();
+    // More than a segment of the first size holds.
+    let data = "x".repeat(900_000);
+    assert_eq!(node.client().append(format!("{{\"data\":\"{data}\"}}")), 2);
+    node.holds(2);
+}
