@@ -1,5 +1,6 @@
-//! Every bound of the server in one place. Those a user may set are defaults
-//! here and travel in [`Limits`]; the rest are constants.
+//! The bounds that requests, answers and connections keep. Those a user may set
+//! are defaults here and travel in [`Limits`]; the rest are constants. A bound
+//! that concerns one module alone stands there, beside what it bounds.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::AtomicUsize, mpsc},
     time::Duration,
 };
@@ -44,7 +44,7 @@ pub enum ServerError {
     Lock(#[from] LockError),
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {0}: {1}")]
-    Listen(std::net::SocketAddr, io::Error),
+    Listen(SocketAddr, io::Error),
     /// The log is damaged or of another kind; nothing was changed.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -77,14 +77,13 @@ pub(super) struct Shared {
 /// # Errors
 /// [`ServerError`]; when the start failed, nothing was changed on disk, but for
 /// an empty data directory and lock file where there were none.
-pub fn run(config: Config) -> Result<(), ServerError> {
+pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
     executor::prepare_wake_signal()
         .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
-    let mut config = config;
     let serving = config.cores.saturating_sub(1).max(1);
     config.limits.connections = limits::connections(config.limits.connections, serving * REFUSALS);
     let (address, listeners) = listen(config.listen, serving)
@@ -102,58 +101,102 @@ pub fn run(config: Config) -> Result<(), ServerError> {
 
     let (events, news) = mpsc::channel();
     // The Raft core stops once every serving core has dropped its end of this.
-    let (serving_tx, serving_rx) = async_mpsc::channel::<()>(1);
+    let (alive, serving_cores) = async_mpsc::channel(1);
+    let report = Report { events, alive };
     let mut listeners = listeners.into_iter().enumerate();
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    let mut watches = vec![{
-        let (shared, events, serving_tx) = (shared.clone(), events.clone(), serving_tx.clone());
-        executor::start("raft", move || async move {
-            let own = own.map(|(core, listener)| {
-                let shared = shared.clone();
-                let (events, serving_tx) = (events.clone(), serving_tx.clone());
-                move |ready: Ready| serve(shared, core, listener, ready, events, serving_tx)
-            });
-            drop(serving_tx);
-            let mut lock = lock;
-            let outcome = replica::run(shared, own, &mut lock, &events, serving_rx).await;
-            // Only the end of the process gives the directory free.
-            std::mem::forget(lock);
-            // Only a main thread that failed does not wait for it.
-            let _ = events.send(News::Stopped(outcome));
-        })?
-    }];
-    let mut serving_tx = Some(serving_tx);
-    let mut starting = serving;
-    loop {
-        match news.recv_timeout(Watch::PERIOD) {
-            Err(mpsc::RecvTimeoutError::Timeout) => watches.iter_mut().for_each(Watch::look),
-            Ok(News::Ready(ready)) => {
-                let Some(serving_tx) = serving_tx.take() else { continue };
-                for (core, listener) in listeners.by_ref() {
-                    let (shared, events, serving_tx) =
-                        (shared.clone(), events.clone(), serving_tx.clone());
-                    let ready = ready.clone();
-                    watches.push(executor::start("serve", move || {
-                        serve(shared, core, listener, ready, events, serving_tx)
-                    })?);
+    let raft = start_raft_core(shared.clone(), lock, own, report.clone(), serving_cores)?;
+    let main = Main {
+        shared,
+        address,
+        starting: serving,
+        listeners: listeners.collect(),
+        report: Some(report),
+        watches: vec![raft],
+    };
+    main.run(&news)
+}
+
+/// How a core reports to the main thread, and shows the Raft core that it runs.
+#[derive(Clone)]
+struct Report {
+    events: mpsc::Sender<News>,
+    alive: async_mpsc::Sender<()>,
+}
+
+/// Starts the Raft core, which also serves when it is given a listener of its
+/// `own`.
+fn start_raft_core(
+    shared: Shared,
+    mut lock: DirectoryLock,
+    own: Option<(usize, TcpListener)>,
+    report: Report,
+    serving_cores: async_mpsc::Receiver<()>,
+) -> Result<Watch, ServerError> {
+    executor::start("raft", move || async move {
+        let Report { events, alive } = report;
+        let own = own.map(|(core, listener)| {
+            let (shared, report) = (shared.clone(), Report { events: events.clone(), alive });
+            move |ready| serve(shared, core, listener, ready, report)
+        });
+        let outcome = replica::run(shared, own, &mut lock, &events, serving_cores).await;
+        // Only the end of the process gives the directory free.
+        std::mem::forget(lock);
+        // Only a main thread that failed does not wait for it.
+        let _ = events.send(News::Stopped(outcome));
+    })
+}
+
+/// What is left to the main thread: it starts the serving cores once the replica
+/// is there, says when the node listens, and looks after the executors.
+struct Main {
+    shared: Shared,
+    address: SocketAddr,
+    /// Serving cores that do not accept connections yet.
+    starting: usize,
+    /// For serving cores that are not started yet.
+    listeners: Vec<(usize, TcpListener)>,
+    /// Given up once they are.
+    report: Option<Report>,
+    watches: Vec<Watch>,
+}
+
+impl Main {
+    fn run(mut self, news: &mpsc::Receiver<News>) -> Result<(), ServerError> {
+        loop {
+            match news.recv_timeout(Watch::PERIOD) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.watches.iter_mut().for_each(Watch::look);
                 }
-            }
-            Ok(News::Serving) => {
-                starting -= 1;
-                if starting == 0 {
-                    announce(&format!("listening http://{address}"))?;
-                    tracing::info!(%address, cores = shared.config.cores, "node started");
+                Ok(News::Ready(ready)) => self.start_serving_cores(&ready)?,
+                Ok(News::Serving) => {
+                    self.starting -= 1;
+                    if self.starting == 0 {
+                        let Self { address, shared, .. } = &self;
+                        announce(&format!("listening http://{address}"))?;
+                        tracing::info!(%address, cores = shared.config.cores, "node started");
+                    }
                 }
-            }
-            Ok(News::Stopped(outcome)) => {
-                outcome?;
-                tracing::info!("node stopped");
-                return Ok(());
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                return Err(ServerError::Executor("the Raft core ended".into()));
+                Ok(News::Stopped(outcome)) => {
+                    outcome?;
+                    tracing::info!("node stopped");
+                    return Ok(());
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(ServerError::Executor("the Raft core ended".into()));
+                }
             }
         }
+    }
+
+    fn start_serving_cores(&mut self, ready: &Ready) -> Result<(), ServerError> {
+        let Some(report) = self.report.take() else { return Ok(()) };
+        for (core, listener) in self.listeners.drain(..) {
+            let (shared, ready, report) = (self.shared.clone(), ready.clone(), report.clone());
+            let main = move || serve(shared, core, listener, ready, report);
+            self.watches.push(executor::start("serve", main)?);
+        }
+        Ok(())
     }
 }
 
@@ -167,14 +210,8 @@ pub(super) enum News {
     Stopped(Result<(), ServerError>),
 }
 
-async fn serve(
-    shared: Shared,
-    core: usize,
-    listener: TcpListener,
-    ready: Ready,
-    events: mpsc::Sender<News>,
-    stopped: async_mpsc::Sender<()>,
-) {
+async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready, report: Report) {
+    let Report { events, alive } = report;
     let Ready { recovered, cluster } = ready;
     let node = handle(&shared, core, recovered, cluster);
     let limits = Arc::new(shared.config.limits.clone());
@@ -187,7 +224,7 @@ async fn serve(
     if let Err(error) = core.run().await {
         tracing::error!(%error, "a serving core stopped");
     }
-    drop(stopped);
+    drop(alive);
 }
 
 fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId) -> Handle {
