@@ -104,7 +104,8 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
     let log = Log::open(disk, options, |entry, place| {
         replay.entry(entry, place).map_err(|error| error.to_string())
     })
-    .await?;
+    .await
+    .map_err(|error| ServerError::Open(directory.display().to_string(), error))?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
     glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());

@@ -46,8 +46,8 @@ pub enum ServerError {
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
     /// The log is damaged or of another kind; nothing was changed.
-    #[error(transparent)]
-    Open(#[from] OpenError),
+    #[error("cannot use the data directory {0}: {1}")]
+    Open(String, OpenError),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
