@@ -3,9 +3,16 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// How long a port may be in use by a process that has ended: the kernel takes
+/// its rings down, and with them what they watched, only after it is gone.
+const AFTERLIFE: Duration = Duration::from_secs(2);
+/// How often to try meanwhile.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Connections that wait to be accepted, for each socket.
 const BACKLOG: i32 = 4096;
@@ -14,13 +21,12 @@ const BACKLOG: i32 = 4096;
 /// them. Port 0 picks a free one for all.
 ///
 /// # Errors
-/// Also when another process listens there, which sharing the port would hide.
+/// Also when another process goes on listening there, which sharing the port
+/// would hide.
 pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // The first socket claims the port for itself alone, which is certain once
     // it listens; only then is sharing allowed, and only within this user.
-    let first = socket(address)?;
-    first.bind(&address.into())?;
-    first.listen(BACKLOG)?;
+    let first = claim(address)?;
     let address = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     first.set_reuse_port(true)?;
     let mut sockets = vec![first];
@@ -32,6 +38,21 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<
         sockets.push(next);
     }
     Ok((address, sockets.into_iter().map(TcpListener::from).collect()))
+}
+
+/// A socket that listens on `address` alone.
+fn claim(address: SocketAddr) -> io::Result<Socket> {
+    let end = Instant::now() + AFTERLIFE;
+    loop {
+        let socket = socket(address)?;
+        match socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(()) => return Ok(socket),
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse || Instant::now() >= end => {
+                return Err(error);
+            }
+            Err(_) => std::thread::sleep(RETRY),
+        }
+    }
 }
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {

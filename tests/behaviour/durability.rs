@@ -250,3 +250,21 @@ fn segments_of_another_size_are_read_after_the_setting_changed() {
     let node = node.kill().flags(&["--segment-size", "256KiB"]).start();
     node.holds(200);
 }
+
+#[test]
+fn a_node_that_was_killed_starts_again_on_its_port_at_once() {
+    for cores in ["1", "2"] {
+        let mut node = Node::with(&["--cores", cores]);
+        let address = node.address().to_string();
+        let mut last = 0;
+        for _ in 0..3 {
+            let mut clients: Vec<_> = (0..20).map(|_| node.client()).collect();
+            for client in &mut clients {
+                last = client.append(r#"{"data":1}"#);
+            }
+            node = node.kill().flags(&["--listen", &address]).start();
+            assert_eq!(node.address().to_string(), address);
+            node.holds(last);
+        }
+    }
+}
