@@ -48,8 +48,8 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     /// Runs until the inbox is closed and everything taken is answered.
     ///
     /// One batch is in flight at a time. With more, the log would often be
-    /// handed a small batch while a large one is about to gather: measured, that
-    /// costs a fifth of the rate at 64 connections and more beyond.
+    /// handed a small batch while a large one is about to gather; what that
+    /// costs stands in `docs/benchmarks.md`.
     pub async fn run(self) {
         // A batch must fit an empty segment, as `admit` measures it.
         let fits = self.replica.log().payload_bytes_max().saturating_sub(2 * BLOCK);
