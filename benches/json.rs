@@ -4,12 +4,13 @@
 //! buffers on a copy of the input, as it needs to write to it, and then finds
 //! the end of the value in text that is known to be valid.
 
-use changeagent::api::answer::ListAnswer;
-use changeagent::api::change_body::parse;
+use changeagent::api::answer::{Frame, ListAnswer};
+use changeagent::api::change_body::{Scope, parse};
 use changeagent::api::content_type::Form;
 use changeagent::api::json::{compact, validate};
 use changeagent::base::ids::{ChangeId, Timestamp};
 use changeagent::base::limits::Limits;
+use changeagent::state::index::Catalog;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -117,31 +118,39 @@ fn validation(c: &mut Criterion) {
 }
 
 fn bodies(c: &mut Criterion) {
-    let limits = Limits::default();
+    let (limits, scope, catalog) = (Limits::default(), Scope::default(), Catalog::default());
     let mut group = c.benchmark_group("body");
     for (label, bytes) in &SIZES[..4] {
         let text = records(*bytes);
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_with_input(BenchmarkId::new("one", label), &text, |b, text| {
-            b.iter(|| parse(black_box(text.as_bytes()), Form::Json, &limits).is_ok());
+            b.iter(|| {
+                parse(black_box(text.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+            });
         });
     }
     let tagged = records(200).replacen('{', r#"{"tags":["orders","eu-west"],"#, 1);
     group.throughput(Throughput::Bytes(tagged.len() as u64));
     group.bench_function("one tagged 256B", |b| {
-        b.iter(|| parse(black_box(tagged.as_bytes()), Form::Json, &limits).is_ok());
+        b.iter(|| {
+            parse(black_box(tagged.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+        });
     });
     let lines = format!("{}\n", records(256)).repeat(1000);
     group.throughput(Throughput::Bytes(lines.len() as u64));
     group.bench_function("1000 lines of 256B", |b| {
-        b.iter(|| parse(black_box(lines.as_bytes()), Form::Ndjson, &limits).is_ok());
+        b.iter(|| {
+            parse(black_box(lines.as_bytes()), Form::Ndjson, &limits, &scope, &catalog).is_ok()
+        });
     });
     let spaced = serde_json::from_str::<serde_json::Value>(&records(64 << 10))
         .and_then(|value| serde_json::to_string_pretty(&value))
         .unwrap_or_default();
     group.throughput(Throughput::Bytes(spaced.len() as u64));
     group.bench_function("one indented 64KiB", |b| {
-        b.iter(|| parse(black_box(spaced.as_bytes()), Form::Json, &limits).is_ok());
+        b.iter(|| {
+            parse(black_box(spaced.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+        });
     });
     group.bench_function("compact 64KiB", |b| {
         let mut out = Vec::with_capacity(spaced.len());
@@ -161,7 +170,7 @@ fn answers(c: &mut Criterion) {
         group.throughput(Throughput::Elements(changes));
         group.bench_function(BenchmarkId::from_parameter(changes), |b| {
             b.iter(|| {
-                let mut list = ListAnswer::new(changes as usize);
+                let mut list = ListAnswer::new(Frame::Changes, changes as usize);
                 for id in 1_000_000..1_000_000 + changes {
                     let at = Timestamp(1_784_873_643_123_456);
                     if !list.push(ChangeId(id), at, black_box(tail.as_bytes())) {

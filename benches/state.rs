@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use changeagent::{
     base::{
-        batch::{Append, Batch, ChangeSpan, encode},
+        batch::{Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, encode},
         ids::{ChangeId, Timestamp},
     },
     state::{History, Located, State},
@@ -14,14 +14,19 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 const TAIL: &[u8; 268] = &[b'x'; 268];
 
 /// One write request of one change of about 256 bytes.
-fn append() -> Append {
+fn append() -> Command {
     let spans = [ChangeSpan { end: TAIL.len() as u32, ..ChangeSpan::default() }];
-    Append { spans: spans.into_iter().collect(), tails: TAIL.to_vec().into() }
+    let spans = spans.into_iter().collect();
+    Append { spans, tails: TAIL.to_vec().into(), ..Append::default() }.into()
 }
 
 fn batch(changes: usize) -> Batch {
     let bytes = encode(&vec![append(); changes], Timestamp(1));
     Batch::parse(bytes).expect("a batch that was just encoded")
+}
+
+fn numbered(first: u64, batch: Batch) -> NumberedBatch {
+    NumberedBatch { first: ChangeId(first), batch, skips: Skips::default() }
 }
 
 fn apply(c: &mut Criterion) {
@@ -35,7 +40,7 @@ fn apply(c: &mut Criterion) {
         let bytes = batch(changes).bytes().clone();
         group.bench_function(format!("check and apply a batch of {changes}"), |b| {
             let mut state = State::default();
-            b.iter(|| state.apply(&Batch::parse(black_box(bytes.clone())).expect("sound")));
+            b.iter(|| state.apply(Batch::parse(black_box(bytes.clone())).expect("sound")));
         });
     }
     group.finish();
@@ -45,14 +50,14 @@ fn history(c: &mut Criterion) {
     let mut group = c.benchmark_group("history");
     let mut history = History::default();
     for n in 0..10_000 {
-        history.push(ChangeId(1 + 4 * n), batch(4));
+        history.push(numbered(1 + 4 * n, batch(4)));
     }
     let mut id = 0;
     group.bench_function("locate one of 40,000 changes in memory", |b| {
         b.iter(|| {
             id = (id + 7_919) % 40_000;
             match history.locate(ChangeId(id + 1)) {
-                Some(Located::Recent(first, batch)) => batch.change((id + 1 - first.0) as u32).0[0],
+                Some(Located::Recent(batch)) => batch.change(ChangeId(id + 1)).tail[0],
                 _ => unreachable!("it is in memory"),
             }
         });
@@ -61,7 +66,7 @@ fn history(c: &mut Criterion) {
         let batch = batch(64);
         b.iter_batched_ref(
             History::default,
-            |history| history.push(ChangeId(1), batch.clone()),
+            |history| history.push(numbered(1, batch.clone())),
             BatchSize::SmallInput,
         );
     });

@@ -8,17 +8,41 @@ use crate::base::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
-const OPEN: &[u8] = b"{\"changes\":[";
 const ID: &[u8] = b"{\"_id\":";
 const TS: &[u8] = b",\"_ts\":";
 const HEAD_BYTES_MAX: usize = ID.len() + TS.len() + 2 * DIGITS_MAX;
 const CLOSE_BYTES_MAX: usize = "],\"atStart\":false,\"atEnd\":false,\"last\":}".len() + DIGITS_MAX;
+/// What a frame may put around a change.
+const FRAME_BYTES_MAX: usize = "id: \ndata: \n\n".len() + DIGITS_MAX;
 
-/// A list of changes under construction:
-/// `{"changes":[…],"atStart":b,"atEnd":b,"last":n}`.
+/// How changes stand in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// `{"changes":[…` with a comma between them.
+    Changes,
+    /// `{"keys":[…` likewise.
+    Keys,
+    /// One a line.
+    Lines,
+    /// One an event, named by its id.
+    Events,
+}
+
+impl Frame {
+    const fn open(self) -> &'static [u8] {
+        match self {
+            Self::Changes => b"{\"changes\":[",
+            Self::Keys => b"{\"keys\":[",
+            Self::Lines | Self::Events => b"",
+        }
+    }
+}
+
+/// Changes under construction as an answer, or as a part of one.
 #[derive(Debug)]
 pub struct ListAnswer {
     out: BytesMut,
+    frame: Frame,
     changes: usize,
     bytes_max: usize,
     /// How many changes to make room for.
@@ -29,24 +53,27 @@ impl ListAnswer {
     /// An empty list that takes [`READ_BYTES_MAX`] bytes of changes; with the
     /// first one, it makes room for `expected` like it.
     #[must_use]
-    pub fn new(expected: usize) -> Self {
-        Self::with_bytes_max(expected, READ_BYTES_MAX)
+    pub fn new(frame: Frame, expected: usize) -> Self {
+        Self::with_bytes_max(frame, expected, READ_BYTES_MAX)
     }
 
     /// The same for a list that takes `bytes_max` bytes of changes.
     #[must_use]
-    pub fn with_bytes_max(expected: usize, bytes_max: usize) -> Self {
-        let mut out = BytesMut::with_capacity(OPEN.len() + CLOSE_BYTES_MAX);
-        out.put_slice(OPEN);
-        Self { out, changes: 0, bytes_max, expected }
+    pub fn with_bytes_max(frame: Frame, expected: usize, bytes_max: usize) -> Self {
+        let mut out = BytesMut::new();
+        if !frame.open().is_empty() {
+            out.reserve(frame.open().len() + CLOSE_BYTES_MAX);
+            out.put_slice(frame.open());
+        }
+        Self { out, frame, changes: 0, bytes_max, expected }
     }
 
     /// Adds a change; `false` when the list is full and it was left out. The
     /// first change always finds room.
     #[must_use]
     pub fn push(&mut self, id: ChangeId, at: Timestamp, tail: &[u8]) -> bool {
-        let bytes = 1 + HEAD_BYTES_MAX + tail.len();
-        if self.changes > 0 && self.out.len() - OPEN.len() + bytes > self.bytes_max {
+        let bytes = FRAME_BYTES_MAX + HEAD_BYTES_MAX + tail.len();
+        if self.changes > 0 && self.out.len() - self.frame.open().len() + bytes > self.bytes_max {
             return false;
         }
         let room = match self.changes {
@@ -57,10 +84,21 @@ impl ListAnswer {
             _ => bytes,
         };
         self.out.reserve(room + CLOSE_BYTES_MAX);
-        if self.changes > 0 {
-            self.out.put_u8(b',');
+        match self.frame {
+            Frame::Changes | Frame::Keys if self.changes > 0 => self.out.put_u8(b','),
+            Frame::Changes | Frame::Keys | Frame::Lines => {}
+            Frame::Events => {
+                self.out.put_slice(b"id: ");
+                decimal::write(&mut self.out, id.0);
+                self.out.put_slice(b"\ndata: ");
+            }
         }
         put_change(&mut self.out, id, at, tail);
+        match self.frame {
+            Frame::Changes | Frame::Keys => {}
+            Frame::Lines => self.out.put_u8(b'\n'),
+            Frame::Events => self.out.put_slice(b"\n\n"),
+        }
         self.changes += 1;
         true
     }
@@ -71,7 +109,24 @@ impl ListAnswer {
         self.changes
     }
 
-    /// The whole answer.
+    /// What there is, for a part of a stream.
+    #[must_use]
+    pub fn into_part(self) -> Bytes {
+        self.out.freeze()
+    }
+
+    /// The whole answer for keys: `{"keys":[…],"atEnd":b}`.
+    #[must_use]
+    pub fn finish_keys(mut self, at_end: bool) -> Bytes {
+        self.out.reserve(CLOSE_BYTES_MAX);
+        self.out.put_slice(b"],\"atEnd\":");
+        self.out.put_slice(spelling(at_end));
+        self.out.put_u8(b'}');
+        self.out.freeze()
+    }
+
+    /// The whole answer for changes:
+    /// `{"changes":[…],"atStart":b,"atEnd":b,"last":n}`.
     #[must_use]
     pub fn finish(mut self, at_start: bool, at_end: bool, last: ChangeId) -> Bytes {
         self.out.reserve(CLOSE_BYTES_MAX);
@@ -114,13 +169,13 @@ mod tests {
 
     #[test]
     fn an_empty_list() {
-        let answer = ListAnswer::new(0).finish(true, true, ChangeId::ZERO);
+        let answer = ListAnswer::new(Frame::Changes, 0).finish(true, true, ChangeId::ZERO);
         assert_eq!(answer, r#"{"changes":[],"atStart":true,"atEnd":true,"last":0}"#);
     }
 
     #[test]
     fn a_list_and_a_single_change() {
-        let mut list = ListAnswer::new(0);
+        let mut list = ListAnswer::new(Frame::Changes, 0);
         assert!(list.push(ChangeId(1), Timestamp(1_784_873_643_123_456), br#","data":1}"#));
         assert!(list.push(ChangeId(u64::MAX), Timestamp(u64::MAX), br#","data":"x"}"#));
         assert_eq!(list.changes(), 2);
@@ -139,7 +194,7 @@ mod tests {
     #[test]
     fn a_full_list_leaves_a_change_out_but_never_the_first() {
         let tail = [b' '; 100];
-        let mut list = ListAnswer::with_bytes_max(9, 300);
+        let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, 400);
         assert!(list.push(ChangeId(1), Timestamp(1), &tail));
         assert!(list.push(ChangeId(2), Timestamp(1), &tail));
         assert!(!list.push(ChangeId(3), Timestamp(1), &tail));
@@ -147,7 +202,7 @@ mod tests {
         let answer = list.finish(true, false, ChangeId(2));
         assert!(answer.ends_with(b" ],\"atStart\":true,\"atEnd\":false,\"last\":2}"));
 
-        let mut list = ListAnswer::with_bytes_max(9, 10);
+        let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, 10);
         assert!(list.push(ChangeId(1), Timestamp(1), &tail));
         assert!(!list.push(ChangeId(2), Timestamp(1), b""));
     }
@@ -155,10 +210,10 @@ mod tests {
     #[test]
     fn room_is_made_once_and_within_bounds() {
         let tail = [b' '; 300];
-        let mut list = ListAnswer::new(100);
+        let mut list = ListAnswer::new(Frame::Changes, 100);
         assert!(list.push(ChangeId(1), Timestamp(1), &tail));
         let room = list.out.capacity();
-        assert!(room < 100 * (tail.len() + HEAD_BYTES_MAX) + 500, "{room}");
+        assert!(room < 100 * (tail.len() + HEAD_BYTES_MAX + FRAME_BYTES_MAX) + 500, "{room}");
         for id in 2..=100 {
             assert!(list.push(ChangeId(id), Timestamp(u64::MAX), &tail));
         }
@@ -168,10 +223,27 @@ mod tests {
             (usize::MAX, READ_BYTES_MAX, READ_RESERVE_BYTES + 500),
             (usize::MAX, 10_000, 10_500),
         ] {
-            let mut list = ListAnswer::with_bytes_max(expected, bytes_max);
+            let mut list = ListAnswer::with_bytes_max(Frame::Changes, expected, bytes_max);
             assert!(list.push(ChangeId(1), Timestamp(1), &tail));
             assert!(list.out.capacity() <= room_max, "{}", list.out.capacity());
         }
+    }
+
+    #[test]
+    fn lines_events_and_keys() {
+        let both = |frame| {
+            let mut list = ListAnswer::new(frame, 2);
+            assert!(list.push(ChangeId(1), Timestamp(7), br#","data":1}"#));
+            assert!(list.push(ChangeId(12), Timestamp(8), br#","data":2}"#));
+            list
+        };
+        let (one, two) = (r#"{"_id":1,"_ts":7,"data":1}"#, r#"{"_id":12,"_ts":8,"data":2}"#);
+        assert_eq!(both(Frame::Lines).into_part(), format!("{one}\n{two}\n"));
+        let events = format!("id: 1\ndata: {one}\n\nid: 12\ndata: {two}\n\n");
+        assert_eq!(both(Frame::Events).into_part(), events);
+        let keys = format!("{{\"keys\":[{one},{two}],\"atEnd\":false}}");
+        assert_eq!(both(Frame::Keys).finish_keys(false), keys);
+        assert!(ListAnswer::new(Frame::Lines, 9).into_part().is_empty());
     }
 
     proptest! {
@@ -179,7 +251,7 @@ mod tests {
         fn a_list_parses_as_what_was_put_in(
             tails in proptest::collection::vec("[a-z]{0,40}", 0..20), bytes_max in 1usize..2000,
         ) {
-            let mut list = ListAnswer::with_bytes_max(9, bytes_max);
+            let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, bytes_max);
             let mut kept = 0;
             for (n, text) in tails.iter().enumerate() {
                 let tail = format!(",\"data\":\"{text}\"}}");

@@ -165,6 +165,8 @@ pub enum Member {
     Number(u64),
     /// A string.
     Text(String),
+    /// Nothing.
+    Null,
 }
 
 /// One refused request: the data of its problem document.
@@ -194,6 +196,13 @@ impl ApiError {
     #[must_use]
     pub fn with_number(mut self, name: &'static str, value: u64) -> Self {
         self.members.push((name, Member::Number(value)));
+        self
+    }
+
+    /// The same with a member that says that there is nothing.
+    #[must_use]
+    pub fn with_null(mut self, name: &'static str) -> Self {
+        self.members.push((name, Member::Null));
         self
     }
 

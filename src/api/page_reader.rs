@@ -6,30 +6,40 @@ use std::{io, ops::Range, sync::Arc};
 use super::{answer::ListAnswer, tag_filter::TagFilter};
 use crate::{
     base::{
-        batch::Batch,
-        ids::ChangeId,
-        limits::{
-            READ_AHEAD_BYTES, READ_EXAMINED_MAX, READ_EXPECTED_FILTERED, READ_TURN_BYTES,
-            READ_TURN_CHANGES,
-        },
+        batch::{ChangeRef, NumberedBatch},
+        ids::{ChangeId, Timestamp},
+        limits::{READ_AHEAD_BYTES, READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
     io::cores,
-    state::{History, Located, SealedSegment, Verified, sealed::Damaged},
+    state::{Cursor, History, Index, Located, SealedSegment, Verified, sealed::Damaged},
 };
+
+/// What a page is read from, the same for all its turns.
+pub(super) struct Source<'s> {
+    /// Where changes are.
+    pub(super) history: &'s History,
+    /// What was checked of it.
+    pub(super) verified: &'s mut Verified,
+    /// What changes of a part are found by.
+    pub(super) index: &'s Index,
+}
 
 /// A page under construction.
 pub(super) struct PageReader<'q> {
     list: ListAnswer,
     tags: &'q TagFilter,
     limit: usize,
-    /// The last change looked at.
+    /// Finds the changes of a part of the list; nothing when all are wanted.
+    cursor: Option<Cursor>,
+    /// What the cursor found and is not looked at yet.
+    found: Option<ChangeId>,
+    /// The last change looked at, or found not to belong to the page.
     examined: ChangeId,
     /// The last change there is to look at.
     last: ChangeId,
-    /// Changes that may still be looked at.
+    /// Changes that may still be looked at, and steps of the cursor.
     budget: usize,
-    /// Where batches are known to be in memory.
-    resident: Option<Resident>,
+    places: Places,
 }
 
 /// What may still be done before others get their turn.
@@ -45,20 +55,19 @@ impl Turn {
 }
 
 impl<'q> PageReader<'q> {
-    /// A page of at most `limit` changes that bear `tags`, from those after
-    /// `since` up to `last`.
-    pub(super) fn new(since: ChangeId, last: ChangeId, limit: usize, tags: &'q TagFilter) -> Self {
-        let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
-        let filtered = if tags.is_empty() { usize::MAX } else { READ_EXPECTED_FILTERED };
-        Self {
-            list: ListAnswer::new(limit.min(there).min(filtered)),
-            tags,
-            limit,
-            examined: since,
-            last,
-            budget: READ_EXAMINED_MAX,
-            resident: None,
-        }
+    /// A page of at most `limit` changes that bear `tags` and that `cursor`
+    /// finds, from those after `since` up to `last`, to be added to `list`.
+    pub(super) fn new(
+        list: ListAnswer,
+        since: ChangeId,
+        last: ChangeId,
+        limit: usize,
+        tags: &'q TagFilter,
+        cursor: Option<Cursor>,
+    ) -> Self {
+        let places = Places { resident: None, scattered: cursor.is_some() };
+        let (examined, found, budget) = (since, None, READ_EXAMINED_MAX);
+        Self { list, tags, limit, cursor, found, examined, last, budget, places }
     }
 
     /// Whether there is nothing left to read, or no room.
@@ -81,21 +90,18 @@ impl<'q> PageReader<'q> {
     ///
     /// # Errors
     /// [`Damaged`] when a stored batch is not what was written.
-    pub(super) fn read_some(
-        &mut self,
-        history: &History,
-        verified: &mut Verified,
-    ) -> Result<Option<Cold>, Damaged> {
+    pub(super) fn read_some(&mut self, source: &mut Source<'_>) -> Result<Option<Cold>, Damaged> {
         let mut turn = Turn { changes: READ_TURN_CHANGES, bytes: READ_TURN_BYTES };
         while !self.is_done() && !turn.is_over() {
-            match history.locate(self.examined.next()) {
-                Some(Located::Recent(first, batch)) => self.take(first, batch, &mut turn),
+            let Some(id) = self.next(source.index, &mut turn) else { continue };
+            match source.history.locate(id) {
+                Some(Located::Recent(batch)) => self.take(source.index, batch, &mut turn),
                 Some(Located::Sealed(segment, n)) => {
-                    if !self.finds_resident(segment, n) {
-                        return Ok(Some(Cold { segment: Arc::clone(segment), n }));
+                    if !self.places.find(segment, n) {
+                        return Ok(Some(self.places.cold(segment, n)));
                     }
-                    let read = verified.batch(segment, n)?;
-                    self.take(read.first, &read.batch, &mut turn);
+                    let read = source.verified.batch(segment, n)?;
+                    self.take(source.index, &read.batch, &mut turn);
                     turn.bytes = turn.bytes.saturating_sub(read.checked_bytes);
                 }
                 None => unreachable!("every change from the first to the last is held"),
@@ -106,37 +112,110 @@ impl<'q> PageReader<'q> {
 
     /// Says that what was missing is in memory now.
     pub(super) fn loaded(&mut self, resident: Resident) {
-        self.resident = Some(resident);
+        self.places.resident = Some(resident);
     }
 
-    fn finds_resident(&mut self, segment: &Arc<SealedSegment>, n: usize) -> bool {
-        if !self.resident.as_ref().is_some_and(|resident| resident.holds(segment, n)) {
-            self.resident = Resident::find(segment, n);
-        }
-        self.resident.is_some()
-    }
-
-    /// Adds what belongs to the page of a batch that starts with `first` and
-    /// holds the change after `examined`, as far as the turn goes.
-    fn take<B: AsRef<[u8]>>(&mut self, first: ChangeId, batch: &Batch<B>, turn: &mut Turn) {
-        let skip = (self.examined.next().0 - first.0) as u32;
-        for n in skip..batch.changes() {
-            if self.is_done() || turn.is_over() {
-                return;
+    /// The next change to look at; without one, all there is was examined, or as
+    /// much as may be.
+    fn next(&mut self, index: &Index, turn: &mut Turn) -> Option<ChangeId> {
+        let next = self.examined.next();
+        let Some(cursor) = &mut self.cursor else { return Some(next) };
+        if self.found.is_none() {
+            let allowed = self.budget.min(turn.changes);
+            let mut steps = allowed;
+            let result = cursor.next(index, next, self.last, &mut steps);
+            self.budget -= allowed - steps;
+            turn.changes -= allowed - steps;
+            match result {
+                Ok(Some(found)) => {
+                    self.found = Some(found);
+                    // What lies between was found not to belong here.
+                    self.examined = ChangeId(found.0 - 1);
+                }
+                Ok(None) => self.examined = self.last,
+                Err(reached) => self.examined = ChangeId(reached.0 - 1),
             }
-            let id = ChangeId(first.0 + u64::from(n));
-            let (tail, tags) = batch.change(n);
+        }
+        self.found
+    }
+
+    /// Adds what belongs to the page of a batch that holds the next change, as
+    /// far as the turn goes.
+    fn take<B: AsRef<[u8]>>(&mut self, index: &Index, batch: &NumberedBatch<B>, turn: &mut Turn) {
+        let (at, last) = (batch.batch.at(), batch.last());
+        while !self.is_done() && !turn.is_over() {
+            let Some(id) = self.next(index, turn).filter(|id| *id <= last) else { return };
+            let ChangeRef { tail, tags, .. } = batch.change(id);
+            // The index may take one tag for another.
             if self.tags.is_empty() || self.tags.passes(tags) {
-                if !self.list.push(id, batch.at(), tail) {
+                if !self.list.push(id, at, tail) {
                     self.budget = 0;
                     return;
                 }
                 turn.bytes = turn.bytes.saturating_sub(tail.len());
             }
-            turn.changes -= 1;
+            turn.changes = turn.changes.saturating_sub(1);
+            self.found = None;
             self.examined = id;
-            self.budget -= 1;
+            self.budget = self.budget.saturating_sub(1);
         }
+    }
+}
+
+/// Reads single changes, wherever they are.
+#[derive(Default)]
+pub(super) struct Places {
+    /// Where batches are known to be in memory.
+    resident: Option<Resident>,
+    /// What follows a batch is not worth having in memory with it.
+    scattered: bool,
+}
+
+impl Places {
+    /// For changes that do not follow each other.
+    pub(super) fn scattered() -> Self {
+        Self { resident: None, scattered: true }
+    }
+
+    /// Hands the change `id` to `take`, or gives back the batch that must be
+    /// loaded before. There must be such a change.
+    ///
+    /// # Errors
+    /// [`Damaged`] when a stored batch is not what was written.
+    pub(super) fn read<T>(
+        &mut self,
+        source: &mut Source<'_>,
+        id: ChangeId,
+        take: impl FnOnce(Timestamp, &[u8]) -> T,
+    ) -> Result<Result<T, Cold>, Damaged> {
+        Ok(match source.history.locate(id) {
+            Some(Located::Recent(batch)) => Ok(take(batch.batch.at(), batch.change(id).tail)),
+            Some(Located::Sealed(segment, n)) => {
+                if !self.find(segment, n) {
+                    return Ok(Err(self.cold(segment, n)));
+                }
+                let read = source.verified.batch(segment, n)?;
+                Ok(take(read.batch.batch.at(), read.batch.change(id).tail))
+            }
+            None => unreachable!("change {id} is held"),
+        })
+    }
+
+    /// Says that what was missing is in memory now.
+    pub(super) fn loaded(&mut self, resident: Resident) {
+        self.resident = Some(resident);
+    }
+
+    fn find(&mut self, segment: &Arc<SealedSegment>, n: usize) -> bool {
+        if !self.resident.as_ref().is_some_and(|resident| resident.holds(segment, n)) {
+            self.resident = Resident::find(segment, n, self.scattered);
+        }
+        self.resident.is_some()
+    }
+
+    fn cold(&self, segment: &Arc<SealedSegment>, n: usize) -> Cold {
+        let range = if self.scattered { segment.range(n) } else { ahead(segment, n) };
+        Cold { segment: Arc::clone(segment), range }
     }
 }
 
@@ -149,9 +228,9 @@ pub(super) struct Resident {
 impl Resident {
     /// A stretch that starts with batch `n`, or nothing when that is not in
     /// memory.
-    pub(super) fn find(segment: &SealedSegment, n: usize) -> Option<Self> {
+    fn find(segment: &SealedSegment, n: usize, scattered: bool) -> Option<Self> {
         let (batch, ahead) = (segment.range(n), ahead(segment, n));
-        let mut ranges = [ahead, batch].into_iter();
+        let mut ranges = [ahead, batch].into_iter().skip(usize::from(scattered));
         let range = ranges.find(|range| segment.map().is_resident(range.clone()))?;
         Some(Self { sequence: segment.sequence, range })
     }
@@ -168,20 +247,20 @@ impl Resident {
 pub(super) struct Cold {
     /// The segment.
     pub(super) segment: Arc<SealedSegment>,
-    /// The number of the batch in it.
-    pub(super) n: usize,
+    /// What of it is wanted.
+    range: Range<usize>,
 }
 
 impl Cold {
-    /// Brings it, and what follows it, into memory. To be verified anew then.
+    /// Brings it, and what is worth having with it, into memory. To be verified
+    /// anew then.
     ///
     /// # Errors
     /// What the disk reports.
     pub(super) async fn load(self) -> io::Result<Resident> {
-        let range = ahead(&self.segment, self.n);
-        let (map, wanted) = (Arc::clone(self.segment.map()), range.clone());
+        let (map, wanted) = (Arc::clone(self.segment.map()), self.range.clone());
         cores::off_core(move || map.populate(wanted)).await?;
-        Ok(Resident { sequence: self.segment.sequence, range })
+        Ok(Resident { sequence: self.segment.sequence, range: self.range })
     }
 }
 
@@ -194,21 +273,33 @@ fn ahead(segment: &SealedSegment, n: usize) -> Range<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::answer::Frame, *};
     use crate::{
         base::{
-            batch::{Append, ChangeSpan, encode},
+            batch::{Append, Batch, ChangeSpan, encode},
             ids::Timestamp,
         },
-        state::testing::{SealedFile, batch},
+        state::testing::{SealedFile, batch, numbered},
     };
+
+    fn page<'q>(
+        history: &History,
+        since: u64,
+        limit: usize,
+        tags: &'q TagFilter,
+    ) -> PageReader<'q> {
+        let list = ListAnswer::new(Frame::Changes, 1);
+        PageReader::new(list, ChangeId(since), history.last(), limit, tags, None)
+    }
 
     /// Reads to the end of the page; the changes looked at in each turn.
     fn turns(reader: &mut PageReader<'_>, history: &History, verified: &mut Verified) -> Vec<u64> {
+        let index = Index::default();
+        let mut source = Source { history, verified, index: &index };
         let mut turns = Vec::new();
         while !reader.is_done() {
             let before = reader.examined();
-            assert!(reader.read_some(history, verified).unwrap().is_none(), "all is in memory");
+            assert!(reader.read_some(&mut source).unwrap().is_none(), "all is in memory");
             turns.push(reader.examined().0 - before.0);
         }
         turns
@@ -227,17 +318,17 @@ mod tests {
         let mut sealed = History::default();
         sealed.seal(Arc::clone(&file.segment));
         let mut recent = History::default();
-        recent.push(ChangeId(1), batch(10_000, b'}'));
-        recent.push(ChangeId(10_001), batch(1, b'}'));
+        recent.push(numbered(1, batch(10_000, b'}')));
+        recent.push(numbered(10_001, batch(1, b'}')));
         let (all, none) = (TagFilter::default(), TagFilter::new(["absent"]));
         let per_turn = READ_TURN_CHANGES as u64;
         let rest = 10_001 - 2 * per_turn;
         for history in [&sealed, &recent] {
             let mut verified = Verified::default();
-            let mut reader = PageReader::new(ChangeId(0), history.last(), usize::MAX, &all);
+            let mut reader = page(history, 0, usize::MAX, &all);
             assert_eq!(turns(&mut reader, history, &mut verified), [per_turn, per_turn, rest]);
             assert!(ids(reader).into_iter().eq(1..=10_001));
-            let mut reader = PageReader::new(ChangeId(7), history.last(), usize::MAX, &none);
+            let mut reader = page(history, 7, usize::MAX, &none);
             assert_eq!(turns(&mut reader, history, &mut verified).len(), 3);
             assert!(ids(reader).is_empty());
         }
@@ -247,12 +338,13 @@ mod tests {
     fn a_turn_ends_after_so_many_bytes() {
         let tail = READ_TURN_BYTES / 4 + 1;
         let spans = (1..=10).map(|n| ChangeSpan { end: n * tail as u32, ..ChangeSpan::default() });
-        let append = Append { spans: spans.collect(), tails: vec![b'}'; 10 * tail].into() };
-        let batch = Batch::parse(encode(&[append], Timestamp(1))).unwrap();
+        let tails = vec![b'}'; 10 * tail].into();
+        let append = Append { spans: spans.collect(), tails, ..Append::default() };
+        let batch = Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap();
         let all = TagFilter::default();
         let mut recent = History::default();
-        recent.push(ChangeId(1), batch.clone());
-        let mut reader = PageReader::new(ChangeId(0), recent.last(), 10, &all);
+        recent.push(numbered(1, batch.clone()));
+        let mut reader = page(&recent, 0, 10, &all);
         assert_eq!(turns(&mut reader, &recent, &mut Verified::default()), [4, 4, 2]);
 
         // Checking a batch is a turn's work as well, and is done once.
@@ -262,7 +354,7 @@ mod tests {
         let mut verified = Verified::default();
         let none = TagFilter::new(["absent"]);
         for want in [&[10, 10][..], &[20]] {
-            let mut reader = PageReader::new(ChangeId(0), sealed.last(), 20, &none);
+            let mut reader = page(&sealed, 0, 20, &none);
             assert_eq!(turns(&mut reader, &sealed, &mut verified), want);
         }
     }
@@ -270,13 +362,16 @@ mod tests {
     #[test]
     fn residency_is_asked_for_by_the_stretch() {
         let file = SealedFile::new(1, 1, &vec![batch(1, b'}'); 100]);
-        let all = TagFilter::default();
-        let mut reader = PageReader::new(ChangeId(0), ChangeId(100), 100, &all);
-        assert!(reader.finds_resident(&file.segment, 3));
-        let found = reader.resident.as_ref().unwrap();
+        let mut places = Places::default();
+        assert!(places.find(&file.segment, 3));
+        let found = places.resident.as_ref().unwrap();
         assert!((3..100).all(|n| found.holds(&file.segment, n)));
         assert!(!found.holds(&file.segment, 2));
         let other = SealedFile::new(2, 101, &vec![batch(1, b'}'); 100]);
         assert!(!found.holds(&other.segment, 3));
+        let mut places = Places::scattered();
+        assert!(places.find(&file.segment, 3));
+        let found = places.resident.as_ref().unwrap();
+        assert!(found.holds(&file.segment, 3) && !found.holds(&file.segment, 4));
     }
 }

@@ -4,9 +4,7 @@
 use crate::api::error::{ApiError, Code, excerpt};
 use crate::api::tag_filter::TagFilter;
 use crate::base::ids::ChangeId;
-use crate::base::limits::{
-    BLOCK_MAX, QUERY_TAGS_MAX, READ_LIMIT_DEFAULT, READ_LIMIT_MAX, TAG_BYTES_MAX,
-};
+use crate::base::limits::{BLOCK_MAX, QUERY_TAGS_MAX, READ_LIMIT_MAX, TAG_BYTES_MAX};
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -34,8 +32,9 @@ pub enum Consistency {
 pub struct ChangesQuery {
     /// `since`, by default id 0.
     pub since: Since,
-    /// `limit`, 1 to [`READ_LIMIT_MAX`].
-    pub limit: usize,
+    /// `limit`, 1 to [`READ_LIMIT_MAX`]; absent means another number in a list
+    /// than in a stream.
+    pub limit: Option<usize>,
     /// `block`, at most [`BLOCK_MAX`]; absent is not the same as 0 for streams
     /// and `min_id`.
     pub block: Option<Duration>,
@@ -85,12 +84,91 @@ impl ChangesQuery {
         }
         Ok(Self {
             since: since.unwrap_or(Since::Id(ChangeId::ZERO)),
-            limit: limit.unwrap_or(READ_LIMIT_DEFAULT),
+            limit,
             block,
             tags: TagFilter::new(tags.iter().map(|tag| &**tag)),
             min_id,
             consistency: consistency.unwrap_or_default(),
         })
+    }
+}
+
+/// The parameters of a read of something that is no list of changes. Which of
+/// them it has is for [`parse`](Self::parse) to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadQuery<'q> {
+    /// `after`, or `last`: only what comes after this name or key.
+    pub after: Option<Cow<'q, str>>,
+    /// `prefix`: only keys that begin with this.
+    pub prefix: Option<Cow<'q, str>>,
+    /// `limit`, 1 to [`READ_LIMIT_MAX`].
+    pub limit: Option<usize>,
+    /// `since`: only a version after this id.
+    pub since: Option<ChangeId>,
+    /// `block`, at most [`BLOCK_MAX`].
+    pub block: Option<Duration>,
+    /// `min_id`.
+    pub min_id: Option<ChangeId>,
+    /// `consistency`.
+    pub consistency: Consistency,
+}
+
+/// What a read is of, which says which parameters it has besides `min_id` and
+/// `consistency`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOf {
+    /// One resource: no others.
+    One,
+    /// A list of names: `after`, `limit`.
+    Names,
+    /// A list of keys: `after` or `last`, `limit`, `prefix`.
+    Keys,
+    /// A key: `since`, `block`.
+    Key,
+}
+
+impl<'q> ReadQuery<'q> {
+    /// Reads percent-decoded pairs of name and value.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`], naming the parameter, its value and its range.
+    pub fn parse(
+        of: ReadOf,
+        pairs: impl IntoIterator<Item = (Cow<'q, str>, Cow<'q, str>)>,
+    ) -> Result<Self, ApiError> {
+        let (mut limit, mut since, mut block) = (None, None, None);
+        let (mut min_id, mut consistency) = (None, None);
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            match (&*name, of) {
+                ("min_id", _) => once(&mut min_id, "min_id", &value, read_id)?,
+                ("consistency", _) => {
+                    once(&mut consistency, "consistency", &value, read_consistency)?;
+                }
+                ("limit", ReadOf::Names | ReadOf::Keys) => {
+                    once(&mut limit, "limit", &value, read_limit)?;
+                }
+                ("after", ReadOf::Names | ReadOf::Keys) | ("last", ReadOf::Keys) => {
+                    if query.after.is_some() {
+                        let detail = format!("parameter \"{name}\" is given twice");
+                        return Err(invalid(&name, detail));
+                    }
+                    query.after = Some(value);
+                }
+                ("prefix", ReadOf::Keys) => {
+                    if query.prefix.is_some() {
+                        let detail = "parameter \"prefix\" is given twice".into();
+                        return Err(invalid("prefix", detail));
+                    }
+                    query.prefix = Some(value);
+                }
+                ("since", ReadOf::Key) => once(&mut since, "since", &value, read_id)?,
+                ("block", ReadOf::Key) => once(&mut block, "block", &value, read_block)?,
+                _ => return Err(unknown(&name)),
+            }
+        }
+        let consistency = consistency.unwrap_or_default();
+        Ok(Self { limit, since, block, min_id, consistency, ..query })
     }
 }
 
@@ -198,7 +276,7 @@ mod tests {
     fn nothing_given_is_the_defaults() {
         let query = parse(&[]).unwrap();
         assert_eq!(query.since, Since::Id(ChangeId(0)));
-        assert_eq!(query.limit, 100);
+        assert_eq!(query.limit, None);
         assert_eq!(query.block, None);
         assert!(query.tags.is_empty());
         assert_eq!(query.min_id, None);
@@ -218,7 +296,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(query.since, Since::Id(ChangeId(123)));
-        assert_eq!(query.limit, 7);
+        assert_eq!(query.limit, Some(7));
         assert_eq!(query.block, Some(Duration::from_secs(60)));
         assert_eq!(query.tags, TagFilter::new(["a", "b"]));
         assert_eq!(query.min_id, Some(ChangeId(9)));
@@ -235,7 +313,7 @@ mod tests {
             ("10001", 10_000),
             ("99999999999999999999999999", 10_000),
         ] {
-            assert_eq!(parse(&[("limit", value)]).unwrap().limit, limit, "{value}");
+            assert_eq!(parse(&[("limit", value)]).unwrap().limit, Some(limit), "{value}");
         }
         for (value, millis) in [
             ("0", 0),
@@ -309,7 +387,7 @@ mod tests {
             );
             match parsed {
                 Ok(query) => {
-                    prop_assert!((1..=READ_LIMIT_MAX).contains(&query.limit));
+                    prop_assert!(query.limit.is_none_or(|limit| (1..=READ_LIMIT_MAX).contains(&limit)));
                     prop_assert!(query.block.is_none_or(|block| block <= BLOCK_MAX));
                 }
                 Err(error) => prop_assert_eq!(error.code, Code::InvalidParameter),

@@ -8,17 +8,16 @@ use std::{
 };
 
 use super::{
-    change_body::Shape,
-    changes::Question,
     error::{ApiError, Code, Member},
+    keys::KeyQuestion,
+    list::Question,
+    stream::Stream,
+    written::{Written, written},
 };
 use crate::{
-    base::{
-        ids::ChangeId,
-        outcome::{Outcome, WriteError},
-    },
+    base::{ids::ChangeId, json_string::write_json_string, outcome::WriteError},
     feed::Wait,
-    http::Response,
+    http::{Request, Response},
     node::writes::PendingWrite,
 };
 
@@ -30,12 +29,14 @@ pub enum Reply {
     Write(Write),
     /// There is nothing to answer with yet.
     Park(Parked),
+    /// An answer in parts.
+    Stream(Box<Stream>),
 }
 
 /// A proposed write; resolves to its answer.
 pub struct Write {
     pub(super) pending: PendingWrite,
-    pub(super) shape: Shape,
+    pub(super) written: Written,
 }
 
 impl Write {
@@ -50,28 +51,15 @@ impl Future for Write {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
-        let shape = self.shape;
-        Pin::new(&mut self.pending).poll(cx).map(|outcome| accepted(outcome, shape))
+        let this = &mut *self;
+        Pin::new(&mut this.pending).poll(cx).map(|outcome| match outcome {
+            Ok(decision) => written(&this.written, decision),
+            Err(error) => refused(error).into(),
+        })
     }
 }
 
-fn accepted(outcome: Outcome, shape: Shape) -> Response {
-    match (outcome, shape) {
-        (Ok(accepted), Shape::One) => {
-            let id = accepted.first;
-            Response::json(201, format!("{{\"_id\":{id}}}"))
-                .with_header("Location", format!("/changes/{id}"))
-        }
-        (Ok(accepted), Shape::Many) => {
-            let (first, last, count) = (accepted.first, accepted.last(), accepted.count);
-            let body = format!("{{\"first\":{first},\"last\":{last},\"count\":{count}}}");
-            Response::json(201, body)
-        }
-        (Err(error), _) => refused(error).into(),
-    }
-}
-
-/// The answer to a write that was not acknowledged.
+/// The answer to a write that was not decided.
 pub(super) fn refused(error: WriteError) -> ApiError {
     let code = match error {
         WriteError::NoLeader => Code::NoLeader,
@@ -84,10 +72,22 @@ pub(super) fn refused(error: WriteError) -> ApiError {
 
 /// A read that waits for a change, at most until its deadline.
 pub struct Parked {
-    pub(super) question: Question,
+    pub(super) asked: Asked,
     pub(super) wait: Wait,
     /// When to answer with what there is.
     pub deadline: Instant,
+}
+
+/// What is to be asked again after a wait.
+pub(super) enum Asked {
+    /// A list of changes.
+    List(Question),
+    /// A key.
+    Key(Box<KeyQuestion>),
+    /// A stream that has not begun.
+    Stream(Box<Stream>),
+    /// Anything else, from the start.
+    Request(Box<Request>),
 }
 
 impl Parked {
@@ -105,6 +105,7 @@ impl From<ApiError> for Response {
             .map(|(name, member)| match member {
                 Member::Number(number) => (*name, number.to_string()),
                 Member::Text(text) => (*name, json_string(text)),
+                Member::Null => (*name, "null".to_owned()),
             })
             .collect();
         let members: Vec<(&str, &str)> =
@@ -118,9 +119,10 @@ impl From<ApiError> for Response {
     }
 }
 
-fn json_string(text: &str) -> String {
+/// `text` as a JSON string.
+pub(super) fn json_string(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len() + 2);
-    crate::base::batch::write_json_string(&mut out, text);
+    write_json_string(&mut out, text);
     String::from_utf8_lossy(&out).into_owned()
 }
 

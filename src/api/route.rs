@@ -1,32 +1,111 @@
 //! From a request's method and path to the resource that answers it.
 
-use std::{borrow::Cow, time::Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use super::{
     Api,
+    accept::{self, Media},
+    change_body::{Members, Scope},
+    collections::CollectionPath,
     error::{ApiError, Code},
-    query::no_parameters,
-    reply::Reply,
+    query::{ReadOf, ReadQuery, no_parameters},
+    reply::{Asked, Parked, Reply},
+    write::shape_of,
+    written::Written,
 };
-use crate::http::{Method, Request, Response};
+use crate::{
+    base::limits::MIN_ID_WAIT,
+    http::{Method, Request, Response},
+    state::ListId,
+};
 
 /// What a path names.
-enum Resource {
-    Changes,
-    Change,
+#[derive(Clone, Copy, Debug)]
+enum Resource<'p> {
+    Index,
     Health,
     Ready,
-    Index,
+    Cluster,
+    Members,
+    Member(&'p str),
+    Changes,
+    Change(&'p str),
+    Tenants,
+    Tenant(&'p str),
+    TenantChanges(&'p str),
+    Collections(&'p str),
+    Collection(CollectionPath<'p>),
+    CollectionChanges(CollectionPath<'p>),
+    Keys(CollectionPath<'p>),
+    Key(CollectionPath<'p>, &'p str),
 }
 
-impl Resource {
-    fn of(path: &[&str]) -> Option<Self> {
-        Some(match path {
+/// Every path with its methods, as `Allow` lists them. A name in braces stands
+/// for one segment; `/tenant` is read as `/tenants`.
+pub const ROUTES: [(&str, &str); 22] = [
+    ("/", READ),
+    ("/health", READ),
+    ("/ready", READ),
+    ("/cluster", READ),
+    ("/cluster/members", READ),
+    ("/cluster/members/{id}", READ),
+    ("/changes", APPEND),
+    ("/changes/{id}", READ),
+    ("/tenants", APPEND),
+    ("/tenants/{tenant}", DELETE),
+    ("/tenants/{tenant}/changes", APPEND),
+    ("/tenants/{tenant}/collections", APPEND),
+    ("/tenants/{tenant}/collections/{name}", DELETE),
+    ("/tenants/{tenant}/collections/{name}/changes", READ),
+    ("/tenants/{tenant}/collections/{name}/keys", APPEND),
+    ("/tenants/{tenant}/collections/{name}/keys/{key}", PUT),
+    ("/collections/{collection}", DELETE),
+    ("/collections/{collection}/changes", READ),
+    ("/collections/{collection}/keys", APPEND),
+    ("/collections/{collection}/keys/{key}", PUT),
+    ("/metrics", READ),
+    ("/openapi.json", READ),
+];
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const APPEND: &str = "GET, HEAD, POST, OPTIONS";
+const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
+const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+
+impl<'p> Resource<'p> {
+    fn of(path: &[&'p str]) -> Option<Self> {
+        Some(match *path {
             [""] => Self::Index,
-            ["changes"] => Self::Changes,
-            ["changes", _] => Self::Change,
             ["health"] => Self::Health,
             ["ready"] => Self::Ready,
+            ["cluster"] => Self::Cluster,
+            ["cluster", "members"] => Self::Members,
+            ["cluster", "members", id] => Self::Member(id),
+            ["changes"] => Self::Changes,
+            ["changes", id] => Self::Change(id),
+            ["tenants" | "tenant"] => Self::Tenants,
+            ["tenants" | "tenant", tenant] => Self::Tenant(tenant),
+            ["tenants" | "tenant", tenant, "changes"] => Self::TenantChanges(tenant),
+            ["tenants" | "tenant", tenant, "collections"] => Self::Collections(tenant),
+            ["tenants" | "tenant", tenant, "collections", name, ref rest @ ..] => {
+                return Self::of_collection(CollectionPath::Named(tenant, name), rest);
+            }
+            ["collections", id, ref rest @ ..] => {
+                return Self::of_collection(CollectionPath::Id(id), rest);
+            }
+            _ => return None,
+        })
+    }
+
+    fn of_collection(path: CollectionPath<'p>, rest: &[&'p str]) -> Option<Self> {
+        Some(match *rest {
+            [] => Self::Collection(path),
+            ["changes"] => Self::CollectionChanges(path),
+            ["keys"] => Self::Keys(path),
+            ["keys", key] => Self::Key(path, key),
             _ => return None,
         })
     }
@@ -34,8 +113,24 @@ impl Resource {
     /// The methods it has, as `Allow` lists them.
     fn methods(&self) -> &'static str {
         match self {
-            Self::Changes => "GET, HEAD, POST, OPTIONS",
-            Self::Change | Self::Health | Self::Ready | Self::Index => "GET, HEAD, OPTIONS",
+            Self::Changes
+            | Self::Tenants
+            | Self::TenantChanges(_)
+            | Self::Collections(_)
+            | Self::Keys(_) => APPEND,
+            Self::Tenant(_) | Self::Collection(_) => DELETE,
+            Self::Key(..) => PUT,
+            _ => READ,
+        }
+    }
+
+    /// What a read of it may be asked, where that is no list of changes.
+    fn read_of(&self) -> ReadOf {
+        match self {
+            Self::Tenants | Self::Collections(_) => ReadOf::Names,
+            Self::Keys(_) => ReadOf::Keys,
+            Self::Key(..) => ReadOf::Key,
+            _ => ReadOf::One,
         }
     }
 }
@@ -43,52 +138,209 @@ impl Resource {
 impl Api {
     /// Answers `request`, which arrived at `now`.
     pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
-        match self.route(request, now).await {
+        self.handle_until(request, now, None).await
+    }
+
+    /// Goes on with a parked read, because something changed or because it
+    /// has waited long enough.
+    pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
+        let deadline = if self.node.is_stopping() { now } else { parked.deadline };
+        let reply = match parked.asked {
+            Asked::List(question) => self.ask(question, deadline, now).await,
+            Asked::Key(question) => self.ask_key(*question, deadline, now).await,
+            Asked::Stream(stream) => self.open_stream(*stream, deadline, now),
+            Asked::Request(request) => {
+                return self.handle_until(request, now, Some(deadline)).await;
+            }
+        };
+        reply.unwrap_or_else(|error| Reply::Now(error.into()))
+    }
+
+    /// Answers a request that has been waited with until `deadline` already.
+    async fn handle_until(
+        &self,
+        request: Box<Request>,
+        now: Instant,
+        deadline: Option<Instant>,
+    ) -> Reply {
+        let mut again = None;
+        let reply = match self.route(&request, now, deadline, &mut again).await {
             Ok(reply) => reply,
             Err(error) => Reply::Now(error.into()),
+        };
+        match again {
+            Some((wait, deadline)) => {
+                Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
+            }
+            None => reply,
         }
     }
 
-    async fn route(&self, request: Box<Request>, now: Instant) -> Result<Reply, ApiError> {
+    async fn route(
+        &self,
+        request: &Request,
+        now: Instant,
+        deadline: Option<Instant>,
+        again: &mut Option<(crate::feed::Wait, Instant)>,
+    ) -> Result<Reply, ApiError> {
         let path = request.path_segments();
         let Some(resource) = Resource::of(&path) else {
             if request.method() == Method::Options && path.is_empty() {
-                return Ok(options("GET, HEAD, POST, OPTIONS"));
+                return Ok(options(PUT));
             }
             let detail = format!("there is no resource {:?}", request.target());
             return Err(ApiError::new(Code::NotFound, detail));
         };
-        let get = matches!(request.method(), Method::Get | Method::Head);
-        match (resource, request.method()) {
-            (resource, Method::Options) => Ok(options(resource.methods())),
-            (Resource::Changes, Method::Post) => {
-                parameterless(&request)?;
-                drop(path);
-                self.append(request).await
+        match request.method() {
+            Method::Options => Ok(options(resource.methods())),
+            Method::Get | Method::Head => {
+                self.read_resource(request, resource, now, deadline, again).await
             }
-            (Resource::Changes, _) if get => {
-                accepts_json(&request)?;
-                self.list(&request, now).await
+            Method::Post | Method::Put | Method::Delete => {
+                match self.write_resource(request, resource).await {
+                    Some(reply) => reply,
+                    None => Ok(not_allowed(request, resource.methods())),
+                }
             }
-            (Resource::Change, _) if get => {
-                parameterless(&request)?;
-                accepts_json(&request)?;
-                self.one(path.last().copied().unwrap_or_default()).await
-            }
-            (Resource::Health, _) if get => {
-                parameterless(&request)?;
-                Ok(self.health())
-            }
-            (Resource::Ready, _) if get => {
-                parameterless(&request)?;
-                self.ready()
-            }
-            (Resource::Index, _) if get => {
-                parameterless(&request)?;
-                Ok(self.index())
-            }
-            (resource, _) => Ok(not_allowed(&request, resource.methods())),
+            _ => Ok(not_allowed(request, resource.methods())),
         }
+    }
+
+    /// Has a write done; nothing when the resource does not have the method.
+    async fn write_resource(
+        &self,
+        request: &Request,
+        resource: Resource<'_>,
+    ) -> Option<Result<Reply, ApiError>> {
+        if !resource.methods().split(", ").any(|method| method == request.method_name()) {
+            return None;
+        }
+        if let Err(error) = parameterless(request) {
+            return Some(Err(error));
+        }
+        let changes = |tenant| Scope { members: Members::Change, tenant, ..Scope::default() };
+        Some(match (request.method(), resource) {
+            (Method::Post, Resource::Changes) => {
+                self.append(request, changes(None), Written::Change).await
+            }
+            (Method::Post, Resource::TenantChanges(tenant)) => match self.tenant(tenant) {
+                Ok(tenant) => self.append(request, changes(Some(tenant.id)), Written::Change).await,
+                Err(error) => self.repeated_or(request, Written::Change, error),
+            },
+            (Method::Post, Resource::Tenants) => self.create_tenant(request),
+            (Method::Post, Resource::Collections(tenant)) => {
+                self.create_collection(request, tenant)
+            }
+            (Method::Post, Resource::Keys(path)) => self.post_keys(request, path).await,
+            (Method::Put, Resource::Key(path, key)) => self.put_key(request, path, key).await,
+            (Method::Delete, Resource::Key(path, key)) => self.delete_key(request, path, key),
+            (Method::Delete, Resource::Collection(path)) => self.delete_collection(request, path),
+            (Method::Delete, Resource::Tenant(tenant)) => self.delete_tenant(request, tenant),
+            _ => return None,
+        })
+    }
+
+    /// The answer to a request whose path names what is not there: that to the
+    /// one it repeats, if it does, else `error`.
+    pub(super) fn repeated_or(
+        &self,
+        request: &Request,
+        single: Written,
+        error: ApiError,
+    ) -> Result<Reply, ApiError> {
+        if request.header("idempotency-key").is_none() {
+            return Err(error);
+        }
+        let asked = self.idempotency(request)?;
+        self.repeated(asked, &shape_of(request, single)).ok_or(error)
+    }
+
+    async fn read_resource(
+        &self,
+        request: &Request,
+        resource: Resource<'_>,
+        now: Instant,
+        deadline: Option<Instant>,
+        again: &mut Option<(crate::feed::Wait, Instant)>,
+    ) -> Result<Reply, ApiError> {
+        match resource {
+            Resource::Changes => return self.list(request, ListId::All, now).await,
+            Resource::TenantChanges(tenant) => {
+                let list = ListId::Tenant(self.tenant(tenant)?.id);
+                return self.list(request, list, now).await;
+            }
+            Resource::CollectionChanges(path) => {
+                let list = ListId::Collection(self.collection(path)?.id);
+                return self.list(request, list, now).await;
+            }
+            _ => {}
+        }
+        if let Some(reply) = self.about_the_node(request, resource)? {
+            return Ok(reply);
+        }
+        let pairs = request.query().map(|(name, value)| (Cow::from(name), Cow::from(value)));
+        let query = ReadQuery::parse(resource.read_of(), pairs)?;
+        accept::choose(request, &[Media::Json])?;
+        if let Some(min_id) = query.min_id {
+            let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
+            let may_wait = now < until && !self.node.is_stopping();
+            if let Some(wait) = self.wait_for(min_id, may_wait)? {
+                *again = Some((wait, until));
+                return Ok(Reply::Now(Response::new(204)));
+            }
+        }
+        match resource {
+            Resource::Change(id) => self.change(id).await,
+            Resource::Tenants => self.list_tenants(&query).await,
+            Resource::Tenant(tenant) => self.get_tenant(tenant).await,
+            Resource::Collections(tenant) => self.list_collections(tenant, &query).await,
+            Resource::Collection(path) => self.get_collection(path).await,
+            Resource::Keys(path) => self.list_keys(path, &query).await,
+            Resource::Key(path, key) => {
+                let block = query.block.unwrap_or(Duration::ZERO);
+                let until = deadline.unwrap_or(now + block);
+                self.get_key(request, path, key, &query, until, now).await
+            }
+            _ => unreachable!("answered above"),
+        }
+    }
+
+    /// What the node says about itself; nothing for another resource.
+    fn about_the_node(
+        &self,
+        request: &Request,
+        resource: Resource<'_>,
+    ) -> Result<Option<Reply>, ApiError> {
+        Ok(Some(match resource {
+            Resource::Health => {
+                parameterless(request)?;
+                self.health()
+            }
+            Resource::Ready => {
+                parameterless(request)?;
+                self.ready()?
+            }
+            Resource::Index => {
+                parameterless(request)?;
+                self.index()
+            }
+            Resource::Cluster => {
+                parameterless(request)?;
+                accept::choose(request, &[Media::Json])?;
+                self.cluster()
+            }
+            Resource::Members => {
+                parameterless(request)?;
+                accept::choose(request, &[Media::Json])?;
+                self.members()
+            }
+            Resource::Member(id) => {
+                parameterless(request)?;
+                accept::choose(request, &[Media::Json])?;
+                self.member(id)?
+            }
+            _ => return Ok(None),
+        }))
     }
 }
 
@@ -106,53 +358,20 @@ fn not_allowed(request: &Request, methods: &'static str) -> Reply {
     Reply::Now(response.with_header("Allow", methods))
 }
 
-/// Refuses a client that does not take JSON.
-fn accepts_json(request: &Request) -> Result<(), ApiError> {
-    let mut accepts = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
-    let mut asked = false;
-    let takes_json = accepts.any(|(_, value)| {
-        asked = true;
-        value.split(|&byte| byte == b',').any(range_takes_json)
-    });
-    if takes_json || !asked {
-        return Ok(());
-    }
-    let detail = "this resource is served as application/json only";
-    Err(ApiError::new(Code::NotAcceptable, detail))
-}
-
-/// Whether one media range of `Accept` matches JSON with a weight above zero.
-fn range_takes_json(range: &[u8]) -> bool {
-    let mut parts = range.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-    let media_type = parts.next().unwrap_or_default();
-    let matches = ["*/*", "application/*", "application/json"]
-        .iter()
-        .any(|known| media_type.eq_ignore_ascii_case(known.as_bytes()));
-    let refused = parts.any(|parameter| {
-        parameter
-            .strip_prefix(b"q=")
-            .or(parameter.strip_prefix(b"Q="))
-            .is_some_and(|weight| weight.iter().all(|byte| matches!(byte, b'0' | b'.')))
-    });
-    matches && !refused
-}
-
 #[cfg(test)]
 mod tests {
-    use super::range_takes_json;
+    use super::*;
 
     #[test]
-    fn media_ranges() {
-        for (range, takes) in [
-            ("*/*", true),
-            (" application/json;q=0.5", true),
-            ("Application/*", true),
-            ("application/json; q=0", false),
-            ("application/json;q=0.000", false),
-            ("text/html", false),
-            ("", false),
-        ] {
-            assert_eq!(range_takes_json(range.as_bytes()), takes, "{range:?}");
+    fn every_route_leads_to_a_resource_with_its_methods() {
+        for (template, methods) in ROUTES {
+            let path: Vec<&str> = template[1..].split('/').collect();
+            let resource = Resource::of(&path);
+            assert_eq!(resource.map(|resource| resource.methods()), Some(methods), "{template}");
+        }
+        for path in ["changes/1/2", "tenants/a/b", "collections", "keys", "Changes", "changes/"] {
+            let path: Vec<&str> = path.split('/').collect();
+            assert!(Resource::of(&path).is_none() || path == ["changes", ""], "{path:?}");
         }
     }
 }

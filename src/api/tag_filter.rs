@@ -1,7 +1,7 @@
 //! The filter of `tag=` parameters, matched against tags in their stored
 //! spelling without decoding them.
 
-use crate::base::batch::write_json_string;
+use crate::base::{json_string::write_json_string, tags::elements};
 
 /// Tags of which a change must bear at least one; none asked for lets every
 /// change through.
@@ -31,6 +31,11 @@ impl TagFilter {
         self.wanted.is_empty()
     }
 
+    /// The tags asked for, in their stored spelling.
+    pub fn spellings(&self) -> impl Iterator<Item = &[u8]> {
+        self.wanted.iter().map(Vec::as_slice)
+    }
+
     /// Whether a change passes whose stored tags are `tags`: the text between
     /// the brackets, such as `"a","b"`.
     #[must_use]
@@ -38,32 +43,6 @@ impl TagFilter {
         self.wanted.is_empty()
             || elements(tags).any(|tag| self.wanted.iter().any(|wanted| wanted == tag))
     }
-}
-
-/// The elements of a canonical list of strings, quotes included.
-fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let (element, after) = rest.split_at(element_end(rest));
-        rest = after.get(1..).unwrap_or_default();
-        Some(element)
-    })
-}
-
-/// After the closing quote of the string that `list` starts with.
-fn element_end(list: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(&byte) = list.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
-    list.len()
 }
 
 #[cfg(test)]

@@ -96,6 +96,13 @@ pub const READ_EXPECTED_FILTERED: usize = 16;
 pub const READ_TURN_BYTES: usize = 256 * KIB;
 /// Changes that a read looks at before other connections of its core may run.
 pub const READ_TURN_CHANGES: usize = 4096;
+/// Bytes of changes in one part of a stream: what a slow reader makes the server
+/// hold.
+pub const STREAM_PART_BYTES: usize = 64 * KIB;
+/// Changes in one part of a stream.
+pub const STREAM_PART_CHANGES: usize = 1024;
+/// A stream without a change says this often that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sealed batches that a core remembers to have checked.
 pub const VERIFIED_BATCHES: usize = 16;
 /// Bytes of a batch from which on that is worth remembering.

@@ -2,7 +2,11 @@
 //! text, and the byte form of a batch of changes.
 
 pub mod batch;
+pub mod cluster;
 pub mod decimal;
 pub mod ids;
+pub mod json_string;
 pub mod limits;
+pub mod names;
 pub mod outcome;
+pub mod tags;

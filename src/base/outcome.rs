@@ -1,25 +1,74 @@
 //! What becomes of a proposed write.
 
+use uuid::Uuid;
+
 use crate::base::ids::ChangeId;
 
-/// The ids a write was given: `first`, `first + 1`, and so on.
+/// What an accepted command did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The id of its first change.
-    pub first: ChangeId,
-    /// How many changes it has; at least 1.
-    pub count: u32,
+pub enum Effect {
+    /// Its changes got the ids `first`, `first + 1`, and so on.
+    Changes {
+        /// The id of its first change.
+        first: ChangeId,
+        /// How many changes it has; at least 1.
+        count: u32,
+        /// Its only change took the place of an earlier version of its key.
+        replaced: bool,
+    },
+    /// It created this tenant.
+    Tenant(Uuid),
+    /// It created a collection.
+    Collection {
+        /// The collection.
+        collection: Uuid,
+        /// Its tenant.
+        tenant: Uuid,
+    },
 }
 
-impl Accepted {
-    /// The id of its last change.
-    #[must_use]
-    pub fn last(&self) -> ChangeId {
-        ChangeId(self.first.0 + u64::from(self.count) - 1)
+/// Something that a command needs and that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The tenant.
+    Tenant,
+    /// The collection.
+    Collection,
+    /// The key.
+    Key,
+}
+
+/// Why a command was refused when its turn came. It changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// What it writes to is not there, or no more.
+    NotFound(Missing),
+    /// The name is that of this tenant.
+    TenantTaken(Uuid),
+    /// The name is that of this collection.
+    CollectionTaken(Uuid),
+    /// Its conditions do not hold of the key, whose current version this is.
+    PreconditionFailed(Option<ChangeId>),
+    /// Its idempotency key was used before for another request.
+    IdempotencyMismatch,
+}
+
+/// How a command was decided, the same on every node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What it did, or why it did nothing.
+    pub result: Result<Effect, Refusal>,
+    /// It repeats an earlier request, whose result this is.
+    pub replayed: bool,
+}
+
+impl From<Result<Effect, Refusal>> for Decision {
+    fn from(result: Result<Effect, Refusal>) -> Self {
+        Self { result, replayed: false }
     }
 }
 
-/// Why a write was not acknowledged.
+/// Why a write was not decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
     /// Nobody leads the cluster: it certainly did not happen.
@@ -37,4 +86,4 @@ pub enum WriteError {
 }
 
 /// The outcome of one write.
-pub type Outcome = Result<Accepted, WriteError>;
+pub type Outcome = Result<Decision, WriteError>;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    base::{batch::Batch, ids::ChangeId, outcome::Outcome},
+    base::{batch::NumberedBatch, outcome::Outcome},
     state::SealedSegment,
 };
 
@@ -25,8 +25,8 @@ pub struct Ticket(pub u32);
 /// What a serving core is told, in the order in which it happened.
 #[derive(Default)]
 pub struct Delivery {
-    /// Applied batches, each with the id of its first change.
-    pub batches: Vec<(ChangeId, Batch)>,
+    /// Applied batches that have accepted changes.
+    pub batches: Vec<NumberedBatch>,
     /// Segments sealed since; all their batches were delivered before.
     pub sealed: Vec<Arc<SealedSegment>>,
     /// What became of writes that this core proposed. At most as many as it
@@ -125,12 +125,12 @@ impl Fanout {
         Arc::clone(&self.0[core])
     }
 
-    /// Tells every core of an applied batch.
-    pub fn publish(&self, first: ChangeId, batch: &Batch) {
+    /// Tells every core of an applied batch that has accepted changes.
+    pub fn publish(&self, batch: &NumberedBatch) {
         for mailbox in &*self.0 {
             mailbox.post(|delivery| {
-                mailbox.bytes.fetch_add(batch.bytes().len(), Ordering::Relaxed);
-                delivery.batches.push((first, batch.clone()));
+                mailbox.bytes.fetch_add(batch.batch.bytes().len(), Ordering::Relaxed);
+                delivery.batches.push(batch.clone());
             });
         }
     }
@@ -166,9 +166,9 @@ impl Fanout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{
-        batch::{Append, ChangeSpan, encode},
-        ids::Timestamp,
+    use crate::{
+        base::{batch::NumberedBatch, outcome::WriteError},
+        state::testing::{batch, numbered},
     };
     use std::{sync::atomic::AtomicU32, task::Wake};
 
@@ -181,10 +181,8 @@ mod tests {
         }
     }
 
-    fn batch() -> Batch {
-        let spans = [ChangeSpan { end: 1, ..ChangeSpan::default() }].into_iter().collect();
-        let append = Append { spans, tails: "x".into() };
-        Batch::parse(encode(&[append], Timestamp(1))).unwrap()
+    fn change(id: u64) -> NumberedBatch {
+        numbered(id, batch(1, b'x'))
     }
 
     #[test]
@@ -192,12 +190,12 @@ mod tests {
         let fanout = Fanout::new(2);
         let (one, two) = (fanout.mailbox(0), fanout.mailbox(1));
         assert!(one.take().is_none());
-        fanout.publish(ChangeId(1), &batch());
-        fanout.publish(ChangeId(2), &batch());
-        fanout.resolve(1, [(Ticket(7), Err(crate::base::outcome::WriteError::NoLeader))]);
-        assert_eq!(fanout.backlog_bytes(), 2 * batch().bytes().len());
+        fanout.publish(&change(1));
+        fanout.publish(&change(2));
+        fanout.resolve(1, [(Ticket(7), Err(WriteError::NoLeader))]);
+        assert_eq!(fanout.backlog_bytes(), 2 * change(1).batch.bytes().len());
         let taken = one.take().unwrap();
-        assert_eq!(taken.batches.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(taken.batches.iter().map(|batch| batch.first.0).collect::<Vec<_>>(), [1, 2]);
         assert!(taken.outcomes.is_empty() && one.take().is_none());
         let taken = two.take().unwrap();
         assert_eq!((taken.batches.len(), taken.outcomes[0].0), (2, Ticket(7)));
@@ -212,8 +210,8 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let mut cx = Context::from_waker(&waker);
         assert!(mailbox.poll_full(&mut cx).is_pending());
-        fanout.publish(ChangeId(1), &batch());
-        fanout.publish(ChangeId(2), &batch());
+        fanout.publish(&change(1));
+        fanout.publish(&change(2));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(mailbox.poll_full(&mut cx).is_ready());
         drop(mailbox.take());

@@ -1,25 +1,114 @@
-//! Long-polls parked on one core: each waits for a change beyond its `since`
-//! and costs one slot. A commit wakes those it concerns and nobody else.
+//! Long-polls and streams parked on one core: each waits for a change beyond its
+//! `since` in one list, or for a change of one key, and costs one slot. A commit
+//! wakes those it concerns and nobody else.
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
 
-use crate::base::ids::ChangeId;
+use uuid::Uuid;
+
+use crate::{
+    base::{batch::NumberedBatch, ids::ChangeId},
+    state::ListId,
+};
+
+/// What is waited for. Keys go by a hash: two that share it wake each other's
+/// waiters, which look and wait again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Topic {
+    List(ListId),
+    Key(u64),
+}
+
+/// Waiters for one topic, by what they wait beyond, then by number.
+type Waiting = BTreeMap<(ChangeId, u64), Waker>;
 
 #[derive(Default)]
 struct Inner {
     /// The newest change that waiters were told of.
     last: ChangeId,
-    /// By what they wait for, then by number. Invariant: each key's `since` is
-    /// at least `last`; whoever waited for less was woken and taken out.
-    waiting: BTreeMap<(ChangeId, u64), Waker>,
+    /// For any change. Invariant: each key's `since` is at least `last`; whoever
+    /// waited for less was woken and taken out.
+    all: Waiting,
+    /// For changes of a part. Invariant: none is empty.
+    scoped: HashMap<Topic, Waiting>,
     next: u64,
+    hash: RandomState,
+}
+
+impl Inner {
+    fn waiting(&mut self, topic: Topic) -> &mut Waiting {
+        match topic {
+            Topic::List(ListId::All) => &mut self.all,
+            topic => self.scoped.entry(topic).or_default(),
+        }
+    }
+
+    fn is_waiting(&self, topic: Topic, at: (ChangeId, u64)) -> bool {
+        match topic {
+            Topic::List(ListId::All) => self.all.contains_key(&at),
+            topic => self.scoped.get(&topic).is_some_and(|waiting| waiting.contains_key(&at)),
+        }
+    }
+
+    fn remove(&mut self, topic: Topic, at: (ChangeId, u64)) {
+        match topic {
+            Topic::List(ListId::All) => {
+                self.all.remove(&at);
+            }
+            topic => {
+                if let Some(waiting) = self.scoped.get_mut(&topic) {
+                    waiting.remove(&at);
+                    if waiting.is_empty() {
+                        self.scoped.remove(&topic);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes out those who wait for the change `id` of a topic.
+    fn take(&mut self, topic: Topic, id: ChangeId, woken: &mut Vec<Waker>) {
+        let Some(waiting) = self.scoped.get_mut(&topic) else { return };
+        let rest = waiting.split_off(&(id, 0));
+        woken.extend(std::mem::replace(waiting, rest).into_values());
+        if waiting.is_empty() {
+            self.scoped.remove(&topic);
+        }
+    }
+
+    fn take_of(&mut self, batch: &NumberedBatch, woken: &mut Vec<Waker>) {
+        if self.scoped.is_empty() || batch.batch.is_plain() {
+            return;
+        }
+        for (id, change) in batch.iter() {
+            let Some(tenant) = change.tenant() else { continue };
+            self.take(Topic::List(ListId::Tenant(tenant)), id, woken);
+            let key = change.key();
+            if let Some(collection) = change.collection() {
+                self.take(Topic::List(ListId::Collection(collection)), id, woken);
+                if let Some(key) = &key {
+                    self.take(self.key(collection, key), id, woken);
+                }
+            }
+            if change.is_deletion() && key.is_none() {
+                // Rare, and it may concern any part of what it takes away.
+                let all = std::mem::take(&mut self.scoped);
+                woken.extend(all.into_values().flat_map(BTreeMap::into_values));
+            }
+        }
+    }
+
+    fn key(&self, collection: Uuid, key: &str) -> Topic {
+        Topic::Key(self.hash.hash_one((collection, key)))
+    }
 }
 
 /// The waiters of one core.
@@ -27,31 +116,49 @@ struct Inner {
 pub struct Waiters(Rc<RefCell<Inner>>);
 
 impl Waiters {
-    /// Waits for a change with an id above `since`.
+    /// Waits for a change of `list` with an id above `since`. It may resolve for
+    /// nothing, at most once for each change beyond `since` that there is: who
+    /// waits looks again.
     #[must_use]
-    pub fn beyond(&self, since: ChangeId) -> Wait {
-        Wait { waiters: self.clone(), since, number: None }
+    pub fn beyond(&self, list: ListId, since: ChangeId) -> Wait {
+        self.wait(Topic::List(list), since)
     }
 
-    /// Wakes all that wait for something up to `last`.
-    pub fn advance(&self, last: ChangeId) {
-        let woken = {
+    /// Waits for a change of one key with an id above `since`, likewise.
+    #[must_use]
+    pub fn beyond_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
+        let topic = self.0.borrow().key(collection, key);
+        self.wait(topic, since)
+    }
+
+    fn wait(&self, topic: Topic, since: ChangeId) -> Wait {
+        Wait { waiters: self.clone(), topic, since, number: None }
+    }
+
+    /// Wakes all that wait for something in `batches`, or for something up to
+    /// `last` of the whole list.
+    pub fn advance(&self, batches: &[NumberedBatch], last: ChangeId) {
+        let mut woken = Vec::new();
+        {
             let mut inner = self.0.borrow_mut();
             inner.last = inner.last.max(last);
+            batches.iter().for_each(|batch| inner.take_of(batch, &mut woken));
             // Those with a `since` of `last` or more go on waiting.
             let told = inner.last;
-            let waiting = inner.waiting.split_off(&(told, 0));
-            std::mem::replace(&mut inner.waiting, waiting)
-        };
-        woken.into_values().for_each(Waker::wake);
+            let waiting = inner.all.split_off(&(told, 0));
+            woken.extend(std::mem::replace(&mut inner.all, waiting).into_values());
+        }
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Resolves once there is a change beyond its `since`. Dropping it frees its
-/// slot at once.
+/// Resolves once it is worth looking for a change beyond its `since`. Dropping
+/// it frees its slot at once.
 pub struct Wait {
     waiters: Waiters,
+    topic: Topic,
     since: ChangeId,
+    /// Its slot, once it has one.
     number: Option<u64>,
 }
 
@@ -61,21 +168,22 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut inner = this.waiters.0.borrow_mut();
-        if inner.last > this.since {
-            return Poll::Ready(());
-        }
-        let number = *this.number.get_or_insert_with(|| {
-            inner.next += 1;
-            inner.next
-        });
-        match inner.waiting.entry((this.since, number)) {
-            std::collections::btree_map::Entry::Occupied(mut slot) => {
-                slot.get_mut().clone_from(cx.waker());
+        let number = match this.number {
+            // Taken out is woken.
+            Some(number) if !inner.is_waiting(this.topic, (this.since, number)) => {
+                return Poll::Ready(());
             }
-            std::collections::btree_map::Entry::Vacant(slot) => {
-                slot.insert(cx.waker().clone());
+            Some(number) => number,
+            // Something may have come since it was looked for.
+            None if inner.last > this.since => return Poll::Ready(()),
+            None => {
+                inner.next += 1;
+                inner.next
             }
-        }
+        };
+        this.number = Some(number);
+        let slot = inner.waiting(this.topic).entry((this.since, number));
+        slot.and_modify(|waker| waker.clone_from(cx.waker())).or_insert_with(|| cx.waker().clone());
         Poll::Pending
     }
 }
@@ -83,7 +191,7 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.waiters.0.borrow_mut().waiting.remove(&(self.since, number));
+            self.waiters.0.borrow_mut().remove(self.topic, (self.since, number));
         }
     }
 }
@@ -91,44 +199,100 @@ impl Drop for Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        base::batch::{Append, Batch, encode},
+        base::ids::Timestamp,
+        state::testing::{ChangeText, numbered},
+    };
+
+    const ALL: ListId = ListId::All;
 
     fn waiting(waiters: &Waiters) -> usize {
-        waiters.0.borrow().waiting.len()
+        let inner = waiters.0.borrow();
+        inner.all.len() + inner.scoped.values().map(BTreeMap::len).sum::<usize>()
     }
 
     fn poll(wait: &mut Wait) -> Poll<()> {
         Pin::new(wait).poll(&mut Context::from_waker(Waker::noop()))
     }
 
+    fn told(waiters: &Waiters, first: u64, changes: &[ChangeText<'_>]) {
+        let appends: Vec<_> = changes.iter().map(|text| Append::from(*text).into()).collect();
+        let batch = Batch::parse(encode(&appends, Timestamp(1))).unwrap();
+        let batch = numbered(first, batch);
+        let last = batch.last();
+        waiters.advance(&[batch], last);
+    }
+
     #[test]
     fn only_those_behind_the_new_change_are_woken() {
         let waiters = Waiters::default();
-        waiters.advance(ChangeId(5));
-        let mut past = waiters.beyond(ChangeId(4));
+        waiters.advance(&[], ChangeId(5));
+        let mut past = waiters.beyond(ALL, ChangeId(4));
         assert!(poll(&mut past).is_ready(), "what is there needs no waiting");
-        let mut next = waiters.beyond(ChangeId(5));
-        let mut far = waiters.beyond(ChangeId(9));
+        let mut next = waiters.beyond(ALL, ChangeId(5));
+        let mut far = waiters.beyond(ALL, ChangeId(9));
         assert!(poll(&mut next).is_pending() && poll(&mut far).is_pending());
         assert_eq!(waiting(&waiters), 2);
-        waiters.advance(ChangeId(6));
+        waiters.advance(&[], ChangeId(6));
         assert_eq!(waiting(&waiters), 1);
         assert!(poll(&mut next).is_ready() && poll(&mut far).is_pending());
-        waiters.advance(ChangeId(9));
+        waiters.advance(&[], ChangeId(9));
         assert!(poll(&mut far).is_pending());
-        waiters.advance(ChangeId(10));
+        waiters.advance(&[], ChangeId(10));
         assert!(poll(&mut far).is_ready());
+    }
+
+    #[test]
+    fn a_change_wakes_the_waiters_of_its_own_lists_only() {
+        let waiters = Waiters::default();
+        let [one, two, shelf] = [1, 2, 3].map(Uuid::from_u128);
+        let since = ChangeId::ZERO;
+        let mut of_one = waiters.beyond(ListId::Tenant(one), since);
+        let mut of_two = waiters.beyond(ListId::Tenant(two), since);
+        let mut late = waiters.beyond(ListId::Tenant(two), ChangeId(3));
+        let mut of_shelf = waiters.beyond(ListId::Collection(shelf), since);
+        let mut of_key = waiters.beyond_key(shelf, "k\"", since);
+        let mut of_other = waiters.beyond_key(shelf, "other", since);
+        let mut ready = || {
+            [&mut of_one, &mut of_two, &mut late, &mut of_shelf, &mut of_key, &mut of_other]
+                .map(|wait| poll(wait).is_ready())
+        };
+        assert_eq!(ready(), [false; 6]);
+        told(&waiters, 1, &[ChangeText::plain("1"), ChangeText::of(one, None, None)]);
+        assert_eq!(ready(), [true, false, false, false, false, false]);
+        told(&waiters, 3, &[ChangeText::of(two, Some(shelf), Some("k\""))]);
+        assert_eq!(ready(), [true, true, false, true, true, false]);
+        told(&waiters, 4, &[ChangeText::of(two, None, None)]);
+        assert_eq!(ready(), [true, true, true, true, true, false]);
+        told(&waiters, 5, &[ChangeText::deletion(two, None)]);
+        assert_eq!(ready(), [true; 6], "a tenant goes with all its keys");
+        assert_eq!(waiting(&waiters), 0);
+    }
+
+    #[test]
+    fn what_came_before_the_first_poll_is_not_missed() {
+        let waiters = Waiters::default();
+        let list = ListId::Tenant(Uuid::from_u128(1));
+        let mut early = waiters.beyond(list, ChangeId::ZERO);
+        waiters.advance(&[], ChangeId(1));
+        assert!(poll(&mut early).is_ready());
+        assert!(poll(&mut waiters.beyond(list, ChangeId(1))).is_pending());
     }
 
     #[test]
     fn a_dropped_waiter_frees_its_slot() {
         let waiters = Waiters::default();
-        let mut waits: Vec<_> = (0..100).map(|_| waiters.beyond(ChangeId(3))).collect();
-        assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
-        assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
-        assert_eq!(waiting(&waiters), 100);
-        waits.truncate(1);
-        assert_eq!(waiting(&waiters), 1);
-        waits.clear();
-        assert_eq!(waiting(&waiters), 0);
+        for list in [ALL, ListId::Collection(Uuid::nil())] {
+            let mut waits: Vec<_> = (0..100).map(|_| waiters.beyond(list, ChangeId(3))).collect();
+            assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
+            assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
+            assert_eq!(waiting(&waiters), 100);
+            waits.truncate(1);
+            assert_eq!(waiting(&waiters), 1);
+            waits.clear();
+            assert_eq!(waiting(&waiters), 0);
+            assert!(waiters.0.borrow().scoped.is_empty());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The body of every error answer: `application/problem+json` (RFC 9457) with
 //! the member `code`, in one shape whoever refuses.
 
-use crate::base::batch::write_json_string;
+use crate::base::json_string::write_json_string;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// The media type of [`render`]'s bytes.

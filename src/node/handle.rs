@@ -9,6 +9,8 @@ use std::{
     task::{Poll, Waker},
 };
 
+use uuid::Uuid;
+
 use super::{
     inbox::{Inbox, Proposal},
     status::Status,
@@ -16,12 +18,13 @@ use super::{
 };
 use crate::{
     base::{
-        batch::Append,
+        batch::Command,
         ids::{ChangeId, ClusterId},
         outcome::WriteError,
     },
     feed::{Mailbox, Wait, Waiters},
-    state::History,
+    io::cores,
+    state::{History, Index, ListId},
 };
 
 struct Inner {
@@ -31,6 +34,7 @@ struct Inner {
     inbox: Arc<Inbox>,
     mailbox: Arc<Mailbox>,
     history: RefCell<History>,
+    index: Arc<Index>,
     waiters: Waiters,
     writes: Writes,
     stopping: Cell<bool>,
@@ -56,11 +60,12 @@ pub struct Seat {
 }
 
 impl Handle {
-    /// The handle of the core that has `seat` and starts out with `history`.
+    /// The handle of the core that has `seat` and starts out with `history`, the
+    /// changes of which are found by `index`.
     #[must_use]
-    pub fn new(seat: Seat, history: History) -> Self {
+    pub fn new(seat: Seat, history: History, index: Arc<Index>) -> Self {
         let waiters = Waiters::default();
-        waiters.advance(history.last());
+        waiters.advance(&[], history.last());
         Self(Rc::new(Inner {
             core: seat.core,
             cluster: seat.cluster,
@@ -68,6 +73,7 @@ impl Handle {
             inbox: seat.inbox,
             mailbox: seat.mailbox,
             history: RefCell::new(history),
+            index,
             waiters,
             writes: Writes::default(),
             stopping: Cell::new(false),
@@ -81,12 +87,12 @@ impl Handle {
     /// # Errors
     /// [`WriteError::Overloaded`] when too many writes wait, and
     /// [`WriteError::Storage`] once the log has failed; neither happened.
-    pub fn propose(&self, append: Append) -> Result<PendingWrite, WriteError> {
+    pub fn propose(&self, command: Command) -> Result<PendingWrite, WriteError> {
         if self.0.status.has_failed() {
             return Err(WriteError::Storage("its log failed; see the node's own log"));
         }
         let write = self.0.writes.open();
-        let proposal = Proposal { append, core: self.0.core, ticket: write.ticket() };
+        let proposal = Proposal { command, core: self.0.core, ticket: write.ticket() };
         match self.0.inbox.push(proposal) {
             Ok(()) => Ok(write.proposed()),
             Err(_) => Err(WriteError::Overloaded),
@@ -107,10 +113,38 @@ impl Handle {
         self.history().last()
     }
 
-    /// Waits for a change beyond `since`.
+    /// What changes are found by. Whoever has looked there calls
+    /// [`settle`](Self::settle) before it reads the history or answers.
     #[must_use]
-    pub fn beyond(&self, since: ChangeId) -> Wait {
-        self.0.waiters.beyond(since)
+    pub fn index(&self) -> &Index {
+        &self.0.index
+    }
+
+    /// The same, to be taken elsewhere.
+    #[must_use]
+    pub fn shared_index(&self) -> Arc<Index> {
+        Arc::clone(&self.0.index)
+    }
+
+    /// Waits until the history of this core reaches as far as what was read of
+    /// the index before: it is applied to first. On one core, that is at once;
+    /// else it takes no longer than applying a batch does.
+    pub async fn settle(&self) {
+        while self.last() < self.0.index.reaches() {
+            cores::yield_now().await;
+        }
+    }
+
+    /// Waits for a change of `list` beyond `since`.
+    #[must_use]
+    pub fn beyond(&self, list: ListId, since: ChangeId) -> Wait {
+        self.0.waiters.beyond(list, since)
+    }
+
+    /// Waits for a change of one key beyond `since`.
+    #[must_use]
+    pub fn beyond_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
+        self.0.waiters.beyond_key(collection, key, since)
     }
 
     /// The identity of the history served here.
@@ -137,8 +171,8 @@ impl Handle {
         // the mail waits for the next one.
         let Ok(mut history) = self.0.history.try_borrow_mut() else { return };
         let Some(delivery) = self.0.mailbox.take() else { return };
-        for (first, batch) in delivery.batches {
-            history.push(first, batch);
+        for batch in &delivery.batches {
+            history.push(batch.clone());
         }
         for segment in delivery.sealed {
             history.seal(segment);
@@ -154,7 +188,7 @@ impl Handle {
         for (ticket, outcome) in delivery.outcomes {
             self.0.writes.resolve(ticket, outcome);
         }
-        self.0.waiters.advance(last);
+        self.0.waiters.advance(&delivery.batches, last);
     }
 
     /// Keeps this core current, for as long as it is polled.

@@ -7,7 +7,7 @@ use std::{
     task::{Poll, Waker},
 };
 
-use crate::{base::batch::Append, feed::Ticket};
+use crate::{base::batch::Command, feed::Ticket};
 
 /// Writes that may wait here, by number and by bytes. Above it a write is
 /// refused as `overloaded`.
@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 64 << 20;
 /// A write on its way to the log.
 pub struct Proposal {
     /// What is to be written.
-    pub append: Append,
+    pub command: Command,
     /// The core to answer to.
     pub core: usize,
     /// The name of the write there.
@@ -48,7 +48,7 @@ impl Inbox {
     /// # Errors
     /// Gives the write back when the inbox is full or closed.
     pub fn push(&self, proposal: Proposal) -> Result<(), Proposal> {
-        let bytes = proposal.append.encoded_bytes();
+        let bytes = proposal.command.encoded_bytes();
         let mut inner = self.lock();
         // One write always fits, so that no size is refused for ever.
         let full = inner.proposals.len() >= WRITES_MAX
@@ -97,7 +97,7 @@ impl Inner {
     fn take_up_to(&mut self, bytes_max: usize) -> Vec<Proposal> {
         let (mut count, mut bytes) = (0, 0);
         for proposal in &self.proposals {
-            let more = proposal.append.encoded_bytes();
+            let more = proposal.command.encoded_bytes();
             if count > 0 && bytes + more > bytes_max {
                 break;
             }
@@ -112,13 +112,17 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::batch::ChangeSpan;
+    use crate::base::batch::{Append, ChangeSpan};
     use std::{future::Future, pin::pin, task::Context};
 
     fn proposal(bytes: usize, ticket: u32) -> Proposal {
         let spans = [ChangeSpan { end: bytes as u32, ..ChangeSpan::default() }];
-        let append = Append { spans: spans.into_iter().collect(), tails: vec![b'x'; bytes].into() };
-        Proposal { append, core: 0, ticket: Ticket(ticket) }
+        let append = Append {
+            spans: spans.into_iter().collect(),
+            tails: vec![b'x'; bytes].into(),
+            ..Append::default()
+        };
+        Proposal { command: append.into(), core: 0, ticket: Ticket(ticket) }
     }
 
     fn take(inbox: &Inbox, bytes: usize) -> Poll<Option<Vec<u32>>> {

@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{self, Batch},
-        ids::{ChangeId, Timestamp},
+        batch::{Batch, Command, encode},
+        ids::Timestamp,
         limits::BATCH_BYTES,
-        outcome::{Accepted, Outcome, WriteError},
+        outcome::{Effect, Outcome, WriteError},
     },
     feed::{Fanout, Ticket},
     io::{BLOCK, Disk, clock::Clock},
@@ -56,16 +56,16 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         let batch_bytes = BATCH_BYTES.min(fits);
         let mut newest = Timestamp(0);
         while let Some(proposals) = self.inbox.take(batch_bytes).await {
-            let (requests, appends) = split(proposals);
-            let bytes = appends.iter().map(batch::Append::encoded_bytes).sum();
+            let (requests, commands) = split(proposals);
+            let bytes = commands.iter().map(Command::encoded_bytes).sum();
             if let Err(refusal) = self.admit(bytes).await {
                 requests.answer(&self.fanout, |_| Err(refusal));
                 continue;
             }
             newest = self.stamp().max(newest);
-            let batch = Batch::parse(batch::encode(&appends, newest));
+            let batch = Batch::parse(encode(&commands, newest));
             let batch = batch.expect("what was just encoded can be read");
-            drop(appends);
+            drop(commands);
             let fanout = self.fanout.clone();
             let (answered, answer) = oneshot::channel();
             let done = move |applied: Result<Applied, WriteError>| {
@@ -107,26 +107,35 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     }
 }
 
-fn split(proposals: Vec<Proposal>) -> (Requests, Vec<batch::Append>) {
+fn split(proposals: Vec<Proposal>) -> (Requests, Vec<Command>) {
     let request =
-        |proposal: &Proposal| (proposal.core, proposal.ticket, proposal.append.spans.len() as u32);
+        |proposal: &Proposal| (proposal.core, proposal.ticket, proposal.command.changes());
     let requests = Requests(proposals.iter().map(request).collect());
-    (requests, proposals.into_iter().map(|proposal| proposal.append).collect())
+    (requests, proposals.into_iter().map(|proposal| proposal.command).collect())
 }
 
 impl Requests {
-    /// Gives each request its ids, in the order in which they were proposed.
+    /// Tells each request how it was decided.
     fn answer_applied(self, fanout: &Fanout, applied: Result<Applied, WriteError>) {
-        let mut next = applied.map_or(ChangeId::ZERO, |applied| applied.first);
+        let Applied { first, decisions } = match applied {
+            Ok(applied) => applied,
+            Err(error) => return self.answer(fanout, |_| Err(error)),
+        };
+        if let Some(decisions) = decisions {
+            assert_eq!(decisions.len(), self.0.len(), "every command is decided");
+            let mut decisions = decisions.into_iter();
+            return self.answer(fanout, |_| decisions.next().ok_or(WriteError::Unknown));
+        }
+        let mut next = first;
         self.answer(fanout, |count| {
-            applied?;
-            let accepted = Accepted { first: next, count };
-            next = accepted.last().next();
-            Ok(accepted)
+            let first = next;
+            next.0 += u64::from(count);
+            Ok(Ok(Effect::Changes { first, count, replaced: false }).into())
         });
     }
 
-    /// Answers each request; `outcome` is told how many changes it has.
+    /// Answers each request, in the order in which they were proposed;
+    /// `outcome` is told how many changes it has.
     fn answer(self, fanout: &Fanout, mut outcome: impl FnMut(u32) -> Outcome) {
         let mut by_core: Vec<Vec<(Ticket, Outcome)>> = vec![Vec::new(); fanout.cores()];
         for (core, ticket, count) in self.0 {

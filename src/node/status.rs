@@ -1,6 +1,11 @@
 //! The node's condition, as every core may read it without asking.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::base::cluster::ClusterView;
 
 /// See the module. Written by the Raft core.
 #[derive(Debug, Default)]
@@ -8,6 +13,7 @@ pub struct Status {
     ready: AtomicBool,
     failed: AtomicBool,
     full: AtomicBool,
+    cluster: Mutex<ClusterView>,
 }
 
 impl Status {
@@ -28,6 +34,17 @@ impl Status {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
+    }
+
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterView {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes what is known of the cluster.
+    pub fn set_cluster(&self, view: ClusterView) {
+        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
     /// Notes whether the disk has room.

@@ -18,16 +18,23 @@ pub use replay::{Recovered, Replay};
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, TypeConfig};
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use openraft::{
-    Config, Raft, SnapshotPolicy, async_runtime::WatchReceiver, errors::ClientWriteError,
+    Config, Raft, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
+    errors::ClientWriteError,
 };
 use types::{Callback, Command};
 
 use crate::{
     base::{
         batch::Batch,
+        cluster::{ClusterView, Member},
         ids::{NodeId, Timestamp},
         outcome::WriteError,
     },
@@ -62,7 +69,7 @@ impl<D: Disk> Replica<D> {
     /// What openraft reports.
     pub async fn start(
         log: Log<D>,
-        replay: &Replay,
+        replay: Replay,
         fanout: Fanout,
         open_mapping: OpenMapping,
         address: Address,
@@ -152,6 +159,54 @@ impl<D: Disk> Replica<D> {
         &self.log
     }
 
+    /// The cluster as this node knows it.
+    #[must_use]
+    pub fn cluster(&self) -> ClusterView {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: Option<types::RaftLogId>| id.map_or(0, |id| id.index);
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        let members = membership.nodes().map(|(&id, node)| {
+            let replicated = metrics.replication.as_ref().and_then(|all| all.get(&id).cloned());
+            let matched = match replicated {
+                Some(matched) => index(matched),
+                None if id == metrics.id => metrics.last_log_index.unwrap_or(0),
+                None => 0,
+            };
+            let state = match metrics.current_leader {
+                _ if id == metrics.id => state(metrics.state),
+                Some(leader) if leader == id => "leader",
+                Some(_) if voters.contains(&id) => "follower",
+                Some(_) => "learner",
+                None => "unknown",
+            };
+            Member {
+                id,
+                address: node.address.clone(),
+                cluster_address: node.cluster_address.clone(),
+                voter: voters.contains(&id),
+                state,
+                matched,
+            }
+        });
+        ClusterView {
+            node: metrics.id,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            state: state(metrics.state),
+            committed: index(metrics.local_committed),
+            applied: index(metrics.last_applied),
+            members: members.collect(),
+        }
+    }
+
+    /// Resolves when [`cluster`](Self::cluster) may have changed; `false` when
+    /// it will no more.
+    pub async fn cluster_changed(&self) -> bool {
+        self.raft.metrics().changed().await.is_ok()
+    }
+
     /// Resolves when Raft has stopped, with the reason unless it was told to.
     pub async fn failed(&self) -> Option<String> {
         let mut metrics = self.raft.metrics();
@@ -173,5 +228,15 @@ impl<D: Disk> Replica<D> {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+    }
+}
+
+fn state(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Leader => "leader",
+        ServerState::Follower => "follower",
+        ServerState::Candidate => "candidate",
+        ServerState::Learner => "learner",
+        ServerState::Shutdown => "stopping",
     }
 }

@@ -5,19 +5,24 @@ use std::{io, sync::Arc};
 
 use openraft::{EntryPayload, entry::RaftEntry};
 
-use super::types::{RaftLogId, StoredMembership, from_log};
+use super::{
+    state_machine::Unsealed,
+    types::{RaftLogId, StoredMembership, from_log},
+};
 use crate::{
-    base::{batch::Batch, ids::ChangeId},
+    base::{
+        batch::{Batch, NumberedBatch, Skips},
+        ids::ChangeId,
+    },
     io::map::Mapping,
     log::{self, Place},
-    state::{History, SealedBatch, SealedSegment, State},
+    state::{History, Index, SealedBatch, SealedSegment, State},
 };
 
 /// A batch of the segment that is being read.
 struct Open {
     index: u64,
-    first: ChangeId,
-    batch: Batch,
+    batch: NumberedBatch,
     place: Place,
 }
 
@@ -25,6 +30,7 @@ struct Open {
 struct Complete {
     sequence: u64,
     batches: Vec<SealedBatch>,
+    skips: Vec<(u32, Skips)>,
     last: ChangeId,
 }
 
@@ -55,9 +61,10 @@ impl Replay {
                 self.membership = StoredMembership::new(Some(id), membership);
             }
             EntryPayload::Normal(command) => {
-                let batch = command.0;
-                let first = self.state.apply(&batch);
-                self.open.push(Open { index: id.index, first, batch, place });
+                let batch = self.state.apply(command.0).batch;
+                if batch.changes() > 0 {
+                    self.open.push(Open { index: id.index, batch, place });
+                }
             }
         }
         self.applied = Some(id);
@@ -66,10 +73,13 @@ impl Replay {
 
     fn complete_segment(&mut self) {
         let Some(open) = self.open.last() else { return };
-        let last = last_of(open);
+        let last = open.batch.last();
         let sequence = open.place.segment;
-        let batches = self.open.drain(..).map(|open| SealedBatch::new(open.first, open.place));
-        self.complete.push(Complete { sequence, batches: batches.collect(), last });
+        let refused = self.open.iter().zip(0..).map(|(open, n)| (n, open.batch.skips.clone()));
+        let skips = refused.filter(|(_, skips)| skips.refused() > 0).collect();
+        let batches = self.open.drain(..);
+        let batches = batches.map(|open| SealedBatch::new(open.batch.first, open.place)).collect();
+        self.complete.push(Complete { sequence, batches, skips, last });
     }
 
     /// What every serving core starts with. `active` is the segment that the
@@ -87,16 +97,17 @@ impl Replay {
         }
         let sealed = self.complete.drain(..).map(|segment| {
             let map = open_mapping(segment.sequence)?;
-            let segment = SealedSegment::new(segment.sequence, segment.batches, segment.last, map);
-            Ok(Arc::new(segment))
+            let Complete { sequence, batches, skips, last } = segment;
+            Ok(Arc::new(SealedSegment::new(sequence, batches, skips, last, map)))
         });
         let sealed = sealed.collect::<io::Result<_>>()?;
-        let recent = self.open.iter().map(|open| (open.first, detached(&open.batch))).collect();
-        Ok(Recovered { sealed, recent })
+        let recent = self.open.iter().map(|open| detached(&open.batch)).collect();
+        Ok(Recovered { sealed, recent, index: Arc::clone(self.state.index()) })
     }
 
-    pub(super) fn state(&self) -> &State {
-        &self.state
+    /// The state that the entries amount to.
+    pub(super) fn into_state(self) -> State {
+        self.state
     }
 
     pub(super) fn applied(&self) -> Option<RaftLogId> {
@@ -107,28 +118,31 @@ impl Replay {
         &self.membership
     }
 
-    /// The batches of the active segment: index, first and last change.
-    pub(super) fn unsealed(&self) -> impl Iterator<Item = (u64, ChangeId, ChangeId)> + '_ {
-        self.open.iter().map(|open| (open.index, open.first, last_of(open)))
+    /// The batches of the active segment.
+    pub(super) fn unsealed(&self) -> impl Iterator<Item = Unsealed> + '_ {
+        self.open.iter().map(|open| Unsealed {
+            index: open.index,
+            first: open.batch.first,
+            last: open.batch.last(),
+            skips: open.batch.skips.clone(),
+        })
     }
 }
 
 /// The batch in memory of its own: what was replayed is a part of a whole
 /// segment, which it would keep.
-fn detached(batch: &Batch) -> Batch {
-    let bytes = bytes::Bytes::copy_from_slice(batch.bytes());
-    Batch::parse(bytes).expect("a copy of a batch can be read")
-}
-
-fn last_of(open: &Open) -> ChangeId {
-    ChangeId(open.first.0 + u64::from(open.batch.changes()) - 1)
+fn detached(batch: &NumberedBatch) -> NumberedBatch {
+    let bytes = bytes::Bytes::copy_from_slice(batch.batch.bytes());
+    let copy = Batch::parse(bytes).expect("a copy of a batch can be read");
+    NumberedBatch { first: batch.first, batch: copy, skips: batch.skips.clone() }
 }
 
 /// What a serving core starts with; may be sent to it.
 #[derive(Clone, Default)]
 pub struct Recovered {
     sealed: Vec<Arc<SealedSegment>>,
-    recent: Vec<(ChangeId, Batch)>,
+    recent: Vec<NumberedBatch>,
+    index: Arc<Index>,
 }
 
 impl Recovered {
@@ -137,7 +151,13 @@ impl Recovered {
     pub fn history(self) -> History {
         let mut history = History::default();
         self.sealed.into_iter().for_each(|segment| history.seal(segment));
-        self.recent.into_iter().for_each(|(first, batch)| history.push(first, batch));
+        self.recent.into_iter().for_each(|batch| history.push(batch));
         history
+    }
+
+    /// What changes are found by.
+    #[must_use]
+    pub fn index(&self) -> Arc<Index> {
+        Arc::clone(&self.index)
     }
 }

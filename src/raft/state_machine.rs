@@ -20,29 +20,33 @@ use super::{
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig},
 };
 use crate::{
-    base::ids::{ChangeId, Timestamp},
+    base::{
+        batch::Skips,
+        ids::{ChangeId, Timestamp},
+    },
     feed::Fanout,
-    io::{Disk, map::Mapping},
+    io::{Disk, cores, map::Mapping},
     log::{Log, Sealed},
-    state::{SealedBatch, SealedSegment, State},
+    state::{Position, SealedBatch, SealedSegment, State},
 };
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 type Meta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 
-/// The state at a position of the log.
+/// A position of the log.
 #[derive(Clone, Debug)]
-pub struct SnapshotData(State);
+pub struct SnapshotData(Position);
 
 /// Makes the bytes of a sealed segment readable, by file name.
 pub type OpenMapping = Box<dyn Fn(&str) -> io::Result<Mapping>>;
 
-/// An applied batch that no published segment holds yet.
-struct Unsealed {
+/// An applied batch with accepted changes that no published segment holds yet.
+pub(super) struct Unsealed {
     /// Its index in the Raft log.
-    index: u64,
-    first: ChangeId,
-    last: ChangeId,
+    pub(super) index: u64,
+    pub(super) first: ChangeId,
+    pub(super) last: ChangeId,
+    pub(super) skips: Skips,
 }
 
 struct Inner {
@@ -79,14 +83,12 @@ impl<D: Disk> Clone for StateMachine<D> {
 impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
-    pub fn new(log: Log<D>, replay: &Replay, fanout: Fanout, open_mapping: OpenMapping) -> Self {
-        let unsealed =
-            replay.unsealed().map(|(index, first, last)| Unsealed { index, first, last });
+    pub fn new(log: Log<D>, replay: Replay, fanout: Fanout, open_mapping: OpenMapping) -> Self {
         let inner = Inner {
-            state: replay.state().clone(),
             applied: replay.applied(),
             membership: replay.membership().clone(),
-            unsealed: unsealed.collect(),
+            unsealed: replay.unsealed().collect(),
+            state: replay.into_state(),
             sealed: VecDeque::new(),
             snapshot: None,
         };
@@ -103,21 +105,34 @@ impl<D: Disk> StateMachine<D> {
     fn apply_entry(&self, entry: Entry) -> Applied {
         let mut inner = self.inner.borrow_mut();
         let id = entry.log_id();
-        let mut first = ChangeId::ZERO;
+        let mut outcome = Applied { first: ChangeId::ZERO, decisions: None };
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
             }
             EntryPayload::Normal(command) => {
-                first = inner.state.apply(&command.0);
-                let last = inner.state.last();
-                inner.unsealed.push_back(Unsealed { index: id.index, first, last });
-                self.fanout.publish(first, &command.0);
+                let applied = inner.state.apply(command.0);
+                let batch = applied.batch;
+                outcome = Applied { first: batch.first, decisions: applied.decisions };
+                if batch.changes() > 0 {
+                    inner.unsealed.push_back(Unsealed {
+                        index: id.index,
+                        first: batch.first,
+                        last: batch.last(),
+                        skips: batch.skips.clone(),
+                    });
+                    self.fanout.publish(&batch);
+                }
+                if !applied.removed.is_empty() {
+                    // A collection may have held millions of keys.
+                    let removed = applied.removed;
+                    cores::off_core_detached(move || drop(removed));
+                }
             }
         }
         inner.applied = Some(id);
-        Applied { first }
+        outcome
     }
 
     /// Publishes the segments that are sealed and wholly applied.
@@ -129,7 +144,7 @@ impl<D: Disk> StateMachine<D> {
             if applied < sealed.indexes.map(|(_, last)| last) {
                 return;
             }
-            let (batches, last) = self.batches_of(sealed.sequence, &inner.unsealed);
+            let (batches, skips, last) = self.batches_of(sealed.sequence, &inner.unsealed);
             if !batches.is_empty() {
                 let map = match (self.open_mapping)(&sealed.file) {
                     Ok(map) => map,
@@ -140,7 +155,7 @@ impl<D: Disk> StateMachine<D> {
                     }
                 };
                 inner.unsealed.drain(..batches.len());
-                let segment = SealedSegment::new(sealed.sequence, batches, last, map);
+                let segment = SealedSegment::new(sealed.sequence, batches, skips, last, map);
                 self.fanout.seal(&Arc::new(segment));
             }
             if let Some((_, last)) = sealed.indexes {
@@ -151,20 +166,23 @@ impl<D: Disk> StateMachine<D> {
     }
 
     /// The places of the oldest unsealed batches, as far as they lie in the
-    /// segment `sequence`, and the last change in them.
+    /// segment `sequence`, what was refused of them, and the last change in them.
     fn batches_of(
         &self,
         sequence: u64,
         unsealed: &VecDeque<Unsealed>,
-    ) -> (Vec<SealedBatch>, ChangeId) {
-        let (mut batches, mut last) = (Vec::new(), ChangeId::ZERO);
+    ) -> (Vec<SealedBatch>, Vec<(u32, Skips)>, ChangeId) {
+        let (mut batches, mut skips, mut last) = (Vec::new(), Vec::new(), ChangeId::ZERO);
         for batch in unsealed {
             let place = self.log.place(batch.index).filter(|place| place.segment == sequence);
             let Some(place) = place else { break };
+            if batch.skips.refused() > 0 {
+                skips.push((batches.len() as u32, batch.skips.clone()));
+            }
             batches.push(SealedBatch::new(batch.first, place));
             last = batch.last;
         }
-        (batches, last)
+        (batches, skips, last)
     }
 }
 
@@ -198,7 +216,10 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
-        inner.state = snapshot.0.clone();
+        if snapshot.0 != inner.state.position() {
+            // It names a position and holds no change.
+            return Err(io::Error::other("a snapshot of another position cannot be installed"));
+        }
         inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
         inner.snapshot = Some(Snapshot { meta: meta.clone(), snapshot });
@@ -217,7 +238,7 @@ impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
         let mut inner = self.inner.borrow_mut();
         let meta =
             SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
-        let snapshot = Snapshot { meta, snapshot: SnapshotData(inner.state.clone()) };
+        let snapshot = Snapshot { meta, snapshot: SnapshotData(inner.state.position()) };
         inner.snapshot = Some(snapshot.clone());
         Ok(snapshot)
     }

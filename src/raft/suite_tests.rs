@@ -31,7 +31,7 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let log = log.await.unwrap();
     glommio::spawn_local(log.run()).detach();
     let open_mapping: OpenMapping = Box::new(|name| panic!("{name} holds no batch"));
-    let machine = StateMachine::new(log.clone(), &replay, Fanout::new(1), open_mapping);
+    let machine = StateMachine::new(log.clone(), replay, Fanout::new(1), open_mapping);
     (LogStore(log), machine)
 }
 

@@ -15,6 +15,7 @@ use crate::{
     base::{
         batch::Batch,
         ids::{ChangeId, LogId, NodeId},
+        outcome::Decision,
     },
     log,
 };
@@ -44,7 +45,7 @@ pub(super) type RaftLogId = openraft::alias::LogIdOf<TypeConfig>;
 pub(super) type RaftVote = openraft::alias::VoteOf<TypeConfig>;
 pub(super) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 
-/// What is proposed: one batch of changes.
+/// What is proposed: one batch of commands.
 #[derive(Clone, Debug)]
 pub struct Command(pub Batch);
 
@@ -54,11 +55,15 @@ impl fmt::Display for Command {
     }
 }
 
-/// What applying an entry gave: for a batch, the id of its first change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What applying an entry came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// See the type. [`ChangeId::ZERO`] for an entry that holds no change.
+    /// The id of the first accepted change; [`ChangeId::ZERO`] for an entry
+    /// that is no batch.
     pub first: ChangeId,
+    /// How each command of the batch was decided; `None` when all are appends
+    /// and all were accepted.
+    pub decisions: Option<Vec<Decision>>,
 }
 
 /// How the members of a cluster reach one another and are reached.

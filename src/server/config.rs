@@ -11,7 +11,14 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{base::limits::Limits, io::BLOCK, log::SEGMENT_BYTES_MAX};
+use crate::{
+    base::{
+        batch::TAIL_OVERHEAD_BYTES,
+        limits::{KEY_BYTES_MAX, Limits},
+    },
+    io::BLOCK,
+    log::SEGMENT_BYTES_MAX,
+};
 
 /// The command line of `changeagent`.
 #[derive(Debug, Parser)]
@@ -190,8 +197,10 @@ impl Config {
         if self.limits.body_bytes > BODY_BYTES_MAX {
             return refuse(format!("max-body is at most {BODY_BYTES_MAX} bytes"));
         }
-        // A batch holds, besides what was sent, some bytes for each change.
-        let batch = self.limits.body_bytes as u64 + 16 * self.limits.batch_changes as u64;
+        // A batch holds, besides what was sent, some bytes for each change, and
+        // once the key of a path.
+        let each = (CHANGE_BYTES_MAX * self.limits.batch_changes) as u64;
+        let batch = self.limits.body_bytes as u64 + each + KEY_SPELLED_BYTES_MAX;
         // The log keeps a sixteenth of each segment for what is not an entry.
         let needed = (batch + SEGMENT_OVERHEAD_BYTES).next_multiple_of(BLOCK as u64) * 16 / 15;
         if self.segment_bytes < needed || self.segment_bytes > SEGMENT_BYTES_MAX {
@@ -213,6 +222,11 @@ impl Config {
 
 const CORES_MAX: usize = 1024;
 const BODY_BYTES_MAX: usize = 512 << 20;
+/// What storing a change adds to its text: its place in the batch, and the UUIDs
+/// of its tenant and collection.
+const CHANGE_BYTES_MAX: usize = 24 + TAIL_OVERHEAD_BYTES;
+/// A key of control characters, as it is stored.
+const KEY_SPELLED_BYTES_MAX: u64 = 6 * KEY_BYTES_MAX as u64 + 2;
 /// Headers and padding of a segment.
 const SEGMENT_OVERHEAD_BYTES: u64 = 64 << 10;
 

@@ -6,9 +6,9 @@ use std::{
     future::{Future, poll_fn},
     io::{self, IoSlice, Read, Write as _},
     net::{Shutdown, TcpStream},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -17,7 +17,7 @@ use glommio::io::{PollState, PollableFd};
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
     api::{
-        Api, Parked, Reply, Write,
+        Api, Next, Reply, Stream, Write,
         error::{ApiError, Code},
     },
     http::{self, Connection, Event, Response},
@@ -109,6 +109,15 @@ enum Woken {
     Time,
 }
 
+/// How a wait for something else than the socket ended.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    /// It may be worth looking again.
+    Waiting,
+    /// The client cannot be watched any longer.
+    Gone,
+}
+
 impl Driver {
     async fn run(&mut self) -> Result<(), Gone> {
         loop {
@@ -178,11 +187,53 @@ impl Driver {
                 }
                 Reply::Write(write) => Reply::Now(self.written(write).await),
                 Reply::Park(mut parked) => {
-                    self.parked(&mut parked).await?;
+                    let deadline = parked.deadline;
+                    if self.parked(deadline, |cx| parked.poll_ready(cx)).await? == Ended::Gone {
+                        // It waits no longer.
+                        parked.deadline = self.now;
+                    }
                     shared.api.resume(parked, self.now).await
                 }
+                Reply::Stream(stream) => return self.stream(*stream).await,
             };
         }
+    }
+
+    /// Sends an answer in parts, each when the one before is with the client:
+    /// what a slow client makes the server hold is one part.
+    async fn stream(&mut self, mut stream: Stream) -> Result<(), Gone> {
+        let shared = Rc::clone(&self.shared);
+        self.drain_if_stopping();
+        self.http.respond_head(stream.head(), self.now);
+        loop {
+            while self.transmit().await? {}
+            if self.http.is_closed() {
+                return Err(Gone);
+            }
+            match shared.api.advance(&mut stream, self.now).await {
+                Ok(Next::Part(part)) => {
+                    self.http.send_chunk(part, self.now);
+                    self.account();
+                }
+                Ok(Next::Wait(mut wait, until)) => {
+                    let ended = self.parked(until, |cx| Pin::new(&mut wait).poll(cx)).await?;
+                    if ended == Ended::Gone {
+                        break;
+                    }
+                }
+                Ok(Next::End) => break,
+                Err(error) => {
+                    // The client sees that the answer is incomplete.
+                    tracing::error!(%error, "a stream broke off");
+                    return Err(Gone);
+                }
+            }
+            cores::yield_if_needed().await;
+        }
+        self.drain_if_stopping();
+        self.http.finish(self.now);
+        self.account();
+        Ok(())
     }
 
     async fn written(&mut self, write: Write) -> Response {
@@ -202,27 +253,28 @@ impl Driver {
         response
     }
 
-    /// Waits until a parked read is worth resuming, or its client is gone.
-    async fn parked(&mut self, parked: &mut Parked) -> Result<(), Gone> {
+    /// Waits until `ready`, or until the deadline, and watches the client
+    /// meanwhile.
+    async fn parked(
+        &mut self,
+        deadline: Instant,
+        mut ready: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Result<Ended, Gone> {
         // Answers to requests before this one must not wait with it.
         while self.transmit().await? {}
         if self.http.is_closed() {
             return Err(Gone);
         }
-        self.deadline.set(Some(parked.deadline));
+        self.deadline.set(Some(deadline));
         let mut poll = PollState::default();
         loop {
             // Without reading, a client that leaves would go unnoticed: one that
             // has left already, or sent too much behind this, waits no longer.
             if !self.http.wants_read() {
-                parked.deadline = self.now;
-                return Ok(());
+                return Ok(Ended::Gone);
             }
             let woken = poll_fn(|cx| {
-                if parked.poll_ready(cx).is_ready() {
-                    return Poll::Ready(Ok(Woken::Time));
-                }
-                if self.deadline.poll_passed(cx) || self.stopping() {
+                if ready(cx).is_ready() || self.deadline.poll_passed(cx) || self.stopping() {
                     return Poll::Ready(Ok(Woken::Time));
                 }
                 self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))
@@ -230,7 +282,7 @@ impl Driver {
             .await;
             self.now = Instant::now();
             match woken {
-                Ok(Woken::Time) => return Ok(()),
+                Ok(Woken::Time) => return Ok(Ended::Waiting),
                 // A client that sends no more while it waits has left.
                 Ok(Woken::Socket) if self.read()? == Some(0) => return Err(Gone),
                 Ok(Woken::Socket) => {}

@@ -33,6 +33,8 @@ const STOP: Duration = Duration::from_millis(9_500);
 /// A log without writes for this long has its marks written, so that damage to
 /// the last writes is told from a torn tail.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often at most the view of the cluster is made anew.
+const CLUSTER_VIEW: Duration = Duration::from_millis(100);
 /// How soon a spare segment is tried again after it could not be made.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -120,9 +122,7 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
     let address = Address { address: config.listen.to_string(), cluster_address: String::new() };
     let cluster = log.identity().cluster;
     let replica =
-        Replica::start(log, &replay, shared.fanout.clone(), Box::new(open_mapping), address)
-            .await?;
-    drop(replay);
+        Replica::start(log, replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;
     replica.recovered(RECOVERY).await?;
     let replica = Rc::new(replica);
     let sequencer = Sequencer {
@@ -134,6 +134,9 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
         room: Rc::clone(&room),
     };
     let sequencer = glommio::spawn_local(sequencer.run());
+    shared.status.set_cluster(replica.cluster());
+    let watch = watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status));
+    glommio::spawn_local(watch).detach();
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
@@ -142,6 +145,17 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
 async fn stop_signal(signals: &Signals) {
     if let Err(error) = signals.recv().await {
         tracing::error!(%error, "cannot wait for signals");
+    }
+}
+
+/// Keeps what the node tells of its cluster current, to a tenth of a second.
+async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+    loop {
+        status.set_cluster(replica.cluster());
+        if !replica.cluster_changed().await {
+            return;
+        }
+        Timer::new(CLUSTER_VIEW).await;
     }
 }
 

@@ -235,7 +235,8 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
         inbox: Arc::clone(&shared.inbox),
         mailbox: shared.fanout.mailbox(core),
     };
-    Handle::new(seat, recovered.history())
+    let index = recovered.index();
+    Handle::new(seat, recovered.history(), index)
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits

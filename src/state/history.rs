@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crate::base::{batch::Batch, ids::ChangeId};
+use crate::base::{batch::NumberedBatch, ids::ChangeId};
 
 use super::SealedSegment;
 
@@ -18,7 +18,7 @@ pub struct History {
     sealed: Vec<Arc<SealedSegment>>,
     /// Invariant: ascending, without a gap, up to `last`; together with
     /// `sealed` it covers every change held.
-    recent: VecDeque<(ChangeId, Batch)>,
+    recent: VecDeque<NumberedBatch>,
     recent_bytes: usize,
     recent_bytes_max: usize,
     first: ChangeId,
@@ -27,8 +27,8 @@ pub struct History {
 
 /// The batch that holds a change.
 pub enum Located<'a> {
-    /// In memory: the id of its first change, and the batch.
-    Recent(ChangeId, &'a Batch),
+    /// In memory.
+    Recent(&'a NumberedBatch),
     /// In a sealed segment, by number.
     Sealed(&'a Arc<SealedSegment>, usize),
 }
@@ -66,15 +66,16 @@ impl History {
         self.last
     }
 
-    /// Adds a batch whose first change has the id `first`.
+    /// Adds a batch that has accepted changes.
     ///
     /// # Panics
-    /// If it does not follow the newest change.
-    pub fn push(&mut self, first: ChangeId, batch: Batch) {
-        assert_eq!(first, self.last.next(), "batches arrive in order");
-        self.last = ChangeId(self.last.0 + u64::from(batch.changes()));
-        self.recent_bytes += batch.bytes().len();
-        self.recent.push_back((first, batch));
+    /// If it does not follow the newest change, or has none.
+    pub fn push(&mut self, batch: NumberedBatch) {
+        assert_eq!(batch.first, self.last.next(), "batches arrive in order");
+        assert!(batch.changes() > 0, "a batch without changes is found by none");
+        self.last = batch.last();
+        self.recent_bytes += batch.batch.bytes().len();
+        self.recent.push_back(batch);
         self.evict();
     }
 
@@ -96,10 +97,10 @@ impl History {
     fn evict(&mut self) {
         let sealed_last = self.sealed.last().map_or(ChangeId::ZERO, |segment| segment.last());
         while self.recent_bytes > self.recent_bytes_max
-            && let Some((first, batch)) = self.recent.front()
-            && *first <= sealed_last
+            && let Some(oldest) = self.recent.front()
+            && oldest.first <= sealed_last
         {
-            self.recent_bytes -= batch.bytes().len();
+            self.recent_bytes -= oldest.batch.bytes().len();
             self.recent.pop_front();
         }
     }
@@ -110,9 +111,8 @@ impl History {
         if id < self.first || id > self.last {
             return None;
         }
-        if let Some(n) = self.recent.partition_point(|(first, _)| *first <= id).checked_sub(1) {
-            let (first, batch) = &self.recent[n];
-            return Some(Located::Recent(*first, batch));
+        if let Some(n) = self.recent.partition_point(|batch| batch.first <= id).checked_sub(1) {
+            return Some(Located::Recent(&self.recent[n]));
         }
         let n = self.sealed.partition_point(|segment| segment.last() < id);
         let segment = self.sealed.get(n)?;
@@ -123,7 +123,10 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::testing::{SealedFile, batch};
+    use crate::{
+        base::batch::Batch,
+        state::testing::{SealedFile, batch, numbered},
+    };
     use std::os::unix::fs::FileExt;
 
     fn sealed(sequence: u64, first: u64, batches: &[Batch]) -> Arc<SealedSegment> {
@@ -131,15 +134,10 @@ mod tests {
     }
 
     fn mark(history: &History, id: u64) -> Option<u8> {
-        let tail = |first: ChangeId, batch: &Batch<&[u8]>| batch.change((id - first.0) as u32).0[0];
-        Some(match history.locate(ChangeId(id))? {
-            Located::Recent(first, batch) => {
-                tail(first, &Batch::parse(&batch.bytes()[..]).unwrap())
-            }
-            Located::Sealed(segment, n) => {
-                let (first, batch) = segment.batch(n).unwrap();
-                tail(first, &batch)
-            }
+        let id = ChangeId(id);
+        Some(match history.locate(id)? {
+            Located::Recent(batch) => batch.change(id).tail[0],
+            Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).tail[0],
         })
     }
 
@@ -149,7 +147,7 @@ mod tests {
         let mut history = History::new(0);
         assert_eq!(mark(&history, 1), None);
         for (first, batch) in [1, 3, 6].into_iter().zip(&batches) {
-            history.push(ChangeId(first), batch.clone());
+            history.push(numbered(first, batch.clone()));
         }
         let all = |history: &History| (0..=7).map(|id| mark(history, id)).collect::<Vec<_>>();
         let want = [b'a', b'a', b'b', b'b', b'b', b'c'].map(Some);
@@ -165,7 +163,7 @@ mod tests {
         let mut history = History::default();
         history.seal(sealed(1, 1, &[batch(2, b'a')]));
         history.seal(sealed(2, 3, &[batch(1, b'b')]));
-        history.push(ChangeId(4), batch(1, b'c'));
+        history.push(numbered(4, batch(1, b'c')));
         assert_eq!([1, 3, 4].map(|id| mark(&history, id)), [b'a', b'b', b'c'].map(Some));
         assert_eq!((history.first(), history.last()), (ChangeId(1), ChangeId(4)));
     }

@@ -1,85 +1,303 @@
 //! The replicated state: a pure function of the committed batches, in order,
 //! and so the same on every node.
 
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::index::{Collection, Index, Tenant, lock};
 use crate::base::{
-    batch::Batch,
+    batch::{ActionRef, Batch, ChangeRef, CommandRef, Conditions, NumberedBatch, Skips},
     ids::{ChangeId, Timestamp},
+    outcome::{Decision, Effect, Missing, Refusal},
+    tags,
 };
 
 /// The state after some prefix of the log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct State {
+    position: Position,
+    index: Arc<Index>,
+}
+
+/// How far the list goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
     /// The newest id given. Invariant: ids are dense, so it is also the number
     /// of changes ever accepted.
-    last: ChangeId,
+    pub last: ChangeId,
     /// The newest timestamp. Invariant: never decreases.
-    last_at: Timestamp,
+    pub last_at: Timestamp,
+}
+
+/// What applying a batch came to.
+#[derive(Debug)]
+pub struct Applied<B> {
+    /// The batch with its ids.
+    pub batch: NumberedBatch<B>,
+    /// How each command was decided, in order; `None` when all are appends and
+    /// all were accepted.
+    pub decisions: Option<Vec<Decision>>,
+    /// What was taken out of the state and may take long to free.
+    pub removed: Vec<Removed>,
+}
+
+/// A part of the state that nothing refers to any more.
+#[derive(Debug)]
+pub enum Removed {
+    /// With all its collections.
+    Tenant(Arc<Tenant>),
+    /// With all its keys.
+    Collection(Arc<Collection>),
 }
 
 impl State {
-    /// Gives the changes of `batch` their ids and returns the first one.
+    /// Decides the commands of `batch` in order, gives accepted changes their
+    /// ids and brings the index up to date.
     ///
     /// # Panics
     /// If the batch is older than one applied before: whoever stamps batches
     /// must not go back, and readers rely on it.
-    pub fn apply<B: AsRef<[u8]>>(&mut self, batch: &Batch<B>) -> ChangeId {
+    pub fn apply<B: AsRef<[u8]>>(&mut self, batch: Batch<B>) -> Applied<B> {
         assert!(
-            batch.at() >= self.last_at,
+            batch.at() >= self.position.last_at,
             "a batch stamped {} follows one stamped {}",
             batch.at().0,
-            self.last_at.0
+            self.position.last_at.0
         );
-        let first = self.last.next();
-        self.last = ChangeId(self.last.0 + u64::from(batch.changes()));
-        self.last_at = batch.at();
-        first
+        let first = self.position.last.next();
+        self.position.last_at = batch.at();
+        if batch.is_plain() {
+            self.position.last.0 += u64::from(batch.changes());
+            self.index.begin(self.position.last);
+            let batch = NumberedBatch { first, batch, skips: Skips::default() };
+            return Applied { batch, decisions: None, removed: Vec::new() };
+        }
+        self.index.begin(ChangeId(self.position.last.0 + u64::from(batch.changes())));
+        let mut writer = Writer {
+            index: &self.index,
+            at: batch.at(),
+            last: self.position.last,
+            tenant: None,
+            collection: None,
+            removed: Vec::new(),
+        };
+        let (mut decisions, mut accepted, mut at) = (Vec::new(), Vec::new(), 0);
+        for command in batch.commands() {
+            let changes = (at..at + command.changes).map(|n| batch.change(n));
+            let decision = writer.decide(&command, changes);
+            at += command.changes;
+            let is_accepted = decision.result.is_ok() && !decision.replayed;
+            accepted.push((command.changes, is_accepted));
+            decisions.push(decision);
+        }
+        let Writer { last, removed, .. } = writer;
+        self.position.last = last;
+        self.index.begin(last);
+        let batch = NumberedBatch { first, batch, skips: Skips::of(accepted) };
+        Applied { batch, decisions: Some(decisions), removed }
+    }
+
+    /// How far the list goes.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// The newest id given; [`ChangeId::ZERO`] before the first change.
     #[must_use]
     pub fn last(&self) -> ChangeId {
-        self.last
+        self.position.last
     }
 
     /// The timestamp of the newest change.
     #[must_use]
     pub fn last_at(&self) -> Timestamp {
-        self.last_at
+        self.position.last_at
+    }
+
+    /// What readers find changes by.
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::batch::{Append, ChangeSpan, encode};
+/// Applies the commands of one batch.
+struct Writer<'i> {
+    index: &'i Index,
+    at: Timestamp,
+    /// The newest id given.
+    last: ChangeId,
+    /// The last ones looked up: the next change is mostly for the same.
+    tenant: Option<Arc<Tenant>>,
+    collection: Option<Arc<Collection>>,
+    removed: Vec<Removed>,
+}
 
-    fn batch(commands: &[usize], at: u64) -> Batch {
-        let commands: Vec<_> = commands
-            .iter()
-            .map(|&changes| Append {
-                spans: (1..=changes)
-                    .map(|n| ChangeSpan { end: 10 * n as u32, ..ChangeSpan::default() })
-                    .collect(),
-                tails: vec![b'x'; 10 * changes].into(),
-            })
-            .collect();
-        Batch::parse(encode(&commands, Timestamp(at))).unwrap()
+impl Writer<'_> {
+    /// Decides one command and does what it asks for if it is accepted.
+    fn decide<'c>(
+        &mut self,
+        command: &CommandRef<'_>,
+        changes: impl Iterator<Item = ChangeRef<'c>> + Clone,
+    ) -> Decision {
+        if let Some(asked) = &command.idempotency {
+            let mut known = self.index.idempotency_mut();
+            known.expire(self.at);
+            if let Some(decision) = known.decision(asked) {
+                return decision;
+            }
+        }
+        let result = match &command.action {
+            ActionRef::Append(conditions) => self.check_append(conditions, changes.clone()),
+            ActionRef::CreateTenant(tenant, name) => self.check_tenant(*tenant, name),
+            ActionRef::CreateCollection(tenant, collection, name) => {
+                self.check_collection(*tenant, *collection, name)
+            }
+        };
+        if let Some(asked) = &command.idempotency {
+            // Before anything else changes: whoever misses what a request took
+            // away finds the request here.
+            self.index.idempotency_mut().insert(asked, self.at, result);
+        }
+        if result.is_ok() {
+            match &command.action {
+                ActionRef::Append(_) => changes.for_each(|change| self.append(&change)),
+                ActionRef::CreateTenant(tenant, name) => {
+                    self.index.catalog.add_tenant(*tenant, name);
+                }
+                ActionRef::CreateCollection(tenant, collection, name) => {
+                    let tenant = self.tenant(*tenant).expect("it was there when it was checked");
+                    self.index.catalog.add_collection(*collection, &tenant, name);
+                }
+            }
+        }
+        result.into()
     }
 
-    #[test]
-    fn ids_are_dense_over_batches() {
-        let mut state = State::default();
-        assert_eq!(state.apply(&batch(&[1], 5)), ChangeId(1));
-        assert_eq!(state.apply(&batch(&[3, 2], 5)), ChangeId(2));
-        assert_eq!(state.apply(&batch(&[1], 9)), ChangeId(7));
-        assert_eq!((state.last(), state.last_at()), (ChangeId(7), Timestamp(9)));
+    fn check_tenant(&self, tenant: Uuid, name: &str) -> Result<Effect, Refusal> {
+        match self.index.catalog.tenant_named(name) {
+            Some(holder) => Err(Refusal::TenantTaken(holder.id)),
+            None => Ok(Effect::Tenant(tenant)),
+        }
     }
 
-    #[test]
-    #[should_panic(expected = "a batch stamped 4 follows one stamped 5")]
-    fn time_never_goes_back() {
-        let mut state = State::default();
-        state.apply(&batch(&[1], 5));
-        state.apply(&batch(&[1], 4));
+    fn check_collection(
+        &mut self,
+        tenant: Uuid,
+        collection: Uuid,
+        name: &str,
+    ) -> Result<Effect, Refusal> {
+        let tenant = self.tenant(tenant).ok_or(Refusal::NotFound(Missing::Tenant))?;
+        match tenant.collection(name) {
+            Some(holder) => Err(Refusal::CollectionTaken(holder.id)),
+            None => Ok(Effect::Collection { collection, tenant: tenant.id }),
+        }
+    }
+
+    fn check_append<'c>(
+        &mut self,
+        conditions: &Conditions,
+        changes: impl Iterator<Item = ChangeRef<'c>>,
+    ) -> Result<Effect, Refusal> {
+        let (mut count, mut replaced) = (0, false);
+        for change in changes {
+            count += 1;
+            replaced = self.check_change(conditions, &change)?;
+        }
+        Ok(Effect::Changes { first: self.last.next(), count, replaced: replaced && count == 1 })
+    }
+
+    /// Whether a change may happen, and takes the place of an earlier version.
+    fn check_change(
+        &mut self,
+        conditions: &Conditions,
+        change: &ChangeRef<'_>,
+    ) -> Result<bool, Refusal> {
+        let Some(collection) = change.collection() else {
+            return match change.tenant() {
+                Some(tenant) if self.tenant(tenant).is_none() => {
+                    Err(Refusal::NotFound(Missing::Tenant))
+                }
+                _ => Ok(false),
+            };
+        };
+        let collection =
+            self.collection(collection).ok_or(Refusal::NotFound(Missing::Collection))?;
+        let Some(key) = change.key() else { return Ok(false) };
+        let current = collection.current(&key);
+        if !conditions.hold(current) {
+            return Err(Refusal::PreconditionFailed(current));
+        }
+        if change.is_deletion() && current.is_none() {
+            return Err(Refusal::NotFound(Missing::Key));
+        }
+        Ok(current.is_some())
+    }
+
+    /// Gives an accepted change its id and notes it where it will be looked for.
+    fn append(&mut self, change: &ChangeRef<'_>) {
+        let id = self.last.next();
+        self.last = id;
+        if change.is_plain() {
+            return;
+        }
+        for spelling in tags::elements(change.tags) {
+            self.index.push_tag(self.index.tag(spelling), id);
+        }
+        let (tenant, collection) = (change.tenant(), change.collection());
+        if let Some(tenant) = tenant.and_then(|tenant| self.tenant(tenant)) {
+            lock(&tenant.changes).push(id);
+        }
+        let key = change.key();
+        if let Some(collection) = collection.and_then(|collection| self.collection(collection)) {
+            lock(&collection.changes).push(id);
+            match &key {
+                Some(key) if change.is_deletion() => {
+                    lock(&collection.keys).remove(&**key);
+                }
+                Some(key) => put(&collection, key, id),
+                None => {}
+            }
+        }
+        if change.is_deletion() && key.is_none() {
+            self.remove(tenant, collection);
+        }
+    }
+
+    fn remove(&mut self, tenant: Option<Uuid>, collection: Option<Uuid>) {
+        let catalog = &self.index.catalog;
+        let removed = match collection {
+            Some(collection) => catalog.remove_collection(collection).map(Removed::Collection),
+            None => tenant.and_then(|tenant| catalog.remove_tenant(tenant)).map(Removed::Tenant),
+        };
+        self.removed.extend(removed);
+        (self.tenant, self.collection) = (None, None);
+    }
+
+    fn tenant(&mut self, id: Uuid) -> Option<Arc<Tenant>> {
+        if self.tenant.as_ref().is_none_or(|tenant| tenant.id != id) {
+            self.tenant = self.index.catalog.tenant(id);
+        }
+        self.tenant.clone()
+    }
+
+    fn collection(&mut self, id: Uuid) -> Option<Arc<Collection>> {
+        if self.collection.as_ref().is_none_or(|collection| collection.id != id) {
+            self.collection = self.index.catalog.collection(id);
+        }
+        self.collection.clone()
+    }
+}
+
+/// Makes `id` the current version of `key`.
+fn put(collection: &Collection, key: &str, id: ChangeId) {
+    let mut keys = lock(&collection.keys);
+    match keys.get_mut(key) {
+        Some(current) => *current = id,
+        None => {
+            keys.insert(key.into(), id);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! found again. Pure: it decides and remembers, others do the I/O.
 
 pub mod history;
+pub mod index;
 pub mod machine;
 pub mod sealed;
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod testing;
 mod verified;
 
 pub use history::{History, Located};
-pub use machine::State;
+pub use index::{Cursor, Index, ListId};
+pub use machine::{Applied, Position, Removed, State};
 pub use sealed::{SealedBatch, SealedSegment};
 pub use verified::{Read, Verified};

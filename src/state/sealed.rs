@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     base::{
-        batch::{Batch, BatchError},
+        batch::{Batch, BatchError, NumberedBatch, Skips},
         ids::ChangeId,
     },
     io::map::Mapping,
@@ -40,6 +40,9 @@ pub struct SealedSegment {
     pub sequence: u64,
     /// Invariant: not empty, `first` ascends.
     batches: Vec<SealedBatch>,
+    /// What was refused of batches, by their number. Invariant: sorted by it;
+    /// batches that are not in it were accepted whole.
+    skips: Vec<(u32, Skips)>,
     last: ChangeId,
     map: Arc<Mapping>,
 }
@@ -57,15 +60,22 @@ pub struct Damaged {
 
 impl SealedSegment {
     /// A segment that holds `batches`, the last of which ends with the change
-    /// `last`.
+    /// `last`. `skips` says what was refused of some, by their number.
     ///
     /// # Panics
     /// If `batches` is empty or does not ascend.
     #[must_use]
-    pub fn new(sequence: u64, batches: Vec<SealedBatch>, last: ChangeId, map: Mapping) -> Self {
+    pub fn new(
+        sequence: u64,
+        batches: Vec<SealedBatch>,
+        skips: Vec<(u32, Skips)>,
+        last: ChangeId,
+        map: Mapping,
+    ) -> Self {
         assert!(batches.is_sorted_by_key(|batch| batch.first), "batches ascend");
+        assert!(skips.is_sorted_by_key(|(n, _)| *n), "so does what was refused");
         assert!(batches.last().is_some_and(|batch| batch.first <= last), "there is a batch");
-        Self { sequence, batches, last, map: Arc::new(map) }
+        Self { sequence, batches, skips, last, map: Arc::new(map) }
     }
 
     /// The id of its first change.
@@ -112,13 +122,21 @@ impl SealedSegment {
         &self.map
     }
 
-    /// Batch `n` with the id of its first change. Touches the pages of
+    fn numbered<'s>(&self, n: usize, batch: Batch<&'s [u8]>) -> NumberedBatch<&'s [u8]> {
+        let skips = match self.skips.binary_search_by_key(&(n as u32), |(n, _)| *n) {
+            Ok(at) => self.skips[at].1.clone(),
+            Err(_) => Skips::default(),
+        };
+        NumberedBatch { first: self.batches[n].first, batch, skips }
+    }
+
+    /// Batch `n` with its ids. Touches the pages of
     /// [`range`](Self::range): see that they are resident.
     ///
     /// # Errors
     /// [`Damaged`] when the bytes are not those that were written.
-    pub fn batch(&self, n: usize) -> Result<(ChangeId, Batch<&[u8]>), Damaged> {
-        let SealedBatch { first, offset, .. } = self.batches[n];
+    pub fn batch(&self, n: usize) -> Result<NumberedBatch<&[u8]>, Damaged> {
+        let offset = self.batches[n].offset;
         let damaged = |reason: String| Damaged { sequence: self.sequence, offset, reason };
         // A disk may rot after the start.
         let frame = self.map.get(self.range(n));
@@ -126,14 +144,14 @@ impl SealedSegment {
             .and_then(checked_payload)
             .ok_or_else(|| damaged("it does not match its checksum".into()))?;
         let batch = Batch::parse(bytes).map_err(|error: BatchError| damaged(error.to_string()))?;
-        Ok((first, batch))
+        Ok(self.numbered(n, batch))
     }
 
     /// The same of a batch that was given before, without looking at the
     /// checksum again: for bytes that have stayed in memory since.
-    pub(super) fn batch_checked_before(&self, n: usize) -> Option<(ChangeId, Batch<&[u8]>)> {
-        let SealedBatch { first, offset, bytes } = self.batches[n];
+    pub(super) fn batch_checked_before(&self, n: usize) -> Option<NumberedBatch<&[u8]>> {
+        let SealedBatch { offset, bytes, .. } = self.batches[n];
         let payload = self.map.get(offset as usize..offset as usize + bytes as usize)?;
-        Some((first, Batch::parsed_before(payload)?))
+        Some(self.numbered(n, Batch::parsed_before(payload)?))
     }
 }

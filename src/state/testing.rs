@@ -1,11 +1,14 @@
 //! Batches and sealed segments for tests.
 
-use std::{fs::File, sync::Arc};
+use std::{borrow::Cow, fs::File, sync::Arc};
+
+use uuid::Uuid;
 
 use crate::{
     base::{
-        batch::{Append, Batch, ChangeSpan, encode},
+        batch::{Append, Batch, ChangeSpan, NumberedBatch, Skips, TailMembers, encode},
         ids::{ChangeId, LogId, Timestamp},
+        json_string::write_json_string,
     },
     io::map::Mapping,
     log::{
@@ -18,8 +21,14 @@ use crate::{
 /// A batch of `changes` changes, each with `mark` as its tail.
 pub(crate) fn batch(changes: usize, mark: u8) -> Batch {
     let spans = (1..=changes as u32).map(|n| ChangeSpan { end: n, ..ChangeSpan::default() });
-    let append = Append { spans: spans.collect(), tails: vec![mark; changes].into() };
-    Batch::parse(encode(&[append], Timestamp(1))).unwrap()
+    let append =
+        Append { spans: spans.collect(), tails: vec![mark; changes].into(), ..Append::default() };
+    Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap()
+}
+
+/// A batch that was accepted whole, from the change `first` on.
+pub(crate) fn numbered(first: u64, batch: Batch) -> NumberedBatch {
+    NumberedBatch { first: ChangeId(first), batch, skips: Skips::default() }
 }
 
 /// A batch as it lies in a segment.
@@ -53,12 +62,62 @@ impl SealedFile {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &bytes).unwrap();
         let map = Mapping::open(file.path()).unwrap();
-        let segment = SealedSegment::new(sequence, index, ChangeId(id - 1), map);
+        let segment = SealedSegment::new(sequence, index, Vec::new(), ChangeId(id - 1), map);
         Self { segment: Arc::new(segment), file }
     }
 
     /// The file, to be damaged.
     pub(crate) fn open(&self) -> File {
         std::fs::OpenOptions::new().write(true).open(self.file.path()).unwrap()
+    }
+}
+
+/// A change as a test writes it down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ChangeText<'t> {
+    pub(crate) tenant: Option<Uuid>,
+    pub(crate) collection: Option<Uuid>,
+    pub(crate) key: Option<&'t str>,
+    pub(crate) tags: &'t [&'t str],
+    /// Its data; `None` in a deletion.
+    pub(crate) data: Option<&'t str>,
+}
+
+impl<'t> ChangeText<'t> {
+    pub(crate) fn plain(data: &'t str) -> Self {
+        Self { data: Some(data), ..Self::default() }
+    }
+
+    pub(crate) fn of(tenant: Uuid, collection: Option<Uuid>, key: Option<&'t str>) -> Self {
+        Self { tenant: Some(tenant), collection, key, ..Self::plain("1") }
+    }
+
+    pub(crate) fn deletion(tenant: Uuid, collection: Option<Uuid>) -> Self {
+        Self { data: None, ..Self::of(tenant, collection, None) }
+    }
+}
+
+impl From<ChangeText<'_>> for Append {
+    fn from(text: ChangeText<'_>) -> Self {
+        let key = text.key.map(Cow::Borrowed);
+        let mut tags = Vec::new();
+        for (n, tag) in text.tags.iter().enumerate() {
+            if n > 0 {
+                tags.push(b',');
+            }
+            write_json_string(&mut tags, tag);
+        }
+        let members = TailMembers {
+            tenant: text.tenant,
+            collection: text.collection,
+            key: key.as_deref(),
+            tags: &tags,
+        };
+        let mut tails = Vec::new();
+        let span = match text.data {
+            Some(data) => members.write(&mut tails, |out| out.extend_from_slice(data.as_bytes())),
+            None => members.write_deletion(&mut tails),
+        };
+        Append { spans: [span].into_iter().collect(), tails: tails.into(), ..Append::default() }
     }
 }

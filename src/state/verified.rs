@@ -4,8 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crate::base::{
-    batch::Batch,
-    ids::ChangeId,
+    batch::NumberedBatch,
     limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN},
 };
 
@@ -22,10 +21,8 @@ pub struct Verified {
 
 /// A sealed batch, ready to be read.
 pub struct Read<'s> {
-    /// The id of its first change.
-    pub first: ChangeId,
     /// The batch.
-    pub batch: Batch<&'s [u8]>,
+    pub batch: NumberedBatch<&'s [u8]>,
     /// Bytes that were checked for this, 0 when that had been done before.
     pub checked_bytes: usize,
 }
@@ -43,12 +40,12 @@ impl Verified {
     ) -> Result<Read<'s>, Damaged> {
         let place = (segment.sequence, n);
         if self.places.contains(&place)
-            && let Some((first, batch)) = segment.batch_checked_before(n)
+            && let Some(batch) = segment.batch_checked_before(n)
         {
-            return Ok(Read { first, batch, checked_bytes: 0 });
+            return Ok(Read { batch, checked_bytes: 0 });
         }
-        let (first, batch) = segment.batch(n)?;
-        let checked_bytes = batch.bytes().len();
+        let batch = segment.batch(n)?;
+        let checked_bytes = batch.batch.bytes().len();
         // Small ones are checked in no time, and would push out the large.
         if checked_bytes >= VERIFIED_BYTES_MIN && !self.places.contains(&place) {
             if self.places.len() == VERIFIED_BATCHES {
@@ -56,7 +53,7 @@ impl Verified {
             }
             self.places.push_back(place);
         }
-        Ok(Read { first, batch, checked_bytes })
+        Ok(Read { batch, checked_bytes })
     }
 
     /// Has the batches of a segment checked again: to be called when it is
@@ -70,6 +67,7 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::ChangeId;
     use crate::state::testing::{SealedFile, batch};
     use std::os::unix::fs::FileExt;
 
@@ -79,13 +77,14 @@ mod tests {
         let segment = &file.segment;
         let mut verified = Verified::default();
         let read = verified.batch(segment, 0).unwrap();
-        assert_eq!(read.checked_bytes, read.batch.bytes().len());
+        assert_eq!(read.checked_bytes, read.batch.batch.bytes().len());
         // What rots now is not noticed while it is trusted.
         let last = segment.range(0).end as u64 - 1;
         file.open().write_all_at(b"x", last).unwrap();
         let read = verified.batch(segment, 0).unwrap();
-        assert_eq!((read.checked_bytes, read.first, read.batch.changes()), (0, ChangeId(1), 9000));
-        assert_eq!(read.batch.change(8999).0, b"x");
+        let batch = read.batch;
+        assert_eq!((read.checked_bytes, batch.first, batch.changes()), (0, ChangeId(1), 9000));
+        assert_eq!(batch.change(ChangeId(9000)).tail, b"x");
         verified.forget(2);
         assert_eq!(verified.batch(segment, 0).unwrap().checked_bytes, 0);
         verified.forget(1);

@@ -27,6 +27,9 @@ pub enum Fault {
     /// A body that is neither object nor array.
     #[error("expected an object, or an array of objects")]
     NoChanges,
+    /// A value of a key that is not an object.
+    #[error("expected an object with the member \"data\"")]
+    NoValue,
     /// A change that is not an object.
     #[error("a change must be an object")]
     NoObject,
@@ -50,9 +53,12 @@ pub enum Fault {
     /// A change lacks a member.
     #[error("member \"{0}\" is missing")]
     MissingMember(&'static str),
-    /// A `tenant` or `collection` that can be neither a UUID nor a name.
-    #[error("member \"{0}\" must be a UUID or 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ ~ -")]
-    Name(&'static str),
+    /// A `tenant` that can be neither a UUID nor a name.
+    #[error("member \"tenant\" must be a UUID or 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ ~ -")]
+    Name,
+    /// A `collection` that is no UUID.
+    #[error("member \"collection\" must be a UUID")]
+    Uuid,
     /// A `key` of the wrong length.
     #[error("member \"key\" must be 1 to {KEY_BYTES_MAX} bytes long")]
     Key,
@@ -73,6 +79,9 @@ pub enum Fault {
         /// The name or UUID as it was sent.
         value: String,
     },
+    /// A tenant other than the collection's or the path's.
+    #[error("the change is named as two tenants'")]
+    TenantMismatch,
     /// More data in one change than allowed.
     #[error("the data of a change is {bytes} bytes, above the limit of {bytes_max}")]
     DataTooLarge {
@@ -96,16 +105,21 @@ impl Fault {
         match self {
             Self::Json(_)
             | Self::NoChanges
+            | Self::NoValue
             | Self::NoObject
             | Self::Empty
             | Self::Duplicate(_)
             | Self::Type { .. } => Code::InvalidJson,
             Self::UnknownMember(_) => Code::UnknownMember,
             Self::MissingMember(_) => Code::MissingMember,
-            Self::Name(_) | Self::Key | Self::Tag | Self::Tags | Self::DuplicateTag(_) => {
-                Code::InvalidName
-            }
+            Self::Name
+            | Self::Uuid
+            | Self::Key
+            | Self::Tag
+            | Self::Tags
+            | Self::DuplicateTag(_) => Code::InvalidName,
             Self::NotFound { .. } => Code::NotFound,
+            Self::TenantMismatch => Code::TenantMismatch,
             Self::DataTooLarge { .. } | Self::TooManyChanges(_) | Self::BodyTooLarge => {
                 Code::TooLarge
             }
@@ -118,14 +132,16 @@ impl Fault {
             Self::UnknownMember(member) => Some(excerpt(member)),
             Self::Duplicate(member)
             | Self::MissingMember(member)
-            | Self::Name(member)
             | Self::Type { member, .. }
             | Self::NotFound { member, .. } => Some((*member).to_owned()),
+            Self::Name | Self::TenantMismatch => Some("tenant".to_owned()),
+            Self::Uuid => Some("collection".to_owned()),
             Self::Key => Some("key".to_owned()),
             Self::Tag | Self::Tags | Self::DuplicateTag(_) => Some("tags".to_owned()),
             Self::DataTooLarge { .. } => Some("data".to_owned()),
             Self::Json(_)
             | Self::NoChanges
+            | Self::NoValue
             | Self::NoObject
             | Self::Empty
             | Self::TooManyChanges(_)
@@ -135,9 +151,11 @@ impl Fault {
 }
 
 impl BodyError {
-    /// Whether it counts only when nothing else is wrong in the body.
-    pub(super) fn is_last(&self) -> bool {
-        matches!(self.fault, Fault::NotFound { .. })
+    /// Whether it speaks of a name that stands for nothing, or not for what it
+    /// should: that counts only when nothing else is wrong in the body.
+    #[must_use]
+    pub fn is_unresolved(&self) -> bool {
+        matches!(self.fault, Fault::NotFound { .. } | Fault::TenantMismatch)
     }
 }
 

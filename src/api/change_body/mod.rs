@@ -11,19 +11,25 @@
 //! - `tags` are rewritten in their canonical spelling; an empty list is as none.
 //! - In NDJSON a line holds one object or nothing but white space.
 //!
-//! The rendered text is never longer than the body: a tail takes the place of
-//! the braces, names and values that it was read from, and no string has a
-//! longer canonical spelling than the one that was sent.
+//! - Tenants are named by UUID or name and stored by UUID; a change of a
+//!   collection also bears the collection's tenant.
+//!
+//! The rendered text is longer than the body by no more than the UUIDs, and the
+//! key of the path, that it adds to each change: no string has a longer canonical
+//! spelling than the one that was sent.
 
 mod error;
 mod reader;
+mod scope;
 
 pub use error::{BodyError, Fault};
+pub use scope::{Members, Scope};
 
 use crate::api::content_type::Form;
 use crate::api::json::utf8;
 use crate::base::batch::Append;
 use crate::base::limits::Limits;
+use crate::state::index::Catalog;
 use reader::Reader;
 
 /// What kind of answer a body asks for.
@@ -44,22 +50,30 @@ pub struct ChangeBody {
     pub append: Append,
 }
 
-/// Reads the changes of `body`.
+/// Reads the changes of `body`, which was sent to a path that says `scope`. Names
+/// are looked up in `catalog`.
 ///
 /// # Errors
 /// [`BodyError`] with the first thing that is wrong. A name that does not exist
 /// is reported only when nothing else is wrong in the whole body.
-pub fn parse(body: &[u8], form: Form, limits: &Limits) -> Result<ChangeBody, BodyError> {
+pub fn parse(
+    body: &[u8],
+    form: Form,
+    limits: &Limits,
+    scope: &Scope,
+    catalog: &Catalog,
+) -> Result<ChangeBody, BodyError> {
     if u32::try_from(body.len()).is_err() {
         return Err(BodyError { offset: 0, index: None, fault: Fault::BodyTooLarge });
     }
+    let read = |text| Reader::new(text, limits, scope, catalog).read(form);
     match utf8(body) {
-        Ok(text) => Reader::new(text, limits).read(form),
+        Ok(text) => read(text),
         Err(ill) => {
             // What stands before the ill-formed bytes may be wrong already.
             let valid = body.get(..ill.offset).and_then(|valid| utf8(valid).ok());
-            match valid.map(|text| Reader::new(text, limits).read(form)) {
-                Some(Err(earlier)) if earlier.offset < ill.offset && !earlier.is_last() => {
+            match valid.map(read) {
+                Some(Err(earlier)) if earlier.offset < ill.offset && !earlier.is_unresolved() => {
                     Err(earlier)
                 }
                 _ => Err(BodyError {

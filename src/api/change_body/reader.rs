@@ -1,19 +1,19 @@
 //! One pass over a body: forms, members, rendering.
 
 use super::error::{BodyError, Fault};
+use super::scope::{Members, Scope};
 use super::{ChangeBody, Shape};
 use crate::api::content_type::Form;
 use crate::api::error::excerpt;
 use crate::api::json::{JsonError, Reason, Scanner, StringSpan, ValueSpan, compact, unescape};
-use crate::base::batch::{Append, ChangeSpan, write_json_string};
-use crate::base::limits::{KEY_BYTES_MAX, Limits, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
+use crate::base::batch::{Append, ChangeSpan, Conditions, TAIL_OVERHEAD_BYTES, TailMembers};
+use crate::base::json_string::write_json_string;
+use crate::base::limits::{KEY_BYTES_MAX, Limits, TAG_BYTES_MAX, TAGS_MAX};
+use crate::base::names::{Named, is_key};
+use crate::state::index::Catalog;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-
-const TAGS_OPEN: &[u8] = b",\"tags\":[";
-const TAGS_CLOSE: &[u8] = b"]";
-const DATA: &[u8] = b",\"data\":";
-const CLOSE: &[u8] = b"}";
+use uuid::Uuid;
 
 /// No character has a longer spelling than `\u0000`.
 const SPELLING_BYTES_MAX: usize = 6;
@@ -21,12 +21,11 @@ const SPELLING_BYTES_MAX: usize = 6;
 const TAGS_BYTES_MAX: usize = TAGS_MAX * (TAG_BYTES_MAX * SPELLING_BYTES_MAX + 3);
 /// Enough for most, so that their text is allocated once.
 const TAGS_BYTES_USUAL: usize = 256;
-/// The longest text that can ever stand before `tags`: two UUIDs and a key.
-const BEFORE_TAGS_BYTES_MAX: usize =
-    ",\"tenant\":,\"collection\":,\"key\":".len() + 2 * 38 + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2;
-/// `ChangeSpan` holds both as `u16`; these bounds are why the casts are exact.
+/// `ChangeSpan` holds the places and lengths of keys and tags as `u16`; these
+/// bounds are why the casts are exact.
 const _: () = assert!(TAGS_BYTES_MAX <= u16::MAX as usize);
-const _: () = assert!(BEFORE_TAGS_BYTES_MAX + TAGS_OPEN.len() <= u16::MAX as usize);
+const _: () =
+    assert!(TAIL_OVERHEAD_BYTES + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2 <= u16::MAX as usize);
 
 /// The members of a change, as bits of those already seen.
 #[derive(Clone, Copy)]
@@ -39,15 +38,21 @@ enum Known {
 }
 
 impl Known {
-    fn of(name: &str) -> Option<Self> {
-        match name {
-            "data" => Some(Self::Data),
-            "tags" => Some(Self::Tags),
-            "tenant" => Some(Self::Tenant),
-            "collection" => Some(Self::Collection),
-            "key" => Some(Self::Key),
-            _ => None,
-        }
+    fn of(name: &str, members: Members) -> Option<Self> {
+        let known = match name {
+            "data" => Self::Data,
+            "tags" => Self::Tags,
+            "tenant" => Self::Tenant,
+            "collection" => Self::Collection,
+            "key" => Self::Key,
+            _ => return None,
+        };
+        let allowed = match members {
+            Members::Change => true,
+            Members::Item => !matches!(known, Self::Tenant | Self::Collection),
+            Members::Value => matches!(known, Self::Data | Self::Tags),
+        };
+        allowed.then_some(known)
     }
 
     fn name(self) -> &'static str {
@@ -61,14 +66,29 @@ impl Known {
     }
 }
 
+/// The members of a change, as they were found.
+#[derive(Default)]
+struct Read<'a> {
+    /// With its place.
+    tenant: Option<(usize, Cow<'a, str>)>,
+    /// With its place.
+    collection: Option<(usize, Uuid)>,
+    key: Option<Cow<'a, str>>,
+    data: Option<ValueSpan>,
+}
+
 /// A body being read. After an error it is dropped with all it has rendered.
 pub(super) struct Reader<'a> {
     text: &'a str,
     limits: &'a Limits,
+    scope: &'a Scope,
+    catalog: &'a Catalog,
     /// The change being read, in a batch.
     index: Option<usize>,
-    /// The first name that does not exist.
-    absent: Option<BodyError>,
+    /// The first name that does not exist, or belongs to another tenant.
+    unresolved: Option<BodyError>,
+    /// The last name of a tenant that was looked up.
+    looked_up: Option<(Cow<'a, str>, Uuid)>,
     /// The tags of the change being read, rendered.
     tags: Vec<u8>,
     spans: SmallVec<[ChangeSpan; 1]>,
@@ -77,12 +97,20 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// `text` must be shorter than 4 GiB: offsets of tails are `u32`.
-    pub(super) fn new(text: &'a str, limits: &'a Limits) -> Self {
+    pub(super) fn new(
+        text: &'a str,
+        limits: &'a Limits,
+        scope: &'a Scope,
+        catalog: &'a Catalog,
+    ) -> Self {
         Self {
             text,
             limits,
+            scope,
+            catalog,
             index: None,
-            absent: None,
+            unresolved: None,
+            looked_up: None,
             tags: Vec::new(),
             spans: SmallVec::new(),
             tails: Vec::new(),
@@ -96,13 +124,13 @@ impl<'a> Reader<'a> {
             Form::Json => self.json_body(&mut scan)?,
             Form::Ndjson => self.lines()?,
         };
-        match self.absent {
-            Some(absent) => Err(absent),
+        match self.unresolved {
+            Some(unresolved) => Err(unresolved),
             None => {
-                debug_assert!(self.tails.len() <= self.text.len());
                 // A boxed slice holds no spare memory for as long as it is shared.
                 let tails = self.tails.into_boxed_slice().into();
-                Ok(ChangeBody { shape, append: Append { spans: self.spans, tails } })
+                let append = Append { spans: self.spans, tails, conditions: Conditions::default() };
+                Ok(ChangeBody { shape, append })
             }
         }
     }
@@ -113,9 +141,12 @@ impl<'a> Reader<'a> {
                 self.change(scan)?;
                 Shape::One
             }
-            Some(b'[') => {
+            Some(b'[') if self.scope.members != Members::Value => {
                 self.array(scan)?;
                 Shape::Many
+            }
+            _ if self.scope.members == Members::Value => {
+                return Err(self.unlike(scan, Fault::NoValue));
             }
             _ => return Err(self.unlike(scan, Fault::NoChanges)),
         };
@@ -185,7 +216,7 @@ impl<'a> Reader<'a> {
         scan.spaces();
         self.tags.clear();
         let mut seen = 0;
-        let mut data = None;
+        let mut read = Read::default();
         while !(seen == 0 && scan.accept(b'}')) {
             let at = scan.at();
             let known = self.member(scan)?;
@@ -194,10 +225,11 @@ impl<'a> Reader<'a> {
             }
             seen |= known as u8;
             match known {
-                Known::Data => data = Some(self.data(scan)?),
+                Known::Data => read.data = Some(self.data(scan)?),
                 Known::Tags => self.read_tags(scan)?,
-                Known::Tenant | Known::Collection => self.name(scan, known.name())?,
-                Known::Key => self.key(scan)?,
+                Known::Tenant => read.tenant = Some(self.tenant(scan)?),
+                Known::Collection => read.collection = Some(self.collection(scan)?),
+                Known::Key => read.key = Some(self.key(scan)?),
             }
             scan.spaces();
             if scan.accept(b'}') {
@@ -208,13 +240,18 @@ impl<'a> Reader<'a> {
             }
             scan.spaces();
         }
-        let Some(data) = data else {
-            return Err(self.fault(start, Fault::MissingMember("data")));
+        let missing = match self.scope.members {
+            _ if read.data.is_none() => Some("data"),
+            Members::Item if read.key.is_none() => Some("key"),
+            Members::Change if read.key.is_some() && read.collection.is_none() => {
+                Some("collection")
+            }
+            _ => None,
         };
-        if seen & Known::Key as u8 != 0 && seen & Known::Collection as u8 == 0 {
-            return Err(self.fault(start, Fault::MissingMember("collection")));
+        if let Some(member) = missing {
+            return Err(self.fault(start, Fault::MissingMember(member)));
         }
-        self.render(data);
+        self.resolve_and_render(&read);
         Ok(())
     }
 
@@ -222,7 +259,8 @@ impl<'a> Reader<'a> {
         let at = scan.at();
         let name = scan.name().map_err(|error| self.json(error))?;
         let name = self.characters(name)?;
-        Known::of(&name).ok_or_else(|| self.fault(at, Fault::UnknownMember(excerpt(&name))))
+        Known::of(&name, self.scope.members)
+            .ok_or_else(|| self.fault(at, Fault::UnknownMember(excerpt(&name))))
     }
 
     fn data(&self, scan: &mut Scanner<'_>) -> Result<ValueSpan, BodyError> {
@@ -291,30 +329,88 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a `tenant` or `collection`. There are none yet, so a well-formed
-    /// one is noted as absent.
-    fn name(&mut self, scan: &mut Scanner<'_>, member: &'static str) -> Result<(), BodyError> {
+    /// Reads a `tenant`: a UUID or a name.
+    fn tenant(&self, scan: &mut Scanner<'_>) -> Result<(usize, Cow<'a, str>), BodyError> {
         let at = scan.at();
-        let name = self.string(scan, Fault::Type { member, expected: "a string" })?;
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(known) {
-            return Err(self.fault(at, Fault::Name(member)));
+        let expected = "a string";
+        let name = self.string(scan, Fault::Type { member: "tenant", expected })?;
+        match Named::parse(&name) {
+            Some(_) => Ok((at, name)),
+            None => Err(self.fault(at, Fault::Name)),
         }
-        if self.absent.is_none() {
-            let value = name.into_owned();
-            self.absent = Some(self.fault(at, Fault::NotFound { member, value }));
-        }
-        Ok(())
     }
 
-    /// Reads a `key`. Its collection is absent, so nothing is kept of it.
-    fn key(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+    /// Reads a `collection`: a UUID.
+    fn collection(&self, scan: &mut Scanner<'_>) -> Result<(usize, Uuid), BodyError> {
+        let at = scan.at();
+        let expected = "a string";
+        let text = self.string(scan, Fault::Type { member: "collection", expected })?;
+        match Named::parse(&text) {
+            Some(Named::Id(id)) => Ok((at, id)),
+            _ => Err(self.fault(at, Fault::Uuid)),
+        }
+    }
+
+    fn key(&self, scan: &mut Scanner<'_>) -> Result<Cow<'a, str>, BodyError> {
         let at = scan.at();
         let key = self.string(scan, Fault::Type { member: "key", expected: "a string" })?;
-        if key.is_empty() || key.len() > KEY_BYTES_MAX {
-            return Err(self.fault(at, Fault::Key));
+        if is_key(&key) { Ok(key) } else { Err(self.fault(at, Fault::Key)) }
+    }
+
+    /// Finds what a change names, and renders it unless a name does not exist:
+    /// that is reported when nothing else is wrong in the whole body.
+    fn resolve_and_render(&mut self, read: &Read<'a>) {
+        if self.unresolved.is_some() {
+            return;
         }
-        Ok(())
+        let Some(data) = read.data else { return };
+        match self.resolve(read) {
+            Ok((tenant, collection)) => {
+                let key = read.key.as_deref().or(self.scope.key.as_deref());
+                self.render(tenant, collection, key, data);
+            }
+            Err(error) => self.unresolved = Some(error),
+        }
+    }
+
+    /// The tenant and the collection of a change.
+    fn resolve(&mut self, read: &Read<'a>) -> Result<(Option<Uuid>, Option<Uuid>), BodyError> {
+        let mut tenant = self.scope.tenant;
+        if let Some((at, name)) = &read.tenant {
+            let named = self.tenant_named(*at, name)?;
+            if tenant.is_some_and(|tenant| tenant != named) {
+                return Err(self.fault(*at, Fault::TenantMismatch));
+            }
+            tenant = Some(named);
+        }
+        let Some((at, id)) = read.collection else { return Ok((tenant, self.scope.collection)) };
+        let Some(collection) = self.catalog.collection(id) else {
+            let value = id.to_string();
+            return Err(self.fault(at, Fault::NotFound { member: "collection", value }));
+        };
+        if tenant.is_some_and(|tenant| tenant != collection.tenant) {
+            return Err(self.fault(at, Fault::TenantMismatch));
+        }
+        Ok((Some(collection.tenant), Some(id)))
+    }
+
+    fn tenant_named(&mut self, at: usize, name: &Cow<'a, str>) -> Result<Uuid, BodyError> {
+        if let Some((known, id)) = &self.looked_up
+            && known == name
+        {
+            return Ok(*id);
+        }
+        let tenant = match Named::parse(name) {
+            Some(Named::Id(id)) => self.catalog.tenant(id),
+            Some(Named::Name(name)) => self.catalog.tenant_named(name),
+            None => None,
+        };
+        let Some(tenant) = tenant else {
+            let value = name.clone().into_owned();
+            return Err(self.fault(at, Fault::NotFound { member: "tenant", value }));
+        };
+        self.looked_up = Some((name.clone(), tenant.id));
+        Ok(tenant.id)
     }
 
     /// Reads a string that must be Unicode text; another value is `otherwise`.
@@ -336,34 +432,23 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn render(&mut self, data: ValueSpan) {
-        let bytes = data.compact_bytes()
-            + DATA.len()
-            + CLOSE.len()
-            + if self.tags.is_empty() {
-                0
-            } else {
-                TAGS_OPEN.len() + self.tags.len() + TAGS_CLOSE.len()
-            };
-        // A batch has reserved for all its changes at once.
-        self.tails.reserve_exact(bytes);
-        let (mut tags_at, mut tags_bytes) = (0, 0);
-        if !self.tags.is_empty() {
-            assert!(self.tags.len() <= TAGS_BYTES_MAX, "the rules for tags bound their text");
-            (tags_at, tags_bytes) = (TAGS_OPEN.len() as u16, self.tags.len() as u16);
-            self.tails.extend_from_slice(TAGS_OPEN);
-            self.tails.extend_from_slice(&self.tags);
-            self.tails.extend_from_slice(TAGS_CLOSE);
-        }
-        self.tails.extend_from_slice(DATA);
+    fn render(
+        &mut self,
+        tenant: Option<Uuid>,
+        collection: Option<Uuid>,
+        key: Option<&str>,
+        data: ValueSpan,
+    ) {
+        assert!(self.tags.len() <= TAGS_BYTES_MAX, "the rules for tags bound their text");
+        let members = TailMembers { tenant, collection, key, tags: &self.tags };
+        // A batch has reserved for most of its changes at once.
+        self.tails.reserve(members.bytes_max() + data.compact_bytes());
         let sent = self.text.as_bytes().get(data.start..data.end).unwrap_or_default();
-        if data.spaces == 0 {
-            self.tails.extend_from_slice(sent);
-        } else {
-            compact(&mut self.tails, sent);
-        }
-        self.tails.extend_from_slice(CLOSE);
-        self.spans.push(ChangeSpan { end: self.tails.len() as u32, tags_at, tags_bytes });
+        let span = members.write(&mut self.tails, |out| match data.spaces {
+            0 => out.extend_from_slice(sent),
+            _ => compact(out, sent),
+        });
+        self.spans.push(span);
     }
 
     fn json(&self, error: JsonError) -> BodyError {

@@ -1,0 +1,153 @@
+//! `/tenants/T/collections`, `/collections/C` and the same by name.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{
+    Api, conditions,
+    error::{ApiError, Code, excerpt},
+    name_body,
+    query::ReadQuery,
+    reply::{Reply, json_string},
+    write::body_form,
+    written::{Written, collection_json},
+};
+use crate::{
+    base::{
+        batch::{Action, Command, Conditions, TailMembers},
+        limits::READ_LIMIT_DEFAULT,
+        names::Named,
+    },
+    http::{Request, Response},
+    state::index::Collection,
+};
+
+/// How a path names a collection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CollectionPath<'p> {
+    /// By UUID: `/collections/C`.
+    Id(&'p str),
+    /// By tenant and name: `/tenants/T/collections/NAME`.
+    Named(&'p str, &'p str),
+}
+
+impl Api {
+    /// The collection that a path names.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    pub(super) fn collection(&self, path: CollectionPath<'_>) -> Result<Arc<Collection>, ApiError> {
+        let catalog = &self.node.index().catalog;
+        let (text, found) = match path {
+            CollectionPath::Id(text) => match Named::parse(text) {
+                Some(Named::Id(id)) => (text, catalog.collection(id)),
+                _ => (text, None),
+            },
+            CollectionPath::Named(tenant, text) => {
+                let tenant = self.tenant(tenant)?;
+                let found = match Named::parse(text) {
+                    Some(Named::Id(id)) => {
+                        catalog.collection(id).filter(|found| found.tenant == tenant.id)
+                    }
+                    Some(Named::Name(name)) => tenant.collection(name),
+                    None => None,
+                };
+                (text, found)
+            }
+        };
+        found.ok_or_else(|| {
+            ApiError::new(Code::NotFound, format!("there is no collection {:?}", excerpt(text)))
+        })
+    }
+
+    /// `POST /tenants/T/collections`
+    pub(super) fn create_collection(
+        &self,
+        request: &Request,
+        tenant: &str,
+    ) -> Result<Reply, ApiError> {
+        conditions::refuse(request)?;
+        let tenant = self.tenant(tenant);
+        if tenant.is_err() && request.header("idempotency-key").is_none() {
+            tenant.as_ref().map_err(Clone::clone)?;
+        }
+        let form = body_form(request)?;
+        let idempotency = self.idempotency(request)?;
+        let name = name_body::parse(request.body(), form)?;
+        let tenant = match tenant {
+            Ok(tenant) => tenant.id,
+            Err(error) => {
+                return self.repeated(idempotency, &Written::Name(name)).ok_or(error);
+            }
+        };
+        let action =
+            Action::CreateCollection { tenant, collection: Uuid::new_v4(), name: name.clone() };
+        self.propose(Command { action, idempotency }, Written::Name(name))
+    }
+
+    /// `GET /tenants/T/collections`
+    pub(super) async fn list_collections(
+        &self,
+        tenant: &str,
+        query: &ReadQuery<'_>,
+    ) -> Result<Reply, ApiError> {
+        let tenant = self.tenant(tenant)?;
+        let mut left = query.limit.unwrap_or(READ_LIMIT_DEFAULT);
+        let mut after = query.after.as_deref().map(Box::from);
+        let mut body = "{\"collections\":[".to_owned();
+        let at_end = loop {
+            let slice = tenant.collections_after(after.as_deref(), left);
+            left -= slice.entries.len();
+            for collection in &slice.entries {
+                let comma = if body.ends_with('[') { "" } else { "," };
+                let _ = write!(body, "{comma}{}", json(collection));
+            }
+            after = slice.next;
+            if after.is_none() || left == 0 {
+                break after.is_none();
+            }
+            crate::io::cores::yield_if_needed().await;
+        };
+        let _ = write!(body, "],\"atEnd\":{at_end}}}");
+        self.node.settle().await;
+        Ok(Reply::Now(Response::json(200, body)))
+    }
+
+    /// `GET /collections/C`
+    pub(super) async fn get_collection(&self, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
+        let collection = self.collection(path);
+        self.node.settle().await;
+        Ok(Reply::Now(Response::json(200, json(&*collection?))))
+    }
+
+    /// `DELETE /collections/C`
+    pub(super) fn delete_collection(
+        &self,
+        request: &Request,
+        path: CollectionPath<'_>,
+    ) -> Result<Reply, ApiError> {
+        conditions::refuse(request)?;
+        let idempotency = self.idempotency(request)?;
+        match self.collection(path) {
+            Ok(collection) => {
+                let members = members_of(&collection);
+                self.delete(members, Conditions::default(), idempotency)
+            }
+            Err(error) => self.repeated(idempotency, &Written::Deletion).ok_or(error),
+        }
+    }
+}
+
+/// The members of a change of that collection.
+pub(super) fn members_of(collection: &Collection) -> TailMembers<'static> {
+    TailMembers {
+        tenant: Some(collection.tenant),
+        collection: Some(collection.id),
+        ..TailMembers::default()
+    }
+}
+
+fn json(collection: &Collection) -> String {
+    collection_json(collection.id, &json_string(&collection.name), collection.tenant)
+}

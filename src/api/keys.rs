@@ -1,0 +1,235 @@
+//! The keys of a collection: `…/keys` and `…/keys/K`.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::{
+    Api,
+    answer::{Frame, ListAnswer},
+    change_body::{Members, Scope},
+    collections::{CollectionPath, members_of},
+    conditions,
+    error::{ApiError, Code, excerpt},
+    list::damaged,
+    page_reader::{Places, Source},
+    query::ReadQuery,
+    reply::{Asked, Parked, Reply},
+    written::Written,
+};
+use crate::{
+    base::{
+        batch::{Conditions, TailMembers},
+        ids::ChangeId,
+        limits::{KEY_BYTES_MAX, READ_EXPECTED_FILTERED, READ_LIMIT_DEFAULT},
+        names::is_key,
+    },
+    http::{Request, Response},
+    io::cores,
+    state::index::Collection,
+};
+
+/// A read of a key, as it is asked again after each wait.
+pub(super) struct KeyQuestion {
+    collection: Uuid,
+    key: Box<str>,
+    /// Only a version after this one is of interest.
+    since: Option<ChangeId>,
+    /// Whether to wait for one.
+    block: bool,
+    /// Versions that the client has.
+    conditions: Conditions,
+}
+
+impl Api {
+    /// `POST …/keys`
+    pub(super) async fn post_keys(
+        &self,
+        request: &Request,
+        path: CollectionPath<'_>,
+    ) -> Result<Reply, ApiError> {
+        match self.collection(path) {
+            Ok(collection) => {
+                let scope = scope(&collection, Members::Item, None);
+                self.append(request, scope, Written::Key).await
+            }
+            Err(error) => self.repeated_or(request, Written::Key, error),
+        }
+    }
+
+    /// `PUT …/keys/K`
+    pub(super) async fn put_key(
+        &self,
+        request: &Request,
+        path: CollectionPath<'_>,
+        key: &str,
+    ) -> Result<Reply, ApiError> {
+        match self.collection(path) {
+            Ok(collection) => {
+                check_key(key)?;
+                let scope = scope(&collection, Members::Value, Some(key));
+                self.append(request, scope, Written::Key).await
+            }
+            Err(error) => self.repeated_or(request, Written::Key, error),
+        }
+    }
+
+    /// `DELETE …/keys/K`
+    pub(super) fn delete_key(
+        &self,
+        request: &Request,
+        path: CollectionPath<'_>,
+        key: &str,
+    ) -> Result<Reply, ApiError> {
+        let conditions = conditions::of_write(request)?;
+        let idempotency = self.idempotency(request)?;
+        match self.collection(path) {
+            Ok(collection) => {
+                check_key(key)?;
+                let members = TailMembers { key: Some(key), ..members_of(&collection) };
+                self.delete(members, conditions, idempotency)
+            }
+            Err(error) => self.repeated(idempotency, &Written::Deletion).ok_or(error),
+        }
+    }
+
+    /// `GET …/keys/K`
+    pub(super) async fn get_key(
+        &self,
+        request: &Request,
+        path: CollectionPath<'_>,
+        key: &str,
+        query: &ReadQuery<'_>,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Reply, ApiError> {
+        check_key(key)?;
+        let question = KeyQuestion {
+            collection: self.collection(path)?.id,
+            key: key.into(),
+            since: query.since,
+            block: query.block.is_some_and(|block| block > Duration::ZERO),
+            conditions: conditions::of_read(request)?,
+        };
+        self.ask_key(question, deadline, now).await
+    }
+
+    /// Answers a question about a key, or parks it.
+    pub(super) async fn ask_key(
+        &self,
+        question: KeyQuestion,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Reply, ApiError> {
+        let may_wait = question.block && now < deadline && !self.node.is_stopping();
+        // What comes after this is not missed by the wait.
+        let before = self.node.last();
+        let collection = self.node.index().catalog.collection(question.collection);
+        let current = collection.and_then(|collection| collection.current(&question.key));
+        self.node.settle().await;
+        let Some(id) = current else {
+            let detail = format!("the key {:?} has no current version", excerpt(&question.key));
+            return Err(ApiError::new(Code::NotFound, detail));
+        };
+        if let Some(since) = question.since.filter(|since| id <= *since) {
+            if !may_wait {
+                return Ok(Reply::Now(not_modified(id)));
+            }
+            let since = since.max(before);
+            let wait = self.node.beyond_key(question.collection, &question.key, since);
+            let asked = Asked::Key(Box::new(question));
+            return Ok(Reply::Park(Parked { asked, wait, deadline }));
+        }
+        if !question.conditions.hold(Some(id)) {
+            return Ok(Reply::Now(not_modified(id)));
+        }
+        let change = self.change_at(id).await?;
+        Ok(Reply::Now(Response::json(200, change).with_header("ETag", etag(id))))
+    }
+
+    /// `GET …/keys`
+    pub(super) async fn list_keys(
+        &self,
+        path: CollectionPath<'_>,
+        query: &ReadQuery<'_>,
+    ) -> Result<Reply, ApiError> {
+        let collection = self.collection(path)?;
+        let prefix = query.prefix.as_deref().unwrap_or_default();
+        let limit = query.limit.unwrap_or(READ_LIMIT_DEFAULT);
+        let mut after = query.after.as_deref().map(Box::from);
+        let mut list = ListAnswer::new(Frame::Keys, limit.min(READ_EXPECTED_FILTERED));
+        let mut places = Places::scattered();
+        loop {
+            let left = limit - list.changes();
+            let slice = collection.keys_after(after.as_deref(), prefix, left);
+            // What was found is in this core's history after that.
+            self.node.settle().await;
+            for id in slice.entries {
+                if !self.push_change(&mut list, &mut places, id).await? {
+                    return Ok(Reply::Now(Response::json(200, list.finish_keys(false))));
+                }
+            }
+            after = slice.next;
+            if after.is_none() || list.changes() == limit {
+                let at_end = after.is_none();
+                return Ok(Reply::Now(Response::json(200, list.finish_keys(at_end))));
+            }
+        }
+    }
+
+    /// Adds the change `id` to a list; `false` when there was no room.
+    async fn push_change(
+        &self,
+        list: &mut ListAnswer,
+        places: &mut Places,
+        id: ChangeId,
+    ) -> Result<bool, ApiError> {
+        loop {
+            let read = places.read(
+                &mut Source {
+                    history: &self.node.history(),
+                    verified: &mut self.verified.borrow_mut(),
+                    index: self.node.index(),
+                },
+                id,
+                |at, tail| list.push(id, at, tail),
+            );
+            match read.map_err(|error| damaged(&error))? {
+                Ok(pushed) => {
+                    cores::yield_if_needed().await;
+                    return Ok(pushed);
+                }
+                Err(cold) => places.loaded(self.load(cold).await?),
+            }
+        }
+    }
+}
+
+fn scope(collection: &Arc<Collection>, members: Members, key: Option<&str>) -> Scope {
+    Scope {
+        members,
+        tenant: Some(collection.tenant),
+        collection: Some(collection.id),
+        key: key.map(Box::from),
+    }
+}
+
+/// Refuses a key of a path that can be none.
+fn check_key(key: &str) -> Result<(), ApiError> {
+    if is_key(key) {
+        return Ok(());
+    }
+    let detail = format!("a key is 1 to {KEY_BYTES_MAX} bytes long, not {}", key.len());
+    Err(ApiError::new(Code::InvalidName, detail))
+}
+
+fn etag(id: ChangeId) -> String {
+    format!("\"{id}\"")
+}
+
+fn not_modified(id: ChangeId) -> Response {
+    Response::new(304).with_header("ETag", etag(id))
+}

@@ -1,0 +1,255 @@
+//! Reading a list of changes, the whole one or a part: a page at once, or parked
+//! until there is something to answer with.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Api,
+    accept::{self, Media},
+    answer::{Frame, ListAnswer},
+    error::{ApiError, Code},
+    page_reader::{Cold, PageReader, Resident, Source},
+    query::{ChangesQuery, Since},
+    reply::{Asked, Parked, Reply, purged},
+    stream::{Stream, StreamKind},
+    tag_filter::TagFilter,
+};
+use crate::{
+    base::{
+        ids::ChangeId,
+        limits::{MIN_ID_WAIT, READ_BYTES_MAX, READ_EXPECTED_FILTERED, READ_LIMIT_DEFAULT},
+    },
+    feed::Wait,
+    http::{Request, Response},
+    io::cores,
+    state::{Cursor, ListId},
+};
+
+/// Answers up to this size are kept for the next one with the same question.
+const SHARED_ANSWER_BYTES: usize = 1 << 20;
+
+/// A read of a list, as it is asked again after each wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) list: ListId,
+    pub(super) since: ChangeId,
+    pub(super) limit: usize,
+    pub(super) tags: TagFilter,
+    /// Answer from a state that holds this id.
+    pub(super) min_id: ChangeId,
+    /// Whether to wait for a change to answer with.
+    pub(super) block: bool,
+}
+
+/// The newest answer, for the many who ask the same.
+#[derive(Default)]
+pub(super) struct SharedAnswer(RefCell<Option<(Question, ChangeId, Page)>>);
+
+/// A rendered answer.
+#[derive(Clone)]
+struct Page {
+    body: Bytes,
+    changes: usize,
+    /// The last id examined.
+    last: ChangeId,
+    at_end: bool,
+}
+
+/// What was read of a list.
+pub(super) struct Part {
+    pub(super) list: ListAnswer,
+    /// The last id examined.
+    pub(super) examined: ChangeId,
+    pub(super) at_start: bool,
+    pub(super) at_end: bool,
+}
+
+impl Api {
+    /// `GET` of a list of changes: a page, or a stream.
+    pub(super) async fn list(
+        &self,
+        request: &Request,
+        list: ListId,
+        now: Instant,
+    ) -> Result<Reply, ApiError> {
+        let pairs = request.query().map(|(name, value)| (Cow::from(name), Cow::from(value)));
+        // On its only node, everything acknowledged is applied: `strong` is
+        // what `local` is.
+        let query = ChangesQuery::parse(pairs)?;
+        let media = accept::choose(request, &[Media::Json, Media::Ndjson, Media::Events])?;
+        let block = query.block.unwrap_or(Duration::ZERO);
+        let wait = match query.min_id {
+            Some(_) => query.block.unwrap_or(MIN_ID_WAIT),
+            None => block,
+        };
+        let question = Question {
+            list,
+            since: match query.since {
+                Since::Id(id) => id,
+                Since::Now => self.node.last(),
+            },
+            limit: query.limit.unwrap_or(READ_LIMIT_DEFAULT),
+            tags: query.tags,
+            min_id: query.min_id.unwrap_or_default(),
+            block: block > Duration::ZERO,
+        };
+        let kind = match media {
+            Media::Events => StreamKind::events(request, &query.limit, &query.block)?,
+            Media::Ndjson => StreamKind::lines(query.limit, query.block),
+            _ => return self.ask(question, now + wait, now).await,
+        };
+        let stream = Stream::new(question, kind, request, now);
+        let wait = query.block.filter(|_| query.min_id.is_some()).unwrap_or(MIN_ID_WAIT);
+        self.open_stream(stream, now + wait, now)
+    }
+
+    /// Answers a question, or parks it.
+    pub(super) async fn ask(
+        &self,
+        mut question: Question,
+        deadline: Instant,
+        now: Instant,
+    ) -> Result<Reply, ApiError> {
+        let may_wait = now < deadline && !self.node.is_stopping();
+        if let Some(wait) = self.wait_for(question.min_id, may_wait)? {
+            return Ok(Reply::Park(Parked { asked: Asked::List(question), wait, deadline }));
+        }
+        let page = self.page(&question).await?;
+        if page.changes == 0 && page.at_end && question.block && may_wait {
+            // What was examined need not be examined again.
+            question.since = page.last;
+            let wait = self.node.beyond(question.list, question.since);
+            return Ok(Reply::Park(Parked { asked: Asked::List(question), wait, deadline }));
+        }
+        Ok(Reply::Now(Response::json(200, page.body)))
+    }
+
+    async fn page(&self, question: &Question) -> Result<Page, ApiError> {
+        // A list that is gone is not answered from memory.
+        let cursor = self.cursor(question)?;
+        self.node.settle().await;
+        let at = self.node.last();
+        if let Some((asked, then, page)) = &*self.shared.0.borrow()
+            && asked == question
+            && *then == at
+        {
+            return Ok(page.clone());
+        }
+        let (frame, all) = (Frame::Changes, ChangeId(u64::MAX));
+        let part = self.read(question, cursor, frame, all, READ_BYTES_MAX).await?;
+        let changes = part.list.changes();
+        let body = part.list.finish(part.at_start, part.at_end, part.examined);
+        let page = Page { body, changes, last: part.examined, at_end: part.at_end };
+        let shared =
+            (page.body.len() <= SHARED_ANSWER_BYTES).then(|| (question.clone(), at, page.clone()));
+        *self.shared.0.borrow_mut() = shared;
+        Ok(page)
+    }
+
+    /// What finds the changes that are asked for; nothing when all are.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when the tenant or collection is gone.
+    pub(super) fn cursor(&self, question: &Question) -> Result<Option<Cursor>, ApiError> {
+        let index = self.node.index();
+        let tags: Vec<u64> = question.tags.spellings().map(|tag| index.tag(tag)).collect();
+        let gone = |what| ApiError::new(Code::NotFound, format!("the {what} does not exist"));
+        Ok(match question.list {
+            ListId::All if tags.is_empty() => None,
+            ListId::All => Some(Cursor::tagged(&tags)),
+            ListId::Tenant(id) => {
+                let tenant = index.catalog.tenant(id).ok_or_else(|| gone("tenant"))?;
+                Some(Cursor::tenant(tenant, &tags))
+            }
+            ListId::Collection(id) => {
+                let collection = index.catalog.collection(id).ok_or_else(|| gone("collection"))?;
+                Some(Cursor::collection(collection, &tags))
+            }
+        })
+    }
+
+    /// Reads changes up to `until` into an answer in that frame, as many as fit
+    /// `bytes_max`.
+    pub(super) async fn read(
+        &self,
+        question: &Question,
+        cursor: Option<Cursor>,
+        frame: Frame,
+        until: ChangeId,
+        bytes_max: usize,
+    ) -> Result<Part, ApiError> {
+        let (first, last) = {
+            let history = self.node.history();
+            (history.first(), history.last().min(until))
+        };
+        let asked = question.since;
+        if asked != ChangeId::ZERO && asked.0 < first.0 - 1 {
+            return Err(purged(first));
+        }
+        let at_start = match (question.list, &cursor) {
+            (ListId::All, _) | (_, None) => asked < first || last < first,
+            (_, Some(cursor)) => cursor.first().is_none_or(|oldest| oldest > asked),
+        };
+        let since = ChangeId(asked.0.max(first.0 - 1));
+        let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
+        let filtered = if cursor.is_none() { usize::MAX } else { READ_EXPECTED_FILTERED };
+        let expected = question.limit.min(there).min(filtered);
+        let list = ListAnswer::with_bytes_max(frame, expected, bytes_max);
+        let (limit, tags) = (question.limit, &question.tags);
+        let mut reader = PageReader::new(list, since, last, limit, tags, cursor);
+        while !reader.is_done() {
+            let some = reader.read_some(&mut Source {
+                history: &self.node.history(),
+                verified: &mut self.verified.borrow_mut(),
+                index: self.node.index(),
+            });
+            if let Some(cold) = some.map_err(|error| damaged(&error))? {
+                reader.loaded(self.load(cold).await?);
+            }
+            cores::yield_if_needed().await;
+        }
+        // A `since` beyond the newest change stays what it is.
+        let examined = reader.examined().max(asked);
+        let at_end = examined >= last;
+        Ok(Part { list: reader.into_list(), examined, at_start, at_end })
+    }
+
+    /// What to wait for until this node holds the change `min_id`; nothing when
+    /// it does.
+    ///
+    /// # Errors
+    /// [`Code::Behind`] when it does not, and may not be waited for.
+    pub(super) fn wait_for(
+        &self,
+        min_id: ChangeId,
+        may_wait: bool,
+    ) -> Result<Option<Wait>, ApiError> {
+        let last = self.node.last();
+        if min_id <= last {
+            return Ok(None);
+        }
+        if may_wait {
+            return Ok(Some(self.node.beyond(ListId::All, ChangeId(min_id.0 - 1))));
+        }
+        let detail = format!("this node holds changes up to {last}, not {min_id}");
+        Err(ApiError::new(Code::Behind, detail))
+    }
+
+    /// Brings a batch into memory. What comes back from the disk is checked
+    /// anew.
+    pub(super) async fn load(&self, cold: Cold) -> Result<Resident, ApiError> {
+        self.verified.borrow_mut().forget(cold.segment.sequence);
+        cold.load().await.map_err(|error| damaged(&error))
+    }
+}
+
+pub(super) fn damaged(error: &dyn std::fmt::Display) -> ApiError {
+    tracing::error!(%error, "cannot read a stored change");
+    ApiError::new(Code::Internal, format!("a stored change cannot be read: {error}"))
+}

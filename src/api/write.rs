@@ -1,0 +1,139 @@
+//! What all writes have in common: reading the body, telling repeats apart,
+//! proposing.
+
+use std::sync::Arc;
+
+use super::{
+    Api, change_body,
+    change_body::{ChangeBody, Scope, Shape},
+    conditions,
+    content_type::{self, Form},
+    error::{ApiError, Code},
+    idempotency::Keyed,
+    reply::{Reply, Write, refused},
+    written::{Written, written},
+};
+use crate::{
+    base::batch::{Action, Append, Command, Conditions, Idempotency, TailMembers},
+    http::Request,
+    io::cores,
+};
+
+/// Bodies above this size are parsed off the core: about a millisecond's work.
+const INLINE_PARSE_BYTES: usize = 256 << 10;
+
+impl Api {
+    /// Appends the changes of a body that was sent to a path that says `scope`.
+    /// `single` is the answer to one object, whose write may be conditional when
+    /// it is to a key.
+    pub(super) async fn append(
+        &self,
+        request: &Request,
+        scope: Scope,
+        single: Written,
+    ) -> Result<Reply, ApiError> {
+        let form = body_form(request)?;
+        let keyed = Keyed::of(request, form)?;
+        let conditions = match single {
+            Written::Key => conditions::of_write(request)?,
+            _ => {
+                conditions::refuse(request)?;
+                Conditions::default()
+            }
+        };
+        let body = request.body().clone();
+        let (parsed, idempotency) = if body.len() <= INLINE_PARSE_BYTES {
+            let catalog = &self.node.index().catalog;
+            let idempotency = keyed.map(|keyed| keyed.with_body(&body));
+            (change_body::parse(&body, form, &self.limits, &scope, catalog), idempotency)
+        } else {
+            let (limits, index) = (Arc::clone(&self.limits), self.node.shared_index());
+            cores::off_core(move || {
+                let idempotency = keyed.map(|keyed| keyed.with_body(&body));
+                (change_body::parse(&body, form, &limits, &scope, &index.catalog), idempotency)
+            })
+            .await
+        };
+        let ChangeBody { shape, mut append } = match parsed {
+            Ok(body) => body,
+            Err(error) => {
+                let kind = if error.index.is_some() { Written::Changes } else { single };
+                let unresolved = error.is_unresolved();
+                let error = ApiError::from(error);
+                return match unresolved {
+                    true => self.repeated(idempotency, &kind).ok_or(error),
+                    false => Err(error),
+                };
+            }
+        };
+        let kind = match shape {
+            Shape::One => single,
+            Shape::Many => {
+                if !conditions.is_empty() {
+                    conditions::refuse(request)?;
+                }
+                Written::Changes
+            }
+        };
+        append.conditions = conditions;
+        self.propose(Command { action: Action::Append(append), idempotency }, kind)
+    }
+
+    /// Appends the change that records the deletion of what `members` name.
+    pub(super) fn delete(
+        &self,
+        members: TailMembers<'_>,
+        conditions: Conditions,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Reply, ApiError> {
+        let mut tails = Vec::with_capacity(members.bytes_max());
+        let span = members.write_deletion(&mut tails);
+        let spans = [span].into_iter().collect();
+        let append = Append { spans, tails: tails.into(), conditions };
+        let command = Command { action: Action::Append(append), idempotency };
+        self.propose(command, Written::Deletion)
+    }
+
+    pub(super) fn propose(&self, command: Command, kind: Written) -> Result<Reply, ApiError> {
+        let pending = self.node.propose(command).map_err(refused)?;
+        Ok(Reply::Write(Write { pending, written: kind }))
+    }
+
+    /// How a request is told apart from others, if its client asks for that.
+    ///
+    /// # Errors
+    /// As [`Keyed::of`].
+    pub(super) fn idempotency(&self, request: &Request) -> Result<Option<Idempotency>, ApiError> {
+        let keyed = Keyed::of(request, body_form(request).unwrap_or(Form::Json))?;
+        Ok(keyed.map(|keyed| keyed.with_body(request.body())))
+    }
+
+    /// The answer to a request that names what is not there, if it repeats one
+    /// that was decided: it may itself have taken that away.
+    pub(super) fn repeated(&self, asked: Option<Idempotency>, kind: &Written) -> Option<Reply> {
+        let decision = self.node.index().idempotency().decision(&asked?)?;
+        Some(Reply::Now(written(kind, decision)))
+    }
+}
+
+/// The form of the body of a write.
+///
+/// # Errors
+/// [`Code::UnsupportedMediaType`] for a body of another type, or compressed.
+pub(super) fn body_form(request: &Request) -> Result<Form, ApiError> {
+    if request.header("content-encoding").is_some_and(|coding| coding != b"identity") {
+        let detail = "a compressed body is not supported";
+        return Err(ApiError::new(Code::UnsupportedMediaType, detail));
+    }
+    match request.content_type() {
+        None => content_type::form(None),
+        Some(value) => content_type::form(Some(&String::from_utf8_lossy(value))),
+    }
+}
+
+/// The answer that a body asks for, as far as its first character tells.
+pub(super) fn shape_of(request: &Request, single: Written) -> Written {
+    let many = body_form(request) == Ok(Form::Ndjson)
+        || request.body().trim_ascii_start().first() == Some(&b'[');
+    if many { Written::Changes } else { single }
+}

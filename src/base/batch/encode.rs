@@ -1,0 +1,104 @@
+//! From commands to the byte form of a batch.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION,
+    command::{Action, Command},
+    command_flag, kind,
+};
+use crate::base::ids::Timestamp;
+
+/// Encodes `commands`, in order, as one batch stamped `at`.
+///
+/// # Panics
+/// If the batch would exceed 4 GiB or has no command; callers bound both.
+#[must_use]
+pub fn encode(commands: &[Command], at: Timestamp) -> Bytes {
+    assert!(!commands.is_empty(), "a batch has a command");
+    let bytes = HEADER_BYTES + commands.iter().map(Command::encoded_bytes).sum::<usize>();
+    assert!(u32::try_from(bytes).is_ok(), "a batch is smaller than 4 GiB");
+    let changes: u32 = commands.iter().map(Command::changes).sum();
+    let mut arguments = Vec::new();
+    let mut heads = Vec::with_capacity(commands.len() * COMMAND_BYTES);
+    for command in commands {
+        put_head(&mut heads, &mut arguments, command);
+    }
+
+    let mut out = BytesMut::with_capacity(bytes);
+    out.put_u8(VERSION);
+    out.put_u8(if commands.iter().all(is_plain) { PLAIN } else { 0 });
+    out.put_bytes(0, 2);
+    out.put_u32_le(commands.len() as u32);
+    out.put_u32_le(changes);
+    out.put_u32_le(arguments.len() as u32);
+    out.put_u64_le(at.0);
+    out.extend_from_slice(&heads);
+    let mut base = 0;
+    for append in commands.iter().filter_map(appended) {
+        for span in &append.spans {
+            out.put_u32_le(base + span.end);
+            out.put_u16_le(span.tags_at);
+            out.put_u16_le(span.tags_bytes);
+            out.put_u16_le(span.key_bytes);
+            out.put_u16_le(span.flags);
+        }
+        base += append.tails.len() as u32;
+    }
+    debug_assert_eq!(out.len(), HEADER_BYTES + heads.len() + changes as usize * CHANGE_BYTES);
+    out.extend_from_slice(&arguments);
+    for append in commands.iter().filter_map(appended) {
+        out.extend_from_slice(&append.tails);
+    }
+    debug_assert_eq!(out.len(), bytes);
+    out.freeze()
+}
+
+fn appended(command: &Command) -> Option<&super::Append> {
+    match &command.action {
+        Action::Append(append) => Some(append),
+        _ => None,
+    }
+}
+
+/// Whether a command concerns the global list alone.
+fn is_plain(command: &Command) -> bool {
+    command.idempotency.is_none()
+        && appended(command).is_some_and(|append| {
+            append.conditions.is_empty()
+                && append.spans.iter().all(|span| span.flags == 0 && span.tags_bytes == 0)
+        })
+}
+
+fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &Command) {
+    let before = arguments.len();
+    let mut flags = 0;
+    if let Some(idempotency) = &command.idempotency {
+        flags |= command_flag::IDEMPOTENCY;
+        arguments.extend_from_slice(&idempotency.key);
+        arguments.extend_from_slice(&idempotency.request);
+    }
+    let kind = match &command.action {
+        Action::Append(append) => {
+            if !append.conditions.is_empty() {
+                flags |= command_flag::CONDITIONS;
+                append.conditions.encode(arguments);
+            }
+            kind::APPEND
+        }
+        Action::CreateTenant { tenant, name } => {
+            arguments.extend_from_slice(tenant.as_bytes());
+            arguments.extend_from_slice(name.as_bytes());
+            kind::CREATE_TENANT
+        }
+        Action::CreateCollection { tenant, collection, name } => {
+            arguments.extend_from_slice(tenant.as_bytes());
+            arguments.extend_from_slice(collection.as_bytes());
+            arguments.extend_from_slice(name.as_bytes());
+            kind::CREATE_COLLECTION
+        }
+    };
+    heads.extend_from_slice(&[kind, flags, 0, 0]);
+    heads.extend_from_slice(&command.changes().to_le_bytes());
+    heads.extend_from_slice(&((arguments.len() - before) as u32).to_le_bytes());
+}

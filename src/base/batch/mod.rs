@@ -1,0 +1,91 @@
+//! The byte form of a batch of commands: the payload of one Raft entry, what a
+//! segment holds on disk, and what a read copies from.
+//!
+//! All integers are little-endian; the layout is stable and versioned.
+//!
+//! ```text
+//!  0  u8   version (2)
+//!  1  u8   bit 0: plain, nothing in it concerns an index; else zero
+//!  2  u16  zero
+//!  4  u32  number of commands
+//!  8  u32  number of changes
+//! 12  u32  length of the arguments
+//! 16  u64  timestamp of every change in it, microseconds since 1970 UTC
+//! 24  commands: u8 kind, u8 flags, u16 zero, u32 number of changes,
+//!               u32 length of its arguments                      12 bytes each
+//!  .  changes: u32 end of its tail, u16 tags at, u16 tags length,
+//!               u16 key length, u16 flags                        12 bytes each
+//!  .  arguments of the commands, one after the other
+//!  .  tails of the changes, one after the other
+//! ```
+//!
+//! Kinds of command and their arguments: 1 append; 2 create a tenant: UUID,
+//! name; 3 create a collection: UUID of the tenant, UUID, name. With flag 1 the
+//! arguments begin with an idempotency key's two digests of 16 bytes, with flag
+//! 2 conditions follow ([`Conditions`]).
+//!
+//! A *tail* is a change as the API shows it without its head: a change reads
+//! `{"_id":N,"_ts":T` followed by its tail, for example
+//! `,"tags":["a"],"data":{"x":1}}`. Its members stand in one order: `tenant`,
+//! `collection`, `key`, `tags`, then `data` or `deleted`; flags say which there
+//! are ([`flag`]), so the UUIDs and the key lie at known places. `tags at` is
+//! where the text between the brackets of `tags` starts, counted from the start
+//! of the tail, 0 when there are no tags. Keys and tags are stored in one
+//! canonical spelling ([`write_json_string`](super::json_string)), so comparing
+//! bytes compares them.
+//!
+//! Ids stand nowhere in it: they are given when the batch is applied.
+//!
+//! Version 1, still read, has commands of 8 bytes (no arguments), all of kind 1,
+//! and changes of 8 bytes (no key length and flags).
+
+mod command;
+mod encode;
+mod numbered;
+mod read;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, Versions, flag};
+pub use encode::encode;
+pub use numbered::{NumberedBatch, Skips};
+pub use read::{ActionRef, Batch, BatchError, ChangeRef, CommandRef};
+pub use tail::{TAIL_OVERHEAD_BYTES, TailMembers};
+
+/// The version written by this build. Stable: it is on disk.
+pub const VERSION: u8 = 2;
+const HEADER_BYTES: usize = 24;
+const COMMAND_BYTES: usize = 12;
+const CHANGE_BYTES: usize = 12;
+/// The flag of a batch that concerns no index.
+const PLAIN: u8 = 1;
+
+/// The kinds of a command. Stable: they are on disk.
+mod kind {
+    pub(super) const APPEND: u8 = 1;
+    pub(super) const CREATE_TENANT: u8 = 2;
+    pub(super) const CREATE_COLLECTION: u8 = 3;
+}
+
+/// The flags of a command. Stable: they are on disk.
+mod command_flag {
+    pub(super) const IDEMPOTENCY: u8 = 1;
+    pub(super) const CONDITIONS: u8 = 2;
+}
+
+/// The members that a tail may begin with, as they are spelled.
+pub mod member {
+    /// Before the UUID of a tenant.
+    pub const TENANT: &[u8] = b",\"tenant\":\"";
+    /// Before the UUID of a collection.
+    pub const COLLECTION: &[u8] = b",\"collection\":\"";
+    /// Before a key, which has its own quotes.
+    pub const KEY: &[u8] = b",\"key\":";
+    /// A UUID in its usual form.
+    pub const UUID_BYTES: usize = 36;
+    /// A tenant's member with its closing quote.
+    pub const TENANT_BYTES: usize = TENANT.len() + UUID_BYTES + 1;
+    /// A collection's member with its closing quote.
+    pub const COLLECTION_BYTES: usize = COLLECTION.len() + UUID_BYTES + 1;
+}

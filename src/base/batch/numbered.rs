@@ -1,0 +1,119 @@
+//! A batch once it is applied: its accepted changes with their ids.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Batch, ChangeRef};
+use crate::base::ids::ChangeId;
+
+/// The changes of a batch that were refused and so have no id. Mostly none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skips(Option<Arc<[Skip]>>);
+
+/// Changes refused in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Skip {
+    /// How many accepted changes stand before them.
+    accepted: u32,
+    /// How many were refused, up to and including these.
+    refused: u32,
+}
+
+impl Skips {
+    /// Of a batch whose runs of changes were accepted or not, in order.
+    #[must_use]
+    pub fn of(runs: impl IntoIterator<Item = (u32, bool)>) -> Self {
+        let mut skips: Vec<Skip> = Vec::new();
+        let (mut accepted, mut refused) = (0, 0);
+        for (changes, is_accepted) in runs {
+            if is_accepted {
+                accepted += changes;
+            } else if changes > 0 {
+                refused += changes;
+                match skips.last_mut() {
+                    Some(last) if last.accepted == accepted => last.refused = refused,
+                    _ => skips.push(Skip { accepted, refused }),
+                }
+            }
+        }
+        Self((!skips.is_empty()).then(|| skips.into()))
+    }
+
+    /// How many changes were refused.
+    #[must_use]
+    pub fn refused(&self) -> u32 {
+        self.0.as_ref().and_then(|skips| skips.last()).map_or(0, |skip| skip.refused)
+    }
+
+    /// The number, among all changes of the batch, of the `n`-th accepted one.
+    #[must_use]
+    pub fn place(&self, n: u32) -> u32 {
+        let Some(skips) = &self.0 else { return n };
+        let before = skips.partition_point(|skip| skip.accepted <= n);
+        n + before.checked_sub(1).map_or(0, |last| skips[last].refused)
+    }
+}
+
+/// A batch and the ids of its accepted changes.
+#[derive(Clone, Debug)]
+pub struct NumberedBatch<B = Bytes> {
+    /// The id of its first accepted change.
+    pub first: ChangeId,
+    /// The batch.
+    pub batch: Batch<B>,
+    /// What was refused of it.
+    pub skips: Skips,
+}
+
+impl<B: AsRef<[u8]>> NumberedBatch<B> {
+    /// How many changes were accepted.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.batch.changes() - self.skips.refused()
+    }
+
+    /// The id of its last accepted change; that before `first` if there is none.
+    #[must_use]
+    pub fn last(&self) -> ChangeId {
+        ChangeId(self.first.0 + u64::from(self.changes()) - 1)
+    }
+
+    /// The accepted change `id`.
+    ///
+    /// # Panics
+    /// If it is none of this batch.
+    #[must_use]
+    pub fn change(&self, id: ChangeId) -> ChangeRef<'_> {
+        assert!(self.first <= id && id <= self.last(), "change {id} of {}", self.first);
+        self.batch.change(self.skips.place((id.0 - self.first.0) as u32))
+    }
+
+    /// Its accepted changes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ChangeId, ChangeRef<'_>)> {
+        (self.first.0..=self.last().0).map(ChangeId).map(|id| (id, self.change(id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn accepted_changes_are_found_among_refused_ones(
+            runs in proptest::collection::vec((0u32..4, any::<bool>()), 0..20),
+        ) {
+            let skips = Skips::of(runs.iter().copied());
+            let all: Vec<bool> =
+                runs.iter().flat_map(|&(n, accepted)| vec![accepted; n as usize]).collect();
+            let places: Vec<u32> =
+                (0..all.len() as u32).filter(|&n| all[n as usize]).collect();
+            prop_assert_eq!(skips.refused() as usize, all.len() - places.len());
+            for (n, place) in places.iter().enumerate() {
+                prop_assert_eq!(skips.place(n as u32), *place);
+            }
+        }
+    }
+}

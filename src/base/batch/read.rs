@@ -1,0 +1,356 @@
+//! A batch read where it lies.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION,
+    command::{ChangeSpan, Conditions, Idempotency, flag},
+    command_flag, kind, member,
+};
+use crate::base::{ids::Timestamp, json_string::read_json_string};
+
+/// Sizes of version 1.
+const COMMAND_BYTES_1: usize = 8;
+const CHANGE_BYTES_1: usize = 8;
+
+/// What is wrong with bytes that should be a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// Written by a later version of the program.
+    #[error("batch version {0} is not known to this program (it knows up to {VERSION})")]
+    Version(u8),
+    /// The tables do not fit the bytes.
+    #[error("batch is damaged: {0}")]
+    Damaged(&'static str),
+}
+
+/// A batch in its byte form, checked once, then read without further checks.
+#[derive(Clone, Debug)]
+pub struct Batch<B = Bytes> {
+    bytes: B,
+    commands: u32,
+    changes: u32,
+    argument_bytes: u32,
+    at: Timestamp,
+    version: u8,
+    plain: bool,
+}
+
+/// One command of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRef<'b> {
+    /// How many changes it has.
+    pub changes: u32,
+    /// How a repeat of it is recognised.
+    pub idempotency: Option<Idempotency>,
+    /// What it does.
+    pub action: ActionRef<'b>,
+}
+
+/// What a command of a batch does; see [`Action`](super::Action).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionRef<'b> {
+    /// Appends its changes if the conditions hold.
+    Append(Conditions),
+    /// Creates a tenant.
+    CreateTenant(Uuid, &'b str),
+    /// Creates a collection: UUID of the tenant, its own, name.
+    CreateCollection(Uuid, Uuid, &'b str),
+}
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeRef<'b> {
+    /// What follows `{"_id":N,"_ts":T`.
+    pub tail: &'b [u8],
+    /// The text inside the brackets of `tags`.
+    pub tags: &'b [u8],
+    flags: u16,
+    key_bytes: u16,
+}
+
+impl<B: AsRef<[u8]>> Batch<B> {
+    /// Reads the header and checks that the tables fit: `O(commands + changes)`.
+    ///
+    /// # Errors
+    /// [`BatchError`] for another version or tables that do not add up.
+    pub fn parse(bytes: B) -> Result<Self, BatchError> {
+        let raw = bytes.as_ref();
+        let Some(header) = raw.first_chunk::<HEADER_BYTES>() else {
+            return Err(BatchError::Damaged("shorter than its header"));
+        };
+        if !(1..=VERSION).contains(&header[0]) {
+            return Err(BatchError::Version(header[0]));
+        }
+        let batch = Self::with_header(*header, bytes);
+        batch.check()?;
+        Ok(batch)
+    }
+
+    /// Reads the header of bytes that [`parse`](Self::parse) has accepted
+    /// before, and that have not changed since: that is for the caller to see
+    /// to. Of other bytes, changes read may be wrong or panic.
+    pub(crate) fn parsed_before(bytes: B) -> Option<Self> {
+        let header = *bytes.as_ref().first_chunk()?;
+        Some(Self::with_header(header, bytes))
+    }
+
+    fn with_header(header: [u8; HEADER_BYTES], bytes: B) -> Self {
+        let at = u64::from(u32_at(&header, 16)) | u64::from(u32_at(&header, 20)) << 32;
+        let version = header[0];
+        Self {
+            commands: u32_at(&header, 4),
+            changes: u32_at(&header, 8),
+            argument_bytes: u32_at(&header, 12),
+            at: Timestamp(at),
+            version,
+            // Version 1 does not say so.
+            plain: version > 1 && header[1] & PLAIN != 0,
+            bytes,
+        }
+    }
+
+    fn command_bytes(&self) -> usize {
+        if self.version == 1 { COMMAND_BYTES_1 } else { COMMAND_BYTES }
+    }
+
+    fn change_bytes(&self) -> usize {
+        if self.version == 1 { CHANGE_BYTES_1 } else { CHANGE_BYTES }
+    }
+
+    fn check(&self) -> Result<(), BatchError> {
+        let raw = self.bytes.as_ref();
+        let tables = self.commands as u64 * self.command_bytes() as u64
+            + self.changes as u64 * self.change_bytes() as u64
+            + u64::from(self.argument_bytes);
+        if (raw.len() as u64) < HEADER_BYTES as u64 + tables {
+            return Err(BatchError::Damaged("shorter than its tables"));
+        }
+        let (mut changes, mut arguments) = (0u64, 0u64);
+        for n in 0..self.commands {
+            let at = HEADER_BYTES + n as usize * self.command_bytes();
+            changes += u64::from(u32_at(raw, at + 4));
+            if self.version > 1 {
+                arguments += u64::from(u32_at(raw, at + 8));
+            }
+        }
+        if changes != u64::from(self.changes) {
+            return Err(BatchError::Damaged("commands and changes differ in number"));
+        }
+        if arguments != u64::from(self.argument_bytes) {
+            return Err(BatchError::Damaged("commands and their arguments differ in length"));
+        }
+        if self.read_commands().any(|command| command.is_none()) {
+            return Err(BatchError::Damaged("a command cannot be read"));
+        }
+        let mut end = 0;
+        for n in 0..self.changes {
+            let span = self.span(n);
+            let Some(tail_bytes) = span.end.checked_sub(end) else {
+                return Err(BatchError::Damaged("a change ends before it starts"));
+            };
+            if !fits(span, tail_bytes) {
+                return Err(BatchError::Damaged("a change is shorter than its members"));
+            }
+            end = span.end;
+        }
+        if raw.len() != self.tails_at() + end as usize {
+            return Err(BatchError::Damaged("tails and their table differ in length"));
+        }
+        Ok(())
+    }
+
+    /// The timestamp of every change in the batch.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// How many changes it holds, accepted or not.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// Whether it only appends changes that bear no tenant, collection, key or
+    /// tag, without conditions or idempotency keys.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// The bytes it was parsed from.
+    #[must_use]
+    pub fn bytes(&self) -> &B {
+        &self.bytes
+    }
+
+    /// Its commands, in order.
+    pub fn commands(&self) -> impl Iterator<Item = CommandRef<'_>> {
+        // What cannot be read was refused by `check`.
+        self.read_commands().map_while(|command| command)
+    }
+
+    fn read_commands(&self) -> impl Iterator<Item = Option<CommandRef<'_>>> {
+        let raw = self.bytes.as_ref();
+        let mut arguments = &raw[self.arguments_at()..self.tails_at()];
+        (0..self.commands).map(move |n| {
+            let head = &raw[HEADER_BYTES + n as usize * self.command_bytes()..];
+            let bytes = if self.version == 1 { 0 } else { u32_at(head, 8) as usize };
+            let (own, rest) = arguments.split_at_checked(bytes)?;
+            arguments = rest;
+            let flags = if self.version == 1 { 0 } else { head[1] };
+            command(head[0], flags, u32_at(head, 4), own)
+        })
+    }
+
+    /// The `n`-th change.
+    ///
+    /// # Panics
+    /// If `n` is not below [`changes`](Self::changes).
+    #[must_use]
+    pub fn change(&self, n: u32) -> ChangeRef<'_> {
+        assert!(n < self.changes, "change {n} of {}", self.changes);
+        let span = self.span(n);
+        let start = if n == 0 { 0 } else { self.span(n - 1).end } as usize;
+        let tails = &self.bytes.as_ref()[self.tails_at()..];
+        let tail = &tails[start..span.end as usize];
+        let tags = &tail[span.tags_at as usize..][..span.tags_bytes as usize];
+        ChangeRef { tail, tags, flags: span.flags, key_bytes: span.key_bytes }
+    }
+
+    fn span(&self, n: u32) -> ChangeSpan {
+        let raw = self.bytes.as_ref();
+        let at = self.changes_at() + n as usize * self.change_bytes();
+        let tags = u32_at(raw, at + 4);
+        let more = if self.version == 1 { 0 } else { u32_at(raw, at + 8) };
+        ChangeSpan {
+            end: u32_at(raw, at),
+            tags_at: tags as u16,
+            tags_bytes: (tags >> 16) as u16,
+            key_bytes: more as u16,
+            flags: (more >> 16) as u16,
+        }
+    }
+
+    fn changes_at(&self) -> usize {
+        HEADER_BYTES + self.commands as usize * self.command_bytes()
+    }
+
+    fn arguments_at(&self) -> usize {
+        self.changes_at() + self.changes as usize * self.change_bytes()
+    }
+
+    fn tails_at(&self) -> usize {
+        self.arguments_at() + self.argument_bytes as usize
+    }
+}
+
+/// Whether the members that a span speaks of lie within `tail_bytes`.
+fn fits(span: ChangeSpan, tail_bytes: u32) -> bool {
+    let flags = span.flags;
+    let has = |bits: u16| flags & bits == bits;
+    let ordered = !has(flag::COLLECTION) || has(flag::TENANT);
+    let ordered = ordered && (!has(flag::KEY) || has(flag::COLLECTION));
+    let ordered = ordered && (!has(flag::DELETED) || has(flag::TENANT));
+    let before_tags = members_bytes(flags) + u32::from(span.key_bytes);
+    let tags_end = u32::from(span.tags_at) + u32::from(span.tags_bytes);
+    ordered && flags & !flag::ALL == 0 && before_tags <= tail_bytes && tags_end <= tail_bytes
+}
+
+/// Bytes of the members before tags, without the key itself.
+fn members_bytes(flags: u16) -> u32 {
+    let has = |bits: u16, bytes: usize| if flags & bits == 0 { 0 } else { bytes as u32 };
+    has(flag::TENANT, member::TENANT_BYTES)
+        + has(flag::COLLECTION, member::COLLECTION_BYTES)
+        + has(flag::KEY, member::KEY.len())
+}
+
+fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<CommandRef<'_>> {
+    if flags & !(command_flag::IDEMPOTENCY | command_flag::CONDITIONS) != 0 {
+        return None;
+    }
+    let take = |arguments: &mut &[u8]| -> Option<[u8; 16]> {
+        let (taken, rest) = arguments.split_first_chunk()?;
+        *arguments = rest;
+        Some(*taken)
+    };
+    let idempotency = match flags & command_flag::IDEMPOTENCY {
+        0 => None,
+        _ => Some(Idempotency { key: take(&mut arguments)?, request: take(&mut arguments)? }),
+    };
+    let conditions = match flags & command_flag::CONDITIONS {
+        0 => Conditions::default(),
+        _ => Conditions::decode(&mut arguments)?,
+    };
+    let action = match kind {
+        kind::APPEND => {
+            let conditional = !conditions.is_empty();
+            (arguments.is_empty() && changes > 0 && (changes == 1 || !conditional))
+                .then_some(ActionRef::Append(conditions))?
+        }
+        kind::CREATE_TENANT => {
+            let tenant = Uuid::from_bytes(take(&mut arguments)?);
+            ActionRef::CreateTenant(tenant, std::str::from_utf8(arguments).ok()?)
+        }
+        kind::CREATE_COLLECTION => {
+            let tenant = Uuid::from_bytes(take(&mut arguments)?);
+            let collection = Uuid::from_bytes(take(&mut arguments)?);
+            ActionRef::CreateCollection(tenant, collection, std::str::from_utf8(arguments).ok()?)
+        }
+        _ => return None,
+    };
+    let creates = !matches!(action, ActionRef::Append(_));
+    (!creates || changes == 0).then_some(CommandRef { changes, idempotency, action })
+}
+
+impl<'b> ChangeRef<'b> {
+    /// Whether it belongs to no list but the global one and has no tag.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.flags == 0 && self.tags.is_empty()
+    }
+
+    /// Its tenant.
+    #[must_use]
+    pub fn tenant(&self) -> Option<Uuid> {
+        self.uuid(flag::TENANT, member::TENANT.len())
+    }
+
+    /// Its collection.
+    #[must_use]
+    pub fn collection(&self) -> Option<Uuid> {
+        self.uuid(flag::COLLECTION, member::TENANT_BYTES + member::COLLECTION.len())
+    }
+
+    fn uuid(&self, flag: u16, at: usize) -> Option<Uuid> {
+        if self.flags & flag == 0 {
+            return None;
+        }
+        let text = self.tail.get(at..at + member::UUID_BYTES)?;
+        Uuid::try_parse_ascii(text).ok()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<Cow<'b, str>> {
+        if self.flags & flag::KEY == 0 {
+            return None;
+        }
+        let at = members_bytes(self.flags) as usize;
+        read_json_string(self.tail.get(at..at + usize::from(self.key_bytes))?)
+    }
+
+    /// Whether it records a deletion.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.flags & flag::DELETED != 0
+    }
+}
+
+fn u32_at(raw: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
+}

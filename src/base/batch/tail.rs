@@ -1,0 +1,116 @@
+//! Rendering a tail: the one place that knows the order and the spelling of a
+//! change's members.
+
+use uuid::Uuid;
+
+use super::{ChangeSpan, flag, member};
+use crate::base::json_string::write_json_string;
+
+const TAGS_OPEN: &[u8] = b",\"tags\":[";
+const TAGS_CLOSE: &[u8] = b"]";
+const DATA: &[u8] = b",\"data\":";
+const DELETED: &[u8] = b",\"deleted\":true";
+const CLOSE: &[u8] = b"}";
+
+/// The most bytes that a tail has besides its key, tags and data.
+pub const TAIL_OVERHEAD_BYTES: usize = member::TENANT_BYTES
+    + member::COLLECTION_BYTES
+    + member::KEY.len()
+    + TAGS_OPEN.len()
+    + TAGS_CLOSE.len()
+    + DELETED.len()
+    + CLOSE.len();
+
+/// What stands before `data` in a tail.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TailMembers<'m> {
+    /// The tenant.
+    pub tenant: Option<Uuid>,
+    /// The collection, which has a tenant.
+    pub collection: Option<Uuid>,
+    /// The key, which has a collection.
+    pub key: Option<&'m str>,
+    /// Tags in their stored spelling, commas between them.
+    pub tags: &'m [u8],
+}
+
+impl TailMembers<'_> {
+    /// The most bytes that they and what follows them take, `data` aside.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        let mut bytes = DATA.len() + DELETED.len() + CLOSE.len();
+        if self.tenant.is_some() {
+            bytes += member::TENANT_BYTES;
+        }
+        if self.collection.is_some() {
+            bytes += member::COLLECTION_BYTES;
+        }
+        if let Some(key) = self.key {
+            // Only control characters are spelled by as many as six.
+            let controls = key.bytes().filter(u8::is_ascii_control).count();
+            bytes += member::KEY.len() + 2 * key.len() + 4 * controls + 2;
+        }
+        if !self.tags.is_empty() {
+            bytes += TAGS_OPEN.len() + self.tags.len() + TAGS_CLOSE.len();
+        }
+        bytes
+    }
+
+    /// Appends a tail whose data `write` appends, and says where it lies.
+    pub fn write(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> ChangeSpan {
+        let span = self.open(out);
+        out.extend_from_slice(DATA);
+        write(out);
+        close(out, span)
+    }
+
+    /// Appends the tail of a deletion of what is named.
+    pub fn write_deletion(&self, out: &mut Vec<u8>) -> ChangeSpan {
+        let mut span = self.open(out);
+        span.flags |= flag::DELETED;
+        out.extend_from_slice(DELETED);
+        close(out, span)
+    }
+
+    fn open(&self, out: &mut Vec<u8>) -> ChangeSpan {
+        let start = out.len();
+        let mut span = ChangeSpan::default();
+        if let Some(tenant) = self.tenant {
+            span.flags |= flag::TENANT;
+            put_uuid(out, member::TENANT, tenant);
+        }
+        if let Some(collection) = self.collection {
+            span.flags |= flag::COLLECTION;
+            put_uuid(out, member::COLLECTION, collection);
+        }
+        if let Some(key) = self.key {
+            span.flags |= flag::KEY;
+            out.extend_from_slice(member::KEY);
+            let before = out.len();
+            write_json_string(out, key);
+            // The bound on keys keeps it far below.
+            span.key_bytes = (out.len() - before) as u16;
+        }
+        if !self.tags.is_empty() {
+            out.extend_from_slice(TAGS_OPEN);
+            span.tags_at = (out.len() - start) as u16;
+            span.tags_bytes = self.tags.len() as u16;
+            out.extend_from_slice(self.tags);
+            out.extend_from_slice(TAGS_CLOSE);
+        }
+        span
+    }
+}
+
+fn close(out: &mut Vec<u8>, mut span: ChangeSpan) -> ChangeSpan {
+    out.extend_from_slice(CLOSE);
+    span.end = out.len() as u32;
+    span
+}
+
+fn put_uuid(out: &mut Vec<u8>, name: &[u8], id: Uuid) {
+    out.extend_from_slice(name);
+    let mut text = [0; member::UUID_BYTES];
+    out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
+    out.push(b'"');
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::base::ids::{ChangeId, Timestamp};
+use proptest::prelude::*;
+use smallvec::smallvec;
+use uuid::Uuid;
+
+const TENANT: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef);
+const COLLECTION: Uuid = Uuid::from_u128(u128::MAX - 5);
+
+fn append(changes: &[(TailMembers<'_>, &str)]) -> Append {
+    let mut tails = Vec::new();
+    let spans = changes
+        .iter()
+        .map(|(members, data)| members.write(&mut tails, |out| out.extend(data.bytes())))
+        .collect();
+    Append { spans, tails: tails.into(), conditions: Conditions::default() }
+}
+
+fn plain(data: &str) -> Append {
+    append(&[(TailMembers::default(), data)])
+}
+
+fn of_key(key: &str) -> TailMembers<'_> {
+    TailMembers {
+        tenant: Some(TENANT),
+        collection: Some(COLLECTION),
+        key: Some(key),
+        tags: br#""a""#,
+    }
+}
+
+/// A command of every kind.
+fn every_kind() -> Vec<Command> {
+    let mut deletion = Vec::new();
+    let members = TailMembers { tenant: Some(TENANT), ..TailMembers::default() };
+    let span = members.write_deletion(&mut deletion);
+    let mut conditional = append(&[(of_key("k\n\"é"), "1")]);
+    conditional.conditions = Conditions {
+        if_match: Some(Versions::Of(smallvec![ChangeId(7), ChangeId(u64::MAX)])),
+        if_none_match: Some(Versions::Any),
+    };
+    let idempotency = Some(Idempotency { key: [1; 16], request: [2; 16] });
+    let name: Box<str> = "bar".into();
+    vec![
+        plain("{}").into(),
+        Action::CreateTenant { tenant: TENANT, name: "foo".into() }.into(),
+        Command { action: Action::Append(conditional), idempotency },
+        Command {
+            action: Action::CreateCollection { tenant: TENANT, collection: COLLECTION, name },
+            idempotency,
+        },
+        Append { spans: smallvec![span], tails: deletion.into(), ..Append::default() }.into(),
+    ]
+}
+
+fn check_reads_back(batch: &Batch, commands: &[Command]) {
+    let read: Vec<_> = batch.commands().collect();
+    assert_eq!(read.len(), commands.len());
+    for (read, command) in read.iter().zip(commands) {
+        assert_eq!((read.changes, read.idempotency), (command.changes(), command.idempotency));
+        match (&read.action, &command.action) {
+            (ActionRef::Append(conditions), Action::Append(append)) => {
+                assert_eq!(*conditions, append.conditions);
+            }
+            (ActionRef::CreateTenant(id, name), Action::CreateTenant { tenant, name: want }) => {
+                assert_eq!((id, *name), (tenant, &**want));
+            }
+            (
+                ActionRef::CreateCollection(of, id, name),
+                Action::CreateCollection { tenant, collection, name: want },
+            ) => assert_eq!((of, id, *name), (tenant, collection, &**want)),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_encoded_is_read_back() {
+    let commands = every_kind();
+    let bytes = encode(&commands, Timestamp(u64::MAX - 5));
+    let sum: usize = commands.iter().map(Command::encoded_bytes).sum();
+    assert_eq!(bytes.len(), HEADER_BYTES + sum);
+    let batch = Batch::parse(bytes).unwrap();
+    assert_eq!((batch.at(), batch.changes()), (Timestamp(u64::MAX - 5), 3));
+    assert!(!batch.is_plain());
+    check_reads_back(&batch, &commands);
+    let first = batch.change(0);
+    assert_eq!((first.tail, first.tags), (&br#","data":{}}"#[..], &b""[..]));
+    assert!(first.is_plain() && first.key().is_none() && first.tenant().is_none());
+    let second = batch.change(1);
+    assert_eq!(second.tenant(), Some(TENANT));
+    assert_eq!(second.collection(), Some(COLLECTION));
+    assert_eq!(second.key().as_deref(), Some("k\n\"é"));
+    assert_eq!((second.tags, second.is_deletion()), (&br#""a""#[..], false));
+    let tail = format!(
+        r#","tenant":"{TENANT}","collection":"{COLLECTION}","key":"k\n\"é","tags":["a"],"data":1}}"#
+    );
+    assert_eq!(second.tail, tail.as_bytes());
+    let third = batch.change(2);
+    assert!(third.is_deletion() && third.tenant() == Some(TENANT) && third.key().is_none());
+    assert_eq!(third.tail, format!(r#","tenant":"{TENANT}","deleted":true}}"#).as_bytes());
+    let again = Batch::parsed_before(batch.bytes().clone()).unwrap();
+    assert_eq!((again.at(), again.changes()), (batch.at(), 3));
+    assert!((0..3).all(|n| again.change(n) == batch.change(n)));
+    assert!(Batch::parsed_before(&[1; HEADER_BYTES - 1]).is_none());
+}
+
+#[test]
+fn a_batch_says_whether_it_is_plain() {
+    let is_plain =
+        |commands: &[Command]| Batch::parse(encode(commands, Timestamp(1))).unwrap().is_plain();
+    assert!(is_plain(&[plain("1").into(), plain("2").into()]));
+    for command in every_kind().split_off(1) {
+        assert!(!is_plain(&[plain("1").into(), command]));
+    }
+    let tagged = TailMembers { tags: br#""a""#, ..TailMembers::default() };
+    assert!(!is_plain(&[append(&[(tagged, "1")]).into()]));
+}
+
+/// Bytes of version 1, as a program wrote them: two commands, three changes.
+const VERSION_1: &[u8] = &[
+    1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, // commands
+    10, 0, 0, 0, 0, 0, 0, 0, 33, 0, 0, 0, 9, 0, 3, 0, 43, 0, 0, 0, 0, 0, 0, 0, // changes
+];
+
+#[test]
+fn version_1_is_still_read() {
+    let tails = br#","data":1},"tags":["a"],"data":2},"data":3}"#;
+    let batch = Batch::parse([VERSION_1, tails].concat()).unwrap();
+    assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 3, false));
+    let commands: Vec<_> = batch.commands().collect();
+    assert_eq!(commands.iter().map(|command| command.changes).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(batch.change(0).tail, br#","data":1}"#);
+    assert_eq!(batch.change(1).tail, br#","tags":["a"],"data":2}"#);
+    assert_eq!(batch.change(1).tags, br#""a""#);
+    assert_eq!(batch.change(2).tail, br#","data":3}"#);
+    assert!(batch.change(2).is_plain());
+}
+
+#[test]
+fn damage_is_an_error_and_never_a_panic() {
+    let good = encode(&every_kind(), Timestamp(7));
+    for cut in 0..good.len() {
+        assert!(Batch::parse(good.slice(..cut)).is_err(), "cut at {cut}");
+    }
+    for bit in 0..good.len() * 8 {
+        let mut bad = good.to_vec();
+        bad[bit / 8] ^= 1 << (bit % 8);
+        if let Ok(batch) = Batch::parse(bad) {
+            for n in 0..batch.changes() {
+                let change = batch.change(n);
+                let _ = (change.tenant(), change.collection(), change.key());
+                assert!(change.tail.len() < good.len());
+            }
+            assert!(batch.commands().count() > 0);
+        }
+    }
+    let mut later = good.to_vec();
+    later[0] = VERSION + 1;
+    assert_eq!(Batch::parse(later).unwrap_err(), BatchError::Version(VERSION + 1));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..3) {
+        if let Some(first) = bytes.first_mut() {
+            *first = version;
+        }
+        if let Ok(batch) = Batch::parse(bytes) {
+            (0..batch.changes()).for_each(|n| drop(batch.change(n).key()));
+        }
+    }
+
+    #[test]
+    fn conditions_are_read_back(ids in proptest::collection::vec(any::<u64>(), 0..5), kind in 0..4u8) {
+        let of = Some(Versions::Of(ids.into_iter().map(ChangeId).collect()));
+        let (if_match, if_none_match) = match kind {
+            0 => (of, None),
+            1 => (None, of),
+            2 => (Some(Versions::Any), of),
+            _ => (of.clone(), of),
+        };
+        let conditions = Conditions { if_match, if_none_match };
+        let mut bytes = Vec::new();
+        conditions.encode(&mut bytes);
+        prop_assert_eq!(bytes.len(), conditions.encoded_bytes());
+        prop_assert_eq!(Conditions::decode(&mut &bytes[..]), Some(conditions));
+    }
+}
+
+#[test]
+fn conditions_hold_or_not() {
+    let id = ChangeId;
+    let of = |ids: &[u64]| Some(Versions::Of(ids.iter().copied().map(id).collect()));
+    for (if_match, if_none_match, current, holds) in [
+        (None, None, None, true),
+        (Some(Versions::Any), None, None, false),
+        (Some(Versions::Any), None, Some(id(3)), true),
+        (of(&[3, 4]), None, Some(id(4)), true),
+        (of(&[3, 4]), None, Some(id(5)), false),
+        (of(&[3]), None, None, false),
+        (of(&[]), None, Some(id(5)), false),
+        (None, Some(Versions::Any), None, true),
+        (None, Some(Versions::Any), Some(id(1)), false),
+        (None, of(&[3]), Some(id(3)), false),
+        (None, of(&[3]), Some(id(4)), true),
+        (None, of(&[3]), None, true),
+        (of(&[3]), of(&[3]), Some(id(3)), false),
+    ] {
+        let conditions = Conditions { if_match, if_none_match };
+        assert_eq!(conditions.hold(current), holds, "{conditions:?} {current:?}");
+    }
+}

@@ -1,0 +1,208 @@
+//! The tenants and collections there are, by UUID and by name, each with the
+//! list of its changes, and each collection with its live keys.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, RwLock},
+};
+
+use uuid::Uuid;
+
+use super::{lock, postings::Postings, share};
+use crate::base::ids::ChangeId;
+
+/// Entries that a reader takes from a map before it lets the writer in again.
+const SLICE: usize = 256;
+
+/// A tenant.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its UUID.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Box<str>,
+    pub(in crate::state) changes: RwLock<Postings>,
+    pub(super) collections: RwLock<BTreeMap<Box<str>, Arc<Collection>>>,
+}
+
+/// A collection.
+#[derive(Debug)]
+pub struct Collection {
+    /// Its UUID.
+    pub id: Uuid,
+    /// The tenant that it belongs to, for as long as it exists.
+    pub tenant: Uuid,
+    /// Its name, unique in its tenant.
+    pub name: Box<str>,
+    pub(in crate::state) changes: RwLock<Postings>,
+    /// The change that made the current version of each live key.
+    pub(in crate::state) keys: RwLock<BTreeMap<Box<str>, ChangeId>>,
+}
+
+/// A part of a sorted list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice<T> {
+    /// The entries.
+    pub entries: Vec<T>,
+    /// Where to go on; `None` when nothing follows.
+    pub next: Option<Box<str>>,
+}
+
+impl Tenant {
+    pub(super) fn new(id: Uuid, name: &str) -> Self {
+        Self { id, name: name.into(), changes: RwLock::default(), collections: RwLock::default() }
+    }
+
+    /// The collection of that name.
+    #[must_use]
+    pub fn collection(&self, name: &str) -> Option<Arc<Collection>> {
+        share(&self.collections).get(name).cloned()
+    }
+
+    /// Collections in the order of their names, those after `after`; at most
+    /// `count`, and a bounded number at once.
+    #[must_use]
+    pub fn collections_after(&self, after: Option<&str>, count: usize) -> Slice<Arc<Collection>> {
+        slice(&share(&self.collections), after, "", count, |_, collection| Arc::clone(collection))
+    }
+}
+
+impl Collection {
+    pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
+        Self { id, tenant, name: name.into(), changes: RwLock::default(), keys: RwLock::default() }
+    }
+
+    /// The change that made the current version of `key`.
+    #[must_use]
+    pub fn current(&self, key: &str) -> Option<ChangeId> {
+        share(&self.keys).get(key).copied()
+    }
+
+    /// The current changes of live keys that begin with `prefix`, in the byte
+    /// order of keys, those after `after`; at most `count`, and a bounded number
+    /// at once.
+    #[must_use]
+    pub fn keys_after(&self, after: Option<&str>, prefix: &str, count: usize) -> Slice<ChangeId> {
+        slice(&share(&self.keys), after, prefix, count, |_, id| *id)
+    }
+
+    /// How many live keys there are.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        share(&self.keys).len()
+    }
+}
+
+fn slice<V, T>(
+    map: &BTreeMap<Box<str>, V>,
+    after: Option<&str>,
+    prefix: &str,
+    count: usize,
+    mut entry: impl FnMut(&str, &V) -> T,
+) -> Slice<T> {
+    let start = match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        _ => Bound::Included(prefix),
+    };
+    let mut range = map
+        .range::<str, _>((start, Bound::Unbounded))
+        .take_while(|(name, _)| name.starts_with(prefix))
+        .peekable();
+    let mut entries = Vec::new();
+    let mut last = None;
+    while entries.len() < count.min(SLICE) {
+        let Some((name, value)) = range.next() else { break };
+        entries.push(entry(name, value));
+        last = Some(name);
+    }
+    let next = range.peek().and_then(|_| last.cloned());
+    Slice { entries, next }
+}
+
+/// All tenants.
+#[derive(Debug, Default)]
+pub(super) struct Tenants {
+    by_id: HashMap<Uuid, Arc<Tenant>>,
+    by_name: BTreeMap<Box<str>, Arc<Tenant>>,
+}
+
+/// Tenants and collections.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    pub(super) tenants: RwLock<Tenants>,
+    pub(super) collections: RwLock<HashMap<Uuid, Arc<Collection>>>,
+}
+
+impl Catalog {
+    /// The tenant with that UUID.
+    #[must_use]
+    pub fn tenant(&self, id: Uuid) -> Option<Arc<Tenant>> {
+        share(&self.tenants).by_id.get(&id).cloned()
+    }
+
+    /// The tenant of that name.
+    #[must_use]
+    pub fn tenant_named(&self, name: &str) -> Option<Arc<Tenant>> {
+        share(&self.tenants).by_name.get(name).cloned()
+    }
+
+    /// The collection with that UUID.
+    #[must_use]
+    pub fn collection(&self, id: Uuid) -> Option<Arc<Collection>> {
+        share(&self.collections).get(&id).cloned()
+    }
+
+    /// Tenants in the order of their names, those after `after`; at most
+    /// `count`, and a bounded number at once.
+    #[must_use]
+    pub fn tenants_after(&self, after: Option<&str>, count: usize) -> Slice<Arc<Tenant>> {
+        slice(&share(&self.tenants).by_name, after, "", count, |_, tenant| Arc::clone(tenant))
+    }
+
+    /// How many tenants and collections there are.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (share(&self.tenants).by_id.len(), share(&self.collections).len())
+    }
+
+    /// Adds a tenant, whose name must be free.
+    pub(in crate::state) fn add_tenant(&self, id: Uuid, name: &str) {
+        let tenant = Arc::new(Tenant::new(id, name));
+        let mut tenants = lock(&self.tenants);
+        tenants.by_name.insert(name.into(), Arc::clone(&tenant));
+        tenants.by_id.insert(id, tenant);
+    }
+
+    /// Adds a collection, whose name must be free in `tenant`.
+    pub(in crate::state) fn add_collection(&self, id: Uuid, tenant: &Tenant, name: &str) {
+        let collection = Arc::new(Collection::new(id, tenant.id, name));
+        lock(&tenant.collections).insert(name.into(), Arc::clone(&collection));
+        lock(&self.collections).insert(id, collection);
+    }
+
+    /// Takes out a collection.
+    pub(in crate::state) fn remove_collection(&self, id: Uuid) -> Option<Arc<Collection>> {
+        let collection = lock(&self.collections).remove(&id)?;
+        if let Some(tenant) = self.tenant(collection.tenant) {
+            lock(&tenant.collections).remove(&collection.name);
+        }
+        Some(collection)
+    }
+
+    /// Takes out a tenant with all its collections.
+    pub(in crate::state) fn remove_tenant(&self, id: Uuid) -> Option<Arc<Tenant>> {
+        let tenant = {
+            let mut tenants = lock(&self.tenants);
+            let tenant = tenants.by_id.remove(&id)?;
+            tenants.by_name.remove(&tenant.name);
+            tenant
+        };
+        let mut collections = lock(&self.collections);
+        for collection in share(&tenant.collections).values() {
+            collections.remove(&collection.id);
+        }
+        drop(collections);
+        Some(tenant)
+    }
+}

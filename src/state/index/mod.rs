@@ -1,0 +1,124 @@
+//! What is found without reading the list: tenants, collections, live keys, the
+//! changes of each tenant, collection and tag, and idempotency keys.
+//!
+//! One writer, the apply loop; any number of readers on other cores. Each part
+//! has a lock of its own, held for a lookup or a bounded slice, so a reader and
+//! the writer meet only on the same tenant or collection and then for less than
+//! a microsecond or so.
+//!
+//! The writer applies a batch here before it publishes the batch to the serving
+//! cores, and first says up to which change that goes ([`Index::begin`]). So a
+//! reader that has looked here waits until its core holds that change too
+//! ([`Index::reaches`]): what it answers then is never older in one part than in
+//! another.
+
+mod catalog;
+mod idempotency;
+mod list;
+mod postings;
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+pub use catalog::{Catalog, Collection, Slice, Tenant};
+pub use idempotency::IdempotencyKeys;
+pub use list::{Cursor, ListId, TagSet};
+pub use postings::Postings;
+
+use crate::base::ids::ChangeId;
+
+/// The parts that the lists of tags are divided into, each with its lock.
+const TAG_SHARDS: usize = 16;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Tenants, collections and keys.
+    pub catalog: Catalog,
+    tags: [RwLock<HashMap<u64, Postings, BuildHasherDefault<AsIs>>>; TAG_SHARDS],
+    tag_hash: RandomState,
+    idempotency: RwLock<IdempotencyKeys>,
+    /// The last change of the batch that is being, or was last applied.
+    reaches: AtomicU64,
+}
+
+impl Index {
+    /// Says that changes up to `last` are about to be applied, or that they were
+    /// and no more.
+    pub(super) fn begin(&self, last: ChangeId) {
+        // Release is not enough to keep what follows from being seen first;
+        // the locks taken after it are.
+        self.reaches.store(last.0, Ordering::SeqCst);
+    }
+
+    /// The change that what was read here before may come from.
+    #[must_use]
+    pub fn reaches(&self) -> ChangeId {
+        ChangeId(self.reaches.load(Ordering::SeqCst))
+    }
+
+    /// What stands for a tag in the index, given its stored spelling. Two tags
+    /// may share it, so changes found by it are to be looked at.
+    #[must_use]
+    pub fn tag(&self, spelling: &[u8]) -> u64 {
+        self.tag_hash.hash_one(spelling)
+    }
+
+    pub(super) fn push_tag(&self, tag: u64, id: ChangeId) {
+        lock(self.tag_shard(tag)).entry(tag).or_default().push(id);
+    }
+
+    fn tag_shard(&self, tag: u64) -> &RwLock<HashMap<u64, Postings, BuildHasherDefault<AsIs>>> {
+        // The map itself goes by the low bits.
+        &self.tags[(tag >> 60) as usize % TAG_SHARDS]
+    }
+
+    /// How many tags there are.
+    #[must_use]
+    pub fn tags(&self) -> usize {
+        self.tags.iter().map(|shard| share(shard).len()).sum()
+    }
+
+    /// The idempotency keys, to be looked at.
+    pub fn idempotency(&self) -> RwLockReadGuard<'_, IdempotencyKeys> {
+        share(&self.idempotency)
+    }
+
+    pub(super) fn idempotency_mut(&self) -> RwLockWriteGuard<'_, IdempotencyKeys> {
+        lock(&self.idempotency)
+    }
+}
+
+/// Hashes what is a hash already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only numbers are hashed");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
+}
+
+/// Reads. A panic under a lock ends the process, so poison is never seen.
+fn share<T: ?Sized>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes, likewise.
+pub(super) fn lock<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
