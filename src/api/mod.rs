@@ -8,6 +8,7 @@ pub mod content_type;
 pub mod error;
 pub mod json;
 mod node;
+mod openapi;
 mod page_reader;
 pub mod query;
 mod reply;

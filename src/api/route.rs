@@ -16,6 +16,7 @@ enum Resource {
     Change,
     Health,
     Ready,
+    OpenApi,
     Index,
 }
 
@@ -27,6 +28,7 @@ impl Resource {
             ["changes", _] => Self::Change,
             ["health"] => Self::Health,
             ["ready"] => Self::Ready,
+            ["openapi.json"] => Self::OpenApi,
             _ => return None,
         })
     }
@@ -35,7 +37,9 @@ impl Resource {
     fn methods(&self) -> &'static str {
         match self {
             Self::Changes => "GET, HEAD, POST, OPTIONS",
-            Self::Change | Self::Health | Self::Ready | Self::Index => "GET, HEAD, OPTIONS",
+            Self::Change | Self::Health | Self::Ready | Self::OpenApi | Self::Index => {
+                "GET, HEAD, OPTIONS"
+            }
         }
     }
 }
@@ -82,6 +86,10 @@ impl Api {
             (Resource::Ready, _) if get => {
                 parameterless(&request)?;
                 self.ready()
+            }
+            (Resource::OpenApi, _) if get => {
+                parameterless(&request)?;
+                Ok(self.openapi())
             }
             (Resource::Index, _) if get => {
                 parameterless(&request)?;
