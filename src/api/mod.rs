@@ -9,6 +9,7 @@ pub mod error;
 pub mod json;
 mod node;
 mod openapi;
+mod page;
 mod page_reader;
 pub mod query;
 mod reply;

@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::Instant};
 use super::{
     Api,
     error::{ApiError, Code},
+    page,
     query::no_parameters,
     reply::Reply,
 };
@@ -93,7 +94,7 @@ impl Api {
             }
             (Resource::Index, _) if get => {
                 parameterless(&request)?;
-                Ok(self.index())
+                Ok(if page::is_asked_for(&request) { self.live_page() } else { self.index() })
             }
             (resource, _) => Ok(not_allowed(&request, resource.methods())),
         }
