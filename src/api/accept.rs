@@ -12,10 +12,6 @@ pub(super) enum Media {
     Ndjson,
     /// `text/event-stream`
     Events,
-    /// `text/html`
-    Html,
-    /// `text/plain`
-    Text,
 }
 
 impl Media {
@@ -24,8 +20,6 @@ impl Media {
             Self::Json => ("application", "json"),
             Self::Ndjson => ("application", "x-ndjson"),
             Self::Events => ("text", "event-stream"),
-            Self::Html => ("text", "html"),
-            Self::Text => ("text", "plain"),
         }
     }
 }

@@ -14,8 +14,11 @@ mod idempotency;
 pub mod json;
 mod keys;
 mod list;
+pub mod metrics;
 mod name_body;
 mod node;
+mod openapi;
+mod page;
 mod page_reader;
 pub mod query;
 mod reply;
@@ -40,13 +43,21 @@ pub struct Api {
     limits: Arc<Limits>,
     shared: list::SharedAnswer,
     verified: RefCell<Verified>,
+    metrics: Arc<metrics::Metrics>,
 }
 
 impl Api {
-    /// An API in front of `node` that keeps to `limits`.
+    /// An API in front of `node` that keeps to `limits` and counts in `metrics`.
     #[must_use]
-    pub fn new(node: Handle, limits: Arc<Limits>) -> Self {
-        Self { node, limits, shared: list::SharedAnswer::default(), verified: RefCell::default() }
+    pub fn new(node: Handle, limits: Arc<Limits>, metrics: Arc<metrics::Metrics>) -> Self {
+        let shared = list::SharedAnswer::default();
+        Self { node, limits, shared, verified: RefCell::default(), metrics }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &metrics::Metrics {
+        &self.metrics
     }
 
     /// The node behind it.

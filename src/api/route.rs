@@ -11,6 +11,7 @@ use super::{
     change_body::{Members, Scope},
     collections::CollectionPath,
     error::{ApiError, Code},
+    page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
     write::shape_of,
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::{
     base::limits::MIN_ID_WAIT,
+    feed::Wait,
     http::{Method, Request, Response},
     state::ListId,
 };
@@ -31,6 +33,8 @@ enum Resource<'p> {
     Cluster,
     Members,
     Member(&'p str),
+    Metrics,
+    OpenApi,
     Changes,
     Change(&'p str),
     Tenants,
@@ -84,6 +88,8 @@ impl<'p> Resource<'p> {
             ["cluster"] => Self::Cluster,
             ["cluster", "members"] => Self::Members,
             ["cluster", "members", id] => Self::Member(id),
+            ["metrics"] => Self::Metrics,
+            ["openapi.json"] => Self::OpenApi,
             ["changes"] => Self::Changes,
             ["changes", id] => Self::Change(id),
             ["tenants" | "tenant"] => Self::Tenants,
@@ -181,7 +187,7 @@ impl Api {
         request: &Request,
         now: Instant,
         deadline: Option<Instant>,
-        again: &mut Option<(crate::feed::Wait, Instant)>,
+        again: &mut Option<(Wait, Instant)>,
     ) -> Result<Reply, ApiError> {
         let path = request.path_segments();
         let Some(resource) = Resource::of(&path) else {
@@ -261,7 +267,7 @@ impl Api {
         resource: Resource<'_>,
         now: Instant,
         deadline: Option<Instant>,
-        again: &mut Option<(crate::feed::Wait, Instant)>,
+        again: &mut Option<(Wait, Instant)>,
     ) -> Result<Reply, ApiError> {
         match resource {
             Resource::Changes => return self.list(request, ListId::All, now).await,
@@ -322,7 +328,16 @@ impl Api {
             }
             Resource::Index => {
                 parameterless(request)?;
-                self.index()
+                if page::is_asked_for(request) { self.live_page() } else { self.index() }
+            }
+            Resource::Metrics => {
+                parameterless(request)?;
+                self.metrics_text()
+            }
+            Resource::OpenApi => {
+                parameterless(request)?;
+                accept::choose(request, &[Media::Json])?;
+                self.openapi()
             }
             Resource::Cluster => {
                 parameterless(request)?;
@@ -361,6 +376,15 @@ fn not_allowed(request: &Request, methods: &'static str) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_published_document_has_every_route_and_no_other() {
+        let published = crate::api::openapi::tests::paths();
+        let known = ROUTES.map(|(path, methods)| {
+            (path.to_owned(), methods.split(", ").map(String::from).collect())
+        });
+        assert_eq!(published, known.into());
+    }
 
     #[test]
     fn every_route_leads_to_a_resource_with_its_methods() {

@@ -19,6 +19,7 @@ use crate::{
     api::{
         Api, Next, Reply, Stream, Write,
         error::{ApiError, Code},
+        metrics::Gauge,
     },
     http::{self, Connection, Event, Response},
     io::cores,
@@ -74,6 +75,8 @@ impl From<io::Error> for Gone {
 /// not `welcome` is told so at its first request.
 pub async fn serve(stream: TcpStream, shared: Rc<Shared>, welcome: bool) {
     let Ok(socket) = PollableFd::new(stream) else { return };
+    let counted = Rc::clone(&shared);
+    let _counted = Counted::new(&counted.api.metrics().connections);
     let now = Instant::now();
     let http = Connection::new(Rc::clone(&shared.http), now);
     let deadline = shared.deadlines.register();
@@ -171,30 +174,42 @@ impl Driver {
         };
         if let Some(detail) = refusal {
             let response = Response::from(ApiError::new(Code::Overloaded, detail)).with_close();
+            self.shared.api.metrics().answered(request.method(), response.status());
             self.http.respond(response, self.now);
             return Ok(());
         }
         let shared = Rc::clone(&self.shared);
+        let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.now);
         let mut reply = shared.api.handle(request, self.now).await;
         loop {
             reply = match reply {
                 Reply::Now(response) => {
                     // It may have begun to stop while the answer was waited for.
                     self.drain_if_stopping();
+                    metrics.answered(method, response.status());
                     self.http.respond(response, self.now);
                     self.account();
                     return Ok(());
                 }
-                Reply::Write(write) => Reply::Now(self.written(write).await),
+                Reply::Write(write) => {
+                    let response = self.written(write).await;
+                    metrics.written(self.now - arrived);
+                    Reply::Now(response)
+                }
                 Reply::Park(mut parked) => {
                     let deadline = parked.deadline;
+                    let _counted = Counted::new(&metrics.parked);
                     if self.parked(deadline, |cx| parked.poll_ready(cx)).await? == Ended::Gone {
                         // It waits no longer.
                         parked.deadline = self.now;
                     }
                     shared.api.resume(parked, self.now).await
                 }
-                Reply::Stream(stream) => return self.stream(*stream).await,
+                Reply::Stream(stream) => {
+                    metrics.answered(method, stream.head().status());
+                    let _counted = Counted::new(&metrics.streams);
+                    return self.stream(*stream).await;
+                }
             };
         }
     }
@@ -216,6 +231,7 @@ impl Driver {
                     self.account();
                 }
                 Ok(Next::Wait(mut wait, until)) => {
+                    let _counted = Counted::new(&shared.api.metrics().parked);
                     let ended = self.parked(until, |cx| Pin::new(&mut wait).poll(cx)).await?;
                     if ended == Ended::Gone {
                         break;
@@ -307,6 +323,7 @@ impl Driver {
             match result {
                 Ok(0) => return Err(Gone),
                 Ok(count) => {
+                    self.shared.api.metrics().sent_bytes.inc_by(count as u64);
                     self.http.transmitted(count, self.now);
                     self.account();
                     wrote = true;
@@ -350,6 +367,7 @@ impl Driver {
         loop {
             match self.socket.get_ref().read(&mut scratch) {
                 Ok(count) => {
+                    self.shared.api.metrics().received_bytes.inc_by(count as u64);
                     match count {
                         0 => self.http.received_eof(),
                         _ => self.http.receive(&scratch[..count]),
@@ -395,6 +413,22 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.shared.held_bytes.update(|held| held - self.held_bytes);
+    }
+}
+
+/// One more in a gauge, for as long as it lives.
+struct Counted<'g>(&'g Gauge);
+
+impl<'g> Counted<'g> {
+    fn new(gauge: &'g Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -25,6 +25,7 @@ use super::{
     replica::{self, Ready},
 };
 use crate::{
+    api::metrics::Metrics,
     base::ids::ClusterId,
     feed::Fanout,
     io::lock::{DirectoryLock, LockError},
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub(super) inbox: Arc<Inbox>,
     pub(super) status: Arc<Status>,
     connections: Arc<AtomicUsize>,
+    metrics: Arc<Metrics>,
 }
 
 /// Runs a node until a signal stops it.
@@ -97,6 +99,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         inbox: Arc::default(),
         status: Arc::default(),
         connections: Arc::default(),
+        metrics: Arc::default(),
     };
 
     let (events, news) = mpsc::channel();
@@ -216,8 +219,8 @@ async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready,
     let node = handle(&shared, core, recovered, cluster);
     let limits = Arc::new(shared.config.limits.clone());
     let held_bytes_max = limits.held_bytes / shared.fanout.cores();
-    let connections = shared.connections;
-    let core = Core { node, listener, limits, held_bytes_max, connections };
+    let Shared { connections, metrics, .. } = shared;
+    let core = Core { node, listener, limits, held_bytes_max, metrics, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(News::Serving);
     drop(events);

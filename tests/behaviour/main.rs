@@ -20,6 +20,8 @@ mod full_disk;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod readme;
