@@ -53,6 +53,8 @@ pub struct Replica<D: Disk> {
     raft: Raft<TypeConfig, StateMachine<D>>,
     machine: StateMachine<D>,
     log: Log<D>,
+    /// Where this node is reached now, whatever the log says.
+    address: Address,
     stopping: Cell<bool>,
 }
 
@@ -96,7 +98,8 @@ impl<D: Disk> Replica<D> {
         let raft = Raft::new(id, config, network::NoPeers, store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
-        let replica = Self { raft, machine, log, stopping: Cell::new(false) };
+        let replica =
+            Self { raft, machine, log, address: address.clone(), stopping: Cell::new(false) };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
             let members = BTreeMap::from([(id, address)]);
             replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
@@ -181,6 +184,7 @@ impl<D: Disk> Replica<D> {
                 Some(_) => "learner",
                 None => "unknown",
             };
+            let node = if id == metrics.id { &self.address } else { node };
             Member {
                 id,
                 address: node.address.clone(),

@@ -119,7 +119,7 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
     let recovered = replay
         .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
-    let address = Address { address: config.listen.to_string(), cluster_address: String::new() };
+    let address = Address { address: shared.address.to_string(), cluster_address: String::new() };
     let cluster = log.identity().cluster;
     let replica =
         Replica::start(log, replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;

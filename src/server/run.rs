@@ -67,6 +67,8 @@ pub enum ServerError {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
+    /// Where the node is reached.
+    pub(super) address: SocketAddr,
     pub(super) fanout: Fanout,
     pub(super) inbox: Arc<Inbox>,
     pub(super) status: Arc<Status>,
@@ -95,6 +97,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let lock = DirectoryLock::acquire(&config.data)?;
     let shared = Shared {
         config: Arc::new(config),
+        address,
         fanout: Fanout::new(serving),
         inbox: Arc::default(),
         status: Arc::default(),
@@ -111,7 +114,6 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let raft = start_raft_core(shared.clone(), lock, own, report.clone(), serving_cores)?;
     let main = Main {
         shared,
-        address,
         starting: serving,
         listeners: listeners.collect(),
         report: Some(report),
@@ -154,7 +156,6 @@ fn start_raft_core(
 /// is there, says when the node listens, and looks after the executors.
 struct Main {
     shared: Shared,
-    address: SocketAddr,
     /// Serving cores that do not accept connections yet.
     starting: usize,
     /// For serving cores that are not started yet.
@@ -175,9 +176,9 @@ impl Main {
                 Ok(News::Serving) => {
                     self.starting -= 1;
                     if self.starting == 0 {
-                        let Self { address, shared, .. } = &self;
+                        let Shared { address, config, .. } = &self.shared;
                         announce(&format!("listening http://{address}"))?;
-                        tracing::info!(%address, cores = shared.config.cores, "node started");
+                        tracing::info!(%address, cores = config.cores, "node started");
                     }
                 }
                 Ok(News::Stopped(outcome)) => {

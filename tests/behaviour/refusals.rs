@@ -113,15 +113,6 @@ fn names_that_cannot_be_are_invalid() {
 }
 
 #[test]
-fn an_idempotency_key_is_refused_for_now() {
-    let node = Node::start();
-    let headers = [("Idempotency-Key", "abc")];
-    let answer = node.client().request("POST", "/changes", &headers, br#"{"data":1}"#);
-    answer.problem(400, "invalid-parameter");
-    node.holds(0);
-}
-
-#[test]
 fn other_media_types_are_unsupported() {
     let node = Node::start();
     let mut client = node.client();
