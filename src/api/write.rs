@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     Api, change_body,
-    change_body::{ChangeBody, Scope, Shape},
+    change_body::{ChangeBody, Members, Scope, Shape},
     conditions,
     content_type::{self, Form},
     error::{ApiError, Code},
@@ -33,6 +33,10 @@ impl Api {
         single: Written,
     ) -> Result<Reply, ApiError> {
         let form = body_form(request)?;
+        if form == Form::Ndjson && scope.members == Members::Value {
+            let detail = "a body of lines cannot be the value of one key";
+            return Err(ApiError::new(Code::UnsupportedMediaType, detail));
+        }
         let keyed = Keyed::of(request, form)?;
         let conditions = match single {
             Written::Key => conditions::of_write(request)?,
