@@ -8,14 +8,17 @@
 //!                                                             │ node::Inbox, bounded
 //!    node::sequencer (stamp, seal a batch) ───────────────────┤
 //!    raft (agree) ─ log (group commit, direct I/O) ───────────┤ Raft core
-//!    state (ids at apply) ────────────────────────────────────┤
+//!    state::State (decide, number, index) ────────────────────┤
 //!                                                             │ feed::Mailbox, merged
 //!    state::History, feed::Waiters ─ api ─ http ─ socket ─────┘ serving cores
 //! ```
 //!
 //! A write is validated and rendered where it arrives, travels to the Raft core
 //! as bytes, is stored once, in a segment of the Raft log, and is read from
-//! there for ever. Ids are given when a committed batch is applied.
+//! there for ever. When a committed batch is applied, its commands are decided
+//! (conditions, names, idempotency keys), accepted changes get their ids, and
+//! `state::Index` notes by which tenant, collection, key and tags they are
+//! found.
 //!
 //! # The layers
 //!
@@ -28,18 +31,19 @@
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
 //! | [`raft`] | consensus, and the only place that names openraft |
 //! | [`feed`] | from the one writer to the many readers and waiters |
-//! | [`state`] | what applied batches amount to; pure |
+//! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
 //! | [`io`] | the disk, the clock and the cores, real and simulated |
-//! | [`base`] | ids, bounds, outcomes, the byte form of a batch |
+//! | [`base`] | ids, names, bounds, outcomes, the byte form of a batch |
 //!
 //! # What is deliberately absent
 //!
 //! - No second copy of a change: the log is the database. There is no store
 //!   beside it, and no page cache in front of its writes.
-//! - No lock that a reader takes: a serving core reads its own view, made of
-//!   immutable parts that the Raft core hands out.
+//! - No lock on the way of the global list: a serving core reads its own view,
+//!   made of immutable parts that the Raft core hands out. The index of tenants,
+//!   keys and tags is shared and has a lock for each part, held for a lookup.
 //! - No parse of stored JSON: what was validated once is copied.
 //! - No timer on the way of a write.
 //! - No retry of a failed write or sync: the log stops for good.
