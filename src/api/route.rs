@@ -201,7 +201,8 @@ impl Api {
         match request.method() {
             Method::Options => Ok(options(resource.methods())),
             Method::Get | Method::Head => {
-                self.read_resource(request, resource, now, deadline, again).await
+                // Apart from the connection, which may be parked with it gone.
+                Box::pin(self.read_resource(request, resource, now, deadline, again)).await
             }
             Method::Post | Method::Put | Method::Delete => {
                 match self.write_resource(request, resource).await {

@@ -52,10 +52,11 @@ impl Api {
             (change_body::parse(&body, form, &self.limits, &scope, catalog), idempotency)
         } else {
             let (limits, index) = (Arc::clone(&self.limits), self.node.shared_index());
-            cores::off_core(move || {
+            // Apart from the connection, which would have room for it for ever.
+            Box::pin(cores::off_core(move || {
                 let idempotency = keyed.map(|keyed| keyed.with_body(&body));
                 (change_body::parse(&body, form, &limits, &scope, &index.catalog), idempotency)
-            })
+            }))
             .await
         };
         let ChangeBody { shape, mut append } = match parsed {

@@ -203,12 +203,13 @@ impl Driver {
                         // It waits no longer.
                         parked.deadline = self.now;
                     }
-                    shared.api.resume(parked, self.now).await
+                    // Few connections are at it at once; all would have room for it.
+                    Box::pin(shared.api.resume(parked, self.now)).await
                 }
                 Reply::Stream(stream) => {
                     metrics.answered(method, stream.head().status());
                     let _counted = Counted::new(&metrics.streams);
-                    return self.stream(*stream).await;
+                    return Box::pin(self.stream(*stream)).await;
                 }
             };
         }
