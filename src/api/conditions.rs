@@ -106,8 +106,9 @@ impl<'v> Iterator for EntityTags<'v> {
     type Item = Option<EntityTag<'v>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let separator = |char: char| matches!(char, ',' | ' ' | '\t');
-        let rest = self.0.trim_start_matches(separator);
+        let space = |char: char| matches!(char, ' ' | '\t');
+        // Empty elements count for nothing.
+        let rest = self.0.trim_start_matches(|char| char == ',' || space(char));
         if rest.is_empty() {
             return None;
         }
@@ -116,12 +117,15 @@ impl<'v> Iterator for EntityTags<'v> {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
-        let tag = rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-        let tag = tag.filter(|(_, after)| after.is_empty() || after.starts_with(separator));
-        Some(tag.map(|(opaque, after)| {
-            self.0 = after;
-            EntityTag { weak, opaque }
-        }))
+        let (opaque, after) = match rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
+            Some((opaque, after)) => (opaque, after.trim_start_matches(space)),
+            None => return Some(None),
+        };
+        if !after.is_empty() && !after.starts_with(',') {
+            return Some(None);
+        }
+        self.0 = after;
+        Some(Some(EntityTag { weak, opaque }))
     }
 }
 
@@ -145,7 +149,9 @@ mod tests {
             read(" \"5\" ,\t W/\"a,b\",, \"\" "),
             Some(vec![(false, "5"), (true, "a,b"), (false, "")])
         );
-        for bad in ["5", "\"5", "\"5\"x", "\"5\" 6", "w/\"5\"", "\"5\",x", "*, \"5\""] {
+        for bad in
+            ["5", "\"5", "\"5\"x", "\"5\" 6", "\"5\" \"6\"", "w/\"5\"", "\"5\",x", "*, \"5\""]
+        {
             assert_eq!(read(bad), None, "{bad}");
         }
         assert_eq!(id("5"), Some(ChangeId(5)));
