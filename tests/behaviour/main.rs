@@ -8,6 +8,10 @@ mod common;
 #[cfg(test)]
 mod blocking;
 #[cfg(test)]
+mod collections;
+#[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod durability;
@@ -16,9 +20,23 @@ mod exact_bytes;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
+mod exports;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod http;
+#[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod key_lists;
+#[cfg(test)]
+mod key_names;
+#[cfg(test)]
+mod key_waits;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod list_model;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
@@ -28,10 +46,18 @@ mod readme;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod scoped_lists;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod starting;
 #[cfg(test)]
 mod stopping;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod tenants;
 #[cfg(test)]
 mod writing;

@@ -169,6 +169,11 @@ impl Client {
         Some(answer)
     }
 
+    /// What was received and not yet answered, and the connection itself.
+    pub(super) fn into_parts(self) -> (Vec<u8>, TcpStream) {
+        (self.received, self.stream)
+    }
+
     /// Whether the server has closed, and sent nothing more before it did.
     pub fn is_closed(&mut self) -> bool {
         !self.receive() && self.received.is_empty()

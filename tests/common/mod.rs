@@ -3,9 +3,13 @@
 
 mod client;
 mod node;
+mod resources;
+mod stream;
 
-pub use client::Client;
+pub use client::{Answer, Client};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
+pub use resources::{Bar, ids, percent, strings};
+pub use stream::{Event, Stream};
 
 use std::time::{Duration, Instant};
 

@@ -230,6 +230,13 @@ impl Node {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
+    /// Bytes of memory of its own, file pages aside.
+    pub fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
     pub fn signal(&self, signal: libc::c_int) {
         let id = libc::pid_t::try_from(self.child.id()).unwrap();
         // SAFETY: a plain system call on a child that has not been waited for.
