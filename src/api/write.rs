@@ -32,13 +32,15 @@ impl Api {
         scope: Scope,
         single: Written,
     ) -> Result<Reply, ApiError> {
-        let form = body_form(request)?;
+        let headers = WriteHeaders::of(request);
+        let form = if headers.encoding { body_form(request)? } else { media_form(request)? };
         if form == Form::Ndjson && scope.members == Members::Value {
             let detail = "a body of lines cannot be the value of one key";
             return Err(ApiError::new(Code::UnsupportedMediaType, detail));
         }
-        let keyed = Keyed::of(request, form)?;
+        let keyed = if headers.idempotency { Keyed::of(request, form)? } else { None };
         let conditions = match single {
+            _ if !headers.conditions => Conditions::default(),
             Written::Key => conditions::of_write(request)?,
             _ => {
                 conditions::refuse(request)?;
@@ -130,9 +132,39 @@ pub(super) fn body_form(request: &Request) -> Result<Form, ApiError> {
         let detail = "a compressed body is not supported";
         return Err(ApiError::new(Code::UnsupportedMediaType, detail));
     }
+    media_form(request)
+}
+
+fn media_form(request: &Request) -> Result<Form, ApiError> {
     match request.content_type() {
         None => content_type::form(None),
         Some(value) => content_type::form(Some(&String::from_utf8_lossy(value))),
+    }
+}
+
+/// Which of the headers that concern a write there are, found in one pass: most
+/// writes have none of them.
+#[derive(Default)]
+struct WriteHeaders {
+    encoding: bool,
+    conditions: bool,
+    idempotency: bool,
+}
+
+impl WriteHeaders {
+    fn of(request: &Request) -> Self {
+        let mut found = Self::default();
+        for (name, _) in request.headers() {
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            match name.len() {
+                8 => found.conditions |= is("if-match"),
+                13 => found.conditions |= is("if-none-match"),
+                15 => found.idempotency |= is("idempotency-key"),
+                16 => found.encoding |= is("content-encoding"),
+                _ => {}
+            }
+        }
+        found
     }
 }
 
