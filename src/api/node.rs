@@ -34,8 +34,10 @@ impl Api {
         let version = env!("CARGO_PKG_VERSION");
         let body = format!(
             "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
-             \"last\":{last},\"resources\":[\"/changes\",\"/health\",\"/ready\"]}}"
+             \"last\":{last},\"resources\":[\"/changes\",\"/tenants\",\"/collections/{{collection}}\",\
+             \"/cluster\",\"/health\",\"/ready\",\"/metrics\",\"/openapi.json\"]}}"
         );
-        Reply::Now(Response::json(200, body))
+        // A browser gets the page instead.
+        Reply::Now(Response::json(200, body).with_header("Vary", "Accept"))
     }
 }
