@@ -33,8 +33,8 @@ const PAGE: &str = concat!(
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "connect-src 'self'; img-src data:; require-trusted-types-for 'script'; ",
-    "style-src 'sha256-BiR8h6nvgzYgGQwLliM+mFwbwoYUQsx9sPT+7tRcIrA='; ",
-    "script-src 'sha256-p54RDynxqVz4h+9+lrRlDcBhpJ5VYpU3ji9cvCBzewc='",
+    "style-src 'sha256-A2qWSfnwm2DfZGiNS+uNf9RNv+NGu2xtz72LukJoAyw='; ",
+    "script-src 'sha256-9eHmMfBDoFewD2oEXHIis37COYUb/q3v3BWkpjYHXB4='",
 );
 
 impl Api {

@@ -401,7 +401,7 @@ async function pollCluster() {
 function showCluster(cluster) {
   const role = { leader: "leads", follower: "follows", candidate: "stands for election", learner: "learns" }[cluster.state] ?? cluster.state;
   say(byId("cluster"), `Node ${cluster.node} ${role} in term ${cluster.term}${cluster.leader === null ? "; no leader is known" : ""}`, cluster.leader === null ? "warn" : undefined);
-  byId("stored").textContent = `${number.format(cluster.committed)} entries committed, ${number.format(cluster.applied)} applied`;
+  byId("stored").textContent = `${number.format(cluster.committed)} committed, ${number.format(cluster.applied)} applied`;
   const rows = cluster.members.slice(0, ROWS_MAX).map((member) => {
     const line = make("tr", member.id === cluster.node ? "here" : "");
     const cells = [member.id, member.address, member.role, member.state, member.matched];
