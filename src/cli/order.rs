@@ -43,12 +43,16 @@ impl Order {
         Ok(())
     }
 
-    /// `1234 changes, ids 1 to 1234`.
+    /// `34 changes after 1200, ids 1201 to 1234`.
     pub(super) fn summary(&self) -> String {
         let changes = if self.count == 1 { "change" } else { "changes" };
+        let mut text = format!("{} {changes}", self.count);
+        if self.since > 0 {
+            text += &format!(" after {}", self.since);
+        }
         match self.first {
-            None => "0 changes".to_owned(),
-            Some(first) => format!("{} {changes}, ids {first} to {}", self.count, self.last),
+            None => text,
+            Some(first) => format!("{text}, ids {first} to {}", self.last),
         }
     }
 }

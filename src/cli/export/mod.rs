@@ -74,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let finished = output.finish();
     match outcome.and(finished) {
         Ok(()) => {
-            tell_summary(&order, since);
+            eprintln!("exported {}", order.summary());
             Ok(())
         }
         Err(Failure::OutputClosed) => Err(Failure::OutputClosed),
@@ -90,11 +90,6 @@ fn resumed(node: &Node, path: &Path) -> Result<(Output, u64), Failure> {
     let last = head(&line).map_err(|failure| failure.at(path.display()))?;
     check_history(node, &last, path)?;
     Ok((output, last.id))
-}
-
-fn tell_summary(order: &Order, since: u64) {
-    let from = if since > 0 { format!(" after {since}") } else { String::new() };
-    eprintln!("exported {}{from}", order.summary());
 }
 
 /// Checks that the last change of a file is one of this node's: ids of another
