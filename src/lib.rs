@@ -26,6 +26,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`cli`] | the command line: `serve`, and the commands that are clients of a node |
 //! | [`server`] | composition root: settings, start and stop, cores, sockets |
 //! | [`api`] | the HTTP API, one file per resource |
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
@@ -50,6 +51,7 @@
 
 pub mod api;
 pub mod base;
+pub mod cli;
 pub mod feed;
 pub mod http;
 pub mod io;

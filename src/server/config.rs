@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
@@ -19,33 +19,6 @@ use crate::{
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
 };
-
-/// The command line of `changeagent`.
-#[derive(Debug, Parser)]
-#[command(name = "changeagent", version, about, args_conflicts_with_subcommands = true)]
-pub struct CommandLine {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    serve: Flags,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run a node (what happens without a command, too)
-    Serve(Flags),
-}
-
-impl CommandLine {
-    /// The flags of the command that was given.
-    #[must_use]
-    pub fn flags(self) -> Flags {
-        match self.command {
-            Some(Command::Serve(flags)) => flags,
-            None => self.serve,
-        }
-    }
-}
 
 /// Everything that can be set, each optional: the same names as flags, with
 /// `CHANGEAGENT_` in the environment, and in the file.

@@ -11,5 +11,5 @@ mod listen;
 mod replica;
 mod run;
 
-pub use config::{CommandLine, Config, ConfigError};
+pub use config::{Config, ConfigError, Flags};
 pub use run::{ServerError, run};

@@ -8,6 +8,12 @@ mod common;
 #[cfg(test)]
 mod blocking;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
+mod client_faults;
+#[cfg(test)]
+mod client_scoped;
+#[cfg(test)]
 mod collections;
 #[cfg(test)]
 mod conditions;

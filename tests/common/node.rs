@@ -216,6 +216,11 @@ impl Node {
         self.address.expect("a node that listens")
     }
 
+    /// How the program's commands name it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.address())
     }
@@ -294,7 +299,7 @@ impl Drop for Node {
     }
 }
 
-fn end_of(child: &mut Child, time: Duration) -> ExitStatus {
+pub(super) fn end_of(child: &mut Child, time: Duration) -> ExitStatus {
     let end = Instant::now() + time;
     let mut status = None;
     eventually("the program ends", || {

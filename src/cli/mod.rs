@@ -1,0 +1,123 @@
+//! The command line: `serve` runs a node, every other command is a client of
+//! one, over the same HTTP API as everybody else's. One file per command.
+
+mod export;
+mod failure;
+mod files;
+mod import;
+mod line;
+mod list;
+mod node;
+mod order;
+mod page;
+mod post;
+mod progress;
+mod reader;
+mod retry;
+mod serve;
+mod status;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::server::Flags;
+use failure::Failure;
+
+/// The command line of `changeagent`.
+#[derive(Debug, Parser)]
+#[command(name = "changeagent", version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node (what happens without a command, too)
+    Serve(Flags),
+    /// Show a node and its cluster; exit code 1 when it is not ready
+    Status(status::Arguments),
+    /// Store one change, or one for each line of standard input
+    Post(post::Arguments),
+    /// Print the newest changes of a list, and follow it with -f
+    Tail(tail::Arguments),
+    /// Write a list to standard output or a file, one change a line
+    Export(export::Arguments),
+    /// Store the changes of a file, each exactly once
+    Import(import::Arguments),
+}
+
+impl CommandLine {
+    /// Does what was asked for: exit code 0 when that was done, 1 when not, 2 when
+    /// it could never be.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            None => serve::run(self.serve),
+            Some(Command::Serve(flags)) => serve::run(flags),
+            Some(Command::Status(arguments)) => status::run(&arguments),
+            Some(Command::Post(arguments)) => post::run(&arguments),
+            Some(Command::Tail(arguments)) => tail::run(&arguments),
+            Some(Command::Export(arguments)) => export::run(&arguments),
+            Some(Command::Import(arguments)) => import::run(&arguments),
+        };
+        match outcome {
+            // Whoever read the output has seen enough.
+            Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
+            Err(failure) => {
+                failure::tell(&failure);
+                ExitCode::from(failure.exit_code())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_is_served_with_and_without_the_command() {
+        assert!(matches!(parse("changeagent").unwrap().command, None));
+        assert!(matches!(parse("changeagent --data x").unwrap().command, None));
+        let serve = parse("changeagent serve --data x").unwrap();
+        assert!(matches!(serve.command, Some(Command::Serve(_))));
+    }
+
+    #[test]
+    fn wrong_usage_is_found_before_anything_is_done() {
+        for line in [
+            "changeagent --data x status",
+            "changeagent status --url localhost:9000",
+            "changeagent status --url https://localhost:9000",
+            "changeagent tail -n x",
+            "changeagent tail -n 3 --since 4",
+            "changeagent export --resume",
+            "changeagent export --since 3 --out x --resume",
+            "changeagent import",
+            "changeagent import x --map 1=2",
+            "changeagent import x --batch 0",
+            "changeagent post --key k --data 1",
+            "changeagent post --ndjson --data 1",
+            "changeagent post --ndjson --collection c --key k",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

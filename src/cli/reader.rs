@@ -1,0 +1,124 @@
+//! Reads a list up to the newest change of the moment, over as many connections
+//! as it takes.
+
+use std::io::BufReader;
+
+use super::{
+    failure::Failure,
+    line::{is_complete, read_line},
+    list::List,
+    node::{Answer, JSON, NDJSON, Node},
+    page::{Page, id},
+};
+
+/// A stream if the node has them, else pages.
+const ACCEPT: &str = "application/x-ndjson, application/json;q=0.5";
+/// Changes of one page.
+const PAGE_CHANGES: &str = "&limit=1000";
+
+/// What takes the changes: each with its id, as a line without its break.
+pub(super) trait Sink {
+    /// It will go up to that id.
+    fn until(&mut self, newest: u64);
+    /// Takes a change; at an error, reading ends.
+    fn take(&mut self, id: u64, line: &[u8]) -> Result<(), Failure>;
+}
+
+/// Where reading has got to.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    node: &'a Node,
+    list: &'a List,
+    /// The last id that was taken or examined.
+    since: u64,
+    /// The newest id when reading began: where it ends, so that it does end while
+    /// others write.
+    newest: Option<u64>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(node: &'a Node, list: &'a List, since: u64) -> Self {
+        Self { node, list, since, newest: None }
+    }
+
+    /// Reads to the end. A broken connection is taken up again where it broke;
+    /// only tries without any change between them are counted.
+    pub(super) fn run(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
+        let mut backoff = self.node.backoff();
+        loop {
+            let before = self.since;
+            let Err(failure) = self.pass(sink) else { return Ok(()) };
+            if self.since > before {
+                backoff.reset();
+            }
+            backoff.wait(failure)?;
+        }
+    }
+
+    fn pass(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
+        let answer = self.node.get(&self.list.target(self.since, ""), ACCEPT)?;
+        if self.newest.is_none() {
+            let newest = answer.last()?;
+            self.newest = Some(newest);
+            sink.until(newest);
+        }
+        if answer.is(NDJSON) { self.stream(answer, sink) } else { self.pages(answer, sink) }
+    }
+
+    /// Hands on a change unless it is beyond the end; whether it was not.
+    fn take(&mut self, id: u64, line: &[u8], sink: &mut impl Sink) -> Result<bool, Failure> {
+        if self.newest.is_some_and(|newest| id > newest) {
+            return Ok(false);
+        }
+        sink.take(id, line)?;
+        self.since = id;
+        Ok(true)
+    }
+
+    fn stream(&mut self, answer: Answer, sink: &mut impl Sink) -> Result<(), Failure> {
+        let (reader, failure) = answer.reader();
+        let mut reader = BufReader::with_capacity(256 << 10, reader);
+        let mut line = Vec::new();
+        while read_line(&mut reader, &mut line).map_err(&failure)? {
+            if !is_complete(&line) {
+                return Err(failure(std::io::Error::other("the stream ended within a line")));
+            }
+            let change = line.trim_ascii();
+            // An empty line only shows that the node is alive.
+            if !change.is_empty() && !self.take(id(change)?, change, sink)? {
+                return Ok(());
+            }
+        }
+        // A stream ends where it is complete, but also where its list is deleted
+        // or the node stops: a page tells these apart.
+        let rest = self.node.get(&self.list.target(self.since, "&limit=1"), JSON)?.bytes()?;
+        match Page::parse(&rest)?.changes().next().transpose()? {
+            Some((id, _)) if self.newest.is_none_or(|newest| id <= newest) => {
+                Err(failure(std::io::Error::other("the stream ended early")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pages(&mut self, answer: Answer, sink: &mut impl Sink) -> Result<(), Failure> {
+        let mut bytes = answer.bytes()?;
+        loop {
+            let page = Page::parse(&bytes)?;
+            for change in page.changes() {
+                let (id, line) = change?;
+                if !self.take(id, &line, sink)? {
+                    return Ok(());
+                }
+            }
+            if page.at_end || self.newest.is_some_and(|newest| page.last >= newest) {
+                return Ok(());
+            }
+            if page.last <= self.since && page.changes().next().is_none() {
+                return Err(Failure::Other(format!("the list stands still at {}", page.last)));
+            }
+            self.since = self.since.max(page.last);
+            let target = self.list.target(self.since, PAGE_CHANGES);
+            bytes = self.node.get(&target, JSON)?.bytes()?;
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Tenants, collections, keys and keys of idempotency, from the command line.
