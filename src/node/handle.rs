@@ -12,7 +12,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    inbox::{Inbox, Proposal},
+    inbox::{Full, Inbox, Proposal},
     status::Status,
     writes::{PendingWrite, Writes},
 };
@@ -95,7 +95,7 @@ impl Handle {
         let proposal = Proposal { command, core: self.0.core, ticket: write.ticket() };
         match self.0.inbox.push(proposal) {
             Ok(()) => Ok(write.proposed()),
-            Err(_) => Err(WriteError::Overloaded),
+            Err(Full) => Err(WriteError::Overloaded),
         }
     }
 

@@ -24,6 +24,10 @@ pub struct Proposal {
     pub ticket: Ticket,
 }
 
+/// There is no room for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
 #[derive(Default)]
 struct Inner {
     proposals: VecDeque<Proposal>,
@@ -46,15 +50,15 @@ impl Inbox {
     /// Queues a write.
     ///
     /// # Errors
-    /// Gives the write back when the inbox is full or closed.
-    pub fn push(&self, proposal: Proposal) -> Result<(), Proposal> {
+    /// [`Full`], also once it is closed.
+    pub fn push(&self, proposal: Proposal) -> Result<(), Full> {
         let bytes = proposal.command.encoded_bytes();
         let mut inner = self.lock();
         // One write always fits, so that no size is refused for ever.
         let full = inner.proposals.len() >= WRITES_MAX
             || (inner.bytes + bytes > BYTES_MAX && !inner.proposals.is_empty());
         if full || inner.closed {
-            return Err(proposal);
+            return Err(Full);
         }
         inner.bytes += bytes;
         inner.proposals.push_back(proposal);

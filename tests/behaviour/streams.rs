@@ -92,16 +92,16 @@ fn since_and_last_event_id_say_where_a_stream_goes_on() {
 fn a_reader_that_comes_back_with_its_last_id_misses_and_repeats_nothing() {
     let node = Node::with(&["--cores", "2"]);
     let mut client = node.client();
-    let (mut seen, mut written) = (Vec::new(), 0);
+    let mut seen = Vec::new();
     for round in 1..20 {
         for _ in 0..round % 4 {
-            written = client.append(format!("{{\"data\":{round}}}"));
+            client.append(format!("{{\"data\":{round}}}"));
         }
         let last = seen.last().unwrap_or(&0).to_string();
         let headers = [("Accept", EVENTS), ("Last-Event-ID", last.as_str())];
         let mut stream = Stream::open_with(node.client(), "/changes", &headers);
         // One that is written while the stream is open ends what it reads.
-        written = client.append(r#"{"data":"end"}"#);
+        let written = client.append(r#"{"data":"end"}"#);
         while seen.last() != Some(&written) {
             seen.extend(next(&mut stream, 1));
         }
@@ -129,7 +129,7 @@ fn a_stream_of_a_scope_and_of_tags_has_only_what_belongs_to_it() {
     client.tenant("a");
     client.tenant("b");
     let c = client.collection("a", "c");
-    let mut open = |target: &str| events(&node, target);
+    let open = |target: &str| events(&node, target);
     let mut streams = [
         (open("/tenants/a/changes"), vec![]),
         (open(&format!("/collections/{c}/changes")), vec![]),

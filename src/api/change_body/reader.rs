@@ -88,7 +88,7 @@ pub(super) struct Reader<'a> {
     /// The first name that does not exist, or belongs to another tenant.
     unresolved: Option<BodyError>,
     /// The last name of a tenant that was looked up.
-    looked_up: Option<(Cow<'a, str>, Uuid)>,
+    looked_up: Option<(Box<str>, Uuid)>,
     /// The tags of the change being read, rendered.
     tags: Vec<u8>,
     spans: SmallVec<[ChangeSpan; 1]>,
@@ -394,9 +394,9 @@ impl<'a> Reader<'a> {
         Ok((Some(collection.tenant), Some(id)))
     }
 
-    fn tenant_named(&mut self, at: usize, name: &Cow<'a, str>) -> Result<Uuid, BodyError> {
+    fn tenant_named(&mut self, at: usize, name: &str) -> Result<Uuid, BodyError> {
         if let Some((known, id)) = &self.looked_up
-            && known == name
+            && **known == *name
         {
             return Ok(*id);
         }
@@ -406,10 +406,10 @@ impl<'a> Reader<'a> {
             None => None,
         };
         let Some(tenant) = tenant else {
-            let value = name.clone().into_owned();
+            let value = name.to_owned();
             return Err(self.fault(at, Fault::NotFound { member: "tenant", value }));
         };
-        self.looked_up = Some((name.clone(), tenant.id));
+        self.looked_up = Some((name.into(), tenant.id));
         Ok(tenant.id)
     }
 
