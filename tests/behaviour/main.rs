@@ -44,6 +44,8 @@ mod keys;
 #[cfg(test)]
 mod list_model;
 #[cfg(test)]
+mod monotonic;
+#[cfg(test)]
 mod page;
 #[cfg(test)]
 mod reading;
