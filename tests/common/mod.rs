@@ -9,7 +9,7 @@ mod program;
 pub use client::Client;
 pub use fake::{Fake, Fault};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
-pub use program::{Ended, Held, Watched, file, program, run, run_with, without_times};
+pub use program::{Held, Watched, file, program, run, run_with, without_times};
 
 use std::time::{Duration, Instant};
 
