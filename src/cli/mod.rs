@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_node_is_served_with_and_without_the_command() {
-        assert!(matches!(parse("changeagent").unwrap().command, None));
-        assert!(matches!(parse("changeagent --data x").unwrap().command, None));
+        assert!(parse("changeagent").unwrap().command.is_none());
+        assert!(parse("changeagent --data x").unwrap().command.is_none());
         let serve = parse("changeagent serve --data x").unwrap();
         assert!(matches!(serve.command, Some(Command::Serve(_))));
     }

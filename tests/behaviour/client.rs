@@ -4,7 +4,10 @@ use std::io::BufRead;
 
 use serde_json::Value;
 
-use crate::common::{Held, Node, NodeBuilder, Watched, file, run, run_with, temporary};
+use crate::common::{Held, Node, Watched, file, run, run_with, temporary};
+
+/// Where nobody listens: no test is given a port that is reserved.
+const NOBODY: &str = "http://127.0.0.1:1";
 
 /// A node with so many changes, of which every third is tagged.
 fn filled(count: u64) -> Node {
@@ -55,11 +58,8 @@ fn status_shows_a_ready_node() {
 
 #[test]
 fn status_of_a_node_that_is_gone_fails() {
-    let node = Node::start();
-    let url = node.url();
-    drop(node);
-    let ended = run(&url, &["status", "--json"]);
-    ended.fails_saying(&["not ready", &url]);
+    let ended = run(NOBODY, &["status", "--json"]);
+    ended.fails_saying(&["not ready", NOBODY]);
     let json: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((&json["ready"], &json["reason"]["code"]), (&false.into(), &"unreachable".into()));
 }
@@ -207,11 +207,8 @@ fn what_a_node_refuses_is_told_in_one_line() {
 
 #[test]
 fn a_node_that_is_gone_is_told_after_the_tries_that_were_asked_for() {
-    let node = NodeBuilder::new().start();
-    let url = node.url();
-    drop(node);
     for arguments in [&["export", "--retries", "0"][..], &["post", "--data", "1", "--retries", "1"]]
     {
-        run(&url, arguments).fails_saying(&[&url, "refused"]);
+        run(NOBODY, arguments).fails_saying(&[NOBODY, "refused"]);
     }
 }

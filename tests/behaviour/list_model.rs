@@ -118,7 +118,7 @@ impl World {
         let mut since = self.rng.random_range(0..newest + 3);
         let limit = self.rng.random_range(1..40);
         let of_list = |change: &&Value| member.is_empty() || change[member] == value;
-        let first = all.iter().find(of_list).map_or(u64::MAX, |change| id_of(change));
+        let first = all.iter().find(of_list).map_or(u64::MAX, id_of);
         let wanted: Vec<&Value> = all
             .iter()
             .filter(of_list)

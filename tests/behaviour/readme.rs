@@ -15,6 +15,8 @@ fn examples(file: &str) -> Vec<Example> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(path).unwrap();
     let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    // Those of the program itself are run by the tests of its commands.
+    let blocks = blocks.filter(|block| !block.contains("changeagent post"));
     let mut examples: Vec<Example> = Vec::new();
     for line in blocks.flat_map(|block| block.lines()) {
         match line.strip_prefix("$ ") {

@@ -11,7 +11,7 @@ mod stream;
 pub use client::{Answer, Client};
 pub use fake::{Fake, Fault};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
-pub use program::{Ended, Held, Watched, file, program, run, run_with, without_times};
+pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
 pub use stream::{Event, Stream};
 

@@ -111,8 +111,7 @@ impl<'a> Session<'a> {
         // Where the lines before the next one end.
         let mut end = self.source.position;
         let mut skipped = 0;
-        loop {
-            let Some(line) = self.source.next()? else { break };
+        while let Some(line) = self.source.next()? {
             if line.is_empty() {
                 end = self.source.position;
                 continue;
