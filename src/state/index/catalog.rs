@@ -198,11 +198,11 @@ impl Catalog {
             tenants.by_name.remove(&tenant.name);
             tenant
         };
-        let mut collections = lock(&self.collections);
-        for collection in share(&tenant.collections).values() {
-            collections.remove(&collection.id);
+        let ids: Vec<Uuid> = share(&tenant.collections).values().map(|c| c.id).collect();
+        for some in ids.chunks(SLICE) {
+            let mut collections = lock(&self.collections);
+            some.iter().for_each(|id| drop(collections.remove(id)));
         }
-        drop(collections);
         Some(tenant)
     }
 }

@@ -1,8 +1,10 @@
 //! The idempotency keys of the latest writes and what became of them: part of
 //! the replicated state, and so the same on every node.
 //!
-//! A key is kept until [`KEYS_MAX`] others came after it, or until a batch is
-//! applied that is stamped [`KEPT`] later, whichever is first.
+//! A key is kept until [`KEYS_MAX`] others came after it, or until it is
+//! [`KEPT`] old by the stamps of batches, whichever is first. Then it is
+//! forgotten with one of the next requests that bear a key, a bounded number at
+//! once: that many keys expire together costs no request a long wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -20,6 +22,12 @@ use crate::base::{
 pub const KEYS_MAX: usize = 1_000_000;
 /// How long a key is kept; the same holds.
 pub const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Keys forgotten at once; the same holds. More than one, so that they do not
+/// gather.
+const FORGOTTEN_AT_ONCE: usize = 64;
+/// The parts that the keys are divided into, so that making room for more of
+/// them moves few at once.
+const SHARDS: usize = 64;
 
 /// What is known of an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +39,8 @@ struct Known {
 /// See the module.
 #[derive(Debug)]
 pub struct IdempotencyKeys {
-    known: HashMap<[u8; 16], Known>,
+    /// By the first byte of the key.
+    known: [HashMap<[u8; 16], Known>; SHARDS],
     /// Invariant: the keys of `known`, oldest first.
     order: VecDeque<(Timestamp, [u8; 16])>,
     keys_max: usize,
@@ -39,7 +48,8 @@ pub struct IdempotencyKeys {
 
 impl Default for IdempotencyKeys {
     fn default() -> Self {
-        Self { known: HashMap::new(), order: VecDeque::new(), keys_max: KEYS_MAX }
+        let known = std::array::from_fn(|_| HashMap::new());
+        Self { known, order: VecDeque::new(), keys_max: KEYS_MAX }
     }
 }
 
@@ -48,7 +58,7 @@ impl IdempotencyKeys {
     /// first of its key.
     #[must_use]
     pub fn decision(&self, asked: &Idempotency) -> Option<Decision> {
-        let known = self.known.get(&asked.key)?;
+        let known = self.known[shard(&asked.key)].get(&asked.key)?;
         Some(match known.request == asked.request {
             true => Decision { result: known.result, replayed: true },
             false => Err(Refusal::IdempotencyMismatch).into(),
@@ -58,21 +68,22 @@ impl IdempotencyKeys {
     /// Remembers the result of the first request of a key, applied `at`.
     pub fn insert(&mut self, asked: &Idempotency, at: Timestamp, result: Result<Effect, Refusal>) {
         let known = Known { request: asked.request, result };
-        if self.known.insert(asked.key, known).is_none() {
+        if self.known[shard(&asked.key)].insert(asked.key, known).is_none() {
             self.order.push_back((at, asked.key));
         }
         self.expire(at);
     }
 
-    /// Forgets what need not be kept any longer.
+    /// Forgets what need not be kept any longer, some of it.
     pub fn expire(&mut self, now: Timestamp) {
         let oldest = now.0.saturating_sub(KEPT.as_micros() as u64);
-        while let Some(&(at, key)) = self.order.front() {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some(&(at, key)) = self.order.front() else { return };
             if self.order.len() <= self.keys_max && at.0 >= oldest {
-                break;
+                return;
             }
             self.order.pop_front();
-            self.known.remove(&key);
+            self.known[shard(&key)].remove(&key);
         }
     }
 
@@ -87,6 +98,10 @@ impl IdempotencyKeys {
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
+}
+
+fn shard(key: &[u8; 16]) -> usize {
+    usize::from(key[0]) % SHARDS
 }
 
 #[cfg(test)]
@@ -130,6 +145,24 @@ mod tests {
         keys.expire(Timestamp(day + 5));
         assert_eq!(known(&keys), [5]);
         keys.expire(Timestamp(day + 6));
-        assert!(keys.is_empty() && keys.known.is_empty());
+        assert!(keys.is_empty() && keys.known.iter().all(HashMap::is_empty));
+    }
+
+    #[test]
+    fn many_that_expire_together_are_forgotten_by_and_by() {
+        let mut keys = IdempotencyKeys::default();
+        let id = |n: u16| {
+            let [high, low] = n.to_be_bytes();
+            let mut key = [low; 16];
+            key[1] = high;
+            Idempotency { key, request: [0; 16] }
+        };
+        (0..1000).for_each(|n| keys.insert(&id(n), Timestamp(1), result(1)));
+        let late = Timestamp(KEPT.as_micros() as u64 + 2);
+        keys.insert(&id(1000), late, result(2));
+        assert_eq!(keys.len(), 1001 - FORGOTTEN_AT_ONCE);
+        (0..20).for_each(|_| keys.expire(late));
+        assert_eq!(keys.len(), 1);
+        assert!(keys.decision(&id(1000)).is_some() && keys.decision(&id(999)).is_none());
     }
 }
