@@ -2,15 +2,13 @@
 //! that are stored ready to send.
 
 use crate::base::{
+    batch::{HEAD_BYTES_MAX, put_change},
     decimal::{self, DIGITS_MAX},
     ids::{ChangeId, Timestamp},
     limits::{READ_BYTES_MAX, READ_RESERVE_BYTES},
 };
 use bytes::{BufMut, Bytes, BytesMut};
 
-const ID: &[u8] = b"{\"_id\":";
-const TS: &[u8] = b",\"_ts\":";
-const HEAD_BYTES_MAX: usize = ID.len() + TS.len() + 2 * DIGITS_MAX;
 const CLOSE_BYTES_MAX: usize = "],\"atStart\":false,\"atEnd\":false,\"last\":}".len() + DIGITS_MAX;
 /// What a frame may put around a change.
 const FRAME_BYTES_MAX: usize = "id: \ndata: \n\n".len() + DIGITS_MAX;
@@ -103,6 +101,23 @@ impl ListAnswer {
         true
     }
 
+    /// Adds a change as it is sent, to a list that has commas between them.
+    #[must_use]
+    pub fn push_whole(&mut self, change: &[u8]) -> bool {
+        debug_assert!(matches!(self.frame, Frame::Changes | Frame::Keys), "of commas");
+        let bytes = 1 + change.len();
+        if self.changes > 0 && self.out.len() - self.frame.open().len() + bytes > self.bytes_max {
+            return false;
+        }
+        self.out.reserve(bytes + CLOSE_BYTES_MAX);
+        if self.changes > 0 {
+            self.out.put_u8(b',');
+        }
+        self.out.put_slice(change);
+        self.changes += 1;
+        true
+    }
+
     /// How many changes it holds.
     #[must_use]
     pub fn changes(&self) -> usize {
@@ -147,15 +162,6 @@ pub fn change(id: ChangeId, at: Timestamp, tail: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + tail.len());
     put_change(&mut out, id, at, tail);
     out.freeze()
-}
-
-/// Appends one change: its head, then its tail.
-pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, tail: &[u8]) {
-    out.put_slice(ID);
-    decimal::write(out, id.0);
-    out.put_slice(TS);
-    decimal::write(out, at.0);
-    out.put_slice(tail);
 }
 
 fn spelling(truth: bool) -> &'static [u8] {

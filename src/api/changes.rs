@@ -1,10 +1,12 @@
 //! `/changes/<id>`: one change by its id.
 
+use bytes::Bytes;
+
 use super::{
     Api, answer,
     error::{ApiError, Code},
     list::damaged,
-    page_reader::{Places, Source},
+    page_reader::{Looked, Places, Source, Stored},
     reply::{Reply, purged},
 };
 use crate::{base::ids::ChangeId, http::Response};
@@ -15,21 +17,21 @@ impl Api {
         let not_found = || ApiError::new(Code::NotFound, format!("there is no change {id:?}"));
         let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
         let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
-        let (first, last) = {
-            let history = self.node.history();
-            (history.first(), history.last())
-        };
+        let (first, last) = self.held();
         if id > last {
             return Err(not_found());
         }
         if id < first {
             return Err(purged(first));
         }
-        Ok(Reply::Now(Response::json(200, self.change_at(id).await?)))
+        match self.change_at(id).await? {
+            Some(change) => Ok(Reply::Now(Response::json(200, change))),
+            None => Err(purged(self.node.history().first())),
+        }
     }
 
-    /// The change `id`, which must be held.
-    pub(super) async fn change_at(&self, id: ChangeId) -> Result<bytes::Bytes, ApiError> {
+    /// The change `id`; nothing when it is not held.
+    pub(super) async fn change_at(&self, id: ChangeId) -> Result<Option<Bytes>, ApiError> {
         let mut places = Places::scattered();
         loop {
             let read = places.read(
@@ -39,11 +41,15 @@ impl Api {
                     index: self.node.index(),
                 },
                 id,
-                |at, tail| answer::change(id, at, tail),
+                |stored| match stored {
+                    Stored::Tail { id, at, tail } => answer::change(id, at, tail),
+                    Stored::Whole(change) => Bytes::copy_from_slice(change),
+                },
             );
             match read.map_err(|error| damaged(&error))? {
-                Ok(change) => return Ok(change),
-                Err(cold) => places.loaded(self.load(cold).await?),
+                Looked::Found(change) => return Ok(Some(change)),
+                Looked::Gone => return Ok(None),
+                Looked::Cold(cold) => places.loaded(self.load(cold).await?),
             }
         }
     }

@@ -15,7 +15,7 @@ use super::{
     conditions,
     error::{ApiError, Code, excerpt},
     list::damaged,
-    page_reader::{Places, Source},
+    page_reader::{Looked, Places, Source, Stored},
     query::ReadQuery,
     reply::{Asked, Parked, Reply},
     written::Written,
@@ -146,8 +146,13 @@ impl Api {
         if !question.conditions.hold(Some(id)) {
             return Ok(Reply::Now(not_modified(id)));
         }
-        let change = self.change_at(id).await?;
-        Ok(Reply::Now(Response::json(200, change).with_header("ETag", etag(id))))
+        match self.change_at(id).await? {
+            Some(change) => {
+                Ok(Reply::Now(Response::json(200, change).with_header("ETag", etag(id))))
+            }
+            // Another version took its place meanwhile, and it was purged.
+            None => Box::pin(self.ask_key(question, deadline, now)).await,
+        }
     }
 
     /// `GET …/keys`
@@ -195,14 +200,19 @@ impl Api {
                     index: self.node.index(),
                 },
                 id,
-                |at, tail| list.push(id, at, tail),
+                |stored| match stored {
+                    Stored::Tail { id, at, tail } => list.push(id, at, tail),
+                    Stored::Whole(change) => list.push_whole(change),
+                },
             );
             match read.map_err(|error| damaged(&error))? {
-                Ok(pushed) => {
+                Looked::Found(pushed) => {
                     cores::yield_if_needed().await;
                     return Ok(pushed);
                 }
-                Err(cold) => places.loaded(self.load(cold).await?),
+                // Another version took its place, and it was purged since.
+                Looked::Gone => return Ok(true),
+                Looked::Cold(cold) => places.loaded(self.load(cold).await?),
             }
         }
     }

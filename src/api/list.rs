@@ -49,7 +49,10 @@ pub(super) struct Question {
 
 /// The newest answer, for the many who ask the same.
 #[derive(Default)]
-pub(super) struct SharedAnswer(RefCell<Option<(Question, ChangeId, Page)>>);
+pub(super) struct SharedAnswer(RefCell<Option<(Question, Held, Page)>>);
+
+/// The oldest and the newest change held when an answer was made.
+type Held = (ChangeId, ChangeId);
 
 /// A rendered answer.
 #[derive(Clone)]
@@ -134,7 +137,7 @@ impl Api {
         // A list that is gone is not answered from memory.
         let cursor = self.cursor(question)?;
         self.node.settle().await;
-        let at = self.node.last();
+        let at = self.held();
         if let Some((asked, then, page)) = &*self.shared.0.borrow()
             && asked == question
             && *then == at
@@ -150,6 +153,12 @@ impl Api {
             (page.body.len() <= SHARED_ANSWER_BYTES).then(|| (question.clone(), at, page.clone()));
         *self.shared.0.borrow_mut() = shared;
         Ok(page)
+    }
+
+    /// The oldest and the newest change held.
+    pub(super) fn held(&self) -> Held {
+        let history = self.node.history();
+        (history.first(), history.last())
     }
 
     /// What finds the changes that are asked for; nothing when all are.
@@ -184,17 +193,15 @@ impl Api {
         until: ChangeId,
         bytes_max: usize,
     ) -> Result<Part, ApiError> {
-        let (first, last) = {
-            let history = self.node.history();
-            (history.first(), history.last().min(until))
-        };
+        let (first, last) = self.held();
+        let last = last.min(until);
         let asked = question.since;
         if asked != ChangeId::ZERO && asked.0 < first.0 - 1 {
             return Err(purged(first));
         }
         let at_start = match (question.list, &cursor) {
             (ListId::All, _) | (_, None) => asked < first || last < first,
-            (_, Some(cursor)) => cursor.first().is_none_or(|oldest| oldest > asked),
+            (_, Some(cursor)) => cursor.first(first).is_none_or(|oldest| oldest > asked),
         };
         let since = ChangeId(asked.0.max(first.0 - 1));
         let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
@@ -244,7 +251,7 @@ impl Api {
     /// Brings a batch into memory. What comes back from the disk is checked
     /// anew.
     pub(super) async fn load(&self, cold: Cold) -> Result<Resident, ApiError> {
-        self.verified.borrow_mut().forget(cold.segment.sequence);
+        self.verified.borrow_mut().forget(cold.sequence);
         cold.load().await.map_err(|error| damaged(&error))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         ids::{ChangeId, Timestamp},
         limits::{READ_AHEAD_BYTES, READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
-    io::cores,
+    io::{cores, map::Mapping},
     state::{Cursor, History, Index, Located, SealedSegment, Verified, sealed::Damaged},
 };
 
@@ -94,6 +94,11 @@ impl<'q> PageReader<'q> {
         let mut turn = Turn { changes: READ_TURN_CHANGES, bytes: READ_TURN_BYTES };
         while !self.is_done() && !turn.is_over() {
             let Some(id) = self.next(source.index, &mut turn) else { continue };
+            if id < source.history.first() {
+                // It was purged while this page was read.
+                self.budget = 0;
+                return Ok(None);
+            }
             match source.history.locate(id) {
                 Some(Located::Recent(batch)) => self.take(source.index, batch, &mut turn),
                 Some(Located::Sealed(segment, n)) => {
@@ -104,7 +109,9 @@ impl<'q> PageReader<'q> {
                     self.take(source.index, &read.batch, &mut turn);
                     turn.bytes = turn.bytes.saturating_sub(read.checked_bytes);
                 }
-                None => unreachable!("every change from the first to the last is held"),
+                Some(Located::Carried(..)) | None => {
+                    unreachable!("every change from the first to the last is held")
+                }
             }
         }
         Ok(None)
@@ -177,8 +184,7 @@ impl Places {
         Self { resident: None, scattered: true }
     }
 
-    /// Hands the change `id` to `take`, or gives back the batch that must be
-    /// loaded before. There must be such a change.
+    /// Hands the change `id` to `take`, or gives back what must be loaded before.
     ///
     /// # Errors
     /// [`Damaged`] when a stored batch is not what was written.
@@ -186,18 +192,31 @@ impl Places {
         &mut self,
         source: &mut Source<'_>,
         id: ChangeId,
-        take: impl FnOnce(Timestamp, &[u8]) -> T,
-    ) -> Result<Result<T, Cold>, Damaged> {
+        take: impl FnOnce(Stored<'_>) -> T,
+    ) -> Result<Looked<T>, Damaged> {
+        let tail = |at, tail| Stored::Tail { id, at, tail };
         Ok(match source.history.locate(id) {
-            Some(Located::Recent(batch)) => Ok(take(batch.batch.at(), batch.change(id).tail)),
+            Some(Located::Recent(batch)) => {
+                Looked::Found(take(tail(batch.batch.at(), batch.change(id).tail)))
+            }
+            Some(Located::Carried(carried, range)) => {
+                if !carried.map().is_resident(range.clone()) {
+                    let (sequence, map) = (CHECKPOINT, Arc::clone(carried.map()));
+                    return Ok(Looked::Cold(Cold { sequence, map, range }));
+                }
+                match carried.change(range.clone()) {
+                    Some(change) => Looked::Found(take(Stored::Whole(change))),
+                    None => unreachable!("the checkpoint was read to its end"),
+                }
+            }
             Some(Located::Sealed(segment, n)) => {
                 if !self.find(segment, n) {
-                    return Ok(Err(self.cold(segment, n)));
+                    return Ok(Looked::Cold(self.cold(segment, n)));
                 }
                 let read = source.verified.batch(segment, n)?;
-                Ok(take(read.batch.batch.at(), read.batch.change(id).tail))
+                Looked::Found(take(tail(read.batch.batch.at(), read.batch.change(id).tail)))
             }
-            None => unreachable!("change {id} is held"),
+            None => Looked::Gone,
         })
     }
 
@@ -215,7 +234,7 @@ impl Places {
 
     fn cold(&self, segment: &Arc<SealedSegment>, n: usize) -> Cold {
         let range = if self.scattered { segment.range(n) } else { ahead(segment, n) };
-        Cold { segment: Arc::clone(segment), range }
+        Cold { sequence: segment.sequence, map: Arc::clone(segment.map()), range }
     }
 }
 
@@ -243,10 +262,39 @@ impl Resident {
     }
 }
 
-/// A batch of a sealed segment that is on disk and not in memory.
+/// What came of looking for a change.
+pub(super) enum Looked<T> {
+    /// It was there.
+    Found(T),
+    /// It must be loaded first.
+    Cold(Cold),
+    /// It is not held, or no more.
+    Gone,
+}
+
+/// A change as it is stored.
+pub(super) enum Stored<'s> {
+    /// Without its head.
+    Tail {
+        /// Its id.
+        id: ChangeId,
+        /// Its timestamp.
+        at: Timestamp,
+        /// What follows them.
+        tail: &'s [u8],
+    },
+    /// As it is sent.
+    Whole(&'s [u8]),
+}
+
+/// Stands for the checkpoint among the numbers of segments, which are from 1.
+const CHECKPOINT: u64 = 0;
+
+/// Something stored that is on disk and not in memory.
 pub(super) struct Cold {
-    /// The segment.
-    pub(super) segment: Arc<SealedSegment>,
+    /// The number of the segment.
+    pub(super) sequence: u64,
+    map: Arc<Mapping>,
     /// What of it is wanted.
     range: Range<usize>,
 }
@@ -258,9 +306,10 @@ impl Cold {
     /// # Errors
     /// What the disk reports.
     pub(super) async fn load(self) -> io::Result<Resident> {
-        let (map, wanted) = (Arc::clone(self.segment.map()), self.range.clone());
+        let Self { sequence, map, range } = self;
+        let wanted = range.clone();
         cores::off_core(move || map.populate(wanted)).await?;
-        Ok(Resident { sequence: self.segment.sequence, range: self.range })
+        Ok(Resident { sequence, range })
     }
 }
 

@@ -153,10 +153,7 @@ impl Api {
             let asked = Asked::Stream(Box::new(stream));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }
-        let (first, last) = {
-            let history = self.node.history();
-            (history.first(), history.last())
-        };
+        let (first, last) = self.held();
         let since = stream.question.since;
         if since != ChangeId::ZERO && since.0 < first.0 - 1 {
             return Err(super::reply::purged(first));

@@ -1,11 +1,12 @@
 //! What becomes of a proposed write.
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::base::ids::ChangeId;
 
 /// What an accepted command did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// Its changes got the ids `first`, `first + 1`, and so on.
     Changes {
@@ -28,7 +29,7 @@ pub enum Effect {
 }
 
 /// Something that a command needs and that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Missing {
     /// The tenant.
     Tenant,
@@ -39,7 +40,7 @@ pub enum Missing {
 }
 
 /// Why a command was refused when its turn came. It changed nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// What it writes to is not there, or no more.
     NotFound(Missing),

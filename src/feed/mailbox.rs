@@ -14,8 +14,8 @@ use std::{
 };
 
 use crate::{
-    base::{batch::NumberedBatch, outcome::Outcome},
-    state::SealedSegment,
+    base::{batch::NumberedBatch, ids::ChangeId, outcome::Outcome},
+    state::{Carried, SealedSegment},
 };
 
 /// Names a waiting write on the core that proposed it.
@@ -29,6 +29,8 @@ pub struct Delivery {
     pub batches: Vec<NumberedBatch>,
     /// Segments sealed since; all their batches were delivered before.
     pub sealed: Vec<Arc<SealedSegment>>,
+    /// Changes below this one are purged, but for some that are carried on.
+    pub purged: Option<(ChangeId, Arc<Carried>)>,
     /// What became of writes that this core proposed. At most as many as it
     /// has writes waiting.
     pub outcomes: Vec<(Ticket, Outcome)>,
@@ -140,6 +142,14 @@ impl Fanout {
     pub fn seal(&self, segment: &Arc<SealedSegment>) {
         for mailbox in &*self.0 {
             mailbox.post(|delivery| delivery.sealed.push(Arc::clone(segment)));
+        }
+    }
+
+    /// Tells every core that changes below `first` are purged, but for those in
+    /// `carried`.
+    pub fn purge(&self, first: ChangeId, carried: &Arc<Carried>) {
+        for mailbox in &*self.0 {
+            mailbox.post(|delivery| delivery.purged = Some((first, Arc::clone(carried))));
         }
     }
 

@@ -9,6 +9,7 @@
 mod cursor;
 pub mod format;
 mod handle;
+pub mod offline;
 mod open;
 mod queue;
 mod read;

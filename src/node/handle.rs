@@ -177,6 +177,9 @@ impl Handle {
         for segment in delivery.sealed {
             history.seal(segment);
         }
+        if let Some((first, carried)) = delivery.purged {
+            history.purge(first, carried);
+        }
         let last = history.last();
         drop(history);
         if delivery.stop {

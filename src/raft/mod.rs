@@ -4,6 +4,7 @@
 //! A cluster has one member so far. The network between members belongs into
 //! `network`, snapshots into `state_machine`.
 
+mod compact;
 mod log_store;
 mod network;
 mod replay;
@@ -13,6 +14,7 @@ mod state_machine;
 mod suite_tests;
 mod types;
 
+pub use compact::{Compacted, Files, compact};
 pub use log_store::LogStore;
 pub use replay::{Recovered, Replay};
 pub use state_machine::{OpenMapping, StateMachine};
@@ -21,6 +23,7 @@ pub use types::{Address, Applied, TypeConfig};
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -35,12 +38,13 @@ use crate::{
     base::{
         batch::Batch,
         cluster::{ClusterView, Member},
-        ids::{NodeId, Timestamp},
+        ids::{LogId, NodeId, Timestamp},
         outcome::WriteError,
     },
     feed::Fanout,
-    io::Disk,
+    io::{Disk, cores},
     log::Log,
+    state::Position,
 };
 
 /// Times of an election and of heartbeats, in milliseconds. The only member of
@@ -148,6 +152,63 @@ impl<D: Disk> Replica<D> {
     #[must_use]
     pub fn id(&self) -> NodeId {
         self.log.identity().node
+    }
+
+    /// The sealed segments that may be purged once `is_old` says so of how far the
+    /// list goes in them; it is told how far that goes now, too. Those before
+    /// belong to it. Nothing when there is none.
+    #[must_use]
+    pub fn purgeable(
+        &self,
+        is_old: impl Fn(Position, Position) -> bool,
+    ) -> Option<RangeInclusive<u64>> {
+        let (ended, now) = self.machine.ended();
+        // One that the checkpoint before stands for may be gone already.
+        let first = ended.first()?.sequence.max(self.log.oldest_segment());
+        let old = ended.iter().take_while(|end| is_old(end.position, now));
+        old.last().map(|end| first..=end.sequence).filter(|segments| !segments.is_empty())
+    }
+
+    /// Purges what a checkpoint stands for: readers are told, then the log gives
+    /// its segments up. Returns when that is durable.
+    ///
+    /// # Errors
+    /// When Raft has stopped.
+    pub async fn purge(&self, compacted: &Compacted) -> Result<(), StartError> {
+        self.machine.purge(compacted);
+        let upto = compacted.log_id.index;
+        self.purge_log(upto).await?;
+        let (index, first) = (self.machine.index(), compacted.position.last.next());
+        cores::off_core(move || index.trim(first)).await;
+        Ok(())
+    }
+
+    /// Has the log purged up to the newest checkpoint, where that was interrupted.
+    ///
+    /// # Errors
+    /// When Raft has stopped.
+    pub async fn finish_purge(&self, checkpoint: LogId) -> Result<(), StartError> {
+        match self.log.purged() {
+            Some(purged) if purged >= checkpoint => Ok(()),
+            _ => self.purge_log(checkpoint.index).await,
+        }
+    }
+
+    async fn purge_log(&self, upto: u64) -> Result<(), StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        self.raft.trigger().snapshot().await.map_err(|error| failed(&error))?;
+        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            metrics.snapshot.is_some_and(|id| id.index >= upto)
+        };
+        let wait = self.raft.wait(None);
+        wait.metrics(taken, "the checkpoint is known").await.map_err(|error| failed(&error))?;
+        self.raft.trigger().purge_log(upto).await.map_err(|error| failed(&error))?;
+        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            metrics.purged.is_some_and(|id| id.index >= upto)
+        };
+        let wait = self.raft.wait(None);
+        wait.metrics(purged, "the log is purged").await.map_err(|error| failed(&error))?;
+        Ok(())
     }
 
     /// The timestamp of the newest change applied.

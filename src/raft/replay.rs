@@ -7,7 +7,7 @@ use openraft::{EntryPayload, entry::RaftEntry};
 
 use super::{
     state_machine::Unsealed,
-    types::{RaftLogId, StoredMembership, from_log},
+    types::{RaftLogId, StoredMembership, from_log, membership_from_json, to_raft_id},
 };
 use crate::{
     base::{
@@ -16,7 +16,10 @@ use crate::{
     },
     io::map::Mapping,
     log::{self, Place},
-    state::{History, Index, SealedBatch, SealedSegment, State},
+    state::{
+        Carried, History, Index, Position, SealedBatch, SealedSegment, State,
+        checkpoint::Checkpoint,
+    },
 };
 
 /// A batch of the segment that is being read.
@@ -42,6 +45,19 @@ pub struct Replay {
     membership: StoredMembership,
     complete: Vec<Complete>,
     open: Vec<Open>,
+    /// The segments that entries came from, in order.
+    segments: Vec<SegmentEnd>,
+    /// The position that it began at.
+    begun: Position,
+    checkpoint: Option<(RaftLogId, StoredMembership)>,
+    carried: Option<Arc<Carried>>,
+}
+
+/// How far the list goes in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SegmentEnd {
+    pub(super) sequence: u64,
+    pub(super) position: Position,
 }
 
 impl Replay {
@@ -55,6 +71,10 @@ impl Replay {
         }
         let entry = from_log(entry)?;
         let id = entry.log_id();
+        // What a checkpoint holds is not applied again.
+        if self.applied.is_some_and(|applied| id.index <= applied.index) {
+            return Ok(());
+        }
         match entry.payload {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
@@ -68,6 +88,11 @@ impl Replay {
             }
         }
         self.applied = Some(id);
+        let end = SegmentEnd { sequence: place.segment, position: self.state.position() };
+        match self.segments.last_mut() {
+            Some(last) if last.sequence == place.segment => *last = end,
+            _ => self.segments.push(end),
+        }
         Ok(())
     }
 
@@ -102,10 +127,45 @@ impl Replay {
         });
         let sealed = sealed.collect::<io::Result<_>>()?;
         let recent = self.open.iter().map(|open| detached(&open.batch)).collect();
-        Ok(Recovered { sealed, recent, index: Arc::clone(self.state.index()) })
+        let (begun, carried) = (self.begun.last, self.carried.clone());
+        Ok(Recovered { sealed, recent, index: Arc::clone(self.state.index()), begun, carried })
+    }
+
+    /// Goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// When the membership in it cannot be read.
+    pub fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
+        let Checkpoint { head, state, lines } = checkpoint;
+        let membership = membership_from_json(&head.raft)?;
+        let applied = Some(to_raft_id(head.log_id()));
+        let checkpoint = applied.map(|id| (id, membership.clone()));
+        let begun = state.position();
+        let carried = Some(Arc::new(Carried::new(lines, map)));
+        Ok(Self { state, applied, membership, begun, checkpoint, carried, ..Self::default() })
+    }
+
+    /// The entry and the membership of the checkpoint that it began from.
+    pub(super) fn checkpoint(&self) -> Option<(RaftLogId, StoredMembership)> {
+        self.checkpoint.clone()
+    }
+
+    /// The position that it began at.
+    pub(super) fn begun(&self) -> Position {
+        self.begun
+    }
+
+    /// The segments that entries came from, in order.
+    pub(super) fn segments(&self) -> &[SegmentEnd] {
+        &self.segments
     }
 
     /// The state that the entries amount to.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The same, taken out.
     pub(super) fn into_state(self) -> State {
         self.state
     }
@@ -125,6 +185,7 @@ impl Replay {
             first: open.batch.first,
             last: open.batch.last(),
             skips: open.batch.skips.clone(),
+            at: open.batch.batch.at(),
         })
     }
 }
@@ -143,6 +204,8 @@ pub struct Recovered {
     sealed: Vec<Arc<SealedSegment>>,
     recent: Vec<NumberedBatch>,
     index: Arc<Index>,
+    begun: ChangeId,
+    carried: Option<Arc<Carried>>,
 }
 
 impl Recovered {
@@ -150,6 +213,7 @@ impl Recovered {
     #[must_use]
     pub fn history(self) -> History {
         let mut history = History::default();
+        history.begin_after(self.begun, self.carried);
         self.sealed.into_iter().for_each(|segment| history.seal(segment));
         self.recent.into_iter().for_each(|batch| history.push(batch));
         history

@@ -16,8 +16,9 @@ use openraft::{
 };
 
 use super::{
-    replay::Replay,
-    types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig},
+    compact::Compacted,
+    replay::{Replay, SegmentEnd},
+    types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, to_raft_id},
 };
 use crate::{
     base::{
@@ -27,7 +28,7 @@ use crate::{
     feed::Fanout,
     io::{Disk, cores, map::Mapping},
     log::{Log, Sealed},
-    state::{Position, SealedBatch, SealedSegment, State},
+    state::{Index, Position, SealedBatch, SealedSegment, State},
 };
 
 type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
@@ -42,6 +43,8 @@ pub type OpenMapping = Box<dyn Fn(&str) -> io::Result<Mapping>>;
 
 /// An applied batch with accepted changes that no published segment holds yet.
 pub(super) struct Unsealed {
+    /// The timestamp of its changes.
+    pub(super) at: Timestamp,
     /// Its index in the Raft log.
     pub(super) index: u64,
     pub(super) first: ChangeId,
@@ -58,6 +61,8 @@ struct Inner {
     /// Sealed segments whose last entry is not applied yet, or which could not
     /// be mapped yet.
     sealed: VecDeque<Sealed>,
+    /// Sealed segments that are wholly applied, in order.
+    ended: VecDeque<SegmentEnd>,
     snapshot: Option<Snapshot>,
 }
 
@@ -84,16 +89,53 @@ impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
     pub fn new(log: Log<D>, replay: Replay, fanout: Fanout, open_mapping: OpenMapping) -> Self {
+        let active = log.active_segment();
+        let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
+        let snapshot = replay.checkpoint().map(|(log_id, membership)| {
+            let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
+            Snapshot { meta, snapshot: SnapshotData(replay.begun()) }
+        });
         let inner = Inner {
+            ended: ended.collect(),
             applied: replay.applied(),
             membership: replay.membership().clone(),
             unsealed: replay.unsealed().collect(),
             state: replay.into_state(),
             sealed: VecDeque::new(),
-            snapshot: None,
+            snapshot,
         };
         let inner = Rc::new(RefCell::new(inner));
         Self { inner, log, fanout, open_mapping: Rc::new(open_mapping) }
+    }
+
+    /// The sealed segments that are wholly applied, in order, with how far the
+    /// list goes in them, and how far it goes now.
+    pub(super) fn ended(&self) -> (Vec<SegmentEnd>, Position) {
+        let inner = self.inner.borrow();
+        (inner.ended.iter().copied().collect(), inner.state.position())
+    }
+
+    /// What changes are found by.
+    pub(super) fn index(&self) -> Arc<Index> {
+        Arc::clone(self.inner.borrow().state.index())
+    }
+
+    /// Takes up a checkpoint as what a snapshot is, and tells readers that what
+    /// it stands for is purged.
+    pub(super) fn purge(&self, compacted: &Compacted) {
+        let mut inner = self.inner.borrow_mut();
+        let meta = SnapshotMeta {
+            last_log_id: Some(to_raft_id(compacted.log_id)),
+            last_membership: compacted.membership.clone(),
+        };
+        let snapshot = SnapshotData(compacted.position);
+        inner.snapshot = Some(Snapshot { meta, snapshot });
+        let first = compacted.position.last.next();
+        // The segment in which the checkpoint ends is still needed.
+        while inner.ended.get(1).is_some_and(|next| next.sequence <= compacted.segment) {
+            inner.ended.pop_front();
+        }
+        self.fanout.purge(first, &compacted.carried);
     }
 
     /// The timestamp of the newest change applied.
@@ -121,6 +163,7 @@ impl<D: Disk> StateMachine<D> {
                         first: batch.first,
                         last: batch.last(),
                         skips: batch.skips.clone(),
+                        at: batch.batch.at(),
                     });
                     self.fanout.publish(&batch);
                 }
@@ -145,6 +188,8 @@ impl<D: Disk> StateMachine<D> {
                 return;
             }
             let (batches, skips, last) = self.batches_of(sealed.sequence, &inner.unsealed);
+            let now = inner.state.position();
+            let mut position = inner.ended.back().map_or(now, |end| end.position);
             if !batches.is_empty() {
                 let map = match (self.open_mapping)(&sealed.file) {
                     Ok(map) => map,
@@ -154,12 +199,19 @@ impl<D: Disk> StateMachine<D> {
                         return;
                     }
                 };
-                inner.unsealed.drain(..batches.len());
+                if let Some(newest) = inner.unsealed.drain(..batches.len()).next_back() {
+                    position = Position { last, last_at: newest.at };
+                }
                 let segment = SealedSegment::new(sealed.sequence, batches, skips, last, map);
                 self.fanout.seal(&Arc::new(segment));
             }
             if let Some((_, last)) = sealed.indexes {
                 self.log.release(last);
+            }
+            let sequence = sealed.sequence;
+            // After a start, those that were replayed come once more.
+            if inner.ended.back().is_none_or(|end| end.sequence < sequence) {
+                inner.ended.push_back(SegmentEnd { sequence, position });
             }
             inner.sealed.pop_front();
         }
@@ -236,6 +288,10 @@ impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let mut inner = self.inner.borrow_mut();
+        // That of the newest checkpoint, where there is one.
+        if let Some(snapshot) = &inner.snapshot {
+            return Ok(snapshot.clone());
+        }
         let meta =
             SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
         let snapshot = Snapshot { meta, snapshot: SnapshotData(inner.state.position()) };

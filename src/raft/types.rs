@@ -9,6 +9,7 @@ use openraft::{
     raft::responder::Responder, vote::RaftLeaderId,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::runtime::GlommioRuntime;
 use crate::{
@@ -125,6 +126,41 @@ struct MembershipRecord {
     nodes: std::collections::BTreeMap<NodeId, Address>,
 }
 
+/// A membership with the entry that it stands in, as a checkpoint keeps it.
+#[derive(Serialize, Deserialize)]
+struct StoredMembershipRecord {
+    term: u64,
+    index: Option<u64>,
+    membership: MembershipRecord,
+}
+
+pub(super) fn membership_to_json(stored: &StoredMembership) -> io::Result<Box<RawValue>> {
+    let id = stored.log_id().as_ref().map(from_raft_id);
+    let record = StoredMembershipRecord {
+        term: id.map_or(0, |id| id.term),
+        index: id.map(|id| id.index),
+        membership: MembershipRecord::of(stored.membership()),
+    };
+    Ok(serde_json::value::to_raw_value(&record)?)
+}
+
+pub(super) fn membership_from_json(json: &RawValue) -> io::Result<StoredMembership> {
+    let StoredMembershipRecord { term, index, membership } = serde_json::from_str(json.get())?;
+    let id = index.map(|index| to_raft_id(LogId { term, index }));
+    let membership =
+        Membership::new(membership.configs, membership.nodes).map_err(io::Error::other)?;
+    Ok(StoredMembership::new(id, membership))
+}
+
+impl MembershipRecord {
+    fn of(membership: &Membership<NodeId, Address>) -> Self {
+        Self {
+            configs: membership.get_joint_config().clone(),
+            nodes: membership.nodes().map(|(id, node)| (*id, node.clone())).collect(),
+        }
+    }
+}
+
 pub(super) fn to_raft_id(id: LogId) -> RaftLogId {
     // One leader a term: which node it was is not part of an entry's identity.
     let leader = leader_id_std::LeaderId { term: id.term, voted_for: 0 };
@@ -153,10 +189,7 @@ pub(super) fn to_log(entry: Entry) -> io::Result<log::Entry> {
     let (kind, payload) = match &entry.payload {
         EntryPayload::Blank => (kind::BLANK, Bytes::new()),
         EntryPayload::Membership(membership) => {
-            let record = MembershipRecord {
-                configs: membership.get_joint_config().clone(),
-                nodes: membership.nodes().map(|(id, node)| (*id, node.clone())).collect(),
-            };
+            let record = MembershipRecord::of(membership);
             (kind::MEMBERSHIP, serde_json::to_vec(&record)?.into())
         }
         EntryPayload::Normal(Command(batch)) => (kind::BATCH, batch.bytes().clone()),

@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use super::retention::Retention;
 use crate::{
     base::{
         batch::TAIL_OVERHEAD_BYTES,
@@ -41,6 +42,12 @@ pub struct Flags {
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
     segment_size: Option<Size>,
+    /// Keep at least so many of the newest changes; older history is purged
+    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_CHANGES", value_name = "N")]
+    retain_min_changes: Option<u64>,
+    /// Keep changes younger than this, such as 7d; older history is purged
+    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_AGE", value_name = "TIME")]
+    retain_min_age: Option<Time>,
     /// Largest request head [default: 16KiB]
     #[arg(long, env = "CHANGEAGENT_MAX_HEAD", value_name = "SIZE")]
     max_head: Option<Size>,
@@ -87,6 +94,8 @@ pub struct Config {
     pub cores: usize,
     /// Bytes of one log segment.
     pub segment_bytes: u64,
+    /// What is kept of history; everything unless it is set.
+    pub retention: Option<Retention>,
     /// What requests must keep to.
     pub limits: Limits,
 }
@@ -140,6 +149,10 @@ impl Config {
             listen: setting!(listen, SocketAddr::from(([127, 0, 0, 1], 9000))),
             cores: flags.cores.or(file.cores).unwrap_or_else(default_cores),
             segment_bytes: setting!(segment_size, Size(64 << 20)).0,
+            retention: retention(
+                flags.retain_min_changes.or(file.retain_min_changes),
+                flags.retain_min_age.or(file.retain_min_age),
+            ),
             limits: Limits {
                 head_bytes: setting!(max_head, Size(usual.head_bytes as u64)).bytes("max-head")?,
                 headers: usual.headers,
@@ -191,6 +204,14 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is not said keeps nothing by itself; without either, all is kept.
+fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retention> {
+    (min_changes.is_some() || min_age.is_some()).then(|| Retention {
+        min_changes: min_changes.unwrap_or(0),
+        min_age: min_age.map_or(Duration::ZERO, |time| time.0),
+    })
 }
 
 const CORES_MAX: usize = 1024;

@@ -9,6 +9,7 @@ mod executor;
 mod limits;
 mod listen;
 mod replica;
+mod retention;
 mod run;
 
 pub use config::{Config, ConfigError, Flags};

@@ -2,6 +2,7 @@
 //! stops the node in order.
 
 use std::{
+    io,
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, mpsc as async_mpsc};
 use super::{
     core::unless,
     executor::{queue, spawn_into},
+    retention::{self, CheckpointFile},
     run::{News, ServerError, Shared},
 };
 use crate::{
@@ -102,12 +104,18 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
         segment_bytes: config.segment_bytes,
         ..Options::new(Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node: 1 })
     };
-    let mut replay = Replay::default();
+    let unusable =
+        |error: io::Error| ServerError::Checkpoint(directory.display().to_string(), error);
+    let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
+        Some((checkpoint, replay)) => (Some(checkpoint), replay),
+        None => (None, Replay::default()),
+    };
     let log = Log::open(disk, options, |entry, place| {
         replay.entry(entry, place).map_err(|error| error.to_string())
     })
     .await
     .map_err(|error| ServerError::Open(directory.display().to_string(), error))?;
+    check_checkpoint(&log, checkpoint.as_ref()).map_err(unusable)?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
     glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
@@ -125,6 +133,14 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
         Replica::start(log, replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;
     replica.recovered(RECOVERY).await?;
     let replica = Rc::new(replica);
+    if let Some(checkpoint) = &checkpoint {
+        replica.finish_purge(checkpoint.log_id).await?;
+    }
+    if let Some(policy) = config.retention {
+        let (into, bytes) = (config.data.clone(), config.segment_bytes);
+        let keep = retention::keep(Rc::clone(&replica), policy, into, bytes, checkpoint);
+        glommio::spawn_local(keep).detach();
+    }
     let sequencer = Sequencer {
         inbox: Arc::clone(&shared.inbox),
         replica: Rc::clone(&replica),
@@ -140,6 +156,25 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
+}
+
+/// Whether a log goes on from the checkpoint: both must be of one cluster, and
+/// nothing may be missing between them.
+fn check_checkpoint(log: &Log<GlommioDisk>, checkpoint: Option<&CheckpointFile>) -> io::Result<()> {
+    let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    let purged = log.purged();
+    match checkpoint {
+        None if purged.is_some() => {
+            wrong("its log is purged, and the checkpoint of what was purged is missing")
+        }
+        Some(checkpoint) if checkpoint.cluster != log.identity().cluster => {
+            wrong("its checkpoint is that of another cluster")
+        }
+        Some(checkpoint) if purged.is_some_and(|purged| purged > checkpoint.log_id) => {
+            wrong("its log is purged further than its newest checkpoint goes")
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn stop_signal(signals: &Signals) {

@@ -49,6 +49,9 @@ pub enum ServerError {
     /// The log is damaged or of another kind; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Open(String, OpenError),
+    /// The checkpoint of purged history cannot be used; nothing was changed.
+    #[error("cannot use the data directory {0}: {1}")]
+    Checkpoint(String, io::Error),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),

@@ -2,11 +2,11 @@
 //! the newest batches in memory. It is brought up to date by messages and read
 //! without locks.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::base::{batch::NumberedBatch, ids::ChangeId};
 
-use super::SealedSegment;
+use super::{Carried, SealedSegment};
 
 /// The newest batches stay in memory up to this many bytes, and longer while
 /// their segment is not sealed.
@@ -23,6 +23,8 @@ pub struct History {
     recent_bytes_max: usize,
     first: ChangeId,
     last: ChangeId,
+    /// Changes below `first` that are current versions of keys.
+    carried: Option<Arc<Carried>>,
 }
 
 /// The batch that holds a change.
@@ -31,6 +33,8 @@ pub enum Located<'a> {
     Recent(&'a NumberedBatch),
     /// In a sealed segment, by number.
     Sealed(&'a Arc<SealedSegment>, usize),
+    /// In a checkpoint, as it is sent: there.
+    Carried(&'a Arc<Carried>, Range<usize>),
 }
 
 impl Default for History {
@@ -51,7 +55,25 @@ impl History {
             recent_bytes_max,
             first: ChangeId(1),
             last: ChangeId::ZERO,
+            carried: None,
         }
+    }
+
+    /// Begins after the change `last`, of those before it with `carried` alone.
+    ///
+    /// # Panics
+    /// If there is something in it.
+    pub fn begin_after(&mut self, last: ChangeId, carried: Option<Arc<Carried>>) {
+        assert!(self.last == ChangeId::ZERO, "only an empty history has no beginning yet");
+        (self.first, self.last, self.carried) = (last.next(), last, carried);
+    }
+
+    /// Forgets the changes below `first`, but for those in `carried`.
+    pub fn purge(&mut self, first: ChangeId, carried: Arc<Carried>) {
+        let gone = self.sealed.partition_point(|segment| segment.last() < first);
+        self.sealed.drain(..gone);
+        self.first = self.first.max(first);
+        self.carried = Some(carried);
     }
 
     /// The oldest change held; one past [`last`](Self::last) when there is none.
@@ -85,8 +107,12 @@ impl History {
     /// # Panics
     /// If it does not follow the segment before it.
     pub fn seal(&mut self, segment: Arc<SealedSegment>) {
-        let follows = self.sealed.last().map_or(self.first, |before| before.last().next());
-        assert_eq!(segment.first(), follows, "segments arrive in order");
+        if let Some(before) = self.sealed.last() {
+            assert_eq!(segment.first(), before.last().next(), "segments arrive in order");
+        } else {
+            // The first one may begin before what is held.
+            assert!(segment.first() <= self.first, "no change is missing");
+        }
         self.last = self.last.max(segment.last());
         self.sealed.push(segment);
         self.evict();
@@ -108,7 +134,11 @@ impl History {
     /// Where `id` is found; `None` when it is not held.
     #[must_use]
     pub fn locate(&self, id: ChangeId) -> Option<Located<'_>> {
-        if id < self.first || id > self.last {
+        if id < self.first {
+            let carried = self.carried.as_ref()?;
+            return Some(Located::Carried(carried, carried.range(id)?));
+        }
+        if id > self.last {
             return None;
         }
         if let Some(n) = self.recent.partition_point(|batch| batch.first <= id).checked_sub(1) {
@@ -138,6 +168,7 @@ mod tests {
         Some(match history.locate(id)? {
             Located::Recent(batch) => batch.change(id).tail[0],
             Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).tail[0],
+            Located::Carried(carried, range) => carried.change(range).unwrap()[0],
         })
     }
 

@@ -52,6 +52,14 @@ pub enum Removed {
 }
 
 impl State {
+    /// A state without tenants and collections at that position.
+    #[must_use]
+    pub fn at(position: Position) -> Self {
+        let state = Self { position, index: Arc::default() };
+        state.index.begin(position.last);
+        state
+    }
+
     /// Decides the commands of `batch` in order, gives accepted changes their
     /// ids and brings the index up to date.
     ///

@@ -1,6 +1,8 @@
 //! What applied batches amount to: the ids they got, and where each change is
 //! found again. Pure: it decides and remembers, others do the I/O.
 
+pub mod carried;
+pub mod checkpoint;
 pub mod history;
 pub mod index;
 pub mod machine;
@@ -9,6 +11,7 @@ pub mod sealed;
 pub(crate) mod testing;
 mod verified;
 
+pub use carried::Carried;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};
 pub use machine::{Applied, Position, Removed, State};

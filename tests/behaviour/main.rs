@@ -56,6 +56,8 @@ mod refusals;
 #[cfg(test)]
 mod restart;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod scoped_lists;
 #[cfg(test)]
 mod settings;

@@ -51,7 +51,9 @@ pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, 
 pub use encode::encode;
 pub use numbered::{NumberedBatch, Skips};
 pub use read::{ActionRef, Batch, BatchError, ChangeRef, CommandRef};
-pub use tail::{TAIL_OVERHEAD_BYTES, TailMembers};
+pub use tail::{
+    HEAD_BYTES_MAX, TAIL_OVERHEAD_BYTES, TailMembers, TailParts, put_change, tail_parts,
+};
 
 /// The version written by this build. Stable: it is on disk.
 pub const VERSION: u8 = 2;

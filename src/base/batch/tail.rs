@@ -1,10 +1,21 @@
 //! Rendering a tail: the one place that knows the order and the spelling of a
 //! change's members.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use super::{ChangeSpan, flag, member};
-use crate::base::json_string::write_json_string;
+use bytes::BufMut;
+
+use crate::base::decimal;
+use crate::base::ids::{ChangeId, Timestamp};
+use crate::base::json_string::{read_json_string, write_json_string};
+
+const ID: &[u8] = b"{\"_id\":";
+const TS: &[u8] = b",\"_ts\":";
+/// The longest that stands before a tail.
+pub const HEAD_BYTES_MAX: usize = ID.len() + TS.len() + 2 * decimal::DIGITS_MAX;
 
 const TAGS_OPEN: &[u8] = b",\"tags\":[";
 const TAGS_CLOSE: &[u8] = b"]";
@@ -113,4 +124,42 @@ fn put_uuid(out: &mut Vec<u8>, name: &[u8], id: Uuid) {
     let mut text = [0; member::UUID_BYTES];
     out.extend_from_slice(id.hyphenated().encode_lower(&mut text).as_bytes());
     out.push(b'"');
+}
+
+/// Appends one change as it is sent: its head, then its tail.
+pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, tail: &[u8]) {
+    out.put_slice(ID);
+    decimal::write(out, id.0);
+    out.put_slice(TS);
+    decimal::write(out, at.0);
+    out.put_slice(tail);
+}
+
+/// What a change of a key names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailParts<'t> {
+    /// Its collection.
+    pub collection: Uuid,
+    /// Its key.
+    pub key: Cow<'t, str>,
+}
+
+/// Reads what a change of a key names off the change as it is sent; `None` for
+/// any other.
+#[must_use]
+pub fn tail_parts(change: &[u8]) -> Option<TailParts<'_>> {
+    let rest = change.strip_prefix(ID)?;
+    let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
+    let rest = rest.strip_prefix(TS)?;
+    let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
+    let rest = rest.strip_prefix(member::TENANT)?.get(member::UUID_BYTES + 1..)?;
+    let rest = rest.strip_prefix(member::COLLECTION)?;
+    let collection = Uuid::try_parse_ascii(rest.get(..member::UUID_BYTES)?).ok()?;
+    let rest = rest.get(member::UUID_BYTES + 1..)?.strip_prefix(member::KEY)?;
+    let mut end = 1;
+    while *rest.get(end)? != b'"' {
+        end += if rest[end] == b'\\' { 2 } else { 1 };
+    }
+    let key = read_json_string(&rest[..=end])?;
+    Some(TailParts { collection, key })
 }

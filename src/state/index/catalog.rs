@@ -87,6 +87,11 @@ impl Collection {
         slice(&share(&self.keys), after, prefix, count, |_, id| *id)
     }
 
+    /// Makes `id` the current version of a key, as a checkpoint has it.
+    pub(in crate::state) fn restore_key(&self, key: &str, id: ChangeId) {
+        lock(&self.keys).insert(key.into(), id);
+    }
+
     /// How many live keys there are.
     #[must_use]
     pub fn keys(&self) -> usize {
@@ -158,6 +163,18 @@ impl Catalog {
     #[must_use]
     pub fn tenants_after(&self, after: Option<&str>, count: usize) -> Slice<Arc<Tenant>> {
         slice(&share(&self.tenants).by_name, after, "", count, |_, tenant| Arc::clone(tenant))
+    }
+
+    /// The UUIDs of all tenants, in no order.
+    #[must_use]
+    pub fn tenant_ids(&self) -> Vec<Uuid> {
+        share(&self.tenants).by_id.keys().copied().collect()
+    }
+
+    /// The UUIDs of all collections, in no order.
+    #[must_use]
+    pub fn collection_ids(&self) -> Vec<Uuid> {
+        share(&self.collections).keys().copied().collect()
     }
 
     /// How many tenants and collections there are.

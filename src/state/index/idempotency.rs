@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{
     batch::Idempotency,
     ids::Timestamp,
@@ -29,11 +31,33 @@ const FORGOTTEN_AT_ONCE: usize = 64;
 /// them moves few at once.
 const SHARDS: usize = 64;
 
-/// What is known of an idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    request: [u8; 16],
-    result: Result<Effect, Refusal>,
+/// What is known of an idempotency key, as checkpoints spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Digest of the key.
+    #[serde(with = "hex")]
+    pub key: [u8; 16],
+    /// Digest of the request.
+    #[serde(with = "hex")]
+    pub request: [u8; 16],
+    /// The stamp of the batch that decided it, in microseconds.
+    pub at: u64,
+    /// How it was decided.
+    pub result: Result<Effect, Refusal>,
+}
+
+/// Digests as 32 hexadecimal digits.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&format_args!("{:032x}", u128::from_be_bytes(*bytes)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        let text = <&str>::deserialize(from)?;
+        u128::from_str_radix(text, 16).map(u128::to_be_bytes).map_err(D::Error::custom)
+    }
 }
 
 /// See the module.
@@ -67,7 +91,7 @@ impl IdempotencyKeys {
 
     /// Remembers the result of the first request of a key, applied `at`.
     pub fn insert(&mut self, asked: &Idempotency, at: Timestamp, result: Result<Effect, Refusal>) {
-        let known = Known { request: asked.request, result };
+        let known = Known { key: asked.key, request: asked.request, at: at.0, result };
         if self.known[shard(&asked.key)].insert(asked.key, known).is_none() {
             self.order.push_back((at, asked.key));
         }
@@ -85,6 +109,11 @@ impl IdempotencyKeys {
             self.order.pop_front();
             self.known[shard(&key)].remove(&key);
         }
+    }
+
+    /// All that is known, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.order.iter().filter_map(|(_, key)| self.known[shard(key)].get(key))
     }
 
     /// How many keys are known.

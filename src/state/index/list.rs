@@ -154,13 +154,17 @@ impl Cursor {
         }
     }
 
-    /// The oldest change of the list, whatever its tags.
+    /// The oldest change of the list from `held` on, whatever its tags.
     #[must_use]
-    pub fn first(&self) -> Option<ChangeId> {
+    pub fn first(&self, held: ChangeId) -> Option<ChangeId> {
+        let mut first = Vec::with_capacity(1);
         match &self.list.as_ref()?.source {
-            Source::Tenant(tenant) => share(&tenant.changes).first(),
-            Source::Collection(collection) => share(&collection.changes).first(),
-            Source::Tag(_) => None,
+            Source::Tenant(tenant) => share(&tenant.changes).copy_from(held, 1, &mut first),
+            Source::Collection(collection) => {
+                share(&collection.changes).copy_from(held, 1, &mut first);
+            }
+            Source::Tag(_) => {}
         }
+        first.first().copied()
     }
 }

@@ -27,14 +27,19 @@ use std::{
 };
 
 pub use catalog::{Catalog, Collection, Slice, Tenant};
-pub use idempotency::IdempotencyKeys;
+pub use idempotency::{IdempotencyKeys, Known};
 pub use list::{Cursor, ListId, TagSet};
 pub use postings::Postings;
 
-use crate::base::ids::ChangeId;
+use crate::base::{
+    batch::Idempotency,
+    ids::{ChangeId, Timestamp},
+};
 
 /// The parts that the lists of tags are divided into, each with its lock.
 const TAG_SHARDS: usize = 16;
+/// Tags that are trimmed under one lock.
+const TRIM_AT_ONCE: usize = 256;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -88,6 +93,39 @@ impl Index {
     /// The idempotency keys, to be looked at.
     pub fn idempotency(&self) -> RwLockReadGuard<'_, IdempotencyKeys> {
         share(&self.idempotency)
+    }
+
+    /// Remembers a request again, as a checkpoint has it.
+    pub(super) fn restore_request(&self, known: &Known) {
+        let Known { key, request, at, result } = *known;
+        lock(&self.idempotency).insert(&Idempotency { key, request }, Timestamp(at), result);
+    }
+
+    /// Gives memory of what is below `first` back: those changes are purged.
+    pub fn trim(&self, first: ChangeId) {
+        for id in self.catalog.tenant_ids() {
+            if let Some(tenant) = self.catalog.tenant(id) {
+                lock(&tenant.changes).trim(first);
+            }
+        }
+        for id in self.catalog.collection_ids() {
+            if let Some(collection) = self.catalog.collection(id) {
+                lock(&collection.changes).trim(first);
+            }
+        }
+        for shard in &self.tags {
+            let tags: Vec<u64> = share(shard).keys().copied().collect();
+            for some in tags.chunks(TRIM_AT_ONCE) {
+                let mut shard = lock(shard);
+                for tag in some {
+                    let Some(changes) = shard.get_mut(tag) else { continue };
+                    changes.trim(first);
+                    if matches!(changes, Postings::None) {
+                        shard.remove(tag);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn idempotency_mut(&self) -> RwLockWriteGuard<'_, IdempotencyKeys> {

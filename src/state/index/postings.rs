@@ -74,6 +74,21 @@ impl Postings {
         }
     }
 
+    /// Forgets ids below `first`, as far as whole blocks go.
+    pub fn trim(&mut self, first: ChangeId) {
+        match self {
+            Self::None => {}
+            Self::One(id) if *id < first => *self = Self::None,
+            Self::Many(blocks) if blocks.last < first => *self = Self::None,
+            Self::One(_) => {}
+            Self::Many(blocks) => {
+                // A block ends before the one after it begins.
+                let after = blocks.full.partition_point(|block| block.first < first);
+                blocks.full.drain(..after.saturating_sub(1));
+            }
+        }
+    }
+
     /// Appends up to `count` ids to `out`, the lowest that are at least `from`.
     pub fn copy_from(&self, from: ChangeId, count: usize, out: &mut Vec<ChangeId>) {
         match self {

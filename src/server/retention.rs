@@ -1,0 +1,196 @@
+//! Retention: history that is old enough is purged, segment by segment, behind a
+//! checkpoint of what later history needs of it.
+//!
+//! ```text
+//! checkpoint written · synced · renamed · directory synced
+//!     · readers told · log purged, durably · segments and older checkpoints removed
+//! ```
+//!
+//! A crash between any two steps leaves a checkpoint and the entries after it.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter, Write},
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    rc::Rc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use glommio::timer::Timer;
+
+use crate::{
+    base::ids::{ClusterId, LogId},
+    io::{clock::Clock, clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
+    log::file_name,
+    raft::{Compacted, Files, Replay, Replica, compact},
+    state::{Position, checkpoint},
+};
+
+/// How often it is looked for what may be purged.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long to wait after a compaction failed.
+const RETRY: Duration = Duration::from_secs(30);
+/// Bytes of a checkpoint that are gathered before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+const SUFFIX: &str = ".checkpoint";
+const TEMPORARY: &str = "checkpoint.tmp";
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At least so many of the newest changes.
+    pub min_changes: u64,
+    /// Changes younger than this.
+    pub min_age: Duration,
+}
+
+impl Retention {
+    /// Whether changes up to `end` may be purged of a list that goes to `newest`,
+    /// at `now` in microseconds.
+    fn is_over(&self, end: Position, newest: Position, now: u64) -> bool {
+        let age = u64::try_from(self.min_age.as_micros()).unwrap_or(u64::MAX);
+        end.last.0.saturating_add(self.min_changes) <= newest.last.0
+            && end.last_at.0.saturating_add(age) <= now
+    }
+}
+
+/// A checkpoint on disk.
+#[derive(Clone, Debug)]
+pub(super) struct CheckpointFile {
+    path: PathBuf,
+    bytes: u64,
+    pub(super) log_id: LogId,
+    pub(super) cluster: ClusterId,
+}
+
+/// The newest checkpoint of a directory, and what a node goes on from.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub(super) fn load(directory: &Path) -> io::Result<Option<(CheckpointFile, Replay)>> {
+    let Some(newest) = checkpoints(directory)?.pop() else { return Ok(None) };
+    let damaged = |error: &dyn std::fmt::Display| {
+        let text = format!("the checkpoint {} cannot be used: {error}", newest.display());
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let map = Mapping::open(&newest).map_err(|error| damaged(&error))?;
+    let bytes = map.get(0..map.len()).unwrap_or_default();
+    let read = checkpoint::read(bytes).map_err(|error| damaged(&error))?;
+    let (log_id, cluster) = (read.head.log_id(), ClusterId(read.head.cluster));
+    let file = CheckpointFile { bytes: map.len() as u64, path: newest.clone(), log_id, cluster };
+    let replay = Replay::from_checkpoint(read, map).map_err(|error| damaged(&error))?;
+    Ok(Some((file, replay)))
+}
+
+/// The checkpoints of a directory, oldest first.
+fn checkpoints(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.strip_suffix(SUFFIX).is_some_and(|stem| stem.len() == 20) {
+            found.push(path);
+        }
+    }
+    // Names are numbers of one length.
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Purges what may be, for as long as the node runs.
+pub(super) async fn keep(
+    replica: Rc<Replica<GlommioDisk>>,
+    retention: Retention,
+    directory: PathBuf,
+    segment_bytes: u64,
+    mut newest: Option<CheckpointFile>,
+) {
+    loop {
+        Timer::new(PERIOD).await;
+        let now = SystemClock.now_micros();
+        let over = |end, newest| retention.is_over(end, newest, now);
+        let Some(segments) = replica.purgeable(over) else { continue };
+        let count = segments.end() - segments.start() + 1;
+        // A checkpoint is written anew each time: it must be worth it.
+        if newest.as_ref().is_some_and(|file| file.bytes > count * segment_bytes) {
+            continue;
+        }
+        let (into, cluster) = (directory.clone(), replica.log().identity().cluster);
+        let written = cores::off_core(move || write(&into, cluster, segments)).await;
+        let outcome = match written {
+            Ok(None) => continue,
+            Ok(Some((file, compacted))) => {
+                tracing::info!(checkpoint = %file.path.display(), "history is purged");
+                let purged = replica.purge(&compacted).await;
+                let into = directory.clone();
+                let keep = file.path.clone();
+                newest = Some(file);
+                match purged {
+                    Ok(()) => cores::off_core(move || remove_older(&into, &keep)).await,
+                    // Raft has stopped, and says so itself.
+                    Err(_) => return,
+                }
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "history cannot be purged");
+            Timer::new(RETRY).await;
+        }
+    }
+}
+
+/// Writes the checkpoint that stands for `segments`.
+fn write(
+    directory: &Path,
+    cluster: ClusterId,
+    segments: RangeInclusive<u64>,
+) -> io::Result<Option<(CheckpointFile, Compacted)>> {
+    let outcome = write_as(&directory.join(TEMPORARY), directory, cluster, segments);
+    if outcome.is_err() {
+        // The error before says more than that of this.
+        let _ = fs::remove_file(directory.join(TEMPORARY));
+    }
+    outcome
+}
+
+fn write_as(
+    temporary: &Path,
+    directory: &Path,
+    cluster: ClusterId,
+    segments: RangeInclusive<u64>,
+) -> io::Result<Option<(CheckpointFile, Compacted)>> {
+    let before = load(directory)?.map_or_else(Replay::default, |(_, replay)| replay);
+    let path_of = |sequence| directory.join(file_name(sequence));
+    let files = Files {
+        load: |sequence| fs::read(path_of(sequence)).map(Bytes::from),
+        open_mapping: |sequence| Mapping::open(&path_of(sequence)),
+        out: BufWriter::with_capacity(WRITE_BYTES, File::create(temporary)?),
+        end: |out: BufWriter<File>| {
+            let mut file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.flush()?;
+            file.sync_all()?;
+            Mapping::open(temporary)
+        },
+    };
+    let Some(compacted) = compact(cluster, before, segments, files)? else {
+        fs::remove_file(temporary)?;
+        return Ok(None);
+    };
+    let path = directory.join(format!("{:020}{SUFFIX}", compacted.log_id.index));
+    let bytes = fs::metadata(temporary)?.len();
+    fs::rename(temporary, &path)?;
+    File::open(directory)?.sync_all()?;
+    Ok(Some((CheckpointFile { path, bytes, log_id: compacted.log_id, cluster }, compacted)))
+}
+
+fn remove_older(directory: &Path, newest: &Path) -> io::Result<()> {
+    for path in checkpoints(directory)? {
+        if *path < *newest {
+            fs::remove_file(path)?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}

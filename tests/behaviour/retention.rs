@@ -1,0 +1,205 @@
+//! Retention: history that is old enough is purged and says so, and everything
+//! that is current stays, byte for byte, over stops and kills.
+
+use std::path::{Path, PathBuf};
+
+use crate::common::{Bar, Client, NodeBuilder, eventually, ids, percent};
+
+/// Keeps a thousand changes, and whole segments of 2 MiB.
+fn builder() -> NodeBuilder {
+    NodeBuilder::new().flags(&["--retain-min-changes", "1000"])
+}
+
+/// Fills some segments with changes that nobody needs.
+fn fill(client: &mut Client, segments: usize) {
+    let batch = format!("{{\"data\":\"{}\"}}\n", "x".repeat(1800)).repeat(500);
+    for _ in 0..2 * segments {
+        assert_eq!(client.post_lines("/changes", &batch).status, 201);
+    }
+}
+
+fn first(client: &mut Client) -> u64 {
+    ids(&client.list("?limit=1"))[0]
+}
+
+/// Waits until history up to the change `id` is purged.
+fn purged_beyond(client: &mut Client, id: u64) -> u64 {
+    eventually("history is purged", || first(client) > id);
+    first(client)
+}
+
+/// The files of a data directory that end so.
+fn ending(data: &Path, end: &str) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    names.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+}
+
+#[test]
+fn purged_history_is_410_and_what_is_held_is_whole() {
+    let node = builder().start();
+    let mut client = node.client();
+    fill(&mut client, 8);
+    let last = client.list("?since=now")["last"].as_u64().unwrap();
+    let first = purged_beyond(&mut client, last - 4000);
+    assert!(first + 1000 <= last + 1, "as many as were asked for are kept");
+    for target in ["/changes?since=1".to_owned(), format!("/changes?since={}", first - 2)] {
+        assert_eq!(client.get(&target).problem(410, "purged")["first"], first, "{target}");
+    }
+    for target in ["/changes/1".to_owned(), format!("/changes/{}", first - 1)] {
+        assert_eq!(client.get(&target).problem(410, "purged")["first"], first, "{target}");
+    }
+    let headers = [("Accept", "text/event-stream"), ("Last-Event-ID", "1")];
+    client.request("GET", "/changes", &headers, b"").problem(410, "purged");
+    assert_eq!(client.get(&format!("/changes/{first}")).status, 200);
+    let page = client.list(&format!("?since={}&limit=10000", first - 1));
+    assert!(ids(&page).into_iter().eq(first..=last));
+    assert_eq!((&page["atStart"], &page["atEnd"]), (&true.into(), &true.into()));
+    let all = client.list("?limit=10000");
+    assert_eq!((&all["changes"], &all["atStart"]), (&page["changes"], &true.into()));
+    eventually("segments are removed", || ending(&node.data(), ".seg").len() <= 5);
+    // Ids go on where they were.
+    assert_eq!(client.append("{\"data\":1}"), last + 1);
+}
+
+/// Everything that stays visible when history goes.
+fn current(bar: &mut Bar, keys: &[&str]) -> Vec<String> {
+    let mut seen = Vec::new();
+    let lists = [bar.keys.clone(), format!("{}?prefix=a&limit=2", bar.keys)];
+    let named = keys.iter().map(|key| format!("{}/{}", bar.keys, percent(key)));
+    let rest = ["/tenants", "/tenants/foo/collections", "/tenants/foo/collections/bar"];
+    for target in lists.into_iter().chain(named).chain(rest.map(String::from)) {
+        let answer = bar.client.get(&target);
+        seen.push(format!(
+            "{target} {} {:?} {}",
+            answer.status,
+            answer.header("etag"),
+            answer.text()
+        ));
+    }
+    seen
+}
+
+#[test]
+fn keys_names_and_idempotency_keys_outlive_the_history_they_come_from() {
+    let keys = ["a", "a/b", "é\n\"\\", "z", "gone"];
+    let mut bar = Bar::on(builder().start());
+    for key in keys {
+        let target = format!("{}/{}", bar.keys, percent(key));
+        let answer = bar.client.put(&target, r#"{"data":{"n":1.10,"n":"\u00e9"},"tags":["t"]}"#);
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    bar.client.delete(&format!("{}/gone", bar.keys)).id();
+    let once = [("Idempotency-Key", "k")];
+    let write = r#"{"data":"once"}"#;
+    let answer = bar.client.json_with("POST", "/changes", &once, write);
+    let (id, before) = (answer.id(), current(&mut bar, &keys));
+    fill(&mut bar.client, 6);
+    let first = purged_beyond(&mut bar.client, id);
+    assert_eq!(current(&mut bar, &keys), before);
+    let repeat = bar.client.json_with("POST", "/changes", &once, write);
+    assert_eq!((repeat.id(), repeat.header("idempotency-replayed")), (id, Some("true")));
+    let list = format!("/collections/{}/changes", bar.collection);
+    let page = bar.client.page(&list);
+    assert_eq!((ids(&page).len(), &page["atStart"]), (0, &true.into()));
+    // A condition on a version whose change is purged still holds.
+    let target = format!("{}/a", bar.keys);
+    let version = bar.client.get(&target).header("etag").unwrap().to_owned();
+    let headers = [("If-Match", version.as_str())];
+    let newer = bar.client.json_with("PUT", &target, &headers, "{\"data\":2}");
+    assert_eq!(newer.status, 200);
+    let before = current(&mut bar, &keys);
+    for kill in [false, true] {
+        let Bar { node, .. } = bar;
+        let stopped = if kill { node.kill() } else { node.stop() };
+        let node = stopped.start();
+        bar = Bar {
+            client: node.client(),
+            node,
+            tenant: bar.tenant,
+            collection: bar.collection,
+            keys: bar.keys,
+        };
+        assert_eq!(current(&mut bar, &keys), before);
+        assert!(self::first(&mut bar.client) >= first, "what is purged stays so");
+        let repeat = bar.client.json_with("POST", "/changes", &once, write);
+        assert_eq!((repeat.id(), repeat.header("idempotency-replayed")), (id, Some("true")));
+        // What was carried is carried on by the next checkpoint.
+        let last = bar.client.list("?since=now")["last"].as_u64().unwrap();
+        fill(&mut bar.client, 6);
+        purged_beyond(&mut bar.client, last);
+        assert_eq!(current(&mut bar, &keys), before);
+    }
+}
+
+#[test]
+fn kills_while_history_is_purged_lose_nothing_that_is_current() {
+    let mut bar = Bar::on(builder().start());
+    let mut versions = std::collections::BTreeMap::new();
+    for round in 0..6 {
+        for n in 0..50 {
+            let target = format!("{}/k{}", bar.keys, (n * 7 + round) % 90);
+            let answer = bar.client.put(&target, format!("{{\"data\":[{round},{n}]}}"));
+            versions.insert(target, answer.id());
+        }
+        fill(&mut bar.client, 4);
+        // Somewhere between the steps of a purge, or before them.
+        std::thread::park_timeout(std::time::Duration::from_millis(150 * round));
+        let Bar { node, .. } = bar;
+        let node = node.kill().start();
+        bar = Bar {
+            client: node.client(),
+            node,
+            tenant: bar.tenant,
+            collection: bar.collection,
+            keys: bar.keys,
+        };
+        for (target, version) in &versions {
+            let answer = bar.client.get(target);
+            assert_eq!(answer.header("etag"), Some(&*format!("\"{version}\"")), "{target}");
+            assert_eq!(answer.json()["_id"], *version);
+        }
+        let last = bar.client.list("?since=now")["last"].as_u64().unwrap();
+        let (mut since, mut count) = (first(&mut bar.client) - 1, 0);
+        let oldest = since;
+        while since < last {
+            let page = bar.client.list(&format!("?since={since}&limit=10000"));
+            count += ids(&page).len() as u64;
+            since = page["last"].as_u64().unwrap();
+        }
+        assert_eq!(count, last - oldest, "the list is dense");
+    }
+}
+
+#[test]
+fn young_changes_are_kept_whatever_their_number() {
+    let flags = ["--retain-min-changes", "1", "--retain-min-age", "7d"];
+    let node = NodeBuilder::new().flags(&flags).start();
+    let mut client = node.client();
+    fill(&mut client, 4);
+    // Two rounds of looking for what may go.
+    assert!(!client.hears_within(std::time::Duration::from_millis(2500)));
+    assert_eq!(first(&mut client), 1);
+}
+
+#[test]
+fn a_start_without_its_checkpoint_or_with_a_damaged_one_is_refused() {
+    let node = builder().start();
+    let mut client = node.client();
+    fill(&mut client, 6);
+    purged_beyond(&mut client, 1);
+    let data = node.data();
+    eventually("one checkpoint is left", || ending(&data, ".checkpoint").len() == 1);
+    let stopped = node.stop();
+    let path = ending(&data, ".checkpoint").remove(0);
+    let sound = std::fs::read(&path).unwrap();
+    let mut bad = sound.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    std::fs::write(&path, bad).unwrap();
+    stopped.fails().says(&["checkpoint", "cannot be used"]);
+    std::fs::remove_file(&path).unwrap();
+    stopped.fails().says(&["checkpoint", "missing"]);
+    std::fs::write(&path, sound).unwrap();
+    let node = stopped.start();
+    assert!(first(&mut node.client()) > 1);
+}
