@@ -301,3 +301,7 @@ fn put(collection: &Collection, key: &str, id: ChangeId) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -4,6 +4,8 @@
 pub mod history;
 pub mod index;
 pub mod machine;
+#[cfg(test)]
+mod model_tests;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;
