@@ -132,7 +132,7 @@ proptest! {
     #[test]
     fn commands_are_decided_as_by_the_model_however_they_are_batched(
         steps in steps(),
-        cuts in proptest::collection::vec(0usize..80, 0..10),
+        cuts in proptest::collection::vec(0usize..120, 0..10),
         lists in proptest::collection::vec((1u64..120, 0u64..120, 0u8..8), 1..4),
         (after, prefix, count) in (0..KEYS.len(), 0usize..4, 1usize..4),
     ) {

@@ -3,6 +3,7 @@
 use proptest::{prelude::*, sample::Index as Pick};
 use uuid::Uuid;
 
+use super::model::Model;
 use crate::{
     base::{
         batch::{Append, Command, Conditions, Idempotency, Versions},
@@ -76,28 +77,31 @@ impl Step {
 }
 
 /// One step before it is known what there is for it to name.
-type Draft = (u8, [Pick; 6], Vec<(u8, Pick, Pick, u8)>, Option<(u8, u8)>, bool);
+type Draft = (u8, [Pick; 7], Vec<(u8, Pick, Pick, u8)>, Option<(u8, u8)>, bool);
 
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let more = proptest::collection::vec(any::<(u8, Pick, Pick, u8)>(), 1..4);
     let idempotency = proptest::option::weighted(0.2, (0u8..6, 0u8..2));
-    let draft = (0u8..22, any::<[Pick; 6]>(), more, idempotency, proptest::bool::weighted(0.1));
-    proptest::collection::vec(draft, 1..80).prop_map(|drafts| resolve(&drafts))
+    let draft = (0u8..40, any::<[Pick; 7]>(), more, idempotency, proptest::bool::weighted(0.1));
+    proptest::collection::vec(draft, 1..120).prop_map(|drafts| resolve(&drafts))
 }
 
 /// Makes steps that mostly name what may be there.
 fn resolve(drafts: &[Draft]) -> Vec<Step> {
-    // Something that never is, and what any step so far asked to create.
-    let mut tenants = vec![Uuid::from_u128(1000)];
-    let mut collections = vec![(tenants[0], Uuid::from_u128(1001))];
-    let (mut steps, mut hour) = (Vec::new(), 1);
+    // What never was, and later what is no more, is named now and then.
+    let mut gone = (Uuid::from_u128(1000), Uuid::from_u128(1001));
+    let (mut model, mut steps, mut hour) = (Model::default(), Vec::new(), 1);
     for (number, (kind, picks, more, idempotency, later)) in drafts.iter().enumerate() {
         let id = Uuid::from_u128(number as u128 + 1);
+        let live = model.tenants.values().copied();
+        let tenants: Vec<Uuid> = live.clone().chain(live).chain([gone.0]).collect();
+        let live = model.collections.iter().map(|((tenant, _), id)| (*tenant, *id));
+        let collections: Vec<(Uuid, Uuid)> = live.clone().chain(live).chain([gone]).collect();
         let tenant = *picks[0].get(&tenants);
         let (of, collection) = *picks[1].get(&collections);
         let key = Some(one(&picks[2], &KEYS));
         let keyed = Place { tenant: Some(of), collection: Some(collection), key };
-        let conditions = conditions(number as u64, picks);
+        let conditions = conditions(model.changes.len() as u64, picks);
         let place = |(kind, a, b, _): &(u8, Pick, Pick, u8)| match kind % 6 {
             0 => Place::default(),
             1 => Place { tenant: Some(*a.get(&tenants)), ..Place::default() },
@@ -109,16 +113,21 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
         };
         // Each tag on one change in four.
         let tagged = |one: &(u8, Pick, Pick, u8)| (place(one), tags_of(one.3 & one.3 >> 4));
+        // Most steps need something to write to.
         let what = match kind {
+            4.. if model.tenants.is_empty() => What::Tenant(id, one(&picks[2], &TENANTS)),
+            8.. if model.collections.is_empty() => {
+                What::Collection(tenant, id, one(&picks[2], &COLLECTIONS))
+            }
             0..3 => What::Tenant(id, one(&picks[2], &TENANTS)),
             3..7 => What::Collection(tenant, id, one(&picks[2], &COLLECTIONS)),
-            7..12 => What::Write {
+            7..17 => What::Write {
                 places: more.iter().map(tagged).collect(),
                 conditions: Conditions::default(),
             },
-            12..17 => What::Write { places: vec![(keyed, Vec::new())], conditions },
-            17..20 => What::Delete { place: keyed, conditions },
-            20 => What::Delete {
+            17..29 => What::Write { places: vec![(keyed, Vec::new())], conditions },
+            29..38 => What::Delete { place: keyed, conditions },
+            38 => What::Delete {
                 place: Place { key: None, ..keyed },
                 conditions: Conditions::default(),
             },
@@ -127,13 +136,16 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
                 conditions: Conditions::default(),
             },
         };
-        match what {
-            What::Tenant(id, _) => tenants.push(id),
-            What::Collection(tenant, id, _) => collections.push((tenant, id)),
-            _ => {}
-        }
         hour += u64::from(*later) * (1 + picks[5].index(30) as u64);
-        steps.push(Step { what, idempotency: *idempotency, hour, number });
+        let step = Step { what, idempotency: *idempotency, hour, number };
+        if let What::Delete {
+            place: Place { tenant: Some(tenant), collection, key: None }, ..
+        } = step.what
+        {
+            gone = (tenant, collection.unwrap_or(gone.1));
+        }
+        model.decide(&step);
+        steps.push(step);
     }
     steps
 }
@@ -148,10 +160,10 @@ pub(super) fn tags_of(mask: u8) -> Vec<&'static str> {
 }
 
 /// Conditions of a kind that holds now and then.
-fn conditions(newest: u64, picks: &[Pick; 6]) -> Conditions {
-    let near = |pick: &Pick| ChangeId(1 + pick.index(newest as usize + 3) as u64);
+fn conditions(newest: u64, picks: &[Pick; 7]) -> Conditions {
+    let near = |pick: &Pick| ChangeId(newest.saturating_sub(pick.index(8) as u64));
     let versions = Versions::Of([near(&picks[3]), near(&picks[4])].into_iter().collect());
-    match picks[5].index(8) {
+    match picks[6].index(8) {
         0 => Conditions { if_match: Some(Versions::Any), if_none_match: None },
         1 => Conditions { if_match: Some(versions), if_none_match: None },
         2 => Conditions { if_match: None, if_none_match: Some(Versions::Any) },
