@@ -309,3 +309,7 @@ fn put(collection: &Collection, key: &str, id: ChangeId) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@ pub mod checkpoint;
 pub mod history;
 pub mod index;
 pub mod machine;
+#[cfg(test)]
+mod model_tests;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;

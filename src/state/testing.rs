@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     base::{
-        batch::{Append, Batch, ChangeSpan, NumberedBatch, Skips, TailMembers, encode},
+        batch::{
+            Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, TailMembers, encode,
+        },
         ids::{ChangeId, LogId, Timestamp},
         json_string::write_json_string,
     },
@@ -24,6 +26,31 @@ pub(crate) fn batch(changes: usize, mark: u8) -> Batch {
     let append =
         Append { spans: spans.collect(), tails: vec![mark; changes].into(), ..Append::default() };
     Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap()
+}
+
+/// A batch of these commands, stamped `at`.
+pub(crate) fn batch_of(commands: &[Command], at: u64) -> Batch {
+    Batch::parse(encode(commands, Timestamp(at))).unwrap()
+}
+
+pub(crate) fn create_tenant(tenant: Uuid, name: &str) -> Command {
+    Action::CreateTenant { tenant, name: name.into() }.into()
+}
+
+pub(crate) fn create_collection(tenant: Uuid, collection: Uuid, name: &str) -> Command {
+    Action::CreateCollection { tenant, collection, name: name.into() }.into()
+}
+
+/// One command that appends all of `texts`.
+pub(crate) fn append_all(texts: &[ChangeText<'_>]) -> Append {
+    let (mut spans, mut tails) = (Vec::new(), Vec::new());
+    for text in texts {
+        let one = Append::from(*text);
+        let start = tails.len() as u32;
+        spans.extend(one.spans.iter().map(|span| ChangeSpan { end: start + span.end, ..*span }));
+        tails.extend_from_slice(&one.tails);
+    }
+    Append { spans: spans.into(), tails: tails.into(), ..Append::default() }
 }
 
 /// A batch that was accepted whole, from the change `first` on.
@@ -94,6 +121,14 @@ impl<'t> ChangeText<'t> {
 
     pub(crate) fn deletion(tenant: Uuid, collection: Option<Uuid>) -> Self {
         Self { data: None, ..Self::of(tenant, collection, None) }
+    }
+
+    pub(crate) fn key_deletion(tenant: Uuid, collection: Uuid, key: &'t str) -> Self {
+        Self { data: None, ..Self::of(tenant, Some(collection), Some(key)) }
+    }
+
+    pub(crate) fn tagged(self, tags: &'t [&'t str]) -> Self {
+        Self { tags, ..self }
     }
 }
 

@@ -168,3 +168,137 @@ impl Cursor {
         first.first().copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::index::lock;
+    use proptest::prelude::*;
+
+    const TAGS: [&[u8]; 3] = [b"\"a\"", b"\"b\"", b"\"c\""];
+
+    /// A change as the lists know it.
+    #[derive(Clone, Copy, Debug)]
+    struct Listed {
+        id: u64,
+        /// Whether the tenant's list has it.
+        tenant: bool,
+        /// Which of `TAGS` it bears, a bit for each.
+        tags: u8,
+    }
+
+    /// Runs of changes of one kind, so that lists go apart for a while.
+    fn changes() -> impl Strategy<Value = Vec<Listed>> {
+        let run = (1u64..3, 1usize..150, any::<bool>(), 0u8..8);
+        proptest::collection::vec(run, 0..20).prop_map(|runs| {
+            let (mut changes, mut id) = (Vec::new(), 0);
+            for (step, length, tenant, tags) in runs {
+                for _ in 0..length {
+                    id += step;
+                    changes.push(Listed { id, tenant, tags });
+                }
+            }
+            changes
+        })
+    }
+
+    fn note(index: &Index, tenant: &Tenant, change: Listed) {
+        let id = ChangeId(change.id);
+        if change.tenant {
+            lock(&tenant.changes).push(id);
+        }
+        for (n, spelling) in TAGS.into_iter().enumerate() {
+            if change.tags & 1 << n != 0 {
+                index.push_tag(index.tag(spelling), id);
+            }
+        }
+    }
+
+    /// What a cursor through the tenant's list, or through tags alone, is to find.
+    fn scanned(all: &[Listed], of_tenant: bool, tags: u8, from: u64, last: u64) -> Vec<u64> {
+        all.iter()
+            .filter(|change| from <= change.id && change.id <= last)
+            .filter(|change| !of_tenant || change.tenant)
+            .filter(|change| tags == 0 || change.tags & tags != 0)
+            .map(|change| change.id)
+            .collect()
+    }
+
+    fn cursor(index: &Index, tenant: &Arc<Tenant>, of_tenant: bool, tags: u8) -> Cursor {
+        let tags: Vec<u64> =
+            (0..TAGS.len()).filter(|n| tags & 1 << n != 0).map(|n| index.tag(TAGS[n])).collect();
+        match of_tenant {
+            true => Cursor::tenant(Arc::clone(tenant), &tags),
+            false => Cursor::tagged(&tags),
+        }
+    }
+
+    /// All that `cursor` finds, going on where it stops for want of steps.
+    fn found(
+        cursor: &mut Cursor,
+        index: &Index,
+        mut from: u64,
+        last: u64,
+        steps: usize,
+    ) -> Vec<u64> {
+        let mut ids = Vec::new();
+        let mut left = steps;
+        loop {
+            match cursor.next(index, ChangeId(from), ChangeId(last), &mut left) {
+                Ok(None) => return ids,
+                Ok(Some(id)) => {
+                    ids.push(id.0);
+                    from = id.0 + 1;
+                }
+                Err(reached) => {
+                    assert!(reached.0 > from, "it gets further whatever it may spend");
+                    from = reached.0;
+                    left = steps;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_finds_what_a_scan_finds(
+            all in changes(),
+            queries in proptest::collection::vec(
+                (any::<bool>(), 0u8..8, 0u64..3000, 0u64..4000, 0usize..4), 1..12),
+        ) {
+            let (index, tenant) = (Index::default(), Arc::new(Tenant::new(Uuid::nil(), "t")));
+            all.iter().for_each(|change| note(&index, &tenant, *change));
+            for (of_tenant, tags, from, last, steps) in queries {
+                // Through all changes without tags there is nothing to look up.
+                let of_tenant = of_tenant || tags == 0;
+                let mut cursor = cursor(&index, &tenant, of_tenant, tags);
+                let oldest = all.iter().find(|change| change.tenant).map(|change| ChangeId(change.id));
+                prop_assert_eq!(cursor.first(), oldest.filter(|_| of_tenant));
+                let ids = found(&mut cursor, &index, from, last, steps);
+                prop_assert_eq!(ids, scanned(&all, of_tenant, tags, from, last));
+            }
+        }
+
+        #[test]
+        fn a_cursor_goes_on_in_a_list_that_grows(
+            all in changes(),
+            (of_tenant, tags) in (any::<bool>(), 1u8..8),
+            stops in proptest::collection::vec((1usize..200, 0u64..100), 1..20),
+        ) {
+            let (index, tenant) = (Index::default(), Arc::new(Tenant::new(Uuid::nil(), "t")));
+            let mut cursor = cursor(&index, &tenant, of_tenant, tags);
+            let (mut noted, mut from, mut ids) = (0, 1, Vec::new());
+            for (more, short) in stops {
+                let until = all.len().min(noted + more);
+                all[noted..until].iter().for_each(|change| note(&index, &tenant, *change));
+                noted = until;
+                // A reader may know of less than the index holds.
+                let newest = noted.checked_sub(1).map_or(0, |n| all[n].id);
+                let last = newest.saturating_sub(short).max(from - 1);
+                ids.extend(found(&mut cursor, &index, from, last, 1));
+                prop_assert_eq!(&ids, &scanned(&all, of_tenant, tags, 1, last));
+                from = last + 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! What each kind of command does to the state, alone and beside others.
+
+use super::*;
+use crate::{
+    base::batch::{Append, Command, Idempotency, Versions},
+    state::{
+        Cursor,
+        testing::{ChangeText, append_all, batch_of, create_collection, create_tenant},
+    },
+};
+
+const ACME: Uuid = Uuid::from_u128(1);
+const GLOBEX: Uuid = Uuid::from_u128(2);
+const USERS: Uuid = Uuid::from_u128(3);
+const ORDERS: Uuid = Uuid::from_u128(4);
+
+fn plain(data: &str) -> Command {
+    Append::from(ChangeText::plain(data)).into()
+}
+
+fn change(text: ChangeText<'_>) -> Command {
+    Append::from(text).into()
+}
+
+/// A change of a key of ACME's collection USERS.
+fn put(key: &str) -> ChangeText<'_> {
+    ChangeText::of(ACME, Some(USERS), Some(key))
+}
+
+fn if_match(text: ChangeText<'_>, id: u64) -> Command {
+    let versions = Versions::Of([ChangeId(id)].into_iter().collect());
+    let conditions = Conditions { if_match: Some(versions), if_none_match: None };
+    Append { conditions, ..text.into() }.into()
+}
+
+fn if_absent(text: ChangeText<'_>) -> Command {
+    let conditions = Conditions { if_match: None, if_none_match: Some(Versions::Any) };
+    Append { conditions, ..text.into() }.into()
+}
+
+fn keyed(key: u8, request: u8, command: Command) -> Command {
+    let idempotency = Some(Idempotency { key: [key; 16], request: [request; 16] });
+    Command { idempotency, ..command }
+}
+
+fn changes(first: u64, count: u32, replaced: bool) -> Decision {
+    Ok(Effect::Changes { first: ChangeId(first), count, replaced }).into()
+}
+
+fn refused(refusal: Refusal) -> Decision {
+    Err(refusal).into()
+}
+
+fn missing(missing: Missing) -> Decision {
+    refused(Refusal::NotFound(missing))
+}
+
+fn replayed(decision: Decision) -> Decision {
+    Decision { replayed: true, ..decision }
+}
+
+/// A state with ACME, which has USERS and ORDERS, and with GLOBEX.
+fn state() -> State {
+    let mut state = State::default();
+    let decisions = decide(
+        &mut state,
+        1,
+        &[
+            create_tenant(ACME, "acme"),
+            create_collection(ACME, USERS, "users"),
+            create_collection(ACME, ORDERS, "orders"),
+            create_tenant(GLOBEX, "globex"),
+        ],
+    );
+    assert!(decisions.iter().all(|decision| decision.result.is_ok()));
+    state
+}
+
+/// Applies `commands` as one batch.
+fn apply(state: &mut State, at: u64, commands: &[Command]) -> Applied<bytes::Bytes> {
+    state.apply(batch_of(commands, at))
+}
+
+/// Applies `commands` as one batch and says how they were decided.
+fn decide(state: &mut State, at: u64, commands: &[Command]) -> Vec<Decision> {
+    apply(state, at, commands).decisions.unwrap()
+}
+
+/// All that a cursor finds.
+fn ids(state: &State, mut cursor: Cursor) -> Vec<u64> {
+    let (mut ids, mut from) = (Vec::new(), ChangeId(1));
+    while let Ok(Some(id)) = cursor.next(state.index(), from, state.last(), &mut 1000) {
+        ids.push(id.0);
+        from = id.next();
+    }
+    ids
+}
+
+fn of_tenant(state: &State, tenant: Uuid) -> Vec<u64> {
+    ids(state, Cursor::tenant(state.index().catalog.tenant(tenant).unwrap(), &[]))
+}
+
+fn of_collection(state: &State, collection: Uuid) -> Vec<u64> {
+    ids(state, Cursor::collection(state.index().catalog.collection(collection).unwrap(), &[]))
+}
+
+fn of_tag(state: &State, spelling: &[u8]) -> Vec<u64> {
+    ids(state, Cursor::tagged(&[state.index().tag(spelling)]))
+}
+
+fn current(state: &State, key: &str) -> Option<u64> {
+    state.index().catalog.collection(USERS).unwrap().current(key).map(|id| id.0)
+}
+
+#[test]
+fn ids_are_dense_over_plain_and_mixed_batches() {
+    let mut state = state();
+    let batch = apply(&mut state, 2, &[plain("1"), plain("2")]);
+    assert!(batch.decisions.is_none() && batch.batch.batch.is_plain());
+    assert_eq!((batch.batch.first, batch.batch.last()), (ChangeId(1), ChangeId(2)));
+    let three = append_all(&[ChangeText::plain("3"), put("k"), ChangeText::plain("5")]).into();
+    let decisions = decide(&mut state, 3, &[three, plain("6")]);
+    assert_eq!(decisions, [changes(3, 3, false), changes(6, 1, false)]);
+    let batch = apply(&mut state, 4, &[plain("7")]);
+    assert_eq!(batch.batch.first, ChangeId(7));
+    assert_eq!(state.position(), Position { last: ChangeId(7), last_at: Timestamp(4) });
+    assert_eq!(state.index().reaches(), ChangeId(7));
+}
+
+#[test]
+fn refused_commands_take_no_id_and_the_others_are_found_by_theirs() {
+    let mut state = state();
+    let nowhere = ChangeText::of(Uuid::from_u128(9), None, None);
+    let batch = apply(
+        &mut state,
+        2,
+        &[
+            change(nowhere),
+            plain("1"),
+            append_all(&[ChangeText::plain("no"), nowhere, ChangeText::plain("no")]).into(),
+            create_tenant(ACME, "initech"),
+            append_all(&[ChangeText::plain("2"), put("k")]).into(),
+            change(nowhere),
+        ],
+    );
+    let decisions = batch.decisions.unwrap();
+    let accepted = [decisions[1], decisions[4]];
+    assert_eq!(accepted, [changes(1, 1, false), changes(2, 2, false)]);
+    assert_eq!([decisions[0], decisions[2], decisions[5]], [missing(Missing::Tenant); 3]);
+    let batch = batch.batch;
+    assert_eq!((batch.changes(), batch.last(), state.last()), (3, ChangeId(3), ChangeId(3)));
+    let found: Vec<_> = batch.iter().map(|(id, change)| (id.0, change.tail.to_vec())).collect();
+    let tail = |text: ChangeText<'_>| Append::from(text).tails.to_vec();
+    let want =
+        [(1, tail(ChangeText::plain("1"))), (2, tail(ChangeText::plain("2"))), (3, tail(put("k")))];
+    assert_eq!(found, want);
+    assert_eq!(state.index().reaches(), ChangeId(3), "no change is awaited that never comes");
+}
+
+#[test]
+#[should_panic(expected = "a batch stamped 4 follows one stamped 5")]
+fn time_never_goes_back() {
+    let mut state = State::default();
+    apply(&mut state, 5, &[plain("1")]);
+    apply(&mut state, 5, &[plain("2")]);
+    apply(&mut state, 4, &[plain("3")]);
+}
+
+#[test]
+fn a_name_is_taken_until_its_holder_is_deleted() {
+    let mut state = state();
+    let (tenant, collection) = (Uuid::from_u128(10), Uuid::from_u128(11));
+    let decisions = decide(
+        &mut state,
+        2,
+        &[
+            create_tenant(tenant, "acme"),
+            create_collection(ACME, collection, "users"),
+            create_collection(GLOBEX, collection, "users"),
+            create_collection(tenant, collection, "users"),
+        ],
+    );
+    let created = Ok(Effect::Collection { collection, tenant: GLOBEX }).into();
+    let want = [
+        refused(Refusal::TenantTaken(ACME)),
+        refused(Refusal::CollectionTaken(USERS)),
+        created,
+        missing(Missing::Tenant),
+    ];
+    assert_eq!(decisions, want);
+
+    let (again, users) = (Uuid::from_u128(12), Uuid::from_u128(13));
+    let decisions = decide(
+        &mut state,
+        3,
+        &[
+            change(ChangeText::deletion(ACME, Some(USERS))),
+            create_collection(ACME, users, "users"),
+            change(ChangeText::deletion(GLOBEX, None)),
+            create_tenant(again, "globex"),
+        ],
+    );
+    let want = [
+        changes(1, 1, false),
+        Ok(Effect::Collection { collection: users, tenant: ACME }).into(),
+        changes(2, 1, false),
+        Ok(Effect::Tenant(again)).into(),
+    ];
+    assert_eq!(decisions, want);
+    assert_eq!(of_tenant(&state, ACME), [1]);
+    assert_eq!(of_collection(&state, users), [0; 0], "it begins anew");
+    assert_eq!(of_tenant(&state, again), [0; 0]);
+}
+
+#[test]
+fn what_is_not_there_refuses_the_whole_command() {
+    let mut state = state();
+    let gone = Uuid::from_u128(9);
+    let decisions = decide(
+        &mut state,
+        2,
+        &[
+            append_all(&[put("k"), ChangeText::of(ACME, Some(gone), Some("k"))]).into(),
+            append_all(&[put("k"), ChangeText::of(gone, None, None)]).into(),
+            change(ChangeText::deletion(gone, None)),
+            change(ChangeText::deletion(ACME, Some(gone))),
+            change(ChangeText::key_deletion(ACME, USERS, "k")),
+        ],
+    );
+    let want =
+        [Missing::Collection, Missing::Tenant, Missing::Tenant, Missing::Collection, Missing::Key];
+    assert_eq!(decisions, want.map(missing));
+    assert_eq!((state.last(), current(&state, "k")), (ChangeId::ZERO, None));
+    assert_eq!(of_tenant(&state, ACME), [0; 0]);
+}
+
+#[test]
+fn a_tenant_goes_with_its_collections_and_keys() {
+    let mut state = state();
+    let removal = change(ChangeText::deletion(ACME, None));
+    let batch = apply(
+        &mut state,
+        2,
+        &[
+            change(put("k")),
+            change(ChangeText::deletion(ACME, Some(ORDERS))),
+            removal.clone(),
+            change(put("k")),
+            change(ChangeText::of(ACME, None, None)),
+            create_collection(ACME, ORDERS, "orders"),
+            removal,
+        ],
+    );
+    let want = [
+        changes(1, 1, false),
+        changes(2, 1, false),
+        changes(3, 1, false),
+        missing(Missing::Collection),
+        missing(Missing::Tenant),
+        missing(Missing::Tenant),
+        missing(Missing::Tenant),
+    ];
+    assert_eq!(batch.decisions.unwrap(), want);
+    let [Removed::Collection(orders), Removed::Tenant(acme)] = &batch.removed[..] else {
+        panic!("what was taken out is handed over, in order: {:?}", batch.removed);
+    };
+    assert_eq!((orders.id, acme.id), (ORDERS, ACME));
+    assert_eq!(acme.collection("users").unwrap().keys(), 1);
+    assert!(acme.collection("orders").is_none());
+    let catalog = &state.index().catalog;
+    assert_eq!(catalog.counts(), (1, 0));
+    assert!(catalog.tenant(ACME).is_none() && catalog.collection(USERS).is_none());
+    assert!(catalog.tenant_named("acme").is_none() && catalog.tenant_named("globex").is_some());
+}
+
+#[test]
+fn of_two_writes_of_the_same_version_one_wins() {
+    let mut state = state();
+    let decisions = decide(
+        &mut state,
+        2,
+        &[
+            if_absent(put("k")),
+            if_absent(put("k")),
+            if_match(put("k"), 1),
+            if_match(put("k"), 1),
+            if_match(ChangeText::key_deletion(ACME, USERS, "k"), 2),
+            if_match(put("k"), 2),
+        ],
+    );
+    let failed = |current| refused(Refusal::PreconditionFailed(current));
+    let want = [
+        changes(1, 1, false),
+        failed(Some(ChangeId(1))),
+        changes(2, 1, true),
+        failed(Some(ChangeId(2))),
+        changes(3, 1, true),
+        failed(None),
+    ];
+    assert_eq!(decisions, want);
+    assert_eq!((state.last(), current(&state, "k")), (ChangeId(3), None));
+}
+
+#[test]
+fn a_key_has_the_version_written_last() {
+    let mut state = state();
+    let twice = append_all(&[put("k"), put("l"), put("k")]);
+    let decisions = decide(&mut state, 2, &[twice.clone().into(), change(put("k"))]);
+    assert_eq!(decisions, [changes(1, 3, false), changes(4, 1, true)]);
+    assert_eq!((current(&state, "k"), current(&state, "l")), (Some(4), Some(2)));
+    let delete = change(ChangeText::key_deletion(ACME, USERS, "l"));
+    let decisions = decide(&mut state, 3, &[delete.clone(), delete, twice.into()]);
+    assert_eq!(decisions, [changes(5, 1, true), missing(Missing::Key), changes(6, 3, false)]);
+    assert_eq!((current(&state, "k"), current(&state, "l")), (Some(8), Some(7)));
+    assert_eq!(of_collection(&state, USERS), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn lists_hold_what_belongs_to_them() {
+    let mut state = state();
+    let of = |tenant, collection, tags| ChangeText::of(tenant, collection, None).tagged(tags);
+    decide(
+        &mut state,
+        2,
+        &[
+            change(ChangeText::plain("1").tagged(&["red"])),
+            change(of(ACME, None, &["red", "a \"b\""])),
+            append_all(&[of(ACME, Some(USERS), &[]), of(GLOBEX, None, &["red"])]).into(),
+            change(of(ACME, Some(ORDERS), &["red", "red"])),
+        ],
+    );
+    apply(&mut state, 2, &[plain("6")]);
+    assert_eq!((of_tenant(&state, ACME), of_tenant(&state, GLOBEX)), (vec![2, 3, 5], vec![4]));
+    assert_eq!((of_collection(&state, USERS), of_collection(&state, ORDERS)), (vec![3], vec![5]));
+    assert_eq!(of_tag(&state, br#""red""#), [1, 2, 4, 5]);
+    assert_eq!(of_tag(&state, br#""a \"b\"""#), [2]);
+    assert_eq!(of_tag(&state, br#""blue""#), [0; 0]);
+    assert_eq!(state.index().tags(), 2);
+}
+
+#[test]
+fn a_request_that_is_repeated_gets_its_first_answer() {
+    let mut state = state();
+    let (first, other) = (Uuid::from_u128(20), Uuid::from_u128(21));
+    let write = keyed(1, 1, plain("1"));
+    let create = |tenant| keyed(2, 1, create_tenant(tenant, "initech"));
+    let refusal = keyed(3, 1, change(ChangeText::key_deletion(ACME, USERS, "k")));
+    let decisions = decide(
+        &mut state,
+        2,
+        &[write.clone(), write.clone(), create(first), refusal.clone(), change(put("k"))],
+    );
+    let wrote = changes(1, 1, false);
+    let created = Ok(Effect::Tenant(first)).into();
+    let want = [wrote, replayed(wrote), created, missing(Missing::Key), changes(2, 1, false)];
+    assert_eq!(decisions, want);
+    assert_eq!(state.last(), ChangeId(2), "a repeat takes no id");
+
+    let another = keyed(1, 2, plain("2"));
+    let batch = apply(&mut state, 3, &[write, create(other), refusal, another, plain("3")]);
+    let want = [
+        replayed(wrote),
+        replayed(created),
+        replayed(missing(Missing::Key)),
+        refused(Refusal::IdempotencyMismatch),
+        changes(3, 1, false),
+    ];
+    assert_eq!(batch.decisions.unwrap(), want);
+    let tail = Append::from(ChangeText::plain("3")).tails;
+    assert_eq!(batch.batch.change(ChangeId(3)).tail, tail, "repeats are passed over");
+    assert!(state.index().catalog.tenant(other).is_none());
+}
+
+#[test]
+fn a_request_is_remembered_for_a_day_of_batches() {
+    const DAY: u64 = 24 * 60 * 60 * 1_000_000;
+    let mut state = state();
+    let write = [keyed(1, 1, plain("1"))];
+    assert_eq!(decide(&mut state, 5, &write), [changes(1, 1, false)]);
+    assert_eq!(decide(&mut state, 5 + DAY, &write), [replayed(changes(1, 1, false))]);
+    // A repeat does not lengthen the time.
+    assert_eq!(decide(&mut state, 6 + DAY, &write), [changes(2, 1, false)]);
+    assert_eq!(state.index().idempotency().len(), 1);
+}

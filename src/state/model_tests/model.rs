@@ -1,0 +1,172 @@
+//! What commands come to, kept in the plainest way.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use uuid::Uuid;
+
+use super::steps::{Place, Step, What};
+use crate::base::{
+    batch::{Append, Conditions},
+    ids::ChangeId,
+    outcome::{Decision, Effect, Missing, Refusal},
+};
+
+const DAY_HOURS: u64 = 24;
+
+/// A change as the model keeps it.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    pub(super) place: Place,
+    pub(super) tags: Vec<&'static str>,
+    pub(super) tail: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Model {
+    pub(super) changes: Vec<Noted>,
+    pub(super) tenants: BTreeMap<&'static str, Uuid>,
+    /// By tenant and name.
+    pub(super) collections: BTreeMap<(Uuid, &'static str), Uuid>,
+    /// By collection and key.
+    pub(super) keys: BTreeMap<(Uuid, &'static str), u64>,
+    /// Request, result and hour.
+    pub(super) requests: BTreeMap<u8, (u8, Result<Effect, Refusal>, u64)>,
+}
+
+impl Model {
+    pub(super) fn decide(&mut self, step: &Step) -> Decision {
+        self.requests.retain(|_, (.., hour)| *hour + DAY_HOURS >= step.hour);
+        if let Some((key, request)) = step.idempotency {
+            match self.requests.get(&key) {
+                Some((first, result, _)) if *first == request => {
+                    return Decision { result: *result, replayed: true };
+                }
+                Some(_) => return Err(Refusal::IdempotencyMismatch).into(),
+                None => {}
+            }
+        }
+        let result = self.perform(step);
+        if let Some((key, request)) = step.idempotency {
+            self.requests.insert(key, (request, result, step.hour));
+        }
+        result.into()
+    }
+
+    fn perform(&mut self, step: &Step) -> Result<Effect, Refusal> {
+        match &step.what {
+            What::Tenant(tenant, name) => match self.tenants.get(name) {
+                Some(holder) => Err(Refusal::TenantTaken(*holder)),
+                None => {
+                    self.tenants.insert(name, *tenant);
+                    Ok(Effect::Tenant(*tenant))
+                }
+            },
+            What::Collection(tenant, collection, name) => {
+                let (tenant, collection) = (*tenant, *collection);
+                if !self.has_tenant(tenant) {
+                    return Err(Refusal::NotFound(Missing::Tenant));
+                }
+                if let Some(holder) = self.collections.get(&(tenant, *name)) {
+                    return Err(Refusal::CollectionTaken(*holder));
+                }
+                self.collections.insert((tenant, name), collection);
+                Ok(Effect::Collection { collection, tenant })
+            }
+            What::Write { places, conditions } => self.append(step, places, conditions, false),
+            What::Delete { place, conditions } => {
+                self.append(step, &[(*place, Vec::new())], conditions, true)
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        step: &Step,
+        places: &[(Place, Vec<&'static str>)],
+        conditions: &Conditions,
+        deletes: bool,
+    ) -> Result<Effect, Refusal> {
+        let mut replaced = false;
+        for (place, _) in places {
+            replaced = self.check(place, conditions, deletes)?;
+        }
+        let first = ChangeId(self.changes.len() as u64 + 1);
+        let data = step.number.to_string();
+        for ((place, tags), text) in places.iter().zip(step.texts(&data)) {
+            let tail = Append::from(text).tails.to_vec();
+            self.changes.push(Noted { place: *place, tags: tags.clone(), tail });
+            let id = self.changes.len() as u64;
+            match (place.tenant, place.collection, place.key) {
+                (_, Some(collection), Some(key)) if deletes => {
+                    self.keys.remove(&(collection, key));
+                }
+                (_, Some(collection), Some(key)) => {
+                    self.keys.insert((collection, key), id);
+                }
+                (_, Some(collection), None) if deletes => {
+                    self.drop_collections(|_, id| id == collection)
+                }
+                (Some(tenant), None, _) if deletes => {
+                    self.tenants.retain(|_, id| *id != tenant);
+                    self.drop_collections(|of, _| of == tenant);
+                }
+                _ => {}
+            }
+        }
+        let count = places.len() as u32;
+        Ok(Effect::Changes { first, count, replaced: replaced && count == 1 })
+    }
+
+    fn check(
+        &self,
+        place: &Place,
+        conditions: &Conditions,
+        deletes: bool,
+    ) -> Result<bool, Refusal> {
+        match (place.tenant, place.collection, place.key) {
+            (_, Some(collection), _) if !self.collections.values().any(|id| *id == collection) => {
+                Err(Refusal::NotFound(Missing::Collection))
+            }
+            (_, Some(collection), Some(key)) => {
+                let current = self.keys.get(&(collection, key)).copied().map(ChangeId);
+                if !conditions.hold(current) {
+                    return Err(Refusal::PreconditionFailed(current));
+                }
+                match current {
+                    None if deletes => Err(Refusal::NotFound(Missing::Key)),
+                    current => Ok(current.is_some()),
+                }
+            }
+            (Some(tenant), None, _) if !self.has_tenant(tenant) => {
+                Err(Refusal::NotFound(Missing::Tenant))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn drop_collections(&mut self, dropped: impl Fn(Uuid, Uuid) -> bool) {
+        self.collections.retain(|(tenant, _), id| !dropped(*tenant, *id));
+        let left = &self.collections;
+        self.keys.retain(|(collection, _), _| left.values().any(|id| id == collection));
+    }
+
+    fn has_tenant(&self, tenant: Uuid) -> bool {
+        self.tenants.values().any(|id| *id == tenant)
+    }
+
+    pub(super) fn scan(
+        &self,
+        range: Range<u64>,
+        tags: &[&str],
+        wanted: impl Fn(&Place) -> bool,
+    ) -> Vec<u64> {
+        (1u64..)
+            .zip(&self.changes)
+            .filter(|(id, change)| range.contains(id) && wanted(&change.place))
+            .filter(|(_, change)| {
+                tags.is_empty() || tags.iter().any(|tag| change.tags.contains(tag))
+            })
+            .map(|(id, _)| id)
+            .collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! Random commands that mostly make sense one after the other.
+
+use proptest::{prelude::*, sample::Index as Pick};
+use uuid::Uuid;
+
+use super::model::Model;
+use crate::{
+    base::{
+        batch::{Append, Command, Conditions, Idempotency, Versions},
+        ids::ChangeId,
+    },
+    state::testing::{ChangeText, append_all, create_collection, create_tenant},
+};
+
+pub(super) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+pub(super) const COLLECTIONS: [&str; 2] = ["orders", "users"];
+pub(super) const KEYS: [&str; 6] = ["", "a", "a\"1", "a2", "b", "\u{e9}"];
+pub(super) const TAGS: [&str; 3] = ["blue", "red", "a,\"b"];
+
+/// Where a change belongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) tenant: Option<Uuid>,
+    pub(super) collection: Option<Uuid>,
+    pub(super) key: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Tenant(Uuid, &'static str),
+    Collection(Uuid, Uuid, &'static str),
+    Write { places: Vec<(Place, Vec<&'static str>)>, conditions: Conditions },
+    Delete { place: Place, conditions: Conditions },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Step {
+    pub(super) what: What,
+    /// Key and request.
+    pub(super) idempotency: Option<(u8, u8)>,
+    pub(super) hour: u64,
+    pub(super) number: usize,
+}
+
+impl Step {
+    pub(super) fn texts<'t>(&'t self, data: &'t str) -> Vec<ChangeText<'t>> {
+        let text = |place: &Place, tags, data| ChangeText {
+            tenant: place.tenant,
+            collection: place.collection,
+            key: place.key,
+            tags,
+            data,
+        };
+        match &self.what {
+            What::Tenant(..) | What::Collection(..) => Vec::new(),
+            What::Write { places, .. } => {
+                places.iter().map(|(place, tags)| text(place, tags, Some(data))).collect()
+            }
+            What::Delete { place, .. } => vec![text(place, &[], None)],
+        }
+    }
+
+    pub(super) fn command(&self) -> Command {
+        let command = match &self.what {
+            What::Tenant(tenant, name) => create_tenant(*tenant, name),
+            What::Collection(tenant, id, name) => create_collection(*tenant, *id, name),
+            What::Write { conditions, .. } | What::Delete { conditions, .. } => {
+                let texts = append_all(&self.texts(&self.number.to_string()));
+                Append { conditions: conditions.clone(), ..texts }.into()
+            }
+        };
+        let idempotency = self
+            .idempotency
+            .map(|(key, request)| Idempotency { key: [key; 16], request: [request; 16] });
+        Command { idempotency, ..command }
+    }
+}
+
+/// One step before it is known what there is for it to name.
+type Draft = (u8, [Pick; 7], Vec<(u8, Pick, Pick, u8)>, Option<(u8, u8)>, bool);
+
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let more = proptest::collection::vec(any::<(u8, Pick, Pick, u8)>(), 1..4);
+    let idempotency = proptest::option::weighted(0.2, (0u8..6, 0u8..2));
+    let draft = (0u8..40, any::<[Pick; 7]>(), more, idempotency, proptest::bool::weighted(0.1));
+    proptest::collection::vec(draft, 1..120).prop_map(|drafts| resolve(&drafts))
+}
+
+/// Makes steps that mostly name what may be there.
+fn resolve(drafts: &[Draft]) -> Vec<Step> {
+    // What never was, and later what is no more, is named now and then.
+    let mut gone = (Uuid::from_u128(1000), Uuid::from_u128(1001));
+    let (mut model, mut steps, mut hour) = (Model::default(), Vec::new(), 1);
+    for (number, (kind, picks, more, idempotency, later)) in drafts.iter().enumerate() {
+        let id = Uuid::from_u128(number as u128 + 1);
+        let live = model.tenants.values().copied();
+        let tenants: Vec<Uuid> = live.clone().chain(live).chain([gone.0]).collect();
+        let live = model.collections.iter().map(|((tenant, _), id)| (*tenant, *id));
+        let collections: Vec<(Uuid, Uuid)> = live.clone().chain(live).chain([gone]).collect();
+        let tenant = *picks[0].get(&tenants);
+        let (of, collection) = *picks[1].get(&collections);
+        let key = Some(one(&picks[2], &KEYS));
+        let keyed = Place { tenant: Some(of), collection: Some(collection), key };
+        let conditions = conditions(model.changes.len() as u64, picks);
+        let place = |(kind, a, b, _): &(u8, Pick, Pick, u8)| match kind % 6 {
+            0 => Place::default(),
+            1 => Place { tenant: Some(*a.get(&tenants)), ..Place::default() },
+            kind => {
+                let (tenant, collection) = *a.get(&collections);
+                let key = (kind > 2).then(|| one(b, &KEYS));
+                Place { tenant: Some(tenant), collection: Some(collection), key }
+            }
+        };
+        // Each tag on one change in four.
+        let tagged = |one: &(u8, Pick, Pick, u8)| (place(one), tags_of(one.3 & one.3 >> 4));
+        // Most steps need something to write to.
+        let what = match kind {
+            4.. if model.tenants.is_empty() => What::Tenant(id, one(&picks[2], &TENANTS)),
+            8.. if model.collections.is_empty() => {
+                What::Collection(tenant, id, one(&picks[2], &COLLECTIONS))
+            }
+            0..3 => What::Tenant(id, one(&picks[2], &TENANTS)),
+            3..7 => What::Collection(tenant, id, one(&picks[2], &COLLECTIONS)),
+            7..17 => What::Write {
+                places: more.iter().map(tagged).collect(),
+                conditions: Conditions::default(),
+            },
+            17..29 => What::Write { places: vec![(keyed, Vec::new())], conditions },
+            29..38 => What::Delete { place: keyed, conditions },
+            38 => What::Delete {
+                place: Place { key: None, ..keyed },
+                conditions: Conditions::default(),
+            },
+            _ => What::Delete {
+                place: Place { tenant: Some(tenant), ..Place::default() },
+                conditions: Conditions::default(),
+            },
+        };
+        hour += u64::from(*later) * (1 + picks[5].index(30) as u64);
+        let step = Step { what, idempotency: *idempotency, hour, number };
+        if let What::Delete {
+            place: Place { tenant: Some(tenant), collection, key: None }, ..
+        } = step.what
+        {
+            gone = (tenant, collection.unwrap_or(gone.1));
+        }
+        model.decide(&step);
+        steps.push(step);
+    }
+    steps
+}
+
+fn one(pick: &Pick, of: &[&'static str]) -> &'static str {
+    of[pick.index(of.len())]
+}
+
+/// Those of `TAGS` that `mask` has a bit for.
+pub(super) fn tags_of(mask: u8) -> Vec<&'static str> {
+    (0..TAGS.len()).filter(|n| mask & 1 << n != 0).map(|n| TAGS[n]).collect()
+}
+
+/// Conditions of a kind that holds now and then.
+fn conditions(newest: u64, picks: &[Pick; 7]) -> Conditions {
+    let near = |pick: &Pick| ChangeId(newest.saturating_sub(pick.index(8) as u64));
+    let versions = Versions::Of([near(&picks[3]), near(&picks[4])].into_iter().collect());
+    match picks[6].index(8) {
+        0 => Conditions { if_match: Some(Versions::Any), if_none_match: None },
+        1 => Conditions { if_match: Some(versions), if_none_match: None },
+        2 => Conditions { if_match: None, if_none_match: Some(Versions::Any) },
+        3 => Conditions { if_match: None, if_none_match: Some(versions) },
+        _ => Conditions::default(),
+    }
+}
