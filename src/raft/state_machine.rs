@@ -64,6 +64,8 @@ struct Inner {
     /// Sealed segments that are wholly applied, in order.
     ended: VecDeque<SegmentEnd>,
     snapshot: Option<Snapshot>,
+    /// The snapshot is that of a checkpoint, which stands for purged entries.
+    is_checkpoint: bool,
 }
 
 /// See the module. Clones share the state.
@@ -102,6 +104,7 @@ impl<D: Disk> StateMachine<D> {
             unsealed: replay.unsealed().collect(),
             state: replay.into_state(),
             sealed: VecDeque::new(),
+            is_checkpoint: snapshot.is_some(),
             snapshot,
         };
         let inner = Rc::new(RefCell::new(inner));
@@ -130,6 +133,7 @@ impl<D: Disk> StateMachine<D> {
         };
         let snapshot = SnapshotData(compacted.position);
         inner.snapshot = Some(Snapshot { meta, snapshot });
+        inner.is_checkpoint = true;
         let first = compacted.position.last.next();
         // The segment in which the checkpoint ends is still needed.
         while inner.ended.get(1).is_some_and(|next| next.sequence <= compacted.segment) {
@@ -288,8 +292,8 @@ impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let mut inner = self.inner.borrow_mut();
-        // That of the newest checkpoint, where there is one.
-        if let Some(snapshot) = &inner.snapshot {
+        // Another would stand for what no checkpoint holds.
+        if let Some(snapshot) = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint) {
             return Ok(snapshot.clone());
         }
         let meta =
