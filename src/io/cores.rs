@@ -1,6 +1,10 @@
 //! What code on a core may ask of its executor: to let others run, and to have
 //! long or blocking work done elsewhere.
 
+use std::io;
+
+use tokio::sync::oneshot;
+
 /// Lets other tasks of this core run when this one has run long enough.
 pub async fn yield_if_needed() {
     glommio::executor().yield_if_needed().await;
@@ -18,7 +22,23 @@ pub async fn off_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     glommio::executor().spawn_blocking(work).await
 }
 
-/// The same for work that nobody waits for.
+/// Runs `work` on a thread of its own, for what takes longer than others who need
+/// a blocking thread may wait.
+///
+/// # Errors
+/// When there can be no further thread.
+pub async fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let (done, outcome) = oneshot::channel();
+    let work = move || drop(done.send(work()));
+    std::thread::Builder::new().name(name.into()).spawn(work)?;
+    // A panic of the work ends the process.
+    outcome.await.map_err(io::Error::other)
+}
+
+/// The same as [`off_core`] for work that nobody waits for.
 pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
     let executor = glommio::executor();
     glommio::spawn_local(async move { executor.spawn_blocking(work).await }).detach();

@@ -118,8 +118,9 @@ pub(super) async fn keep(
             continue;
         }
         let (into, cluster) = (directory.clone(), replica.log().identity().cluster);
-        let written = cores::off_core(move || write(&into, cluster, segments)).await;
-        let outcome = match written {
+        let work = move || write(&into, cluster, segments);
+        let written = cores::on_own_thread("checkpoint", work).await;
+        let outcome = match written.and_then(|written| written) {
             Ok(None) => continue,
             Ok(Some((file, compacted))) => {
                 tracing::info!(checkpoint = %file.path.display(), "history is purged");
