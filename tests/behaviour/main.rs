@@ -34,6 +34,8 @@ mod http;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod json_corpus;
+#[cfg(test)]
 mod key_lists;
 #[cfg(test)]
 mod key_names;
