@@ -22,6 +22,8 @@ mod connections;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod exact_bytes;
 #[cfg(test)]
 mod examples;
