@@ -32,22 +32,33 @@ impl Api {
 
     /// The change `id`; nothing when it is not held.
     pub(super) async fn change_at(&self, id: ChangeId) -> Result<Option<Bytes>, ApiError> {
-        let mut places = Places::scattered();
+        let whole = |stored: Stored<'_>| match stored {
+            Stored::Tail { id, at, tail } => answer::change(id, at, tail),
+            Stored::Whole(change) => Bytes::copy_from_slice(change),
+        };
+        self.read_change(&mut Places::scattered(), id, whole).await
+    }
+
+    /// Hands the change `id` to `take`, wherever it is; nothing when it is not
+    /// held.
+    pub(super) async fn read_change<T>(
+        &self,
+        places: &mut Places,
+        id: ChangeId,
+        mut take: impl FnMut(Stored<'_>) -> T,
+    ) -> Result<Option<T>, ApiError> {
         loop {
-            let read = places.read(
+            let looked = places.read(
                 &mut Source {
                     history: &self.node.history(),
                     verified: &mut self.verified.borrow_mut(),
                     index: self.node.index(),
                 },
                 id,
-                |stored| match stored {
-                    Stored::Tail { id, at, tail } => answer::change(id, at, tail),
-                    Stored::Whole(change) => Bytes::copy_from_slice(change),
-                },
+                &mut take,
             );
-            match read.map_err(|error| damaged(&error))? {
-                Looked::Found(change) => return Ok(Some(change)),
+            match looked.map_err(|error| damaged(&error))? {
+                Looked::Found(taken) => return Ok(Some(taken)),
                 Looked::Gone => return Ok(None),
                 Looked::Cold(cold) => places.loaded(self.load(cold).await?),
             }

@@ -1,6 +1,6 @@
 //! `/tenants/T/collections`, `/collections/C` and the same by name.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     base::{
         batch::{Action, Command, Conditions, TailMembers},
-        limits::READ_LIMIT_DEFAULT,
         names::Named,
     },
     http::{Request, Response},
@@ -93,25 +92,8 @@ impl Api {
         query: &ReadQuery<'_>,
     ) -> Result<Reply, ApiError> {
         let tenant = self.tenant(tenant)?;
-        let mut left = query.limit.unwrap_or(READ_LIMIT_DEFAULT);
-        let mut after = query.after.as_deref().map(Box::from);
-        let mut body = "{\"collections\":[".to_owned();
-        let at_end = loop {
-            let slice = tenant.collections_after(after.as_deref(), left);
-            left -= slice.entries.len();
-            for collection in &slice.entries {
-                let comma = if body.ends_with('[') { "" } else { "," };
-                let _ = write!(body, "{comma}{}", json(collection));
-            }
-            after = slice.next;
-            if after.is_none() || left == 0 {
-                break after.is_none();
-            }
-            crate::io::cores::yield_if_needed().await;
-        };
-        let _ = write!(body, "],\"atEnd\":{at_end}}}");
-        self.node.settle().await;
-        Ok(Reply::Now(Response::json(200, body)))
+        let slice = |after: Option<&str>, count| tenant.collections_after(after, count);
+        Ok(self.list_names("collections", query, slice, |collection| json(collection)).await)
     }
 
     /// `GET /collections/C`

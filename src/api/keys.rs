@@ -14,8 +14,7 @@ use super::{
     collections::{CollectionPath, members_of},
     conditions,
     error::{ApiError, Code, excerpt},
-    list::damaged,
-    page_reader::{Looked, Places, Source, Stored},
+    page_reader::{Places, Stored},
     query::ReadQuery,
     reply::{Asked, Parked, Reply},
     written::Written,
@@ -173,46 +172,20 @@ impl Api {
             // What was found is in this core's history after that.
             self.node.settle().await;
             for id in slice.entries {
-                if !self.push_change(&mut list, &mut places, id).await? {
+                let push = |stored: Stored<'_>| match stored {
+                    Stored::Tail { id, at, tail } => list.push(id, at, tail),
+                    Stored::Whole(change) => list.push_whole(change),
+                };
+                // One that is gone was replaced, and its change purged, meanwhile.
+                if self.read_change(&mut places, id, push).await? == Some(false) {
                     return Ok(Reply::Now(Response::json(200, list.finish_keys(false))));
                 }
+                cores::yield_if_needed().await;
             }
             after = slice.next;
             if after.is_none() || list.changes() == limit {
                 let at_end = after.is_none();
                 return Ok(Reply::Now(Response::json(200, list.finish_keys(at_end))));
-            }
-        }
-    }
-
-    /// Adds the change `id` to a list; `false` when there was no room.
-    async fn push_change(
-        &self,
-        list: &mut ListAnswer,
-        places: &mut Places,
-        id: ChangeId,
-    ) -> Result<bool, ApiError> {
-        loop {
-            let read = places.read(
-                &mut Source {
-                    history: &self.node.history(),
-                    verified: &mut self.verified.borrow_mut(),
-                    index: self.node.index(),
-                },
-                id,
-                |stored| match stored {
-                    Stored::Tail { id, at, tail } => list.push(id, at, tail),
-                    Stored::Whole(change) => list.push_whole(change),
-                },
-            );
-            match read.map_err(|error| damaged(&error))? {
-                Looked::Found(pushed) => {
-                    cores::yield_if_needed().await;
-                    return Ok(pushed);
-                }
-                // Another version took its place, and it was purged since.
-                Looked::Gone => return Ok(true),
-                Looked::Cold(cold) => places.loaded(self.load(cold).await?),
             }
         }
     }

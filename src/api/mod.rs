@@ -16,6 +16,7 @@ mod keys;
 mod list;
 pub mod metrics;
 mod name_body;
+mod name_list;
 mod node;
 mod openapi;
 mod page;

@@ -299,7 +299,7 @@ impl Api {
         }
         match resource {
             Resource::Change(id) => self.change(id).await,
-            Resource::Tenants => self.list_tenants(&query).await,
+            Resource::Tenants => Ok(self.list_tenants(&query).await),
             Resource::Tenant(tenant) => self.get_tenant(tenant).await,
             Resource::Collections(tenant) => self.list_collections(tenant, &query).await,
             Resource::Collection(path) => self.get_collection(path).await,

@@ -1,6 +1,6 @@
 //! `/tenants` and `/tenants/T`.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -16,7 +16,6 @@ use super::{
 use crate::{
     base::{
         batch::{Action, Command, Conditions, TailMembers},
-        limits::READ_LIMIT_DEFAULT,
         names::Named,
     },
     http::{Request, Response},
@@ -51,26 +50,10 @@ impl Api {
     }
 
     /// `GET /tenants`
-    pub(super) async fn list_tenants(&self, query: &ReadQuery<'_>) -> Result<Reply, ApiError> {
-        let mut left = query.limit.unwrap_or(READ_LIMIT_DEFAULT);
-        let mut after = query.after.as_deref().map(Box::from);
-        let mut body = "{\"tenants\":[".to_owned();
-        let at_end = loop {
-            let slice = self.node.index().catalog.tenants_after(after.as_deref(), left);
-            left -= slice.entries.len();
-            for tenant in &slice.entries {
-                let comma = if body.ends_with('[') { "" } else { "," };
-                let _ = write!(body, "{comma}{}", tenant_json(tenant));
-            }
-            after = slice.next;
-            if after.is_none() || left == 0 {
-                break after.is_none();
-            }
-            crate::io::cores::yield_if_needed().await;
-        };
-        let _ = write!(body, "],\"atEnd\":{at_end}}}");
-        self.node.settle().await;
-        Ok(Reply::Now(Response::json(200, body)))
+    pub(super) async fn list_tenants(&self, query: &ReadQuery<'_>) -> Reply {
+        let catalog = &self.node.index().catalog;
+        let slice = |after: Option<&str>, count| catalog.tenants_after(after, count);
+        self.list_names("tenants", query, slice, |tenant| tenant_json(tenant)).await
     }
 
     /// `GET /tenants/T`
