@@ -107,12 +107,6 @@ impl<D: Disk> Log<D> {
 
     /// The sequence number of the segment that is written now.
     #[must_use]
-    pub fn oldest_segment(&self) -> u64 {
-        self.shared.get().oldest
-    }
-
-    /// The segment that is written to.
-    #[must_use]
     pub fn active_segment(&self) -> u64 {
         self.shared.get().active.sequence
     }

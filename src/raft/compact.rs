@@ -34,8 +34,6 @@ pub struct Compacted {
     /// How far the list goes in it: what is up to there may be purged.
     pub position: Position,
     pub(super) membership: StoredMembership,
-    /// The segment that the last entry is in.
-    pub(super) segment: u64,
     pub(super) carried: Arc<Carried>,
 }
 
@@ -73,9 +71,8 @@ pub fn compact<W: Write>(
         before.entry(entry, place).map_err(|error| error.to_string())
     })
     .map_err(io::Error::other)?;
-    let (Some(applied), Some(last)) = (before.applied(), before.segments().last().copied()) else {
-        return Ok(None);
-    };
+    let applied = before.applied().filter(|id| Some(id.index) > skip);
+    let Some(applied) = applied else { return Ok(None) };
     let history = before.finish(u64::MAX, open_mapping)?.history();
     let log_id = from_raft_id(&applied);
     let raft = membership_to_json(before.membership())?;
@@ -84,7 +81,7 @@ pub fn compact<W: Write>(
     let map = end(out)?;
     let (membership, position) = (before.membership().clone(), before.state().position());
     let carried = Arc::new(Carried::new(lines, map));
-    Ok(Some(Compacted { log_id, position, membership, segment: last.sequence, carried }))
+    Ok(Some(Compacted { log_id, position, membership, carried }))
 }
 
 /// The change `id` as it is sent.

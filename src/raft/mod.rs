@@ -163,10 +163,9 @@ impl<D: Disk> Replica<D> {
         is_old: impl Fn(Position, Position) -> bool,
     ) -> Option<RangeInclusive<u64>> {
         let (ended, now) = self.machine.ended();
-        // One that the checkpoint before stands for may be gone already.
-        let first = ended.first()?.sequence.max(self.log.oldest_segment());
+        let first = ended.first()?.sequence;
         let old = ended.iter().take_while(|end| is_old(end.position, now));
-        old.last().map(|end| first..=end.sequence).filter(|segments| !segments.is_empty())
+        old.last().map(|end| first..=end.sequence)
     }
 
     /// Purges what a checkpoint stands for: readers are told, then the log gives

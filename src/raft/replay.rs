@@ -53,10 +53,11 @@ pub struct Replay {
     carried: Option<Arc<Carried>>,
 }
 
-/// How far the list goes in a segment.
+/// The last entry of a segment, and how far the list goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentEnd {
     pub(super) sequence: u64,
+    pub(super) index: u64,
     pub(super) position: Position,
 }
 
@@ -88,7 +89,8 @@ impl Replay {
             }
         }
         self.applied = Some(id);
-        let end = SegmentEnd { sequence: place.segment, position: self.state.position() };
+        let (sequence, position) = (place.segment, self.state.position());
+        let end = SegmentEnd { sequence, index: id.index, position };
         match self.segments.last_mut() {
             Some(last) if last.sequence == place.segment => *last = end,
             _ => self.segments.push(end),

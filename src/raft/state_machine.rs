@@ -68,6 +68,14 @@ struct Inner {
     is_checkpoint: bool,
 }
 
+impl Inner {
+    /// The last entry that the checkpoint stands for.
+    fn checkpoint_index(&self) -> Option<u64> {
+        let snapshot = self.snapshot.as_ref().filter(|_| self.is_checkpoint)?;
+        snapshot.meta.last_log_id.map(|id| id.index)
+    }
+}
+
 /// See the module. Clones share the state.
 pub struct StateMachine<D: Disk> {
     inner: Rc<RefCell<Inner>>,
@@ -135,8 +143,8 @@ impl<D: Disk> StateMachine<D> {
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
         let first = compacted.position.last.next();
-        // The segment in which the checkpoint ends is still needed.
-        while inner.ended.get(1).is_some_and(|next| next.sequence <= compacted.segment) {
+        // One that has entries beyond the checkpoint is needed for the next.
+        while inner.ended.front().is_some_and(|end| end.index <= compacted.log_id.index) {
             inner.ended.pop_front();
         }
         self.fanout.purge(first, &compacted.carried);
@@ -192,8 +200,8 @@ impl<D: Disk> StateMachine<D> {
                 return;
             }
             let (batches, skips, last) = self.batches_of(sealed.sequence, &inner.unsealed);
-            let now = inner.state.position();
-            let mut position = inner.ended.back().map_or(now, |end| end.position);
+            let (before, now) = (inner.ended.back().copied(), inner.state.position());
+            let mut position = before.map_or(now, |end| end.position);
             if !batches.is_empty() {
                 let map = match (self.open_mapping)(&sealed.file) {
                     Ok(map) => map,
@@ -212,10 +220,14 @@ impl<D: Disk> StateMachine<D> {
             if let Some((_, last)) = sealed.indexes {
                 self.log.release(last);
             }
-            let sequence = sealed.sequence;
-            // After a start, those that were replayed come once more.
-            if inner.ended.back().is_none_or(|end| end.sequence < sequence) {
-                inner.ended.push_back(SegmentEnd { sequence, position });
+            // After a start, those that were replayed come once more. One without
+            // entries has nothing to purge.
+            let covered = before.map(|end| end.index).max(inner.checkpoint_index());
+            if let Some((_, index)) = sealed.indexes
+                && covered.is_none_or(|covered| covered < index)
+            {
+                let sequence = sealed.sequence;
+                inner.ended.push_back(SegmentEnd { sequence, index, position });
             }
             inner.sealed.pop_front();
         }

@@ -121,7 +121,11 @@ pub(super) async fn keep(
         let work = move || write(&into, cluster, segments);
         let written = cores::on_own_thread("checkpoint", work).await;
         let outcome = match written.and_then(|written| written) {
-            Ok(None) => continue,
+            Ok(None) => {
+                // Only what follows tells that these entries are committed.
+                Timer::new(RETRY).await;
+                continue;
+            }
             Ok(Some((file, compacted))) => {
                 tracing::info!(checkpoint = %file.path.display(), "history is purged");
                 let purged = replica.purge(&compacted).await;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Bar, Client, NodeBuilder, eventually, ids, percent};
+use crate::common::{Bar, Client, NodeBuilder, eventually, ids, percent, strings};
 
 /// Keeps a thousand changes, and whole segments of 2 MiB.
 fn builder() -> NodeBuilder {
@@ -142,6 +142,8 @@ fn kills_while_history_is_purged_lose_nothing_that_is_current() {
             versions.insert(target, answer.id());
         }
         fill(&mut bar.client, 4);
+        // Entries without changes are a part of history, too.
+        bar.client.tenant(&format!("of-round-{round}"));
         // Somewhere between the steps of a purge, or before them.
         std::thread::park_timeout(std::time::Duration::from_millis(150 * round));
         let Bar { node, .. } = bar;
@@ -158,6 +160,10 @@ fn kills_while_history_is_purged_lose_nothing_that_is_current() {
             assert_eq!(answer.header("etag"), Some(&*format!("\"{version}\"")), "{target}");
             assert_eq!(answer.json()["_id"], *version);
         }
+        let tenants = bar.client.page("/tenants?limit=100");
+        let names = strings(&tenants["tenants"], "name");
+        let rounds = (0..=round).map(|round| format!("of-round-{round}"));
+        assert!(names.into_iter().eq(["foo".to_owned()].into_iter().chain(rounds)));
         let last = bar.client.list("?since=now")["last"].as_u64().unwrap();
         let (mut since, mut count) = (first(&mut bar.client) - 1, 0);
         let oldest = since;
