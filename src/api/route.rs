@@ -142,6 +142,21 @@ impl<'p> Resource<'p> {
     }
 }
 
+/// What became of a request.
+enum Routed {
+    /// It is answered, or waits for what it names.
+    Reply(Reply),
+    /// It is to be asked again from the start, once this resolves or the moment
+    /// comes.
+    Again(Wait, Instant),
+}
+
+impl From<Reply> for Routed {
+    fn from(reply: Reply) -> Self {
+        Self::Reply(reply)
+    }
+}
+
 impl Api {
     /// Answers `request`, which arrived at `now`.
     pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
@@ -170,16 +185,12 @@ impl Api {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Reply {
-        let mut again = None;
-        let reply = match self.route(&request, now, deadline, &mut again).await {
-            Ok(reply) => reply,
-            Err(error) => Reply::Now(error.into()),
-        };
-        match again {
-            Some((wait, deadline)) => {
+        match self.route(&request, now, deadline).await {
+            Ok(Routed::Reply(reply)) => reply,
+            Ok(Routed::Again(wait, deadline)) => {
                 Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
             }
-            None => reply,
+            Err(error) => Reply::Now(error.into()),
         }
     }
 
@@ -188,29 +199,28 @@ impl Api {
         request: &Request,
         now: Instant,
         deadline: Option<Instant>,
-        again: &mut Option<(Wait, Instant)>,
-    ) -> Result<Reply, ApiError> {
+    ) -> Result<Routed, ApiError> {
         let path = request.path_segments();
         let Some(resource) = Resource::of(&path) else {
             if request.method() == Method::Options && path.is_empty() {
-                return Ok(options(ALL));
+                return Ok(options(ALL).into());
             }
             let detail = format!("there is no resource {:?}", request.target());
             return Err(ApiError::new(Code::NotFound, detail));
         };
         match request.method() {
-            Method::Options => Ok(options(resource.methods())),
+            Method::Options => Ok(options(resource.methods()).into()),
             Method::Get | Method::Head => {
                 // Apart from the connection, which may be parked with it gone.
-                Box::pin(self.read_resource(request, resource, now, deadline, again)).await
+                Box::pin(self.read_resource(request, resource, now, deadline)).await
             }
             Method::Post | Method::Put | Method::Delete => {
                 match self.write_resource(request, resource).await {
-                    Some(reply) => reply,
-                    None => Ok(not_allowed(request, resource.methods())),
+                    Some(reply) => Ok(reply?.into()),
+                    None => Ok(not_allowed(request, resource.methods()).into()),
                 }
             }
-            _ => Ok(not_allowed(request, resource.methods())),
+            _ => Ok(not_allowed(request, resource.methods()).into()),
         }
     }
 
@@ -269,22 +279,20 @@ impl Api {
         resource: Resource<'_>,
         now: Instant,
         deadline: Option<Instant>,
-        again: &mut Option<(Wait, Instant)>,
-    ) -> Result<Reply, ApiError> {
-        match resource {
-            Resource::Changes => return self.list(request, ListId::All, now).await,
-            Resource::TenantChanges(tenant) => {
-                let list = ListId::Tenant(self.tenant(tenant)?.id);
-                return self.list(request, list, now).await;
-            }
+    ) -> Result<Routed, ApiError> {
+        let list = match resource {
+            Resource::Changes => Some(ListId::All),
+            Resource::TenantChanges(tenant) => Some(ListId::Tenant(self.tenant(tenant)?.id)),
             Resource::CollectionChanges(path) => {
-                let list = ListId::Collection(self.collection(path)?.id);
-                return self.list(request, list, now).await;
+                Some(ListId::Collection(self.collection(path)?.id))
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(list) = list {
+            return Ok(self.list(request, list, now).await?.into());
         }
         if let Some(reply) = self.about_the_node(request, resource)? {
-            return Ok(reply);
+            return Ok(reply.into());
         }
         let pairs = request.query().map(|(name, value)| (Cow::from(name), Cow::from(value)));
         let query = ReadQuery::parse(resource.read_of(), pairs)?;
@@ -293,24 +301,24 @@ impl Api {
             let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
             let may_wait = now < until && !self.node.is_stopping();
             if let Some(wait) = self.wait_for(min_id, may_wait)? {
-                *again = Some((wait, until));
-                return Ok(Reply::Now(Response::new(204)));
+                return Ok(Routed::Again(wait, until));
             }
         }
-        match resource {
-            Resource::Change(id) => self.change(id).await,
-            Resource::Tenants => Ok(self.list_tenants(&query).await),
-            Resource::Tenant(tenant) => self.get_tenant(tenant).await,
-            Resource::Collections(tenant) => self.list_collections(tenant, &query).await,
-            Resource::Collection(path) => self.get_collection(path).await,
-            Resource::Keys(path) => self.list_keys(path, &query).await,
+        let reply = match resource {
+            Resource::Change(id) => self.change(id).await?,
+            Resource::Tenants => self.list_tenants(&query).await,
+            Resource::Tenant(tenant) => self.get_tenant(tenant).await?,
+            Resource::Collections(tenant) => self.list_collections(tenant, &query).await?,
+            Resource::Collection(path) => self.get_collection(path).await?,
+            Resource::Keys(path) => self.list_keys(path, &query).await?,
             Resource::Key(path, key) => {
                 let block = query.block.unwrap_or(Duration::ZERO);
                 let until = deadline.unwrap_or(now + block);
-                self.get_key(request, path, key, &query, until, now).await
+                self.get_key(request, path, key, &query, until, now).await?
             }
             _ => unreachable!("answered above"),
-        }
+        };
+        Ok(reply.into())
     }
 
     /// What the node says about itself; nothing for another resource.
