@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Api, answer,
-    error::{ApiError, Code},
+    error::{ApiError, Code, excerpt},
     list::damaged,
     page_reader::{Looked, Places, Source, Stored},
     reply::{Reply, purged},
@@ -14,9 +14,12 @@ use crate::{base::ids::ChangeId, http::Response};
 impl Api {
     /// `GET /changes/<id>`
     pub(super) async fn change(&self, id: &str) -> Result<Reply, ApiError> {
-        let not_found = || ApiError::new(Code::NotFound, format!("there is no change {id:?}"));
+        let not_found =
+            || ApiError::new(Code::NotFound, format!("there is no change {:?}", excerpt(id)));
         let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
         let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
+        // One that another core shows is here as well.
+        self.node.settle().await;
         let (first, last) = self.held();
         if id > last {
             return Err(not_found());

@@ -97,10 +97,9 @@ impl Api {
     }
 
     /// `GET /collections/C`
-    pub(super) async fn get_collection(&self, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
-        let collection = self.collection(path);
-        self.node.settle().await;
-        Ok(Reply::Now(Response::json(200, json(&*collection?))))
+    pub(super) fn get_collection(&self, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
+        let collection = self.collection(path)?;
+        Ok(Reply::Now(Response::json(200, json(&collection))))
     }
 
     /// `DELETE /collections/C`

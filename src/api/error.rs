@@ -11,7 +11,7 @@ pub enum Code {
     BadRequest,
     /// A body that is not JSON, or JSON of another shape than asked for.
     InvalidJson,
-    /// A query parameter that is unknown, repeated or out of range.
+    /// A parameter or header that is unknown, repeated or out of range.
     InvalidParameter,
     /// A body lacks a member.
     MissingMember,
@@ -102,7 +102,7 @@ impl Code {
         match self {
             Self::BadRequest => (400, "bad-request", "Malformed HTTP request"),
             Self::InvalidJson => (400, "invalid-json", "Invalid JSON body"),
-            Self::InvalidParameter => (400, "invalid-parameter", "Invalid query parameter"),
+            Self::InvalidParameter => (400, "invalid-parameter", "Invalid parameter or header"),
             Self::MissingMember => (400, "missing-member", "Missing member in the body"),
             Self::UnknownMember => (400, "unknown-member", "Unknown member in the body"),
             Self::InvalidName => (400, "invalid-name", "Invalid name, key or tag"),

@@ -45,8 +45,11 @@ impl Keyed {
             Form::Ndjson => 1,
         }]);
         for name in ["If-Match", "If-None-Match"] {
-            part(request.header(name).unwrap_or_default());
+            let lines = request.headers().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            lines.for_each(|(_, line)| part(line));
+            part(b"");
         }
+        part(&(request.path_segments().len() as u64).to_le_bytes());
         for (n, segment) in request.path_segments().iter().enumerate() {
             // Both spellings are one resource.
             part(if n == 0 && *segment == "tenant" { b"tenants" } else { segment.as_bytes() });

@@ -133,12 +133,12 @@ impl Api {
             let detail = format!("the key {:?} has no current version", excerpt(&question.key));
             return Err(ApiError::new(Code::NotFound, detail));
         };
-        if let Some(since) = question.since.filter(|since| id <= *since) {
+        if question.since.is_some_and(|since| id <= since) {
             if !may_wait {
                 return Ok(Reply::Now(not_modified(id)));
             }
-            let since = since.max(before);
-            let wait = self.node.beyond_key(question.collection, &question.key, since);
+            // A deletion is of interest whatever `since` says.
+            let wait = self.node.beyond_key(question.collection, &question.key, before);
             let asked = Asked::Key(Box::new(question));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }

@@ -221,6 +221,7 @@ impl Api {
             }
             cores::yield_if_needed().await;
         }
+        reader.look_on(self.node.index());
         // A `since` beyond the newest change stays what it is.
         let examined = reader.examined().max(asked);
         let at_end = examined >= last;

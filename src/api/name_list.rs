@@ -26,7 +26,6 @@ impl Api {
             }
             cores::yield_if_needed().await;
         };
-        self.node.settle().await;
         let entries = entries.join(",");
         Reply::Now(Response::json(200, format!("{{\"{member}\":[{entries}],\"atEnd\":{at_end}}}")))
     }

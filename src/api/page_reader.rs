@@ -75,6 +75,20 @@ impl<'q> PageReader<'q> {
         self.examined >= self.last || self.list.changes() >= self.limit || self.budget == 0
     }
 
+    /// Looks whether anything follows a page that is full: what others have
+    /// written since does not make a list go on.
+    pub(super) fn look_on(&mut self, index: &Index) {
+        if self.list.changes() < self.limit || self.examined >= self.last {
+            return;
+        }
+        let Some(cursor) = &mut self.cursor else { return };
+        let mut steps = READ_TURN_CHANGES;
+        let from = self.examined.next();
+        if self.found.is_none() && cursor.next(index, from, self.last, &mut steps) == Ok(None) {
+            self.examined = self.last;
+        }
+    }
+
     /// The last change looked at.
     pub(super) fn examined(&self) -> ChangeId {
         self.examined
@@ -93,12 +107,12 @@ impl<'q> PageReader<'q> {
     pub(super) fn read_some(&mut self, source: &mut Source<'_>) -> Result<Option<Cold>, Damaged> {
         let mut turn = Turn { changes: READ_TURN_CHANGES, bytes: READ_TURN_BYTES };
         while !self.is_done() && !turn.is_over() {
-            let Some(id) = self.next(source.index, &mut turn) else { continue };
-            if id < source.history.first() {
+            if self.examined.next() < source.history.first() {
                 // It was purged while this page was read.
                 self.budget = 0;
                 return Ok(None);
             }
+            let Some(id) = self.next(source.index, &mut turn) else { continue };
             match source.history.locate(id) {
                 Some(Located::Recent(batch)) => self.take(source.index, batch, &mut turn),
                 Some(Located::Sealed(segment, n)) => {

@@ -10,11 +10,11 @@ use super::{
     accept::{self, Media},
     change_body::{Members, Scope},
     collections::CollectionPath,
-    error::{ApiError, Code},
+    error::{ApiError, Code, excerpt},
     page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
-    write::shape_of,
+    write::{SMALL_BODY_BYTES, shape_of},
     written::Written,
 };
 use crate::{
@@ -175,6 +175,7 @@ impl Api {
                 return self.handle_until(request, now, Some(deadline)).await;
             }
         };
+        self.node.settle().await;
         reply.unwrap_or_else(|error| Reply::Now(error.into()))
     }
 
@@ -185,7 +186,12 @@ impl Api {
         now: Instant,
         deadline: Option<Instant>,
     ) -> Reply {
-        match self.route(&request, now, deadline).await {
+        let routed = self.route(&request, now, deadline).await;
+        if !matches!(routed, Ok(Routed::Reply(Reply::Write(_)))) {
+            // What was found, or found missing, may be newer than this core's list.
+            self.node.settle().await;
+        }
+        match routed {
             Ok(Routed::Reply(reply)) => reply,
             Ok(Routed::Again(wait, deadline)) => {
                 Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
@@ -205,7 +211,7 @@ impl Api {
             if request.method() == Method::Options && path.is_empty() {
                 return Ok(options(ALL).into());
             }
-            let detail = format!("there is no resource {:?}", request.target());
+            let detail = format!("there is no resource {:?}", excerpt(request.target()));
             return Err(ApiError::new(Code::NotFound, detail));
         };
         match request.method() {
@@ -266,7 +272,9 @@ impl Api {
         single: Written,
         error: ApiError,
     ) -> Result<Reply, ApiError> {
-        if request.header("idempotency-key").is_none() {
+        // A batch that is too large to be digested here is not looked for.
+        let is_small = request.body().len() <= SMALL_BODY_BYTES;
+        if request.header("idempotency-key").is_none() || !is_small {
             return Err(error);
         }
         let asked = self.idempotency(request)?;
@@ -307,9 +315,9 @@ impl Api {
         let reply = match resource {
             Resource::Change(id) => self.change(id).await?,
             Resource::Tenants => self.list_tenants(&query).await,
-            Resource::Tenant(tenant) => self.get_tenant(tenant).await?,
+            Resource::Tenant(tenant) => self.get_tenant(tenant)?,
             Resource::Collections(tenant) => self.list_collections(tenant, &query).await?,
-            Resource::Collection(path) => self.get_collection(path).await?,
+            Resource::Collection(path) => self.get_collection(path)?,
             Resource::Keys(path) => self.list_keys(path, &query).await?,
             Resource::Key(path, key) => {
                 let block = query.block.unwrap_or(Duration::ZERO);

@@ -172,6 +172,15 @@ impl Api {
         if stream.head_only || stream.left == 0 {
             return Ok(Next::End);
         }
+        if self.node.is_stopping() {
+            // One that goes on elsewhere ends; an export must not look complete.
+            return match stream.until {
+                Some(until) if stream.question.since < until => {
+                    Err(ApiError::new(Code::Internal, "the node stops"))
+                }
+                _ => Ok(Next::End),
+            };
+        }
         let question = &mut stream.question;
         question.limit = stream.left.min(STREAM_PART_CHANGES);
         let cursor = match self.cursor(question) {
@@ -195,7 +204,7 @@ impl Api {
             }
         }
         let ended = stream.until.is_some() || stream.idle_end.is_some_and(|end| end <= now);
-        if ended || self.node.is_stopping() {
+        if ended {
             return Ok(Next::End);
         }
         if stream.heartbeat_at <= now {

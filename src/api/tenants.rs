@@ -57,10 +57,9 @@ impl Api {
     }
 
     /// `GET /tenants/T`
-    pub(super) async fn get_tenant(&self, text: &str) -> Result<Reply, ApiError> {
-        let tenant = self.tenant(text);
-        self.node.settle().await;
-        Ok(Reply::Now(Response::json(200, tenant_json(&*tenant?))))
+    pub(super) fn get_tenant(&self, text: &str) -> Result<Reply, ApiError> {
+        let tenant = self.tenant(text)?;
+        Ok(Reply::Now(Response::json(200, tenant_json(&tenant))))
     }
 
     /// `DELETE /tenants/T`

@@ -21,6 +21,8 @@ use crate::{
 
 /// Bodies above this size are parsed off the core: about a millisecond's work.
 const INLINE_PARSE_BYTES: usize = 256 << 10;
+/// The largest body of a request that only names something, or nothing.
+pub(super) const SMALL_BODY_BYTES: usize = 64 << 10;
 
 impl Api {
     /// Appends the changes of a body that was sent to a path that says `scope`.
@@ -106,11 +108,20 @@ impl Api {
         Ok(Reply::Write(Write { pending, written: kind }))
     }
 
-    /// How a request is told apart from others, if its client asks for that.
+    /// How a request with a small body is told apart from others, if its client
+    /// asks for that.
     ///
     /// # Errors
-    /// As [`Keyed::of`].
+    /// As [`Keyed::of`], and [`Code::TooLarge`] for a body that no such request
+    /// needs.
     pub(super) fn idempotency(&self, request: &Request) -> Result<Option<Idempotency>, ApiError> {
+        let (bytes, bytes_max) = (request.body().len(), SMALL_BODY_BYTES);
+        if bytes > bytes_max {
+            let detail = format!(
+                "the body is {bytes} bytes, above the limit of {bytes_max} for this request"
+            );
+            return Err(ApiError::new(Code::TooLarge, detail));
+        }
         let keyed = Keyed::of(request, body_form(request).unwrap_or(Form::Json))?;
         Ok(keyed.map(|keyed| keyed.with_body(request.body())))
     }

@@ -1,4 +1,7 @@
 //! What becomes of a proposed write.
+//!
+//! The names of effects and refusals, and of what they hold, are stable: they
+//! stand in checkpoints.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -130,7 +130,10 @@ impl Handle {
     /// the index before: it is applied to first. On one core, that is at once;
     /// else it takes no longer than applying a batch does.
     pub async fn settle(&self) {
-        while self.last() < self.0.index.reaches() {
+        // What was read came from no later; and it reaches less far than it said
+        // when something of a batch was refused.
+        let upto = self.0.index.reaches();
+        while self.last() < upto.min(self.0.index.reaches()) {
             cores::yield_now().await;
         }
     }

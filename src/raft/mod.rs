@@ -178,7 +178,11 @@ impl<D: Disk> Replica<D> {
         let upto = compacted.log_id.index;
         self.purge_log(upto).await?;
         let (index, first) = (self.machine.index(), compacted.position.last.next());
-        cores::off_core(move || index.trim(first)).await;
+        let trimmed = cores::on_own_thread("trim", move || index.trim(first)).await;
+        // It is only memory.
+        if let Err(error) = trimmed {
+            tracing::warn!(%error, "the index keeps what was purged for now");
+        }
         Ok(())
     }
 

@@ -185,8 +185,10 @@ impl Config {
         }
         // A batch holds, besides what was sent, some bytes for each change, and
         // once the key of a path.
-        let each = (CHANGE_BYTES_MAX * self.limits.batch_changes) as u64;
-        let batch = self.limits.body_bytes as u64 + each + KEY_SPELLED_BYTES_MAX;
+        let each = (CHANGE_BYTES_MAX as u64).saturating_mul(self.limits.batch_changes as u64);
+        let fixed = self.limits.body_bytes as u64 + KEY_SPELLED_BYTES_MAX;
+        // More than any segment has is refused below, whatever it is.
+        let batch = fixed.saturating_add(each).min(2 * SEGMENT_BYTES_MAX);
         // The log keeps a sixteenth of each segment for what is not an entry.
         let needed = (batch + SEGMENT_OVERHEAD_BYTES).next_multiple_of(BLOCK as u64) * 16 / 15;
         if self.segment_bytes < needed || self.segment_bytes > SEGMENT_BYTES_MAX {

@@ -181,6 +181,8 @@ impl Driver {
         let shared = Rc::clone(&self.shared);
         let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.now);
         let mut reply = shared.api.handle(request, self.now).await;
+        // It may have taken long, and what follows is timed from now on.
+        self.now = Instant::now();
         loop {
             reply = match reply {
                 Reply::Now(response) => {
@@ -204,7 +206,9 @@ impl Driver {
                         parked.deadline = self.now;
                     }
                     // Few connections are at it at once; all would have room for it.
-                    Box::pin(shared.api.resume(parked, self.now)).await
+                    let reply = Box::pin(shared.api.resume(parked, self.now)).await;
+                    self.now = Instant::now();
+                    reply
                 }
                 Reply::Stream(stream) => {
                     metrics.answered(method, stream.head().status());
@@ -226,7 +230,9 @@ impl Driver {
             if self.http.is_closed() {
                 return Err(Gone);
             }
-            match shared.api.advance(&mut stream, self.now).await {
+            let next = shared.api.advance(&mut stream, self.now).await;
+            self.now = Instant::now();
+            match next {
                 Ok(Next::Part(part)) => {
                     self.http.send_chunk(part, self.now);
                     self.account();

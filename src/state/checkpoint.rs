@@ -8,7 +8,7 @@
 //!  "tenants":…,"collections":…,"requests":…,"keys":…}       the head, with counts
 //! {"tenant":uuid,"name":…}
 //! {"collection":uuid,"name":…,"tenant":uuid}
-//! {"key":hex,"request":hex,"at":…,"result":[…]}             oldest first
+//! {"key":hex,"request":hex,"at":…,"result":{"Ok":…}}        oldest first
 //! {"_id":…,"_ts":…,…}               the current change of each key, as it is sent
 //! {"crc32c":…}                      of all bytes before this line
 //! ```

@@ -13,7 +13,7 @@ use super::{SealedSegment, sealed::Damaged};
 /// See the module.
 #[derive(Default)]
 pub struct Verified {
-    /// Segment and number of batches that were checked and have been in memory
+    /// Segment and place in it of batches that were checked and have been in memory
     /// since, as far as is known. Invariant: at most [`VERIFIED_BATCHES`], the
     /// newest last.
     places: VecDeque<(u64, usize)>,
@@ -38,7 +38,7 @@ impl Verified {
         segment: &'s Arc<SealedSegment>,
         n: usize,
     ) -> Result<Read<'s>, Damaged> {
-        let place = (segment.sequence, n);
+        let place = (segment.sequence, segment.range(n).start);
         if self.places.contains(&place)
             && let Some(batch) = segment.batch_checked_before(n)
         {

@@ -139,6 +139,7 @@ impl World {
                 assert_eq!(page["last"], since.max(newest), "{query}");
                 return;
             }
+            assert!(!later.is_empty(), "{query}: nothing follows, and it does not say so");
             assert_eq!(now.len(), limit, "{query}: only the last page is short");
             since = page["last"].as_u64().unwrap();
             assert_eq!(Some(&since), ids(&page).last(), "{query}");

@@ -166,7 +166,10 @@ fn under_a_filter_last_is_the_last_id_examined() {
     assert_eq!((ids(&list), &list["last"], &list["atEnd"]), (vec![1], &json!(10), &json!(true)));
     let list = client.list("?tag=a&limit=1");
     assert_eq!(ids(&list), [1]);
-    assert_eq!(list["last"], 1);
+    assert_eq!((&list["last"], &list["atEnd"]), (&json!(10), &json!(true)), "nothing follows");
+    client.append(r#"{"tags":["a"],"data":1}"#);
+    let list = client.list("?tag=a&limit=1");
+    assert_eq!((&list["last"], &list["atEnd"]), (&json!(1), &json!(false)));
 }
 
 #[test]

@@ -91,11 +91,17 @@ impl IdempotencyKeys {
 
     /// Remembers the result of the first request of a key, applied `at`.
     pub fn insert(&mut self, asked: &Idempotency, at: Timestamp, result: Result<Effect, Refusal>) {
-        let known = Known { key: asked.key, request: asked.request, at: at.0, result };
-        if self.known[shard(&asked.key)].insert(asked.key, known).is_none() {
-            self.order.push_back((at, asked.key));
-        }
+        let Idempotency { key, request } = *asked;
+        self.restore(Known { key, request, at: at.0, result });
         self.expire(at);
+    }
+
+    /// Remembers what was known before. Nothing is forgotten for it: what is
+    /// known at a place of the log must be the same however a node came there.
+    pub fn restore(&mut self, known: Known) {
+        if self.known[shard(&known.key)].insert(known.key, known).is_none() {
+            self.order.push_back((Timestamp(known.at), known.key));
+        }
     }
 
     /// Forgets what need not be kept any longer, some of it.
@@ -190,6 +196,10 @@ mod tests {
         let late = Timestamp(KEPT.as_micros() as u64 + 2);
         keys.insert(&id(1000), late, result(2));
         assert_eq!(keys.len(), 1001 - FORGOTTEN_AT_ONCE);
+        // Those that are overdue and still known outlive a restart like others.
+        let mut restored = IdempotencyKeys::default();
+        keys.iter().for_each(|known| restored.restore(*known));
+        assert!(restored.iter().eq(keys.iter()));
         (0..20).for_each(|_| keys.expire(late));
         assert_eq!(keys.len(), 1);
         assert!(keys.decision(&id(1000)).is_some() && keys.decision(&id(999)).is_none());

@@ -63,6 +63,10 @@ impl Run {
     }
 
     fn refill(&mut self, index: &Index, from: ChangeId, last: ChangeId) {
+        // Where others set the pace, most of what is taken is passed over.
+        if self.taken.last().is_some_and(|newest| from.0 > newest.0 + 1) {
+            self.take = TAKE_MIN;
+        }
         self.taken.clear();
         self.at = 0;
         let (take, out) = (self.take, &mut self.taken);
@@ -147,9 +151,13 @@ impl Cursor {
                 Some(tagged) if tagged == listed || self.list.is_none() => return Ok(Some(tagged)),
                 Some(tagged) => from = tagged,
             }
-            match steps.checked_sub(1) {
+            // Each of the lists was sought in.
+            match steps.checked_sub(1 + self.tags.len()) {
                 Some(left) => *steps = left,
-                None => return Err(from),
+                None => {
+                    *steps = 0;
+                    return Err(from);
+                }
             }
         }
     }

@@ -31,10 +31,7 @@ pub use idempotency::{IdempotencyKeys, Known};
 pub use list::{Cursor, ListId, TagSet};
 pub use postings::Postings;
 
-use crate::base::{
-    batch::Idempotency,
-    ids::{ChangeId, Timestamp},
-};
+use crate::base::ids::ChangeId;
 
 /// The parts that the lists of tags are divided into, each with its lock.
 const TAG_SHARDS: usize = 16;
@@ -80,8 +77,8 @@ impl Index {
     }
 
     fn tag_shard(&self, tag: u64) -> &RwLock<HashMap<u64, Postings, BuildHasherDefault<AsIs>>> {
-        // The map itself goes by the low bits.
-        &self.tags[(tag >> 60) as usize % TAG_SHARDS]
+        // The map itself goes by the lowest and the highest bits.
+        &self.tags[(tag >> 32) as usize % TAG_SHARDS]
     }
 
     /// How many tags there are.
@@ -97,8 +94,7 @@ impl Index {
 
     /// Remembers a request again, as a checkpoint has it.
     pub(super) fn restore_request(&self, known: &Known) {
-        let Known { key, request, at, result } = *known;
-        lock(&self.idempotency).insert(&Idempotency { key, request }, Timestamp(at), result);
+        lock(&self.idempotency).restore(*known);
     }
 
     /// Gives memory of what is below `first` back: those changes are purged.
