@@ -81,7 +81,10 @@ pub enum Fault {
     },
     /// A tenant other than the collection's or the path's.
     #[error("the change is named as two tenants'")]
-    TenantMismatch,
+    TenantMismatch {
+        /// The member that names the second one: `tenant` or `collection`.
+        member: &'static str,
+    },
     /// More data in one change than allowed.
     #[error("the data of a change is {bytes} bytes, above the limit of {bytes_max}")]
     DataTooLarge {
@@ -119,7 +122,7 @@ impl Fault {
             | Self::Tags
             | Self::DuplicateTag(_) => Code::InvalidName,
             Self::NotFound { .. } => Code::NotFound,
-            Self::TenantMismatch => Code::TenantMismatch,
+            Self::TenantMismatch { .. } => Code::TenantMismatch,
             Self::DataTooLarge { .. } | Self::TooManyChanges(_) | Self::BodyTooLarge => {
                 Code::TooLarge
             }
@@ -133,8 +136,9 @@ impl Fault {
             Self::Duplicate(member)
             | Self::MissingMember(member)
             | Self::Type { member, .. }
-            | Self::NotFound { member, .. } => Some((*member).to_owned()),
-            Self::Name | Self::TenantMismatch => Some("tenant".to_owned()),
+            | Self::NotFound { member, .. }
+            | Self::TenantMismatch { member } => Some((*member).to_owned()),
+            Self::Name => Some("tenant".to_owned()),
             Self::Uuid => Some("collection".to_owned()),
             Self::Key => Some("key".to_owned()),
             Self::Tag | Self::Tags | Self::DuplicateTag(_) => Some("tags".to_owned()),
@@ -155,7 +159,7 @@ impl BodyError {
     /// should: that counts only when nothing else is wrong in the body.
     #[must_use]
     pub fn is_unresolved(&self) -> bool {
-        matches!(self.fault, Fault::NotFound { .. } | Fault::TenantMismatch)
+        matches!(self.fault, Fault::NotFound { .. } | Fault::TenantMismatch { .. })
     }
 }
 

@@ -379,7 +379,7 @@ impl<'a> Reader<'a> {
         if let Some((at, name)) = &read.tenant {
             let named = self.tenant_named(*at, name)?;
             if tenant.is_some_and(|tenant| tenant != named) {
-                return Err(self.fault(*at, Fault::TenantMismatch));
+                return Err(self.fault(*at, Fault::TenantMismatch { member: "tenant" }));
             }
             tenant = Some(named);
         }
@@ -389,7 +389,7 @@ impl<'a> Reader<'a> {
             return Err(self.fault(at, Fault::NotFound { member: "collection", value }));
         };
         if tenant.is_some_and(|tenant| tenant != collection.tenant) {
-            return Err(self.fault(at, Fault::TenantMismatch));
+            return Err(self.fault(at, Fault::TenantMismatch { member: "collection" }));
         }
         Ok((Some(collection.tenant), Some(id)))
     }
