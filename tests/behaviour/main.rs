@@ -46,6 +46,8 @@ mod key_waits;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod list_model;
 #[cfg(test)]
 mod monotonic;
