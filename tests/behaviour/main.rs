@@ -30,6 +30,8 @@ mod examples;
 #[cfg(test)]
 mod exports;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod http;
@@ -53,6 +55,8 @@ mod list_model;
 mod monotonic;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod parameters;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
