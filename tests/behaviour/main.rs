@@ -58,6 +58,8 @@ mod page;
 #[cfg(test)]
 mod parameters;
 #[cfg(test)]
+mod problems;
+#[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod readme;
