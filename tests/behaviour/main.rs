@@ -30,6 +30,8 @@ mod examples;
 #[cfg(test)]
 mod exports;
 #[cfg(test)]
+mod forms;
+#[cfg(test)]
 mod full_disk;
 #[cfg(test)]
 mod http;
@@ -46,11 +48,17 @@ mod key_waits;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod list_model;
 #[cfg(test)]
 mod monotonic;
 #[cfg(test)]
 mod page;
+#[cfg(test)]
+mod parameters;
+#[cfg(test)]
+mod problems;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

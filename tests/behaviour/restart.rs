@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Client, Node, NodeBuilder, percent, strings};
+use crate::common::{Answer, Client, Node, NodeBuilder, files, percent, strings};
 
 /// What was seen at each place.
 type Seen = BTreeMap<String, String>;
@@ -22,7 +22,18 @@ struct Remembered {
 
 /// Small segments, so that the operations go through several.
 fn builder() -> NodeBuilder {
-    NodeBuilder::new().flags(&["--segment-size", "2MiB", "--cores", "2"])
+    NodeBuilder::new().flags(&[
+        "--max-body",
+        "64KiB",
+        "--max-data",
+        "64KiB",
+        "--max-batch",
+        "100",
+        "--segment-size",
+        "256KiB",
+        "--cores",
+        "2",
+    ])
 }
 
 /// An answer without what differs from one to the next.
@@ -228,8 +239,9 @@ fn everything_that_can_be_seen_is_the_same_after_stops_and_kills() {
         same(&before, &operations.capture(&mut client));
     }
     assert!(!operations.remembered.is_empty());
-    let segments = std::fs::read_dir(node.data()).unwrap().count();
-    assert!(segments > 3, "the test goes through several segments, not {segments}");
+    let files = files(&node.data());
+    let segments = files.keys().filter(|path| path.extension() == Some("seg".as_ref())).count();
+    assert!(segments > 6, "the test goes through several segments, not {segments}");
 }
 
 /// One writer of a collection of its own: the last data that was acknowledged
@@ -301,7 +313,7 @@ fn kills_under_load_lose_no_acknowledged_key_and_double_none() {
             for (writer, path) in writers.iter_mut().zip(&paths) {
                 scope.spawn(move || writer.write(Client::connect(address), path, round));
             }
-            let target = format!("/changes?since={enough}&limit=1&block=30");
+            let target = format!("/changes?since={enough}&limit=1&block=20");
             assert_eq!(watch.get(&target).status, 200);
             killed.take().expect("it runs").kill()
         });

@@ -6,6 +6,7 @@ mod fake;
 mod node;
 mod program;
 mod resources;
+mod routes;
 mod stream;
 
 pub use client::{Answer, Client};
@@ -13,6 +14,7 @@ pub use fake::{Fake, Fault};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
+pub use routes::{Route, routes};
 pub use stream::{Event, Stream};
 
 use std::time::{Duration, Instant};
