@@ -88,7 +88,7 @@ fn rows(bar: &Bar) -> Vec<Row> {
         row("POST", "/changes", "{\"data\":1,\"tags\":[\"\"]}", 400, "invalid-name"),
         row("POST", "/changes", "{\"data\":1,\"collection\":\"bar\"}", 400, "invalid-name")
             .naming("member", "collection"),
-        row("POST", "/changes", &other, 400, "tenant-mismatch").naming("member", "tenant"),
+        row("POST", "/changes", &other, 400, "tenant-mismatch").naming("member", "collection"),
         row(
             "POST",
             "/tenants/foo/changes",

@@ -7,7 +7,7 @@
 //! a microsecond or so.
 //!
 //! The writer applies a batch here before it publishes the batch to the serving
-//! cores, and first says up to which change that goes ([`Index::begin`]). So a
+//! cores, and first says up to which change that goes (`Index::begin`). So a
 //! reader that has looked here waits until its core holds that change too
 //! ([`Index::reaches`]): what it answers then is never older in one part than in
 //! another.
