@@ -240,7 +240,8 @@ impl Api {
             return None;
         }
         if let Err(error) = parameterless(request) {
-            return Some(Err(error));
+            // What the path names comes first.
+            return Some(Err(self.missing(resource).unwrap_or(error)));
         }
         let changes = |tenant| Scope { members: Members::Change, tenant, ..Scope::default() };
         Some(match (request.method(), resource) {
@@ -262,6 +263,19 @@ impl Api {
             (Method::Delete, Resource::Tenant(tenant)) => self.delete_tenant(request, tenant),
             _ => return None,
         })
+    }
+
+    /// What the path of a write names that is not there.
+    fn missing(&self, resource: Resource<'_>) -> Option<ApiError> {
+        match resource {
+            Resource::Tenant(tenant)
+            | Resource::TenantChanges(tenant)
+            | Resource::Collections(tenant) => self.tenant(tenant).err(),
+            Resource::Collection(path) | Resource::Keys(path) | Resource::Key(path, _) => {
+                self.collection(path).err()
+            }
+            _ => None,
+        }
     }
 
     /// The answer to a request whose path names what is not there: that to the

@@ -101,6 +101,7 @@ fn rows(bar: &Bar) -> Vec<Row> {
         row("GET", "/tenants/none", "", 404, "not-found").saying("none"),
         row("DELETE", "/tenants/none", "", 404, "not-found"),
         row("POST", "/tenants/none/changes", "{\"data\":1}", 404, "not-found"),
+        row("POST", "/tenants/none/changes?x=1", "{", 404, "not-found"),
         row("GET", "/tenants/foo/collections/none/keys", "", 404, "not-found").saying("none"),
         row("GET", "/collections/bar", "", 404, "not-found"),
         row("GET", &key, "", 404, "not-found"),
