@@ -29,6 +29,9 @@ use crate::{
 /// memory.
 const READ_BYTES: usize = 64 << 10;
 
+/// Bodies above this size may take a while to be parsed.
+const LARGE_BODY_BYTES: usize = 64 << 10;
+
 /// How long a write may take before its client is told that its outcome is
 /// unknown.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
@@ -180,9 +183,13 @@ impl Driver {
         }
         let shared = Rc::clone(&self.shared);
         let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.now);
+        let is_large = request.body().len() > LARGE_BODY_BYTES;
         let mut reply = shared.api.handle(request, self.now).await;
-        // It may have taken long, and what follows is timed from now on.
-        self.now = Instant::now();
+        // It may have taken long, and what follows is timed from now on. Reading
+        // the clock costs too much for a small write, which is handed on at once.
+        if is_large || !matches!(reply, Reply::Write(_)) {
+            self.now = Instant::now();
+        }
         loop {
             reply = match reply {
                 Reply::Now(response) => {
