@@ -6,7 +6,7 @@ use std::{hint::black_box, time::Duration};
 
 use changeagent::{
     base::{
-        batch::{Action, Batch, Command},
+        batch::{Action, Append, Batch, Command, Conditions, Versions},
         ids::ChangeId,
     },
     state::{Cursor, History, Located, State},
@@ -166,6 +166,42 @@ fn apply(c: &mut Criterion) {
     });
 }
 
+/// What a condition costs: the same writes of one of 100,000 keys with and
+/// without `If-Match: *`.
+fn conditions(c: &mut Criterion) {
+    const KEYS: u64 = 100_000;
+    let key = |n: u64| Place {
+        collection: Some(id(collection_of(0))),
+        key: Some(format!("key {:016}", mix(n) % KEYS)),
+        ..Place::of(0)
+    };
+    let mut group = c.benchmark_group("apply 10,000 changes");
+    group.throughput(Throughput::Elements(BATCH));
+    let if_match = Conditions { if_match: Some(Versions::Any), if_none_match: None };
+    for (name, conditions) in
+        [("of keys", Conditions::default()), ("of keys, on a condition", if_match)]
+    {
+        let mut state = State::default();
+        state.apply(batch(&[create_tenant(0), create_collection(0, collection_of(0))]));
+        let every = (0..KEYS).map(|n| Place { key: Some(format!("key {n:016}")), ..key(0) });
+        state.apply(batch(&[append(every)]));
+        let commands = (0..BATCH).map(|n| {
+            let command = append([key(n)]);
+            let Action::Append(append) = command.action else { unreachable!("it appends") };
+            Append { conditions: conditions.clone(), ..append }.into()
+        });
+        let batch = batch(&commands.collect::<Vec<_>>());
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let bytes = batch.bytes().clone();
+                let applied = state.apply(Batch::parse(bytes).expect("sound"));
+                assert_eq!(u64::from(applied.batch.changes()), BATCH, "all are accepted");
+            });
+        });
+    }
+    group.finish();
+}
+
 fn keys(c: &mut Criterion) {
     const KEYS: u64 = 1_000_000;
     let mut state = State::default();
@@ -200,5 +236,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_secs(2))
 }
 
-criterion_group!(name = benches; config = config(); targets = find, apply, keys);
+criterion_group!(name = benches; config = config(); targets = find, apply, conditions, keys);
 criterion_main!(benches);

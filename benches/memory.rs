@@ -19,66 +19,94 @@ const BATCH: u64 = 1_000;
 const TENANTS: u64 = 100_000;
 const COLLECTION: u64 = 1 << 40;
 
-/// What is added, how many of it to a state that has how many tenants, and how.
+/// What is added, how many of it to a state that has how many tenants, and
+/// collections of the first of them, and how.
 struct Case {
     what: &'static str,
     count: u64,
     tenants: u64,
+    collections: u64,
     /// A batch of those from the first number up to the second.
     commands: fn(u64, u64) -> Vec<Command>,
 }
 
-const CASES: [Case; 9] = [
-    Case { what: "a tenant", count: TENANTS, tenants: 0, commands: tenants },
+const CASES: [Case; 12] = [
+    Case { what: "a tenant", count: TENANTS, tenants: 0, collections: 0, commands: tenants },
     Case {
         what: "a collection, all of one tenant",
         count: 100_000,
         tenants: 1,
+        collections: 0,
         commands: collections,
     },
     Case {
         what: "a live key of 20 bytes, added in order",
         count: 1_000_000,
         tenants: 1,
-        commands: |start, end| vec![append((start..end).map(key))],
+        collections: 1,
+        commands: |start, end| vec![append((start..end).map(|n| key(n, 0)))],
     },
     Case {
         what: "a live key of 20 bytes, added in mixed order",
         count: 1_000_000,
         tenants: 1,
-        commands: |start, end| vec![append((start..end).map(|n| key(n * 7_919 % 1_000_000)))],
+        collections: 1,
+        commands: |start, end| vec![append((start..end).map(|n| key(n * 7_919 % 1_000_000, 0)))],
+    },
+    Case {
+        what: "a live key of 20 bytes, in 1,000 collections",
+        count: 1_000_000,
+        tenants: 1,
+        collections: 1_000,
+        commands: |start, end| vec![append((start..end).map(|n| key(n, mix(n) % 1_000)))],
     },
     Case {
         what: "a change in a tenant's list, 100,000 tenants",
         count: 10_000_000,
         tenants: TENANTS,
+        collections: 0,
         commands: |start, end| vec![append((start..end).map(|n| Place::of(mix(n) % TENANTS)))],
     },
     Case {
         what: "a change in a tenant's list, one tenant",
         count: 10_000_000,
         tenants: 1,
+        collections: 0,
         commands: |start, end| vec![append((start..end).map(|_| Place::of(0)))],
+    },
+    Case {
+        what: "the same, and in one of 1,000 collections",
+        count: 10_000_000,
+        tenants: 1,
+        collections: 1_000,
+        commands: |start, end| vec![append((start..end).map(|n| of_collection(mix(n) % 1_000)))],
+    },
+    Case {
+        what: "a change with one of 1,000 tags",
+        count: 10_000_000,
+        tenants: 0,
+        collections: 0,
+        commands: |start, end| vec![append((start..end).map(|n| tagged(mix(n) % 1_000)))],
     },
     Case {
         what: "a distinct tag, on one change",
         count: 1_000_000,
         tenants: 0,
-        commands: |start, end| {
-            let tagged = |n| Place { tag: Some(format!("tag:{n}")), ..Place::default() };
-            vec![append((start..end).map(tagged))]
-        },
+        collections: 0,
+        commands: |start, end| vec![append((start..end).map(tagged))],
     },
     Case {
         what: "an idempotency key",
         count: 1_000_000,
         tenants: 0,
+        collections: 0,
         commands: |start, end| (start..end).map(idempotent).collect(),
     },
     Case {
         what: "a plain change",
         count: 10_000_000,
         tenants: 0,
+        collections: 0,
         commands: |start, end| vec![append((start..end).map(|_| Place::default()))],
     },
 ];
@@ -97,9 +125,16 @@ fn collections(start: u64, end: u64) -> Vec<Command> {
     (start..end).map(create).map(Command::from).collect()
 }
 
-fn key(n: u64) -> Place {
-    let key = Some(format!("key {n:016}"));
-    Place { collection: Some(id(COLLECTION)), key, ..Place::of(0) }
+fn of_collection(n: u64) -> Place {
+    Place { collection: Some(id(COLLECTION + n)), ..Place::of(0) }
+}
+
+fn key(n: u64, collection: u64) -> Place {
+    Place { key: Some(format!("key {n:016}")), ..of_collection(collection) }
+}
+
+fn tagged(n: u64) -> Place {
+    Place { tag: Some(format!("tag:{n}")), ..Place::default() }
 }
 
 fn idempotent(n: u64) -> Command {
@@ -124,9 +159,7 @@ fn measure(case: &Case) -> f64 {
     }
     let mut state = State::default();
     add(&mut state, case.tenants, tenants);
-    if case.tenants == 1 && !case.what.starts_with("a collection") {
-        add(&mut state, 1, collections);
-    }
+    add(&mut state, case.collections, collections);
     let before = resident();
     add(&mut state, case.count, case.commands);
     let after = resident();

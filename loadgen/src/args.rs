@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Read(ReadArguments),
     /// Parks long-polls and measures from an append to the answers.
     Wait(WaitArguments),
+    /// Creates tenants, collections and live keys, each once.
+    Fill(FillArguments),
     /// Sends the same requests to two servers in turns and compares their rates.
     Compare(CompareArguments),
 }
@@ -143,6 +145,28 @@ pub(crate) struct WaitArguments {
     /// `block` of each poll, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) block: u32,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct FillArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    /// Connections, over all threads.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) connections: u16,
+    /// Tenants to create: tenant-000000 and so on.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) tenants: u64,
+    /// Collections to create in tenant-000000: collection-000000 and so on.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) collections: u64,
+    /// Keys to write, spread over the collections by the request.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) keys: u64,
+    /// Keys in one request.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) batch: u16,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]

@@ -3,15 +3,16 @@
 //!
 //! A command resolves its [`target`], and a [`fleet`] runs its workload on some threads. Each
 //! thread has one [`engine`]: an epoll loop over its share of non-blocking [`connection`]s, whose
-//! answers a pure [`response`] parser reads. A workload ([`ingest`], [`read`], [`wait`]) says
-//! what to send when, by the clock of [`pace`], and counts into a [`tally`]; [`report`] prints
-//! the sum. [`verify`] reads an ingest run back and compares it with what was acknowledged.
+//! answers a pure [`response`] parser reads. A workload ([`ingest`], [`read`], [`wait`],
+//! [`fill`]) says what to send when, by the clock of [`pace`], and counts into a [`tally`];
+//! [`report`] prints the sum. [`verify`] reads an ingest run back and compares it with what was acknowledged.
 
 mod args;
 mod compare;
 mod connection;
 mod control;
 mod engine;
+mod fill;
 mod fleet;
 mod ingest;
 mod pace;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Ingest(arguments) => ingest::run(arguments),
         Command::Read(arguments) => read::run(arguments),
         Command::Wait(arguments) => wait::run(arguments),
+        Command::Fill(arguments) => fill::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
     });
     match outcome {

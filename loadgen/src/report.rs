@@ -243,6 +243,63 @@ impl Figures for ReadReport {
     }
 }
 
+/// What one stage of `fill` brought.
+#[derive(Debug, Serialize)]
+pub(crate) struct Filled {
+    wanted: u64,
+    created: u64,
+    took_s: f64,
+    requests_per_s: f64,
+    created_per_s: f64,
+    latency: LatencySummary,
+    errors: Errors,
+}
+
+impl Filled {
+    /// Puts the figures together.
+    pub(crate) fn new(wanted: u64, tally: &Tally, took: Duration) -> Self {
+        Self {
+            wanted,
+            created: tally.changes,
+            took_s: took.as_secs_f64(),
+            requests_per_s: per_second(tally.requests, took),
+            created_per_s: per_second(tally.changes, took),
+            latency: tally.latencies.summary(),
+            errors: tally.errors.clone(),
+        }
+    }
+
+    /// Whether all that was wanted is there.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.created == self.wanted
+    }
+}
+
+/// The figures of `fill`, stage by stage.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct FillReport {
+    pub(crate) stages: Vec<(&'static str, Filled)>,
+}
+
+impl Figures for FillReport {
+    fn rows(&self, rows: &mut Rows) {
+        for (what, stage) in &self.stages {
+            rows.add(format!("{what} created"), format!("{} of {}", stage.created, stage.wanted));
+            rows.add("in", format!("{:.2} s", stage.took_s));
+            rows.add(format!("{what}/s"), format!("{:.0}", stage.created_per_s));
+            rows.add("requests/s", format!("{:.0}", stage.requests_per_s));
+            rows.add("latency p50", format!("{:.3} ms", stage.latency.p50_ms));
+            rows.add("latency p99", format!("{:.3} ms", stage.latency.p99_ms));
+            rows.errors(&stage.errors);
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        let complete = self.stages.iter().all(|(_, stage)| stage.is_complete());
+        if complete { Outcome::Passed } else { Outcome::Failed }
+    }
+}
+
 /// The figures of `wait`.
 #[derive(Debug, Serialize)]
 pub(crate) struct WaitReport {

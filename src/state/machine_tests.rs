@@ -382,3 +382,25 @@ fn a_request_is_remembered_for_a_day_of_batches() {
     assert_eq!(decide(&mut state, 6 + DAY, &write), [changes(2, 1, false)]);
     assert_eq!(state.index().idempotency().len(), 1);
 }
+
+#[test]
+fn a_deletion_that_is_repeated_is_answered_although_all_is_gone() {
+    let mut state = state();
+    let removal = keyed(1, 1, change(ChangeText::deletion(ACME, None)));
+    let gone = changes(1, 1, false);
+    assert_eq!(decide(&mut state, 2, &[removal.clone(), removal.clone()]), [gone, replayed(gone)]);
+    assert_eq!(decide(&mut state, 3, &[removal]), [replayed(gone)]);
+}
+
+#[test]
+fn tags_of_version_1_are_found() {
+    let header = [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+    let tables = [1, 0, 0, 0, 1, 0, 0, 0, 23, 0, 0, 0, 9, 0, 3, 0];
+    let batch = [&header[..], &tables, br#","tags":["a"],"data":2}"#].concat();
+    let mut state = state();
+    assert_eq!(
+        state.apply(Batch::parse(batch).unwrap()).decisions.unwrap(),
+        [changes(1, 1, false)]
+    );
+    assert_eq!(of_tag(&state, br#""a""#), [1]);
+}

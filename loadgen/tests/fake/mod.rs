@@ -42,6 +42,8 @@ struct List {
     /// The change with id n stands at n - 1.
     changes: Vec<String>,
     appends: u64,
+    /// Tenants, collections and keys.
+    created: [u64; 3],
 }
 
 impl Fake {
@@ -72,6 +74,11 @@ impl Fake {
         format!("http://{}", self.address)
     }
 
+    /// How many tenants, collections and keys were created.
+    pub(crate) fn created(&self) -> [u64; 3] {
+        self.shared.list().created
+    }
+
     pub(crate) fn newest(&self) -> u64 {
         self.shared.list().changes.len() as u64
     }
@@ -93,6 +100,7 @@ impl Shared {
                 return Ok(());
             };
             let answer = match method.as_str() {
+                "POST" if path.starts_with("/tenants") => self.create(&path, &body),
                 "POST" => self.append(&body),
                 _ => Some((200, self.page(&path))),
             };
@@ -112,6 +120,21 @@ impl Shared {
             };
             stream.write_all(text.as_bytes())?;
         }
+    }
+
+    fn create(&self, path: &str, body: &[u8]) -> Answer {
+        let mut list = self.list();
+        list.appends += 1;
+        if self.faults.refuse_every > 0 && list.appends.is_multiple_of(self.faults.refuse_every) {
+            return Some((503, r#"{"status":503,"code":"overloaded"}"#.to_owned()));
+        }
+        let (kind, count) = match path.rsplit_once('/').expect("a path").1 {
+            "tenants" => (0, 1),
+            "collections" => (1, 1),
+            _ => (2, body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()),
+        };
+        list.created[kind] += count as u64;
+        Some((201, "{}".to_owned()))
     }
 
     fn append(&self, body: &[u8]) -> Answer {

@@ -309,4 +309,22 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn lists_that_alternate_use_up_steps_and_a_gap_is_leapt_over() {
+        let listed = |id, tenant, tags| Listed { id, tenant, tags };
+        let (index, tenant) = (Index::default(), Arc::new(Tenant::new(Uuid::nil(), "t")));
+        (1..=2000).for_each(|id| note(&index, &tenant, listed(id, id % 2 == 1, 0)));
+        (2001..=50_000).for_each(|id| note(&index, &tenant, listed(id, true, 0)));
+        note(&index, &tenant, listed(50_001, true, 2));
+        let last = ChangeId(50_001);
+        // Of the even ones only, the tenant has none.
+        (1..=1000).for_each(|n| index.push_tag(index.tag(b"even"), ChangeId(2 * n)));
+        let mut apart = Cursor::tenant(Arc::clone(&tenant), &[index.tag(b"even")]);
+        let mut steps = 100;
+        let reached = apart.next(&index, ChangeId(1), last, &mut steps);
+        assert_eq!((reached, steps), (Err(ChangeId(102)), 0), "two lists, fifty places");
+        let mut far = cursor(&index, &tenant, true, 2);
+        assert_eq!(far.next(&index, ChangeId(2001), last, &mut 2), Ok(Some(last)));
+    }
 }

@@ -1,0 +1,258 @@
+//! `loadgen fill`: creates tenants, then collections of the first of them, then live keys spread
+//! over these, each once: a node of a known size, to be measured.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::args::FillArguments;
+use crate::connection::Failure;
+use crate::engine::{Census, Workload};
+use crate::fleet::{Crew, Fleet};
+use crate::report::{FillReport, Filled, Outcome, Report};
+use crate::response::Response;
+use crate::stop;
+use crate::tally::{Progress, Tally};
+use crate::target::Target;
+
+/// Runs the command; it fails when anything was not created.
+pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
+    let common = &arguments.common;
+    ensure!(
+        arguments.keys == 0 || arguments.collections > 0,
+        "keys need --collections to be in, and these a tenant"
+    );
+    let target = Target::resolve(&common.url)?;
+    let report = Report::begin("fill", arguments)?;
+    let mut figures = FillReport::default();
+    let stages = [
+        (Stage::Tenants, "tenants", arguments.tenants),
+        (Stage::Collections, "collections", arguments.collections),
+        (Stage::Keys, "keys", arguments.keys),
+    ];
+    for (stage, label, count) in stages.into_iter().filter(|(.., count)| *count > 0) {
+        let fill = Fill {
+            stage,
+            host: &target.host,
+            prefix: &target.prefix,
+            count,
+            batch: if stage == Stage::Keys { u64::from(arguments.batch) } else { 1 },
+            collections: arguments.collections,
+        };
+        let fleet = Fleet {
+            target: target.clone(),
+            connections: usize::from(arguments.connections),
+            threads: common.threads,
+            timeout: common.timeout,
+            label: (!common.quiet).then_some(label),
+        };
+        let filled = fill.run(&fleet)?;
+        let complete = filled.is_complete();
+        figures.stages.push((label, filled));
+        if !complete {
+            // What comes next would find nothing to be in.
+            break;
+        }
+    }
+    report.finish(&figures, common.json.as_deref())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Tenants,
+    Collections,
+    Keys,
+}
+
+/// All requests of one stage, by number.
+#[derive(Debug)]
+struct Fill<'a> {
+    stage: Stage,
+    host: &'a str,
+    prefix: &'a str,
+    /// What is to be created.
+    count: u64,
+    /// How much of it one request creates.
+    batch: u64,
+    collections: u64,
+}
+
+impl Fill<'_> {
+    fn run(&self, fleet: &Fleet) -> Result<Filled> {
+        let requests = self.count.div_ceil(self.batch);
+        let threads = fleet.threads as u64;
+        let parts = fleet.run(|crew: Crew<'_>| {
+            let (mut engine, thread) = (crew.engine, crew.thread as u64);
+            let mut filling = Filling {
+                fill: self,
+                next: requests * thread / threads,
+                end: requests * (thread + 1) / threads,
+                // By the connection: what it sent last.
+                sent: vec![0; crew.indices.len()],
+                request: Vec::new(),
+                body: Vec::new(),
+                tally: Tally::new()?,
+                progress: crew.progress,
+                until: crew.start,
+            };
+            engine.run(&mut filling)?;
+            Ok((filling.tally, filling.until.duration_since(crew.start)))
+        })?;
+        if stop::requested() {
+            bail!("interrupted");
+        }
+        let mut tally = Tally::new()?;
+        for (part, _) in &parts {
+            tally.merge(part)?;
+        }
+        let took = parts.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        Ok(Filled::new(self.count, &tally, took))
+    }
+
+    /// What the `n`-th request creates.
+    fn items(&self, n: u64) -> std::ops::Range<u64> {
+        n * self.batch..self.count.min((n + 1) * self.batch)
+    }
+
+    /// Writes the `n`-th request.
+    fn write(&self, n: u64, body: &mut Vec<u8>, out: &mut Vec<u8>) -> std::io::Result<()> {
+        body.clear();
+        let (path, media) = match self.stage {
+            Stage::Tenants => {
+                write!(body, "{{\"name\":\"{}\"}}", tenant(n))?;
+                ("/tenants".to_owned(), "json")
+            }
+            Stage::Collections => {
+                write!(body, "{{\"name\":\"{}\"}}", collection(n))?;
+                (format!("/tenants/{}/collections", tenant(0)), "json")
+            }
+            Stage::Keys => {
+                for key in self.items(n) {
+                    writeln!(body, "{{\"key\":\"key-{key:016}\",\"data\":{{\"n\":{key}}}}}")?;
+                }
+                let collection = collection(n % self.collections);
+                (format!("/tenants/{}/collections/{collection}/keys", tenant(0)), "x-ndjson")
+            }
+        };
+        out.clear();
+        write!(
+            out,
+            "POST {}{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/{media}\r\n\
+             Content-Length: {}\r\n\r\n",
+            self.prefix,
+            self.host,
+            body.len()
+        )?;
+        out.write_all(body)
+    }
+}
+
+fn tenant(n: u64) -> String {
+    format!("tenant-{n:06}")
+}
+
+fn collection(n: u64) -> String {
+    format!("collection-{n:06}")
+}
+
+/// One thread's part of a stage.
+#[derive(Debug)]
+struct Filling<'a> {
+    fill: &'a Fill<'a>,
+    /// The next request, and the one behind the last.
+    next: u64,
+    end: u64,
+    sent: Vec<u64>,
+    request: Vec<u8>,
+    body: Vec<u8>,
+    tally: Tally,
+    progress: &'a Progress,
+    /// When the last answer came.
+    until: Instant,
+}
+
+impl Workload for Filling<'_> {
+    fn next(&mut self, _connection: usize, now: Instant) -> Option<Instant> {
+        (self.next < self.end && !stop::requested()).then_some(now)
+    }
+
+    fn request(&mut self, connection: usize) -> &[u8] {
+        self.sent[connection] = self.next;
+        // Writing into a vector cannot fail.
+        let _ = self.fill.write(self.next, &mut self.body, &mut self.request);
+        self.next += 1;
+        &self.request
+    }
+
+    fn answered(
+        &mut self,
+        connection: usize,
+        intended: Instant,
+        now: Instant,
+        response: &Response<'_>,
+    ) -> bool {
+        self.until = now;
+        if response.status != 201 {
+            self.tally.errors.add_answer(response);
+            self.progress.error();
+            return false;
+        }
+        let items = self.fill.items(self.sent[connection]);
+        let created = items.end - items.start;
+        self.tally.requests += 1;
+        self.tally.changes += created;
+        self.tally.latencies.record(now.saturating_duration_since(intended));
+        self.progress.success(created);
+        true
+    }
+
+    fn failed(&mut self, _connection: usize, failure: &Failure, _in_flight: bool) {
+        self.tally.errors.add(failure.to_string());
+        self.progress.error();
+    }
+
+    fn wake_at(&self, _now: Instant) -> Option<Instant> {
+        None
+    }
+
+    fn finished(&mut self, _now: Instant, census: Census) -> bool {
+        census.busy == 0 && (self.next >= self.end || stop::requested())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(stage: Stage, n: u64) -> String {
+        let fill = Fill { stage, host: "h", prefix: "/p", count: 5, batch: 2, collections: 2 };
+        let (mut body, mut out) = (Vec::new(), Vec::new());
+        fill.write(n, &mut body, &mut out).expect("a vector takes it");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn every_key_is_in_exactly_one_request() {
+        let keys = "/tenants/tenant-000000/collections/collection-000000/keys";
+        assert_eq!(
+            request(Stage::Keys, 2),
+            format!(
+                "POST /p{keys} HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\n\
+                 Content-Length: 46\r\n\r\n\
+                 {{\"key\":\"key-0000000000000004\",\"data\":{{\"n\":4}}}}\n"
+            )
+        );
+        let all: String = (0..3).map(|n| request(Stage::Keys, n)).collect();
+        assert!((0..5).all(|key| all.matches(&format!("\"key-{key:016}\"")).count() == 1));
+        assert_eq!(all.matches("\"key\"").count(), 5);
+    }
+
+    #[test]
+    fn what_holds_the_keys_is_named_as_it_is_created() {
+        assert!(request(Stage::Tenants, 0).ends_with("\r\n\r\n{\"name\":\"tenant-000000\"}"));
+        let created = request(Stage::Collections, 1);
+        assert!(created.starts_with("POST /p/tenants/tenant-000000/collections HTTP/1.1\r\n"));
+        assert!(created.ends_with("{\"name\":\"collection-000001\"}"));
+    }
+}
