@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Bar, Client, NodeBuilder, eventually, ids, percent, strings};
+use crate::common::{Bar, Client, Node, NodeBuilder, eventually, ids, percent, strings};
 
 /// Keeps a thousand changes, and whole segments of 2 MiB.
 fn builder() -> NodeBuilder {
@@ -109,16 +109,7 @@ fn keys_names_and_idempotency_keys_outlive_the_history_they_come_from() {
     assert_eq!(newer.status, 200);
     let before = current(&mut bar, &keys);
     for kill in [false, true] {
-        let Bar { node, .. } = bar;
-        let stopped = if kill { node.kill() } else { node.stop() };
-        let node = stopped.start();
-        bar = Bar {
-            client: node.client(),
-            node,
-            tenant: bar.tenant,
-            collection: bar.collection,
-            keys: bar.keys,
-        };
+        bar = bar.again(|node| if kill { node.kill() } else { node.stop() });
         assert_eq!(current(&mut bar, &keys), before);
         assert!(self::first(&mut bar.client) >= first, "what is purged stays so");
         let repeat = bar.client.json_with("POST", "/changes", &once, write);
@@ -146,15 +137,7 @@ fn kills_while_history_is_purged_lose_nothing_that_is_current() {
         bar.client.tenant(&format!("of-round-{round}"));
         // Somewhere between the steps of a purge, or before them.
         std::thread::park_timeout(std::time::Duration::from_millis(150 * round));
-        let Bar { node, .. } = bar;
-        let node = node.kill().start();
-        bar = Bar {
-            client: node.client(),
-            node,
-            tenant: bar.tenant,
-            collection: bar.collection,
-            keys: bar.keys,
-        };
+        bar = bar.again(Node::kill);
         for (target, version) in &versions {
             let answer = bar.client.get(target);
             assert_eq!(answer.header("etag"), Some(&*format!("\"{version}\"")), "{target}");

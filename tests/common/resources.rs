@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     client::{Answer, Client},
-    node::Node,
+    node::{Node, NodeBuilder},
 };
 
 impl Client {
@@ -118,6 +118,13 @@ impl Bar {
         let collection = client.collection("foo", "bar");
         let keys = format!("/collections/{collection}/keys");
         Self { node, client, tenant, collection, keys }
+    }
+
+    /// The same once its node was ended and started again.
+    pub fn again(self, end: impl FnOnce(Node) -> NodeBuilder) -> Self {
+        let Self { node, tenant, collection, keys, .. } = self;
+        let node = end(node).start();
+        Self { client: node.client(), node, tenant, collection, keys }
     }
 
     /// The path of a key.
