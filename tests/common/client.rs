@@ -34,14 +34,10 @@ impl Client {
         Self::over(stream, PATIENCE, true)
     }
 
-    /// A connection to a server that may not be there, or may fall silent: after
-    /// that time without a byte the connection counts as broken.
-    pub fn try_connect(address: SocketAddr, silence: Duration) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&address, silence).ok()?;
-        Some(Self::over(stream, silence, false))
-    }
-
-    fn over(stream: TcpStream, silence: Duration, insists: bool) -> Self {
+    /// A client over a connection: where it `insists`, a server that says nothing
+    /// for the time of `silence` fails the test; else the connection counts as
+    /// broken.
+    pub fn over(stream: TcpStream, silence: Duration, insists: bool) -> Self {
         stream.set_read_timeout(Some(silence)).unwrap();
         stream.set_write_timeout(Some(silence)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -103,17 +99,6 @@ impl Client {
     ) -> Answer {
         self.send_request(method, target, headers, body);
         if method == "HEAD" { self.answer_to_head() } else { self.answer() }
-    }
-
-    /// The same of a server that may break off: nothing then.
-    pub fn try_request(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Option<Answer> {
-        if self.try_send_request(method, target, headers, body) { self.try_answer() } else { None }
     }
 
     pub fn get(&mut self, target: &str) -> Answer {

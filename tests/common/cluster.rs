@@ -2,7 +2,7 @@
 //! taken out while clients go on.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,6 +27,8 @@ pub struct Cluster {
     seats: Vec<Seat>,
     /// Where the next nodes run; free ports of this machine once it is empty.
     places: Vec<Place>,
+    /// Whether other nodes may come.
+    open: bool,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -34,6 +36,7 @@ pub struct Cluster {
 struct Seat {
     id: u64,
     address: SocketAddr,
+    cluster_address: Value,
     state: State,
 }
 
@@ -59,7 +62,7 @@ struct Page<'a> {
 impl Cluster {
     /// A node without any cluster settings.
     pub fn alone() -> Self {
-        let mut cluster = Self::empty(Vec::new());
+        let mut cluster = Self { open: false, ..Self::empty(Vec::new()) };
         cluster.seat(NodeBuilder::new().start());
         cluster.waits_for_members(1);
         cluster
@@ -78,7 +81,7 @@ impl Cluster {
 
     fn empty(places: Vec<Place>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { seats: Vec::new(), places, _turn: turn }
+        Self { seats: Vec::new(), places, open: true, _turn: turn }
     }
 
     fn grown(mut self, count: usize) -> Self {
@@ -110,7 +113,12 @@ impl Cluster {
     /// Seats a node, whose id is known once it is of the cluster.
     fn seat(&mut self, node: Node) -> usize {
         let address = node.address();
-        self.seats.push(Seat { id: 0, address, state: State::Running(node) });
+        self.seats.push(Seat {
+            id: 0,
+            address,
+            cluster_address: Value::Null,
+            state: State::Running(node),
+        });
         let number = self.seats.len() - 1;
         eventually("the node is of the cluster", || {
             let view = self.view(number).unwrap_or_default();
@@ -118,27 +126,11 @@ impl Cluster {
             let member = member(&view, id);
             if let Some(member) = &member {
                 self.seats[number].id = id;
-                self.keep_ports(number, member);
+                self.seats[number].cluster_address = member["cluster_address"].clone();
             }
             member.is_some()
         });
         number
-    }
-
-    /// A node that starts again has the ports that it had first.
-    fn keep_ports(&mut self, number: usize, member: &Value) {
-        let address = self.seats[number].address.to_string();
-        let cluster_address = member["cluster_address"].as_str().unwrap_or_default().to_owned();
-        if let State::Running(node) = &mut self.seats[number].state {
-            node.rebuild(|builder| {
-                let builder = builder.flags(&["--listen", &address]);
-                if builder.has("--cluster-listen") {
-                    builder.flags(&["--cluster-listen", &cluster_address])
-                } else {
-                    builder
-                }
-            });
-        }
     }
 
     /// Starts a further node that asks the others to take it in; its number.
@@ -198,12 +190,19 @@ impl Cluster {
         }
     }
 
-    /// Takes a node out of the account, and gives back what starts another one
-    /// in its place.
+    /// Takes a node that is down out of the account, and gives back what starts
+    /// it again: a node that starts again has the ports that it had first.
     pub fn leave(&mut self, number: usize) -> NodeBuilder {
-        match std::mem::replace(&mut self.seats[number].state, State::Gone) {
-            State::Down(builder) => builder,
-            _ => panic!("the node is not down"),
+        let seat = &mut self.seats[number];
+        let State::Down(builder) = std::mem::replace(&mut seat.state, State::Gone) else {
+            panic!("the node is not down")
+        };
+        let builder = builder.flags(&["--listen", &seat.address.to_string()]);
+        if self.open {
+            let address = seat.cluster_address.as_str().expect("an address for the other nodes");
+            builder.flags(&["--cluster-listen", address])
+        } else {
+            builder
         }
     }
 
@@ -472,4 +471,24 @@ pub fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
         assert!(holds || start.elapsed() < time, "not within {time:?}: {what}");
         holds
     });
+}
+
+/// What is asked of a node that may not be there, or not for long.
+impl Client {
+    /// A connection that counts as broken after so long without a byte.
+    pub fn try_connect(address: SocketAddr, silence: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, silence).ok()?;
+        Some(Self::over(stream, silence, false))
+    }
+
+    /// The answer, or nothing where the connection broke before its end.
+    pub fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        if self.try_send_request(method, target, headers, body) { self.try_answer() } else { None }
+    }
 }

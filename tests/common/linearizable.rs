@@ -165,6 +165,31 @@ pub fn check(history: &[Operation]) -> Result<(), Violation> {
     Search::new(history).run()
 }
 
+/// When each value that somebody saw was certainly there: what was written by an
+/// operation of unknown outcome shows that the version was there that it names.
+fn observed(history: &[Operation]) -> HashMap<u64, u64> {
+    let mut observed: HashMap<u64, u64> = HashMap::new();
+    loop {
+        let mut is_settled = true;
+        for operation in history {
+            let written = operation.action.value().and_then(|value| observed.get(&value).copied());
+            let (value, at) = match (operation.outcome, written) {
+                (Outcome::Unknown, Some(at)) => (operation.action.version(), at),
+                _ => (operation.observed(), operation.returned),
+            };
+            let Some(value) = value else { continue };
+            let before = observed.get(&value).copied().unwrap_or(u64::MAX);
+            if at < before {
+                observed.insert(value, at);
+                is_settled = false;
+            }
+        }
+        if is_settled {
+            return observed;
+        }
+    }
+}
+
 /// Operations that may happen at any time after their calls, all with the same
 /// effect.
 struct Class {
@@ -224,15 +249,10 @@ impl Search {
         for value in history.iter().filter_map(|operation| operation.action.value()) {
             assert!(values.insert(value), "two writes of {value}");
         }
-        // When the value of each write was certainly there.
-        let mut observed: HashMap<u64, u64> = HashMap::new();
-        for operation in history {
-            if let Some(value) = operation.observed() {
-                let at = observed.entry(value).or_insert(operation.returned);
-                *at = operation.returned.min(*at);
-            }
-        }
-        let hidden = values.iter().max().map_or(0, |value| value + 1);
+        let observed = observed(history);
+        let named: HashSet<u64> = history.iter().filter_map(|one| one.action.version()).collect();
+        let mentioned = values.iter().chain(observed.keys()).chain(&named);
+        let hidden = mentioned.max().map_or(0, |value| value + 1);
         let (mut known, mut classes) = (Vec::new(), HashMap::<Action, Vec<u64>>::new());
         for operation in history {
             let Operation { called, action, .. } = *operation;
@@ -246,7 +266,10 @@ impl Search {
                     known.push(Operation { returned, outcome: Outcome::Done, ..*operation });
                 }
                 (Outcome::Unknown, None) => {
-                    classes.entry(action.with_value(hidden)).or_default().push(called);
+                    // Values that nobody names are all alike.
+                    let alike = action.value().is_some_and(|value| !named.contains(&value));
+                    let action = if alike { action.with_value(hidden) } else { action };
+                    classes.entry(action).or_default().push(called);
                 }
                 _ => known.push(*operation),
             }
@@ -566,6 +589,31 @@ mod tests {
         let history = [operation(0, 1, Put(1), Unknown), operation(2, 3, Delete, Done)];
         holds(&history);
         fails(&[&history[..], &[operation(4, 5, Delete, Done)]].concat());
+    }
+
+    #[test]
+    fn an_unknown_write_that_was_seen_shows_what_it_replaced() {
+        let history = [
+            operation(0, 1, Put(1), Unknown),
+            operation(2, 3, PutIf { version: 1, value: 2 }, Unknown),
+            operation(4, 5, Read, Saw(Some(2))),
+        ];
+        holds(&history);
+        fails(&history[1..]);
+        fails(&[&history[..], &[operation(6, 7, Read, Saw(Some(1)))]].concat());
+    }
+
+    #[test]
+    fn an_unknown_deletion_may_have_found_an_unknown_write() {
+        let history = [
+            operation(0, 1, Put(1), Done),
+            operation(2, 3, Put(2), Unknown),
+            operation(4, 5, DeleteIf { version: 2 }, Unknown),
+            operation(6, 7, Read, Saw(None)),
+        ];
+        holds(&history);
+        fails(&[history[0], history[1], history[3]]);
+        fails(&[history[0], history[2], history[3]]);
     }
 
     #[test]

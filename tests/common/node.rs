@@ -86,11 +86,6 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a flag is set.
-    pub fn has(&self, flag: &str) -> bool {
-        self.flags.iter().any(|other| other == flag)
-    }
-
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
@@ -228,11 +223,6 @@ impl Node {
 
     pub fn client(&self) -> Client {
         Client::connect(self.address())
-    }
-
-    /// Changes how it starts the next time.
-    pub fn rebuild(&mut self, change: impl FnOnce(NodeBuilder) -> NodeBuilder) {
-        self.builder = self.builder.take().map(change);
     }
 
     /// The data directory.
