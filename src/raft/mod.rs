@@ -18,7 +18,7 @@ pub use compact::{Compacted, Files, compact};
 pub use log_store::LogStore;
 pub use replay::{Recovered, Replay};
 pub use state_machine::{OpenMapping, StateMachine};
-pub use types::{Address, Applied, TypeConfig};
+pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
 use std::{
     cell::Cell,
@@ -53,8 +53,8 @@ const HEARTBEAT_MS: u64 = 250;
 const ELECTION_MS: (u64, u64) = (750, 1_250);
 
 /// This node's part in the cluster. Lives on the Raft core.
-pub struct Replica<D: Disk> {
-    raft: Raft<TypeConfig, StateMachine<D>>,
+pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
+    raft: Raft<TypeConfig<R>, StateMachine<D>>,
     machine: StateMachine<D>,
     log: Log<D>,
     /// Where this node is reached now, whatever the log says.
@@ -67,7 +67,7 @@ pub struct Replica<D: Disk> {
 #[error("consensus did not start: {0}")]
 pub struct StartError(String);
 
-impl<D: Disk> Replica<D> {
+impl<D: Disk, R: Runtime> Replica<D, R> {
     /// Starts Raft on a log that was read by `replay`. An empty log becomes a
     /// cluster of one, reached at `address`.
     ///
@@ -137,7 +137,7 @@ impl<D: Disk> Replica<D> {
         let responder = Callback::new(|result| {
             done(match result {
                 Some(Ok(response)) => {
-                    let response: openraft::raft::ClientWriteResponse<TypeConfig> = response;
+                    let response: openraft::raft::ClientWriteResponse<TypeConfig<R>> = response;
                     Ok(response.data)
                 }
                 Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
@@ -200,13 +200,13 @@ impl<D: Disk> Replica<D> {
     async fn purge_log(&self, upto: u64) -> Result<(), StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         self.raft.trigger().snapshot().await.map_err(|error| failed(&error))?;
-        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+        let taken = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
             metrics.snapshot.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);
         wait.metrics(taken, "the checkpoint is known").await.map_err(|error| failed(&error))?;
         self.raft.trigger().purge_log(upto).await.map_err(|error| failed(&error))?;
-        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+        let purged = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
             metrics.purged.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);

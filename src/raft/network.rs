@@ -12,7 +12,7 @@ use openraft::{
 
 use super::{
     state_machine::SnapshotData,
-    types::{Address, RaftVote, TypeConfig},
+    types::{Address, RaftVote, Runtime, TypeConfig},
 };
 use crate::base::ids::NodeId;
 
@@ -22,7 +22,7 @@ pub(super) struct NoPeers;
 /// A connection to a peer, of which there is none.
 pub(super) enum Peer {}
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
+impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for NoPeers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: NodeId, _: &Address) -> Peer {
@@ -30,32 +30,32 @@ impl RaftNetworkFactory<TypeConfig> for NoPeers {
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for Peer {
+impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
-        _: AppendEntriesRequest<TypeConfig>,
+        _: AppendEntriesRequest<TypeConfig<R>>,
         _: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<AppendEntriesResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         match *self {}
     }
 
     async fn vote(
         &mut self,
-        _: VoteRequest<TypeConfig>,
+        _: VoteRequest<TypeConfig<R>>,
         _: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         match *self {}
     }
 
     async fn full_snapshot(
         &mut self,
         _: RaftVote,
-        _: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
+        _: openraft::alias::SnapshotOf<TypeConfig<R>, SnapshotData>,
         _: impl Future<Output = ReplicationClosed> + 'static,
         _: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+    ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
         match *self {}
     }
 }

@@ -18,7 +18,7 @@ use openraft::{
 use super::{
     compact::Compacted,
     replay::{Replay, SegmentEnd},
-    types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, to_raft_id},
+    types::{Applied, Entry, RaftLogId, Runtime, StoredMembership, TypeConfig, to_raft_id},
 };
 use crate::{
     base::{
@@ -254,7 +254,7 @@ impl<D: Disk> StateMachine<D> {
     }
 }
 
-impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
+impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Self;
 
@@ -265,7 +265,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
-        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin,
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig<R>>>> + Unpin,
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
@@ -299,7 +299,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     }
 }
 
-impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
+impl<D: Disk, R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine<D> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {

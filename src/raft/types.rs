@@ -1,13 +1,14 @@
 //! openraft's types with ours filled in, and the conversions between an entry
 //! as Raft sees it and as the log stores it.
 
-use std::{fmt, io};
+use std::{fmt, io, marker::PhantomData};
 
 use bytes::Bytes;
 use openraft::{
     EntryPayload, Membership, RaftTypeConfig, entry::RaftEntry, impls::leader_id_std,
     raft::responder::Responder, vote::RaftLeaderId,
 };
+use openraft_rt::AsyncRuntime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,11 +22,25 @@ use crate::{
     log,
 };
 
-/// The types that Raft works with here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TypeConfig;
+/// What Raft's tasks, timers and channels run on.
+pub trait Runtime: Copy + fmt::Debug + Default + Ord + 'static {
+    /// openraft's view of it.
+    type Async: AsyncRuntime;
+}
 
-impl RaftTypeConfig for TypeConfig {
+/// Raft on the executor of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OnGlommio;
+
+impl Runtime for OnGlommio {
+    type Async = GlommioRuntime;
+}
+
+/// The types that Raft works with here, on the runtime `R`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypeConfig<R = OnGlommio>(PhantomData<R>);
+
+impl<R: Runtime> RaftTypeConfig for TypeConfig<R> {
     type D = Command;
     type R = Applied;
     type NodeId = NodeId;
@@ -35,7 +50,7 @@ impl RaftTypeConfig for TypeConfig {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Command, NodeId, Address>;
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = GlommioRuntime;
+    type AsyncRuntime = R::Async;
     type Responder<T: 'static> = Callback<T>;
     type Batch<T: 'static> = openraft::impls::InlineBatch<T>;
     type ErrorSource = openraft::impls::BoxedErrorSource;
@@ -93,7 +108,7 @@ impl<T> Callback<T> {
     }
 }
 
-impl<T: 'static> Responder<TypeConfig, T> for Callback<T> {
+impl<R: Runtime, T: 'static> Responder<TypeConfig<R>, T> for Callback<T> {
     fn on_complete(mut self, result: T) {
         if let Some(f) = self.0.take() {
             f(Some(result));
