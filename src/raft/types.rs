@@ -82,13 +82,17 @@ pub struct Applied {
     pub decisions: Option<Vec<Decision>>,
 }
 
-/// How the members of a cluster reach one another and are reached.
+/// How the members of a cluster reach one another and are reached, and what is
+/// to become of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Where clients reach it, `host:port`.
     pub address: String,
     /// Where the other members reach it, `host:port`.
     pub cluster_address: String,
+    /// It is to vote as soon as it has caught up, whoever leads then.
+    #[serde(default)]
+    pub votes: bool,
 }
 
 impl fmt::Display for Address {
@@ -147,24 +151,40 @@ struct StoredMembershipRecord {
     term: u64,
     index: Option<u64>,
     membership: MembershipRecord,
+    /// The highest number that a member ever had.
+    #[serde(default)]
+    highest: NodeId,
 }
 
-pub(super) fn membership_to_json(stored: &StoredMembership) -> io::Result<Box<RawValue>> {
+pub(super) fn membership_to_json(
+    stored: &StoredMembership,
+    highest: NodeId,
+) -> io::Result<Box<RawValue>> {
     let id = stored.log_id().as_ref().map(from_raft_id);
     let record = StoredMembershipRecord {
         term: id.map_or(0, |id| id.term),
         index: id.map(|id| id.index),
         membership: MembershipRecord::of(stored.membership()),
+        highest,
     };
     Ok(serde_json::value::to_raw_value(&record)?)
 }
 
-pub(super) fn membership_from_json(json: &RawValue) -> io::Result<StoredMembership> {
-    let StoredMembershipRecord { term, index, membership } = serde_json::from_str(json.get())?;
+/// The membership of a checkpoint, and the highest number that a member ever had.
+pub(super) fn membership_from_json(json: &RawValue) -> io::Result<(StoredMembership, NodeId)> {
+    let StoredMembershipRecord { term, index, membership, highest } =
+        serde_json::from_str(json.get())?;
     let id = index.map(|index| to_raft_id(LogId { term, index }));
     let membership =
         Membership::new(membership.configs, membership.nodes).map_err(io::Error::other)?;
-    Ok(StoredMembership::new(id, membership))
+    let stored = StoredMembership::new(id, membership);
+    let highest = highest.max(highest_member(&stored));
+    Ok((stored, highest))
+}
+
+/// The highest number of a member.
+pub(super) fn highest_member(stored: &StoredMembership) -> NodeId {
+    stored.membership().nodes().map(|(&id, _)| id).max().unwrap_or(0)
 }
 
 impl MembershipRecord {
