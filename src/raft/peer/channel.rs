@@ -136,10 +136,9 @@ impl Channel {
         if let Some(open) = self.live() {
             return Ok(open);
         }
-        if let Some((at, why)) = &*self.0.failed.borrow()
-            && at.elapsed() < RECONNECT
-        {
-            return Err(CallError::NotSent(why.clone()));
+        let failed_at = self.0.failed.borrow().as_ref().map(|(at, _)| *at);
+        if let Some(at) = failed_at {
+            cores::sleep(RECONNECT.saturating_sub(at.elapsed())).await;
         }
         match self.try_connect().await {
             Ok(open) => {
