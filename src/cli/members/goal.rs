@@ -60,6 +60,7 @@ fn has_role(whom: &Whom, role: Role, cluster: &Cluster) -> Result<String, String
     }
     let now = now.as_deref().unwrap_or("member without a role");
     Err(match cluster.lag(member) {
+        Some(1) => format!("member {id} is still a {now}, 1 entry behind"),
         Some(lag) => format!("member {id} is still a {now}, {lag} entries behind"),
         None => format!("member {id} is still a {now}"),
     })
