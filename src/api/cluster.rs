@@ -1,14 +1,21 @@
 //! `/cluster`: the members of the cluster and how far they are, as this node
-//! knows it.
+//! knows it; and how the cluster is changed.
 
 use super::{
     Api,
+    content_type::Form,
     error::{ApiError, Code, excerpt},
+    object_body::{self, Object, Value, member as wrong_member},
     reply::{Reply, json_string},
+    write::{SMALL_BODY_BYTES, body_form},
 };
 use crate::{
-    base::cluster::{ClusterView, Member},
-    http::Response,
+    base::{
+        cluster::{ClusterView, Member},
+        ids::NodeId,
+    },
+    http::{Request, Response},
+    raft::peer::{AdminRefusal, AdminRequest, Change},
 };
 
 impl Api {
@@ -42,10 +49,138 @@ impl Api {
         let member = members.iter().find(|member| member.id.to_string() == id);
         match member {
             Some(member) => Ok(Reply::Now(Response::json(200, json(member)))),
-            None => {
-                let detail = format!("there is no member {:?}", excerpt(id));
-                Err(ApiError::new(Code::NotFound, detail))
+            None => Err(no_member(id)),
+        }
+    }
+
+    /// `POST /cluster/members`
+    pub(super) async fn add_member(&self, request: &Request) -> Result<Reply, ApiError> {
+        let mut body = body(request, &["address", "role"])?;
+        let (at, address) = body.required("address")?;
+        let Value::Text(address) = address else {
+            return Err(object_body::not_a_string("address", at));
+        };
+        let address = checked_address("address", at, &address)?;
+        let voter = role(&mut body)?.unwrap_or(true);
+        let accepted =
+            format!("{{\"address\":{},\"role\":\"{}\"}}", json_string(&address), role_name(voter));
+        self.admin(AdminRequest::Add { address, voter }).await?;
+        Ok(Reply::Now(Response::json(202, accepted)))
+    }
+
+    /// `PATCH /cluster/members/ID`
+    pub(super) async fn change_member(
+        &self,
+        request: &Request,
+        id: &str,
+    ) -> Result<Reply, ApiError> {
+        let id = member_id(id)?;
+        let mut body = body(request, &["role", "address", "cluster_address"])?;
+        let mut address = |name| {
+            let text = body.text(name)?;
+            text.map(|(at, text)| checked_address(name, at, &text)).transpose()
+        };
+        let (address, cluster_address) = (address("address")?, address("cluster_address")?);
+        let change = Change { voter: role(&mut body)?, address, cluster_address };
+        if change == Change::default() {
+            let detail = "one of the members \"role\" and \"address\" is needed";
+            return Err(ApiError::new(Code::MissingMember, detail));
+        }
+        self.admin(AdminRequest::Change(id, change)).await?;
+        Ok(Reply::Now(Response::json(202, format!("{{\"id\":{id}}}"))))
+    }
+
+    /// `DELETE /cluster/members/ID`
+    pub(super) async fn remove_member(
+        &self,
+        request: &Request,
+        id: &str,
+    ) -> Result<Reply, ApiError> {
+        let id = member_id(id)?;
+        if !request.body().is_empty() {
+            body(request, &[])?;
+        }
+        self.admin(AdminRequest::Remove(id)).await?;
+        Ok(Reply::Now(Response::json(200, format!("{{\"id\":{id}}}"))))
+    }
+
+    /// `POST /cluster/leader`
+    pub(super) async fn lead(&self, request: &Request) -> Result<Reply, ApiError> {
+        let mut body = body(request, &["id"])?;
+        let (at, id) = body.required("id")?;
+        let Value::Number(id) = id else {
+            let detail = "member \"id\" must be the number of a member";
+            return Err(wrong_member(Code::InvalidJson, "id", at, detail));
+        };
+        self.admin(AdminRequest::Lead(id)).await?;
+        Ok(Reply::Now(Response::json(200, format!("{{\"leader\":{id}}}"))))
+    }
+
+    async fn admin(&self, request: AdminRequest) -> Result<(), ApiError> {
+        self.node.admin(request).await.map_err(|refusal| match refusal {
+            AdminRefusal::NotFound(id) => no_member(&id.to_string()),
+            AdminRefusal::Invalid(text) => ApiError::new(Code::InvalidParameter, text),
+            AdminRefusal::Precondition(text) => ApiError::new(Code::PreconditionFailed, text),
+            AdminRefusal::NoLeader => {
+                ApiError::new(Code::NoLeader, "the cluster has no leader at the moment")
             }
+            AdminRefusal::Unknown => ApiError::new(
+                Code::UnknownOutcome,
+                "it is not known whether the cluster was changed; its members tell",
+            ),
+        })
+    }
+}
+
+fn body(request: &Request, known: &[&str]) -> Result<Object, ApiError> {
+    if body_form(request)? != Form::Json {
+        let detail = "a body of lines cannot change the cluster";
+        return Err(ApiError::new(Code::UnsupportedMediaType, detail));
+    }
+    let bytes = request.body().len();
+    if bytes > SMALL_BODY_BYTES {
+        let detail = format!(
+            "the body is {bytes} bytes, above the limit of {SMALL_BODY_BYTES} for this request"
+        );
+        return Err(ApiError::new(Code::TooLarge, detail));
+    }
+    object_body::parse(request.body(), known)
+}
+
+fn no_member(id: &str) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is no member {:?}", excerpt(id)))
+}
+
+fn member_id(text: &str) -> Result<NodeId, ApiError> {
+    let id: Option<NodeId> = text.parse().ok();
+    id.filter(|id| id.to_string() == text).ok_or_else(|| no_member(text))
+}
+
+/// Whether the role that a body names votes.
+fn role(body: &mut Object) -> Result<Option<bool>, ApiError> {
+    match body.text("role")? {
+        None => Ok(None),
+        Some((_, role)) if &*role == "voter" => Ok(Some(true)),
+        Some((_, role)) if &*role == "learner" => Ok(Some(false)),
+        Some((at, role)) => {
+            let detail = format!("a role is \"voter\" or \"learner\", not {:?}", excerpt(&role));
+            Err(wrong_member(Code::InvalidParameter, "role", at, &detail))
+        }
+    }
+}
+
+fn role_name(voter: bool) -> &'static str {
+    if voter { "voter" } else { "learner" }
+}
+
+fn checked_address(name: &str, at: usize, text: &str) -> Result<String, ApiError> {
+    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && text.len() <= 300);
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
+    match parts.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(1..)) if plain => Ok(text.to_owned()),
+        _ => {
+            let detail = format!("an address is of the form HOST:PORT, not {:?}", excerpt(text));
+            Err(wrong_member(Code::InvalidParameter, name, at, &detail))
         }
     }
 }
@@ -53,7 +188,7 @@ impl Api {
 fn json(member: &Member) -> String {
     let Member { id, address, cluster_address, voter, state, matched } = member;
     let (address, cluster_address) = (json_string(address), json_string(cluster_address));
-    let role = if *voter { "voter" } else { "learner" };
+    let role = role_name(*voter);
     format!(
         "{{\"id\":{id},\"address\":{address},\"cluster_address\":{cluster_address},\
          \"role\":\"{role}\",\"state\":\"{state}\",\"matched\":{matched}}}"

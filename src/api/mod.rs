@@ -18,6 +18,7 @@ pub mod metrics;
 mod name_body;
 mod name_list;
 mod node;
+mod object_body;
 mod openapi;
 mod page;
 mod page_reader;

@@ -33,8 +33,8 @@ const PAGE: &str = concat!(
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "connect-src 'self'; img-src data:; require-trusted-types-for 'script'; ",
-    "style-src 'sha256-A2qWSfnwm2DfZGiNS+uNf9RNv+NGu2xtz72LukJoAyw='; ",
-    "script-src 'sha256-9eHmMfBDoFewD2oEXHIis37COYUb/q3v3BWkpjYHXB4='",
+    "style-src 'sha256-VZKaJnKd+8uBhGYDcZ0gdWS7Mf2XP0oCskDuxZTUyrM='; ",
+    "script-src 'sha256-9pqVQtIu8A5ZA0io+p2em7Uhk00m1NyfFGy5pJeZ410='",
 );
 
 impl Api {

@@ -21,6 +21,7 @@ use crate::{
     base::limits::MIN_ID_WAIT,
     feed::Wait,
     http::{Method, Request, Response},
+    node::control::ReadError,
     state::ListId,
 };
 
@@ -31,6 +32,7 @@ enum Resource<'p> {
     Health,
     Ready,
     Cluster,
+    Leader,
     Members,
     Member(&'p str),
     Metrics,
@@ -49,13 +51,14 @@ enum Resource<'p> {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 22] = [
+pub const ROUTES: [(&str, &str); 23] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
     ("/cluster", READ),
-    ("/cluster/members", READ),
-    ("/cluster/members/{id}", READ),
+    ("/cluster/leader", LEAD),
+    ("/cluster/members", APPEND),
+    ("/cluster/members/{id}", MEMBER),
     ("/changes", APPEND),
     ("/changes/{id}", READ),
     ("/tenants", APPEND),
@@ -78,7 +81,9 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const APPEND: &str = "GET, HEAD, POST, OPTIONS";
 const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
-const ALL: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
+const MEMBER: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
+const LEAD: &str = "POST, OPTIONS";
+const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl<'p> Resource<'p> {
     fn of(path: &[&'p str]) -> Option<Self> {
@@ -87,6 +92,7 @@ impl<'p> Resource<'p> {
             ["health"] => Self::Health,
             ["ready"] => Self::Ready,
             ["cluster"] => Self::Cluster,
+            ["cluster", "leader"] => Self::Leader,
             ["cluster", "members"] => Self::Members,
             ["cluster", "members", id] => Self::Member(id),
             ["metrics"] => Self::Metrics,
@@ -124,11 +130,30 @@ impl<'p> Resource<'p> {
             | Self::Tenants
             | Self::TenantChanges(_)
             | Self::Collections(_)
-            | Self::Keys(_) => APPEND,
+            | Self::Keys(_)
+            | Self::Members => APPEND,
+            Self::Member(_) => MEMBER,
+            Self::Leader => LEAD,
             Self::Tenant(_) | Self::Collection(_) => DELETE,
             Self::Key(..) => PUT,
             _ => READ,
         }
+    }
+
+    /// Whether it is about the node or its cluster, and not what is stored.
+    fn is_of_node(&self) -> bool {
+        matches!(
+            self,
+            Self::Index
+                | Self::Health
+                | Self::Ready
+                | Self::Cluster
+                | Self::Leader
+                | Self::Members
+                | Self::Member(_)
+                | Self::Metrics
+                | Self::OpenApi
+        )
     }
 
     /// What a read of it may be asked, where that is no list of changes.
@@ -216,18 +241,46 @@ impl Api {
         };
         match request.method() {
             Method::Options => Ok(options(resource.methods()).into()),
-            Method::Get | Method::Head => {
+            Method::Get | Method::Head if resource.methods().starts_with("GET") => {
+                if !resource.is_of_node() {
+                    self.may_read(request, deadline).await?;
+                }
                 // Apart from the connection, which may be parked with it gone.
                 Box::pin(self.read_resource(request, resource, now, deadline)).await
             }
-            Method::Post | Method::Put | Method::Delete => {
-                match self.write_resource(request, resource).await {
+            Method::Post | Method::Put | Method::Patch | Method::Delete => {
+                let mut reply = self.write_resource(request, resource).await;
+                if let Some(Err(error)) = &reply
+                    && error.code == Code::NotFound
+                    && !resource.is_of_node()
+                {
+                    // It may be there and not be known here yet.
+                    self.node.barrier().await.map_err(|error| unreadable(&error))?;
+                    reply = self.write_resource(request, resource).await;
+                }
+                match reply {
                     Some(reply) => Ok(reply?.into()),
                     None => Ok(not_allowed(request, resource.methods()).into()),
                 }
             }
             _ => Ok(not_allowed(request, resource.methods()).into()),
         }
+    }
+
+    /// Whether what is stored may be read from this node: it serves nothing older
+    /// than before it was started, and to who asks for it nothing older than what
+    /// is acknowledged anywhere.
+    async fn may_read(&self, request: &Request, deadline: Option<Instant>) -> Result<(), ApiError> {
+        if !self.node.status().has_recovered() {
+            let detail = "this node has not caught up since it was started";
+            return Err(ApiError::new(Code::Behind, detail));
+        }
+        let strong = |(name, value)| name == "consistency" && value == "strong";
+        // What was waited with has been asked already.
+        if deadline.is_none() && request.query().any(strong) {
+            self.node.barrier().await.map_err(|error| unreadable(&error))?;
+        }
+        Ok(())
     }
 
     /// Has a write done; nothing when the resource does not have the method.
@@ -261,6 +314,10 @@ impl Api {
             (Method::Delete, Resource::Key(path, key)) => self.delete_key(request, path, key),
             (Method::Delete, Resource::Collection(path)) => self.delete_collection(request, path),
             (Method::Delete, Resource::Tenant(tenant)) => self.delete_tenant(request, tenant),
+            (Method::Post, Resource::Members) => self.add_member(request).await,
+            (Method::Patch, Resource::Member(id)) => self.change_member(request, id).await,
+            (Method::Delete, Resource::Member(id)) => self.remove_member(request, id).await,
+            (Method::Post, Resource::Leader) => self.lead(request).await,
             _ => return None,
         })
     }
@@ -393,6 +450,15 @@ impl Api {
 
 fn parameterless(request: &Request) -> Result<(), ApiError> {
     no_parameters(request.query().map(|(name, value)| (Cow::from(name), Cow::from(value))))
+}
+
+fn unreadable(error: &ReadError) -> ApiError {
+    let code = match error {
+        ReadError::NoLeader => Code::NoLeader,
+        ReadError::Behind => Code::Behind,
+        ReadError::Overloaded => Code::Overloaded,
+    };
+    ApiError::new(code, error.to_string())
 }
 
 fn options(methods: &'static str) -> Reply {

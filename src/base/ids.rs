@@ -32,7 +32,7 @@ impl fmt::Display for ChangeId {
 pub type NodeId = u64;
 
 /// The identity of one history: two clusters never share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub uuid::Uuid);
 
 impl fmt::Display for ClusterId {
@@ -46,7 +46,7 @@ impl fmt::Display for ClusterId {
 pub struct Timestamp(pub u64);
 
 /// The place of an entry in the Raft log, with the term it was proposed in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogId {
     /// The term of the leader that proposed the entry.
     pub term: u64,

@@ -58,7 +58,7 @@ pub enum Refusal {
 }
 
 /// How a command was decided, the same on every node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// What it did, or why it did nothing.
     pub result: Result<Effect, Refusal>,
@@ -72,15 +72,26 @@ impl From<Result<Effect, Refusal>> for Decision {
     }
 }
 
+/// Why a node cannot store changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum StorageProblem {
+    /// A write to its log failed.
+    #[error("its log failed; see the node's own log")]
+    Failed,
+    /// Its disk is full.
+    #[error("its disk is too full for another part of its log")]
+    Full,
+}
+
 /// Why a write was not decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum WriteError {
     /// Nobody leads the cluster: it certainly did not happen.
     #[error("the cluster has no leader at the moment")]
     NoLeader,
     /// No room, or a disk that failed: it certainly did not happen.
     #[error("the node cannot store changes: {0}")]
-    Storage(&'static str),
+    Storage(StorageProblem),
     /// Too many writes wait already: it certainly did not happen.
     #[error("too many writes are waiting on this node")]
     Overloaded,

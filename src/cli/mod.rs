@@ -1,12 +1,14 @@
 //! The command line: `serve` runs a node, every other command is a client of
 //! one, over the same HTTP API as everybody else's. One file per command.
 
+mod cluster;
 mod export;
 mod failure;
 mod files;
 mod import;
 mod line;
 mod list;
+mod members;
 mod node;
 mod order;
 mod page;
@@ -16,6 +18,7 @@ mod reader;
 mod retry;
 mod serve;
 mod status;
+mod table;
 mod tail;
 
 use std::process::ExitCode;
@@ -41,6 +44,9 @@ enum Command {
     Serve(Flags),
     /// Show a node and its cluster; exit code 1 when it is not ready
     Status(status::Arguments),
+    /// Show the members of a cluster, and change who they are
+    #[command(subcommand)]
+    Members(members::Command),
     /// Store one change, or one for each line of standard input
     Post(post::Arguments),
     /// Print the newest changes of a list, and follow it with -f
@@ -60,6 +66,7 @@ impl CommandLine {
             None => serve::run(self.serve),
             Some(Command::Serve(flags)) => serve::run(flags),
             Some(Command::Status(arguments)) => status::run(&arguments),
+            Some(Command::Members(command)) => members::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),
             Some(Command::Tail(arguments)) => tail::run(&arguments),
             Some(Command::Export(arguments)) => export::run(&arguments),
@@ -112,6 +119,15 @@ mod tests {
             "changeagent import",
             "changeagent import x --map 1=2",
             "changeagent import x --batch 0",
+            "changeagent members",
+            "changeagent members add localhost",
+            "changeagent members add localhost:0",
+            "changeagent members add http://localhost:9000",
+            "changeagent members add h:1 --role leader",
+            "changeagent members promote first",
+            "changeagent members remove 3 --timeout soon",
+            "changeagent members remove 3 --no-wait --timeout 5s",
+            "changeagent members lead",
             "changeagent post --key k --data 1",
             "changeagent post --ndjson --data 1",
             "changeagent post --ndjson --collection c --key k",

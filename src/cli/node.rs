@@ -121,6 +121,11 @@ impl Node {
         Self { agent: config.new_agent(), url: node.url.clone(), retries, cluster: OnceCell::new() }
     }
 
+    /// A node of the same cluster, perhaps this one, which is asked once at a time.
+    pub(super) fn witness(&self, url: Url) -> Self {
+        Self { agent: self.agent.clone(), url, retries: 0, cluster: self.cluster.clone() }
+    }
+
     pub(super) fn url(&self) -> &Url {
         &self.url
     }

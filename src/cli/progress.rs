@@ -1,8 +1,14 @@
 //! Progress on standard error, when that is a terminal.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often it moves while nothing happens.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A bar, or nothing.
 #[derive(Debug)]
@@ -22,6 +28,15 @@ impl Progress {
     /// Of a list: ids.
     pub(super) fn of_ids() -> Self {
         Self::with(0, "{wide_bar} {pos}/{len} {per_sec} {eta} {msg}")
+    }
+
+    /// Of something that comes about elsewhere: what is still missing.
+    pub(super) fn of_wait() -> Self {
+        let progress = Self::with(0, "{spinner} {msg} ({elapsed})");
+        if !progress.0.is_hidden() {
+            progress.0.enable_steady_tick(TICK);
+        }
+        progress
     }
 
     fn with(total: u64, template: &str) -> Self {

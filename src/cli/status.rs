@@ -7,8 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    cluster::{Cluster, cell},
     failure::Failure,
     node::{Answer, JSON, Node, NodeArguments},
+    table::aligned,
 };
 
 /// A node that has nothing to say for so long is not well.
@@ -59,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let text = if arguments.json {
         serde_json::to_string(&report).map_err(|error| Failure::Other(error.to_string()))? + "\n"
     } else {
-        table(&report)
+        table(&report)?
     };
     std::io::stdout().write_all(text.as_bytes()).map_err(Failure::output)?;
     not_ready.map_or(Ok(()), |failure| Err(failure.at("not ready")))
@@ -93,7 +95,7 @@ fn cluster(node: &Node) -> Result<Map<String, Value>, Failure> {
 const LINES: [&str; 9] =
     ["cluster", "version", "node", "state", "leader", "term", "last", "committed", "applied"];
 
-fn table(report: &Report) -> String {
+fn table(report: &Report) -> Result<String, Failure> {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<10} {value}");
@@ -110,38 +112,28 @@ fn table(report: &Report) -> String {
             Some(value) => line(name, &plain(value)),
         }
     }
-    if let Some(Value::Array(members)) = report.cluster.get("members") {
-        let committed = report.cluster.get("committed").and_then(Value::as_u64);
+    if report.cluster.contains_key("members") {
         text.push('\n');
-        text.push_str(&members_table(members, committed));
+        text.push_str(&members_table(&Cluster::read(&report.cluster, &report.url)?));
     }
-    text
+    Ok(text)
 }
 
 /// The members, a line each, under their headings.
-fn members_table(members: &[Value], committed: Option<u64>) -> String {
-    let columns = ["id", "address", "role", "state", "matched"];
-    let heading = columns.iter().copied().chain(["lag"]).map(str::to_owned).collect();
-    let mut rows: Vec<Vec<String>> = vec![heading];
-    rows.extend(members.iter().map(|member| {
-        let matched = member.get("matched").and_then(Value::as_u64);
-        let lag = committed.zip(matched).map_or("-".to_owned(), |(committed, matched)| {
-            committed.saturating_sub(matched).to_string()
-        });
-        let cell = |name: &&str| member.get(name).map_or("-".to_owned(), plain);
-        columns.iter().map(cell).chain([lag]).collect()
+fn members_table(cluster: &Cluster) -> String {
+    let heading = ["id", "address", "role", "state", "matched", "lag"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(cluster.members.iter().map(|member| {
+        vec![
+            member.id.to_string(),
+            cell(member.address.as_ref()),
+            cell(member.role.as_ref()),
+            cell(member.state.as_ref()),
+            cell(cluster.matched(member)),
+            cell(cluster.lag(member)),
+        ]
     }));
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..=columns.len()).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
-        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    text
+    aligned(&rows)
 }
 
 /// A value as people write it.
@@ -177,7 +169,8 @@ mod tests {
                 {"id": 3, "address": "h:3", "role": "voter", "state": "follower",
                  "matched": null},
             ],
-        })));
+        })))
+        .unwrap();
         let want = "\
 url        http://h:1
 ready      yes
@@ -199,11 +192,29 @@ id  address  role     state     matched  lag
     }
 
     #[test]
+    fn a_follower_does_not_know_how_far_the_others_are() {
+        let text = table(&report(json!({
+            "node": 2, "leader": 1, "state": "follower", "committed": 12,
+            "members": [
+                {"id": 1, "address": "h:1", "role": "voter", "state": "leader", "matched": 0},
+                {"id": 2, "address": "h:2", "role": "voter", "state": "follower", "matched": 11},
+            ],
+        })))
+        .unwrap();
+        let want = "\
+id  address  role   state     matched  lag
+1   h:1      voter  leader    -        -
+2   h:2      voter  follower  11       1
+";
+        assert!(text.ends_with(want), "{text}");
+    }
+
+    #[test]
     fn a_node_without_a_leader_says_so() {
         let mut report = report(json!({"cluster": "c", "leader": null}));
         report.ready = false;
         report.reason = Some(Reason { code: "no-leader".into(), detail: "none yet".into() });
-        let text = table(&report);
+        let text = table(&report).unwrap();
         assert!(text.contains("ready      no: no-leader: none yet\n"), "{text}");
         assert!(text.contains("leader     none\n"), "{text}");
         let json = serde_json::to_value(&report).unwrap();

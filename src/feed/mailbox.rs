@@ -22,6 +22,15 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub u32);
 
+/// Who waits for a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The serving core of that number.
+    Core(usize),
+    /// Another node, which handed it to this one.
+    Peer,
+}
+
 /// What a serving core is told, in the order in which it happened.
 #[derive(Default)]
 pub struct Delivery {
@@ -103,19 +112,29 @@ impl Mailbox {
 
 /// All mailboxes of a node, as the Raft core posts to them. Cloned freely.
 #[derive(Clone)]
-pub struct Fanout(Arc<[Arc<Mailbox>]>);
+pub struct Fanout {
+    cores: Arc<[Arc<Mailbox>]>,
+    /// Gets what became of the writes of other nodes, and nothing else.
+    peers: Arc<Mailbox>,
+}
 
 impl Fanout {
     /// One mailbox for each of `cores` serving cores.
     #[must_use]
     pub fn new(cores: usize) -> Self {
-        Self((0..cores).map(|_| Arc::default()).collect())
+        Self { cores: (0..cores).map(|_| Arc::default()).collect(), peers: Arc::default() }
     }
 
     /// How many serving cores there are.
     #[must_use]
     pub fn cores(&self) -> usize {
-        self.0.len()
+        self.cores.len()
+    }
+
+    /// The mailbox for the writes of other nodes.
+    #[must_use]
+    pub fn peers(&self) -> Arc<Mailbox> {
+        Arc::clone(&self.peers)
     }
 
     /// The mailbox of one core.
@@ -124,12 +143,12 @@ impl Fanout {
     /// If there is no such core.
     #[must_use]
     pub fn mailbox(&self, core: usize) -> Arc<Mailbox> {
-        Arc::clone(&self.0[core])
+        Arc::clone(&self.cores[core])
     }
 
     /// Tells every core of an applied batch that has accepted changes.
     pub fn publish(&self, batch: &NumberedBatch) {
-        for mailbox in &*self.0 {
+        for mailbox in &*self.cores {
             mailbox.post(|delivery| {
                 mailbox.bytes.fetch_add(batch.batch.bytes().len(), Ordering::Relaxed);
                 delivery.batches.push(batch.clone());
@@ -140,7 +159,7 @@ impl Fanout {
     /// Tells every core of a sealed segment, all of whose batches were
     /// published before.
     pub fn seal(&self, segment: &Arc<SealedSegment>) {
-        for mailbox in &*self.0 {
+        for mailbox in &*self.cores {
             mailbox.post(|delivery| delivery.sealed.push(Arc::clone(segment)));
         }
     }
@@ -148,19 +167,23 @@ impl Fanout {
     /// Tells every core that changes below `first` are purged, but for those in
     /// `carried`.
     pub fn purge(&self, first: ChangeId, carried: &Arc<Carried>) {
-        for mailbox in &*self.0 {
+        for mailbox in &*self.cores {
             mailbox.post(|delivery| delivery.purged = Some((first, Arc::clone(carried))));
         }
     }
 
-    /// Tells one core what became of its writes.
-    pub fn resolve(&self, core: usize, outcomes: impl IntoIterator<Item = (Ticket, Outcome)>) {
-        self.0[core].post(|delivery| delivery.outcomes.extend(outcomes));
+    /// Tells whoever waits for them what became of writes.
+    pub fn resolve(&self, origin: Origin, outcomes: impl IntoIterator<Item = (Ticket, Outcome)>) {
+        let mailbox = match origin {
+            Origin::Core(core) => &self.cores[core],
+            Origin::Peer => &self.peers,
+        };
+        mailbox.post(|delivery| delivery.outcomes.extend(outcomes));
     }
 
     /// Tells every core to stop.
     pub fn stop(&self) {
-        for mailbox in &*self.0 {
+        for mailbox in &*self.cores {
             mailbox.post(|delivery| delivery.stop = true);
         }
     }
@@ -169,7 +192,7 @@ impl Fanout {
     /// behind. Whoever proposes writes keeps it bounded.
     #[must_use]
     pub fn backlog_bytes(&self) -> usize {
-        self.0.iter().map(|mailbox| mailbox.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
+        self.cores.iter().map(|mailbox| mailbox.bytes.load(Ordering::Relaxed)).max().unwrap_or(0)
     }
 }
 
@@ -202,7 +225,7 @@ mod tests {
         assert!(one.take().is_none());
         fanout.publish(&change(1));
         fanout.publish(&change(2));
-        fanout.resolve(1, [(Ticket(7), Err(WriteError::NoLeader))]);
+        fanout.resolve(Origin::Core(1), [(Ticket(7), Err(WriteError::NoLeader))]);
         assert_eq!(fanout.backlog_bytes(), 2 * change(1).batch.bytes().len());
         let taken = one.take().unwrap();
         assert_eq!(taken.batches.iter().map(|batch| batch.first.0).collect::<Vec<_>>(), [1, 2]);

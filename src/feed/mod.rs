@@ -4,5 +4,5 @@
 pub mod mailbox;
 pub mod waiters;
 
-pub use mailbox::{Delivery, Fanout, Mailbox, Ticket};
+pub use mailbox::{Delivery, Fanout, Mailbox, Origin, Ticket};
 pub use waiters::{Wait, Waiters};

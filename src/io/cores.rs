@@ -1,8 +1,9 @@
-//! What code on a core may ask of its executor: to let others run, and to have
-//! long or blocking work done elsewhere.
+//! What code on a core may ask of its executor: to let others run, to start
+//! tasks, to wait, and to have long or blocking work done elsewhere.
 
-use std::io;
+use std::{future::Future, io, pin::pin, time::Duration};
 
+use glommio::timer::Timer;
 use tokio::sync::oneshot;
 
 /// Lets other tasks of this core run when this one has run long enough.
@@ -42,4 +43,23 @@ pub async fn on_own_thread<T: Send + 'static>(
 pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
     let executor = glommio::executor();
     glommio::spawn_local(async move { executor.spawn_blocking(work).await }).detach();
+}
+
+/// Starts a task on this core, in the queue of the one that starts it.
+pub fn spawn(task: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(task).detach();
+}
+
+/// Waits for `time`.
+pub async fn sleep(time: Duration) {
+    Timer::new(time).await;
+}
+
+/// The output of `future`, if it is there within `limit`.
+pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    use futures_util::future::{Either, select};
+    match select(pin!(future), pin!(Timer::new(limit))).await {
+        Either::Left((output, _)) => Some(output),
+        Either::Right(_) => None,
+    }
 }

@@ -4,6 +4,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     path::{Path, PathBuf},
 };
 use thiserror::Error;
@@ -74,6 +75,19 @@ impl DirectoryLock {
     pub fn sign(&mut self) {
         // It only serves a message, so a full disk must not stop a node.
         let _ = write_holder(&mut self.file);
+    }
+}
+
+impl AsRawFd for DirectoryLock {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for DirectoryLock {
+    /// Takes over a lock that is held already.
+    fn from(file: OwnedFd) -> Self {
+        Self { file: file.into() }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod cores;
 pub mod glommio;
 pub mod lock;
 pub mod map;
+pub mod net;
 pub mod sim;
 
 use std::{future::Future, io};

@@ -228,10 +228,7 @@ fn encode_frame(out: &mut [u8], at: usize, frame: FrameRef<'_>, checksum: &mut u
     let mut w = Writer { out, at: at + 4 };
     match frame {
         FrameRef::Entry(entry) => {
-            w.u32(len_u32(entry.payload.len()));
-            w.u64(entry.id.term);
-            w.u64(entry.id.index);
-            w.put(&[FRAME_ENTRY, entry.kind, 0, 0, 0, 0, 0, 0]);
+            put_entry_head(&mut w, entry);
             w.put(&entry.payload);
         }
         FrameRef::Truncate(after) => {
@@ -414,6 +411,24 @@ fn read_frames(segment: &Bytes, start: usize, end: usize, count: u32) -> Option<
         at = next;
     }
     (at == end).then_some((frames, checksum))
+}
+
+/// The head of an entry's frame, which its payload follows: for those who have
+/// the payload elsewhere.
+#[must_use]
+pub fn entry_head(entry: &Entry) -> [u8; FRAME_HEAD_BYTES] {
+    let mut head = [0; FRAME_HEAD_BYTES];
+    put_entry_head(&mut Writer { out: &mut head, at: 4 }, entry);
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&head[4..]), &entry.payload);
+    head[..4].copy_from_slice(&checksum.to_le_bytes());
+    head
+}
+
+fn put_entry_head(w: &mut Writer<'_>, entry: &Entry) {
+    w.u32(len_u32(entry.payload.len()));
+    w.u64(entry.id.term);
+    w.u64(entry.id.index);
+    w.put(&[FRAME_ENTRY, entry.kind, 0, 0, 0, 0, 0, 0]);
 }
 
 /// Reads the frame at `at` and says where it ends; `None` when it is not sound.

@@ -61,8 +61,19 @@ impl<D: Disk> Log<D> {
             spare_ready: Notify::new(),
             spare_used: Notify::new(),
             ended: Notify::new(),
+            written: Notify::new(),
         };
         Ok(Self { shared: Rc::new(shared) })
+    }
+
+    /// Removes whatever log is on `disk`, which nobody may have open, and begins
+    /// that of `options.identity`. Interrupted, it leaves the one or the other.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub async fn replace(disk: D, options: Options) -> Result<Self, OpenError> {
+        open::remove_all(&disk).await?;
+        Self::open(disk, options, |_, _| Ok(())).await
     }
 
     /// Whose log it is.
@@ -116,6 +127,25 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn durable_next(&self) -> u64 {
         self.shared.get().table.next()
+    }
+
+    /// Waits until the entry at `index` is durable, if there is one.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed before.
+    pub async fn durable(&self, index: u64) -> io::Result<()> {
+        loop {
+            let written = self.shared.written.notified();
+            {
+                let inner = self.shared.get();
+                // Until a removal is durable the table still has what was removed.
+                if inner.id(index).is_none_or(|id| inner.table.id(index) == Some(id)) {
+                    return Ok(());
+                }
+                inner.usable()?;
+            }
+            written.await;
+        }
     }
 
     /// Where the payload of a durable entry lies.

@@ -29,8 +29,10 @@ mod testing;
 
 use crate::base::ids::{ClusterId, LogId, NodeId};
 use bytes::Bytes;
+pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
 pub use segment::file_name;
+use serde::{Deserialize, Serialize};
 use std::io;
 use thiserror::Error;
 
@@ -49,7 +51,7 @@ pub struct Identity {
 }
 
 /// A vote as Raft saves it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vote {
     /// The term voted in.
     pub term: u64,

@@ -327,6 +327,20 @@ async fn tidy<D: Disk>(disk: &D, layout: &Layout) -> Result<(), OpenError> {
     disk.sync_directory().await.map_err(failed("syncing the data directory"))
 }
 
+/// Removes all segments, the newest first, so that what is left is always sound.
+pub(super) async fn remove_all<D: Disk>(disk: &D) -> Result<(), OpenError> {
+    let files = disk.list().await.map_err(failed("listing the data directory"))?;
+    let of_log = |name: &str| matches!(segment::classify(name), Name::Segment(_) | Name::Temporary);
+    let mut names: Vec<String> = files.into_iter().map(|file| file.name).collect();
+    names.retain(|name| of_log(name));
+    names.sort_unstable();
+    for name in names.iter().rev() {
+        disk.remove(name).await.map_err(failed(format!("removing {name}")))?;
+        disk.sync_directory().await.map_err(failed("syncing the data directory"))?;
+    }
+    Ok(())
+}
+
 /// Opens the prepared segment, clean. One of another length than the options
 /// ask for makes room for one that fits them: else the largest entry might fit
 /// no segment there is.

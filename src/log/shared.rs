@@ -34,6 +34,8 @@ pub(super) struct Shared<D: Disk> {
     pub(super) spare_used: Notify,
     /// The writer has ended.
     pub(super) ended: Notify,
+    /// More is durable, or nothing more will be.
+    pub(super) written: Notify,
 }
 
 impl<D: Disk> Shared<D> {
@@ -53,6 +55,7 @@ impl<D: Disk> Shared<D> {
             (reason, inner.queue.take_all())
         };
         fail(in_flight.into_iter().chain(waiting), &LogError::Poisoned(reason));
+        self.written.notify_waiters();
         for notify in [&self.work, &self.spare_ready, &self.spare_used, &self.ended] {
             notify.notify_waiters();
             notify.notify_one();

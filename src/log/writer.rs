@@ -140,6 +140,7 @@ impl<D: Disk> Writer<D> {
         self.shared.get_mut().committed_group(&ops, state, checksum);
         self.active.offset += bytes as u64;
         self.shared.get_mut().active.offset = self.active.offset;
+        self.shared.written.notify_waiters();
         for done in ops.into_iter().filter_map(Op::into_done) {
             done(Ok(()));
         }

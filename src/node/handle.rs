@@ -7,11 +7,13 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
+    time::Instant,
 };
 
 use uuid::Uuid;
 
 use super::{
+    control::{Control, ReadError},
     inbox::{Full, Inbox, Proposal},
     status::Status,
     writes::{PendingWrite, Writes},
@@ -20,10 +22,11 @@ use crate::{
     base::{
         batch::Command,
         ids::{ChangeId, ClusterId},
-        outcome::WriteError,
+        outcome::{StorageProblem, WriteError},
     },
-    feed::{Mailbox, Wait, Waiters},
+    feed::{Mailbox, Origin, Wait, Waiters},
     io::cores,
+    raft::peer::{AdminRefusal, AdminRequest},
     state::{History, Index, ListId},
 };
 
@@ -32,6 +35,7 @@ struct Inner {
     cluster: ClusterId,
     status: Arc<Status>,
     inbox: Arc<Inbox>,
+    control: Arc<Control>,
     mailbox: Arc<Mailbox>,
     history: RefCell<History>,
     index: Arc<Index>,
@@ -55,6 +59,8 @@ pub struct Seat {
     pub status: Arc<Status>,
     /// The way to the sequencer.
     pub inbox: Arc<Inbox>,
+    /// The way to the Raft core for other questions.
+    pub control: Arc<Control>,
     /// The way back.
     pub mailbox: Arc<Mailbox>,
 }
@@ -71,6 +77,7 @@ impl Handle {
             cluster: seat.cluster,
             status: seat.status,
             inbox: seat.inbox,
+            control: seat.control,
             mailbox: seat.mailbox,
             history: RefCell::new(history),
             index,
@@ -89,14 +96,32 @@ impl Handle {
     /// [`WriteError::Storage`] once the log has failed; neither happened.
     pub fn propose(&self, command: Command) -> Result<PendingWrite, WriteError> {
         if self.0.status.has_failed() {
-            return Err(WriteError::Storage("its log failed; see the node's own log"));
+            return Err(WriteError::Storage(StorageProblem::Failed));
         }
         let write = self.0.writes.open();
-        let proposal = Proposal { command, core: self.0.core, ticket: write.ticket() };
+        let (origin, ticket) = (Origin::Core(self.0.core), write.ticket());
+        let proposal = Proposal { command, origin, ticket, since: Instant::now() };
         match self.0.inbox.push(proposal) {
             Ok(()) => Ok(write.proposed()),
             Err(Full) => Err(WriteError::Overloaded),
         }
+    }
+
+    /// Waits until everything that was acknowledged before, on any node, can be
+    /// read here.
+    ///
+    /// # Errors
+    /// [`ReadError`]
+    pub async fn barrier(&self) -> Result<(), ReadError> {
+        self.0.control.barrier().await
+    }
+
+    /// Has the cluster changed.
+    ///
+    /// # Errors
+    /// [`AdminRefusal`]
+    pub async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+        self.0.control.admin(request).await
     }
 
     /// The history as of now: every change acknowledged by any core of this

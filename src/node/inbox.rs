@@ -5,9 +5,13 @@ use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
+    time::Instant,
 };
 
-use crate::{base::batch::Command, feed::Ticket};
+use crate::{
+    base::batch::Command,
+    feed::{Origin, Ticket},
+};
 
 /// Writes that may wait here, by number and by bytes. Above it a write is
 /// refused as `overloaded`.
@@ -18,10 +22,12 @@ const BYTES_MAX: usize = 64 << 20;
 pub struct Proposal {
     /// What is to be written.
     pub command: Command,
-    /// The core to answer to.
-    pub core: usize,
+    /// Whom to answer.
+    pub origin: Origin,
     /// The name of the write there.
     pub ticket: Ticket,
+    /// When it came.
+    pub since: Instant,
 }
 
 /// There is no room for a write.
@@ -87,6 +93,36 @@ impl Inbox {
         .await
     }
 
+    /// Puts writes that were taken back to the front, to be taken again.
+    pub fn put_back(&self, proposals: Vec<Proposal>) {
+        let mut inner = self.lock();
+        for proposal in proposals.into_iter().rev() {
+            inner.bytes += proposal.command.encoded_bytes();
+            inner.proposals.push_front(proposal);
+        }
+        if let Some(waker) = inner.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes the writes of which `given_up` holds.
+    pub fn take_if(&self, given_up: impl Fn(&Proposal) -> bool) -> Vec<Proposal> {
+        let mut inner = self.lock();
+        if !inner.proposals.iter().any(&given_up) {
+            return Vec::new();
+        }
+        let all = std::mem::take(&mut inner.proposals);
+        let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(given_up);
+        inner.proposals = kept.into();
+        inner.bytes -= taken.iter().map(|one| one.command.encoded_bytes()).sum::<usize>();
+        taken
+    }
+
+    /// Whether it takes no more writes.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Takes no more writes; those that wait are still taken.
     pub fn close(&self) {
         let mut inner = self.lock();
@@ -126,7 +162,8 @@ mod tests {
             tails: vec![b'x'; bytes].into(),
             ..Append::default()
         };
-        Proposal { command: append.into(), core: 0, ticket: Ticket(ticket) }
+        let (origin, since) = (Origin::Core(0), Instant::now());
+        Proposal { command: append.into(), origin, ticket: Ticket(ticket), since }
     }
 
     fn take(inbox: &Inbox, bytes: usize) -> Poll<Option<Vec<u32>>> {

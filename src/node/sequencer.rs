@@ -1,12 +1,18 @@
-//! The one writer of a leader: takes what waits in the inbox, stamps it and
-//! proposes it as one batch. While a batch is in flight the next one grows; with
-//! nothing in flight a write goes out at once. There is no timer.
+//! The one writer of a node: takes what waits in the inbox and has it written.
+//! The leader stamps it and proposes it as one batch; any other node hands it to
+//! the leader at once ([`Forwarder`]). While batches are in flight the next one
+//! grows; with nothing in flight a write goes out at once. There is no timer.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{Notify, oneshot};
 
 use super::{
+    forwarder::Forwarder,
     inbox::{Inbox, Proposal},
     status::Status,
 };
@@ -15,15 +21,21 @@ use crate::{
         batch::{Batch, Command, encode},
         ids::Timestamp,
         limits::BATCH_BYTES,
-        outcome::{Effect, Outcome, WriteError},
+        outcome::{Effect, Outcome, StorageProblem, WriteError},
     },
-    feed::{Fanout, Ticket},
-    io::{BLOCK, Disk, clock::Clock},
-    raft::{Applied, Replica},
+    feed::{Fanout, Origin, Ticket},
+    io::{BLOCK, Disk, clock::Clock, cores},
+    raft::{Applied, Leadership, Replica},
 };
 
 /// A serving core that has this much to take in holds up new writes.
 const BACKLOG_BYTES: usize = 64 << 20;
+/// How long a write waits for a leader.
+const LEADER_WAIT: Duration = Duration::from_secs(2);
+/// How long a batch may take to be committed; then its outcome is unknown.
+const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// A write that could not go out is tried again after this.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Sequencer<D: Disk, C: Clock> {
@@ -41,41 +53,75 @@ pub struct Sequencer<D: Disk, C: Clock> {
     pub room: Rc<Notify>,
 }
 
-/// The write requests of one batch: whom to answer, and for how many changes.
-struct Requests(Vec<(usize, Ticket, u32)>);
-
 impl<D: Disk, C: Clock> Sequencer<D, C> {
     /// Runs until the inbox is closed and everything taken is answered.
     ///
-    /// One batch is in flight at a time. With more, the log would often be
-    /// handed a small batch while a large one is about to gather; what that
+    /// A leader has one batch in flight at a time. With more, the log would often
+    /// be handed a small batch while a large one is about to gather; what that
     /// costs stands in `docs/benchmarks.md`.
     pub async fn run(self) {
         // A batch must fit an empty segment, as `admit` measures it.
         let fits = self.replica.log().payload_bytes_max().saturating_sub(2 * BLOCK);
         let batch_bytes = BATCH_BYTES.min(fits);
+        let returns = Returns { inbox: Arc::clone(&self.inbox), fanout: self.fanout.clone() };
+        let forwarder = Forwarder::new(Rc::clone(&self.replica), returns.clone());
         let mut newest = Timestamp(0);
-        while let Some(proposals) = self.inbox.take(batch_bytes).await {
-            let (requests, commands) = split(proposals);
-            let bytes = commands.iter().map(Command::encoded_bytes).sum();
-            if let Err(refusal) = self.admit(bytes).await {
-                requests.answer(&self.fanout, |_| Err(refusal));
-                continue;
-            }
-            newest = self.stamp().max(newest);
-            let batch = Batch::parse(encode(&commands, newest));
-            let batch = batch.expect("what was just encoded can be read");
-            drop(commands);
-            let fanout = self.fanout.clone();
-            let (answered, answer) = oneshot::channel();
-            let done = move |applied: Result<Applied, WriteError>| {
-                requests.answer_applied(&fanout, applied);
-                // The sequencer waits for it as long as it lives.
-                let _ = answered.send(());
+        loop {
+            let leadership = self.replica.leadership();
+            let room = match leadership {
+                Leadership::Unknown if !self.inbox.is_closed() => {
+                    returns.give_up();
+                    let known = self.replica.leadership_is(|who| *who != Leadership::Unknown);
+                    cores::within(RETRY, known).await;
+                    continue;
+                }
+                Leadership::At(..) => Some(forwarder.room().await),
+                _ => None,
             };
-            self.replica.propose(batch, done).await;
-            let _ = answer.await;
+            let Some(proposals) = self.inbox.take(batch_bytes).await else { break };
+            match self.replica.leadership() {
+                Leadership::Here => newest = self.append(proposals, newest, &returns).await,
+                Leadership::At(id, address) => match room {
+                    Some(room) => forwarder.forward(proposals, id, &address, room),
+                    None => returns.again(proposals).await,
+                },
+                Leadership::Unknown => returns.again(proposals).await,
+            }
         }
+        forwarder.idle().await;
+    }
+
+    /// Proposes a batch, and waits for its outcome.
+    async fn append(
+        &self,
+        proposals: Vec<Proposal>,
+        newest: Timestamp,
+        returns: &Returns,
+    ) -> Timestamp {
+        let bytes = proposals.iter().map(|proposal| proposal.command.encoded_bytes()).sum();
+        if let Err(refusal) = self.admit(bytes).await {
+            returns.answer(proposals, |_| Err(refusal));
+            return newest;
+        }
+        let stamp = self.stamp().max(newest);
+        let commands = proposals.iter().map(|proposal| &proposal.command);
+        let batch = Batch::parse(encode(commands, stamp));
+        let batch = batch.expect("what was just encoded can be read");
+        let (answered, answer) = oneshot::channel();
+        let done = move |applied: Result<Applied, WriteError>| {
+            // After too long nobody waits for it.
+            let _ = answered.send(applied);
+        };
+        let propose = async {
+            self.replica.propose(batch, done).await;
+            answer.await.unwrap_or(Err(WriteError::Unknown))
+        };
+        let applied = cores::within(COMMIT_WAIT, propose).await;
+        match applied.unwrap_or(Err(WriteError::Unknown)) {
+            Ok(applied) => returns.answer_applied(proposals, applied),
+            Err(error) => returns.failed(proposals, error).await,
+        }
+        stamp
     }
 
     /// Waits until `bytes` surely fit the log, or says why they may not be
@@ -87,15 +133,13 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         }
         loop {
             if self.status.has_failed() {
-                return Err(WriteError::Storage("its log failed; see the node's own log"));
+                return Err(WriteError::Storage(StorageProblem::Failed));
             }
             if self.replica.log().headroom() >= bytes as u64 {
                 return Ok(());
             }
             if self.status.is_full() {
-                return Err(WriteError::Storage(
-                    "its disk is too full for another part of its log",
-                ));
+                return Err(WriteError::Storage(StorageProblem::Full));
             }
             self.room.notified().await;
         }
@@ -107,44 +151,88 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     }
 }
 
-fn split(proposals: Vec<Proposal>) -> (Requests, Vec<Command>) {
-    let request =
-        |proposal: &Proposal| (proposal.core, proposal.ticket, proposal.command.changes());
-    let requests = Requests(proposals.iter().map(request).collect());
-    (requests, proposals.into_iter().map(|proposal| proposal.command).collect())
+/// What becomes of writes that were taken: answered, or tried again.
+#[derive(Clone)]
+pub(super) struct Returns {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) fanout: Fanout,
 }
 
-impl Requests {
-    /// Tells each request how it was decided.
-    fn answer_applied(self, fanout: &Fanout, applied: Result<Applied, WriteError>) {
-        let Applied { first, decisions } = match applied {
-            Ok(applied) => applied,
-            Err(error) => return self.answer(fanout, |_| Err(error)),
+impl Returns {
+    /// Answers those that have waited for a leader long enough, and those of
+    /// other nodes, which look for the leader themselves.
+    fn give_up(&self) {
+        let late = |proposal: &Proposal| !may_wait(proposal);
+        self.answer(self.inbox.take_if(late), |_| Err(WriteError::NoLeader));
+    }
+
+    /// Has writes that did not happen tried again, while they may wait.
+    pub(super) async fn again(&self, proposals: Vec<Proposal>) {
+        self.failed(proposals, WriteError::NoLeader).await;
+    }
+
+    /// Tries writes again that certainly did not happen for want of a leader, or
+    /// that may, but would be told apart if they did; answers the others.
+    pub(super) async fn failed(&self, proposals: Vec<Proposal>, error: WriteError) {
+        let again = |proposal: &Proposal| {
+            let safe = match error {
+                WriteError::NoLeader => true,
+                WriteError::Unknown => proposal.command.idempotency.is_some(),
+                _ => false,
+            };
+            safe && may_wait(proposal) && !self.inbox.is_closed()
         };
+        let (again, over): (Vec<_>, Vec<_>) = proposals.into_iter().partition(again);
+        self.answer(over, |_| Err(error));
+        if !again.is_empty() {
+            self.inbox.put_back(again);
+            cores::sleep(RETRY).await;
+        }
+    }
+
+    /// Tells each write how it was decided.
+    fn answer_applied(&self, proposals: Vec<Proposal>, applied: Applied) {
+        let Applied { first, decisions } = applied;
         if let Some(decisions) = decisions {
-            assert_eq!(decisions.len(), self.0.len(), "every command is decided");
+            assert_eq!(decisions.len(), proposals.len(), "every command is decided");
             let mut decisions = decisions.into_iter();
-            return self.answer(fanout, |_| decisions.next().ok_or(WriteError::Unknown));
+            return self.answer(proposals, |_| decisions.next().ok_or(WriteError::Unknown));
         }
         let mut next = first;
-        self.answer(fanout, |count| {
-            let first = next;
+        self.answer(proposals, |command| {
+            let (first, count) = (next, command.changes());
             next.0 += u64::from(count);
             Ok(Ok(Effect::Changes { first, count, replaced: false }).into())
         });
     }
 
-    /// Answers each request, in the order in which they were proposed;
-    /// `outcome` is told how many changes it has.
-    fn answer(self, fanout: &Fanout, mut outcome: impl FnMut(u32) -> Outcome) {
-        let mut by_core: Vec<Vec<(Ticket, Outcome)>> = vec![Vec::new(); fanout.cores()];
-        for (core, ticket, count) in self.0 {
-            by_core[core].push((ticket, outcome(count)));
+    /// Answers each write, in the order in which they were proposed.
+    pub(super) fn answer(
+        &self,
+        proposals: Vec<Proposal>,
+        mut outcome: impl FnMut(&Command) -> Outcome,
+    ) {
+        let mut by_core: Vec<Vec<(Ticket, Outcome)>> = vec![Vec::new(); self.fanout.cores()];
+        let mut of_peers = Vec::new();
+        for Proposal { command, origin, ticket, .. } in proposals {
+            let outcomes = match origin {
+                Origin::Core(core) => &mut by_core[core],
+                Origin::Peer => &mut of_peers,
+            };
+            outcomes.push((ticket, outcome(&command)));
         }
-        for (core, outcomes) in by_core.into_iter().enumerate() {
+        let by_core = by_core.into_iter().enumerate();
+        let of_cores = by_core.map(|(core, outcomes)| (Origin::Core(core), outcomes));
+        for (origin, outcomes) in of_cores.chain([(Origin::Peer, of_peers)]) {
             if !outcomes.is_empty() {
-                fanout.resolve(core, outcomes);
+                self.fanout.resolve(origin, outcomes);
             }
         }
     }
+}
+
+/// Whether a write may wait for a leader. Those of other nodes wait there.
+fn may_wait(proposal: &Proposal) -> bool {
+    proposal.origin != Origin::Peer
+        && Instant::now().saturating_duration_since(proposal.since) < LEADER_WAIT
 }

@@ -11,6 +11,7 @@ use crate::base::cluster::ClusterView;
 #[derive(Debug, Default)]
 pub struct Status {
     ready: AtomicBool,
+    recovered: AtomicBool,
     failed: AtomicBool,
     full: AtomicBool,
     cluster: Mutex<ClusterView>,
@@ -21,6 +22,13 @@ impl Status {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.has_failed()
+    }
+
+    /// Whether what it has applied is no older than what it may have shown before
+    /// it was started. Until then nothing is read from it.
+    #[must_use]
+    pub fn has_recovered(&self) -> bool {
+        self.recovered.load(Ordering::Acquire)
     }
 
     /// Whether a write to the log failed: the node acknowledges nothing more
@@ -55,6 +63,11 @@ impl Status {
     /// Notes whether a leader is known and caught up with.
     pub fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
+    }
+
+    /// Notes that what it may have shown before it was started is applied.
+    pub fn set_recovered(&self) {
+        self.recovered.store(true, Ordering::Release);
     }
 
     /// Notes that the log failed, for good.

@@ -75,7 +75,7 @@ pub fn compact<W: Write>(
     let Some(applied) = applied else { return Ok(None) };
     let history = before.finish(u64::MAX, open_mapping)?.history();
     let log_id = from_raft_id(&applied);
-    let raft = membership_to_json(before.membership())?;
+    let raft = membership_to_json(before.membership(), before.highest())?;
     let change = |id| sent(&history, id);
     let lines = checkpoint::write(&mut out, before.state(), cluster, log_id, raft, change)?;
     let map = end(out)?;

@@ -1,12 +1,13 @@
 //! Consensus, and the only place that names openraft: its types filled in, its
-//! log and state machine on ours, its tasks on glommio.
-//!
-//! A cluster has one member so far. The network between members belongs into
-//! `network`, snapshots into `state_machine`.
+//! log and state machine on ours, its tasks on glommio, its network on the
+//! channels of [`peer`].
 
 mod compact;
+mod inbound;
 mod log_store;
+mod membership;
 mod network;
+pub mod peer;
 mod replay;
 pub mod runtime;
 mod state_machine;
@@ -15,24 +16,31 @@ mod suite_tests;
 mod types;
 
 pub use compact::{Compacted, Files, compact};
+pub use inbound::OnRequest;
 pub use log_store::LogStore;
+pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
 pub use state_machine::{OpenMapping, StateMachine};
-pub use types::{Address, Applied, TypeConfig};
+pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
+use inbound::Inbound;
+use network::Network;
 use openraft::{
-    Config, Raft, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
+    Config, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
     errors::ClientWriteError,
 };
-use types::{Callback, Command};
+use peer::{Channel, Handler, Lane, Refusal};
+use tokio::sync::watch;
+use types::{Callback, Command, from_raft_id};
 
 use crate::{
     base::{
@@ -47,19 +55,50 @@ use crate::{
     state::Position,
 };
 
-/// Times of an election and of heartbeats, in milliseconds. The only member of
-/// a cluster elects itself without waiting for them.
-const HEARTBEAT_MS: u64 = 250;
-const ELECTION_MS: (u64, u64) = (750, 1_250);
+/// How soon the loss of a leader is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How often a leader says that it leads.
+    pub heartbeat: Duration,
+    /// How long a leader may be silent; half of it to all of it later another is
+    /// elected.
+    pub election: Duration,
+}
+
+impl Default for Timing {
+    /// A killed leader is replaced within 1.2 s on a network without delay.
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_millis(150), election: Duration::from_millis(600) }
+    }
+}
+
+/// Heartbeats that may be unanswered before their connection is given up.
+const HEARTBEATS_UNANSWERED: u32 = 4;
 
 /// This node's part in the cluster. Lives on the Raft core.
-pub struct Replica<D: Disk> {
-    raft: Raft<TypeConfig, StateMachine<D>>,
+pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
+    raft: Raft<TypeConfig<R>, StateMachine<D>>,
     machine: StateMachine<D>,
     log: Log<D>,
+    network: Network,
     /// Where this node is reached now, whatever the log says.
     address: Address,
+    /// The last entry of the log when it was opened.
+    last_at_start: Option<LogId>,
+    /// Whether this node was told that it is no member any more.
+    removed: watch::Sender<bool>,
     stopping: Cell<bool>,
+}
+
+/// Who leads the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// This node.
+    Here,
+    /// Another, which the members reach at this address.
+    At(NodeId, String),
+    /// Nobody, as far as this node knows.
+    Unknown,
 }
 
 /// Why a node cannot take part in its cluster.
@@ -67,9 +106,10 @@ pub struct Replica<D: Disk> {
 #[error("consensus did not start: {0}")]
 pub struct StartError(String);
 
-impl<D: Disk> Replica<D> {
+impl<D: Disk, R: Runtime> Replica<D, R> {
     /// Starts Raft on a log that was read by `replay`. An empty log becomes a
-    /// cluster of one, reached at `address`.
+    /// cluster of one, reached at `address`, if that is to be `founded`; else the
+    /// node waits until it is taken in.
     ///
     /// # Errors
     /// What openraft reports.
@@ -79,53 +119,204 @@ impl<D: Disk> Replica<D> {
         fanout: Fanout,
         open_mapping: OpenMapping,
         address: Address,
+        timing: Timing,
+        founded: bool,
     ) -> Result<Self, StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        let id = log.identity().node;
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let config = Config {
             cluster_name: log.identity().cluster.to_string(),
-            heartbeat_interval: HEARTBEAT_MS,
-            election_timeout_min: ELECTION_MS.0,
-            election_timeout_max: ELECTION_MS.1,
+            heartbeat_interval: milliseconds(timing.heartbeat),
+            election_timeout_min: milliseconds(timing.election) / 2,
+            election_timeout_max: milliseconds(timing.election),
             enable_pre_vote: Some(true),
-            // The only member may resume its term. With peers it must not: they
-            // may hold an entry that was never durable here.
-            enable_leader_restore: Some(true),
+            // With peers it must not resume its term: they may hold an entry that
+            // was never durable here. The only member is elected below.
+            enable_leader_restore: Some(false),
             // The log is the database: it is purged by retention alone.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
+            // Other nodes are tried again as soon as a connection may be.
+            backoff: "50ms".to_owned(),
             ..Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
+        let removed = watch::Sender::new(false);
+        let on_refusal = {
+            let removed = removed.clone();
+            move |_, refusal| {
+                if refusal == Refusal::Removed {
+                    removed.send_replace(true);
+                }
+            }
+        };
+        let stall = timing.heartbeat * HEARTBEATS_UNANSWERED;
+        let network = Network::new(log.identity(), stall, Rc::new(on_refusal));
+        let last_at_start = log.last();
         let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping);
-        let id = log.identity().node;
         let store = LogStore(log.clone());
-        let raft = Raft::new(id, config, network::NoPeers, store, machine.clone())
+        let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
+        let stopping = Cell::new(false);
         let replica =
-            Self { raft, machine, log, address: address.clone(), stopping: Cell::new(false) };
+            Self { raft, machine, log, network, address, last_at_start, removed, stopping };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
-            let members = BTreeMap::from([(id, address)]);
-            replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
-        } else if replica.raft.voter_ids().eq([id]) {
+            if founded {
+                let members = BTreeMap::from([(id, replica.address.clone())]);
+                replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
+            }
+        } else if replica.is_alone() {
             replica.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
         }
         Ok(replica)
     }
 
-    /// Waits until this node leads and has applied everything that an earlier
-    /// leader may have acknowledged: from then on it serves nothing older than
-    /// was served before.
+    /// Whether this node alone votes.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.raft.voter_ids().eq([self.id()])
+    }
+
+    /// Whether it belongs to a cluster, be it one of its own.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        self.raft.voter_ids().next().is_some()
+    }
+
+    /// Waits until this node has applied everything that it may have shown
+    /// before it was started: from then on it serves nothing older than that. A
+    /// node without a log waits for what was committed when it was taken in.
     ///
     /// # Errors
-    /// When that takes longer than `limit`, or Raft stops.
-    pub async fn recovered(&self, limit: Duration) -> Result<(), StartError> {
-        let id = self.id();
-        let leads = |error: &dyn std::fmt::Display| StartError(error.to_string());
-        let wait = self.raft.wait(Some(limit));
-        wait.current_leader(id, "the only member leads").await.map_err(|error| leads(&error))?;
-        self.raft.wait_for_recovery(Some(limit)).await.map_err(|error| leads(&error))?;
-        Ok(())
+    /// When Raft stops.
+    pub async fn recovered(&self) -> Result<(), StartError> {
+        let ended = |_| StartError("consensus ended".to_owned());
+        let wait = self.raft.wait(None);
+        let knows = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
+            metrics.cluster_committed.is_some() && metrics.current_leader.is_some()
+        };
+        let metrics = wait
+            .metrics(knows, "a leader is known")
+            .await
+            .map_err(|error| StartError(error.to_string()))?;
+        let committed = metrics.cluster_committed.as_ref().map(from_raft_id);
+        // What is behind it was never shown here, since only what is durable is.
+        let target = self.last_at_start.or(committed).unwrap_or_default();
+        let mut progress = self.machine.progress();
+        // An entry of a later term settles what of the earlier ones remains.
+        let reached = |applied: &Option<LogId>| {
+            applied.is_some_and(|id| id.index >= target.index || id.term > target.term)
+        };
+        progress.wait_for(reached).await.map(drop).map_err(ended)
+    }
+
+    /// Who leads.
+    #[must_use]
+    pub fn leadership(&self) -> Leadership {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            None => Leadership::Unknown,
+            Some(id) if id == metrics.id && metrics.state == ServerState::Leader => {
+                Leadership::Here
+            }
+            Some(id) if id == metrics.id => Leadership::Unknown,
+            Some(id) => match metrics.membership_config.membership().get_node(&id) {
+                Some(node) => Leadership::At(id, node.cluster_address.clone()),
+                None => Leadership::Unknown,
+            },
+        }
+    }
+
+    /// Resolves once `wanted` holds of who leads.
+    pub async fn leadership_is(&self, wanted: impl Fn(&Leadership) -> bool) {
+        let mut metrics = self.raft.metrics();
+        while !wanted(&self.leadership()) {
+            if metrics.changed().await.is_err() {
+                // It has stopped: nobody will lead.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The entry that must be applied for a read to see all that is
+    /// acknowledged; nothing when this node does not lead, or no quorum says so.
+    pub async fn read_index(&self) -> Option<u64> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        Some(linearizer.read_log_id().index())
+    }
+
+    /// Waits until the entry at `index` is applied here.
+    pub async fn applied(&self, index: u64) {
+        let mut progress = self.machine.progress();
+        let reached = |applied: &Option<LogId>| applied.is_some_and(|id| id.index >= index);
+        if progress.wait_for(reached).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The index of the last entry applied.
+    #[must_use]
+    pub fn last_applied(&self) -> u64 {
+        self.machine.progress().borrow().map_or(0, |id| id.index)
+    }
+
+    /// The way to another node.
+    #[must_use]
+    pub fn channel(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
+        self.network.channel(to, lane, address)
+    }
+
+    /// A connection of its own to a node, which may be no member.
+    #[must_use]
+    pub fn channel_apart(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
+        self.network.apart(to, lane, address)
+    }
+
+    /// What answers other nodes; what is not Raft's goes to `on_request`.
+    #[must_use]
+    pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
+        Rc::new(Inbound {
+            raft: self.raft.clone(),
+            machine: self.machine.clone(),
+            log: self.log.clone(),
+            on_request,
+        })
+    }
+
+    /// Whether nothing was ever written to this node, and it shares its history
+    /// with no other: it may become a member of another cluster.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.machine.is_empty() && (!self.is_member() || self.is_alone())
+    }
+
+    /// Notes that this node is no member any more.
+    pub fn note_removed(&self) {
+        self.removed.send_replace(true);
+    }
+
+    /// Resolves when this node is no member any more: another says so, or it has
+    /// applied that itself and leads no longer.
+    pub async fn was_removed(&self) {
+        let mut told = self.removed.subscribe();
+        let mut metrics = self.raft.metrics();
+        loop {
+            let leads = metrics.borrow_watched().state == ServerState::Leader;
+            let member = self.machine.membership().membership().get_node(&self.id()).is_some();
+            let was = self.id() > 0 && self.machine.highest() >= self.id();
+            if *told.borrow_and_update() || (was && !member && !leads) {
+                return;
+            }
+            let changed = std::pin::pin!(metrics.changed());
+            let told = std::pin::pin!(told.changed());
+            futures_util::future::select(changed, told).await;
+            if self.stopping.get() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// Proposes a batch; `done` is called exactly once, on this core.
@@ -137,7 +328,7 @@ impl<D: Disk> Replica<D> {
         let responder = Callback::new(|result| {
             done(match result {
                 Some(Ok(response)) => {
-                    let response: openraft::raft::ClientWriteResponse<TypeConfig> = response;
+                    let response: openraft::raft::ClientWriteResponse<TypeConfig<R>> = response;
                     Ok(response.data)
                 }
                 Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),
@@ -200,13 +391,13 @@ impl<D: Disk> Replica<D> {
     async fn purge_log(&self, upto: u64) -> Result<(), StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         self.raft.trigger().snapshot().await.map_err(|error| failed(&error))?;
-        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+        let taken = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
             metrics.snapshot.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);
         wait.metrics(taken, "the checkpoint is known").await.map_err(|error| failed(&error))?;
         self.raft.trigger().purge_log(upto).await.map_err(|error| failed(&error))?;
-        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+        let purged = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
             metrics.purged.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);
@@ -258,6 +449,13 @@ impl<D: Disk> Replica<D> {
                 matched,
             }
         });
+        let mut members: Vec<Member> = members.collect();
+        if members.is_empty() {
+            // It waits to be taken in: this is how it is found.
+            let Address { address, cluster_address, .. } = self.address.clone();
+            let (id, state) = (metrics.id, state(metrics.state));
+            members.push(Member { id, address, cluster_address, voter: false, state, matched: 0 });
+        }
         ClusterView {
             node: metrics.id,
             leader: metrics.current_leader,
@@ -265,7 +463,7 @@ impl<D: Disk> Replica<D> {
             state: state(metrics.state),
             committed: index(metrics.local_committed),
             applied: index(metrics.last_applied),
-            members: members.collect(),
+            members,
         }
     }
 

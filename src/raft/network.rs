@@ -1,61 +1,379 @@
-//! The place of the network between members. A cluster of one member calls
-//! nobody, so there is no client to build yet.
+//! openraft's network on our channels: its requests turned into messages, and
+//! nothing that decides.
 
+use std::{
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream};
 use openraft::{
-    RaftNetworkFactory, RaftNetworkV2,
-    errors::{RPCError, ReplicationClosed, StreamingError},
+    AnyError, RaftNetworkFactory, RaftNetworkV2,
+    base::{BoxFuture, BoxStream},
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
     raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+        StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
+        VoteResponse,
     },
 };
 
 use super::{
+    peer::{
+        Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Pending, Request,
+        Settings,
+    },
     state_machine::SnapshotData,
-    types::{Address, RaftVote, TypeConfig},
+    types::{
+        Address, RaftLogId, RaftVote, Runtime, TypeConfig, from_raft_id, from_raft_vote, to_log,
+        to_raft_id, to_raft_vote,
+    },
 };
-use crate::base::ids::NodeId;
+use crate::{
+    base::ids::NodeId,
+    log::{Identity, entry_head},
+};
 
-/// Makes no connection: the only member never has a peer.
-pub(super) struct NoPeers;
+/// Requests with entries that may be unanswered, for each follower.
+const WINDOW: usize = 64;
+/// Bytes of them, likewise: what a slow follower costs. One request may exceed
+/// it.
+const WINDOW_BYTES: usize = 8 << 20;
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(1);
+/// A follower may take this long to write what it was sent.
+const ENTRIES_STALL: Duration = Duration::from_secs(5);
+/// The leader may take this long to answer a request.
+const REQUEST_STALL: Duration = Duration::from_secs(10);
 
-/// A connection to a peer, of which there is none.
-pub(super) enum Peer {}
+/// The same for a change of the cluster.
+const ADMIN_STALL: Duration = Duration::from_secs(60);
 
-impl RaftNetworkFactory<TypeConfig> for NoPeers {
-    type Network = Peer;
+struct Inner {
+    me: Identity,
+    /// How long a heartbeat may be unanswered before its connection is given up.
+    control_stall: Duration,
+    channels: RefCell<HashMap<(NodeId, Lane), Channel>>,
+    on_refusal: OnRefusal,
+}
 
-    async fn new_client(&mut self, target: NodeId, _: &Address) -> Peer {
-        unreachable!("a cluster of one member has no peer {target}")
+/// The connections of a node to the others. Clones share them.
+#[derive(Clone)]
+pub struct Network(Rc<Inner>);
+
+impl Network {
+    pub(super) fn new(me: Identity, control_stall: Duration, on_refusal: OnRefusal) -> Self {
+        Self(Rc::new(Inner { me, control_stall, channels: RefCell::default(), on_refusal }))
+    }
+
+    /// The channel to a node, which is reached at `address`.
+    pub(super) fn channel(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
+        let mut channels = self.0.channels.borrow_mut();
+        let channel = channels.entry((to, lane)).or_insert_with(|| self.apart(to, lane, address));
+        channel.move_to(address);
+        channel.clone()
+    }
+
+    /// A channel that nobody else uses.
+    pub(super) fn apart(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
+        let stall = match lane {
+            Lane::Control => self.0.control_stall,
+            Lane::Entries | Lane::Snapshot => ENTRIES_STALL,
+            Lane::Requests | Lane::Adoption => REQUEST_STALL,
+            Lane::Admin => ADMIN_STALL,
+        };
+        let settings = Settings { connect: CONNECT.min(stall), stall };
+        let on_refusal = Rc::clone(&self.0.on_refusal);
+        Channel::new(self.0.me, to, lane, address.to_owned(), settings, on_refusal)
+    }
+
+    /// Closes the connections to nodes that are nowhere, and has the others go on
+    /// at the address they have now.
+    pub(super) fn update(&self, address_of: impl Fn(NodeId) -> Option<String>) {
+        self.0.channels.borrow_mut().retain(|(to, _), channel| match address_of(*to) {
+            Some(address) => {
+                channel.move_to(&address);
+                true
+            }
+            None => {
+                channel.close();
+                false
+            }
+        });
+    }
+
+    fn peer(&self, to: NodeId, address: &Address, entries: Lane) -> Peer {
+        let channel = |lane| self.channel(to, lane, &address.cluster_address);
+        Peer {
+            entries: channel(entries),
+            control: channel(Lane::Control),
+            snapshot: channel(Lane::Snapshot),
+        }
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for Peer {
+impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for Network {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: NodeId, node: &Address) -> Peer {
+        self.peer(target, node, Lane::Entries)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Address) -> Peer {
+        self.peer(target, node, Lane::Control)
+    }
+}
+
+/// Another node, as openraft speaks to it.
+pub struct Peer {
+    /// For what is appended.
+    entries: Channel,
+    control: Channel,
+    snapshot: Channel,
+}
+
+fn rpc_error<R: Runtime>(error: &CallError) -> RPCError<TypeConfig<R>> {
+    match error {
+        CallError::NotSent(_) => RPCError::Unreachable(Unreachable::new(error)),
+        CallError::Lost => RPCError::Network(NetworkError::new(error)),
+    }
+}
+
+fn unexpected<R: Runtime>(answer: &Answer) -> RPCError<TypeConfig<R>> {
+    let text = match answer {
+        Answer::Failed(text) => text.clone(),
+        other => format!("an answer to something else: {other:?}"),
+    };
+    RPCError::Network(NetworkError::new(&AnyError::error(text)))
+}
+
+impl Peer {
+    async fn ask_vote<R: Runtime>(
+        &self,
+        rpc: VoteRequest<TypeConfig<R>>,
+        pre_vote: bool,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let request = Request::Vote {
+            vote: from_raft_vote(&rpc.vote),
+            last: rpc.last_log_id.as_ref().map(from_raft_id),
+            transfer: rpc.leadership_transfer,
+            pre_vote,
+        };
+        let answer = self.control.call(&request, Bytes::new(), option.hard_ttl()).await;
+        match answer.map_err(|error| rpc_error(&error))?.0 {
+            Answer::Vote { vote, granted, last } => {
+                Ok(VoteResponse::new(to_raft_vote(vote), last.map(to_raft_id), granted))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+fn append_result<R: Runtime>(
+    answer: Result<(Answer, Bytes), CallError>,
+) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    match answer.map_err(|error| rpc_error(&error))?.0 {
+        Answer::Append(AppendAnswer::Held(last)) => Ok(Ok(last.map(to_raft_id))),
+        Answer::Append(AppendAnswer::Conflict(at)) => {
+            Ok(Err(StreamAppendError::Conflict(to_raft_id(at))))
+        }
+        Answer::Append(AppendAnswer::HigherVote(vote)) => {
+            Ok(Err(StreamAppendError::HigherVote(to_raft_vote(vote))))
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// A request to append, and the bytes of its entries.
+fn append_message<R: Runtime>(
+    rpc: AppendEntriesRequest<TypeConfig<R>>,
+) -> std::io::Result<(Request, Parts)> {
+    let request = Request::Append {
+        vote: from_raft_vote(&rpc.vote),
+        previous: rpc.prev_log_id.as_ref().map(from_raft_id),
+        committed: rpc.leader_commit.as_ref().map(from_raft_id),
+        entries: u32::try_from(rpc.entries.len()).map_err(std::io::Error::other)?,
+    };
+    let mut parts = Parts::new();
+    for entry in rpc.entries {
+        let entry = to_log(entry)?;
+        parts.push(Bytes::copy_from_slice(&entry_head(&entry)));
+        if !entry.payload.is_empty() {
+            parts.push(entry.payload);
+        }
+    }
+    Ok((request, parts))
+}
+
+impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
-        _: AppendEntriesRequest<TypeConfig>,
+        rpc: AppendEntriesRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        use futures_util::StreamExt;
+        let input = futures_util::stream::iter([rpc]);
+        let mut answers =
+            RaftNetworkV2::<TypeConfig<R>>::stream_append(self, input, option).await?;
+        match answers.next().await {
+            Some(answer) => Ok(answer?.into()),
+            None => Err(rpc_error(&CallError::Lost)),
+        }
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
         _: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match *self {}
+    ) -> BoxFuture<
+        's,
+        Result<
+            BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>,
+            RPCError<TypeConfig<R>>,
+        >,
+    >
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin + 'static,
+    {
+        Box::pin(async move {
+            self.entries.connect().await.map_err(|error| rpc_error(&error))?;
+            let pipeline = Pipeline {
+                channel: &self.entries,
+                input: Some(input),
+                waiting: VecDeque::new(),
+                bytes: 0,
+            };
+            Ok(Box::pin(pipeline) as BoxStream<'s, _>)
+        })
     }
 
     async fn vote(
         &mut self,
-        _: VoteRequest<TypeConfig>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match *self {}
+        rpc: VoteRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        self.ask_vote(rpc, false, &option).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        self.ask_vote(rpc, true, &option).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _: RaftVote,
-        _: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
-        _: impl Future<Output = ReplicationClosed> + 'static,
+        vote: RaftVote,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig<R>, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + 'static,
         _: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        match *self {}
+    ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
+        let _ = (&self.snapshot, vote, snapshot, cancel);
+        let error = AnyError::error("checkpoints are not sent");
+        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let request = Request::TransferLeader {
+            vote: from_raft_vote(req.from_leader()),
+            to: *req.to_node_id(),
+            last: req.last_log_id().map(from_raft_id),
+        };
+        let answer = self.control.call(&request, Bytes::new(), option.hard_ttl()).await;
+        match answer.map_err(|error| rpc_error(&error))?.0 {
+            Answer::Done => Ok(Ok(())),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Requests to append that go out while earlier ones are unanswered.
+struct Pipeline<'c, S> {
+    channel: &'c Channel,
+    /// None once it has ended.
+    input: Option<S>,
+    waiting: VecDeque<(Pending, usize)>,
+    /// Bytes of those that wait.
+    bytes: usize,
+}
+
+impl<S: Unpin> Unpin for Pipeline<'_, S> {}
+
+impl<R: Runtime, S> Pipeline<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
+{
+    fn send(
+        &mut self,
+        rpc: AppendEntriesRequest<TypeConfig<R>>,
+    ) -> Result<(), RPCError<TypeConfig<R>>> {
+        let (request, parts) =
+            append_message(rpc).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let body = Body::Checked(parts);
+        let bytes = body.bytes();
+        let pending = self.channel.send(&request, body).map_err(|error| rpc_error(&error))?;
+        self.bytes += bytes;
+        self.waiting.push_back((pending, bytes));
+        Ok(())
+    }
+}
+
+impl<R: Runtime, S> Stream for Pipeline<'_, S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
+{
+    type Item = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        while this.waiting.len() < WINDOW && this.bytes < WINDOW_BYTES {
+            let Some(input) = &mut this.input else { break };
+            match Pin::new(input).poll_next(cx) {
+                Poll::Ready(Some(rpc)) => {
+                    if let Err(error) = this.send(rpc) {
+                        this.input = None;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                }
+                Poll::Ready(None) => this.input = None,
+                Poll::Pending => break,
+            }
+        }
+        let Some((pending, bytes)) = this.waiting.front_mut() else {
+            return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
+        };
+        let bytes = *bytes;
+        let answer = std::task::ready!(pending.poll_unpin(cx));
+        this.waiting.pop_front();
+        this.bytes -= bytes;
+        Poll::Ready(Some(append_result(answer)))
+    }
+}
+
+/// The answer of this node to what it was asked to append.
+pub(super) fn append_answer<R: Runtime>(
+    response: AppendEntriesResponse<TypeConfig<R>>,
+    previous: Option<RaftLogId>,
+    last: Option<RaftLogId>,
+) -> AppendAnswer {
+    match response.into_stream_result(previous, last) {
+        Ok(last) => AppendAnswer::Held(last.as_ref().map(from_raft_id)),
+        Err(StreamAppendError::Conflict(at)) => AppendAnswer::Conflict(from_raft_id(&at)),
+        Err(StreamAppendError::HigherVote(vote)) => AppendAnswer::HigherVote(from_raft_vote(&vote)),
     }
 }

@@ -7,12 +7,14 @@ use openraft::{EntryPayload, entry::RaftEntry};
 
 use super::{
     state_machine::Unsealed,
-    types::{RaftLogId, StoredMembership, from_log, membership_from_json, to_raft_id},
+    types::{
+        RaftLogId, StoredMembership, from_log, highest_member, membership_from_json, to_raft_id,
+    },
 };
 use crate::{
     base::{
         batch::{Batch, NumberedBatch, Skips},
-        ids::ChangeId,
+        ids::{ChangeId, NodeId},
     },
     io::map::Mapping,
     log::{self, Place},
@@ -43,6 +45,10 @@ pub struct Replay {
     state: State,
     applied: Option<RaftLogId>,
     membership: StoredMembership,
+    /// The highest number that a member ever had.
+    highest: NodeId,
+    /// A command was ever applied.
+    is_written: bool,
     complete: Vec<Complete>,
     open: Vec<Open>,
     /// The segments that entries came from, in order.
@@ -80,8 +86,10 @@ impl Replay {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 self.membership = StoredMembership::new(Some(id), membership);
+                self.highest = self.highest.max(highest_member(&self.membership));
             }
             EntryPayload::Normal(command) => {
+                self.is_written = true;
                 let batch = self.state.apply(command.0).batch;
                 if batch.changes() > 0 {
                     self.open.push(Open { index: id.index, batch, place });
@@ -139,12 +147,14 @@ impl Replay {
     /// When the membership in it cannot be read.
     pub fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
         let Checkpoint { head, state, lines } = checkpoint;
-        let membership = membership_from_json(&head.raft)?;
+        let (membership, highest) = membership_from_json(&head.raft)?;
         let applied = Some(to_raft_id(head.log_id()));
         let checkpoint = applied.map(|id| (id, membership.clone()));
         let begun = state.position();
         let carried = Some(Arc::new(Carried::new(lines, map)));
-        Ok(Self { state, applied, membership, begun, checkpoint, carried, ..Self::default() })
+        let replay = Self { state, applied, membership, highest, begun, ..Self::default() };
+        let is_written = true;
+        Ok(Self { checkpoint, carried, is_written, ..replay })
     }
 
     /// The entry and the membership of the checkpoint that it began from.
@@ -178,6 +188,16 @@ impl Replay {
 
     pub(super) fn membership(&self) -> &StoredMembership {
         &self.membership
+    }
+
+    /// The highest number that a member ever had.
+    pub(super) fn highest(&self) -> NodeId {
+        self.highest
+    }
+
+    /// Whether a command was ever applied.
+    pub(super) fn is_written(&self) -> bool {
+        self.is_written
     }
 
     /// The batches of the active segment.

@@ -14,16 +14,20 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine, SnapshotMeta},
 };
+use tokio::sync::watch;
 
 use super::{
     compact::Compacted,
     replay::{Replay, SegmentEnd},
-    types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, to_raft_id},
+    types::{
+        Applied, Entry, RaftLogId, Runtime, StoredMembership, TypeConfig, from_raft_id,
+        highest_member, to_raft_id,
+    },
 };
 use crate::{
     base::{
         batch::Skips,
-        ids::{ChangeId, Timestamp},
+        ids::{ChangeId, LogId, NodeId, Timestamp},
     },
     feed::Fanout,
     io::{Disk, cores, map::Mapping},
@@ -56,6 +60,10 @@ struct Inner {
     state: State,
     applied: Option<RaftLogId>,
     membership: StoredMembership,
+    /// The highest number that a member ever had.
+    highest: NodeId,
+    /// A command was ever applied.
+    is_written: bool,
     /// Invariant: ascending, without a gap, up to the newest batch applied.
     unsealed: VecDeque<Unsealed>,
     /// Sealed segments whose last entry is not applied yet, or which could not
@@ -79,6 +87,8 @@ impl Inner {
 /// See the module. Clones share the state.
 pub struct StateMachine<D: Disk> {
     inner: Rc<RefCell<Inner>>,
+    /// The last entry applied.
+    progress: watch::Sender<Option<LogId>>,
     log: Log<D>,
     fanout: Fanout,
     open_mapping: Rc<OpenMapping>,
@@ -88,6 +98,7 @@ impl<D: Disk> Clone for StateMachine<D> {
     fn clone(&self) -> Self {
         Self {
             inner: Rc::clone(&self.inner),
+            progress: self.progress.clone(),
             log: self.log.clone(),
             fanout: self.fanout.clone(),
             open_mapping: Rc::clone(&self.open_mapping),
@@ -109,14 +120,17 @@ impl<D: Disk> StateMachine<D> {
             ended: ended.collect(),
             applied: replay.applied(),
             membership: replay.membership().clone(),
+            highest: replay.highest(),
+            is_written: replay.is_written(),
             unsealed: replay.unsealed().collect(),
             state: replay.into_state(),
             sealed: VecDeque::new(),
             is_checkpoint: snapshot.is_some(),
             snapshot,
         };
+        let progress = watch::Sender::new(inner.applied.as_ref().map(from_raft_id));
         let inner = Rc::new(RefCell::new(inner));
-        Self { inner, log, fanout, open_mapping: Rc::new(open_mapping) }
+        Self { inner, progress, log, fanout, open_mapping: Rc::new(open_mapping) }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -124,6 +138,26 @@ impl<D: Disk> StateMachine<D> {
     pub(super) fn ended(&self) -> (Vec<SegmentEnd>, Position) {
         let inner = self.inner.borrow();
         (inner.ended.iter().copied().collect(), inner.state.position())
+    }
+
+    /// The last entry applied, as it changes.
+    pub(super) fn progress(&self) -> watch::Receiver<Option<LogId>> {
+        self.progress.subscribe()
+    }
+
+    /// The members as of the last entry applied.
+    pub(super) fn membership(&self) -> StoredMembership {
+        self.inner.borrow().membership.clone()
+    }
+
+    /// The highest number that a member ever had.
+    pub(super) fn highest(&self) -> NodeId {
+        self.inner.borrow().highest
+    }
+
+    /// Whether nothing was ever written to it.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.inner.borrow().is_written
     }
 
     /// What changes are found by.
@@ -164,8 +198,10 @@ impl<D: Disk> StateMachine<D> {
             EntryPayload::Blank => {}
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
+                inner.highest = inner.highest.max(highest_member(&inner.membership));
             }
             EntryPayload::Normal(command) => {
+                inner.is_written = true;
                 let applied = inner.state.apply(command.0);
                 let batch = applied.batch;
                 outcome = Applied { first: batch.first, decisions: applied.decisions };
@@ -254,7 +290,7 @@ impl<D: Disk> StateMachine<D> {
     }
 }
 
-impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
+impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Self;
 
@@ -265,16 +301,21 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
-        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin,
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig<R>>>> + Unpin,
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
+            // A quorum may have it before this node does; what was shown here
+            // must still be here after a crash.
+            self.log.durable(entry.log_id().index).await?;
             let applied = self.apply_entry(entry);
             if let Some(responder) = responder {
                 responder.send(applied);
             }
         }
         self.publish_sealed();
+        let applied = self.inner.borrow().applied.as_ref().map(from_raft_id);
+        self.progress.send_replace(applied);
         Ok(())
     }
 
@@ -299,7 +340,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     }
 }
 
-impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
+impl<D: Disk, R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine<D> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {

@@ -1,13 +1,14 @@
 //! openraft's types with ours filled in, and the conversions between an entry
 //! as Raft sees it and as the log stores it.
 
-use std::{fmt, io};
+use std::{fmt, io, marker::PhantomData};
 
 use bytes::Bytes;
 use openraft::{
     EntryPayload, Membership, RaftTypeConfig, entry::RaftEntry, impls::leader_id_std,
     raft::responder::Responder, vote::RaftLeaderId,
 };
+use openraft_rt::AsyncRuntime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,11 +22,25 @@ use crate::{
     log,
 };
 
-/// The types that Raft works with here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TypeConfig;
+/// What Raft's tasks, timers and channels run on.
+pub trait Runtime: Copy + fmt::Debug + Default + Ord + 'static {
+    /// openraft's view of it.
+    type Async: AsyncRuntime;
+}
 
-impl RaftTypeConfig for TypeConfig {
+/// Raft on the executor of a core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OnGlommio;
+
+impl Runtime for OnGlommio {
+    type Async = GlommioRuntime;
+}
+
+/// The types that Raft works with here, on the runtime `R`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypeConfig<R = OnGlommio>(PhantomData<R>);
+
+impl<R: Runtime> RaftTypeConfig for TypeConfig<R> {
     type D = Command;
     type R = Applied;
     type NodeId = NodeId;
@@ -35,7 +50,7 @@ impl RaftTypeConfig for TypeConfig {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Command, NodeId, Address>;
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = GlommioRuntime;
+    type AsyncRuntime = R::Async;
     type Responder<T: 'static> = Callback<T>;
     type Batch<T: 'static> = openraft::impls::InlineBatch<T>;
     type ErrorSource = openraft::impls::BoxedErrorSource;
@@ -67,13 +82,17 @@ pub struct Applied {
     pub decisions: Option<Vec<Decision>>,
 }
 
-/// How the members of a cluster reach one another and are reached.
+/// How the members of a cluster reach one another and are reached, and what is
+/// to become of one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Where clients reach it, `host:port`.
     pub address: String,
     /// Where the other members reach it, `host:port`.
     pub cluster_address: String,
+    /// It is to vote as soon as it has caught up, whoever leads then.
+    #[serde(default)]
+    pub votes: bool,
 }
 
 impl fmt::Display for Address {
@@ -93,7 +112,7 @@ impl<T> Callback<T> {
     }
 }
 
-impl<T: 'static> Responder<TypeConfig, T> for Callback<T> {
+impl<R: Runtime, T: 'static> Responder<TypeConfig<R>, T> for Callback<T> {
     fn on_complete(mut self, result: T) {
         if let Some(f) = self.0.take() {
             f(Some(result));
@@ -132,24 +151,40 @@ struct StoredMembershipRecord {
     term: u64,
     index: Option<u64>,
     membership: MembershipRecord,
+    /// The highest number that a member ever had.
+    #[serde(default)]
+    highest: NodeId,
 }
 
-pub(super) fn membership_to_json(stored: &StoredMembership) -> io::Result<Box<RawValue>> {
+pub(super) fn membership_to_json(
+    stored: &StoredMembership,
+    highest: NodeId,
+) -> io::Result<Box<RawValue>> {
     let id = stored.log_id().as_ref().map(from_raft_id);
     let record = StoredMembershipRecord {
         term: id.map_or(0, |id| id.term),
         index: id.map(|id| id.index),
         membership: MembershipRecord::of(stored.membership()),
+        highest,
     };
     Ok(serde_json::value::to_raw_value(&record)?)
 }
 
-pub(super) fn membership_from_json(json: &RawValue) -> io::Result<StoredMembership> {
-    let StoredMembershipRecord { term, index, membership } = serde_json::from_str(json.get())?;
+/// The membership of a checkpoint, and the highest number that a member ever had.
+pub(super) fn membership_from_json(json: &RawValue) -> io::Result<(StoredMembership, NodeId)> {
+    let StoredMembershipRecord { term, index, membership, highest } =
+        serde_json::from_str(json.get())?;
     let id = index.map(|index| to_raft_id(LogId { term, index }));
     let membership =
         Membership::new(membership.configs, membership.nodes).map_err(io::Error::other)?;
-    Ok(StoredMembership::new(id, membership))
+    let stored = StoredMembership::new(id, membership);
+    let highest = highest.max(highest_member(&stored));
+    Ok((stored, highest))
+}
+
+/// The highest number of a member.
+pub(super) fn highest_member(stored: &StoredMembership) -> NodeId {
+    stored.membership().nodes().map(|(&id, _)| id).max().unwrap_or(0)
 }
 
 impl MembershipRecord {

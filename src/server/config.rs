@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::retention::Retention;
@@ -19,6 +19,7 @@ use crate::{
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
+    raft::Timing,
 };
 
 /// Everything that can be set, each optional: the same names as flags, with
@@ -36,6 +37,33 @@ pub struct Flags {
     /// Where clients reach the node [default: 127.0.0.1:9000]
     #[arg(long, env = "CHANGEAGENT_LISTEN", value_name = "HOST:PORT")]
     listen: Option<Listen>,
+    /// Where other nodes reach the node; without it there are none
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_LISTEN", value_name = "HOST:PORT")]
+    cluster_listen: Option<Listen>,
+    /// What clients are told of --listen, where that differs
+    #[arg(long, env = "CHANGEAGENT_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<Place>,
+    /// What other nodes are told of --cluster-listen, where that differs
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
+    cluster_advertise: Option<Place>,
+    /// With an empty data directory: nodes that clients reach here, one of which
+    /// is asked to take this one into its cluster
+    #[arg(
+        long,
+        env = "CHANGEAGENT_JOIN",
+        value_name = "HOST:PORT[,HOST:PORT]",
+        value_delimiter = ','
+    )]
+    join: Option<Vec<Place>>,
+    /// What to join as: a learner is a read-only replica [default: voter]
+    #[arg(long, env = "CHANGEAGENT_ROLE", value_name = "ROLE")]
+    role: Option<Role>,
+    /// How often a leader says that it leads [default: 150ms]
+    #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
+    heartbeat: Option<Time>,
+    /// How long a leader may be silent before another is elected [default: 600ms]
+    #[arg(long, env = "CHANGEAGENT_ELECTION_TIMEOUT", value_name = "TIME")]
+    election_timeout: Option<Time>,
     /// Executors: one runs Raft and the log, all but it serve; 1 does both
     #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
     cores: Option<usize>,
@@ -90,6 +118,18 @@ pub struct Config {
     pub data: PathBuf,
     /// Where clients reach the node; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Where other nodes reach it; port 0 picks a free one.
+    pub cluster_listen: Option<SocketAddr>,
+    /// Where clients are told to reach it, if not there, `host:port`.
+    pub advertise: Option<String>,
+    /// Where other nodes are told to reach it, if not there, `host:port`.
+    pub cluster_advertise: Option<String>,
+    /// Nodes that are asked to take an empty one in, `host:port`.
+    pub join: Vec<String>,
+    /// Whether it is to vote there.
+    pub role: Role,
+    /// How soon the loss of a leader is noticed.
+    pub timing: Timing,
     /// Executors, at least 1.
     pub cores: usize,
     /// Bytes of one log segment.
@@ -144,9 +184,22 @@ impl Config {
             };
         }
         let usual = Limits::default();
+        let usual_timing = Timing::default();
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
             listen: setting!(listen, SocketAddr::from(([127, 0, 0, 1], 9000))),
+            cluster_listen: flags.cluster_listen.or(file.cluster_listen).map(|listen| listen.0),
+            advertise: flags.advertise.or(file.advertise).map(|place| place.0),
+            cluster_advertise: flags
+                .cluster_advertise
+                .or(file.cluster_advertise)
+                .map(|place| place.0),
+            join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
+            role: flags.role.or(file.role).unwrap_or_default(),
+            timing: Timing {
+                heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
+                election: setting!(election_timeout, Time(usual_timing.election)).0,
+            },
             cores: flags.cores.or(file.cores).unwrap_or_else(default_cores),
             segment_bytes: setting!(segment_size, Size(64 << 20)).0,
             retention: retention(
@@ -176,6 +229,36 @@ impl Config {
         let refuse = |text: String| Err(ConfigError::Value(text));
         if !(1..=CORES_MAX).contains(&self.cores) {
             return refuse(format!("cores is {}, not 1 to {CORES_MAX}", self.cores));
+        }
+        let Timing { heartbeat, election } = self.timing;
+        if election < heartbeat * 3 {
+            return refuse(format!(
+                "election-timeout is {election:?}; it must be three times the heartbeat of \
+                 {heartbeat:?} at least"
+            ));
+        }
+        if election > TIMING_MAX {
+            return refuse(format!("election-timeout is {election:?}, above {TIMING_MAX:?}"));
+        }
+        if self.cluster_listen.is_none() {
+            let given = [
+                ("join", !self.join.is_empty()),
+                ("cluster-advertise", self.cluster_advertise.is_some()),
+            ];
+            if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+                return refuse(format!("{flag} needs cluster-listen"));
+            }
+        }
+        let listens = [
+            ("advertise", self.cluster_listen.map(|_| self.listen), &self.advertise),
+            ("cluster-advertise", self.cluster_listen, &self.cluster_advertise),
+        ];
+        for (flag, listen, advertise) in listens {
+            if let Some(address) = listen.filter(|address| address.ip().is_unspecified())
+                && advertise.is_none()
+            {
+                return refuse(format!("others cannot reach {address}: set {flag} as well"));
+            }
         }
         if self.limits.batch_changes == 0 || self.limits.json_depth == 0 {
             return refuse("max-batch and max-depth are at least 1".into());
@@ -217,6 +300,7 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
 }
 
 const CORES_MAX: usize = 1024;
+const TIMING_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 512 << 20;
 /// What storing a change adds to its text: its place in the batch, and the UUIDs
 /// of its tenant and collection.
@@ -301,6 +385,33 @@ impl From<Listen> for SocketAddr {
     }
 }
 
+/// A place to be told to others, `host:port`: not looked up here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place(String);
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        match port.map(|(_, port)| port.parse::<u16>()) {
+            Some(Ok(1..)) => Ok(Self(text.to_owned())),
+            _ => Err(format!("{text:?} is not of the form HOST:PORT")),
+        }
+    }
+}
+
+/// What a node is to a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It votes.
+    #[default]
+    Voter,
+    /// It is a read-only replica.
+    Learner,
+}
+
 macro_rules! from_text {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {
@@ -311,7 +422,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Size, Time, Listen);
+from_text!(Size, Time, Listen, Place);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The composition root: settings, the order of start and stop, the cores, and
 //! what drives connections.
 
+mod cluster;
 pub mod config;
 mod connection;
 mod core;
@@ -11,6 +12,7 @@ mod listen;
 mod replica;
 mod retention;
 mod run;
+mod succession;
 
 pub use config::{Config, ConfigError, Flags};
 pub use run::{ServerError, run};

@@ -3,31 +3,40 @@
 
 use std::{
     io,
+    net::TcpListener,
+    pin::pin,
     rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
+use futures_util::future::{Either, select};
 use glommio::{signal::Signals, timer::Timer};
 use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
+    cluster::{self, Adopted},
+    config::Config,
     core::unless,
     executor::{queue, spawn_into},
     retention::{self, CheckpointFile},
-    run::{News, ServerError, Shared},
+    run::{End, News, ServerError, Shared},
 };
 use crate::{
-    base::ids::ClusterId,
-    io::{clock::SystemClock, glommio::GlommioDisk, lock::DirectoryLock, map::Mapping},
+    base::ids::{ClusterId, NodeId},
+    io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
-    raft::{Address, Recovered, Replay, Replica},
+    raft::{Leadership, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
 pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 
+/// The number of the node that a cluster begins with.
+const FOUNDER: NodeId = 1;
+/// How long another node may take to take over from one that stops.
+const HAND_OVER: Duration = Duration::from_millis(500);
 /// How long the only member may take to lead its cluster.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How long a stop may take; serving cores cut their connections off before.
@@ -47,24 +56,22 @@ pub(super) struct Ready {
     pub(super) cluster: ClusterId,
 }
 
-/// Runs the Raft core until the node is stopped. `own` serves on this core,
-/// when it is the only one.
+/// Runs the Raft core until the node is to stop, or to go on as another. `own`
+/// serves on this core, when it is the only one.
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
     shared: Shared,
+    cluster: Option<TcpListener>,
     own: Option<impl FnOnce(Ready) -> F>,
-    lock: &mut DirectoryLock,
     events: &mpsc::Sender<News>,
     mut serving: async_mpsc::Receiver<()>,
-) -> Result<(), ServerError> {
+) -> Result<End, ServerError> {
     let signals =
         Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
-    let started = unless(start(shared.clone()), stop_signal(&signals)).await;
+    let started = unless(start(shared.clone(), cluster), stop_signal(&signals)).await;
     // Stopped while it started: there is nothing to finish.
-    let Some(started) = started else { return Ok(()) };
-    let Started { replica, ready, sequencer } = started?;
+    let Some(started) = started else { return Ok(End::Stop) };
+    let Started { replica, ready, sequencer, mut adoption } = started?;
 
-    lock.sign();
-    shared.status.set_ready(true);
     // The main thread waits for it, or stops already.
     let _ = events.send(News::Ready(ready.clone()));
     if let Some(own) = own {
@@ -72,8 +79,27 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         spawn_into(own(ready), queue("serve"))?.detach();
     }
 
-    stop_signal(&signals).await;
+    let adopted = async { adoption.recv().await.unwrap_or_else(|| unreachable!("it is kept")) };
+    let adopted =
+        match select(pin!(unless(adopted, replica.was_removed())), pin!(stop_signal(&signals)))
+            .await
+        {
+            Either::Left((Some(adopted), _)) => {
+                let Adopted { cluster, node } = adopted;
+                tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
+                Some(adopted)
+            }
+            Either::Left((None, _)) => {
+                tracing::info!("this node was removed from its cluster; it stops");
+                None
+            }
+            Either::Right(_) => None,
+        };
     tracing::info!("stopping");
+    hand_over(&replica).await;
+    if adopted.is_none() {
+        let _ = events.send(News::Stopping);
+    }
     shared.status.set_ready(false);
     shared.fanout.stop();
     let stop = async {
@@ -84,33 +110,67 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         replica.log().close().await
     };
     match unless(stop, Timer::new(STOP)).await {
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(ServerError::System("the log was not closed cleanly", error)),
-        None => Err(ServerError::Stop(STOP)),
+        Some(Ok(())) => {}
+        Some(Err(error)) => {
+            return Err(ServerError::System("the log was not closed cleanly", error));
+        }
+        None => return Err(ServerError::Stop(STOP)),
     }
+    match adopted {
+        Some(adopted) => begin_as(&shared.config, adopted).await.map(|()| End::Again),
+        None => Ok(End::Stop),
+    }
+}
+
+/// Makes the data directory that of a member without any entries.
+async fn begin_as(config: &Config, adopted: Adopted) -> Result<(), ServerError> {
+    let Adopted { cluster, node } = adopted;
+    let unusable = |error| ServerError::Open(config.data.display().to_string(), error);
+    let disk = GlommioDisk::new(&config.data);
+    let log = Log::replace(disk, options(config, Identity { cluster, node })).await;
+    let log = log.map_err(unusable)?;
+    glommio::spawn_local(log.run()).detach();
+    log.close().await.map_err(|error| ServerError::System("the log was not begun", error))
+}
+
+/// Has another node lead before this one stops.
+async fn hand_over(replica: &Replica<GlommioDisk>) {
+    let Some(to) = replica.successor().filter(|_| replica.leadership() == Leadership::Here) else {
+        return;
+    };
+    tracing::info!(to, "leadership is handed over");
+    let other = replica.leadership_is(|leader| matches!(leader, Leadership::At(..)));
+    if replica.transfer(to).await.is_ok() && unless(other, Timer::new(HAND_OVER)).await.is_none() {
+        tracing::warn!(to, "it did not take over in time");
+    }
+}
+
+fn options(config: &Config, identity: Identity) -> Options {
+    Options { segment_bytes: config.segment_bytes, ..Options::new(identity) }
 }
 
 struct Started {
     replica: Rc<Replica<GlommioDisk>>,
     ready: Ready,
     sequencer: glommio::Task<()>,
+    /// Says whom this node is to become.
+    adoption: async_mpsc::Receiver<Adopted>,
 }
 
-async fn start(shared: Shared) -> Result<Started, ServerError> {
+async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, ServerError> {
     let config = &shared.config;
     let directory = config.data.clone();
     let disk = GlommioDisk::new(&directory);
-    let options = Options {
-        segment_bytes: config.segment_bytes,
-        ..Options::new(Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node: 1 })
-    };
+    // What nobody has taken in yet has no number.
+    let node = if config.join.is_empty() { FOUNDER } else { 0 };
+    let identity = Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node };
     let unusable =
         |error: io::Error| ServerError::Checkpoint(directory.display().to_string(), error);
     let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
         Some((checkpoint, replay)) => (Some(checkpoint), replay),
         None => (None, Replay::default()),
     };
-    let log = Log::open(disk, options, |entry, place| {
+    let log = Log::open(disk, options(config, identity), |entry, place| {
         replay.entry(entry, place).map_err(|error| error.to_string())
     })
     .await
@@ -127,12 +187,17 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
     let recovered = replay
         .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
-    let address = Address { address: shared.address.to_string(), cluster_address: String::new() };
-    let cluster = log.identity().cluster;
+    let Identity { cluster: cluster_id, node } = log.identity();
+    let (fanout, address) = (shared.fanout.clone(), shared.address.clone());
+    let (open_mapping, founds) = (Box::new(open_mapping), node == FOUNDER);
     let replica =
-        Replica::start(log, replay, shared.fanout.clone(), Box::new(open_mapping), address).await?;
-    replica.recovered(RECOVERY).await?;
+        Replica::start(log, replay, fanout, open_mapping, address, config.timing, founds).await?;
     let replica = Rc::new(replica);
+    if replica.is_alone() {
+        unless(replica.recovered(), Timer::new(RECOVERY))
+            .await
+            .ok_or_else(|| ServerError::Executor("consensus did not start in time".into()))??;
+    }
     if let Some(checkpoint) = &checkpoint {
         replica.finish_purge(checkpoint.log_id).await?;
     }
@@ -150,12 +215,33 @@ async fn start(shared: Shared) -> Result<Started, ServerError> {
         room: Rc::clone(&room),
     };
     let sequencer = glommio::spawn_local(sequencer.run());
-    shared.status.set_cluster(replica.cluster());
-    let watch = watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status));
-    glommio::spawn_local(watch).detach();
+    let adoption = cluster::start(&replica, &shared, cluster)?;
+    if replica.is_alone() {
+        shared.status.set_recovered();
+    }
+    show(&replica, &shared.status);
+    glommio::spawn_local(note_recovery(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
+    glommio::spawn_local(watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
-    Ok(Started { replica, ready: Ready { recovered, cluster }, sequencer })
+    let ready = Ready { recovered, cluster: cluster_id };
+    Ok(Started { replica, ready, sequencer, adoption })
+}
+
+/// Notes when this node serves nothing older than it did before.
+async fn note_recovery(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+    if replica.recovered().await.is_ok() {
+        status.set_recovered();
+        show(&replica, &status);
+        tracing::info!(last = replica.last_applied(), "caught up with the cluster");
+    }
+}
+
+/// Notes what the node knows of its cluster.
+fn show(replica: &Replica<GlommioDisk>, status: &Status) {
+    let led = replica.leadership() != Leadership::Unknown;
+    status.set_ready(led && status.has_recovered());
+    status.set_cluster(replica.cluster());
 }
 
 /// Whether a log goes on from the checkpoint: both must be of one cluster, and
@@ -186,7 +272,8 @@ async fn stop_signal(signals: &Signals) {
 /// Keeps what the node tells of its cluster current, to a tenth of a second.
 async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
     loop {
-        status.set_cluster(replica.cluster());
+        show(&replica, &status);
+        replica.update_connections();
         if !replica.cluster_changed().await {
             return;
         }

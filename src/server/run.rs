@@ -9,6 +9,7 @@
 
 use std::{
     io::{self, Write as _},
+    mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::AtomicUsize, mpsc},
     time::Duration,
@@ -17,12 +18,13 @@ use std::{
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
-    config::Config,
+    config::{Config, Role},
     core::{Core, REFUSALS},
     executor::{self, Watch},
     limits,
     listen::listen,
     replica::{self, Ready},
+    succession::Legacy,
 };
 use crate::{
     api::metrics::Metrics,
@@ -30,8 +32,8 @@ use crate::{
     feed::Fanout,
     io::lock::{DirectoryLock, LockError},
     log::OpenError,
-    node::{Handle, Inbox, Status, handle::Seat},
-    raft::{self, Recovered},
+    node::{Control, Handle, Inbox, Status, handle::Seat},
+    raft::{self, Address, Recovered},
 };
 
 /// Why a node did not start, or did not stop as it should.
@@ -70,13 +72,23 @@ pub enum ServerError {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) config: Arc<Config>,
-    /// Where the node is reached.
-    pub(super) address: SocketAddr,
+    /// Where clients and other nodes are told to reach the node.
+    pub(super) address: Address,
     pub(super) fanout: Fanout,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) control: Arc<Control>,
     pub(super) status: Arc<Status>,
     connections: Arc<AtomicUsize>,
     metrics: Arc<Metrics>,
+}
+
+/// How a node ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// It is to stop.
+    Stop,
+    /// It is to go on as another.
+    Again,
 }
 
 /// Runs a node until a signal stops it.
@@ -93,16 +105,36 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let serving = config.cores.saturating_sub(1).max(1);
     config.limits.connections = limits::connections(config.limits.connections, serving * REFUSALS);
-    let (address, listeners) = listen(config.listen, serving)
-        .map_err(|error| ServerError::Listen(config.listen, error))?;
-    std::fs::create_dir_all(&config.data)
-        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
-    let lock = DirectoryLock::acquire(&config.data)?;
+    let legacy = Legacy::take();
+    let inherited = legacy.is_some();
+    let legacy = match legacy {
+        Some(legacy) => legacy,
+        None => claim(&config, serving)?,
+    };
+    let cannot_listen = |error| ServerError::System("cannot use a listening socket", error);
+    let copy = |socket: &TcpListener| socket.try_clone().map_err(cannot_listen);
+    let listeners: Vec<TcpListener> =
+        legacy.listeners.iter().map(copy).collect::<Result<_, _>>()?;
+    let cluster = legacy.cluster.as_ref().map(copy).transpose()?;
+    let bound = match listeners.first() {
+        Some(listener) => listener.local_addr().map_err(cannot_listen)?,
+        None => config.listen,
+    };
+    let cluster_bound = cluster.as_ref().map(TcpListener::local_addr).transpose();
+    let cluster_bound = cluster_bound.map_err(cannot_listen)?;
+    let told = |advertised: &Option<String>, bound: Option<SocketAddr>| {
+        advertised.clone().or(bound.map(|bound| bound.to_string())).unwrap_or_default()
+    };
     let shared = Shared {
+        address: Address {
+            address: told(&config.advertise, Some(bound)),
+            cluster_address: told(&config.cluster_advertise, cluster_bound),
+            votes: config.role == Role::Voter,
+        },
         config: Arc::new(config),
-        address,
         fanout: Fanout::new(serving),
         inbox: Arc::default(),
+        control: Arc::default(),
         status: Arc::default(),
         connections: Arc::default(),
         metrics: Arc::default(),
@@ -114,15 +146,33 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let report = Report { events, alive };
     let mut listeners = listeners.into_iter().enumerate();
     let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    let raft = start_raft_core(shared.clone(), lock, own, report.clone(), serving_cores)?;
+    let raft = start_raft_core(shared.clone(), cluster, own, report.clone(), serving_cores)?;
     let main = Main {
         shared,
+        bound,
+        inherited,
         starting: serving,
         listeners: listeners.collect(),
         report: Some(report),
         watches: vec![raft],
+        // Only the end of the process gives the directory free.
+        legacy: ManuallyDrop::new(legacy),
     };
     main.run(&news)
+}
+
+/// Claims ports and directory for this process.
+fn claim(config: &Config, serving: usize) -> Result<Legacy, ServerError> {
+    let (_, listeners) = listen(config.listen, serving)
+        .map_err(|error| ServerError::Listen(config.listen, error))?;
+    let cluster = config.cluster_listen.map(|address| {
+        let listener = listen(address, 1).map(|(_, listeners)| listeners.into_iter().next());
+        listener.map_err(|error| ServerError::Listen(address, error))
+    });
+    std::fs::create_dir_all(&config.data)
+        .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
+    let cluster = cluster.transpose()?.flatten();
+    Ok(Legacy { lock: DirectoryLock::acquire(&config.data)?, listeners, cluster })
 }
 
 /// How a core reports to the main thread, and shows the Raft core that it runs.
@@ -136,7 +186,7 @@ struct Report {
 /// `own`.
 fn start_raft_core(
     shared: Shared,
-    mut lock: DirectoryLock,
+    cluster: Option<TcpListener>,
     own: Option<(usize, TcpListener)>,
     report: Report,
     serving_cores: async_mpsc::Receiver<()>,
@@ -147,9 +197,7 @@ fn start_raft_core(
             let (shared, report) = (shared.clone(), Report { events: events.clone(), alive });
             move |ready| serve(shared, core, listener, ready, report)
         });
-        let outcome = replica::run(shared, own, &mut lock, &events, serving_cores).await;
-        // Only the end of the process gives the directory free.
-        std::mem::forget(lock);
+        let outcome = replica::run(shared, cluster, own, &events, serving_cores).await;
         // Only a main thread that failed does not wait for it.
         let _ = events.send(News::Stopped(outcome));
     })
@@ -159,6 +207,10 @@ fn start_raft_core(
 /// is there, says when the node listens, and looks after the executors.
 struct Main {
     shared: Shared,
+    /// Where it listens for clients.
+    bound: SocketAddr,
+    /// Its predecessor has said so already.
+    inherited: bool,
     /// Serving cores that do not accept connections yet.
     starting: usize,
     /// For serving cores that are not started yet.
@@ -166,6 +218,7 @@ struct Main {
     /// Given up once they are.
     report: Option<Report>,
     watches: Vec<Watch>,
+    legacy: ManuallyDrop<Legacy>,
 }
 
 impl Main {
@@ -175,20 +228,34 @@ impl Main {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
                 }
-                Ok(News::Ready(ready)) => self.start_serving_cores(&ready)?,
+                Ok(News::Ready(ready)) => {
+                    self.legacy.lock.sign();
+                    self.start_serving_cores(&ready)?;
+                }
                 Ok(News::Serving) => {
                     self.starting -= 1;
                     if self.starting == 0 {
-                        let Shared { address, config, .. } = &self.shared;
-                        announce(&format!("listening http://{address}"))?;
+                        let Shared { config, .. } = &self.shared;
+                        let address = self.bound;
+                        if !self.inherited {
+                            announce(&format!("listening http://{address}"))?;
+                        }
                         tracing::info!(%address, cores = config.cores, "node started");
                     }
                 }
-                Ok(News::Stopped(outcome)) => {
-                    outcome?;
-                    tracing::info!("node stopped");
-                    return Ok(());
-                }
+                // Those who connect from now on are refused.
+                Ok(News::Stopping) => self.legacy.listeners.clear(),
+                Ok(News::Stopped(outcome)) => match outcome? {
+                    End::Stop => {
+                        tracing::info!("node stopped");
+                        return Ok(());
+                    }
+                    End::Again => {
+                        let legacy = ManuallyDrop::into_inner(self.legacy);
+                        let error = legacy.hand_on();
+                        return Err(ServerError::System("the node cannot go on", error));
+                    }
+                },
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return Err(ServerError::Executor("the Raft core ended".into()));
                 }
@@ -213,8 +280,10 @@ pub(super) enum News {
     Ready(Ready),
     /// One serving core accepts connections.
     Serving,
+    /// The node stops: it accepts no more.
+    Stopping,
     /// The node stopped, or did not start.
-    Stopped(Result<(), ServerError>),
+    Stopped(Result<End, ServerError>),
 }
 
 async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready, report: Report) {
@@ -240,6 +309,7 @@ fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId
         cluster,
         status: Arc::clone(&shared.status),
         inbox: Arc::clone(&shared.inbox),
+        control: Arc::clone(&shared.control),
         mailbox: shared.fanout.mailbox(core),
     };
     let index = recovered.index();

@@ -12,6 +12,8 @@ mod client;
 #[cfg(test)]
 mod client_faults;
 #[cfg(test)]
+mod client_members;
+#[cfg(test)]
 mod client_scoped;
 #[cfg(test)]
 mod collections;

@@ -206,10 +206,98 @@ fn the_cluster_is_shown() {
     let node = Node::start();
     let Some(mut browser) = open(&node) else { return };
     browser.until("document.querySelectorAll('#members tbody tr').length === 1");
-    assert!(browser.text("#cluster").contains("leads in term"));
+    assert!(browser.text("#cluster").starts_with("Node 1, a voter, leads in term"));
     let member = browser.text("#members tbody");
     assert!(member.contains(&node.address().to_string()), "{member}");
     assert!(member.contains("voter"), "{member}");
+    let row = "document.querySelector('#members tbody tr')";
+    assert_eq!(browser.value(&format!("{row}.className")), "here leads");
+    browser.until(&format!("{row}.cells[4].textContent === '0'"));
+    assert_eq!(browser.value(&format!("{row}.querySelectorAll('a').length")), 0);
+}
+
+/// Shows a cluster as if the node had told of it, and gives back the texts of the
+/// cells, each member's class, and where the links lead.
+fn shown_cluster(browser: &mut Browser, cluster: &serde_json::Value) -> serde_json::Value {
+    browser.value(&format!(
+        "(() => {{
+           showCluster({cluster});
+           const rows = Array.from(document.querySelectorAll('#members tbody tr'));
+           return {{
+             cells: rows.map((row) => Array.from(row.cells, (cell) => cell.textContent)),
+             classes: rows.map((row) => row.className),
+             links: Array.from(document.querySelectorAll('#members a'), (link) => link.href),
+             says: document.getElementById('cluster').textContent,
+           }};
+         }})()"
+    ))
+}
+
+fn cluster_of_three(node: u64, state: &str, matched: [u64; 3]) -> serde_json::Value {
+    let member = |(id, matched): (u64, u64)| {
+        let role = if id == 3 { "learner" } else { "voter" };
+        let state = if id == 1 { "leader" } else { "unknown" };
+        json!({"id": id, "address": format!("127.0.0.1:{}", 9000 + id), "cluster_address": "",
+            "role": role, "state": state, "matched": matched})
+    };
+    let members: Vec<_> = (1..).zip(matched).map(member).collect();
+    json!({"cluster": "c", "node": node, "leader": 1, "term": 7, "state": state, "last": 5,
+        "committed": 1200, "applied": 1200, "members": members})
+}
+
+#[test]
+fn the_leader_shows_how_far_each_member_is_and_where_its_page_is() {
+    let node = Node::start();
+    let Some(mut browser) = open(&node) else { return };
+    let shown = shown_cluster(&mut browser, &cluster_of_three(1, "leader", [1201, 1200, 0]));
+    let want = json!({
+        "cells": [
+            ["1 this node", "127.0.0.1:9001", "voter", "leader", "0", "1,201"],
+            ["2", "127.0.0.1:9002", "voter", "unknown", "1", "1,200"],
+            ["3", "127.0.0.1:9003", "learner", "unknown", "1,201", "0"],
+        ],
+        "classes": ["here leads", "", ""],
+        "links": ["http://127.0.0.1:9002/", "http://127.0.0.1:9003/"],
+        "says": "Node 1, a voter, leads in term 7",
+    });
+    assert_eq!(shown, want);
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn another_node_shows_who_leads_and_not_what_it_does_not_know() {
+    let node = Node::start();
+    let Some(mut browser) = open(&node) else { return };
+    let shown = shown_cluster(&mut browser, &cluster_of_three(3, "learner", [0, 0, 1190]));
+    let rows = json!([
+        ["1", "127.0.0.1:9001", "voter", "leader", "–", "–"],
+        ["2", "127.0.0.1:9002", "voter", "unknown", "–", "–"],
+        ["3 this node", "127.0.0.1:9003", "learner", "unknown", "10", "1,190"],
+    ]);
+    assert_eq!(shown["cells"], rows);
+    assert_eq!(shown["classes"], json!(["leads", "", "here"]));
+    assert_eq!(shown["says"], "Node 3, a learner, learns in term 7");
+}
+
+#[test]
+fn a_link_to_a_member_keeps_the_focus_while_its_numbers_change() {
+    let node = Node::start();
+    let Some(mut browser) = open(&node) else { return };
+    let before = cluster_of_three(1, "leader", [1200, 1150, 0]);
+    let focus = browser.value(&format!(
+        "(() => {{
+           showCluster({before});
+           const link = document.querySelector('#members a');
+           link.focus();
+           showCluster({});
+           return [document.activeElement === link, link.closest('tr').cells[5].textContent];
+         }})()",
+        cluster_of_three(1, "leader", [1200, 1160, 0])
+    ));
+    assert_eq!(focus, json!([true, "1,160"]));
+    // The node has only itself to tell of.
+    browser.until("document.querySelectorAll('#members tbody tr').length === 1");
+    assert_eq!(browser.value("document.querySelectorAll('#members a').length"), 0);
 }
 
 #[test]

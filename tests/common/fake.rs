@@ -2,6 +2,8 @@
 //! misbehaves where it is told to: what a client makes of that must still be each
 //! change once.
 
+mod membership;
+
 use std::{
     collections::HashMap,
     io::{Read, Write},
@@ -12,6 +14,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use super::eventually;
+use membership::{Member, Membership};
 
 /// What happens to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct Fake {
     url: String,
+    /// Its number among the members of the cluster.
+    node: u64,
     state: Arc<Mutex<State>>,
 }
 
@@ -53,6 +58,7 @@ struct State {
     /// Writes that were answered out of memory.
     replayed: u64,
     cluster: String,
+    membership: Membership,
 }
 
 struct Asked {
@@ -66,14 +72,29 @@ struct Asked {
 impl Fake {
     /// A server to whose n-th write or stream this happens.
     pub fn start(faults: &[(u64, Fault)]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let state = State {
             faults: faults.iter().copied().collect(),
             cluster: uuid::Uuid::new_v4().to_string(),
             ..State::default()
         };
-        let fake = Self { url, state: Arc::new(Mutex::new(state)) };
+        Self::listen(1, Arc::new(Mutex::new(state)))
+    }
+
+    /// Another node of the same cluster, which becomes its next member.
+    pub fn beside(&self) -> Self {
+        let node = 1 + self.membership(|cluster| cluster.members.len()) as u64;
+        let other = Self::listen(node, Arc::clone(&self.state));
+        let address = other.url.strip_prefix("http://").unwrap().to_owned();
+        self.membership(|cluster| {
+            cluster.members.push(Member { id: node, voter: true, address, matched: 9 });
+        });
+        other
+    }
+
+    fn listen(node: u64, state: Arc<Mutex<State>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let fake = Self { url, node, state };
         let server = fake.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -90,6 +111,11 @@ impl Fake {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// The cluster that it pretends to be part of, to look at and to change.
+    pub fn membership<T>(&self, with: impl FnOnce(&mut Membership) -> T) -> T {
+        with(&mut self.state().membership)
     }
 
     /// Puts changes in place as if they had been written before.
@@ -135,7 +161,7 @@ impl Fake {
                     let second = second_object(&asked.body);
                     problem(400, "unknown-member", &format!(",\"offset\":{second}"))
                 }
-                _ => self.state().answer(&asked),
+                _ => self.state().answer(&asked, self.node),
             };
             match fault {
                 Some(Fault::HangUp) => return,
@@ -189,15 +215,18 @@ fn problem(status: u16, code: &str, members: &str) -> Answer {
 }
 
 impl State {
-    fn answer(&mut self, asked: &Asked) -> Answer {
+    fn answer(&mut self, asked: &Asked, node: u64) -> Answer {
         if asked.method == "GET" {
-            return if asked.target.starts_with("/changes?") {
-                self.list(asked)
-            } else {
-                (200, "application/json", "{}".into())
+            return match asked.target.as_str() {
+                "/cluster" => self.membership.look(node),
+                target if target.starts_with("/changes?") => self.list(asked),
+                _ => (200, "application/json", "{}".into()),
             };
         }
         let Some(key) = &asked.key else { panic!("a write without its key: {}", asked.target) };
+        if asked.target.starts_with("/cluster/") {
+            return self.membership.change(&asked.method, &asked.target, &asked.body);
+        }
         let known = [asked.target.as_bytes(), &asked.body].concat();
         if let Some((body, answer)) = self.answers.get(key) {
             self.replayed += 1;

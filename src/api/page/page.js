@@ -399,17 +399,65 @@ async function pollCluster() {
 }
 
 function showCluster(cluster) {
-  const role = { leader: "leads", follower: "follows", candidate: "stands for election", learner: "learns" }[cluster.state] ?? cluster.state;
-  say(byId("cluster"), `Node ${cluster.node} ${role} in term ${cluster.term}${cluster.leader === null ? "; no leader is known" : ""}`, cluster.leader === null ? "warn" : undefined);
+  const own = cluster.members.find(({ id }) => id === cluster.node);
+  const does = { leader: "leads", follower: "follows", candidate: "stands for election", learner: "learns" }[cluster.state] ?? cluster.state;
+  const node = `Node ${cluster.node}${own ? `, a ${own.role},` : ""} ${does} in term ${cluster.term}`;
+  say(byId("cluster"), `${node}${cluster.leader === null ? "; no leader is known" : ""}`, cluster.leader === null ? "warn" : undefined);
   byId("stored").textContent = `${number.format(cluster.committed)} committed, ${number.format(cluster.applied)} applied`;
-  const rows = cluster.members.slice(0, ROWS_MAX).map((member) => {
-    const line = make("tr", member.id === cluster.node ? "here" : "");
-    const cells = [member.id, member.address, member.role, member.state, member.matched];
-    line.append(...cells.map((cell) => make("td", "", typeof cell === "number" ? number.format(cell) : (cell ?? "–"))));
-    return line;
-  });
-  byId("members").tBodies[0].replaceChildren(...rows);
+  const rows = cluster.members.slice(0, ROWS_MAX).map((member) => memberRow(member, cluster));
+  replaceRows(byId("members").tBodies[0], rows);
   byId("members").hidden = rows.length === 0;
+}
+
+function memberRow(member, cluster) {
+  const here = member.id === cluster.node;
+  const leads = member.id === cluster.leader;
+  const line = make("tr", [here && "here", leads && "leads"].filter(Boolean).join(" "));
+  const id = make("th", "", member.id);
+  id.scope = "row";
+  if (here) id.append(make("span", "soft", " this node"));
+  const { matched, lag } = progress(member, cluster);
+  const numbers = [lag, matched].map((count) => make("td", "", count === null ? "–" : number.format(count)));
+  const texts = [member.role, leads ? "leader" : member.state].map((text) => make("td", "", text));
+  line.append(id, addressOf(member, here), ...texts, ...numbers);
+  return line;
+}
+
+/** The address, which leads to the page of another member. */
+function addressOf(member, here) {
+  const cell = make("td");
+  if (here) {
+    cell.textContent = member.address;
+    return cell;
+  }
+  const link = make("a", "", member.address);
+  link.href = "/";
+  link.protocol = "http:";
+  link.host = member.address;
+  link.title = `The page of node ${member.id}`;
+  cell.append(link);
+  return cell;
+}
+
+/** What a member holds and lacks; only the leader learns that of the others. */
+function progress({ matched }, { node, leader, committed, members }) {
+  const leads = node === leader;
+  if (!leads && matched === 0) return { matched: null, lag: null };
+  const last = leads ? Math.max(committed, members.find(({ id }) => id === leader)?.matched ?? 0) : committed;
+  return { matched, lag: Math.max(last - matched, 0) };
+}
+
+/** Shows rows in place of others; a cell that says the same stays, for the focus may be in it. */
+function replaceRows(body, rows) {
+  rows.forEach((row, n) => {
+    const old = body.rows[n];
+    if (!old) return body.append(row);
+    old.className = row.className;
+    [...row.cells].forEach((cell, at) => {
+      if (!old.cells[at].isEqualNode(cell)) old.cells[at].replaceWith(cell);
+    });
+  });
+  while (body.rows.length > rows.length) body.lastChild.remove();
 }
 
 // ---- search

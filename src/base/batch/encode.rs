@@ -14,28 +14,30 @@ use crate::base::ids::Timestamp;
 /// # Panics
 /// If the batch would exceed 4 GiB or has no command; callers bound both.
 #[must_use]
-pub fn encode(commands: &[Command], at: Timestamp) -> Bytes {
-    assert!(!commands.is_empty(), "a batch has a command");
-    let bytes = HEADER_BYTES + commands.iter().map(Command::encoded_bytes).sum::<usize>();
+pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: Timestamp) -> Bytes {
+    let commands = || commands.clone().into_iter();
+    let count = commands().count();
+    assert!(count > 0, "a batch has a command");
+    let bytes = HEADER_BYTES + commands().map(Command::encoded_bytes).sum::<usize>();
     assert!(u32::try_from(bytes).is_ok(), "a batch is smaller than 4 GiB");
-    let changes: u32 = commands.iter().map(Command::changes).sum();
+    let changes: u32 = commands().map(Command::changes).sum();
     let mut arguments = Vec::new();
-    let mut heads = Vec::with_capacity(commands.len() * COMMAND_BYTES);
-    for command in commands {
+    let mut heads = Vec::with_capacity(count * COMMAND_BYTES);
+    for command in commands() {
         put_head(&mut heads, &mut arguments, command);
     }
 
     let mut out = BytesMut::with_capacity(bytes);
     out.put_u8(VERSION);
-    out.put_u8(if commands.iter().all(is_plain) { PLAIN } else { 0 });
+    out.put_u8(if commands().all(is_plain) { PLAIN } else { 0 });
     out.put_bytes(0, 2);
-    out.put_u32_le(commands.len() as u32);
+    out.put_u32_le(count as u32);
     out.put_u32_le(changes);
     out.put_u32_le(arguments.len() as u32);
     out.put_u64_le(at.0);
     out.extend_from_slice(&heads);
     let mut base = 0;
-    for append in commands.iter().filter_map(appended) {
+    for append in commands().filter_map(appended) {
         for span in &append.spans {
             out.put_u32_le(base + span.end);
             out.put_u16_le(span.tags_at);
@@ -47,7 +49,7 @@ pub fn encode(commands: &[Command], at: Timestamp) -> Bytes {
     }
     debug_assert_eq!(out.len(), HEADER_BYTES + heads.len() + changes as usize * CHANGE_BYTES);
     out.extend_from_slice(&arguments);
-    for append in commands.iter().filter_map(appended) {
+    for append in commands().filter_map(appended) {
         out.extend_from_slice(&append.tails);
     }
     debug_assert_eq!(out.len(), bytes);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION,
-    command::{ChangeSpan, Conditions, Idempotency, flag},
+    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
     command_flag, kind, member,
 };
 use crate::base::{ids::Timestamp, json_string::read_json_string};
@@ -246,6 +246,48 @@ impl<B: AsRef<[u8]>> Batch<B> {
 
     fn tails_at(&self) -> usize {
         self.arguments_at() + self.argument_bytes as usize
+    }
+}
+
+impl Batch {
+    /// Its commands as they were before they were put into it: tails are shared
+    /// with it.
+    #[must_use]
+    pub fn to_commands(&self) -> Vec<Command> {
+        let mut next = 0;
+        let mut commands = Vec::with_capacity(self.commands as usize);
+        for CommandRef { changes, idempotency, action } in self.commands() {
+            let action = match action {
+                ActionRef::Append(conditions) => {
+                    let append = self.append(next, changes, conditions);
+                    next += changes;
+                    Action::Append(append)
+                }
+                ActionRef::CreateTenant(tenant, name) => {
+                    Action::CreateTenant { tenant, name: name.into() }
+                }
+                ActionRef::CreateCollection(tenant, collection, name) => {
+                    Action::CreateCollection { tenant, collection, name: name.into() }
+                }
+            };
+            commands.push(Command { action, idempotency });
+        }
+        commands
+    }
+
+    /// `count` changes from the `first` on.
+    fn append(&self, first: u32, count: u32, conditions: Conditions) -> Append {
+        let base = if first == 0 { 0 } else { self.span(first - 1).end };
+        let mut end = base;
+        let spans = (first..first + count).map(|n| {
+            let span = self.span(n);
+            end = span.end;
+            ChangeSpan { end: span.end - base, ..span }
+        });
+        let spans = spans.collect();
+        let tails_at = self.tails_at();
+        let tails = self.bytes.slice(tails_at + base as usize..tails_at + end as usize);
+        Append { spans, tails, conditions }
     }
 }
 

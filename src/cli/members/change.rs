@@ -1,0 +1,170 @@
+//! A change of the members: asked for once, then watched until it has come about.
+
+use std::{
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use serde_json::json;
+use ureq::http::Method;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        cluster::Cluster,
+        failure::Failure,
+        node::{Node, Write, WriteFailure},
+        progress::Progress,
+    },
+    ChangeArguments, Role, SILENCE_MAX,
+    goal::{Goal, Whom},
+};
+
+/// Between two looks at the cluster.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What to ask for, and what is to come of it.
+pub(super) struct Change {
+    method: Method,
+    target: String,
+    body: Option<String>,
+    goal: Goal,
+}
+
+impl Change {
+    pub(super) fn add(address: &str, role: Role) -> Self {
+        Self {
+            method: Method::POST,
+            target: "/cluster/members".into(),
+            body: Some(json!({"address": address, "role": role}).to_string()),
+            goal: Goal::Role(Whom::Address(address.to_owned()), role),
+        }
+    }
+
+    pub(super) fn remove(id: u64) -> Self {
+        let target = format!("/cluster/members/{id}");
+        Self { method: Method::DELETE, target, body: None, goal: Goal::Gone(id) }
+    }
+
+    pub(super) fn promote(id: u64, role: Role) -> Self {
+        Self {
+            method: Method::PATCH,
+            target: format!("/cluster/members/{id}"),
+            body: Some(json!({"role": role}).to_string()),
+            goal: Goal::Role(Whom::Id(id), role),
+        }
+    }
+
+    pub(super) fn lead(id: u64) -> Self {
+        Self {
+            method: Method::POST,
+            target: "/cluster/leader".into(),
+            body: Some(json!({"id": id}).to_string()),
+            goal: Goal::Leads(id),
+        }
+    }
+
+    pub(super) fn run(mut self, how: &ChangeArguments) -> Result<(), Failure> {
+        let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX);
+        let before = Cluster::ask(&node)?;
+        let doubt = match self.ask(&node) {
+            Ok(()) => None,
+            // Whether it happened is seen in the cluster.
+            Err(WriteFailure { failure, doubtful: true }) => Some(failure),
+            Err(WriteFailure { failure, .. }) => return Err(failure),
+        };
+        let said = match (doubt, how.no_wait) {
+            (None, true) => "accepted".to_owned(),
+            (Some(failure), true) => {
+                let advice = "it may have happened: changeagent members list shows it";
+                return Err(Failure::Other(format!("{failure}; {advice}")));
+            }
+            (doubt, false) => {
+                let waited = self.wait(&witnesses(&node, &before, &self.goal), how.timeout);
+                waited.map_err(|failure| match doubt {
+                    None => failure.at(format_args!("{}: accepted", self.request(&node))),
+                    Some(doubt) => failure.at(doubt),
+                })?
+            }
+        };
+        writeln!(std::io::stdout(), "{said}").map_err(Failure::output)
+    }
+
+    /// Method and address.
+    fn request(&self, node: &Node) -> String {
+        format!("{} {}{}", self.method, node.url(), self.target)
+    }
+
+    /// Asks until it is accepted, refused, or all tries are used up.
+    fn ask(&mut self, node: &Node) -> Result<(), WriteFailure> {
+        /// The number of the member, where the node gives it one at once.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Accepted {
+            id: Option<u64>,
+        }
+
+        let key = Uuid::new_v4().to_string();
+        let body = self.body.as_deref().map(str::as_bytes);
+        let (method, target) = (self.method.clone(), self.target.as_str());
+        let answer = node.write(&Write { method, target, key: &key, body })?;
+        let accepted: Accepted = serde_json::from_slice(&answer).unwrap_or_default();
+        // The node may be listed under another address than it was reached at.
+        if let (Goal::Role(whom @ Whom::Address(_), _), Some(id)) = (&mut self.goal, accepted.id) {
+            *whom = Whom::Id(id);
+        }
+        Ok(())
+    }
+
+    /// Waits until it has come about, and says so.
+    fn wait(&self, witnesses: &[Node], timeout: Duration) -> Result<String, Failure> {
+        let start = Instant::now();
+        let progress = Progress::of_wait();
+        loop {
+            let missing = match look(witnesses) {
+                Ok(cluster) => match self.goal.look(&cluster) {
+                    Ok(said) => return Ok(said),
+                    Err(missing) => missing,
+                },
+                Err(failure) if failure.may_pass() => failure.to_string(),
+                Err(failure) => return Err(failure),
+            };
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                let timeout = humantime::format_duration(timeout);
+                return Err(Failure::Other(format!("not done after {timeout}: {missing}")));
+            }
+            progress.say(missing);
+            thread::sleep(PAUSE.min(left));
+        }
+    }
+}
+
+/// Who is asked what has come about. A node that is taken out may never hear of
+/// it, so that the others are asked.
+fn witnesses(node: &Node, before: &Cluster, goal: &Goal) -> Vec<Node> {
+    let removed = match goal {
+        Goal::Gone(id) => before.node.filter(|node| node == id),
+        _ => None,
+    };
+    let others = before.members.iter().filter(|member| Some(member.id) != removed);
+    let others: Vec<Node> = match removed {
+        Some(_) => others.filter_map(|other| Some(node.witness(other.url()?))).collect(),
+        None => Vec::new(),
+    };
+    if others.is_empty() { vec![node.witness(node.url().clone())] } else { others }
+}
+
+/// The cluster as the first of them knows it that answers.
+fn look(witnesses: &[Node]) -> Result<Cluster, Failure> {
+    let mut failed = Failure::Other("nobody is left to ask".into());
+    for node in witnesses {
+        match Cluster::ask(node) {
+            Ok(cluster) => return Ok(cluster),
+            Err(failure) => failed = failure,
+        }
+    }
+    Err(failed)
+}

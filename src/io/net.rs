@@ -1,0 +1,161 @@
+//! Byte streams between nodes. Everything above speaks to [`Stream`] alone, so
+//! that what carries the bytes can change, to TLS above all, in this file.
+
+use std::{
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use glommio::{io::PollableFd, timer::Timer};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::cores;
+
+/// A peer that is silent for this long is asked whether it lives, this often.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
+/// Bytes sent that are not acknowledged for this long end the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// How long to wait after accepting failed, as it does without descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection. One task may read while another writes.
+pub struct Stream(PollableFd<TcpStream>);
+
+impl Stream {
+    /// Connects to `address`, `host:port`, within `limit`.
+    ///
+    /// # Errors
+    /// What the system reports, `TimedOut` among it.
+    pub async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
+        let connect = async {
+            let address = resolve(address).await?;
+            let socket =
+                Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_nonblocking(true)?;
+            let under_way = match socket.connect(&address.into()) {
+                Ok(()) => false,
+                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+                Err(error) => return Err(error),
+            };
+            let stream = Self::new(socket.into())?;
+            if under_way {
+                stream.0.writable().await?;
+                if let Some(error) = stream.0.get_ref().take_error()? {
+                    return Err(error);
+                }
+            }
+            Ok(stream)
+        };
+        cores::within(limit, connect).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        Ok(Self(PollableFd::new(stream)?))
+    }
+
+    /// Reads some bytes; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.get_ref().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.readable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Fills the buffer.
+    ///
+    /// # Errors
+    /// What the system reports, and `UnexpectedEof`.
+    pub async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match self.read(buffer).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => buffer = &mut buffer[read..],
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes some bytes of the parts, one after the other.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match self.0.get_ref().write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.writable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Ends both directions: reads and writes under way end too.
+    pub fn close(&self) {
+        // It may be closed already.
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+async fn resolve(address: &str) -> io::Result<SocketAddr> {
+    if let Ok(address) = address.parse() {
+        return Ok(address);
+    }
+    let name = address.to_owned();
+    // A name server may take its time.
+    let found =
+        cores::off_core(move || name.to_socket_addrs().map(|mut found| found.next())).await?;
+    found
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address")))
+}
+
+/// Where connections come in.
+pub struct Listener(PollableFd<TcpListener>);
+
+impl Listener {
+    /// Accepts on `listener`, which must be non-blocking.
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn new(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self(PollableFd::new(listener)?))
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> Stream {
+        loop {
+            let error = match self.0.get_ref().accept() {
+                Ok((stream, _)) => {
+                    match stream.set_nonblocking(true).and_then(|()| Stream::new(stream)) {
+                        Ok(stream) => return stream,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.0.readable().await.is_err() {
+                        Timer::new(ACCEPT_PAUSE).await;
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "cannot accept a connection of a node");
+            Timer::new(ACCEPT_PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Writes on their way to the leader, from a node that does not lead: each batch
+//! goes out over a kept connection and is answered once this node has applied
+//! what the leader has, so that whoever wrote here reads it here.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{inbox::Proposal, sequencer::Returns};
+use crate::{
+    base::{
+        batch::encode,
+        ids::{NodeId, Timestamp},
+        outcome::{Outcome, WriteError},
+    },
+    io::{Disk, cores},
+    raft::{
+        Replica,
+        peer::{Answer, CallError, Channel, Lane, Request},
+    },
+};
+
+/// How long the leader may take over writes that were handed to it.
+const LEADER_ANSWER: Duration = Duration::from_secs(7);
+/// How long this node may take to apply what the leader has.
+const APPLY_WAIT: Duration = Duration::from_secs(5);
+/// Batches that may be with the leader at once.
+const UNDER_WAY: u32 = 4;
+
+/// See the module.
+pub(super) struct Forwarder<D: Disk> {
+    replica: Rc<Replica<D>>,
+    returns: Returns,
+    rooms: Arc<Semaphore>,
+}
+
+/// Room for one more batch.
+pub(super) type Room = OwnedSemaphorePermit;
+
+impl<D: Disk> Forwarder<D> {
+    pub(super) fn new(replica: Rc<Replica<D>>, returns: Returns) -> Self {
+        Self { replica, returns, rooms: Arc::new(Semaphore::new(UNDER_WAY as usize)) }
+    }
+
+    /// Waits until there is room for one more batch.
+    pub(super) async fn room(&self) -> Room {
+        let room = Arc::clone(&self.rooms).acquire_owned().await;
+        room.expect("the semaphore is never closed")
+    }
+
+    /// Waits until no batch is with the leader.
+    pub(super) async fn idle(&self) {
+        drop(self.rooms.acquire_many(UNDER_WAY).await);
+    }
+
+    /// Hands writes to the leader `id`, which the members reach at `address`.
+    pub(super) fn forward(&self, proposals: Vec<Proposal>, id: NodeId, address: &str, room: Room) {
+        let channel = self.replica.channel(id, Lane::Requests, address);
+        let (replica, returns) = (Rc::clone(&self.replica), self.returns.clone());
+        cores::spawn(async move {
+            match hand_over(&channel, &proposals, &replica).await {
+                Ok(outcomes) => settle(proposals, outcomes, &returns).await,
+                Err(error) => returns.failed(proposals, error).await,
+            }
+            drop(room);
+        });
+    }
+}
+
+/// What the leader decided of writes, once it is applied here.
+async fn hand_over<D: Disk>(
+    channel: &Channel,
+    proposals: &[Proposal],
+    replica: &Replica<D>,
+) -> Result<Vec<Outcome>, WriteError> {
+    // The leader stamps them.
+    let batch = encode(proposals.iter().map(|proposal| &proposal.command), Timestamp(0));
+    let (answer, body): (Answer, Bytes) =
+        match channel.call(&Request::Write, batch, LEADER_ANSWER).await {
+            Ok(answer) => answer,
+            Err(CallError::NotSent(_)) => return Err(WriteError::NoLeader),
+            Err(CallError::Lost) => return Err(WriteError::Unknown),
+        };
+    match answer {
+        Answer::Written { applied } => {
+            let outcomes: Vec<Outcome> =
+                postcard::from_bytes(&body).map_err(|_| WriteError::Unknown)?;
+            if outcomes.len() != proposals.len() {
+                return Err(WriteError::Unknown);
+            }
+            // Without a decision there is nothing to be seen here.
+            if outcomes.iter().any(Result::is_ok) {
+                let here = cores::within(APPLY_WAIT, replica.applied(applied)).await;
+                here.ok_or(WriteError::Unknown)?;
+            }
+            Ok(outcomes)
+        }
+        Answer::NotLeader => Err(WriteError::NoLeader),
+        _ => Err(WriteError::Unknown),
+    }
+}
+
+/// Answers writes, and has those tried again that may be.
+async fn settle(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, returns: &Returns) {
+    let (mut decided, mut decisions) = (Vec::new(), Vec::new());
+    let (mut leaderless, mut unknown) = (Vec::new(), Vec::new());
+    for (proposal, outcome) in proposals.into_iter().zip(outcomes) {
+        match outcome {
+            Err(WriteError::NoLeader) => leaderless.push(proposal),
+            Err(WriteError::Unknown) => unknown.push(proposal),
+            outcome => {
+                decided.push(proposal);
+                decisions.push(outcome);
+            }
+        }
+    }
+    let mut decisions = decisions.into_iter();
+    returns.answer(decided, |_| decisions.next().unwrap_or(Err(WriteError::Unknown)));
+    returns.failed(leaderless, WriteError::NoLeader).await;
+    returns.failed(unknown, WriteError::Unknown).await;
+}

@@ -1,0 +1,76 @@
+//! Writes that other nodes hand to this one, as long as it leads.
+
+use std::{future::poll_fn, rc::Rc, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+
+use super::{
+    inbox::{Inbox, Proposal},
+    writes::Writes,
+};
+use crate::{
+    base::{
+        batch::Batch,
+        outcome::{Outcome, WriteError},
+    },
+    feed::{Fanout, Mailbox, Origin},
+    io::Disk,
+    raft::{Leadership, Replica, peer::Answer},
+};
+
+/// See the module.
+pub struct Handed<D: Disk> {
+    inbox: Arc<Inbox>,
+    mailbox: Arc<Mailbox>,
+    writes: Writes,
+    replica: Rc<Replica<D>>,
+}
+
+impl<D: Disk> Handed<D> {
+    /// Takes writes for `inbox`, whose outcomes come by `fanout`.
+    #[must_use]
+    pub fn new(inbox: Arc<Inbox>, fanout: &Fanout, replica: Rc<Replica<D>>) -> Self {
+        Self { inbox, mailbox: fanout.peers(), writes: Writes::default(), replica }
+    }
+
+    /// Delivers outcomes, for as long as it is polled.
+    pub async fn run(&self) {
+        loop {
+            poll_fn(|cx| self.mailbox.poll_full(cx)).await;
+            for (ticket, outcome) in self.mailbox.take().into_iter().flat_map(|mail| mail.outcomes)
+            {
+                self.writes.resolve(ticket, outcome);
+            }
+        }
+    }
+
+    /// Has the commands of a batch done, and says how each was decided.
+    pub async fn write(&self, batch: Bytes) -> (Answer, Bytes) {
+        if self.replica.leadership() != Leadership::Here {
+            return (Answer::NotLeader, Bytes::new());
+        }
+        let batch = match Batch::parse(batch) {
+            Ok(batch) => batch,
+            Err(error) => return (Answer::Failed(error.to_string()), Bytes::new()),
+        };
+        let since = Instant::now();
+        let mut pending = Vec::new();
+        for command in batch.to_commands() {
+            let write = self.writes.open();
+            let (origin, ticket) = (Origin::Peer, write.ticket());
+            let pushed = self.inbox.push(Proposal { command, origin, ticket, since });
+            pending.push(pushed.map(|()| write.proposed()).map_err(|_| WriteError::Overloaded));
+        }
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(pending.len());
+        for write in pending {
+            outcomes.push(match write {
+                Ok(write) => write.await,
+                Err(error) => Err(error),
+            });
+        }
+        match postcard::to_stdvec(&outcomes) {
+            Ok(body) => (Answer::Written { applied: self.replica.last_applied() }, body.into()),
+            Err(error) => (Answer::Failed(error.to_string()), Bytes::new()),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What other nodes ask of this one.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use openraft::{
+    Raft, ReadPolicy,
+    entry::RaftEntry,
+    raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
+};
+
+use super::{
+    network::append_answer,
+    peer::{Answer, Handler, Lane, Request, Standing},
+    state_machine::StateMachine,
+    types::{
+        Entry, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
+        to_raft_vote,
+    },
+};
+use crate::{
+    base::ids::NodeId,
+    io::Disk,
+    log::{Frame, Identity, Log, decode_frame},
+};
+
+/// Answers the requests that are not Raft's.
+pub type OnRequest = Rc<dyn Fn(NodeId, Request, Bytes) -> LocalBoxFuture<'static, (Answer, Bytes)>>;
+
+/// What a message may take beyond the largest entry.
+const OVERHEAD_BYTES: usize = 2 << 20;
+
+/// See the module.
+pub(super) struct Inbound<D: Disk, R: Runtime> {
+    pub(super) raft: Raft<TypeConfig<R>, StateMachine<D>>,
+    pub(super) machine: StateMachine<D>,
+    pub(super) log: Log<D>,
+    pub(super) on_request: OnRequest,
+}
+
+impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
+    fn me(&self) -> Identity {
+        self.log.identity()
+    }
+
+    fn standing(&self, node: NodeId) -> Standing {
+        let membership = self.machine.membership();
+        // Numbers are never given again.
+        let was_member = node <= self.machine.highest();
+        match membership.membership().get_node(&node) {
+            None if was_member => Standing::Removed,
+            _ => Standing::Welcome,
+        }
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.log.payload_bytes_max() + OVERHEAD_BYTES
+    }
+
+    fn answer(
+        &self,
+        lane: Lane,
+        from: NodeId,
+        request: Request,
+        body: Bytes,
+    ) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+        let raft = self.raft.clone();
+        let answered = |answer| (answer, Bytes::new());
+        match request {
+            // Nothing but that is said before a node belongs to the cluster.
+            Request::Adopt { .. } if lane == Lane::Adoption => {
+                (self.on_request)(from, request, body)
+            }
+            _ if lane == Lane::Adoption => {
+                let answer = Answer::Failed("it does not belong to the cluster".to_owned());
+                std::future::ready(answered(answer)).boxed_local()
+            }
+            Request::Append { vote, previous, committed, entries } => {
+                let entries = entries_of(&body, entries);
+                async move {
+                    let Some(entries) = entries else {
+                        return Answer::Failed("entries were damaged on their way".to_owned());
+                    };
+                    let previous = previous.map(to_raft_id);
+                    let last = entries.last().map(Entry::log_id).or(previous);
+                    let request = AppendEntriesRequest {
+                        vote: to_raft_vote(vote),
+                        prev_log_id: previous,
+                        entries,
+                        leader_commit: committed.map(to_raft_id),
+                    };
+                    match raft.append_entries(request).await {
+                        Ok(response) => Answer::Append(append_answer(response, previous, last)),
+                        Err(error) => Answer::Failed(error.to_string()),
+                    }
+                }
+                .map(answered)
+                .boxed_local()
+            }
+            Request::Vote { vote, last, transfer, pre_vote } => async move {
+                let request = VoteRequest {
+                    vote: to_raft_vote(vote),
+                    last_log_id: last.map(to_raft_id),
+                    leadership_transfer: transfer,
+                };
+                let response = match pre_vote {
+                    true => raft.pre_vote(request).await,
+                    false => raft.vote(request).await,
+                };
+                match response {
+                    Ok(response) => Answer::Vote {
+                        vote: from_raft_vote(&response.vote),
+                        granted: response.vote_granted,
+                        last: response.last_log_id.as_ref().map(from_raft_id),
+                    },
+                    Err(error) => Answer::Failed(error.to_string()),
+                }
+            }
+            .map(answered)
+            .boxed_local(),
+            Request::TransferLeader { vote, to, last } => async move {
+                let (vote, last) = (to_raft_vote(vote), last.map(to_raft_id));
+                let request = TransferLeaderRequest::new(vote, to, last);
+                match raft.handle_transfer_leader(request).await {
+                    Ok(Ok(())) => Answer::Done,
+                    Ok(Err(error)) => Answer::Failed(error.to_string()),
+                    Err(error) => Answer::Failed(error.to_string()),
+                }
+            }
+            .map(answered)
+            .boxed_local(),
+            Request::ReadIndex => async move {
+                match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+                    Ok(linearizer) => Answer::ReadIndex(linearizer.read_log_id().index()),
+                    Err(_) => Answer::NotLeader,
+                }
+            }
+            .map(answered)
+            .boxed_local(),
+            Request::BeginSnapshot { .. } | Request::SnapshotPart | Request::EndSnapshot => {
+                let answer = Answer::Failed("checkpoints are not taken in".to_owned());
+                std::future::ready(answered(answer)).boxed_local()
+            }
+            Request::Write | Request::Admin(_) | Request::Removed | Request::Adopt { .. } => {
+                (self.on_request)(from, request, body)
+            }
+        }
+    }
+}
+
+/// The entries of a body; nothing when it is not sound.
+fn entries_of(body: &Bytes, count: u32) -> Option<Vec<Entry>> {
+    let (mut entries, mut at) = (Vec::with_capacity(count.min(1024) as usize), 0);
+    while at < body.len() {
+        let (Frame::Entry(entry, _), end) = decode_frame(body, at)? else { return None };
+        entries.push(from_log(&entry).ok()?);
+        at = end;
+    }
+    (entries.len() == count as usize).then_some(entries)
+}

@@ -1,0 +1,184 @@
+//! Who belongs to the cluster, changed one step at a time by its leader.
+//!
+//! What is to become of a member stands in the log with it ([`Address::votes`]),
+//! so a leader that takes over goes on with what another began: it ends a change
+//! that was left half-way, and has those vote that are to, once they have caught
+//! up.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::{
+    ChangeMembers,
+    async_runtime::WatchReceiver,
+    errors::{ChangeMembershipError, ClientWriteError, RaftError},
+    raft::ClientWriteResponse,
+};
+
+use super::{Address, Replica, Runtime, TypeConfig, types::from_raft_id};
+use crate::{base::ids::NodeId, io::Disk};
+
+/// A node votes once it lacks no more than so many entries.
+const CAUGHT_UP: u64 = 64;
+
+/// Why the cluster was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// This node does not lead, and changed nothing.
+    #[error("this node does not lead the cluster")]
+    NotLeader,
+    /// Another change is under way.
+    #[error("another change of the cluster is under way")]
+    InProgress,
+    /// It cannot be done.
+    #[error("{0}")]
+    Invalid(String),
+    /// Nobody knows whether it was done.
+    #[error("it is not known whether the cluster was changed")]
+    Unknown,
+}
+
+type Response<R> = Result<
+    ClientWriteResponse<TypeConfig<R>>,
+    RaftError<TypeConfig<R>, ClientWriteError<TypeConfig<R>>>,
+>;
+
+fn outcome<R: Runtime>(response: Response<R>) -> Result<(), MembershipError> {
+    match response {
+        Ok(_) => Ok(()),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+            Err(MembershipError::NotLeader)
+        }
+        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            ChangeMembershipError::InProgress(_) | ChangeMembershipError::UncommittedLeaderLog(_),
+        ))) => Err(MembershipError::InProgress),
+        Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+            Err(MembershipError::Invalid(error.to_string()))
+        }
+        Err(_) => Err(MembershipError::Unknown),
+    }
+}
+
+impl<D: Disk, R: Runtime> Replica<D, R> {
+    /// The members, voters and not, as of the newest entry that says so.
+    #[must_use]
+    pub fn members(&self) -> BTreeMap<NodeId, (Address, bool)> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        let nodes = membership.nodes();
+        nodes.map(|(&id, node)| (id, (node.clone(), voters.contains(&id)))).collect()
+    }
+
+    /// Whether nobody but `id` votes.
+    #[must_use]
+    pub fn is_only_voter(&self, id: NodeId) -> bool {
+        self.raft.voter_ids().all(|voter| voter == id)
+    }
+
+    /// A number that no member ever had.
+    #[must_use]
+    pub fn next_id(&self) -> NodeId {
+        let effective = self.members().keys().next_back().copied().unwrap_or(0);
+        self.machine.highest().max(effective) + 1
+    }
+
+    /// Takes a node in. It does not vote yet.
+    ///
+    /// # Errors
+    /// [`MembershipError`]
+    pub async fn add(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
+        outcome(self.raft.add_learner(id, address, false).await)
+    }
+
+    /// Changes where a member is reached, and whether it is to vote. Who is not
+    /// to vote ceases to at once.
+    ///
+    /// # Errors
+    /// [`MembershipError`]
+    pub async fn set(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
+        let demoted = !address.votes && self.members().get(&id).is_some_and(|(_, voter)| *voter);
+        let set = ChangeMembers::SetNodes(BTreeMap::from([(id, address)]));
+        outcome(self.raft.change_membership(set, true).await)?;
+        if demoted {
+            let remove = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
+            outcome(self.raft.change_membership(remove, true).await)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a member out.
+    ///
+    /// # Errors
+    /// [`MembershipError`]
+    pub async fn remove(&self, id: NodeId) -> Result<(), MembershipError> {
+        let ids = BTreeSet::from([id]);
+        let change = match self.members().get(&id) {
+            Some((_, true)) => ChangeMembers::RemoveVoters(ids),
+            _ => ChangeMembers::RemoveNodes(ids),
+        };
+        outcome(self.raft.change_membership(change, false).await)
+    }
+
+    /// Goes on with what is to be done, one step; says whether there was one.
+    ///
+    /// # Errors
+    /// [`MembershipError`]
+    pub async fn reconcile(&self) -> Result<bool, MembershipError> {
+        let due = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let membership = metrics.membership_config.membership();
+            if membership.get_joint_config().len() > 1 {
+                // Left half-way by a leader before. With nothing added, it ends.
+                Some(BTreeSet::new())
+            } else {
+                let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+                let last = metrics.last_log_index.unwrap_or(0);
+                let matched = |id: NodeId| {
+                    let all = metrics.replication.as_ref()?;
+                    all.get(&id)?.as_ref().map(|matched| from_raft_id(matched).index)
+                };
+                membership
+                    .nodes()
+                    .filter(|(id, node)| node.votes && !voters.contains(id))
+                    .find(|(id, _)| matched(**id).is_some_and(|at| at + CAUGHT_UP >= last))
+                    .map(|(&id, _)| BTreeSet::from([id]))
+            }
+        };
+        let Some(ids) = due else { return Ok(false) };
+        let change = ChangeMembers::AddVoterIds(ids);
+        outcome(self.raft.change_membership(change, true).await)?;
+        Ok(true)
+    }
+
+    /// Has connections keep to the members and where they are.
+    pub fn update_connections(&self) {
+        let members = self.members();
+        let address = |id| members.get(&id).map(|(node, _)| node.cluster_address.clone());
+        self.network.update(address);
+    }
+
+    /// Hands leadership to `to`, which must vote.
+    ///
+    /// # Errors
+    /// [`MembershipError::Unknown`] when Raft has stopped.
+    pub async fn transfer(&self, to: NodeId) -> Result<(), MembershipError> {
+        self.raft.trigger().transfer_leader(to).await.map_err(|_| MembershipError::Unknown)
+    }
+
+    /// Who would lead best in the place of this node: the voter that has most of
+    /// the log.
+    #[must_use]
+    pub fn successor(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let replication = metrics.replication.as_ref()?;
+        let others = metrics.membership_config.membership().voter_ids();
+        let matched = |id: &NodeId| replication.get(id).cloned().flatten().map(|id| id.index);
+        others
+            .filter(|&id| id != metrics.id)
+            .filter(|id| matched(id).is_some())
+            .max_by_key(|id| matched(id))
+    }
+}

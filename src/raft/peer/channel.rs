@@ -1,0 +1,311 @@
+//! The end of a connection that asks: it connects when there is something to
+//! ask, sends requests in order, and hands each its answer.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, oneshot};
+
+use super::{
+    frame::{Body, FrameReader, Outgoing, encode},
+    hello::{Hello, Lane, Refusal, VERSION, Welcome},
+    message::{Answer, Request},
+};
+use crate::{
+    base::ids::NodeId,
+    io::{cores, net::Stream},
+    log::Identity,
+};
+
+/// Bodies of answers; they hold outcomes of writes at most.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// After a connection failed, the next is tried no sooner.
+const RECONNECT: Duration = Duration::from_millis(50);
+
+/// How a channel behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// How long connecting may take.
+    pub connect: Duration,
+    /// A connection is given up when it brings no answer for so long while
+    /// there is one to come.
+    pub stall: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub enum CallError {
+    /// The request certainly did not arrive.
+    NotSent(String),
+    /// It may have arrived.
+    Lost,
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(why) => f.write_str(why),
+            Self::Lost => f.write_str("the connection broke"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// Told of a refusal by a peer.
+pub(in super::super) type OnRefusal = Rc<dyn Fn(NodeId, Refusal)>;
+
+struct Inner {
+    me: Identity,
+    to: NodeId,
+    lane: Lane,
+    address: RefCell<String>,
+    settings: Settings,
+    open: RefCell<Option<Rc<Open>>>,
+    /// When the last attempt failed, and why.
+    failed: RefCell<Option<(Instant, String)>>,
+    connecting: Mutex<()>,
+    on_refusal: OnRefusal,
+}
+
+/// See the module. Clones share the connection.
+#[derive(Clone)]
+pub struct Channel(Rc<Inner>);
+
+impl Channel {
+    /// A channel of `lane` to node `to` at `address`. Nothing is connected yet.
+    pub(in super::super) fn new(
+        me: Identity,
+        to: NodeId,
+        lane: Lane,
+        address: String,
+        settings: Settings,
+        on_refusal: OnRefusal,
+    ) -> Self {
+        Self(Rc::new(Inner {
+            me,
+            to,
+            lane,
+            address: RefCell::new(address),
+            settings,
+            open: RefCell::default(),
+            failed: RefCell::default(),
+            connecting: Mutex::new(()),
+            on_refusal,
+        }))
+    }
+
+    /// Goes on at another address, where it differs.
+    pub(in super::super) fn move_to(&self, address: &str) {
+        if *self.0.address.borrow() != address {
+            address.clone_into(&mut self.0.address.borrow_mut());
+            self.close();
+        }
+    }
+
+    /// Closes the connection, if there is one.
+    pub(in super::super) fn close(&self) {
+        if let Some(open) = self.0.open.borrow_mut().take() {
+            open.end();
+        }
+    }
+
+    /// Connects, if that is not done already.
+    ///
+    /// # Errors
+    /// [`CallError::NotSent`]
+    pub async fn connect(&self) -> Result<(), CallError> {
+        self.connected().await.map(drop)
+    }
+
+    async fn connected(&self) -> Result<Rc<Open>, CallError> {
+        if let Some(open) = self.live() {
+            return Ok(open);
+        }
+        let _one = self.0.connecting.lock().await;
+        if let Some(open) = self.live() {
+            return Ok(open);
+        }
+        let failed_at = self.0.failed.borrow().as_ref().map(|(at, _)| *at);
+        if let Some(at) = failed_at {
+            cores::sleep(RECONNECT.saturating_sub(at.elapsed())).await;
+        }
+        match self.try_connect().await {
+            Ok(open) => {
+                if let Some((_, why)) = self.0.failed.take()
+                    && self.0.lane == Lane::Control
+                {
+                    tracing::info!(node = self.0.to, before = why, "node is reached again");
+                }
+                *self.0.open.borrow_mut() = Some(Rc::clone(&open));
+                Ok(open)
+            }
+            Err(error) => {
+                let address = self.0.address.borrow().clone();
+                let why = format!("node {} at {address}: {error}", self.0.to);
+                let before = self.0.failed.replace(Some((Instant::now(), why.clone())));
+                // Once for each reason, and for one lane of those that fail.
+                if before.is_none_or(|(_, before)| before != why) && self.0.lane == Lane::Control {
+                    tracing::warn!(node = self.0.to, address, %error, "node cannot be reached");
+                }
+                Err(CallError::NotSent(why))
+            }
+        }
+    }
+
+    fn live(&self) -> Option<Rc<Open>> {
+        let mut open = self.0.open.borrow_mut();
+        open.take_if(|open| open.outgoing.has_ended());
+        open.clone()
+    }
+
+    async fn try_connect(&self) -> io::Result<Rc<Open>> {
+        let Settings { connect, stall } = self.0.settings;
+        let address = self.0.address.borrow().clone();
+        if address.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
+        }
+        let stream = Stream::connect(&address, connect).await?;
+        let hello = Hello { version: VERSION, lane: self.0.lane, from: self.0.me, to: self.0.to };
+        let greet = async {
+            hello.send(&stream).await?;
+            Welcome::receive(&stream).await
+        };
+        let welcome = cores::within(connect, greet)
+            .await
+            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+        if let Some(refusal) = welcome.refusal {
+            (self.0.on_refusal)(self.0.to, refusal);
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusal.to_string()));
+        }
+        let open = Rc::new(Open {
+            outgoing: Outgoing::new(stream),
+            next: Cell::new(1),
+            pending: RefCell::default(),
+            unanswered_since: Cell::new(None),
+            stall,
+        });
+        let writer = Rc::clone(&open);
+        cores::spawn(async move {
+            writer.outgoing.run().await;
+            writer.end();
+        });
+        cores::spawn(Rc::clone(&open).read());
+        cores::spawn(Rc::clone(&open).watch());
+        Ok(open)
+    }
+
+    /// Sends a request; its answer is what the result resolves to. Whoever sends
+    /// much sees to it that not too much of it is unanswered.
+    ///
+    /// # Errors
+    /// [`CallError::NotSent`]
+    pub(in super::super) fn send(
+        &self,
+        request: &Request,
+        body: Body,
+    ) -> Result<Pending, CallError> {
+        let open =
+            self.live().ok_or_else(|| CallError::NotSent("it is not connected".to_owned()))?;
+        open.send(request, body)
+    }
+
+    /// Connects where needed, sends a request and waits for the answer.
+    ///
+    /// # Errors
+    /// [`CallError`], also when there is none within `limit`.
+    pub async fn call(
+        &self,
+        request: &Request,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(Answer, Bytes), CallError> {
+        let call = async {
+            let open = self.connected().await?;
+            open.send(request, Body::Plain(body))?.await
+        };
+        cores::within(limit, call).await.unwrap_or(Err(CallError::Lost))
+    }
+}
+
+/// A connection that stands.
+struct Open {
+    outgoing: Outgoing,
+    /// The number of the next request.
+    next: Cell<u64>,
+    pending: RefCell<HashMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
+    /// When the first request was sent that nothing came after; there may be
+    /// nobody any more who waits for it.
+    unanswered_since: Cell<Option<Instant>>,
+    stall: Duration,
+}
+
+impl Open {
+    fn send(&self, request: &Request, body: Body) -> Result<Pending, CallError> {
+        let not_sent = |error: &dyn fmt::Display| CallError::NotSent(error.to_string());
+        if self.outgoing.has_ended() {
+            return Err(not_sent(&"the connection broke"));
+        }
+        let id = self.next.replace(self.next.get() + 1);
+        let parts = encode(id, request, body).map_err(|error| not_sent(&error))?;
+        let (sender, answer) = oneshot::channel();
+        self.pending.borrow_mut().insert(id, sender);
+        self.outgoing.push(parts);
+        if self.unanswered_since.get().is_none() {
+            self.unanswered_since.set(Some(Instant::now()));
+        }
+        Ok(Pending(answer))
+    }
+
+    /// Everything that waits for an answer is told that there will be none.
+    fn end(&self) {
+        self.outgoing.end();
+        self.pending.borrow_mut().clear();
+    }
+
+    async fn read(self: Rc<Self>) {
+        let mut frames = FrameReader::new(ANSWER_BYTES_MAX);
+        while let Ok((id, message, body)) = frames.next(&self.outgoing.stream).await {
+            let Ok(body) = body.checked() else { break };
+            let mut pending = self.pending.borrow_mut();
+            if let Some(waiting) = pending.remove(&id) {
+                // Nobody may wait any more.
+                let _ = waiting.send((message, body));
+            }
+            pending.retain(|_, waiting| !waiting.is_closed());
+            self.unanswered_since.set((!pending.is_empty()).then(Instant::now));
+        }
+        self.end();
+    }
+
+    /// Ends the connection when it stalls.
+    async fn watch(self: Rc<Self>) {
+        while !self.outgoing.has_ended() {
+            cores::sleep(self.stall / 2).await;
+            if self.unanswered_since.get().is_some_and(|since| since.elapsed() > self.stall) {
+                self.end();
+            }
+        }
+    }
+}
+
+/// An answer to come.
+pub struct Pending(oneshot::Receiver<(Answer, Bytes)>);
+
+impl Future for Pending {
+    type Output = Result<(Answer, Bytes), CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(|_| CallError::Lost)
+    }
+}

@@ -1,0 +1,193 @@
+//! The first words of a connection. Their layout never changes, so that any two
+//! versions can at least tell each other apart.
+
+use std::{fmt, io};
+
+use uuid::Uuid;
+
+use crate::{
+    base::ids::{ClusterId, NodeId},
+    io::net::Stream,
+    log::Identity,
+};
+
+/// The version of the messages that this build speaks.
+pub(super) const VERSION: u32 = 1;
+const MAGIC: [u8; 8] = *b"CAGTPEER";
+const BYTES: usize = 56;
+
+/// What a connection is for. Messages of one lane do not wait for another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Entries of the log.
+    Entries = 1,
+    /// Heartbeats and votes.
+    Control = 2,
+    /// Checkpoints of purged history.
+    Snapshot = 3,
+    /// Writes handed to the leader, and where reads stand.
+    Requests = 4,
+    /// A node is asked to join a cluster that it does not belong to yet.
+    Adoption = 5,
+    /// Changes of the cluster, which may take their time.
+    Admin = 6,
+}
+
+impl Lane {
+    fn of(number: u32) -> Option<Self> {
+        Some(match number {
+            1 => Self::Entries,
+            2 => Self::Control,
+            3 => Self::Snapshot,
+            4 => Self::Requests,
+            5 => Self::Adoption,
+            6 => Self::Admin,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It speaks another version of the protocol.
+    Version(u32),
+    /// It belongs to another cluster.
+    Cluster(ClusterId),
+    /// It is another node than the one that was asked for.
+    Node(NodeId),
+    /// It has the number of the node that asks.
+    SameNode,
+    /// The node that asks was a member once and is none any more.
+    Removed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Version(theirs) => {
+                write!(f, "it speaks version {theirs} of the protocol, this node {VERSION}")
+            }
+            Self::Cluster(theirs) => write!(f, "it belongs to another cluster, {theirs}"),
+            Self::Node(theirs) => write!(f, "it is node {theirs} there"),
+            Self::SameNode => write!(f, "it has the number of this node"),
+            Self::Removed => write!(f, "this node was removed from the cluster"),
+        }
+    }
+}
+
+/// What whoever connects says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) version: u32,
+    pub(super) lane: Lane,
+    pub(super) from: Identity,
+    pub(super) to: NodeId,
+}
+
+impl Hello {
+    pub(super) async fn send(&self, stream: &Stream) -> io::Result<()> {
+        let Self { version, lane, from, to } = *self;
+        send(stream, [version, lane as u32], from.cluster, [from.node, to]).await
+    }
+
+    /// `None` when it is none.
+    pub(super) async fn receive(stream: &Stream) -> io::Result<Option<Self>> {
+        let ([version, lane], cluster, [node, to]) = receive(stream).await?;
+        let from = Identity { cluster, node };
+        Ok(Lane::of(lane).map(|lane| Self { version, lane, from, to }))
+    }
+}
+
+/// The answer to a hello: who is there, and whether it will listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Welcome {
+    pub(super) version: u32,
+    pub(super) who: Identity,
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// The numbers of refusals. Stable: other versions read them.
+mod number {
+    pub(super) const NONE: u32 = 0;
+    pub(super) const VERSION: u32 = 1;
+    pub(super) const CLUSTER: u32 = 2;
+    pub(super) const NODE: u32 = 3;
+    pub(super) const SAME_NODE: u32 = 4;
+    pub(super) const REMOVED: u32 = 5;
+}
+
+impl Welcome {
+    pub(super) async fn send(&self, stream: &Stream) -> io::Result<()> {
+        let number = match self.refusal {
+            None => number::NONE,
+            Some(Refusal::Version(_)) => number::VERSION,
+            Some(Refusal::Cluster(_)) => number::CLUSTER,
+            Some(Refusal::Node(_)) => number::NODE,
+            Some(Refusal::SameNode) => number::SAME_NODE,
+            Some(Refusal::Removed) => number::REMOVED,
+        };
+        let Identity { cluster, node } = self.who;
+        send(stream, [self.version, number], cluster, [node, 0]).await
+    }
+
+    pub(super) async fn receive(stream: &Stream) -> io::Result<Self> {
+        let ([version, number], cluster, [node, _]) = receive(stream).await?;
+        let who = Identity { cluster, node };
+        let refusal = match number {
+            number::NONE => None,
+            number::CLUSTER => Some(Refusal::Cluster(cluster)),
+            number::NODE => Some(Refusal::Node(node)),
+            number::SAME_NODE => Some(Refusal::SameNode),
+            number::REMOVED => Some(Refusal::Removed),
+            _ => Some(Refusal::Version(version)),
+        };
+        Ok(Self { version, who, refusal })
+    }
+}
+
+type Words = ([u32; 2], ClusterId, [u64; 2]);
+
+async fn send(
+    stream: &Stream,
+    small: [u32; 2],
+    cluster: ClusterId,
+    nodes: [u64; 2],
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    small.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    bytes.extend_from_slice(cluster.0.as_bytes());
+    nodes.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    bytes.resize(BYTES, 0);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = stream.write(&[io::IoSlice::new(rest)]).await?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+async fn receive(stream: &Stream) -> io::Result<Words> {
+    let mut bytes = [0; BYTES];
+    stream.read_exact(&mut bytes).await?;
+    read(&bytes).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "what is there is no node of a cluster")
+    })
+}
+
+fn read(bytes: &[u8; BYTES]) -> Option<Words> {
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
+    let (small, rest) = rest.split_first_chunk::<8>()?;
+    let (cluster, rest) = rest.split_first_chunk::<16>()?;
+    let (nodes, rest) = rest.split_first_chunk::<16>()?;
+    let checksum = crc32c::crc32c(bytes.get(..48)?).to_le_bytes();
+    if *magic != MAGIC || *rest.first_chunk::<4>()? != checksum {
+        return None;
+    }
+    let word = |at: usize| Some(u32::from_le_bytes(*small.get(at..)?.first_chunk()?));
+    let node = |at: usize| Some(u64::from_le_bytes(*nodes.get(at..)?.first_chunk()?));
+    let cluster = ClusterId(Uuid::from_bytes(*cluster));
+    Some(([word(0)?, word(4)?], cluster, [node(0)?, node(8)?]))
+}

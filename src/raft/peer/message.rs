@@ -1,0 +1,161 @@
+//! What nodes say to each other, once they know each other. Part of the
+//! protocol's version: changing it needs another one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    base::ids::{ClusterId, LogId, NodeId},
+    log::Vote,
+};
+
+/// What is asked of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Take in the entries of the body; without any, a heartbeat.
+    Append {
+        /// The vote of the leader.
+        vote: Vote,
+        /// The entry before the first one.
+        previous: Option<LogId>,
+        /// The last entry that is committed.
+        committed: Option<LogId>,
+        /// How many entries the body has.
+        entries: u32,
+    },
+    /// Vote for a candidate.
+    Vote {
+        /// The vote asked for.
+        vote: Vote,
+        /// The candidate's last entry.
+        last: Option<LogId>,
+        /// The leader itself wants it to lead.
+        transfer: bool,
+        /// Only say what the vote would be.
+        pre_vote: bool,
+    },
+    /// The leader hands leadership over.
+    TransferLeader {
+        /// The vote of the leader.
+        vote: Vote,
+        /// Who is to lead.
+        to: NodeId,
+        /// The leader's last entry.
+        last: Option<LogId>,
+    },
+    /// Begin to take in a checkpoint: what stands for purged history.
+    BeginSnapshot {
+        /// The vote of the leader.
+        vote: Vote,
+        /// The last entry that it stands for.
+        last: LogId,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The next part of it is the body.
+    SnapshotPart,
+    /// It is complete: use it.
+    EndSnapshot,
+    /// Do the writes of the body, a batch of commands.
+    Write,
+    /// Which entry must be applied for a read to see all that is acknowledged?
+    ReadIndex,
+    /// Change the cluster.
+    Admin(AdminRequest),
+    /// Belong to this cluster, as this node. For a node that holds nothing.
+    Adopt {
+        /// The cluster.
+        cluster: ClusterId,
+        /// Its number there.
+        node: NodeId,
+    },
+    /// You were removed from the cluster.
+    Removed,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// To entries.
+    Append(AppendAnswer),
+    /// To a candidate.
+    Vote {
+        /// The vote that stands.
+        vote: Vote,
+        /// Whether the candidate has it.
+        granted: bool,
+        /// The last entry.
+        last: Option<LogId>,
+    },
+    /// The writes were decided; the body says how.
+    Written {
+        /// The entry that has them is not after this one.
+        applied: u64,
+    },
+    /// All acknowledged writes are applied with this entry.
+    ReadIndex(u64),
+    /// It is done.
+    Done,
+    /// A checkpoint was taken in; this vote stands.
+    Snapshot(Vote),
+    /// The node does not lead, and did nothing.
+    NotLeader,
+    /// A request of an operator was refused, and did nothing.
+    Refused(AdminRefusal),
+    /// It cannot be done, or nobody knows whether it was.
+    Failed(String),
+}
+
+/// What became of entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendAnswer {
+    /// All up to this one are held, durably.
+    Held(Option<LogId>),
+    /// The entry before them is not held.
+    Conflict(LogId),
+    /// There is a higher vote.
+    HigherVote(Vote),
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminRequest {
+    /// Take in the empty node that clients reach here.
+    Add {
+        /// `host:port`
+        address: String,
+        /// Whether it is to vote.
+        voter: bool,
+    },
+    /// Change a member.
+    Change(NodeId, Change),
+    /// Take it out.
+    Remove(NodeId),
+    /// Have it lead.
+    Lead(NodeId),
+}
+
+/// What is to be changed of a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Whether it is to vote.
+    pub voter: Option<bool>,
+    /// Where clients reach it.
+    pub address: Option<String>,
+    /// Where the other members reach it.
+    pub cluster_address: Option<String>,
+}
+
+/// Why a request of an operator was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminRefusal {
+    /// There is no such member.
+    NotFound(NodeId),
+    /// What was asked for cannot be: why.
+    Invalid(String),
+    /// Something that it needs does not hold at the moment: what.
+    Precondition(String),
+    /// Nobody leads, or no longer does: it certainly did not happen.
+    NoLeader,
+    /// It may or may not happen.
+    Unknown,
+}

@@ -1,0 +1,26 @@
+//! How nodes speak to each other: framed messages over connections of one lane
+//! each, opened by whoever asks.
+//!
+//! ```text
+//! hello     | magic | version | lane | cluster | from | to | checksum |
+//! welcome   | magic | version | refusal | cluster | node | checksum |
+//! frame     | head bytes | body bytes | head checksum | body checksum | head | body |
+//! ```
+//!
+//! A node that is not of the same cluster, or not the one that is asked for, is
+//! refused at the hello. The head of a frame is a message with a number, which
+//! its answer repeats; entries of the log are its body, in the very bytes and
+//! with the checksums that segments have.
+
+mod channel;
+mod frame;
+mod hello;
+mod message;
+mod serve;
+
+pub(super) use channel::OnRefusal;
+pub use channel::{CallError, Channel, Pending, Settings};
+pub(super) use frame::{Body, Parts};
+pub use hello::{Lane, Refusal};
+pub use message::{AdminRefusal, AdminRequest, Answer, AppendAnswer, Change, Request};
+pub use serve::{Handler, Standing, serve};

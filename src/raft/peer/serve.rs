@@ -1,0 +1,238 @@
+//! The end of a connection that answers.
+
+use std::{
+    cell::Cell, collections::VecDeque, future::poll_fn, io, rc::Rc, task::Poll, time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use tokio::sync::Notify;
+
+use super::{
+    frame::{Body, FrameReader, Outgoing, encode},
+    hello::{Hello, Lane, Refusal, VERSION, Welcome},
+    message::{Answer, Request},
+};
+use crate::{
+    base::ids::NodeId,
+    io::{cores, net::Stream},
+    log::Identity,
+};
+
+/// How long a hello may take.
+const HELLO: Duration = Duration::from_secs(5);
+/// Requests of one connection that are being answered; no more are read.
+const UNDER_WAY: usize = 128;
+/// Bytes of their bodies, likewise.
+const UNDER_WAY_BYTES: usize = 16 << 20;
+
+/// What a node is to a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A member, or one that may become it.
+    Welcome,
+    /// It was a member and is none any more.
+    Removed,
+}
+
+/// What answers the requests of other nodes.
+pub trait Handler: 'static {
+    /// Who this node is.
+    fn me(&self) -> Identity;
+
+    /// What node `node` is to its cluster.
+    fn standing(&self, node: NodeId) -> Standing;
+
+    /// The longest body of a request.
+    fn body_bytes_max(&self) -> usize;
+
+    /// Answers a request of node `from`. Entries are taken in in the order in
+    /// which the futures are polled first.
+    fn answer(
+        &self,
+        lane: Lane,
+        from: NodeId,
+        request: Request,
+        body: Bytes,
+    ) -> LocalBoxFuture<'static, (Answer, Bytes)>;
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(stream: Stream, handler: Rc<dyn Handler>) {
+    let Some(hello) = greet(&stream, &*handler).await else { return };
+    let frames = FrameReader::new(handler.body_bytes_max());
+    let connection = Rc::new(Connection {
+        outgoing: Outgoing::new(stream),
+        lane: hello.lane,
+        from: hello.from.node,
+        handler,
+        requests: Cell::new(0),
+        bytes: Cell::new(0),
+        answered: Notify::new(),
+    });
+    let writer = Rc::clone(&connection);
+    cores::spawn(async move { writer.outgoing.run().await });
+    // Whoever broke the connection knows.
+    let _ = match hello.lane {
+        Lane::Entries => connection.serve_in_order(frames).await,
+        _ => connection.serve_each(frames).await,
+    };
+    connection.outgoing.end();
+}
+
+async fn greet(stream: &Stream, handler: &dyn Handler) -> Option<Hello> {
+    let greet = async {
+        let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
+        let who = handler.me();
+        let refusal = refusal(&hello, who, handler);
+        Welcome { version: VERSION, who, refusal }.send(stream).await?;
+        if let Some(refusal) = refusal {
+            let (from, cluster) = (hello.from.node, hello.from.cluster);
+            tracing::warn!(from, %cluster, to = hello.to, ?refusal, "a node was refused");
+        }
+        Ok::<_, io::Error>(Some(hello).filter(|_| refusal.is_none()))
+    };
+    cores::within(HELLO, greet).await.and_then(Result::ok).flatten()
+}
+
+fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal> {
+    if hello.version != VERSION {
+        return Some(Refusal::Version(VERSION));
+    }
+    if hello.lane == Lane::Adoption {
+        return None;
+    }
+    if hello.from.cluster != me.cluster {
+        return Some(Refusal::Cluster(me.cluster));
+    }
+    if hello.from.node == me.node {
+        return Some(Refusal::SameNode);
+    }
+    if hello.to != me.node {
+        return Some(Refusal::Node(me.node));
+    }
+    (handler.standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
+}
+
+struct Connection {
+    outgoing: Outgoing,
+    lane: Lane,
+    from: NodeId,
+    handler: Rc<dyn Handler>,
+    /// Requests that are being answered.
+    requests: Cell<usize>,
+    /// Bytes of their bodies.
+    bytes: Cell<usize>,
+    answered: Notify,
+}
+
+impl Connection {
+    /// The next request: its number, and its answer to come.
+    async fn next(
+        &self,
+        frames: &mut FrameReader,
+    ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
+        let (id, request, body) = frames.next(&self.outgoing.stream).await?;
+        // Entries have checksums of their own.
+        let body = match request {
+            Request::Append { .. } => body.bytes,
+            _ => body.checked()?,
+        };
+        let bytes = body.len();
+        self.requests.set(self.requests.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes);
+        Ok((id, bytes, self.handler.answer(self.lane, self.from, request, body)))
+    }
+
+    fn is_full(&self) -> bool {
+        self.requests.get() >= UNDER_WAY || self.bytes.get() >= UNDER_WAY_BYTES
+    }
+
+    fn send(&self, id: u64, bytes: usize, (answer, body): (Answer, Bytes)) {
+        self.requests.set(self.requests.get() - 1);
+        self.bytes.set(self.bytes.get() - bytes);
+        self.answered.notify_one();
+        match encode(id, &answer, Body::Plain(body)) {
+            Ok(parts) => self.outgoing.push(parts),
+            Err(error) => {
+                tracing::error!(%error, "an answer to a node cannot be sent");
+                self.outgoing.end();
+            }
+        }
+    }
+
+    async fn serve_each(self: &Rc<Self>, mut frames: FrameReader) -> io::Result<()> {
+        loop {
+            while self.is_full() {
+                self.answered.notified().await;
+            }
+            let (id, bytes, answer) = self.next(&mut frames).await?;
+            let this = Rc::clone(self);
+            cores::spawn(async move { this.send(id, bytes, answer.await) });
+        }
+    }
+
+    /// Takes up requests in order and answers them in order.
+    async fn serve_in_order(self: &Rc<Self>, mut frames: FrameReader) -> io::Result<()> {
+        let waiting = Rc::new(Waiting::default());
+        let (this, queue) = (Rc::clone(self), Rc::clone(&waiting));
+        cores::spawn(async move {
+            while let Some((id, bytes, answer)) = queue.next().await {
+                this.send(id, bytes, answer.await);
+            }
+        });
+        let outcome = loop {
+            while self.is_full() {
+                self.answered.notified().await;
+            }
+            let (id, bytes, mut answer) = match self.next(&mut frames).await {
+                Ok(next) => next,
+                Err(error) => break Err(error),
+            };
+            // The first poll takes it up.
+            let early = poll_fn(|cx| Poll::Ready(answer.poll_unpin(cx))).await;
+            let answer = match early {
+                Poll::Ready(answer) => std::future::ready(answer).boxed_local(),
+                Poll::Pending => answer,
+            };
+            waiting.push((id, bytes, answer));
+        };
+        waiting.close();
+        outcome
+    }
+}
+
+type Answering = (u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>);
+
+/// Answers to come, in order.
+#[derive(Default)]
+struct Waiting {
+    queue: std::cell::RefCell<VecDeque<Answering>>,
+    wake: Notify,
+    closed: Cell<bool>,
+}
+
+impl Waiting {
+    fn push(&self, answering: Answering) {
+        self.queue.borrow_mut().push_back(answering);
+        self.wake.notify_one();
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        self.wake.notify_one();
+    }
+
+    async fn next(&self) -> Option<Answering> {
+        loop {
+            if self.closed.get() {
+                return None;
+            }
+            let next = self.queue.borrow_mut().pop_front();
+            if next.is_some() {
+                return next;
+            }
+            self.wake.notified().await;
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The node as a member of a cluster: it serves the other nodes, has the
+//! cluster changed by whoever leads it, and asks to be taken in where it is to
+//! join one.
+
+use std::{
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use glommio::timer::Timer;
+use serde::Deserialize;
+use tokio::sync::{Mutex, mpsc};
+use uuid::Uuid;
+
+use super::{
+    config::Role,
+    run::{ServerError, Shared},
+};
+use crate::{
+    base::ids::{ClusterId, NodeId},
+    io::{cores, glommio::GlommioDisk, net::Listener},
+    node::Handed,
+    raft::{
+        Address, Leadership, MembershipError, OnRequest,
+        peer::{self, AdminRefusal, AdminRequest, Answer, Change, Lane, Request},
+    },
+};
+
+type Replica = crate::raft::Replica<GlommioDisk>;
+
+/// How long a node that is to be taken in may take to say who it is.
+const PROBE: Duration = Duration::from_secs(3);
+/// How long it may take to become a member.
+const ADOPTION: Duration = Duration::from_secs(20);
+/// How long a change of the cluster waits for a leader, or for one before it.
+const WAIT: Duration = Duration::from_secs(5);
+/// How long the leader may take over a change that was handed to it.
+const HANDED: Duration = Duration::from_secs(45);
+/// How often to look again for what was waited for.
+const RETRY: Duration = Duration::from_millis(50);
+/// How often it is looked for what is to be done about members.
+const RECONCILE: Duration = Duration::from_millis(200);
+/// How long to wait before a cluster is asked again to take this node in.
+const JOIN_RETRY: Duration = Duration::from_millis(500);
+/// How long another node may take to take over leadership when it is told to.
+const TAKE_OVER: Duration = Duration::from_secs(2);
+
+/// Whom this node is to become.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Adopted {
+    pub(super) cluster: ClusterId,
+    pub(super) node: NodeId,
+}
+
+/// Starts everything that is about other nodes; they connect to `listener`.
+/// Says when this node is to become a member of another cluster.
+pub(super) fn start(
+    replica: &Rc<Replica>,
+    shared: &Shared,
+    listener: Option<TcpListener>,
+) -> Result<mpsc::Receiver<Adopted>, ServerError> {
+    let (adopt, adoption) = mpsc::channel(1);
+    let handed = Handed::new(Arc::clone(&shared.inbox), &shared.fanout, Rc::clone(replica));
+    let office = Rc::new(Office {
+        replica: Rc::clone(replica),
+        handed: Rc::new(handed),
+        own: shared.address.clone(),
+        one: Mutex::new(()),
+        adopt,
+    });
+    let handed = Rc::clone(&office.handed);
+    cores::spawn(async move { handed.run().await });
+    if let Some(listener) = listener {
+        let listener = Listener::new(listener)
+            .map_err(|error| ServerError::System("cannot use the cluster port", error))?;
+        let office = Rc::clone(&office);
+        let on_request: OnRequest =
+            Rc::new(move |_, request, body| Rc::clone(&office).answer(request, body).boxed_local());
+        let handler = replica.inbound(on_request);
+        cores::spawn(async move {
+            loop {
+                let stream = listener.accept().await;
+                cores::spawn(peer::serve(stream, Rc::clone(&handler)));
+            }
+        });
+    }
+    let (control, reading) = (Arc::clone(&shared.control), Rc::clone(replica));
+    cores::spawn(async move { control.run_reads(reading).await });
+    let control = Arc::clone(&shared.control);
+    let clerk = Rc::clone(&office);
+    cores::spawn(async move {
+        loop {
+            let (request, answer) = control.take_admin().await;
+            let office = Rc::clone(&clerk);
+            cores::spawn(async move {
+                // Its client may have gone.
+                let _ = answer.send(office.admin(request).await);
+            });
+        }
+    });
+    cores::spawn(Rc::clone(&office).reconcile());
+    if !shared.config.join.is_empty() && !replica.is_member() {
+        let (join, role) = (shared.config.join.clone(), shared.config.role);
+        cores::spawn(Rc::clone(&office).join(join, role));
+    }
+    Ok(adoption)
+}
+
+/// What decides on the cluster, as long as this node leads it.
+struct Office {
+    replica: Rc<Replica>,
+    handed: Rc<Handed<GlommioDisk>>,
+    /// Where this node is reached.
+    own: Address,
+    /// Held while the cluster is changed: one change at a time.
+    one: Mutex<()>,
+    adopt: mpsc::Sender<Adopted>,
+}
+
+/// What a node says of itself.
+#[derive(Deserialize)]
+struct Probe {
+    cluster: Uuid,
+    node: NodeId,
+    members: Vec<ProbedMember>,
+}
+
+#[derive(Deserialize)]
+struct ProbedMember {
+    id: NodeId,
+    cluster_address: String,
+}
+
+/// Why a change was not made by this node.
+enum Undone {
+    Refused(AdminRefusal),
+    /// Another leads, or will at once.
+    Elsewhere,
+}
+
+impl From<AdminRefusal> for Undone {
+    fn from(refusal: AdminRefusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<MembershipError> for Undone {
+    fn from(error: MembershipError) -> Self {
+        Self::Refused(match error {
+            MembershipError::NotLeader => return Self::Elsewhere,
+            MembershipError::InProgress => AdminRefusal::Precondition(error.to_string()),
+            MembershipError::Invalid(text) => AdminRefusal::Invalid(text),
+            MembershipError::Unknown => AdminRefusal::Unknown,
+        })
+    }
+}
+
+impl Office {
+    /// Answers another node.
+    async fn answer(self: Rc<Self>, request: Request, body: Bytes) -> (Answer, Bytes) {
+        let answer = match request {
+            Request::Write => return self.handed.write(body).await,
+            Request::Admin(request) => match self.change(&request).await {
+                Ok(()) => Answer::Done,
+                Err(Undone::Refused(refusal)) => Answer::Refused(refusal),
+                Err(Undone::Elsewhere) => Answer::NotLeader,
+            },
+            Request::Adopt { cluster, node } => self.become_member(Adopted { cluster, node }),
+            Request::Removed => {
+                self.replica.note_removed();
+                Answer::Done
+            }
+            other => Answer::Failed(format!("an unexpected request: {other:?}")),
+        };
+        (answer, Bytes::new())
+    }
+
+    fn become_member(&self, adopted: Adopted) -> Answer {
+        if !self.replica.is_empty() {
+            let text = "the node there holds a history of its own".to_owned();
+            return Answer::Refused(AdminRefusal::Precondition(text));
+        }
+        // One before is being obeyed already.
+        match self.adopt.try_send(adopted) {
+            Ok(()) => Answer::Done,
+            Err(_) => Answer::Failed("the node there becomes a member already".to_owned()),
+        }
+    }
+
+    /// Has the cluster changed, by whoever leads it.
+    async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+        let end = Instant::now() + WAIT;
+        loop {
+            match self.replica.leadership() {
+                Leadership::Here => match self.change(&request).await {
+                    Ok(()) => return Ok(()),
+                    Err(Undone::Refused(refusal)) => return Err(refusal),
+                    Err(Undone::Elsewhere) => {}
+                },
+                Leadership::At(id, address) => {
+                    let channel = self.replica.channel(id, Lane::Admin, &address);
+                    let message = Request::Admin(request.clone());
+                    match channel.call(&message, Bytes::new(), HANDED).await {
+                        Ok((Answer::Done, _)) => return Ok(()),
+                        Ok((Answer::Refused(refusal), _)) => return Err(refusal),
+                        Ok((Answer::NotLeader, _)) | Err(peer::CallError::NotSent(_)) => {}
+                        Ok(_) | Err(peer::CallError::Lost) => return Err(AdminRefusal::Unknown),
+                    }
+                }
+                Leadership::Unknown => {}
+            }
+            if Instant::now() >= end {
+                return Err(AdminRefusal::NoLeader);
+            }
+            cores::sleep(RETRY).await;
+        }
+    }
+
+    /// Changes the cluster, which this node must lead.
+    async fn change(&self, request: &AdminRequest) -> Result<(), Undone> {
+        let _one = self.one.lock().await;
+        if self.replica.leadership() != Leadership::Here {
+            return Err(Undone::Elsewhere);
+        }
+        match request {
+            AdminRequest::Add { address, voter } => self.add(address, *voter).await,
+            AdminRequest::Change(id, change) => self.alter(*id, change).await,
+            AdminRequest::Remove(id) => self.remove(*id).await,
+            AdminRequest::Lead(id) => self.lead(*id).await,
+        }
+    }
+
+    /// Makes a change as soon as the one before is done.
+    async fn step<F>(&self, change: impl Fn() -> F) -> Result<(), Undone>
+    where
+        F: Future<Output = Result<(), MembershipError>>,
+    {
+        let end = Instant::now() + WAIT;
+        loop {
+            match change().await {
+                Err(MembershipError::InProgress) if Instant::now() < end => {
+                    cores::sleep(RETRY).await;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    async fn add(&self, address: &str, voter: bool) -> Result<(), Undone> {
+        let Probe { cluster, node, members } = probe(address).await?;
+        let listed = members.into_iter().find(|member| member.id == node);
+        let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
+        if cluster_address.is_empty() {
+            let text = format!("the node at {address} has no cluster port: start it with one");
+            return Err(AdminRefusal::Invalid(text).into());
+        }
+        let own = self.replica.log().identity();
+        let here = Address { address: address.to_owned(), cluster_address, votes: voter };
+        let members = self.replica.members();
+        if cluster == own.cluster.0 {
+            if let Some((known, _)) = members.get(&node) {
+                // It was taken in before.
+                let votes = known.votes || voter;
+                let here = Address { votes, ..here };
+                return match *known == here {
+                    true => Ok(()),
+                    false => self.step(|| self.replica.set(node, here.clone())).await,
+                };
+            }
+        }
+        let id = self.replica.next_id();
+        self.adopt(id, &here.cluster_address).await?;
+        // Whoever was there before has lost its data directory.
+        let gone = members.iter().find(|(_, (known, _))| {
+            known.address == here.address || known.cluster_address == here.cluster_address
+        });
+        if let Some((&gone, _)) = gone {
+            tracing::warn!(
+                gone,
+                id,
+                address,
+                "a member is replaced by the empty node in its place"
+            );
+            self.step(|| self.replica.remove(gone)).await?;
+        }
+        tracing::info!(id, address, voter, "a node is taken in");
+        self.step(|| self.replica.add(id, here.clone())).await
+    }
+
+    /// Has the empty node at that address become node `id` of this cluster.
+    async fn adopt(&self, id: NodeId, address: &str) -> Result<(), Undone> {
+        let cluster = self.replica.log().identity().cluster;
+        let channel = self.replica.channel_apart(id, Lane::Adoption, address);
+        let request = Request::Adopt { cluster, node: id };
+        match channel.call(&request, Bytes::new(), PROBE).await {
+            Ok((Answer::Done, _)) => {}
+            Ok((Answer::Refused(refusal), _)) => return Err(refusal.into()),
+            Ok((other, _)) => {
+                let text = format!("the node at {address} answered {other:?}");
+                return Err(AdminRefusal::Precondition(text).into());
+            }
+            Err(error) => {
+                let text = format!("the node cannot be reached: {error}");
+                return Err(AdminRefusal::Precondition(text).into());
+            }
+        }
+        let end = Instant::now() + ADOPTION;
+        loop {
+            let channel = self.replica.channel_apart(id, Lane::Control, address);
+            match channel.connect().await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= end => {
+                    let text = format!("the node did not become a member: {error}");
+                    return Err(AdminRefusal::Precondition(text).into());
+                }
+                Err(_) => cores::sleep(RETRY).await,
+            }
+        }
+    }
+
+    async fn alter(&self, id: NodeId, change: &Change) -> Result<(), Undone> {
+        let members = self.replica.members();
+        let Some((known, is_voter)) = members.get(&id) else {
+            return Err(AdminRefusal::NotFound(id).into());
+        };
+        let mut wanted = known.clone();
+        if let Some(votes) = change.voter {
+            wanted.votes = votes;
+            if !votes && *is_voter {
+                self.may_cease(id).await?;
+            }
+        }
+        if let Some(address) = &change.address {
+            wanted.address.clone_from(address);
+            if change.cluster_address.is_none() {
+                wanted.cluster_address = self.cluster_address_of(id, address).await?;
+            }
+        }
+        if let Some(address) = &change.cluster_address {
+            wanted.cluster_address.clone_from(address);
+        }
+        if wanted != *known || (wanted.votes != *is_voter && !wanted.votes) {
+            self.step(|| self.replica.set(id, wanted.clone())).await?;
+            tracing::info!(id, address = wanted.address, votes = wanted.votes, "a member changes");
+        }
+        Ok(())
+    }
+
+    /// Where other nodes reach the member that clients reach at `address`.
+    async fn cluster_address_of(&self, id: NodeId, address: &str) -> Result<String, Undone> {
+        let Probe { cluster, node, members } = probe(address).await?;
+        if cluster != self.replica.log().identity().cluster.0 || node != id {
+            let text = format!("the node at {address} is not member {id} of this cluster");
+            return Err(AdminRefusal::Invalid(text).into());
+        }
+        let own = members.into_iter().find(|member| member.id == id);
+        Ok(own.map(|member| member.cluster_address).unwrap_or_default())
+    }
+
+    /// Whether a voter may cease to vote; leadership is handed on first.
+    async fn may_cease(&self, id: NodeId) -> Result<(), Undone> {
+        if self.replica.is_only_voter(id) {
+            let text = "it is the only member that votes".to_owned();
+            return Err(AdminRefusal::Precondition(text).into());
+        }
+        if id != self.replica.id() {
+            return Ok(());
+        }
+        let to = self.replica.successor().ok_or_else(|| {
+            AdminRefusal::Precondition("no other member can lead in its place".to_owned())
+        })?;
+        self.hand_over(to).await?;
+        Err(Undone::Elsewhere)
+    }
+
+    async fn remove(&self, id: NodeId) -> Result<(), Undone> {
+        let members = self.replica.members();
+        let Some((known, is_voter)) = members.get(&id) else {
+            return Err(AdminRefusal::NotFound(id).into());
+        };
+        if *is_voter {
+            self.may_cease(id).await?;
+        }
+        self.step(|| self.replica.remove(id)).await?;
+        tracing::info!(id, address = known.address, "a member was removed");
+        // It stops as soon as it knows; if it is down, it learns it later.
+        let channel = self.replica.channel_apart(id, Lane::Control, &known.cluster_address);
+        cores::spawn(async move {
+            let _ = channel.call(&Request::Removed, Bytes::new(), PROBE).await;
+        });
+        Ok(())
+    }
+
+    async fn lead(&self, id: NodeId) -> Result<(), Undone> {
+        match self.replica.members().get(&id) {
+            None => Err(AdminRefusal::NotFound(id).into()),
+            Some((_, false)) => {
+                let text = format!("member {id} does not vote");
+                Err(AdminRefusal::Precondition(text).into())
+            }
+            Some(_) if id == self.replica.id() => Ok(()),
+            Some(_) => self.hand_over(id).await,
+        }
+    }
+
+    async fn hand_over(&self, to: NodeId) -> Result<(), Undone> {
+        self.replica.transfer(to).await?;
+        let leads = |leader: &Leadership| matches!(leader, Leadership::At(id, _) if *id == to);
+        let taken = self.replica.leadership_is(leads);
+        match cores::within(TAKE_OVER, taken).await {
+            Some(()) => Ok(()),
+            None => {
+                let text = format!("member {to} did not take over in time");
+                Err(AdminRefusal::Precondition(text).into())
+            }
+        }
+    }
+
+    /// Does what is to be done about members, as long as this node leads; and
+    /// has this node's own address known.
+    async fn reconcile(self: Rc<Self>) {
+        loop {
+            Timer::new(RECONCILE).await;
+            self.make_address_known().await;
+            if self.replica.leadership() == Leadership::Here
+                && let Ok(_one) = self.one.try_lock()
+                && let Err(error) = self.replica.reconcile().await
+            {
+                tracing::debug!(%error, "the members are not all that they are to be yet");
+            }
+        }
+    }
+
+    async fn make_address_known(&self) {
+        let (id, members) = (self.replica.id(), self.replica.members());
+        let Some((known, _)) = members.get(&id) else { return };
+        let Address { address, cluster_address, .. } = self.own.clone();
+        if (&known.address, &known.cluster_address) == (&address, &cluster_address) {
+            return;
+        }
+        let change = Change {
+            address: Some(address),
+            cluster_address: Some(cluster_address),
+            ..Change::default()
+        };
+        if let Err(refusal) = self.admin(AdminRequest::Change(id, change)).await {
+            tracing::debug!(?refusal, "this node's address is not known yet");
+        }
+    }
+
+    /// Asks one of the nodes at `places` to take this one in, until it is.
+    async fn join(self: Rc<Self>, places: Vec<String>, role: Role) {
+        let role = if role == Role::Voter { "voter" } else { "learner" };
+        let address = serde_json::Value::from(self.own.address.clone());
+        let body = format!("{{\"address\":{address},\"role\":\"{role}\"}}");
+        let mut said = String::new();
+        for place in places.iter().cycle() {
+            if self.replica.is_member() {
+                return;
+            }
+            let (url, body) = (format!("http://{place}/cluster/members"), body.clone());
+            let asked = cores::on_own_thread("join", move || post(&url, &body)).await;
+            let outcome = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
+            if let Err(error) = outcome
+                && said != error
+            {
+                tracing::warn!(place, error, "not taken in yet");
+                said = error;
+            }
+            Timer::new(JOIN_RETRY).await;
+        }
+    }
+}
+
+/// Asks the node that clients reach at `address` who it is.
+async fn probe(address: &str) -> Result<Probe, AdminRefusal> {
+    let url = format!("http://{address}/cluster");
+    let asked = cores::on_own_thread("probe", move || get(&url)).await;
+    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
+    text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string())).map_err(
+        |error| {
+            AdminRefusal::Invalid(format!("the node at {address} does not say who it is: {error}"))
+        },
+    )
+}
+
+fn agent(limit: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder();
+    config.timeout_global(Some(limit)).http_status_as_error(false).build().into()
+}
+
+fn get(url: &str) -> Result<String, String> {
+    let failed = |error: ureq::Error| error.to_string();
+    let mut answer = agent(PROBE).get(url).call().map_err(failed)?;
+    answer.body_mut().read_to_string().map_err(failed)
+}
+
+fn post(url: &str, body: &str) -> Result<(), String> {
+    let failed = |error: ureq::Error| error.to_string();
+    let request = agent(HANDED).post(url).header("Content-Type", "application/json");
+    let mut answer = request.send(body).map_err(failed)?;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let text = answer.body_mut().read_to_string().map_err(failed)?;
+    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    Err(problem["detail"].as_str().map_or(text, str::to_owned))
+}
