@@ -20,14 +20,14 @@ fn a_cluster_grows_and_shrinks_under_load() {
         let node = if step < 2 { cluster.grow("voter") } else { cluster.take_in("voter") };
         workload.comes(cluster.address(node));
         cluster.catches_up(node);
-        cluster.waits_for_members(step + 2);
+        cluster.waits_for(step + 2, 0);
     }
     // The leader goes, then one that follows, and so on.
     for step in 0..4 {
         workload.goes_on(SOME);
         let node = if step % 2 == 0 { cluster.leader() } else { cluster.followers()[0] };
         cluster.remove(node);
-        cluster.waits_for_members(4 - step);
+        cluster.waits_for(4 - step, 0);
     }
     workload.goes_on(SOME);
     workload.ends(&cluster);
@@ -80,7 +80,7 @@ fn a_learner_serves_reads_and_hands_writes_on() {
     eventually("the write is refused", || client.post(number(4)).status == 503);
     assert_eq!(client.list("")["last"], 4);
     cluster.restart(0);
-    cluster.waits_for_members(2);
+    cluster.waits_for(1, 1);
     let list = cluster.agree();
     assert!((4..=5).contains(&list.len()), "{list:?}");
 }
@@ -117,7 +117,7 @@ fn a_wiped_node_does_not_come_back_as_the_one_it_was() {
     let node = cluster.comes(builder);
     assert_eq!(cluster.address(node), address);
     assert_ne!(cluster.id(node), id);
-    cluster.waits_for_members(3);
+    cluster.waits_for(3, 0);
     workload.goes_on(SOME);
     cluster.catches_up(node);
     workload.ends(&cluster);
@@ -168,7 +168,7 @@ fn a_node_with_changes_is_not_taken_in() {
     let answer = cluster.client(0).json("POST", "/cluster/members", body);
     assert!((400..500).contains(&answer.status), "{answer:?}");
     other.holds(1);
-    cluster.waits_for_members(1);
+    cluster.waits_for(1, 0);
     cluster.client(0).append(number(2));
 }
 
@@ -183,6 +183,7 @@ fn a_cluster_that_is_not_there_is_not_joined() {
     assert_eq!(waits.status, 503, "{waits:?}");
     // Others are not disturbed.
     let next = cluster.grow("voter");
+    cluster.waits_for(2, 0);
     cluster.client(next).append(number(1));
     assert_eq!(cluster.agree().len(), 1);
 }

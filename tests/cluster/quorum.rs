@@ -50,7 +50,7 @@ fn one_of_three_refuses_writes_and_serves_reads() {
         cluster.restart(down[0]);
         let id = cluster.client(cluster.leader()).append(number(11));
         cluster.restart(down[1]);
-        cluster.waits_for_members(3);
+        cluster.waits_for(3, 0);
         let list = cluster.agree();
         assert_eq!(list[..10], before[..]);
         // At most the writes that were left open are there besides.

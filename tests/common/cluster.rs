@@ -64,7 +64,7 @@ impl Cluster {
     pub fn alone() -> Self {
         let mut cluster = Self { open: false, ..Self::empty(Vec::new()) };
         cluster.seat(NodeBuilder::new().start());
-        cluster.waits_for_members(1);
+        cluster.waits_for(1, 0);
         cluster
     }
 
@@ -90,7 +90,7 @@ impl Cluster {
         for _ in 1..count {
             self.grow("voter");
         }
-        self.waits_for_members(count);
+        self.waits_for(count, 0);
         self
     }
 
@@ -123,7 +123,8 @@ impl Cluster {
         eventually("the node is of the cluster", || {
             let view = self.view(number).unwrap_or_default();
             let id = view["node"].as_u64().unwrap_or_default();
-            let member = member(&view, id);
+            // A node has no number of its own before it is taken in.
+            let member = if id > 0 { member(&view, id) } else { None };
             if let Some(member) = &member {
                 self.seats[number].id = id;
                 self.seats[number].cluster_address = member["cluster_address"].clone();
@@ -154,7 +155,7 @@ impl Cluster {
         let id = self.member_ids().into_iter().find(|id| !before.contains(id)).unwrap();
         eventually("the node knows that it is a member", || {
             let view = view(node.address()).unwrap_or_default();
-            view["node"] == id && view["members"].as_array().is_some_and(|all| all.len() > 1)
+            view["node"] == id && members(&view).count() > 1
         });
         self.seat(node)
     }
@@ -162,8 +163,7 @@ impl Cluster {
     /// The ids of the members as the leader knows them.
     fn member_ids(&self) -> Vec<u64> {
         let view = self.leaders_view();
-        let members = view["members"].as_array().expect("members").iter();
-        members.map(|member| member["id"].as_u64().expect("an id")).collect()
+        members(&view).map(|member| member["id"].as_u64().expect("an id")).collect()
     }
 
     fn leaders_view(&self) -> Value {
@@ -236,8 +236,8 @@ impl Cluster {
                     false
                 }
                 // Another change of the cluster is not over yet.
-                409 => false,
-                _ => panic!("{method} {target}: {answer:?} {}", answer.text()),
+                409 | 412 => false,
+                status => panic!("{method} {target}: {status} {}", answer.text()),
             }
         });
     }
@@ -308,8 +308,7 @@ impl Cluster {
         let leads = |(_, view): &&(usize, Value)| view["state"] == "leader";
         let (number, view) =
             views.iter().filter(leads).max_by_key(|(_, view)| view["term"].as_u64())?;
-        let is_voter = |member: &&Value| member["role"] == "voter";
-        let voters: Vec<_> = view["members"].as_array()?.iter().filter(is_voter).collect();
+        let voters: Vec<_> = members(view).filter(|member| member["role"] == "voter").collect();
         let follows = |(_, other): &&(usize, Value)| {
             let votes = voters.iter().any(|voter| voter["id"] == other["node"]);
             votes && other["leader"] == view["node"] && other["term"] == view["term"]
@@ -317,16 +316,19 @@ impl Cluster {
         (views.iter().filter(follows).count() * 2 > voters.len()).then_some(*number)
     }
 
-    /// Waits until every node that runs follows one leader of so many members.
-    pub fn waits_for_members(&self, count: usize) {
+    /// Waits until every node that runs follows one leader of so many voters and
+    /// learners.
+    pub fn waits_for(&self, voters: usize, learners: usize) {
         eventually("every node knows the members and one leader", || {
             let Some(leader) = self.try_leader() else { return false };
             let id = self.id(leader);
             let views = self.views();
             views.len() == self.running().len()
                 && views.iter().all(|(_, view)| {
-                    let members = view["members"].as_array();
-                    members.is_some_and(|members| members.len() == count) && view["leader"] == id
+                    let count =
+                        |role| members(view).filter(|member| member["role"] == role).count();
+                    let counts = (count("voter"), count("learner"));
+                    counts == (voters, learners) && view["leader"] == id
                 })
         });
     }
@@ -459,8 +461,12 @@ fn view(address: SocketAddr) -> Option<Value> {
     (answer.status == 200).then(|| answer.json())
 }
 
+fn members(view: &Value) -> impl Iterator<Item = &Value> {
+    view["members"].as_array().into_iter().flatten()
+}
+
 fn member(view: &Value, id: u64) -> Option<Value> {
-    view["members"].as_array()?.iter().find(|member| member["id"] == id).cloned()
+    members(view).find(|member| member["id"] == id).cloned()
 }
 
 /// Waits until `condition` holds, for that long at most.
