@@ -58,6 +58,7 @@ fn a_learner_serves_reads_and_hands_writes_on() {
     let mut cluster = Cluster::start(1);
     cluster.client(0).append(number(0));
     let learner = cluster.grow("learner");
+    cluster.waits_for(1, 1);
     assert_eq!(entry(&cluster, learner)["role"], "learner");
     assert_eq!(cluster.view(learner).unwrap()["state"], "learner");
     let mut client = cluster.client(learner);
@@ -127,7 +128,6 @@ fn a_wiped_node_does_not_come_back_as_the_one_it_was() {
 fn a_node_that_forgot_everything_does_not_vote() {
     let mut cluster = Cluster::start(3);
     cluster.client(0).append(number(0));
-    let before = cluster.agree();
     let (leader, followers) = (cluster.leader(), cluster.followers());
     let data = cluster.node(followers[0]).data();
     cluster.kill(followers[0]);
@@ -139,7 +139,10 @@ fn a_node_that_forgot_everything_does_not_vote() {
     cluster.kill(leader);
     let wiped = followers.iter().map(|&node| cluster.leave(node).launch()).collect::<Vec<_>>();
     cluster.restart(leader);
-    assert_eq!(cluster.list(leader, 1), before);
+    // It asks them for their votes, again and again, while it holds the write.
+    cluster.client(leader).post(number(1)).problem(503, "no-leader");
+    let view = cluster.view(leader).unwrap();
+    assert_ne!(view["state"], "leader", "{view}");
     drop(wiped);
 }
 
