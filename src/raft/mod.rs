@@ -166,6 +166,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             if founded {
                 let members = BTreeMap::from([(id, replica.address.clone())]);
                 replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
+                let wait = replica.raft.wait(None);
+                let known = wait.voter_ids([id], "the cluster is founded");
+                known.await.map_err(|error| failed(&error))?;
             }
         } else if replica.is_alone() {
             replica.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;

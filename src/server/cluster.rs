@@ -165,7 +165,7 @@ impl Office {
         let answer = match request {
             Request::Write => return self.handed.write(body).await,
             Request::Admin(request) => match self.change(&request).await {
-                Ok(()) => Answer::Done,
+                Ok(id) => Answer::Changed(id),
                 Err(Undone::Refused(refusal)) => Answer::Refused(refusal),
                 Err(Undone::Elsewhere) => Answer::NotLeader,
             },
@@ -191,13 +191,14 @@ impl Office {
         }
     }
 
-    /// Has the cluster changed, by whoever leads it.
-    async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+    /// Has the cluster changed, by whoever leads it; says which member that
+    /// concerned.
+    async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
         let end = Instant::now() + WAIT;
         loop {
             match self.replica.leadership() {
                 Leadership::Here => match self.change(&request).await {
-                    Ok(()) => return Ok(()),
+                    Ok(id) => return Ok(id),
                     Err(Undone::Refused(refusal)) => return Err(refusal),
                     Err(Undone::Elsewhere) => {}
                 },
@@ -205,7 +206,7 @@ impl Office {
                     let channel = self.replica.channel(id, Lane::Admin, &address);
                     let message = Request::Admin(request.clone());
                     match channel.call(&message, Bytes::new(), HANDED).await {
-                        Ok((Answer::Done, _)) => return Ok(()),
+                        Ok((Answer::Changed(id), _)) => return Ok(id),
                         Ok((Answer::Refused(refusal), _)) => return Err(refusal),
                         Ok((Answer::NotLeader, _)) | Err(peer::CallError::NotSent(_)) => {}
                         Ok(_) | Err(peer::CallError::Lost) => return Err(AdminRefusal::Unknown),
@@ -221,16 +222,16 @@ impl Office {
     }
 
     /// Changes the cluster, which this node must lead.
-    async fn change(&self, request: &AdminRequest) -> Result<(), Undone> {
+    async fn change(&self, request: &AdminRequest) -> Result<NodeId, Undone> {
         let _one = self.one.lock().await;
         if self.replica.leadership() != Leadership::Here {
             return Err(Undone::Elsewhere);
         }
         match request {
             AdminRequest::Add { address, voter } => self.add(address, *voter).await,
-            AdminRequest::Change(id, change) => self.alter(*id, change).await,
-            AdminRequest::Remove(id) => self.remove(*id).await,
-            AdminRequest::Lead(id) => self.lead(*id).await,
+            AdminRequest::Change(id, change) => self.alter(*id, change).await.map(|()| *id),
+            AdminRequest::Remove(id) => self.remove(*id).await.map(|()| *id),
+            AdminRequest::Lead(id) => self.lead(*id).await.map(|()| *id),
         }
     }
 
@@ -250,7 +251,7 @@ impl Office {
         }
     }
 
-    async fn add(&self, address: &str, voter: bool) -> Result<(), Undone> {
+    async fn add(&self, address: &str, voter: bool) -> Result<NodeId, Undone> {
         let Probe { cluster, node, members } = probe(address).await?;
         let listed = members.into_iter().find(|member| member.id == node);
         let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
@@ -266,10 +267,10 @@ impl Office {
                 // It was taken in before.
                 let votes = known.votes || voter;
                 let here = Address { votes, ..here };
-                return match *known == here {
-                    true => Ok(()),
-                    false => self.step(|| self.replica.set(node, here.clone())).await,
-                };
+                if *known != here {
+                    self.step(|| self.replica.set(node, here.clone())).await?;
+                }
+                return Ok(node);
             }
         }
         let id = self.replica.next_id();
@@ -288,7 +289,8 @@ impl Office {
             self.step(|| self.replica.remove(gone)).await?;
         }
         tracing::info!(id, address, voter, "a node is taken in");
-        self.step(|| self.replica.add(id, here.clone())).await
+        self.step(|| self.replica.add(id, here.clone())).await?;
+        Ok(id)
     }
 
     /// Has the empty node at that address become node `id` of this cluster.

@@ -230,7 +230,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
 
 /// Notes when this node serves nothing older than it did before.
 async fn note_recovery(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
-    if replica.recovered().await.is_ok() {
+    if !status.has_recovered() && replica.recovered().await.is_ok() {
         status.set_recovered();
         show(&replica, &status);
         tracing::info!(last = replica.last_applied(), "caught up with the cluster");
