@@ -9,6 +9,8 @@ mod log_store;
 mod network;
 mod replay;
 pub mod runtime;
+#[cfg(test)]
+mod simulation;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
