@@ -34,7 +34,7 @@ use crate::{
 const HEARTBEAT_MS: u64 = 150;
 const ELECTION_MS: (u64, u64) = (300, 600);
 /// Short, so that segments are completed often.
-const SEGMENT_BYTES: u64 = 256 * 1024;
+const SEGMENT_BYTES: u64 = 64 * 1024;
 /// A log that rests for so long writes its marks.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -48,6 +48,8 @@ pub(super) struct Standing {
     pub(super) committed: Option<u64>,
     pub(super) applied: Option<u64>,
 }
+
+pub(super) type Membership = openraft::Membership<NodeId, types::Address>;
 
 /// An entry of the log, with what it says.
 pub(super) type Line = (LogId, String);
@@ -108,11 +110,9 @@ impl Node {
         self.standing().state == ServerState::Leader
     }
 
-    /// The newest membership in its log, as a person reads it.
-    pub(super) fn members(&self) -> String {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        members(metrics.membership_config.membership())
+    /// The newest membership in its log.
+    pub(super) fn membership(&self) -> Membership {
+        self.raft.metrics().borrow_watched().membership_config.membership().clone()
     }
 
     /// The entries in its log.
@@ -122,7 +122,7 @@ impl Node {
         let line = |entry: types::Entry| {
             let text = match &entry.payload {
                 EntryPayload::Blank => "blank".into(),
-                EntryPayload::Membership(membership) => members(membership),
+                EntryPayload::Membership(membership) => written(membership),
                 EntryPayload::Normal(Command(batch)) => {
                     let tails = (0..batch.changes()).map(|n| label(batch.change(n).tail));
                     tails.collect::<Vec<_>>().join(" ")
@@ -171,7 +171,7 @@ fn label(tail: &[u8]) -> String {
 }
 
 /// Voters, both configurations of them while they change, and learners.
-fn members(membership: &openraft::Membership<NodeId, types::Address>) -> String {
+pub(super) fn written(membership: &Membership) -> String {
     let ids = |ids: &mut dyn Iterator<Item = NodeId>| {
         ids.map(|id| id.to_string()).collect::<Vec<_>>().join(" ")
     };

@@ -45,9 +45,11 @@ scenarios! {
     entries_in_flight
     lagging_follower
     leader_removed
+    leader_removed_in_flight
     leader_transfer
     membership_change
     one_way_loss
+    partition
     pre_vote
     restart_of_all
 }

@@ -39,7 +39,7 @@ use openraft_rt::AsyncRuntime;
 use super::{
     cluster::{Cluster, address},
     network::Way,
-    node::Line,
+    node::{Line, Node, written},
     runtime::SimulatedRuntime,
 };
 use crate::{
@@ -120,7 +120,7 @@ impl Player {
                 return self.change_members(command, words).await;
             }
             ("state", []) => return self.state(),
-            ("members", []) => return self.of_each(|node| node.members()),
+            ("members", []) => return self.of_each(|node| written(&node.membership())),
             ("list", []) => return self.of_each(|node| node.changes().join(" ")),
             ("log", [id]) => return self.log(number(id)).await,
             ("outcomes", []) => return self.outcomes(),
@@ -199,8 +199,7 @@ impl Player {
             "remove" => {
                 self.cluster.change_members(what.clone(), ChangeMembers::RemoveVoters(ids));
             }
-            // Nobody to add: openraft takes that for the second step alone.
-            _ => self.cluster.change_members(what.clone(), ChangeMembers::AddVoterIds(ids)),
+            _ => self.cluster.finish_change(what.clone()),
         }
         wait(ANSWER, || !self.cluster.is_open(&what)).await;
         if self.cluster.is_open(&what) { format!("{what}: pending") } else { String::new() }
@@ -237,7 +236,7 @@ impl Player {
     }
 
     /// What each node says, where several say the same once.
-    fn of_each(&self, what: impl Fn(&super::node::Node) -> String) -> String {
+    fn of_each(&self, what: impl Fn(&Node) -> String) -> String {
         let mut said: Vec<(String, String)> = Vec::new();
         for (id, node) in self.cluster.running() {
             let text = what(&node);
