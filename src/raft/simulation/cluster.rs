@@ -200,11 +200,9 @@ impl Cluster {
     /// Asks the leader to add a learner.
     pub(super) fn add_learner(&self, id: NodeId) {
         let what = format!("add-learner {id}");
+        let add = move |raft: Raft| async move { raft.add_learner(id, address(id), true).await };
         if self.leader_stays(&what) {
-            self.ask(
-                what,
-                move |raft| async move { raft.add_learner(id, address(id), true).await },
-            );
+            self.ask(what, add);
         }
     }
 

@@ -37,7 +37,7 @@ use openraft::{ChangeMembers, ServerState};
 use openraft_rt::AsyncRuntime;
 
 use super::{
-    cluster::{Cluster, address},
+    cluster::{Cluster, Outcome, address},
     network::Way,
     node::{Line, Node, written},
     runtime::SimulatedRuntime,
@@ -181,10 +181,13 @@ impl Player {
         for text in texts {
             self.cluster.propose(id, text).await;
         }
-        let is_pending =
-            |text: &&&str| self.cluster.outcomes()[**text] == super::cluster::Outcome::Pending;
-        wait(ANSWER, || !texts.iter().any(|text| is_pending(&text))).await;
-        texts.iter().filter(is_pending).map(|text| format!("{text}: pending\n")).collect()
+        let pending = || {
+            let outcomes = self.cluster.outcomes();
+            let is_pending = |text: &&&str| outcomes.get(**text) == Some(&Outcome::Pending);
+            texts.iter().filter(is_pending).copied().collect::<Vec<_>>()
+        };
+        wait(ANSWER, || pending().is_empty()).await;
+        pending().iter().map(|text| format!("{text}: pending\n")).collect()
     }
 
     async fn change_members(&self, command: &str, words: &[&str]) -> String {
