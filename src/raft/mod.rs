@@ -10,6 +10,8 @@ mod network;
 pub mod peer;
 mod replay;
 pub mod runtime;
+#[cfg(test)]
+mod simulation;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
