@@ -281,7 +281,7 @@ impl Cluster {
 
 pub(super) fn address(id: NodeId) -> Address {
     let address = format!("node-{id}");
-    Address { cluster_address: address.clone(), address }
+    Address { cluster_address: address.clone(), address, votes: false }
 }
 
 type Metrics = openraft::alias::WatchReceiverOf<Types, RaftMetrics<Types>>;
