@@ -12,6 +12,7 @@ mod replay;
 pub mod runtime;
 #[cfg(test)]
 mod simulation;
+mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
@@ -22,6 +23,7 @@ pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
+pub use snapshot::Checkpoints;
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
@@ -120,6 +122,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         replay: Replay,
         fanout: Fanout,
         open_mapping: OpenMapping,
+        checkpoints: Rc<dyn Checkpoints>,
         address: Address,
         timing: Timing,
         founded: bool,
@@ -156,7 +159,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         let stall = timing.heartbeat * HEARTBEATS_UNANSWERED;
         let network = Network::new(log.identity(), stall, Rc::new(on_refusal));
         let last_at_start = log.last();
-        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping);
+        discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
+        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping, checkpoints);
         let store = LogStore(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
@@ -284,6 +288,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
         Rc::new(Inbound {
+            checkpoints: self.machine.checkpoints(),
+            incoming: Cell::new(None),
             raft: self.raft.clone(),
             machine: self.machine.clone(),
             log: self.log.clone(),
@@ -296,6 +302,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.machine.is_empty() && (!self.is_member() || self.is_alone())
+    }
+
+    /// Resolves when a checkpoint from another node took the place of all that was
+    /// here: the node must start anew.
+    pub async fn was_superseded(&self) {
+        self.machine.was_superseded().await;
     }
 
     /// Notes that this node is no member any more.
@@ -499,6 +511,16 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+    }
+}
+
+/// Removes entries that were never committed and that a checkpoint contradicts: a
+/// node that took it in was interrupted before it had removed them.
+async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io::Result<()> {
+    let Some(applied) = replay.applied().as_ref().map(from_raft_id) else { return Ok(()) };
+    match log.id(applied.index) {
+        Some(held) if held != applied => log.truncate_after(log.committed()).await,
+        _ => Ok(()),
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     config::Config,
     core::unless,
     executor::{queue, spawn_into},
-    retention::{self, CheckpointFile},
+    retention::{self, CheckpointFile, Incoming},
     run::{End, News, ServerError, Shared},
 };
 use crate::{
@@ -79,25 +79,40 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         spawn_into(own(ready), queue("serve"))?.detach();
     }
 
-    let adopted = async { adoption.recv().await.unwrap_or_else(|| unreachable!("it is kept")) };
-    let adopted =
-        match select(pin!(unless(adopted, replica.was_removed())), pin!(stop_signal(&signals)))
-            .await
-        {
-            Either::Left((Some(adopted), _)) => {
-                let Adopted { cluster, node } = adopted;
-                tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
-                Some(adopted)
-            }
-            Either::Left((None, _)) => {
-                tracing::info!("this node was removed from its cluster; it stops");
-                None
-            }
-            Either::Right(_) => None,
+    let cause = {
+        let adopted = async { adoption.recv().await.map_or(Cause::Removed, Cause::Adopted) };
+        let removed = async {
+            replica.was_removed().await;
+            Cause::Removed
         };
+        let superseded = async {
+            replica.was_superseded().await;
+            Cause::Superseded
+        };
+        let told = async {
+            stop_signal(&signals).await;
+            Cause::Told
+        };
+        let (adopted, removed, superseded, told) =
+            (pin!(adopted), pin!(removed), pin!(superseded), pin!(told));
+        let from_others = select(select(adopted, removed), superseded);
+        match select(from_others, told).await {
+            Either::Left((Either::Left((either, _)), _)) => either.factor_first().0,
+            Either::Left((Either::Right((cause, _)), _)) | Either::Right((cause, _)) => cause,
+        }
+    };
+    match cause {
+        Cause::Adopted(Adopted { cluster, node }) => {
+            tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
+        }
+        Cause::Superseded => tracing::info!("this node goes on from a checkpoint of another"),
+        Cause::Removed => tracing::info!("this node was removed from its cluster; it stops"),
+        Cause::Told => {}
+    }
+    let again = matches!(cause, Cause::Adopted(_) | Cause::Superseded);
     tracing::info!("stopping");
     hand_over(&replica).await;
-    if adopted.is_none() {
+    if !again {
         let _ = events.send(News::Stopping);
     }
     shared.status.set_ready(false);
@@ -116,10 +131,22 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         }
         None => return Err(ServerError::Stop(STOP)),
     }
-    match adopted {
-        Some(adopted) => begin_as(&shared.config, adopted).await.map(|()| End::Again),
-        None => Ok(End::Stop),
+    if let Cause::Adopted(adopted) = cause {
+        begin_as(&shared.config, adopted).await?;
     }
+    Ok(if again { End::Again } else { End::Stop })
+}
+
+/// Why a node does not go on as it was.
+enum Cause {
+    /// A signal.
+    Told,
+    /// It is no member of its cluster any more.
+    Removed,
+    /// It is to become a member of another.
+    Adopted(Adopted),
+    /// A checkpoint of another node took the place of what it had.
+    Superseded,
 }
 
 /// Makes the data directory that of a member without any entries.
@@ -165,7 +192,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node };
     let unusable =
-        |error: io::Error| ServerError::Checkpoint(directory.display().to_string(), error);
+        |error: io::Error| ServerError::Checkpoint(config.data.display().to_string(), error);
     let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
         Some((checkpoint, replay)) => (Some(checkpoint), replay),
         None => (None, Replay::default()),
@@ -190,14 +217,18 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let Identity { cluster: cluster_id, node } = log.identity();
     let (fanout, address) = (shared.fanout.clone(), shared.address.clone());
     let (open_mapping, founds) = (Box::new(open_mapping), node == FOUNDER);
+    let checkpoints = Rc::new(Incoming::new(config.data.clone(), cluster_id));
+    let (timing, log) = (config.timing, log);
     let replica =
-        Replica::start(log, replay, fanout, open_mapping, address, config.timing, founds).await?;
+        Replica::start(log, replay, fanout, open_mapping, checkpoints, address, timing, founds)
+            .await?;
     let replica = Rc::new(replica);
     if replica.is_alone() {
         unless(replica.recovered(), Timer::new(RECOVERY))
             .await
             .ok_or_else(|| ServerError::Executor("consensus did not start in time".into()))??;
     }
+    retention::tidy(&config.data, checkpoint.as_ref()).map_err(unusable)?;
     if let Some(checkpoint) = &checkpoint {
         replica.finish_purge(checkpoint.log_id).await?;
     }

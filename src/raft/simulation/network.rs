@@ -30,7 +30,7 @@ use super::{
 use crate::{
     base::ids::NodeId,
     raft::{
-        state_machine::SnapshotData,
+        snapshot::SnapshotData,
         types::{Address, RaftVote},
     },
 };

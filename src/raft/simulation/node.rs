@@ -86,7 +86,13 @@ impl Node {
         let history = RefCell::new(recovered.unwrap().history());
         let fanout = Fanout::new(1);
         let mailbox = fanout.mailbox(0);
-        let machine = StateMachine::new(log.clone(), replay, fanout, Box::new(open_mapping));
+        let machine = StateMachine::new(
+            log.clone(),
+            replay,
+            fanout,
+            Box::new(open_mapping),
+            std::rc::Rc::new(crate::raft::snapshot::NoCheckpoints),
+        );
         let log = LogStore(log);
         let config = Arc::new(config().validate().unwrap());
         let raft = Raft::new(id, config, network.of(id), log.clone(), machine).await.unwrap();
