@@ -1,6 +1,6 @@
 //! What other nodes ask of this one.
 
-use std::{cell::Cell, io, rc::Rc};
+use std::{cell::Cell, io, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -38,6 +38,8 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
     pub(super) on_request: OnRequest,
+    /// When a leader was last heard.
+    pub(super) heard: Rc<Cell<Option<Instant>>>,
     pub(super) checkpoints: Rc<dyn Checkpoints>,
     /// The vote of the leader that sends a checkpoint.
     pub(super) incoming: Cell<Option<Vote>>,
@@ -81,7 +83,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                 std::future::ready(answered(answer)).boxed_local()
             }
             Request::Append { vote, previous, committed, entries } => {
-                let entries = entries_of(&body, entries);
+                let (entries, heard) = (entries_of(&body, entries), Rc::clone(&self.heard));
                 async move {
                     let Some(entries) = entries else {
                         return Answer::Failed("entries were damaged on their way".to_owned());
@@ -95,7 +97,10 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                         leader_commit: committed.map(to_raft_id),
                     };
                     match raft.append_entries(request).await {
-                        Ok(response) => Answer::Append(append_answer(response, previous, last)),
+                        Ok(response) => {
+                            heard.set(Some(Instant::now()));
+                            Answer::Append(append_answer(response, previous, last))
+                        }
                         Err(error) => Answer::Failed(error.to_string()),
                     }
                 }

@@ -33,13 +33,13 @@ use std::{
     ops::RangeInclusive,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use inbound::Inbound;
 use network::Network;
 use openraft::{
-    Config, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
+    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
     errors::ClientWriteError,
 };
 use peer::{Channel, Handler, Lane, Refusal};
@@ -87,6 +87,9 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     network: Network,
     /// Where this node is reached now, whatever the log says.
     address: Address,
+    timing: Timing,
+    /// When a leader was last heard here.
+    heard: Rc<Cell<Option<Instant>>>,
     /// The last entry of the log when it was opened.
     last_at_start: Option<LogId>,
     /// Whether this node was told that it is no member any more.
@@ -166,8 +169,19 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             .await
             .map_err(|error| failed(&error))?;
         let stopping = Cell::new(false);
-        let replica =
-            Self { raft, machine, log, network, address, last_at_start, removed, stopping };
+        let heard = Rc::default();
+        let replica = Self {
+            raft,
+            machine,
+            log,
+            network,
+            address,
+            timing,
+            heard,
+            last_at_start,
+            removed,
+            stopping,
+        };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
             if founded {
                 let members = BTreeMap::from([(id, replica.address.clone())]);
@@ -239,6 +253,24 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
+    /// Whether a leader was at work a moment ago: this node with a quorum behind it,
+    /// or another that was heard here.
+    #[must_use]
+    pub fn is_led(&self) -> bool {
+        let recent = self.timing.election * 2;
+        match self.leadership() {
+            Leadership::Here if self.is_alone() => true,
+            Leadership::Here => {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let acknowledged = metrics.last_quorum_acked.as_ref();
+                acknowledged.is_some_and(|at| at.elapsed() < recent)
+            }
+            Leadership::At(..) => self.heard.get().is_some_and(|at| at.elapsed() < recent),
+            Leadership::Unknown => false,
+        }
+    }
+
     /// Resolves once `wanted` holds of who leads.
     pub async fn leadership_is(&self, wanted: impl Fn(&Leadership) -> bool) {
         let mut metrics = self.raft.metrics();
@@ -288,6 +320,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
         Rc::new(Inbound {
+            heard: Rc::clone(&self.heard),
             checkpoints: self.machine.checkpoints(),
             incoming: Cell::new(None),
             raft: self.raft.clone(),
@@ -437,9 +470,11 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The cluster as this node knows it.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
+        let is_led = self.is_led();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let index = |id: Option<types::RaftLogId>| id.map_or(0, |id| id.index);
+        let leader = metrics.current_leader.filter(|_| is_led);
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
         let members = membership.nodes().map(|(&id, node)| {
@@ -449,7 +484,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 None if id == metrics.id => metrics.last_log_index.unwrap_or(0),
                 None => 0,
             };
-            let state = match metrics.current_leader {
+            let state = match leader {
                 _ if id == metrics.id => state(metrics.state),
                 Some(leader) if leader == id => "leader",
                 Some(_) if voters.contains(&id) => "follower",
@@ -475,7 +510,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
         ClusterView {
             node: metrics.id,
-            leader: metrics.current_leader,
+            leader,
             term: metrics.current_term,
             state: state(metrics.state),
             committed: index(metrics.local_committed),

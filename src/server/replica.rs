@@ -46,6 +46,8 @@ const STOP: Duration = Duration::from_millis(9_500);
 const IDLE: Duration = Duration::from_millis(100);
 /// How often at most the view of the cluster is made anew.
 const CLUSTER_VIEW: Duration = Duration::from_millis(100);
+/// How old it is at most.
+const CLUSTER_VIEW_MAX: Duration = Duration::from_millis(500);
 /// How soon a spare segment is tried again after it could not be made.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -270,8 +272,7 @@ async fn note_recovery(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
 
 /// Notes what the node knows of its cluster.
 fn show(replica: &Replica<GlommioDisk>, status: &Status) {
-    let led = replica.leadership() != Leadership::Unknown;
-    status.set_ready(led && status.has_recovered());
+    status.set_ready(replica.is_led() && status.has_recovered());
     status.set_cluster(replica.cluster());
 }
 
@@ -305,7 +306,8 @@ async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
     loop {
         show(&replica, &status);
         replica.update_connections();
-        if !replica.cluster_changed().await {
+        // The loss of a leader is no change that is told.
+        if unless(replica.cluster_changed(), Timer::new(CLUSTER_VIEW_MAX)).await == Some(false) {
             return;
         }
         Timer::new(CLUSTER_VIEW).await;
