@@ -39,8 +39,8 @@ use std::{
 use inbound::Inbound;
 use network::Network;
 use openraft::{
-    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
-    errors::ClientWriteError,
+    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy,
+    async_runtime::WatchReceiver, errors::ClientWriteError,
 };
 use peer::{Channel, Handler, Lane, Refusal};
 use tokio::sync::watch;
@@ -74,6 +74,18 @@ impl Default for Timing {
     fn default() -> Self {
         Self { heartbeat: Duration::from_millis(150), election: Duration::from_millis(600) }
     }
+}
+
+/// How a node takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Where it is reached, and whether it is to vote.
+    pub address: Address,
+    /// How soon it notices the loss of a leader.
+    pub timing: Timing,
+    /// With an empty log it becomes a cluster of one; else it waits until it is
+    /// taken in.
+    pub founds: bool,
 }
 
 /// Heartbeats that may be unanswered before their connection is given up.
@@ -114,9 +126,7 @@ pub enum Leadership {
 pub struct StartError(String);
 
 impl<D: Disk, R: Runtime> Replica<D, R> {
-    /// Starts Raft on a log that was read by `replay`. An empty log becomes a
-    /// cluster of one, reached at `address`, if that is to be `founded`; else the
-    /// node waits until it is taken in.
+    /// Starts Raft on a log that was read by `replay`.
     ///
     /// # Errors
     /// What openraft reports.
@@ -126,10 +136,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         fanout: Fanout,
         open_mapping: OpenMapping,
         checkpoints: Rc<dyn Checkpoints>,
-        address: Address,
-        timing: Timing,
-        founded: bool,
+        part: Part,
     ) -> Result<Self, StartError> {
+        let Part { address, timing, founds } = part;
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         let id = log.identity().node;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -183,7 +192,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             stopping,
         };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
-            if founded {
+            if founds {
                 let members = BTreeMap::from([(id, replica.address.clone())]);
                 replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
                 let wait = replica.raft.wait(None);

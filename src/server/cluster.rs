@@ -12,12 +12,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use glommio::timer::Timer;
-use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
-use uuid::Uuid;
 
 use super::{
     config::Role,
+    invitation::{self, Probe},
     run::{ServerError, Shared},
 };
 use crate::{
@@ -119,20 +118,6 @@ struct Office {
     /// Held while the cluster is changed: one change at a time.
     one: Mutex<()>,
     adopt: mpsc::Sender<Adopted>,
-}
-
-/// What a node says of itself.
-#[derive(Deserialize)]
-struct Probe {
-    cluster: Uuid,
-    node: NodeId,
-    members: Vec<ProbedMember>,
-}
-
-#[derive(Deserialize)]
-struct ProbedMember {
-    id: NodeId,
-    cluster_address: String,
 }
 
 /// Why a change was not made by this node.
@@ -252,7 +237,7 @@ impl Office {
     }
 
     async fn add(&self, address: &str, voter: bool) -> Result<NodeId, Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         let listed = members.into_iter().find(|member| member.id == node);
         let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
         if cluster_address.is_empty() {
@@ -262,16 +247,15 @@ impl Office {
         let own = self.replica.log().identity();
         let here = Address { address: address.to_owned(), cluster_address, votes: voter };
         let members = self.replica.members();
-        if cluster == own.cluster.0 {
-            if let Some((known, _)) = members.get(&node) {
-                // It was taken in before.
-                let votes = known.votes || voter;
-                let here = Address { votes, ..here };
-                if *known != here {
-                    self.step(|| self.replica.set(node, here.clone())).await?;
-                }
-                return Ok(node);
+        if cluster == own.cluster.0
+            && let Some((known, _)) = members.get(&node)
+        {
+            // It was taken in before.
+            let here = Address { votes: known.votes || voter, ..here };
+            if *known != here {
+                self.step(|| self.replica.set(node, here.clone())).await?;
             }
+            return Ok(node);
         }
         let id = self.replica.next_id();
         self.adopt(id, &here.cluster_address).await?;
@@ -354,7 +338,7 @@ impl Office {
 
     /// Where other nodes reach the member that clients reach at `address`.
     async fn cluster_address_of(&self, id: NodeId, address: &str) -> Result<String, Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         if cluster != self.replica.log().identity().cluster.0 || node != id {
             let text = format!("the node at {address} is not member {id} of this cluster");
             return Err(AdminRefusal::Invalid(text).into());
@@ -464,10 +448,7 @@ impl Office {
             if self.replica.is_member() {
                 return;
             }
-            let (url, body) = (format!("http://{place}/cluster/members"), body.clone());
-            let asked = cores::on_own_thread("join", move || post(&url, &body)).await;
-            let outcome = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-            if let Err(error) = outcome
+            if let Err(error) = invitation::ask_for(place, &body, HANDED).await
                 && said != error
             {
                 tracing::warn!(place, error, "not taken in yet");
@@ -476,39 +457,4 @@ impl Office {
             Timer::new(JOIN_RETRY).await;
         }
     }
-}
-
-/// Asks the node that clients reach at `address` who it is.
-async fn probe(address: &str) -> Result<Probe, AdminRefusal> {
-    let url = format!("http://{address}/cluster");
-    let asked = cores::on_own_thread("probe", move || get(&url)).await;
-    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-    text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string())).map_err(
-        |error| {
-            AdminRefusal::Invalid(format!("the node at {address} does not say who it is: {error}"))
-        },
-    )
-}
-
-fn agent(limit: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder();
-    config.timeout_global(Some(limit)).http_status_as_error(false).build().into()
-}
-
-fn get(url: &str) -> Result<String, String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let mut answer = agent(PROBE).get(url).call().map_err(failed)?;
-    answer.body_mut().read_to_string().map_err(failed)
-}
-
-fn post(url: &str, body: &str) -> Result<(), String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let request = agent(HANDED).post(url).header("Content-Type", "application/json");
-    let mut answer = request.send(body).map_err(failed)?;
-    if answer.status().is_success() {
-        return Ok(());
-    }
-    let text = answer.body_mut().read_to_string().map_err(failed)?;
-    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(problem["detail"].as_str().map_or(text, str::to_owned))
 }

@@ -27,7 +27,7 @@ use crate::{
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
-    raft::{Leadership, Recovered, Replay, Replica},
+    raft::{Leadership, Part, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
@@ -217,13 +217,11 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
     let Identity { cluster: cluster_id, node } = log.identity();
-    let (fanout, address) = (shared.fanout.clone(), shared.address.clone());
-    let (open_mapping, founds) = (Box::new(open_mapping), node == FOUNDER);
+    let part =
+        Part { address: shared.address.clone(), timing: config.timing, founds: node == FOUNDER };
     let checkpoints = Rc::new(Incoming::new(config.data.clone(), cluster_id));
-    let (timing, log) = (config.timing, log);
-    let replica =
-        Replica::start(log, replay, fanout, open_mapping, checkpoints, address, timing, founds)
-            .await?;
+    let (fanout, open_mapping) = (shared.fanout.clone(), Box::new(open_mapping));
+    let replica = Replica::start(log, replay, fanout, open_mapping, checkpoints, part).await?;
     let replica = Rc::new(replica);
     if replica.is_alone() {
         unless(replica.recovered(), Timer::new(RECOVERY))
