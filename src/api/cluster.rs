@@ -116,7 +116,7 @@ impl Api {
         Ok(Reply::Now(Response::json(200, format!("{{\"leader\":{id}}}"))))
     }
 
-    async fn admin(&self, request: AdminRequest) -> Result<(), ApiError> {
+    async fn admin(&self, request: AdminRequest) -> Result<NodeId, ApiError> {
         self.node.admin(request).await.map_err(|refusal| match refusal {
             AdminRefusal::NotFound(id) => no_member(&id.to_string()),
             AdminRefusal::Invalid(text) => ApiError::new(Code::InvalidParameter, text),

@@ -37,6 +37,12 @@ enum MethodLabel {
     Other,
 }
 
+/// A member of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemberLabel {
+    member: u64,
+}
+
 /// The statuses that are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum StatusLabel {
@@ -102,6 +108,7 @@ struct AtScrape {
     term: Gauge,
     committed: Gauge,
     applied: Gauge,
+    lag: Family<MemberLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -149,6 +156,12 @@ impl Default for Metrics {
             term: gauge(registry_mut, "raft_term", "Term"),
             committed: gauge(registry_mut, "raft_committed", "Index of the last committed entry"),
             applied: gauge(registry_mut, "raft_applied", "Index of the last applied entry"),
+            lag: {
+                let lag = Family::default();
+                let help = "Entries that a member lacks; known to the leader alone";
+                registry_mut.register("raft_lag", help, Family::clone(&lag));
+                lag
+            },
         };
         Self {
             requests,
@@ -210,6 +223,15 @@ impl Api {
         now.term.set(number(cluster.term));
         now.committed.set(number(cluster.committed));
         now.applied.set(number(cluster.applied));
+        // Members come and go.
+        now.lag.clear();
+        let own = cluster.members.iter().find(|member| member.id == cluster.node);
+        if let Some(own) = own.filter(|own| cluster.leader == Some(own.id)) {
+            for member in cluster.members.iter().filter(|member| member.id != own.id) {
+                let lag = own.matched.saturating_sub(member.matched);
+                now.lag.get_or_create(&MemberLabel { member: member.id }).set(number(lag));
+            }
+        }
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.metrics.registry);

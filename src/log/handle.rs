@@ -106,6 +106,12 @@ impl<D: Disk> Log<D> {
         self.shared.get().last()
     }
 
+    /// The entry at `index`, if it is held.
+    #[must_use]
+    pub fn id(&self, index: u64) -> Option<LogId> {
+        self.shared.get().id(index)
+    }
+
     /// The index of the oldest entry that is held, or of the next one when there
     /// is none.
     #[must_use]

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
+    base::ids::NodeId,
     io::{Disk, cores},
     raft::{
         Leadership, Replica,
@@ -47,7 +48,7 @@ pub enum ReadError {
 }
 
 type Reads = oneshot::Sender<Result<(), ReadError>>;
-type Admin = (AdminRequest, oneshot::Sender<Result<(), AdminRefusal>>);
+type Admin = (AdminRequest, oneshot::Sender<Result<NodeId, AdminRefusal>>);
 
 #[derive(Default)]
 struct Inner {
@@ -89,11 +90,11 @@ impl Control {
         answer.await.unwrap_or(Err(ReadError::NoLeader))
     }
 
-    /// Has the cluster changed.
+    /// Has the cluster changed, and says which member that concerned.
     ///
     /// # Errors
     /// [`AdminRefusal`]
-    pub async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+    pub async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
         let answer = {
             let mut inner = self.lock();
             if inner.admin.len() >= ASKS_MAX {

@@ -2,9 +2,10 @@
 //! goes out over a kept connection and is answered once this node has applied
 //! what the leader has, so that whoever wrote here reads it here.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{inbox::Proposal, sequencer::Returns};
@@ -16,13 +17,15 @@ use crate::{
     },
     io::{Disk, cores},
     raft::{
-        Replica,
+        Leadership, Replica,
         peer::{Answer, CallError, Channel, Lane, Request},
     },
 };
 
 /// How long the leader may take over writes that were handed to it.
 const LEADER_ANSWER: Duration = Duration::from_secs(7);
+/// How long one that leads no more may take: it answers at once, if it can.
+const DEPOSED_ANSWER: Duration = Duration::from_millis(200);
 /// How long this node may take to apply what the leader has.
 const APPLY_WAIT: Duration = Duration::from_secs(5);
 /// Batches that may be with the leader at once.
@@ -59,7 +62,7 @@ impl<D: Disk> Forwarder<D> {
         let channel = self.replica.channel(id, Lane::Requests, address);
         let (replica, returns) = (Rc::clone(&self.replica), self.returns.clone());
         cores::spawn(async move {
-            match hand_over(&channel, &proposals, &replica).await {
+            match hand_over(id, &channel, &proposals, &replica).await {
                 Ok(outcomes) => settle(proposals, outcomes, &returns).await,
                 Err(error) => returns.failed(proposals, error).await,
             }
@@ -70,18 +73,27 @@ impl<D: Disk> Forwarder<D> {
 
 /// What the leader decided of writes, once it is applied here.
 async fn hand_over<D: Disk>(
+    leader: NodeId,
     channel: &Channel,
     proposals: &[Proposal],
     replica: &Replica<D>,
 ) -> Result<Vec<Outcome>, WriteError> {
     // The leader stamps them.
     let batch = encode(proposals.iter().map(|proposal| &proposal.command), Timestamp(0));
-    let (answer, body): (Answer, Bytes) =
-        match channel.call(&Request::Write, batch, LEADER_ANSWER).await {
-            Ok(answer) => answer,
-            Err(CallError::NotSent(_)) => return Err(WriteError::NoLeader),
-            Err(CallError::Lost) => return Err(WriteError::Unknown),
-        };
+    let call = pin!(channel.call(&Request::Write, batch, LEADER_ANSWER));
+    let deposed = async {
+        replica.leadership_is(|who| !matches!(who, Leadership::At(now, _) if *now == leader)).await;
+        cores::sleep(DEPOSED_ANSWER).await;
+    };
+    let called: Result<(Answer, Bytes), CallError> = match select(call, pin!(deposed)).await {
+        Either::Left((called, _)) => called,
+        Either::Right(_) => Err(CallError::Lost),
+    };
+    let (answer, body) = match called {
+        Ok(answer) => answer,
+        Err(CallError::NotSent(_)) => return Err(WriteError::NoLeader),
+        Err(CallError::Lost) => return Err(WriteError::Unknown),
+    };
     match answer {
         Answer::Written { applied } => {
             let outcomes: Vec<Outcome> =

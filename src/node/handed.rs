@@ -59,7 +59,12 @@ impl<D: Disk> Handed<D> {
             let write = self.writes.open();
             let (origin, ticket) = (Origin::Peer, write.ticket());
             let pushed = self.inbox.push(Proposal { command, origin, ticket, since });
-            pending.push(pushed.map(|()| write.proposed()).map_err(|_| WriteError::Overloaded));
+            pending.push(match pushed {
+                Ok(()) => Ok(write.proposed()),
+                // It stops: another node leads, or will.
+                Err(_) if self.inbox.is_closed() => Err(WriteError::NoLeader),
+                Err(_) => Err(WriteError::Overloaded),
+            });
         }
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(pending.len());
         for write in pending {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     base::{
         batch::Command,
-        ids::{ChangeId, ClusterId},
+        ids::{ChangeId, ClusterId, NodeId},
         outcome::{StorageProblem, WriteError},
     },
     feed::{Mailbox, Origin, Wait, Waiters},
@@ -116,11 +116,11 @@ impl Handle {
         self.0.control.barrier().await
     }
 
-    /// Has the cluster changed.
+    /// Has the cluster changed, and says which member that concerned.
     ///
     /// # Errors
     /// [`AdminRefusal`]
-    pub async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+    pub async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
         self.0.control.admin(request).await
     }
 

@@ -1,6 +1,6 @@
 //! What other nodes ask of this one.
 
-use std::rc::Rc;
+use std::{cell::Cell, io, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -13,6 +13,7 @@ use openraft::{
 use super::{
     network::append_answer,
     peer::{Answer, Handler, Lane, Request, Standing},
+    snapshot::{self, Checkpoints},
     state_machine::StateMachine,
     types::{
         Entry, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
@@ -22,7 +23,7 @@ use super::{
 use crate::{
     base::ids::NodeId,
     io::Disk,
-    log::{Frame, Identity, Log, decode_frame},
+    log::{Frame, Identity, Log, Vote, decode_frame},
 };
 
 /// Answers the requests that are not Raft's.
@@ -37,6 +38,11 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
     pub(super) on_request: OnRequest,
+    /// When a leader was last heard.
+    pub(super) heard: Rc<Cell<Option<Instant>>>,
+    pub(super) checkpoints: Rc<dyn Checkpoints>,
+    /// The vote of the leader that sends a checkpoint.
+    pub(super) incoming: Cell<Option<Vote>>,
 }
 
 impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
@@ -77,7 +83,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                 std::future::ready(answered(answer)).boxed_local()
             }
             Request::Append { vote, previous, committed, entries } => {
-                let entries = entries_of(&body, entries);
+                let (entries, heard) = (entries_of(&body, entries), Rc::clone(&self.heard));
                 async move {
                     let Some(entries) = entries else {
                         return Answer::Failed("entries were damaged on their way".to_owned());
@@ -91,7 +97,10 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                         leader_commit: committed.map(to_raft_id),
                     };
                     match raft.append_entries(request).await {
-                        Ok(response) => Answer::Append(append_answer(response, previous, last)),
+                        Ok(response) => {
+                            heard.set(Some(Instant::now()));
+                            Answer::Append(append_answer(response, previous, last))
+                        }
                         Err(error) => Answer::Failed(error.to_string()),
                     }
                 }
@@ -138,14 +147,44 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             }
             .map(answered)
             .boxed_local(),
-            Request::BeginSnapshot { .. } | Request::SnapshotPart | Request::EndSnapshot => {
-                let answer = Answer::Failed("checkpoints are not taken in".to_owned());
-                std::future::ready(answered(answer)).boxed_local()
+            Request::BeginSnapshot { vote, last, bytes } => {
+                tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
+                self.incoming.set(Some(vote));
+                done(self.checkpoints.begin()).map(answered).boxed_local()
+            }
+            Request::SnapshotPart => {
+                done(self.checkpoints.append(body)).map(answered).boxed_local()
+            }
+            Request::EndSnapshot => {
+                let (ended, vote) = (self.checkpoints.end(), self.incoming.take());
+                async move {
+                    let Some(vote) = vote else {
+                        return Answer::Failed("no checkpoint was begun".to_owned());
+                    };
+                    let received = ended.await.and_then(|head| snapshot::received(&head));
+                    let snapshot = match received {
+                        Ok(snapshot) => snapshot,
+                        Err(error) => return Answer::Failed(error.to_string()),
+                    };
+                    match raft.install_full_snapshot(to_raft_vote(vote), snapshot).await {
+                        Ok(response) => Answer::Snapshot(from_raft_vote(&response.vote)),
+                        Err(error) => Answer::Failed(error.to_string()),
+                    }
+                }
+                .map(answered)
+                .boxed_local()
             }
             Request::Write | Request::Admin(_) | Request::Removed | Request::Adopt { .. } => {
                 (self.on_request)(from, request, body)
             }
         }
+    }
+}
+
+async fn done(work: impl Future<Output = io::Result<()>>) -> Answer {
+    match work.await {
+        Ok(()) => Answer::Done,
+        Err(error) => Answer::Failed(error.to_string()),
     }
 }
 

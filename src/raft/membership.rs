@@ -129,11 +129,17 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             let membership = metrics.membership_config.membership();
-            if membership.get_joint_config().len() > 1 {
+            let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+            if let [before, after] = membership.get_joint_config().as_slice() {
                 // Left half-way by a leader before. With nothing added, it ends.
-                Some(BTreeSet::new())
+                // Who was only demoted stays.
+                let demoted = |id| membership.get_node(id).is_some_and(|node| !node.votes);
+                let retain = before.difference(after).any(demoted);
+                Some((BTreeSet::new(), retain))
+            } else if !voters.contains(&metrics.id) {
+                // It is about to cease to lead.
+                None
             } else {
-                let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
                 let last = metrics.last_log_index.unwrap_or(0);
                 let matched = |id: NodeId| {
                     let all = metrics.replication.as_ref()?;
@@ -143,12 +149,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                     .nodes()
                     .filter(|(id, node)| node.votes && !voters.contains(id))
                     .find(|(id, _)| matched(**id).is_some_and(|at| at + CAUGHT_UP >= last))
-                    .map(|(&id, _)| BTreeSet::from([id]))
+                    .map(|(&id, _)| (BTreeSet::from([id]), true))
             }
         };
-        let Some(ids) = due else { return Ok(false) };
+        let Some((ids, retain)) = due else { return Ok(false) };
         let change = ChangeMembers::AddVoterIds(ids);
-        outcome(self.raft.change_membership(change, true).await)?;
+        outcome(self.raft.change_membership(change, retain).await)?;
         Ok(true)
     }
 

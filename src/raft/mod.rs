@@ -10,6 +10,9 @@ mod network;
 pub mod peer;
 mod replay;
 pub mod runtime;
+#[cfg(test)]
+mod simulation;
+mod snapshot;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
@@ -20,6 +23,7 @@ pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
+pub use snapshot::Checkpoints;
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
@@ -29,14 +33,14 @@ use std::{
     ops::RangeInclusive,
     rc::Rc,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use inbound::Inbound;
 use network::Network;
 use openraft::{
-    Config, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
-    errors::ClientWriteError,
+    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy,
+    async_runtime::WatchReceiver, errors::ClientWriteError,
 };
 use peer::{Channel, Handler, Lane, Refusal};
 use tokio::sync::watch;
@@ -72,6 +76,18 @@ impl Default for Timing {
     }
 }
 
+/// How a node takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Where it is reached, and whether it is to vote.
+    pub address: Address,
+    /// How soon it notices the loss of a leader.
+    pub timing: Timing,
+    /// With an empty log it becomes a cluster of one; else it waits until it is
+    /// taken in.
+    pub founds: bool,
+}
+
 /// Heartbeats that may be unanswered before their connection is given up.
 const HEARTBEATS_UNANSWERED: u32 = 4;
 
@@ -83,6 +99,9 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     network: Network,
     /// Where this node is reached now, whatever the log says.
     address: Address,
+    timing: Timing,
+    /// When a leader was last heard here.
+    heard: Rc<Cell<Option<Instant>>>,
     /// The last entry of the log when it was opened.
     last_at_start: Option<LogId>,
     /// Whether this node was told that it is no member any more.
@@ -107,9 +126,7 @@ pub enum Leadership {
 pub struct StartError(String);
 
 impl<D: Disk, R: Runtime> Replica<D, R> {
-    /// Starts Raft on a log that was read by `replay`. An empty log becomes a
-    /// cluster of one, reached at `address`, if that is to be `founded`; else the
-    /// node waits until it is taken in.
+    /// Starts Raft on a log that was read by `replay`.
     ///
     /// # Errors
     /// What openraft reports.
@@ -118,10 +135,10 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         replay: Replay,
         fanout: Fanout,
         open_mapping: OpenMapping,
-        address: Address,
-        timing: Timing,
-        founded: bool,
+        checkpoints: Rc<dyn Checkpoints>,
+        part: Part,
     ) -> Result<Self, StartError> {
+        let Part { address, timing, founds } = part;
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         let id = log.identity().node;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -154,18 +171,33 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         let stall = timing.heartbeat * HEARTBEATS_UNANSWERED;
         let network = Network::new(log.identity(), stall, Rc::new(on_refusal));
         let last_at_start = log.last();
-        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping);
+        discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
+        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping, checkpoints);
         let store = LogStore(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
         let stopping = Cell::new(false);
-        let replica =
-            Self { raft, machine, log, network, address, last_at_start, removed, stopping };
+        let heard = Rc::default();
+        let replica = Self {
+            raft,
+            machine,
+            log,
+            network,
+            address,
+            timing,
+            heard,
+            last_at_start,
+            removed,
+            stopping,
+        };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
-            if founded {
+            if founds {
                 let members = BTreeMap::from([(id, replica.address.clone())]);
                 replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
+                let wait = replica.raft.wait(None);
+                let known = wait.voter_ids([id], "the cluster is founded");
+                known.await.map_err(|error| failed(&error))?;
             }
         } else if replica.is_alone() {
             replica.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
@@ -230,6 +262,24 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
+    /// Whether a leader was at work a moment ago: this node with a quorum behind it,
+    /// or another that was heard here.
+    #[must_use]
+    pub fn is_led(&self) -> bool {
+        let recent = self.timing.election * 2;
+        match self.leadership() {
+            Leadership::Here if self.is_alone() => true,
+            Leadership::Here => {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow_watched();
+                let acknowledged = metrics.last_quorum_acked.as_ref();
+                acknowledged.is_some_and(|at| at.elapsed() < recent)
+            }
+            Leadership::At(..) => self.heard.get().is_some_and(|at| at.elapsed() < recent),
+            Leadership::Unknown => false,
+        }
+    }
+
     /// Resolves once `wanted` holds of who leads.
     pub async fn leadership_is(&self, wanted: impl Fn(&Leadership) -> bool) {
         let mut metrics = self.raft.metrics();
@@ -279,6 +329,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
         Rc::new(Inbound {
+            heard: Rc::clone(&self.heard),
+            checkpoints: self.machine.checkpoints(),
+            incoming: Cell::new(None),
             raft: self.raft.clone(),
             machine: self.machine.clone(),
             log: self.log.clone(),
@@ -291,6 +344,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.machine.is_empty() && (!self.is_member() || self.is_alone())
+    }
+
+    /// Resolves when a checkpoint from another node took the place of all that was
+    /// here: the node must start anew.
+    pub async fn was_superseded(&self) {
+        self.machine.was_superseded().await;
     }
 
     /// Notes that this node is no member any more.
@@ -420,9 +479,11 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The cluster as this node knows it.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
+        let is_led = self.is_led();
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let index = |id: Option<types::RaftLogId>| id.map_or(0, |id| id.index);
+        let leader = metrics.current_leader.filter(|_| is_led);
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
         let members = membership.nodes().map(|(&id, node)| {
@@ -432,7 +493,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 None if id == metrics.id => metrics.last_log_index.unwrap_or(0),
                 None => 0,
             };
-            let state = match metrics.current_leader {
+            let state = match leader {
                 _ if id == metrics.id => state(metrics.state),
                 Some(leader) if leader == id => "leader",
                 Some(_) if voters.contains(&id) => "follower",
@@ -458,7 +519,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
         ClusterView {
             node: metrics.id,
-            leader: metrics.current_leader,
+            leader,
             term: metrics.current_term,
             state: state(metrics.state),
             committed: index(metrics.local_committed),
@@ -494,6 +555,16 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+    }
+}
+
+/// Removes entries that were never committed and that a checkpoint contradicts: a
+/// node that took it in was interrupted before it had removed them.
+async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io::Result<()> {
+    let Some(applied) = replay.applied().as_ref().map(from_raft_id) else { return Ok(()) };
+    match log.id(applied.index) {
+        Some(held) if held != applied => log.truncate_after(log.committed()).await,
+        _ => Ok(()),
     }
 }
 

@@ -4,14 +4,17 @@
 use std::{
     cell::RefCell,
     collections::{HashMap, VecDeque},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream};
+use futures_util::{
+    FutureExt, Stream,
+    future::{Either, select},
+};
 use openraft::{
     AnyError, RaftNetworkFactory, RaftNetworkV2,
     base::{BoxFuture, BoxStream},
@@ -29,7 +32,7 @@ use super::{
         Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Pending, Request,
         Settings,
     },
-    state_machine::SnapshotData,
+    snapshot::{self, SnapshotData},
     types::{
         Address, RaftLogId, RaftVote, Runtime, TypeConfig, from_raft_id, from_raft_vote, to_log,
         to_raft_id, to_raft_vote,
@@ -49,6 +52,8 @@ const WINDOW_BYTES: usize = 8 << 20;
 const CONNECT: Duration = Duration::from_secs(1);
 /// A follower may take this long to write what it was sent.
 const ENTRIES_STALL: Duration = Duration::from_secs(5);
+/// A node may take this long to verify a checkpoint.
+const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
 /// The leader may take this long to answer a request.
 const REQUEST_STALL: Duration = Duration::from_secs(10);
 
@@ -84,7 +89,8 @@ impl Network {
     pub(super) fn apart(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
         let stall = match lane {
             Lane::Control => self.0.control_stall,
-            Lane::Entries | Lane::Snapshot => ENTRIES_STALL,
+            Lane::Entries => ENTRIES_STALL,
+            Lane::Snapshot => SNAPSHOT_STALL,
             Lane::Requests | Lane::Adoption => REQUEST_STALL,
             Lane::Admin => ADMIN_STALL,
         };
@@ -279,9 +285,22 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
-        let _ = (&self.snapshot, vote, snapshot, cancel);
-        let error = AnyError::error("checkpoints are not sent");
-        Err(StreamingError::Unreachable(Unreachable::new(&error)))
+        let sent = pin!(snapshot::send(&self.snapshot, &vote, &snapshot));
+        let sent = match select(sent, pin!(cancel)).await {
+            Either::Left((sent, _)) => sent,
+            Either::Right((closed, _)) => {
+                // What was begun is of no use any more.
+                self.snapshot.close();
+                return Err(StreamingError::Closed(closed));
+            }
+        };
+        match sent {
+            Ok(vote) => Ok(SnapshotResponse::new(to_raft_vote(vote))),
+            Err(error) => {
+                tracing::warn!(%error, "a checkpoint could not be sent to a node");
+                Err(StreamingError::Unreachable(Unreachable::new(&error)))
+            }
+        }
     }
 
     async fn transfer_leader(

@@ -162,6 +162,11 @@ impl Replay {
         self.checkpoint.clone()
     }
 
+    /// The checkpoint that it began from, as a file.
+    pub(super) fn carried(&self) -> Option<Arc<Carried>> {
+        self.carried.clone()
+    }
+
     /// The position that it began at.
     pub(super) fn begun(&self) -> Position {
         self.begun

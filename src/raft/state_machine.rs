@@ -3,8 +3,7 @@
 //! into what readers use.
 //!
 //! The state itself is never written: it is rebuilt from the log at a start.
-//! Snapshots hold no changes yet, only what openraft needs to name a position;
-//! they become sets of sealed segments when nodes join a cluster.
+//! Its snapshots are the checkpoints that stand for purged history.
 
 use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc};
 
@@ -19,6 +18,7 @@ use tokio::sync::watch;
 use super::{
     compact::Compacted,
     replay::{Replay, SegmentEnd},
+    snapshot::{Checkpoints, Meta, Snapshot, SnapshotData},
     types::{
         Applied, Entry, RaftLogId, Runtime, StoredMembership, TypeConfig, from_raft_id,
         highest_member, to_raft_id,
@@ -34,13 +34,6 @@ use crate::{
     log::{Log, Sealed},
     state::{Index, Position, SealedBatch, SealedSegment, State},
 };
-
-type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
-type Meta = openraft::alias::SnapshotMetaOf<TypeConfig>;
-
-/// A position of the log.
-#[derive(Clone, Debug)]
-pub struct SnapshotData(Position);
 
 /// Makes the bytes of a sealed segment readable, by file name.
 pub type OpenMapping = Box<dyn Fn(&str) -> io::Result<Mapping>>;
@@ -92,6 +85,9 @@ pub struct StateMachine<D: Disk> {
     log: Log<D>,
     fanout: Fanout,
     open_mapping: Rc<OpenMapping>,
+    checkpoints: Rc<dyn Checkpoints>,
+    /// A checkpoint from another node stands for more than the state has.
+    superseded: watch::Sender<bool>,
 }
 
 impl<D: Disk> Clone for StateMachine<D> {
@@ -102,6 +98,8 @@ impl<D: Disk> Clone for StateMachine<D> {
             log: self.log.clone(),
             fanout: self.fanout.clone(),
             open_mapping: Rc::clone(&self.open_mapping),
+            checkpoints: Rc::clone(&self.checkpoints),
+            superseded: self.superseded.clone(),
         }
     }
 }
@@ -109,12 +107,20 @@ impl<D: Disk> Clone for StateMachine<D> {
 impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
-    pub fn new(log: Log<D>, replay: Replay, fanout: Fanout, open_mapping: OpenMapping) -> Self {
+    pub fn new(
+        log: Log<D>,
+        replay: Replay,
+        fanout: Fanout,
+        open_mapping: OpenMapping,
+        checkpoints: Rc<dyn Checkpoints>,
+    ) -> Self {
         let active = log.active_segment();
         let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
-            Snapshot { meta, snapshot: SnapshotData(replay.begun()) }
+            let file = replay.carried();
+            let snapshot = SnapshotData { position: replay.begun(), file, received: false };
+            Snapshot { meta, snapshot }
         });
         let inner = Inner {
             ended: ended.collect(),
@@ -130,7 +136,8 @@ impl<D: Disk> StateMachine<D> {
         };
         let progress = watch::Sender::new(inner.applied.as_ref().map(from_raft_id));
         let inner = Rc::new(RefCell::new(inner));
-        Self { inner, progress, log, fanout, open_mapping: Rc::new(open_mapping) }
+        let (open_mapping, superseded) = (Rc::new(open_mapping), watch::Sender::new(false));
+        Self { inner, progress, log, fanout, open_mapping, checkpoints, superseded }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -143,6 +150,18 @@ impl<D: Disk> StateMachine<D> {
     /// The last entry applied, as it changes.
     pub(super) fn progress(&self) -> watch::Receiver<Option<LogId>> {
         self.progress.subscribe()
+    }
+
+    /// What keeps checkpoints.
+    pub(super) fn checkpoints(&self) -> Rc<dyn Checkpoints> {
+        Rc::clone(&self.checkpoints)
+    }
+
+    /// Resolves when a checkpoint from another node stands for more than the
+    /// state has.
+    pub(super) async fn was_superseded(&self) {
+        // Its sender is here.
+        let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
     /// The members as of the last entry applied.
@@ -173,7 +192,8 @@ impl<D: Disk> StateMachine<D> {
             last_log_id: Some(to_raft_id(compacted.log_id)),
             last_membership: compacted.membership.clone(),
         };
-        let snapshot = SnapshotData(compacted.position);
+        let (position, file) = (compacted.position, Some(Arc::clone(&compacted.carried)));
+        let snapshot = SnapshotData { position, file, received: false };
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
         let first = compacted.position.last.next();
@@ -305,6 +325,11 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
+            if *self.superseded.borrow() {
+                // The state that it belongs to is built when the node starts anew;
+                // whoever waits for it is told that nobody knows.
+                continue;
+            }
             // A quorum may have it before this node does; what was shown here
             // must still be here after a crash.
             self.log.durable(entry.log_id().index).await?;
@@ -312,6 +337,9 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
             if let Some(responder) = responder {
                 responder.send(applied);
             }
+        }
+        if *self.superseded.borrow() {
+            return Ok(());
         }
         self.publish_sealed();
         let applied = self.inner.borrow().applied.as_ref().map(from_raft_id);
@@ -324,11 +352,15 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
-        let mut inner = self.inner.borrow_mut();
-        if snapshot.0 != inner.state.position() {
+        let known = self.inner.borrow().state.position();
+        if snapshot.received {
+            self.checkpoints.install().await?;
+            self.superseded.send_replace(true);
+        } else if snapshot.position != known {
             // It names a position and holds no change.
             return Err(io::Error::other("a snapshot of another position cannot be installed"));
         }
+        let mut inner = self.inner.borrow_mut();
         inner.applied = meta.last_log_id;
         inner.membership = meta.last_membership.clone();
         inner.snapshot = Some(Snapshot { meta: meta.clone(), snapshot });
@@ -351,7 +383,9 @@ impl<D: Disk, R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine<D>
         }
         let meta =
             SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
-        let snapshot = Snapshot { meta, snapshot: SnapshotData(inner.state.position()) };
+        let position = inner.state.position();
+        let snapshot = SnapshotData { position, file: None, received: false };
+        let snapshot = Snapshot { meta, snapshot };
         inner.snapshot = Some(snapshot.clone());
         Ok(snapshot)
     }

@@ -9,7 +9,10 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft_rt::AsyncRuntime;
 use tempfile::TempDir;
 
-use super::{LogStore, OpenMapping, Replay, StateMachine, TypeConfig, runtime::GlommioRuntime};
+use super::{
+    LogStore, OpenMapping, Replay, StateMachine, TypeConfig, runtime::GlommioRuntime,
+    snapshot::NoCheckpoints,
+};
 use crate::{
     base::ids::ClusterId,
     feed::Fanout,
@@ -31,7 +34,13 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let log = log.await.unwrap();
     glommio::spawn_local(log.run()).detach();
     let open_mapping: OpenMapping = Box::new(|name| panic!("{name} holds no batch"));
-    let machine = StateMachine::new(log.clone(), replay, Fanout::new(1), open_mapping);
+    let machine = StateMachine::new(
+        log.clone(),
+        replay,
+        Fanout::new(1),
+        open_mapping,
+        std::rc::Rc::new(NoCheckpoints),
+    );
     (LogStore(log), machine)
 }
 

@@ -12,12 +12,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use glommio::timer::Timer;
-use serde::Deserialize;
 use tokio::sync::{Mutex, mpsc};
-use uuid::Uuid;
 
 use super::{
     config::Role,
+    invitation::{self, Probe},
     run::{ServerError, Shared},
 };
 use crate::{
@@ -121,20 +120,6 @@ struct Office {
     adopt: mpsc::Sender<Adopted>,
 }
 
-/// What a node says of itself.
-#[derive(Deserialize)]
-struct Probe {
-    cluster: Uuid,
-    node: NodeId,
-    members: Vec<ProbedMember>,
-}
-
-#[derive(Deserialize)]
-struct ProbedMember {
-    id: NodeId,
-    cluster_address: String,
-}
-
 /// Why a change was not made by this node.
 enum Undone {
     Refused(AdminRefusal),
@@ -165,7 +150,7 @@ impl Office {
         let answer = match request {
             Request::Write => return self.handed.write(body).await,
             Request::Admin(request) => match self.change(&request).await {
-                Ok(()) => Answer::Done,
+                Ok(id) => Answer::Changed(id),
                 Err(Undone::Refused(refusal)) => Answer::Refused(refusal),
                 Err(Undone::Elsewhere) => Answer::NotLeader,
             },
@@ -191,13 +176,14 @@ impl Office {
         }
     }
 
-    /// Has the cluster changed, by whoever leads it.
-    async fn admin(&self, request: AdminRequest) -> Result<(), AdminRefusal> {
+    /// Has the cluster changed, by whoever leads it; says which member that
+    /// concerned.
+    async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
         let end = Instant::now() + WAIT;
         loop {
             match self.replica.leadership() {
                 Leadership::Here => match self.change(&request).await {
-                    Ok(()) => return Ok(()),
+                    Ok(id) => return Ok(id),
                     Err(Undone::Refused(refusal)) => return Err(refusal),
                     Err(Undone::Elsewhere) => {}
                 },
@@ -205,7 +191,7 @@ impl Office {
                     let channel = self.replica.channel(id, Lane::Admin, &address);
                     let message = Request::Admin(request.clone());
                     match channel.call(&message, Bytes::new(), HANDED).await {
-                        Ok((Answer::Done, _)) => return Ok(()),
+                        Ok((Answer::Changed(id), _)) => return Ok(id),
                         Ok((Answer::Refused(refusal), _)) => return Err(refusal),
                         Ok((Answer::NotLeader, _)) | Err(peer::CallError::NotSent(_)) => {}
                         Ok(_) | Err(peer::CallError::Lost) => return Err(AdminRefusal::Unknown),
@@ -221,16 +207,16 @@ impl Office {
     }
 
     /// Changes the cluster, which this node must lead.
-    async fn change(&self, request: &AdminRequest) -> Result<(), Undone> {
+    async fn change(&self, request: &AdminRequest) -> Result<NodeId, Undone> {
         let _one = self.one.lock().await;
         if self.replica.leadership() != Leadership::Here {
             return Err(Undone::Elsewhere);
         }
         match request {
             AdminRequest::Add { address, voter } => self.add(address, *voter).await,
-            AdminRequest::Change(id, change) => self.alter(*id, change).await,
-            AdminRequest::Remove(id) => self.remove(*id).await,
-            AdminRequest::Lead(id) => self.lead(*id).await,
+            AdminRequest::Change(id, change) => self.alter(*id, change).await.map(|()| *id),
+            AdminRequest::Remove(id) => self.remove(*id).await.map(|()| *id),
+            AdminRequest::Lead(id) => self.lead(*id).await.map(|()| *id),
         }
     }
 
@@ -250,8 +236,8 @@ impl Office {
         }
     }
 
-    async fn add(&self, address: &str, voter: bool) -> Result<(), Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+    async fn add(&self, address: &str, voter: bool) -> Result<NodeId, Undone> {
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         let listed = members.into_iter().find(|member| member.id == node);
         let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
         if cluster_address.is_empty() {
@@ -261,16 +247,15 @@ impl Office {
         let own = self.replica.log().identity();
         let here = Address { address: address.to_owned(), cluster_address, votes: voter };
         let members = self.replica.members();
-        if cluster == own.cluster.0 {
-            if let Some((known, _)) = members.get(&node) {
-                // It was taken in before.
-                let votes = known.votes || voter;
-                let here = Address { votes, ..here };
-                return match *known == here {
-                    true => Ok(()),
-                    false => self.step(|| self.replica.set(node, here.clone())).await,
-                };
+        if cluster == own.cluster.0
+            && let Some((known, _)) = members.get(&node)
+        {
+            // It was taken in before.
+            let here = Address { votes: known.votes || voter, ..here };
+            if *known != here {
+                self.step(|| self.replica.set(node, here.clone())).await?;
             }
+            return Ok(node);
         }
         let id = self.replica.next_id();
         self.adopt(id, &here.cluster_address).await?;
@@ -288,7 +273,8 @@ impl Office {
             self.step(|| self.replica.remove(gone)).await?;
         }
         tracing::info!(id, address, voter, "a node is taken in");
-        self.step(|| self.replica.add(id, here.clone())).await
+        self.step(|| self.replica.add(id, here.clone())).await?;
+        Ok(id)
     }
 
     /// Has the empty node at that address become node `id` of this cluster.
@@ -352,7 +338,7 @@ impl Office {
 
     /// Where other nodes reach the member that clients reach at `address`.
     async fn cluster_address_of(&self, id: NodeId, address: &str) -> Result<String, Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         if cluster != self.replica.log().identity().cluster.0 || node != id {
             let text = format!("the node at {address} is not member {id} of this cluster");
             return Err(AdminRefusal::Invalid(text).into());
@@ -462,10 +448,7 @@ impl Office {
             if self.replica.is_member() {
                 return;
             }
-            let (url, body) = (format!("http://{place}/cluster/members"), body.clone());
-            let asked = cores::on_own_thread("join", move || post(&url, &body)).await;
-            let outcome = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-            if let Err(error) = outcome
+            if let Err(error) = invitation::ask_for(place, &body, HANDED).await
                 && said != error
             {
                 tracing::warn!(place, error, "not taken in yet");
@@ -474,39 +457,4 @@ impl Office {
             Timer::new(JOIN_RETRY).await;
         }
     }
-}
-
-/// Asks the node that clients reach at `address` who it is.
-async fn probe(address: &str) -> Result<Probe, AdminRefusal> {
-    let url = format!("http://{address}/cluster");
-    let asked = cores::on_own_thread("probe", move || get(&url)).await;
-    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-    text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string())).map_err(
-        |error| {
-            AdminRefusal::Invalid(format!("the node at {address} does not say who it is: {error}"))
-        },
-    )
-}
-
-fn agent(limit: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder();
-    config.timeout_global(Some(limit)).http_status_as_error(false).build().into()
-}
-
-fn get(url: &str) -> Result<String, String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let mut answer = agent(PROBE).get(url).call().map_err(failed)?;
-    answer.body_mut().read_to_string().map_err(failed)
-}
-
-fn post(url: &str, body: &str) -> Result<(), String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let request = agent(HANDED).post(url).header("Content-Type", "application/json");
-    let mut answer = request.send(body).map_err(failed)?;
-    if answer.status().is_success() {
-        return Ok(());
-    }
-    let text = answer.body_mut().read_to_string().map_err(failed)?;
-    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(problem["detail"].as_str().map_or(text, str::to_owned))
 }

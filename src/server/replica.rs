@@ -19,7 +19,7 @@ use super::{
     config::Config,
     core::unless,
     executor::{queue, spawn_into},
-    retention::{self, CheckpointFile},
+    retention::{self, CheckpointFile, Incoming},
     run::{End, News, ServerError, Shared},
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
-    raft::{Leadership, Recovered, Replay, Replica},
+    raft::{Leadership, Part, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
@@ -46,6 +46,8 @@ const STOP: Duration = Duration::from_millis(9_500);
 const IDLE: Duration = Duration::from_millis(100);
 /// How often at most the view of the cluster is made anew.
 const CLUSTER_VIEW: Duration = Duration::from_millis(100);
+/// How old it is at most.
+const CLUSTER_VIEW_MAX: Duration = Duration::from_millis(500);
 /// How soon a spare segment is tried again after it could not be made.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -79,25 +81,40 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         spawn_into(own(ready), queue("serve"))?.detach();
     }
 
-    let adopted = async { adoption.recv().await.unwrap_or_else(|| unreachable!("it is kept")) };
-    let adopted =
-        match select(pin!(unless(adopted, replica.was_removed())), pin!(stop_signal(&signals)))
-            .await
-        {
-            Either::Left((Some(adopted), _)) => {
-                let Adopted { cluster, node } = adopted;
-                tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
-                Some(adopted)
-            }
-            Either::Left((None, _)) => {
-                tracing::info!("this node was removed from its cluster; it stops");
-                None
-            }
-            Either::Right(_) => None,
+    let cause = {
+        let adopted = async { adoption.recv().await.map_or(Cause::Removed, Cause::Adopted) };
+        let removed = async {
+            replica.was_removed().await;
+            Cause::Removed
         };
+        let superseded = async {
+            replica.was_superseded().await;
+            Cause::Superseded
+        };
+        let told = async {
+            stop_signal(&signals).await;
+            Cause::Told
+        };
+        let (adopted, removed, superseded, told) =
+            (pin!(adopted), pin!(removed), pin!(superseded), pin!(told));
+        let from_others = select(select(adopted, removed), superseded);
+        match select(from_others, told).await {
+            Either::Left((Either::Left((either, _)), _)) => either.factor_first().0,
+            Either::Left((Either::Right((cause, _)), _)) | Either::Right((cause, _)) => cause,
+        }
+    };
+    match cause {
+        Cause::Adopted(Adopted { cluster, node }) => {
+            tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
+        }
+        Cause::Superseded => tracing::info!("this node goes on from a checkpoint of another"),
+        Cause::Removed => tracing::info!("this node was removed from its cluster; it stops"),
+        Cause::Told => {}
+    }
+    let again = matches!(cause, Cause::Adopted(_) | Cause::Superseded);
     tracing::info!("stopping");
     hand_over(&replica).await;
-    if adopted.is_none() {
+    if !again {
         let _ = events.send(News::Stopping);
     }
     shared.status.set_ready(false);
@@ -116,10 +133,22 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         }
         None => return Err(ServerError::Stop(STOP)),
     }
-    match adopted {
-        Some(adopted) => begin_as(&shared.config, adopted).await.map(|()| End::Again),
-        None => Ok(End::Stop),
+    if let Cause::Adopted(adopted) = cause {
+        begin_as(&shared.config, adopted).await?;
     }
+    Ok(if again { End::Again } else { End::Stop })
+}
+
+/// Why a node does not go on as it was.
+enum Cause {
+    /// A signal.
+    Told,
+    /// It is no member of its cluster any more.
+    Removed,
+    /// It is to become a member of another.
+    Adopted(Adopted),
+    /// A checkpoint of another node took the place of what it had.
+    Superseded,
 }
 
 /// Makes the data directory that of a member without any entries.
@@ -165,7 +194,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node };
     let unusable =
-        |error: io::Error| ServerError::Checkpoint(directory.display().to_string(), error);
+        |error: io::Error| ServerError::Checkpoint(config.data.display().to_string(), error);
     let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
         Some((checkpoint, replay)) => (Some(checkpoint), replay),
         None => (None, Replay::default()),
@@ -188,16 +217,18 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
     let Identity { cluster: cluster_id, node } = log.identity();
-    let (fanout, address) = (shared.fanout.clone(), shared.address.clone());
-    let (open_mapping, founds) = (Box::new(open_mapping), node == FOUNDER);
-    let replica =
-        Replica::start(log, replay, fanout, open_mapping, address, config.timing, founds).await?;
+    let part =
+        Part { address: shared.address.clone(), timing: config.timing, founds: node == FOUNDER };
+    let checkpoints = Rc::new(Incoming::new(config.data.clone(), cluster_id));
+    let (fanout, open_mapping) = (shared.fanout.clone(), Box::new(open_mapping));
+    let replica = Replica::start(log, replay, fanout, open_mapping, checkpoints, part).await?;
     let replica = Rc::new(replica);
     if replica.is_alone() {
         unless(replica.recovered(), Timer::new(RECOVERY))
             .await
             .ok_or_else(|| ServerError::Executor("consensus did not start in time".into()))??;
     }
+    retention::tidy(&config.data, checkpoint.as_ref()).map_err(unusable)?;
     if let Some(checkpoint) = &checkpoint {
         replica.finish_purge(checkpoint.log_id).await?;
     }
@@ -230,7 +261,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
 
 /// Notes when this node serves nothing older than it did before.
 async fn note_recovery(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
-    if replica.recovered().await.is_ok() {
+    if !status.has_recovered() && replica.recovered().await.is_ok() {
         status.set_recovered();
         show(&replica, &status);
         tracing::info!(last = replica.last_applied(), "caught up with the cluster");
@@ -239,8 +270,7 @@ async fn note_recovery(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
 
 /// Notes what the node knows of its cluster.
 fn show(replica: &Replica<GlommioDisk>, status: &Status) {
-    let led = replica.leadership() != Leadership::Unknown;
-    status.set_ready(led && status.has_recovered());
+    status.set_ready(replica.is_led() && status.has_recovered());
     status.set_cluster(replica.cluster());
 }
 
@@ -274,7 +304,8 @@ async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
     loop {
         show(&replica, &status);
         replica.update_connections();
-        if !replica.cluster_changed().await {
+        // The loss of a leader is no change that is told.
+        if unless(replica.cluster_changed(), Timer::new(CLUSTER_VIEW_MAX)).await == Some(false) {
             return;
         }
         Timer::new(CLUSTER_VIEW).await;

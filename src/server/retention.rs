@@ -14,17 +14,19 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use glommio::timer::Timer;
 
 use crate::{
     base::ids::{ClusterId, LogId},
     io::{clock::Clock, clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
     log::file_name,
-    raft::{Compacted, Files, Replay, Replica, compact},
+    raft::{Checkpoints, Compacted, Files, Replay, Replica, compact},
     state::{Position, checkpoint},
 };
 
@@ -36,6 +38,7 @@ const RETRY: Duration = Duration::from_secs(30);
 const WRITE_BYTES: usize = 1 << 20;
 const SUFFIX: &str = ".checkpoint";
 const TEMPORARY: &str = "checkpoint.tmp";
+const INCOMING: &str = "checkpoint.incoming";
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,6 +192,97 @@ fn write_as(
     fs::rename(temporary, &path)?;
     File::open(directory)?.sync_all()?;
     Ok(Some((CheckpointFile { path, bytes, log_id: compacted.log_id, cluster }, compacted)))
+}
+
+/// Takes checkpoints in that other nodes send.
+pub(super) struct Incoming {
+    directory: PathBuf,
+    cluster: ClusterId,
+    /// What is written at the moment, and the last entry that it stands for once
+    /// it is whole.
+    file: Arc<Mutex<Option<BufWriter<File>>>>,
+    whole: Arc<Mutex<Option<LogId>>>,
+}
+
+impl Incoming {
+    /// Into `directory`, which is that of a member of `cluster`.
+    pub(super) fn new(directory: PathBuf, cluster: ClusterId) -> Self {
+        Self { directory, cluster, file: Arc::default(), whole: Arc::default() }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under the lock ends the process, so poison is never seen.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn none_begun() -> io::Error {
+    io::Error::other("no checkpoint was begun")
+}
+
+impl Checkpoints for Incoming {
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+        let (path, file) = (self.directory.join(INCOMING), Arc::clone(&self.file));
+        *lock(&self.whole) = None;
+        cores::off_core(move || {
+            *lock(&file) = Some(BufWriter::with_capacity(WRITE_BYTES, File::create(path)?));
+            Ok(())
+        })
+        .boxed_local()
+    }
+
+    fn append(&self, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
+        let file = Arc::clone(&self.file);
+        cores::off_core(move || match &mut *lock(&file) {
+            Some(file) => file.write_all(&part),
+            None => Err(none_begun()),
+        })
+        .boxed_local()
+    }
+
+    fn end(&self) -> LocalBoxFuture<'static, io::Result<checkpoint::Head>> {
+        let (path, cluster) = (self.directory.join(INCOMING), self.cluster);
+        let (file, whole) = (Arc::clone(&self.file), Arc::clone(&self.whole));
+        async move {
+            let verify = move || -> io::Result<checkpoint::Head> {
+                let file = lock(&file).take().ok_or_else(none_begun)?;
+                file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                let map = Mapping::open(&path)?;
+                let bytes = map.get(0..map.len()).unwrap_or_default();
+                let read = checkpoint::read(bytes).map_err(io::Error::other)?;
+                if read.head.cluster != cluster.0 {
+                    return Err(io::Error::other("the checkpoint is that of another cluster"));
+                }
+                *lock(&whole) = Some(read.head.log_id());
+                Ok(read.head)
+            };
+            // It may be large.
+            cores::on_own_thread("checkpoint", verify).await?
+        }
+        .boxed_local()
+    }
+
+    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+        let (directory, whole) = (self.directory.clone(), lock(&self.whole).take());
+        cores::off_core(move || {
+            let log_id = whole.ok_or_else(none_begun)?;
+            let path = directory.join(format!("{:020}{SUFFIX}", log_id.index));
+            fs::rename(directory.join(INCOMING), path)?;
+            File::open(&directory)?.sync_all()
+        })
+        .boxed_local()
+    }
+}
+
+/// Removes what no start begins from any more.
+pub(super) fn tidy(directory: &Path, newest: Option<&CheckpointFile>) -> io::Result<()> {
+    for name in [TEMPORARY, INCOMING] {
+        match fs::remove_file(directory.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    newest.map_or(Ok(()), |newest| remove_older(directory, &newest.path))
 }
 
 fn remove_older(directory: &Path, newest: &Path) -> io::Result<()> {

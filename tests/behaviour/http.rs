@@ -315,7 +315,7 @@ fn options_lists_the_methods() {
         ("/changes", "GET, HEAD, POST, OPTIONS"),
         ("/changes/1", "GET, HEAD, OPTIONS"),
         ("/health", "GET, HEAD, OPTIONS"),
-        ("*", "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
+        ("*", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         let answer = client.request("OPTIONS", target, &[], b"");
         assert_eq!((answer.status, answer.header("allow")), (204, Some(methods)), "{target}");

@@ -220,6 +220,20 @@ impl Channel {
         open.send(request, body)
     }
 
+    /// Connects where needed, sends a request and waits for the answer, as long as
+    /// the connection does not stall.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub(in super::super) async fn ask(
+        &self,
+        request: &Request,
+        body: Bytes,
+    ) -> Result<Answer, CallError> {
+        let open = self.connected().await?;
+        open.send(request, Body::Plain(body))?.await.map(|(answer, _)| answer)
+    }
+
     /// Connects where needed, sends a request and waits for the answer.
     ///
     /// # Errors

@@ -95,6 +95,8 @@ pub enum Answer {
     ReadIndex(u64),
     /// It is done.
     Done,
+    /// The cluster was changed, which concerned this member.
+    Changed(NodeId),
     /// A checkpoint was taken in; this vote stands.
     Snapshot(Vote),
     /// The node does not lead, and did nothing.

@@ -2,7 +2,7 @@
 //! spawned them, time comes from the reactor, and channels are tokio's, which
 //! need no tokio runtime.
 
-mod channel;
+pub(super) mod channel;
 mod time;
 
 use std::{

@@ -1,0 +1,55 @@
+//! Every scenario is played and must come out as it is written down. With the
+//! environment variable `REWRITE` set, what came out is written down instead.
+
+use std::{fs, path::Path};
+
+use super::script::play;
+
+fn check(name: &str) {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/raft/simulation/scenarios");
+    let file = scenarios.join(name).with_extension("txt");
+    let script = fs::read_to_string(&file).unwrap();
+    let played = play(&script);
+    if std::env::var_os("REWRITE").is_some() {
+        fs::write(&file, played).unwrap();
+        return;
+    }
+    let differs = script.lines().zip(played.lines()).position(|(one, other)| one != other);
+    if let Some(line) = differs {
+        panic!("{name}.txt, line {}: this came out:\n{played}", line + 1);
+    }
+    assert_eq!(script, played);
+}
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_scenario_is_played() {
+            let scenarios = concat!(env!("CARGO_MANIFEST_DIR"), "/src/raft/simulation/scenarios");
+            let files = fs::read_dir(scenarios).unwrap().count();
+            assert_eq!(files, [$(stringify!($name)),*].len());
+        }
+    };
+}
+
+scenarios! {
+    conflicting_tails
+    election
+    entries_in_flight
+    lagging_follower
+    leader_removed
+    leader_removed_in_flight
+    leader_transfer
+    membership_change
+    one_way_loss
+    partition
+    pre_vote
+    restart_of_all
+}

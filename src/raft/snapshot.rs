@@ -1,0 +1,121 @@
+//! Checkpoints on their way to nodes that lie behind purged history: a snapshot
+//! is the file of a checkpoint, sent in parts and verified as a whole before it
+//! takes the place of what the node had. The node then starts anew from it.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use openraft::storage::SnapshotMeta;
+
+use super::{
+    peer::{Answer, CallError, Channel, Request},
+    types::{RaftVote, from_raft_vote, membership_from_json, to_raft_id},
+};
+use crate::{
+    io::cores,
+    log::Vote,
+    state::{Carried, Position, checkpoint::Head},
+};
+
+/// Bytes of one part.
+const PART_BYTES: usize = 1 << 20;
+
+/// What keeps checkpoints on disk.
+pub trait Checkpoints: 'static {
+    /// Begins to take one in; one that was begun before is given up.
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>>;
+
+    /// Adds the next part.
+    fn append(&self, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>>;
+
+    /// Verifies what was taken in and makes it durable, beside the others.
+    fn end(&self) -> LocalBoxFuture<'static, io::Result<Head>>;
+
+    /// Makes it the one that a start begins from: durable on return.
+    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>>;
+}
+
+/// A position of the log, and the checkpoint of it where there is one.
+#[derive(Clone)]
+pub struct SnapshotData {
+    pub(super) position: Position,
+    /// What can be sent of it.
+    pub(super) file: Option<Arc<Carried>>,
+    /// It was taken in from another node, and is to be installed.
+    pub(super) received: bool,
+}
+
+impl std::fmt::Debug for SnapshotData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotData").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+pub(super) type Snapshot = openraft::alias::SnapshotOf<super::TypeConfig, SnapshotData>;
+pub(super) type Meta = openraft::alias::SnapshotMetaOf<super::TypeConfig>;
+
+/// The snapshot that a checkpoint from another node is.
+pub(super) fn received(head: &Head) -> io::Result<Snapshot> {
+    let (last_membership, _) = membership_from_json(&head.raft)?;
+    let meta = SnapshotMeta { last_log_id: Some(to_raft_id(head.log_id())), last_membership };
+    let snapshot = SnapshotData { position: head.position(), file: None, received: true };
+    Ok(Snapshot { meta, snapshot })
+}
+
+/// Sends a checkpoint; gives back the vote that stands there.
+pub(super) async fn send(
+    channel: &Channel,
+    vote: &RaftVote,
+    snapshot: &Snapshot,
+) -> Result<Vote, CallError> {
+    let not_sent = |text: &str| CallError::NotSent(text.to_owned());
+    let file = snapshot.snapshot.file.as_ref().ok_or_else(|| not_sent("no checkpoint is held"))?;
+    let last = snapshot.meta.last_log_id.as_ref().map(super::types::from_raft_id);
+    let last = last.ok_or_else(|| not_sent("the checkpoint is that of no entry"))?;
+    let bytes = file.map().len();
+    tracing::info!(last = last.index, bytes, "a checkpoint is sent to a node");
+    let begin = Request::BeginSnapshot { vote: from_raft_vote(vote), last, bytes: bytes as u64 };
+    ask(channel, &begin, Bytes::new()).await?;
+    for start in (0..bytes).step_by(PART_BYTES) {
+        let (map, range) = (Arc::clone(file.map()), start..bytes.min(start + PART_BYTES));
+        // It may have to come from the disk.
+        let part = cores::off_core(move || map.get(range).map(Bytes::copy_from_slice)).await;
+        let part = part.ok_or_else(|| not_sent("the checkpoint is shorter than it was"))?;
+        ask(channel, &Request::SnapshotPart, part).await?;
+    }
+    match ask(channel, &Request::EndSnapshot, Bytes::new()).await? {
+        Answer::Snapshot(vote) => Ok(vote),
+        other => Err(CallError::NotSent(format!("the checkpoint was not taken in: {other:?}"))),
+    }
+}
+
+async fn ask(channel: &Channel, request: &Request, body: Bytes) -> Result<Answer, CallError> {
+    match channel.ask(request, body).await? {
+        Answer::Failed(text) => Err(CallError::NotSent(text)),
+        answer => Ok(answer),
+    }
+}
+
+/// For nodes that no checkpoint is sent to.
+#[cfg(test)]
+pub(super) struct NoCheckpoints;
+
+#[cfg(test)]
+impl Checkpoints for NoCheckpoints {
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+        unreachable!("no checkpoint is sent")
+    }
+
+    fn append(&self, _: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
+        unreachable!("no checkpoint is sent")
+    }
+
+    fn end(&self) -> LocalBoxFuture<'static, io::Result<Head>> {
+        unreachable!("no checkpoint is sent")
+    }
+
+    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+        unreachable!("no checkpoint is sent")
+    }
+}
