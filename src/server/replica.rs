@@ -112,6 +112,10 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         Cause::Told => {}
     }
     let again = matches!(cause, Cause::Adopted(_) | Cause::Superseded);
+    if let Cause::Adopted(_) = cause {
+        // Nothing may be written that would be lost.
+        shared.inbox.close();
+    }
     tracing::info!("stopping");
     hand_over(&replica).await;
     if !again {
@@ -119,10 +123,13 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     }
     shared.status.set_ready(false);
     shared.fanout.stop();
+    let mut still_empty = false;
     let stop = async {
         while serving.recv().await.is_some() {}
         shared.inbox.close();
         sequencer.await;
+        // A write may have been under way.
+        still_empty = replica.is_empty();
         replica.stop().await;
         replica.log().close().await
     };
@@ -133,7 +140,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         }
         None => return Err(ServerError::Stop(STOP)),
     }
-    if let Cause::Adopted(adopted) = cause {
+    if let Cause::Adopted(adopted) = cause
+        && still_empty
+    {
         begin_as(&shared.config, adopted).await?;
     }
     Ok(if again { End::Again } else { End::Stop })
