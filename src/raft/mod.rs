@@ -23,7 +23,7 @@ pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
-pub use snapshot::Checkpoints;
+pub use snapshot::{Checkpoints, Transmission};
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
@@ -44,7 +44,7 @@ use openraft::{
 };
 use peer::{Channel, Handler, Lane, Refusal};
 use tokio::sync::watch;
-use types::{Callback, Command, from_raft_id};
+use types::{Callback, Command, from_raft_id, to_raft_id};
 
 use crate::{
     base::{
@@ -331,7 +331,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         Rc::new(Inbound {
             heard: Rc::clone(&self.heard),
             checkpoints: self.machine.checkpoints(),
-            incoming: Cell::new(None),
+            incoming: Rc::default(),
             raft: self.raft.clone(),
             machine: self.machine.clone(),
             log: self.log.clone(),
@@ -343,7 +343,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// with no other: it may become a member of another cluster.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.machine.is_empty() && (!self.is_member() || self.is_alone())
+        self.machine.is_empty()
+            && self.members().len() <= 1
+            && (!self.is_member() || self.is_alone())
     }
 
     /// Resolves when a checkpoint from another node took the place of all that was
@@ -378,10 +380,29 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
-    /// Proposes a batch; `done` is called exactly once, on this core.
+    /// The newest term that this node knows.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Waits until this node has applied everything that was committed before it
+    /// became the leader, and says in which term that was; nothing when it does not
+    /// lead, or no quorum says so.
+    pub async fn settled(&self) -> Option<u64> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        let log_id = from_raft_id(linearizer.read_log_id().log_id());
+        let term = linearizer.read_log_id().committed_leader_id().term;
+        self.applied(log_id.index).await;
+        Some(term)
+    }
+
+    /// Proposes a batch, as the leader of `term` and of no other. `done` is called
+    /// once on this core; that may take until this node stops.
     pub async fn propose(
         &self,
         batch: Batch,
+        term: u64,
         done: impl FnOnce(Result<Applied, WriteError>) + 'static,
     ) {
         let responder = Callback::new(|result| {
@@ -395,7 +416,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             });
         });
         // When Raft has stopped, the responder is dropped and says so itself.
-        let _ = self.raft.client_write_ff(Command(batch), Some(responder)).await;
+        let leader = to_raft_id(LogId { term, index: 0 }).leader_id;
+        let write = self.raft.write(Command(batch)).with_leader(leader).responder(responder);
+        let _ = write.await;
     }
 
     /// The number of this node in its cluster.
