@@ -31,11 +31,13 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::{Either, select};
 use inbound::Inbound;
 use network::Network;
 use openraft::{
@@ -307,6 +309,15 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
+    /// The same within `limit`; whether it is. A node that is removed gives up.
+    pub async fn applies(&self, index: u64, limit: Duration) -> bool {
+        if self.last_applied() >= index {
+            return true;
+        }
+        let (applied, removed) = (pin!(self.applied(index)), pin!(self.was_removed()));
+        matches!(cores::within(limit, select(applied, removed)).await, Some(Either::Left(_)))
+    }
+
     /// The index of the last entry applied.
     #[must_use]
     pub fn last_applied(&self) -> u64 {
@@ -366,15 +377,15 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         let mut metrics = self.raft.metrics();
         loop {
             let leads = metrics.borrow_watched().state == ServerState::Leader;
-            let member = self.machine.membership().membership().get_node(&self.id()).is_some();
+            let member = self.machine.has_member(self.id());
             let was = self.id() > 0 && self.machine.highest() >= self.id();
             if *told.borrow_and_update() || (was && !member && !leads) {
                 return;
             }
-            let changed = std::pin::pin!(metrics.changed());
-            let told = std::pin::pin!(told.changed());
-            futures_util::future::select(changed, told).await;
-            if self.stopping.get() {
+            let changed = pin!(metrics.changed());
+            let told = pin!(told.changed());
+            if let Either::Left((Err(_), _)) = select(changed, told).await {
+                // Raft has stopped: nothing more will be heard.
                 std::future::pending::<()>().await;
             }
         }

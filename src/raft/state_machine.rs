@@ -170,9 +170,9 @@ impl<D: Disk> StateMachine<D> {
         let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
-    /// The members as of the last entry applied.
-    pub(super) fn membership(&self) -> StoredMembership {
-        self.inner.borrow().membership.clone()
+    /// Whether a node is a member as of the last entry applied.
+    pub(super) fn has_member(&self, node: NodeId) -> bool {
+        self.inner.borrow().membership.membership().get_node(&node).is_some()
     }
 
     /// The highest number that a member ever had.
