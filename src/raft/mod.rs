@@ -249,7 +249,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// Who leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
-        let metrics = self.raft.metrics();
+        let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         match metrics.current_leader {
             None => Leadership::Unknown,
@@ -284,7 +284,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
 
     /// Resolves once `wanted` holds of who leads.
     pub async fn leadership_is(&self, wanted: impl Fn(&Leadership) -> bool) {
-        let mut metrics = self.raft.metrics();
+        let mut metrics = self.raft.server_metrics();
         while !wanted(&self.leadership()) {
             if metrics.changed().await.is_err() {
                 // It has stopped: nobody will lead.
@@ -374,17 +374,19 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// applied that itself and leads no longer.
     pub async fn was_removed(&self) {
         let mut told = self.removed.subscribe();
-        let mut metrics = self.raft.metrics();
+        let mut members = self.machine.membership_changed();
+        let mut metrics = self.raft.server_metrics();
         loop {
-            let leads = metrics.borrow_watched().state == ServerState::Leader;
+            members.borrow_and_update();
+            let leads = metrics.borrow_and_update().state == ServerState::Leader;
             let member = self.machine.has_member(self.id());
             let was = self.id() > 0 && self.machine.highest() >= self.id();
             if *told.borrow_and_update() || (was && !member && !leads) {
                 return;
             }
-            let changed = pin!(metrics.changed());
-            let told = pin!(told.changed());
-            if let Either::Left((Err(_), _)) = select(changed, told).await {
+            let (members, told) = (pin!(members.changed()), pin!(told.changed()));
+            let applied = select(members, told);
+            if let Either::Left((Err(_), _)) = select(pin!(metrics.changed()), applied).await {
                 // Raft has stopped: nothing more will be heard.
                 std::future::pending::<()>().await;
             }
@@ -394,7 +396,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The newest term that this node knows.
     #[must_use]
     pub fn term(&self) -> u64 {
-        self.raft.metrics().borrow_watched().current_term
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term
     }
 
     /// Waits until this node has applied everything that was committed before it
