@@ -20,10 +20,10 @@ mod rule {
         ("glommio", &["io/", "server/", "raft/runtime/"]),
         ("memmap2", &["io/map.rs"]),
         ("libc", &["io/", "server/"]),
-        ("socket2", &["server/"]),
-        ("ureq", &["cli/"]),
+        ("socket2", &["io/net.rs", "server/"]),
+        ("ureq", &["cli/", "server/invitation.rs"]),
         ("std::fs", &["io/", "server/", "cli/"]),
-        ("std::net", &["server/"]),
+        ("std::net", &["io/net.rs", "server/"]),
         ("std::thread", &["io/", "server/", "raft/runtime/", "cli/"]),
         ("std::time::SystemTime", &["io/", "server/"]),
     ];

@@ -81,6 +81,9 @@ pub enum StorageProblem {
     /// Its disk is full.
     #[error("its disk is too full for another part of its log")]
     Full,
+    /// It takes no entry that large.
+    #[error("it takes no write that large: its segments are smaller than those of other nodes")]
+    TooLarge,
 }
 
 /// Why a write was not decided.

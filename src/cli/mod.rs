@@ -41,7 +41,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a node (what happens without a command, too)
-    Serve(Flags),
+    Serve(Box<Flags>),
     /// Show a node and its cluster; exit code 1 when it is not ready
     Status(status::Arguments),
     /// Show the members of a cluster, and change who they are
@@ -64,7 +64,7 @@ impl CommandLine {
     pub fn run(self) -> ExitCode {
         let outcome = match self.command {
             None => serve::run(self.serve),
-            Some(Command::Serve(flags)) => serve::run(flags),
+            Some(Command::Serve(flags)) => serve::run(*flags),
             Some(Command::Status(arguments)) => status::run(&arguments),
             Some(Command::Members(command)) => members::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),

@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// How long the leader may take over writes that were handed to it.
-const LEADER_ANSWER: Duration = Duration::from_secs(7);
+const LEADER_ANSWER: Duration = Duration::from_secs(6);
 /// How long one that leads no more may take: it answers at once, if it can.
 const DEPOSED_ANSWER: Duration = Duration::from_millis(200);
 /// How long this node may take to apply what the leader has.
-const APPLY_WAIT: Duration = Duration::from_secs(5);
+const APPLY_WAIT: Duration = Duration::from_secs(3);
 /// Batches that may be with the leader at once.
 const UNDER_WAY: u32 = 4;
 

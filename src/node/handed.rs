@@ -1,6 +1,6 @@
 //! Writes that other nodes hand to this one, as long as it leads.
 
-use std::{future::poll_fn, rc::Rc, sync::Arc, time::Instant};
+use std::{future::poll_fn, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 
@@ -53,12 +53,11 @@ impl<D: Disk> Handed<D> {
             Ok(batch) => batch,
             Err(error) => return (Answer::Failed(error.to_string()), Bytes::new()),
         };
-        let since = Instant::now();
         let mut pending = Vec::new();
         for command in batch.to_commands() {
             let write = self.writes.open();
-            let (origin, ticket) = (Origin::Peer, write.ticket());
-            let pushed = self.inbox.push(Proposal { command, origin, ticket, since });
+            let proposal = Proposal::new(command, Origin::Peer, write.ticket());
+            let pushed = self.inbox.push(proposal);
             pending.push(match pushed {
                 Ok(()) => Ok(write.proposed()),
                 // It stops: another node leads, or will.

@@ -7,7 +7,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
-    time::Instant,
 };
 
 use uuid::Uuid;
@@ -99,8 +98,7 @@ impl Handle {
             return Err(WriteError::Storage(StorageProblem::Failed));
         }
         let write = self.0.writes.open();
-        let (origin, ticket) = (Origin::Core(self.0.core), write.ticket());
-        let proposal = Proposal { command, origin, ticket, since: Instant::now() };
+        let proposal = Proposal::new(command, Origin::Core(self.0.core), write.ticket());
         match self.0.inbox.push(proposal) {
             Ok(()) => Ok(write.proposed()),
             Err(Full) => Err(WriteError::Overloaded),

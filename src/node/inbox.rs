@@ -28,6 +28,16 @@ pub struct Proposal {
     pub ticket: Ticket,
     /// When it came.
     pub since: Instant,
+    /// It was proposed before, and nobody knows what became of that.
+    pub may_have_happened: bool,
+}
+
+impl Proposal {
+    /// A write that comes now.
+    #[must_use]
+    pub fn new(command: Command, origin: Origin, ticket: Ticket) -> Self {
+        Self { command, origin, ticket, since: Instant::now(), may_have_happened: false }
+    }
 }
 
 /// There is no room for a write.
@@ -162,8 +172,7 @@ mod tests {
             tails: vec![b'x'; bytes].into(),
             ..Append::default()
         };
-        let (origin, since) = (Origin::Core(0), Instant::now());
-        Proposal { command: append.into(), origin, ticket: Ticket(ticket), since }
+        Proposal::new(append.into(), Origin::Core(0), Ticket(ticket))
     }
 
     fn take(inbox: &Inbox, bytes: usize) -> Poll<Option<Vec<u32>>> {

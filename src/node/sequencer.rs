@@ -4,11 +4,13 @@
 //! grows; with nothing in flight a write goes out at once. There is no timer.
 
 use std::{
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::{Either, select};
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -34,6 +36,8 @@ const BACKLOG_BYTES: usize = 64 << 20;
 const LEADER_WAIT: Duration = Duration::from_secs(2);
 /// How long a batch may take to be committed; then its outcome is unknown.
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
+/// How long it may take once another leads: it may be known by then.
+const DEPOSED_WAIT: Duration = Duration::from_millis(200);
 /// A write that could not go out is tried again after this.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -65,7 +69,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         let batch_bytes = BATCH_BYTES.min(fits);
         let returns = Returns { inbox: Arc::clone(&self.inbox), fanout: self.fanout.clone() };
         let forwarder = Forwarder::new(Rc::clone(&self.replica), returns.clone());
-        let mut newest = Timestamp(0);
+        let mut reign = Reign { term: None, newest: Timestamp(0) };
         loop {
             let leadership = self.replica.leadership();
             let room = match leadership {
@@ -80,7 +84,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             };
             let Some(proposals) = self.inbox.take(batch_bytes).await else { break };
             match self.replica.leadership() {
-                Leadership::Here => newest = self.append(proposals, newest, &returns).await,
+                Leadership::Here => self.append(proposals, &mut reign, &returns).await,
                 Leadership::At(id, address) => match room {
                     Some(room) => forwarder.forward(proposals, id, &address, room),
                     None => returns.again(proposals).await,
@@ -92,20 +96,21 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     }
 
     /// Proposes a batch, and waits for its outcome.
-    async fn append(
-        &self,
-        proposals: Vec<Proposal>,
-        newest: Timestamp,
-        returns: &Returns,
-    ) -> Timestamp {
+    async fn append(&self, proposals: Vec<Proposal>, reign: &mut Reign, returns: &Returns) {
         let bytes = proposals.iter().map(|proposal| proposal.command.encoded_bytes()).sum();
         if let Err(refusal) = self.admit(bytes).await {
-            returns.answer(proposals, |_| Err(refusal));
-            return newest;
+            return returns.answer(proposals, |_| Err(refusal));
         }
-        let stamp = self.stamp().max(newest);
+        // What is stamped must follow everything that an earlier leader stamped.
+        if reign.term != Some(self.replica.term()) {
+            reign.term = cores::within(COMMIT_WAIT, self.replica.settled()).await.flatten();
+        }
+        let Some(term) = reign.term else {
+            return returns.failed(proposals, WriteError::NoLeader).await;
+        };
+        reign.newest = self.stamp().max(reign.newest);
         let commands = proposals.iter().map(|proposal| &proposal.command);
-        let batch = Batch::parse(encode(commands, stamp));
+        let batch = Batch::parse(encode(commands, reign.newest));
         let batch = batch.expect("what was just encoded can be read");
         let (answered, answer) = oneshot::channel();
         let done = move |applied: Result<Applied, WriteError>| {
@@ -113,15 +118,22 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             let _ = answered.send(applied);
         };
         let propose = async {
-            self.replica.propose(batch, done).await;
+            self.replica.propose(batch, term, done).await;
             answer.await.unwrap_or(Err(WriteError::Unknown))
         };
-        let applied = cores::within(COMMIT_WAIT, propose).await;
-        match applied.unwrap_or(Err(WriteError::Unknown)) {
+        let deposed = async {
+            self.replica.leadership_is(|who| *who != Leadership::Here).await;
+            cores::sleep(DEPOSED_WAIT).await;
+        };
+        let propose = cores::within(COMMIT_WAIT, propose);
+        let applied = match select(pin!(propose), pin!(deposed)).await {
+            Either::Left((applied, _)) => applied.unwrap_or(Err(WriteError::Unknown)),
+            Either::Right(_) => Err(WriteError::Unknown),
+        };
+        match applied {
             Ok(applied) => returns.answer_applied(proposals, applied),
             Err(error) => returns.failed(proposals, error).await,
         }
-        stamp
     }
 
     /// Waits until `bytes` surely fit the log, or says why they may not be
@@ -131,11 +143,16 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         if self.fanout.backlog_bytes() > BACKLOG_BYTES {
             return Err(WriteError::Overloaded);
         }
+        let log = self.replica.log();
+        if bytes > log.payload_bytes_max().saturating_sub(2 * BLOCK) {
+            // Of a node that takes larger requests than this one can store.
+            return Err(WriteError::Storage(StorageProblem::TooLarge));
+        }
         loop {
             if self.status.has_failed() {
                 return Err(WriteError::Storage(StorageProblem::Failed));
             }
-            if self.replica.log().headroom() >= bytes as u64 {
+            if log.headroom() >= bytes as u64 {
                 return Ok(());
             }
             if self.status.is_full() {
@@ -149,6 +166,14 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     fn stamp(&self) -> Timestamp {
         Timestamp(self.clock.now_micros()).max(self.replica.last_at())
     }
+}
+
+/// What a leader stamps by.
+struct Reign {
+    /// The term in which it leads, once everything before that is applied.
+    term: Option<u64>,
+    /// The newest stamp that it gave.
+    newest: Timestamp,
 }
 
 /// What becomes of writes that were taken: answered, or tried again.
@@ -182,9 +207,12 @@ impl Returns {
             };
             safe && may_wait(proposal) && !self.inbox.is_closed()
         };
-        let (again, over): (Vec<_>, Vec<_>) = proposals.into_iter().partition(again);
+        let (mut again, over): (Vec<_>, Vec<_>) = proposals.into_iter().partition(again);
         self.answer(over, |_| Err(error));
         if !again.is_empty() {
+            if error == WriteError::Unknown {
+                again.iter_mut().for_each(|proposal| proposal.may_have_happened = true);
+            }
             self.inbox.put_back(again);
             cores::sleep(RETRY).await;
         }
@@ -214,12 +242,17 @@ impl Returns {
     ) {
         let mut by_core: Vec<Vec<(Ticket, Outcome)>> = vec![Vec::new(); self.fanout.cores()];
         let mut of_peers = Vec::new();
-        for Proposal { command, origin, ticket, .. } in proposals {
+        for Proposal { command, origin, ticket, may_have_happened, .. } in proposals {
             let outcomes = match origin {
                 Origin::Core(core) => &mut by_core[core],
                 Origin::Peer => &mut of_peers,
             };
-            outcomes.push((ticket, outcome(&command)));
+            let outcome = match outcome(&command) {
+                // An attempt before may have succeeded, or do so yet.
+                Err(_) if may_have_happened => Err(WriteError::Unknown),
+                outcome => outcome,
+            };
+            outcomes.push((ticket, outcome));
         }
         let by_core = by_core.into_iter().enumerate();
         let of_cores = by_core.map(|(core, outcomes)| (Origin::Core(core), outcomes));

@@ -1,6 +1,6 @@
 //! What other nodes ask of this one.
 
-use std::{cell::Cell, io, rc::Rc, time::Instant};
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -12,8 +12,8 @@ use openraft::{
 
 use super::{
     network::append_answer,
-    peer::{Answer, Handler, Lane, Request, Standing},
-    snapshot::{self, Checkpoints},
+    peer::{Answer, AppendAnswer, Handler, Lane, Request, Standing},
+    snapshot::{self, Checkpoints, Transmission},
     state_machine::StateMachine,
     types::{
         Entry, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
@@ -32,6 +32,8 @@ pub type OnRequest = Rc<dyn Fn(NodeId, Request, Bytes) -> LocalBoxFuture<'static
 /// What a message may take beyond the largest entry.
 const OVERHEAD_BYTES: usize = 2 << 20;
 
+const NONE_BEGUN: &str = "no checkpoint was begun";
+
 /// See the module.
 pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) raft: Raft<TypeConfig<R>, StateMachine<D>>,
@@ -41,8 +43,8 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     /// When a leader was last heard.
     pub(super) heard: Rc<Cell<Option<Instant>>>,
     pub(super) checkpoints: Rc<dyn Checkpoints>,
-    /// The vote of the leader that sends a checkpoint.
-    pub(super) incoming: Cell<Option<Vote>>,
+    /// The checkpoint that is taken in, with the vote of the leader that sends it.
+    pub(super) incoming: Rc<Cell<Option<(Vote, Transmission)>>>,
 }
 
 impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
@@ -75,9 +77,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
         let answered = |answer| (answer, Bytes::new());
         match request {
             // Nothing but that is said before a node belongs to the cluster.
-            Request::Adopt { .. } if lane == Lane::Adoption => {
-                (self.on_request)(from, request, body)
-            }
+            Request::Adopt(_) if lane == Lane::Adoption => (self.on_request)(from, request, body),
             _ if lane == Lane::Adoption => {
                 let answer = Answer::Failed("it does not belong to the cluster".to_owned());
                 std::future::ready(answered(answer)).boxed_local()
@@ -98,8 +98,11 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                     };
                     match raft.append_entries(request).await {
                         Ok(response) => {
-                            heard.set(Some(Instant::now()));
-                            Answer::Append(append_answer(response, previous, last))
+                            let answer = append_answer(response, previous, last);
+                            if !matches!(answer, AppendAnswer::HigherVote(_)) {
+                                heard.set(Some(Instant::now()));
+                            }
+                            Answer::Append(answer)
                         }
                         Err(error) => Answer::Failed(error.to_string()),
                     }
@@ -149,19 +152,43 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             .boxed_local(),
             Request::BeginSnapshot { vote, last, bytes } => {
                 tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
-                self.incoming.set(Some(vote));
-                done(self.checkpoints.begin()).map(answered).boxed_local()
+                let (begun, incoming) = (self.checkpoints.begin(), Rc::clone(&self.incoming));
+                async move {
+                    match begun.await {
+                        Ok(transmission) => {
+                            incoming.set(Some((vote, transmission)));
+                            Answer::Done
+                        }
+                        Err(error) => Answer::Failed(error.to_string()),
+                    }
+                }
+                .map(answered)
+                .boxed_local()
             }
             Request::SnapshotPart => {
-                done(self.checkpoints.append(body)).map(answered).boxed_local()
+                let appended = self.incoming.get().map(|(_, to)| self.checkpoints.append(to, body));
+                async move {
+                    match appended {
+                        Some(appended) => match appended.await {
+                            Ok(()) => Answer::Done,
+                            Err(error) => Answer::Failed(error.to_string()),
+                        },
+                        None => Answer::Failed(NONE_BEGUN.to_owned()),
+                    }
+                }
+                .map(answered)
+                .boxed_local()
             }
             Request::EndSnapshot => {
-                let (ended, vote) = (self.checkpoints.end(), self.incoming.take());
+                let incoming = self.incoming.take();
+                let ended = incoming.map(|(_, of)| self.checkpoints.end(of));
                 async move {
-                    let Some(vote) = vote else {
-                        return Answer::Failed("no checkpoint was begun".to_owned());
+                    let (Some((vote, transmission)), Some(ended)) = (incoming, ended) else {
+                        return Answer::Failed(NONE_BEGUN.to_owned());
                     };
-                    let received = ended.await.and_then(|head| snapshot::received(&head));
+                    let received = ended.await;
+                    let received =
+                        received.and_then(|head| snapshot::received(&head, transmission));
                     let snapshot = match received {
                         Ok(snapshot) => snapshot,
                         Err(error) => return Answer::Failed(error.to_string()),
@@ -174,17 +201,10 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                 .map(answered)
                 .boxed_local()
             }
-            Request::Write | Request::Admin(_) | Request::Removed | Request::Adopt { .. } => {
+            Request::Write | Request::Admin(_) | Request::Removed | Request::Adopt(_) => {
                 (self.on_request)(from, request, body)
             }
         }
-    }
-}
-
-async fn done(work: impl Future<Output = io::Result<()>>) -> Answer {
-    match work.await {
-        Ok(()) => Answer::Done,
-        Err(error) => Answer::Failed(error.to_string()),
     }
 }
 

@@ -5,7 +5,10 @@
 //! that was left half-way, and has those vote that are to, once they have caught
 //! up.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use openraft::{
     ChangeMembers,
@@ -15,10 +18,15 @@ use openraft::{
 };
 
 use super::{Address, Replica, Runtime, TypeConfig, types::from_raft_id};
-use crate::{base::ids::NodeId, io::Disk};
+use crate::{
+    base::ids::NodeId,
+    io::{Disk, cores},
+};
 
 /// A node votes once it lacks no more than so many entries.
 const CAUGHT_UP: u64 = 64;
+/// How long a change may take; then nobody knows whether it comes about.
+const STEP: Duration = Duration::from_secs(10);
 
 /// Why the cluster was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +96,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn add(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
-        outcome(self.raft.add_learner(id, address, false).await)
+        self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, address)])), true).await
     }
 
     /// Changes where a member is reached, and whether it is to vote. Who is not
@@ -99,12 +107,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     pub async fn set(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
         let demoted = !address.votes && self.members().get(&id).is_some_and(|(_, voter)| *voter);
         let set = ChangeMembers::SetNodes(BTreeMap::from([(id, address)]));
-        outcome(self.raft.change_membership(set, true).await)?;
-        if demoted {
-            let remove = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-            outcome(self.raft.change_membership(remove, true).await)?;
-        }
-        Ok(())
+        let change = if demoted {
+            ChangeMembers::Batch(vec![set, ChangeMembers::RemoveVoters(BTreeSet::from([id]))])
+        } else {
+            set
+        };
+        self.change(change, true).await
     }
 
     /// Takes a member out.
@@ -117,7 +125,24 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             Some((_, true)) => ChangeMembers::RemoveVoters(ids),
             _ => ChangeMembers::RemoveNodes(ids),
         };
-        outcome(self.raft.change_membership(change, false).await)
+        self.change(change, false).await
+    }
+
+    /// Makes a change, in two steps where voters change.
+    async fn change(
+        &self,
+        change: ChangeMembers<NodeId, Address>,
+        retain: bool,
+    ) -> Result<(), MembershipError> {
+        let newest = || *self.raft.metrics().borrow_watched().membership_config.log_id();
+        let before = newest();
+        let changed = self.raft.change_membership(change, retain);
+        let changed = cores::within(STEP, changed).await;
+        match changed.map_or(Err(MembershipError::Unknown), outcome) {
+            // Its first step may have been made.
+            Err(MembershipError::NotLeader) if newest() != before => Err(MembershipError::Unknown),
+            outcome => outcome,
+        }
     }
 
     /// Goes on with what is to be done, one step; says whether there was one.
@@ -154,7 +179,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         };
         let Some((ids, retain)) = due else { return Ok(false) };
         let change = ChangeMembers::AddVoterIds(ids);
-        outcome(self.raft.change_membership(change, retain).await)?;
+        self.change(change, retain).await?;
         Ok(true)
     }
 

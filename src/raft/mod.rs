@@ -23,7 +23,7 @@ pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
-pub use snapshot::Checkpoints;
+pub use snapshot::{Checkpoints, Transmission};
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
@@ -39,12 +39,12 @@ use std::{
 use inbound::Inbound;
 use network::Network;
 use openraft::{
-    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
-    errors::ClientWriteError,
+    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy,
+    async_runtime::WatchReceiver, errors::ClientWriteError,
 };
 use peer::{Channel, Handler, Lane, Refusal};
 use tokio::sync::watch;
-use types::{Callback, Command, from_raft_id};
+use types::{Callback, Command, from_raft_id, to_raft_id};
 
 use crate::{
     base::{
@@ -74,6 +74,18 @@ impl Default for Timing {
     fn default() -> Self {
         Self { heartbeat: Duration::from_millis(150), election: Duration::from_millis(600) }
     }
+}
+
+/// How a node takes part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Where it is reached, and whether it is to vote.
+    pub address: Address,
+    /// How soon it notices the loss of a leader.
+    pub timing: Timing,
+    /// With an empty log it becomes a cluster of one; else it waits until it is
+    /// taken in.
+    pub founds: bool,
 }
 
 /// Heartbeats that may be unanswered before their connection is given up.
@@ -114,9 +126,7 @@ pub enum Leadership {
 pub struct StartError(String);
 
 impl<D: Disk, R: Runtime> Replica<D, R> {
-    /// Starts Raft on a log that was read by `replay`. An empty log becomes a
-    /// cluster of one, reached at `address`, if that is to be `founded`; else the
-    /// node waits until it is taken in.
+    /// Starts Raft on a log that was read by `replay`.
     ///
     /// # Errors
     /// What openraft reports.
@@ -126,10 +136,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         fanout: Fanout,
         open_mapping: OpenMapping,
         checkpoints: Rc<dyn Checkpoints>,
-        address: Address,
-        timing: Timing,
-        founded: bool,
+        part: Part,
     ) -> Result<Self, StartError> {
+        let Part { address, timing, founds } = part;
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         let id = log.identity().node;
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -183,7 +192,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             stopping,
         };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
-            if founded {
+            if founds {
                 let members = BTreeMap::from([(id, replica.address.clone())]);
                 replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
                 let wait = replica.raft.wait(None);
@@ -322,7 +331,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         Rc::new(Inbound {
             heard: Rc::clone(&self.heard),
             checkpoints: self.machine.checkpoints(),
-            incoming: Cell::new(None),
+            incoming: Rc::default(),
             raft: self.raft.clone(),
             machine: self.machine.clone(),
             log: self.log.clone(),
@@ -334,7 +343,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// with no other: it may become a member of another cluster.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.machine.is_empty() && (!self.is_member() || self.is_alone())
+        self.machine.is_empty()
+            && self.members().len() <= 1
+            && (!self.is_member() || self.is_alone())
     }
 
     /// Resolves when a checkpoint from another node took the place of all that was
@@ -369,10 +380,29 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
-    /// Proposes a batch; `done` is called exactly once, on this core.
+    /// The newest term that this node knows.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.raft.metrics().borrow_watched().current_term
+    }
+
+    /// Waits until this node has applied everything that was committed before it
+    /// became the leader, and says in which term that was; nothing when it does not
+    /// lead, or no quorum says so.
+    pub async fn settled(&self) -> Option<u64> {
+        let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+        let log_id = from_raft_id(linearizer.read_log_id().log_id());
+        let term = linearizer.read_log_id().committed_leader_id().term;
+        self.applied(log_id.index).await;
+        Some(term)
+    }
+
+    /// Proposes a batch, as the leader of `term` and of no other. `done` is called
+    /// once on this core; that may take until this node stops.
     pub async fn propose(
         &self,
         batch: Batch,
+        term: u64,
         done: impl FnOnce(Result<Applied, WriteError>) + 'static,
     ) {
         let responder = Callback::new(|result| {
@@ -386,7 +416,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             });
         });
         // When Raft has stopped, the responder is dropped and says so itself.
-        let _ = self.raft.client_write_ff(Command(batch), Some(responder)).await;
+        let leader = to_raft_id(LogId { term, index: 0 }).leader_id;
+        let write = self.raft.write(Command(batch)).with_leader(leader).responder(responder);
+        let _ = write.await;
     }
 
     /// The number of this node in its cluster.

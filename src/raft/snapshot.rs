@@ -21,19 +21,23 @@ use crate::{
 /// Bytes of one part.
 const PART_BYTES: usize = 1 << 20;
 
+/// Names one checkpoint on its way.
+pub type Transmission = u64;
+
 /// What keeps checkpoints on disk.
 pub trait Checkpoints: 'static {
-    /// Begins to take one in; one that was begun before is given up.
-    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>>;
+    /// Begins to take one in.
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>>;
 
     /// Adds the next part.
-    fn append(&self, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>>;
+    fn append(&self, to: Transmission, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>>;
 
     /// Verifies what was taken in and makes it durable, beside the others.
-    fn end(&self) -> LocalBoxFuture<'static, io::Result<Head>>;
+    fn end(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<Head>>;
 
-    /// Makes it the one that a start begins from: durable on return.
-    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>>;
+    /// Makes it the one that a start begins from, as it stands for entries up to
+    /// `index`: durable on return.
+    fn install(&self, of: Transmission, index: u64) -> LocalBoxFuture<'static, io::Result<()>>;
 }
 
 /// A position of the log, and the checkpoint of it where there is one.
@@ -43,7 +47,7 @@ pub struct SnapshotData {
     /// What can be sent of it.
     pub(super) file: Option<Arc<Carried>>,
     /// It was taken in from another node, and is to be installed.
-    pub(super) received: bool,
+    pub(super) received: Option<Transmission>,
 }
 
 impl std::fmt::Debug for SnapshotData {
@@ -56,10 +60,10 @@ pub(super) type Snapshot = openraft::alias::SnapshotOf<super::TypeConfig, Snapsh
 pub(super) type Meta = openraft::alias::SnapshotMetaOf<super::TypeConfig>;
 
 /// The snapshot that a checkpoint from another node is.
-pub(super) fn received(head: &Head) -> io::Result<Snapshot> {
+pub(super) fn received(head: &Head, of: Transmission) -> io::Result<Snapshot> {
     let (last_membership, _) = membership_from_json(&head.raft)?;
     let meta = SnapshotMeta { last_log_id: Some(to_raft_id(head.log_id())), last_membership };
-    let snapshot = SnapshotData { position: head.position(), file: None, received: true };
+    let snapshot = SnapshotData { position: head.position(), file: None, received: Some(of) };
     Ok(Snapshot { meta, snapshot })
 }
 
@@ -103,19 +107,19 @@ pub(super) struct NoCheckpoints;
 
 #[cfg(test)]
 impl Checkpoints for NoCheckpoints {
-    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>> {
         unreachable!("no checkpoint is sent")
     }
 
-    fn append(&self, _: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
+    fn append(&self, _: Transmission, _: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
         unreachable!("no checkpoint is sent")
     }
 
-    fn end(&self) -> LocalBoxFuture<'static, io::Result<Head>> {
+    fn end(&self, _: Transmission) -> LocalBoxFuture<'static, io::Result<Head>> {
         unreachable!("no checkpoint is sent")
     }
 
-    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>> {
+    fn install(&self, _: Transmission, _: u64) -> LocalBoxFuture<'static, io::Result<()>> {
         unreachable!("no checkpoint is sent")
     }
 }

@@ -5,7 +5,7 @@
 //! The state itself is never written: it is rebuilt from the log at a start.
 //! Its snapshots are the checkpoints that stand for purged history.
 
-use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use openraft::{
@@ -34,6 +34,12 @@ use crate::{
     log::{Log, Sealed},
     state::{Index, Position, SealedBatch, SealedSegment, State},
 };
+
+/// What a serving core may have to take in before more is applied. The sequencer
+/// of a leader holds up writes before.
+const BACKLOG_BYTES: usize = 128 << 20;
+/// How often it is looked whether it has.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 
 /// Makes the bytes of a sealed segment readable, by file name.
 pub type OpenMapping = Box<dyn Fn(&str) -> io::Result<Mapping>>;
@@ -119,7 +125,7 @@ impl<D: Disk> StateMachine<D> {
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
             let file = replay.carried();
-            let snapshot = SnapshotData { position: replay.begun(), file, received: false };
+            let snapshot = SnapshotData { position: replay.begun(), file, received: None };
             Snapshot { meta, snapshot }
         });
         let inner = Inner {
@@ -193,7 +199,7 @@ impl<D: Disk> StateMachine<D> {
             last_membership: compacted.membership.clone(),
         };
         let (position, file) = (compacted.position, Some(Arc::clone(&compacted.carried)));
-        let snapshot = SnapshotData { position, file, received: false };
+        let snapshot = SnapshotData { position, file, received: None };
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
         let first = compacted.position.last.next();
@@ -333,7 +339,14 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
             // A quorum may have it before this node does; what was shown here
             // must still be here after a crash.
             self.log.durable(entry.log_id().index).await?;
+            while self.fanout.backlog_bytes() > BACKLOG_BYTES {
+                // A serving core is far behind.
+                cores::sleep(BACKLOG_PAUSE).await;
+            }
+            let id = from_raft_id(&entry.log_id());
             let applied = self.apply_entry(entry);
+            // Whoever hears of it may ask how far this node is.
+            self.progress.send_replace(Some(id));
             if let Some(responder) = responder {
                 responder.send(applied);
             }
@@ -342,8 +355,6 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
             return Ok(());
         }
         self.publish_sealed();
-        let applied = self.inner.borrow().applied.as_ref().map(from_raft_id);
-        self.progress.send_replace(applied);
         Ok(())
     }
 
@@ -353,8 +364,9 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
         let known = self.inner.borrow().state.position();
-        if snapshot.received {
-            self.checkpoints.install().await?;
+        if let Some(transmission) = snapshot.received {
+            let index = meta.last_log_id.map_or(0, |id| id.index);
+            self.checkpoints.install(transmission, index).await?;
             self.superseded.send_replace(true);
         } else if snapshot.position != known {
             // It names a position and holds no change.
@@ -384,7 +396,7 @@ impl<D: Disk, R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine<D>
         let meta =
             SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
         let position = inner.state.position();
-        let snapshot = SnapshotData { position, file: None, received: false };
+        let snapshot = SnapshotData { position, file: None, received: None };
         let snapshot = Snapshot { meta, snapshot };
         inner.snapshot = Some(snapshot.clone());
         Ok(snapshot)

@@ -91,8 +91,13 @@ pub struct Address {
     /// Where the other members reach it, `host:port`.
     pub cluster_address: String,
     /// It is to vote as soon as it has caught up, whoever leads then.
-    #[serde(default)]
+    #[serde(default = "voting")]
     pub votes: bool,
+}
+
+/// Members were voters before it was said.
+fn voting() -> bool {
+    true
 }
 
 impl fmt::Display for Address {

@@ -12,12 +12,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use glommio::timer::Timer;
-use serde::Deserialize;
-use tokio::sync::{Mutex, mpsc};
-use uuid::Uuid;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::{
     config::Role,
+    invitation::{self, Probe},
     run::{ServerError, Shared},
 };
 use crate::{
@@ -26,7 +25,7 @@ use crate::{
     node::Handed,
     raft::{
         Address, Leadership, MembershipError, OnRequest,
-        peer::{self, AdminRefusal, AdminRequest, Answer, Change, Lane, Request},
+        peer::{self, AdminRefusal, AdminRequest, Adoption, Answer, Change, Lane, Request},
     },
 };
 
@@ -38,6 +37,8 @@ const PROBE: Duration = Duration::from_secs(3);
 const ADOPTION: Duration = Duration::from_secs(20);
 /// How long a change of the cluster waits for a leader, or for one before it.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long a change waits for those before it.
+const TURN: Duration = Duration::from_secs(15);
 /// How long the leader may take over a change that was handed to it.
 const HANDED: Duration = Duration::from_secs(45);
 /// How often to look again for what was waited for.
@@ -48,6 +49,9 @@ const RECONCILE: Duration = Duration::from_millis(200);
 const JOIN_RETRY: Duration = Duration::from_millis(500);
 /// How long another node may take to take over leadership when it is told to.
 const TAKE_OVER: Duration = Duration::from_secs(2);
+
+/// Connections of other nodes; more are closed at once.
+const CONNECTIONS_MAX: usize = 1024;
 
 /// Whom this node is to become.
 #[derive(Clone, Copy, Debug)]
@@ -82,9 +86,15 @@ pub(super) fn start(
             Rc::new(move |_, request, body| Rc::clone(&office).answer(request, body).boxed_local());
         let handler = replica.inbound(on_request);
         cores::spawn(async move {
+            let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
             loop {
                 let stream = listener.accept().await;
-                cores::spawn(peer::serve(stream, Rc::clone(&handler)));
+                let Ok(place) = Arc::clone(&open).try_acquire_owned() else { continue };
+                let handler = Rc::clone(&handler);
+                cores::spawn(async move {
+                    peer::serve(stream, handler).await;
+                    drop(place);
+                });
             }
         });
     }
@@ -121,20 +131,6 @@ struct Office {
     adopt: mpsc::Sender<Adopted>,
 }
 
-/// What a node says of itself.
-#[derive(Deserialize)]
-struct Probe {
-    cluster: Uuid,
-    node: NodeId,
-    members: Vec<ProbedMember>,
-}
-
-#[derive(Deserialize)]
-struct ProbedMember {
-    id: NodeId,
-    cluster_address: String,
-}
-
 /// Why a change was not made by this node.
 enum Undone {
     Refused(AdminRefusal),
@@ -169,7 +165,7 @@ impl Office {
                 Err(Undone::Refused(refusal)) => Answer::Refused(refusal),
                 Err(Undone::Elsewhere) => Answer::NotLeader,
             },
-            Request::Adopt { cluster, node } => self.become_member(Adopted { cluster, node }),
+            Request::Adopt(adoption) => self.become_member(&adoption),
             Request::Removed => {
                 self.replica.note_removed();
                 Answer::Done
@@ -179,15 +175,29 @@ impl Office {
         (answer, Bytes::new())
     }
 
-    fn become_member(&self, adopted: Adopted) -> Answer {
-        if !self.replica.is_empty() {
-            let text = "the node there holds a history of its own".to_owned();
-            return Answer::Refused(AdminRefusal::Precondition(text));
+    /// Becomes a member of another cluster, if this node has nothing to lose.
+    fn become_member(&self, adoption: &Adoption) -> Answer {
+        let refuse = |text: &str| Answer::Refused(AdminRefusal::Precondition(text.to_owned()));
+        let own = self.replica.log().identity();
+        if adoption.who != (own.cluster, own.node) {
+            return refuse("another node than that is reached there");
         }
+        if adoption.cluster == own.cluster && self.replica.is_member() {
+            return refuse("the node there is a member of this cluster already");
+        }
+        if !self.replica.is_empty() {
+            return refuse("the node there holds a history of its own");
+        }
+        if (self.replica.log().payload_bytes_max() as u64) < adoption.entry_bytes_max {
+            return refuse(
+                "the node there has smaller segments than the cluster: start it with larger ones",
+            );
+        }
+        let Some(node) = adoption.node else { return Answer::Done };
         // One before is being obeyed already.
-        match self.adopt.try_send(adopted) {
+        match self.adopt.try_send(Adopted { cluster: adoption.cluster, node }) {
             Ok(()) => Answer::Done,
-            Err(_) => Answer::Failed("the node there becomes a member already".to_owned()),
+            Err(_) => refuse("the node there becomes a member already"),
         }
     }
 
@@ -223,7 +233,10 @@ impl Office {
 
     /// Changes the cluster, which this node must lead.
     async fn change(&self, request: &AdminRequest) -> Result<NodeId, Undone> {
-        let _one = self.one.lock().await;
+        let Some(_one) = cores::within(TURN, self.one.lock()).await else {
+            let text = "another change of the cluster is under way".to_owned();
+            return Err(AdminRefusal::Precondition(text).into());
+        };
         if self.replica.leadership() != Leadership::Here {
             return Err(Undone::Elsewhere);
         }
@@ -252,7 +265,7 @@ impl Office {
     }
 
     async fn add(&self, address: &str, voter: bool) -> Result<NodeId, Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         let listed = members.into_iter().find(|member| member.id == node);
         let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
         if cluster_address.is_empty() {
@@ -262,54 +275,78 @@ impl Office {
         let own = self.replica.log().identity();
         let here = Address { address: address.to_owned(), cluster_address, votes: voter };
         let members = self.replica.members();
-        if cluster == own.cluster.0 {
-            if let Some((known, _)) = members.get(&node) {
-                // It was taken in before.
-                let votes = known.votes || voter;
-                let here = Address { votes, ..here };
-                if *known != here {
-                    self.step(|| self.replica.set(node, here.clone())).await?;
-                }
-                return Ok(node);
+        if cluster == own.cluster.0
+            && let Some((known, _)) = members.get(&node)
+        {
+            if known.cluster_address != here.cluster_address {
+                let text =
+                    format!("the node at {address} says to be member {node}, which is elsewhere");
+                return Err(AdminRefusal::Precondition(text).into());
             }
+            // It was taken in before.
+            if voter && !known.votes {
+                let votes = Address { votes: true, ..known.clone() };
+                self.step(|| self.replica.set(node, votes.clone())).await?;
+            }
+            return Ok(node);
         }
-        let id = self.replica.next_id();
-        self.adopt(id, &here.cluster_address).await?;
+        let who = (ClusterId(cluster), node);
+        self.ask_to_join(who, None, &here.cluster_address).await?;
         // Whoever was there before has lost its data directory.
         let gone = members.iter().find(|(_, (known, _))| {
             known.address == here.address || known.cluster_address == here.cluster_address
         });
         if let Some((&gone, _)) = gone {
-            tracing::warn!(
-                gone,
-                id,
-                address,
-                "a member is replaced by the empty node in its place"
-            );
+            self.may_cease(gone).await?;
+            tracing::warn!(gone, address, "a member is replaced by the empty node in its place");
             self.step(|| self.replica.remove(gone)).await?;
         }
+        // Numbers that are given must be in the log, and all that are there known.
+        if cores::within(WAIT, self.replica.settled()).await.flatten().is_none() {
+            return Err(Undone::Elsewhere);
+        }
+        let id = self.replica.next_id();
         tracing::info!(id, address, voter, "a node is taken in");
         self.step(|| self.replica.add(id, here.clone())).await?;
+        if let Err(error) = self.adopt(who, id, &here.cluster_address).await {
+            tracing::warn!(id, address, "the node did not become a member and is taken out again");
+            self.step(|| self.replica.remove(id)).await?;
+            return Err(error);
+        }
         Ok(id)
     }
 
-    /// Has the empty node at that address become node `id` of this cluster.
-    async fn adopt(&self, id: NodeId, address: &str) -> Result<(), Undone> {
-        let cluster = self.replica.log().identity().cluster;
-        let channel = self.replica.channel_apart(id, Lane::Adoption, address);
-        let request = Request::Adopt { cluster, node: id };
-        match channel.call(&request, Bytes::new(), PROBE).await {
-            Ok((Answer::Done, _)) => {}
+    /// Asks the empty node `who` at that address to become node `id` of this
+    /// cluster, or without one, whether it would.
+    async fn ask_to_join(
+        &self,
+        who: (ClusterId, NodeId),
+        id: Option<NodeId>,
+        address: &str,
+    ) -> Result<(), Undone> {
+        let log = self.replica.log();
+        let entry_bytes_max = log.payload_bytes_max() as u64;
+        let cluster = log.identity().cluster;
+        let adoption = Adoption { who, cluster, node: id, entry_bytes_max };
+        let channel = self.replica.channel_apart(who.1, Lane::Adoption, address);
+        let answer = channel.call(&Request::Adopt(adoption), Bytes::new(), PROBE).await;
+        let text = match answer {
+            Ok((Answer::Done, _)) => return Ok(()),
             Ok((Answer::Refused(refusal), _)) => return Err(refusal.into()),
-            Ok((other, _)) => {
-                let text = format!("the node at {address} answered {other:?}");
-                return Err(AdminRefusal::Precondition(text).into());
-            }
-            Err(error) => {
-                let text = format!("the node cannot be reached: {error}");
-                return Err(AdminRefusal::Precondition(text).into());
-            }
-        }
+            Ok((other, _)) => format!("the node at {address} answered {other:?}"),
+            Err(error) => format!("the node cannot be reached: {error}"),
+        };
+        Err(AdminRefusal::Precondition(text).into())
+    }
+
+    /// Has the empty node `who` at that address become node `id` of this cluster.
+    async fn adopt(
+        &self,
+        who: (ClusterId, NodeId),
+        id: NodeId,
+        address: &str,
+    ) -> Result<(), Undone> {
+        self.ask_to_join(who, Some(id), address).await?;
         let end = Instant::now() + ADOPTION;
         loop {
             let channel = self.replica.channel_apart(id, Lane::Control, address);
@@ -354,7 +391,7 @@ impl Office {
 
     /// Where other nodes reach the member that clients reach at `address`.
     async fn cluster_address_of(&self, id: NodeId, address: &str) -> Result<String, Undone> {
-        let Probe { cluster, node, members } = probe(address).await?;
+        let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
         if cluster != self.replica.log().identity().cluster.0 || node != id {
             let text = format!("the node at {address} is not member {id} of this cluster");
             return Err(AdminRefusal::Invalid(text).into());
@@ -464,10 +501,7 @@ impl Office {
             if self.replica.is_member() {
                 return;
             }
-            let (url, body) = (format!("http://{place}/cluster/members"), body.clone());
-            let asked = cores::on_own_thread("join", move || post(&url, &body)).await;
-            let outcome = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-            if let Err(error) = outcome
+            if let Err(error) = invitation::ask_for(place, &body, HANDED).await
                 && said != error
             {
                 tracing::warn!(place, error, "not taken in yet");
@@ -476,39 +510,4 @@ impl Office {
             Timer::new(JOIN_RETRY).await;
         }
     }
-}
-
-/// Asks the node that clients reach at `address` who it is.
-async fn probe(address: &str) -> Result<Probe, AdminRefusal> {
-    let url = format!("http://{address}/cluster");
-    let asked = cores::on_own_thread("probe", move || get(&url)).await;
-    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-    text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string())).map_err(
-        |error| {
-            AdminRefusal::Invalid(format!("the node at {address} does not say who it is: {error}"))
-        },
-    )
-}
-
-fn agent(limit: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder();
-    config.timeout_global(Some(limit)).http_status_as_error(false).build().into()
-}
-
-fn get(url: &str) -> Result<String, String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let mut answer = agent(PROBE).get(url).call().map_err(failed)?;
-    answer.body_mut().read_to_string().map_err(failed)
-}
-
-fn post(url: &str, body: &str) -> Result<(), String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let request = agent(HANDED).post(url).header("Content-Type", "application/json");
-    let mut answer = request.send(body).map_err(failed)?;
-    if answer.status().is_success() {
-        return Ok(());
-    }
-    let text = answer.body_mut().read_to_string().map_err(failed)?;
-    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(problem["detail"].as_str().map_or(text, str::to_owned))
 }

@@ -7,6 +7,7 @@ mod connection;
 mod core;
 mod deadlines;
 mod executor;
+mod invitation;
 mod limits;
 mod listen;
 mod replica;

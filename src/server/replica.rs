@@ -27,7 +27,7 @@ use crate::{
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
-    raft::{Leadership, Recovered, Replay, Replica},
+    raft::{Leadership, Part, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
@@ -112,6 +112,10 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         Cause::Told => {}
     }
     let again = matches!(cause, Cause::Adopted(_) | Cause::Superseded);
+    if let Cause::Adopted(_) = cause {
+        // Nothing may be written that would be lost.
+        shared.inbox.close();
+    }
     tracing::info!("stopping");
     hand_over(&replica).await;
     if !again {
@@ -119,10 +123,13 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     }
     shared.status.set_ready(false);
     shared.fanout.stop();
+    let mut still_empty = false;
     let stop = async {
         while serving.recv().await.is_some() {}
         shared.inbox.close();
         sequencer.await;
+        // A write may have been under way.
+        still_empty = replica.is_empty();
         replica.stop().await;
         replica.log().close().await
     };
@@ -133,7 +140,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         }
         None => return Err(ServerError::Stop(STOP)),
     }
-    if let Cause::Adopted(adopted) = cause {
+    if let Cause::Adopted(adopted) = cause
+        && still_empty
+    {
         begin_as(&shared.config, adopted).await?;
     }
     Ok(if again { End::Again } else { End::Stop })
@@ -217,13 +226,11 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
     let Identity { cluster: cluster_id, node } = log.identity();
-    let (fanout, address) = (shared.fanout.clone(), shared.address.clone());
-    let (open_mapping, founds) = (Box::new(open_mapping), node == FOUNDER);
+    let part =
+        Part { address: shared.address.clone(), timing: config.timing, founds: node == FOUNDER };
     let checkpoints = Rc::new(Incoming::new(config.data.clone(), cluster_id));
-    let (timing, log) = (config.timing, log);
-    let replica =
-        Replica::start(log, replay, fanout, open_mapping, checkpoints, address, timing, founds)
-            .await?;
+    let (fanout, open_mapping) = (shared.fanout.clone(), Box::new(open_mapping));
+    let replica = Replica::start(log, replay, fanout, open_mapping, checkpoints, part).await?;
     let replica = Rc::new(replica);
     if replica.is_alone() {
         unless(replica.recovered(), Timer::new(RECOVERY))

@@ -9,6 +9,7 @@
 //! A crash between any two steps leaves a checkpoint and the entries after it.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     io::{self, BufWriter, Write},
     ops::RangeInclusive,
@@ -26,7 +27,7 @@ use crate::{
     base::ids::{ClusterId, LogId},
     io::{clock::Clock, clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
     log::file_name,
-    raft::{Checkpoints, Compacted, Files, Replay, Replica, compact},
+    raft::{Checkpoints, Compacted, Files, Replay, Replica, Transmission, compact},
     state::{Position, checkpoint},
 };
 
@@ -38,7 +39,8 @@ const RETRY: Duration = Duration::from_secs(30);
 const WRITE_BYTES: usize = 1 << 20;
 const SUFFIX: &str = ".checkpoint";
 const TEMPORARY: &str = "checkpoint.tmp";
-const INCOMING: &str = "checkpoint.incoming";
+/// What a checkpoint on its way is named, before its number.
+const INCOMING: &str = "checkpoint.incoming-";
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,58 +196,66 @@ fn write_as(
     Ok(Some((CheckpointFile { path, bytes, log_id: compacted.log_id, cluster }, compacted)))
 }
 
-/// Takes checkpoints in that other nodes send.
+/// Takes checkpoints in that other nodes send, each into a file of its own.
 pub(super) struct Incoming {
     directory: PathBuf,
     cluster: ClusterId,
-    /// What is written at the moment, and the last entry that it stands for once
-    /// it is whole.
-    file: Arc<Mutex<Option<BufWriter<File>>>>,
-    whole: Arc<Mutex<Option<LogId>>>,
+    /// What is written at the moment: one at a time.
+    file: Arc<OneFile>,
+    next: Cell<Transmission>,
 }
 
 impl Incoming {
     /// Into `directory`, which is that of a member of `cluster`.
     pub(super) fn new(directory: PathBuf, cluster: ClusterId) -> Self {
-        Self { directory, cluster, file: Arc::default(), whole: Arc::default() }
+        Self { directory, cluster, file: Arc::default(), next: Cell::new(1) }
+    }
+
+    fn path(&self, of: Transmission) -> PathBuf {
+        self.directory.join(format!("{INCOMING}{of}"))
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// A checkpoint under way, with its number.
+type Begun = Option<(Transmission, BufWriter<File>)>;
+type OneFile = Mutex<Begun>;
+
+fn lock(file: &OneFile) -> MutexGuard<'_, Begun> {
     // A panic under the lock ends the process, so poison is never seen.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    file.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn none_begun() -> io::Error {
-    io::Error::other("no checkpoint was begun")
+fn given_up() -> io::Error {
+    io::Error::other("another checkpoint was begun meanwhile")
 }
 
 impl Checkpoints for Incoming {
-    fn begin(&self) -> LocalBoxFuture<'static, io::Result<()>> {
-        let (path, file) = (self.directory.join(INCOMING), Arc::clone(&self.file));
-        *lock(&self.whole) = None;
+    fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>> {
+        let id = self.next.replace(self.next.get() + 1);
+        let (path, file) = (self.path(id), Arc::clone(&self.file));
         cores::off_core(move || {
-            *lock(&file) = Some(BufWriter::with_capacity(WRITE_BYTES, File::create(path)?));
-            Ok(())
+            let new = BufWriter::with_capacity(WRITE_BYTES, File::create(path)?);
+            *lock(&file) = Some((id, new));
+            Ok(id)
         })
         .boxed_local()
     }
 
-    fn append(&self, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
+    fn append(&self, to: Transmission, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
         let file = Arc::clone(&self.file);
         cores::off_core(move || match &mut *lock(&file) {
-            Some(file) => file.write_all(&part),
-            None => Err(none_begun()),
+            Some((id, file)) if *id == to => file.write_all(&part),
+            _ => Err(given_up()),
         })
         .boxed_local()
     }
 
-    fn end(&self) -> LocalBoxFuture<'static, io::Result<checkpoint::Head>> {
-        let (path, cluster) = (self.directory.join(INCOMING), self.cluster);
-        let (file, whole) = (Arc::clone(&self.file), Arc::clone(&self.whole));
+    fn end(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<checkpoint::Head>> {
+        let (path, cluster, file) = (self.path(of), self.cluster, Arc::clone(&self.file));
         async move {
             let verify = move || -> io::Result<checkpoint::Head> {
-                let file = lock(&file).take().ok_or_else(none_begun)?;
+                let file = lock(&file).take_if(|(id, _)| *id == of);
+                let (_, file) = file.ok_or_else(given_up)?;
                 file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
                 let map = Mapping::open(&path)?;
                 let bytes = map.get(0..map.len()).unwrap_or_default();
@@ -253,7 +263,6 @@ impl Checkpoints for Incoming {
                 if read.head.cluster != cluster.0 {
                     return Err(io::Error::other("the checkpoint is that of another cluster"));
                 }
-                *lock(&whole) = Some(read.head.log_id());
                 Ok(read.head)
             };
             // It may be large.
@@ -262,12 +271,10 @@ impl Checkpoints for Incoming {
         .boxed_local()
     }
 
-    fn install(&self) -> LocalBoxFuture<'static, io::Result<()>> {
-        let (directory, whole) = (self.directory.clone(), lock(&self.whole).take());
+    fn install(&self, of: Transmission, index: u64) -> LocalBoxFuture<'static, io::Result<()>> {
+        let (directory, from) = (self.directory.clone(), self.path(of));
         cores::off_core(move || {
-            let log_id = whole.ok_or_else(none_begun)?;
-            let path = directory.join(format!("{:020}{SUFFIX}", log_id.index));
-            fs::rename(directory.join(INCOMING), path)?;
+            fs::rename(from, directory.join(format!("{index:020}{SUFFIX}")))?;
             File::open(&directory)?.sync_all()
         })
         .boxed_local()
@@ -276,10 +283,11 @@ impl Checkpoints for Incoming {
 
 /// Removes what no start begins from any more.
 pub(super) fn tidy(directory: &Path, newest: Option<&CheckpointFile>) -> io::Result<()> {
-    for name in [TEMPORARY, INCOMING] {
-        match fs::remove_file(directory.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == TEMPORARY || name.starts_with(INCOMING) {
+            fs::remove_file(&path)?;
         }
     }
     newest.map_or(Ok(()), |newest| remove_older(directory, &newest.path))

@@ -61,15 +61,24 @@ pub enum Request {
     ReadIndex,
     /// Change the cluster.
     Admin(AdminRequest),
-    /// Belong to this cluster, as this node. For a node that holds nothing.
-    Adopt {
-        /// The cluster.
-        cluster: ClusterId,
-        /// Its number there.
-        node: NodeId,
-    },
+    /// Belong to another cluster. For a node that holds nothing.
+    Adopt(Adoption),
     /// You were removed from the cluster.
     Removed,
+}
+
+/// What an empty node is asked to become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The cluster that it said to belong to, and its number there: another is
+    /// not meant.
+    pub who: (ClusterId, NodeId),
+    /// The cluster that it is to belong to.
+    pub cluster: ClusterId,
+    /// Its number there; without one it is only asked whether it would.
+    pub node: Option<NodeId>,
+    /// The largest entry that the cluster may send it.
+    pub entry_bytes_max: u64,
 }
 
 /// What is answered.

@@ -22,5 +22,5 @@ pub(super) use channel::OnRefusal;
 pub use channel::{CallError, Channel, Pending, Settings};
 pub(super) use frame::{Body, Parts};
 pub use hello::{Lane, Refusal};
-pub use message::{AdminRefusal, AdminRequest, Answer, AppendAnswer, Change, Request};
+pub use message::{AdminRefusal, AdminRequest, Adoption, Answer, AppendAnswer, Change, Request};
 pub use serve::{Handler, Standing, serve};

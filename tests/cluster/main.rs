@@ -1,0 +1,42 @@
+//! What a cluster promises, tested on real processes that are killed, paused and
+//! cut off from each other while clients write and read at every node.
+
+#[cfg(test)]
+#[expect(dead_code, unused_imports, reason = "what one node needs is used elsewhere")]
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(test)]
+#[path = "../common/cluster.rs"]
+mod cluster;
+#[cfg(test)]
+#[path = "../common/linearizable.rs"]
+mod linearizable;
+#[cfg(test)]
+#[path = "../common/network.rs"]
+mod network;
+#[cfg(test)]
+#[path = "../common/workload.rs"]
+mod workload;
+
+#[cfg(test)]
+mod alone;
+#[cfg(test)]
+mod failover;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod membership;
+#[cfg(test)]
+mod partitions;
+#[cfg(test)]
+mod quorum;
+
+/// How often a fault is repeated under one load.
+#[cfg(test)]
+const ROUNDS: usize = 2;
+/// Writes that are to be acknowledged between two faults.
+#[cfg(test)]
+const SOME: u64 = 50;

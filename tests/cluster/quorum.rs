@@ -1,0 +1,73 @@
+//! Too few nodes: nothing is acknowledged, what is there is served, and writes go
+//! on with those that come back.
+
+use std::time::Duration;
+
+use crate::{
+    SOME,
+    cluster::{Cluster, within},
+    common::Client,
+    workload::{Workload, number},
+};
+
+/// How soon a write is refused that cannot be done.
+const REFUSED: Duration = Duration::from_secs(10);
+
+/// Writes, and says whether that was refused rather than left open.
+fn is_refused(cluster: &Cluster, node: usize) -> bool {
+    let mut client = Client::try_connect(cluster.address(node), REFUSED).expect("it accepts");
+    let answer = client.try_request("POST", "/changes", &[], number(1).as_bytes());
+    let answer = answer.expect("an answer in time");
+    assert!(matches!(answer.status, 503 | 504), "{answer:?}");
+    if answer.status == 503 {
+        answer.problem(503, answer.json()["code"].as_str().unwrap());
+    }
+    answer.status == 503
+}
+
+#[test]
+fn one_of_three_refuses_writes_and_serves_reads() {
+    for leads in [true, false] {
+        let mut cluster = Cluster::start(3);
+        let mut client = cluster.client(0);
+        for n in 0..10 {
+            client.append(number(n));
+        }
+        let before = cluster.agree();
+        let leader = cluster.leader();
+        let left = if leads { leader } else { cluster.followers()[0] };
+        let down: Vec<_> = (0..3).filter(|&node| node != left).collect();
+        down.iter().for_each(|&node| cluster.kill(node));
+
+        within(REFUSED, "a write is refused", || is_refused(&cluster, left));
+        assert_eq!(cluster.list(left, 10), before);
+        let mut client = cluster.client(left);
+        client.get("/changes?consistency=strong").problem(503, "no-leader");
+        assert_eq!(client.get("/health").status, 200);
+        within(REFUSED, "it is not ready", || client.get("/ready").status == 503);
+        assert!(cluster.view(left).is_some());
+
+        cluster.restart(down[0]);
+        let id = cluster.client(cluster.leader()).append(number(11));
+        cluster.restart(down[1]);
+        cluster.waits_for(3, 0);
+        let list = cluster.agree();
+        assert_eq!(list[..10], before[..]);
+        // At most the writes that were left open are there besides.
+        assert!(list.len() as u64 >= id);
+    }
+}
+
+#[test]
+fn a_cluster_without_a_quorum_loses_nothing() {
+    let mut cluster = Cluster::start(3);
+    let workload = Workload::start(&cluster);
+    workload.goes_on(SOME);
+    let leader = cluster.leader();
+    let followers = cluster.followers();
+    followers.iter().for_each(|&node| cluster.kill(node));
+    within(REFUSED, "a write is refused", || is_refused(&cluster, leader));
+    followers.iter().for_each(|&node| cluster.restart(node));
+    workload.goes_on(SOME);
+    workload.ends(&cluster);
+}

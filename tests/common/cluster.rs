@@ -1,0 +1,500 @@
+//! A cluster of real processes, which are killed, stopped, paused, added and
+//! taken out while clients go on.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    common::{Answer, Client, Node, NodeBuilder, PATIENCE, eventually},
+    network::{Network, Place},
+};
+
+/// How long a node may say nothing before a client gives up on it.
+pub const SILENCE: Duration = Duration::from_secs(8);
+
+/// One cluster runs at a time: there are few cores, and elections have
+/// deadlines.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Nodes by number, in the order in which they came.
+pub struct Cluster {
+    seats: Vec<Seat>,
+    /// Where the next nodes run; free ports of this machine once it is empty.
+    places: Vec<Place>,
+    /// Whether other nodes may come.
+    open: bool,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// A node that is or was of the cluster.
+struct Seat {
+    id: u64,
+    address: SocketAddr,
+    cluster_address: Value,
+    state: State,
+}
+
+enum State {
+    Running(Node),
+    Paused(Node),
+    /// Starts again on the same data and ports.
+    Down(NodeBuilder),
+    /// Taken out for good.
+    Gone,
+}
+
+/// One page of the list, its changes as they came.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    changes: Vec<&'a RawValue>,
+    last: u64,
+    #[serde(rename = "atEnd")]
+    at_end: bool,
+}
+
+impl Cluster {
+    /// A node without any cluster settings.
+    pub fn alone() -> Self {
+        let mut cluster = Self { open: false, ..Self::empty(Vec::new()) };
+        cluster.seat(NodeBuilder::new().start());
+        cluster.waits_for(1, 0);
+        cluster
+    }
+
+    /// So many nodes on free ports.
+    pub fn start(count: usize) -> Self {
+        Self::grown(Self::empty(Vec::new()), count)
+    }
+
+    /// So many nodes of a network.
+    pub fn inside(network: &Network, count: usize) -> Self {
+        let places = (0..count).map(|node| network.place(node)).collect();
+        Self::grown(Self::empty(places), count)
+    }
+
+    fn empty(places: Vec<Place>) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { seats: Vec::new(), places, open: true, _turn: turn }
+    }
+
+    fn grown(mut self, count: usize) -> Self {
+        let first = self.next_builder().start();
+        self.seat(first);
+        for _ in 1..count {
+            self.grow("voter");
+        }
+        self.waits_for(count, 0);
+        self
+    }
+
+    /// How to start the next node, alone and empty.
+    fn next_builder(&mut self) -> NodeBuilder {
+        let builder = NodeBuilder::new();
+        if self.places.is_empty() {
+            return builder.flags(&["--cluster-listen", "127.0.0.1:0"]);
+        }
+        let Place { launcher, listen, cluster_listen } = self.places.remove(0);
+        let words: Vec<_> = launcher.iter().map(String::as_str).collect();
+        builder.launcher(&words).flags(&[
+            "--listen",
+            &listen.to_string(),
+            "--cluster-listen",
+            &cluster_listen.to_string(),
+        ])
+    }
+
+    /// Seats a node, whose id is known once it is of the cluster.
+    fn seat(&mut self, node: Node) -> usize {
+        let address = node.address();
+        self.seats.push(Seat {
+            id: 0,
+            address,
+            cluster_address: Value::Null,
+            state: State::Running(node),
+        });
+        let number = self.seats.len() - 1;
+        eventually("the node is of the cluster", || {
+            let view = self.view(number).unwrap_or_default();
+            let id = view["node"].as_u64().unwrap_or_default();
+            // A node has no number of its own before it is taken in.
+            let member = if id > 0 { member(&view, id) } else { None };
+            if let Some(member) = &member {
+                self.seats[number].id = id;
+                self.seats[number].cluster_address = member["cluster_address"].clone();
+            }
+            member.is_some()
+        });
+        number
+    }
+
+    /// Starts a further node that asks the others to take it in; its number.
+    pub fn grow(&mut self, role: &str) -> usize {
+        let doors: Vec<_> =
+            self.running().iter().map(|&number| self.address(number).to_string()).collect();
+        let builder = self.next_builder().flags(&["--join", &doors.join(","), "--role", role]);
+        self.seat(builder.start())
+    }
+
+    /// Starts a further node and has the cluster take it in; its number.
+    pub fn take_in(&mut self, role: &str) -> usize {
+        let node = self.next_builder().start();
+        let address = node.address().to_string();
+        let before = self.member_ids();
+        self.orders("POST", "/cluster/members", &json!({"address": address, "role": role}));
+        eventually("the node is a member", || {
+            self.member_ids().iter().any(|id| !before.contains(id))
+        });
+        // It was a cluster of its own before, where it had an id too.
+        let id = self.member_ids().into_iter().find(|id| !before.contains(id)).unwrap();
+        eventually("the node knows that it is a member", || {
+            let view = view(node.address()).unwrap_or_default();
+            view["node"] == id && members(&view).count() > 1
+        });
+        self.seat(node)
+    }
+
+    /// The ids of the members as the leader knows them.
+    fn member_ids(&self) -> Vec<u64> {
+        let view = self.leaders_view();
+        members(&view).map(|member| member["id"].as_u64().expect("an id")).collect()
+    }
+
+    fn leaders_view(&self) -> Value {
+        let mut view = None;
+        eventually("the leader says what it knows", || {
+            view = self.view(self.leader());
+            view.is_some()
+        });
+        view.expect("a view")
+    }
+
+    /// Has the cluster take a node out, which ends by itself.
+    pub fn remove(&mut self, number: usize) {
+        let id = self.id(number);
+        self.orders("DELETE", &format!("/cluster/members/{id}"), &Value::Null);
+        let state = std::mem::replace(&mut self.seats[number].state, State::Gone);
+        match state {
+            State::Running(node) | State::Paused(node) => {
+                let (status, _) = node.ends_within(PATIENCE);
+                assert_eq!(status.code(), Some(0), "a node that was taken out ends in order");
+            }
+            State::Down(_) => {}
+            State::Gone => panic!("taken out twice"),
+        }
+    }
+
+    /// Takes a node that is down out of the account, and gives back what starts
+    /// it again: a node that starts again has the ports that it had first.
+    pub fn leave(&mut self, number: usize) -> NodeBuilder {
+        let seat = &mut self.seats[number];
+        let State::Down(builder) = std::mem::replace(&mut seat.state, State::Gone) else {
+            panic!("the node is not down")
+        };
+        let builder = builder.flags(&["--listen", &seat.address.to_string()]);
+        if self.open {
+            let address = seat.cluster_address.as_str().expect("an address for the other nodes");
+            builder.flags(&["--cluster-listen", address])
+        } else {
+            builder
+        }
+    }
+
+    /// Starts a node in a place that another left; its number.
+    pub fn comes(&mut self, builder: NodeBuilder) -> usize {
+        self.seat(builder.start())
+    }
+
+    /// Asks for a change of the cluster until it is done.
+    pub fn orders(&self, method: &str, target: &str, body: &Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = [("Content-Type", "application/json")];
+        let headers = if body.is_empty() { &[][..] } else { &headers[..] };
+        let mut doubt = false;
+        let mut tries = 0;
+        eventually("the cluster is changed", || {
+            let running = self.running();
+            let number = running[tries % running.len()];
+            tries += 1;
+            let Some(mut client) = self.try_client(number) else { return false };
+            let Some(answer) = client.try_request(method, target, headers, body.as_bytes()) else {
+                doubt = true;
+                return false;
+            };
+            match answer.status {
+                200..300 => true,
+                // An earlier try was done.
+                400..500 if doubt => true,
+                503 | 504 => {
+                    doubt |= answer.status == 504;
+                    false
+                }
+                // Another change of the cluster is not over yet.
+                409 | 412 => false,
+                status => panic!("{method} {target}: {status} {}", answer.text()),
+            }
+        });
+    }
+
+    pub fn id(&self, number: usize) -> u64 {
+        self.seats[number].id
+    }
+
+    pub fn address(&self, number: usize) -> SocketAddr {
+        self.seats[number].address
+    }
+
+    /// The addresses of the nodes that run.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.running().iter().map(|&number| self.address(number)).collect()
+    }
+
+    pub fn node(&self, number: usize) -> &Node {
+        match &self.seats[number].state {
+            State::Running(node) => node,
+            _ => panic!("the node does not run"),
+        }
+    }
+
+    pub fn client(&self, number: usize) -> Client {
+        self.node(number).client()
+    }
+
+    pub fn try_client(&self, number: usize) -> Option<Client> {
+        Client::try_connect(self.address(number), SILENCE)
+    }
+
+    /// The numbers of the nodes that run.
+    pub fn running(&self) -> Vec<usize> {
+        let runs = |number: &usize| matches!(self.seats[*number].state, State::Running(_));
+        (0..self.seats.len()).filter(runs).collect()
+    }
+
+    /// Those that run and do not lead.
+    pub fn followers(&self) -> Vec<usize> {
+        let leader = self.leader();
+        self.running().into_iter().filter(|&number| number != leader).collect()
+    }
+
+    /// The cluster as a node sees it, where it answers.
+    pub fn view(&self, number: usize) -> Option<Value> {
+        view(self.address(number))
+    }
+
+    /// The views of the nodes that run.
+    fn views(&self) -> Vec<(usize, Value)> {
+        let views = self.running().into_iter().map(|number| (number, self.view(number)));
+        views.filter_map(|(number, view)| Some((number, view?))).collect()
+    }
+
+    /// The node that leads most voters.
+    pub fn leader(&self) -> usize {
+        let mut leader = None;
+        eventually("the cluster has a leader", || {
+            leader = self.try_leader();
+            leader.is_some()
+        });
+        leader.expect("a leader")
+    }
+
+    fn try_leader(&self) -> Option<usize> {
+        let views = self.views();
+        let leads = |(_, view): &&(usize, Value)| view["state"] == "leader";
+        let (number, view) =
+            views.iter().filter(leads).max_by_key(|(_, view)| view["term"].as_u64())?;
+        let voters: Vec<_> = members(view).filter(|member| member["role"] == "voter").collect();
+        let follows = |(_, other): &&(usize, Value)| {
+            let votes = voters.iter().any(|voter| voter["id"] == other["node"]);
+            votes && other["leader"] == view["node"] && other["term"] == view["term"]
+        };
+        (views.iter().filter(follows).count() * 2 > voters.len()).then_some(*number)
+    }
+
+    /// Waits until every node that runs follows one leader of so many voters and
+    /// learners.
+    pub fn waits_for(&self, voters: usize, learners: usize) {
+        eventually("every node knows the members and one leader", || {
+            let Some(leader) = self.try_leader() else { return false };
+            let id = self.id(leader);
+            let views = self.views();
+            views.len() == self.running().len()
+                && views.iter().all(|(_, view)| {
+                    let count =
+                        |role| members(view).filter(|member| member["role"] == role).count();
+                    let counts = (count("voter"), count("learner"));
+                    counts == (voters, learners) && view["leader"] == id
+                })
+        });
+    }
+
+    /// Waits until a node has what the leader has now.
+    pub fn catches_up(&self, number: usize) {
+        let goal = self.leaders_view()["last"].as_u64().expect("an id");
+        eventually("the node catches up", || {
+            let view = self.view(number).unwrap_or_default();
+            view["last"].as_u64().is_some_and(|last| last >= goal)
+        });
+        eventually("the node is ready", || {
+            let mut client = self.client(number);
+            client.get("/ready").status == 200
+        });
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, number: usize) {
+        self.ends(number, Node::kill);
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn stop(&mut self, number: usize) {
+        self.ends(number, Node::stop);
+    }
+
+    fn ends(&mut self, number: usize, end: impl FnOnce(Node) -> NodeBuilder) {
+        let seat = &mut self.seats[number];
+        seat.state = match std::mem::replace(&mut seat.state, State::Gone) {
+            State::Running(node) | State::Paused(node) => State::Down(end(node)),
+            _ => panic!("the node does not run"),
+        };
+    }
+
+    /// Starts a node again that was killed or stopped, on its data and ports.
+    pub fn restart(&mut self, number: usize) {
+        let builder = self.leave(number);
+        self.seats[number].state = State::Running(builder.start());
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&mut self, number: usize) {
+        let seat = &mut self.seats[number];
+        seat.state = match std::mem::replace(&mut seat.state, State::Gone) {
+            State::Running(node) => {
+                node.signal(libc::SIGSTOP);
+                State::Paused(node)
+            }
+            _ => panic!("the node does not run"),
+        };
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, number: usize) {
+        let seat = &mut self.seats[number];
+        seat.state = match std::mem::replace(&mut seat.state, State::Gone) {
+            State::Paused(node) => {
+                node.signal(libc::SIGCONT);
+                State::Running(node)
+            }
+            _ => panic!("the node is not paused"),
+        };
+    }
+
+    /// Waits until every node that runs is as far as the others, and checks that
+    /// all of them hold the same list byte for byte, with dense ids; the list.
+    pub fn agree(&self) -> Vec<String> {
+        let mut last = 0;
+        eventually("every node is as far as the others", || {
+            let views = self.views();
+            let mut lasts = views.iter().map(|(_, view)| view["last"].as_u64().expect("an id"));
+            let first = lasts.next();
+            last = first.unwrap_or_default();
+            views.len() == self.running().len()
+                && lasts.all(|other| Some(other) == first)
+                && self.try_leader().is_some()
+        });
+        let mut lists = self.running().into_iter().map(|number| (number, self.list(number, last)));
+        let (first, list) = lists.next().expect("a node that runs");
+        for (number, other) in lists {
+            assert_eq!(other.len(), list.len(), "nodes {first} and {number}");
+            for (one, other) in list.iter().zip(&other) {
+                assert_eq!(one, other, "nodes {first} and {number}");
+            }
+        }
+        list
+    }
+
+    /// The list of one node up to `last`, each change as it came.
+    pub fn list(&self, number: usize, last: u64) -> Vec<String> {
+        let mut client = self.client(number);
+        let (mut list, mut since) = (Vec::new(), 0);
+        while since < last {
+            let target = format!("/changes?since={since}&limit=1000");
+            let (changes, end) = page(since, &client.get(&target));
+            assert!(end > since, "node {number} ends at {since} before {last}");
+            since = end;
+            list.extend(changes);
+        }
+        list.truncate(usize::try_from(last).unwrap());
+        list
+    }
+}
+
+/// The changes of a page after `since`, which must be dense, and where the next
+/// one begins.
+pub fn page(since: u64, answer: &Answer) -> (Vec<String>, u64) {
+    assert_eq!(answer.status, 200, "{answer:?} {}", answer.text());
+    let Page { changes, last, at_end } = serde_json::from_slice(&answer.body).expect("a page");
+    let changes: Vec<String> = changes.iter().map(|change| change.get().to_owned()).collect();
+    for (change, id) in changes.iter().zip(since + 1..) {
+        assert_eq!(id_of(change), id, "{change}");
+    }
+    assert_eq!(since + changes.len() as u64, last);
+    assert!(at_end || !changes.is_empty());
+    (changes, last)
+}
+
+/// The id of a change as it came.
+pub fn id_of(change: &str) -> u64 {
+    let rest = change.strip_prefix("{\"_id\":").expect("a change begins with its id");
+    let end = rest.find(|c: char| !c.is_ascii_digit()).expect("more than an id");
+    rest[..end].parse().expect("an id")
+}
+
+fn view(address: SocketAddr) -> Option<Value> {
+    let mut client = Client::try_connect(address, SILENCE)?;
+    let answer = client.try_request("GET", "/cluster", &[], b"")?;
+    (answer.status == 200).then(|| answer.json())
+}
+
+fn members(view: &Value) -> impl Iterator<Item = &Value> {
+    view["members"].as_array().into_iter().flatten()
+}
+
+fn member(view: &Value, id: u64) -> Option<Value> {
+    members(view).find(|member| member["id"] == id).cloned()
+}
+
+/// Waits until `condition` holds, for that long at most.
+pub fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    eventually(what, || {
+        let holds = condition();
+        assert!(holds || start.elapsed() < time, "not within {time:?}: {what}");
+        holds
+    });
+}
+
+/// What is asked of a node that may not be there, or not for long.
+impl Client {
+    /// A connection that counts as broken after so long without a byte.
+    pub fn try_connect(address: SocketAddr, silence: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, silence).ok()?;
+        Some(Self::over(stream, silence, false))
+    }
+
+    /// The answer, or nothing where the connection broke before its end.
+    pub fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        if self.try_send_request(method, target, headers, body) { self.try_answer() } else { None }
+    }
+}
