@@ -146,9 +146,8 @@ impl Control {
             let replica = Rc::clone(&replica);
             cores::spawn(async move {
                 let outcome = match index {
-                    Some(index) => cores::within(APPLY_WAIT, replica.applied(index))
-                        .await
-                        .ok_or(ReadError::Behind),
+                    Some(index) if replica.applies(index, APPLY_WAIT).await => Ok(()),
+                    Some(_) => Err(ReadError::Behind),
                     None => Err(ReadError::NoLeader),
                 };
                 for read in reads {

@@ -102,9 +102,8 @@ async fn hand_over<D: Disk>(
                 return Err(WriteError::Unknown);
             }
             // Without a decision there is nothing to be seen here.
-            if outcomes.iter().any(Result::is_ok) {
-                let here = cores::within(APPLY_WAIT, replica.applied(applied)).await;
-                here.ok_or(WriteError::Unknown)?;
+            if outcomes.iter().any(Result::is_ok) && !replica.applies(applied, APPLY_WAIT).await {
+                return Err(WriteError::Unknown);
             }
             Ok(outcomes)
         }

@@ -4,6 +4,7 @@
 //! grows; with nothing in flight a write goes out at once. There is no timer.
 
 use std::{
+    cell::Cell,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -38,6 +39,8 @@ const LEADER_WAIT: Duration = Duration::from_secs(2);
 const COMMIT_WAIT: Duration = Duration::from_secs(5);
 /// How long it may take once another leads: it may be known by then.
 const DEPOSED_WAIT: Duration = Duration::from_millis(200);
+/// How often it is looked whether a batch takes too long.
+const FLIGHT_WATCH: Duration = Duration::from_millis(100);
 /// A write that could not go out is tried again after this.
 const RETRY: Duration = Duration::from_millis(10);
 
@@ -69,7 +72,9 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
         let batch_bytes = BATCH_BYTES.min(fits);
         let returns = Returns { inbox: Arc::clone(&self.inbox), fanout: self.fanout.clone() };
         let forwarder = Forwarder::new(Rc::clone(&self.replica), returns.clone());
-        let mut reign = Reign { term: None, newest: Timestamp(0) };
+        let mut reign = Reign { term: None, newest: Timestamp(0), flight: Rc::default() };
+        let watch = watch_flight(Rc::clone(&reign.flight), Rc::clone(&self.replica));
+        cores::spawn(watch);
         loop {
             let leadership = self.replica.leadership();
             let room = match leadership {
@@ -121,15 +126,12 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             self.replica.propose(batch, term, done).await;
             answer.await.unwrap_or(Err(WriteError::Unknown))
         };
-        let deposed = async {
-            self.replica.leadership_is(|who| *who != Leadership::Here).await;
-            cores::sleep(DEPOSED_WAIT).await;
-        };
-        let propose = cores::within(COMMIT_WAIT, propose);
-        let applied = match select(pin!(propose), pin!(deposed)).await {
-            Either::Left((applied, _)) => applied.unwrap_or(Err(WriteError::Unknown)),
+        reign.flight.since.set(Some(Instant::now()));
+        let applied = match select(pin!(propose), pin!(reign.flight.given_up.notified())).await {
+            Either::Left((applied, _)) => applied,
             Either::Right(_) => Err(WriteError::Unknown),
         };
+        reign.flight.since.set(None);
         match applied {
             Ok(applied) => returns.answer_applied(proposals, applied),
             Err(error) => returns.failed(proposals, error).await,
@@ -174,6 +176,32 @@ struct Reign {
     term: Option<u64>,
     /// The newest stamp that it gave.
     newest: Timestamp,
+    flight: Rc<Flight>,
+}
+
+/// The batch that is in flight.
+#[derive(Default)]
+struct Flight {
+    /// When it was proposed, while it is.
+    since: Cell<Option<Instant>>,
+    /// It is not waited for any longer.
+    given_up: Notify,
+}
+
+/// Gives batches up that are not committed in time, or whose node was deposed. A
+/// timer for each would cost more than the rest of a small batch.
+async fn watch_flight<D: Disk>(flight: Rc<Flight>, replica: Rc<Replica<D>>) {
+    // The sequencer holds the other, as long as it runs.
+    while Rc::strong_count(&flight) > 1 {
+        cores::sleep(FLIGHT_WATCH).await;
+        let Some(since) = flight.since.get() else { continue };
+        let deposed = replica.leadership() != Leadership::Here;
+        if since.elapsed() > if deposed { DEPOSED_WAIT } else { COMMIT_WAIT } {
+            // Once: the next batch is not meant.
+            flight.since.set(None);
+            flight.given_up.notify_waiters();
+        }
+    }
 }
 
 /// What becomes of writes that were taken: answered, or tried again.

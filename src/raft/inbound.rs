@@ -53,12 +53,12 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
     }
 
     fn standing(&self, node: NodeId) -> Standing {
-        let membership = self.machine.membership();
         // Numbers are never given again.
         let was_member = node <= self.machine.highest();
-        match membership.membership().get_node(&node) {
-            None if was_member => Standing::Removed,
-            _ => Standing::Welcome,
+        if was_member && !self.machine.has_member(node) {
+            Standing::Removed
+        } else {
+            Standing::Welcome
         }
     }
 

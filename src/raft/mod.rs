@@ -31,11 +31,13 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::{Either, select};
 use inbound::Inbound;
 use network::Network;
 use openraft::{
@@ -247,7 +249,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// Who leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
-        let metrics = self.raft.metrics();
+        let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
         match metrics.current_leader {
             None => Leadership::Unknown,
@@ -282,7 +284,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
 
     /// Resolves once `wanted` holds of who leads.
     pub async fn leadership_is(&self, wanted: impl Fn(&Leadership) -> bool) {
-        let mut metrics = self.raft.metrics();
+        let mut metrics = self.raft.server_metrics();
         while !wanted(&self.leadership()) {
             if metrics.changed().await.is_err() {
                 // It has stopped: nobody will lead.
@@ -305,6 +307,15 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         if progress.wait_for(reached).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// The same within `limit`; whether it is. A node that is removed gives up.
+    pub async fn applies(&self, index: u64, limit: Duration) -> bool {
+        if self.last_applied() >= index {
+            return true;
+        }
+        let (applied, removed) = (pin!(self.applied(index)), pin!(self.was_removed()));
+        matches!(cores::within(limit, select(applied, removed)).await, Some(Either::Left(_)))
     }
 
     /// The index of the last entry applied.
@@ -363,18 +374,20 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// applied that itself and leads no longer.
     pub async fn was_removed(&self) {
         let mut told = self.removed.subscribe();
-        let mut metrics = self.raft.metrics();
+        let mut members = self.machine.membership_changed();
+        let mut metrics = self.raft.server_metrics();
         loop {
-            let leads = metrics.borrow_watched().state == ServerState::Leader;
-            let member = self.machine.membership().membership().get_node(&self.id()).is_some();
+            members.borrow_and_update();
+            let leads = metrics.borrow_and_update().state == ServerState::Leader;
+            let member = self.machine.has_member(self.id());
             let was = self.id() > 0 && self.machine.highest() >= self.id();
             if *told.borrow_and_update() || (was && !member && !leads) {
                 return;
             }
-            let changed = std::pin::pin!(metrics.changed());
-            let told = std::pin::pin!(told.changed());
-            futures_util::future::select(changed, told).await;
-            if self.stopping.get() {
+            let (members, told) = (pin!(members.changed()), pin!(told.changed()));
+            let applied = select(members, told);
+            if let Either::Left((Err(_), _)) = select(pin!(metrics.changed()), applied).await {
+                // Raft has stopped: nothing more will be heard.
                 std::future::pending::<()>().await;
             }
         }
@@ -383,7 +396,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The newest term that this node knows.
     #[must_use]
     pub fn term(&self) -> u64 {
-        self.raft.metrics().borrow_watched().current_term
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term
     }
 
     /// Waits until this node has applied everything that was committed before it

@@ -86,6 +86,8 @@ impl Inner {
 /// See the module. Clones share the state.
 pub struct StateMachine<D: Disk> {
     inner: Rc<RefCell<Inner>>,
+    /// Told when an entry that says who the members are is applied.
+    members: watch::Sender<()>,
     /// The last entry applied.
     progress: watch::Sender<Option<LogId>>,
     log: Log<D>,
@@ -100,6 +102,7 @@ impl<D: Disk> Clone for StateMachine<D> {
     fn clone(&self) -> Self {
         Self {
             inner: Rc::clone(&self.inner),
+            members: self.members.clone(),
             progress: self.progress.clone(),
             log: self.log.clone(),
             fanout: self.fanout.clone(),
@@ -143,7 +146,8 @@ impl<D: Disk> StateMachine<D> {
         let progress = watch::Sender::new(inner.applied.as_ref().map(from_raft_id));
         let inner = Rc::new(RefCell::new(inner));
         let (open_mapping, superseded) = (Rc::new(open_mapping), watch::Sender::new(false));
-        Self { inner, progress, log, fanout, open_mapping, checkpoints, superseded }
+        let members = watch::Sender::new(());
+        Self { inner, members, progress, log, fanout, open_mapping, checkpoints, superseded }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -170,9 +174,14 @@ impl<D: Disk> StateMachine<D> {
         let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
-    /// The members as of the last entry applied.
-    pub(super) fn membership(&self) -> StoredMembership {
-        self.inner.borrow().membership.clone()
+    /// Changes when who the members are does.
+    pub(super) fn membership_changed(&self) -> watch::Receiver<()> {
+        self.members.subscribe()
+    }
+
+    /// Whether a node is a member as of the last entry applied.
+    pub(super) fn has_member(&self, node: NodeId) -> bool {
+        self.inner.borrow().membership.membership().get_node(&node).is_some()
     }
 
     /// The highest number that a member ever had.
@@ -225,6 +234,7 @@ impl<D: Disk> StateMachine<D> {
             EntryPayload::Membership(membership) => {
                 inner.membership = StoredMembership::new(Some(id), membership);
                 inner.highest = inner.highest.max(highest_member(&inner.membership));
+                self.members.send_replace(());
             }
             EntryPayload::Normal(command) => {
                 inner.is_written = true;

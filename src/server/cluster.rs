@@ -348,8 +348,8 @@ impl Office {
     ) -> Result<(), Undone> {
         self.ask_to_join(who, Some(id), address).await?;
         let end = Instant::now() + ADOPTION;
+        let channel = self.replica.channel_apart(id, Lane::Control, address);
         loop {
-            let channel = self.replica.channel_apart(id, Lane::Control, address);
             match channel.connect().await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= end => {

@@ -72,7 +72,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     let started = unless(start(shared.clone(), cluster), stop_signal(&signals)).await;
     // Stopped while it started: there is nothing to finish.
     let Some(started) = started else { return Ok(End::Stop) };
-    let Started { replica, ready, sequencer, mut adoption } = started?;
+    let Started { replica, ready, sequencer, spare, mut adoption } = started?;
 
     // The main thread waits for it, or stops already.
     let _ = events.send(News::Ready(ready.clone()));
@@ -143,6 +143,8 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     if let Cause::Adopted(adopted) = cause
         && still_empty
     {
+        // It would go on with files that are about to be removed.
+        spare.await;
         begin_as(&shared.config, adopted).await?;
     }
     Ok(if again { End::Again } else { End::Stop })
@@ -191,6 +193,8 @@ struct Started {
     replica: Rc<Replica<GlommioDisk>>,
     ready: Ready,
     sequencer: glommio::Task<()>,
+    /// Prepares segments of the log until that is closed.
+    spare: glommio::Task<()>,
     /// Says whom this node is to become.
     adoption: async_mpsc::Receiver<Adopted>,
 }
@@ -218,7 +222,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
     let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));
-    glommio::spawn_local(spare).detach();
+    let spare = glommio::spawn_local(spare);
     glommio::spawn_local(keep_marks(log.clone())).detach();
 
     let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
@@ -265,7 +269,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     let ready = Ready { recovered, cluster: cluster_id };
-    Ok(Started { replica, ready, sequencer, adoption })
+    Ok(Started { replica, ready, sequencer, spare, adoption })
 }
 
 /// Notes when this node serves nothing older than it did before.

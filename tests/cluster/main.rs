@@ -32,6 +32,8 @@ mod membership;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]
+mod purged;
+#[cfg(test)]
 mod quorum;
 
 /// How often a fault is repeated under one load.

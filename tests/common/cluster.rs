@@ -29,6 +29,8 @@ pub struct Cluster {
     places: Vec<Place>,
     /// Whether other nodes may come.
     open: bool,
+    /// What every node is started with besides.
+    flags: Vec<&'static str>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -73,6 +75,11 @@ impl Cluster {
         Self::grown(Self::empty(Vec::new()), count)
     }
 
+    /// So many nodes on free ports, started with these flags besides.
+    pub fn with(count: usize, flags: &[&'static str]) -> Self {
+        Self::grown(Self { flags: flags.to_vec(), ..Self::empty(Vec::new()) }, count)
+    }
+
     /// So many nodes of a network.
     pub fn inside(network: &Network, count: usize) -> Self {
         let places = (0..count).map(|node| network.place(node)).collect();
@@ -81,7 +88,7 @@ impl Cluster {
 
     fn empty(places: Vec<Place>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self { seats: Vec::new(), places, open: true, _turn: turn }
+        Self { seats: Vec::new(), places, open: true, flags: Vec::new(), _turn: turn }
     }
 
     fn grown(mut self, count: usize) -> Self {
@@ -96,7 +103,7 @@ impl Cluster {
 
     /// How to start the next node, alone and empty.
     fn next_builder(&mut self) -> NodeBuilder {
-        let builder = NodeBuilder::new();
+        let builder = NodeBuilder::new().flags(&self.flags);
         if self.places.is_empty() {
             return builder.flags(&["--cluster-listen", "127.0.0.1:0"]);
         }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem::take,
     net::SocketAddr,
     sync::{
         Arc,
@@ -198,18 +199,19 @@ impl Workload {
 
     /// Ends the clients, waits until the nodes agree, and checks what each client
     /// was told against the list.
-    pub fn ends(self, cluster: &Cluster) {
+    pub fn ends(mut self, cluster: &Cluster) {
         self.shared.ended.store(true, Relaxed);
-        let sent: Vec<Sent> = self.writers.into_iter().flat_map(joined).collect();
-        let key_operations = self.keys.map(|keys| {
+        let sent: Vec<Sent> = take(&mut self.writers).into_iter().flat_map(joined).collect();
+        let key_operations = self.keys.take().map(|keys| {
             let operations = keys.workers.into_iter().flat_map(joined).collect::<Vec<_>>();
             (keys.collection, keys.count, operations)
         });
         let list = cluster.agree();
         self.shared.goal.store(list.len() as u64, Relaxed);
         let running = cluster.addresses();
-        let (here, gone): (Vec<_>, Vec<_>) =
-            self.followers.into_iter().partition(|(address, _)| running.contains(address));
+        let (here, gone): (Vec<_>, Vec<_>) = take(&mut self.followers)
+            .into_iter()
+            .partition(|(address, _)| running.contains(address));
         for (address, follower) in here {
             let seen = joined(follower);
             assert!(seen.len() >= list.len(), "the follower at {address} saw too little");
@@ -224,6 +226,14 @@ impl Workload {
         if let Some((collection, count, operations)) = key_operations {
             check_keys(&collection, count, operations, &list);
         }
+    }
+}
+
+/// The clients of a test that failed do not go on into the next one.
+impl Drop for Workload {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Relaxed);
+        self.shared.abandoned.store(true, Relaxed);
     }
 }
 
