@@ -133,3 +133,53 @@ fn nodes_killed_at_once_lose_nothing() {
     workload.goes_on(SOME);
     workload.ends(&cluster);
 }
+
+#[test]
+fn a_restarted_node_shows_nothing_older_than_before() {
+    let mut cluster = Cluster::start(3);
+    let workload = Workload::start(&cluster);
+    let mut seen = [0; 3];
+    for round in 0..6 * ROUNDS {
+        workload.goes_on(SOME / 2);
+        let node = round % 3;
+        for _ in 0..20 {
+            let list = cluster.client(node).list("?since=now");
+            seen[node] = list["last"].as_u64().unwrap().max(seen[node]);
+        }
+        cluster.kill(node);
+        cluster.restart(node);
+        // From its first answer on, and not only once it has caught up.
+        eventually("the node serves", || {
+            let answer = cluster.client(node).get("/changes?since=now");
+            let last = (answer.status == 200).then(|| answer.json()["last"].as_u64().unwrap());
+            assert!(last.is_none_or(|last| last >= seen[node]), "{last:?} after {}", seen[node]);
+            last.is_some()
+        });
+    }
+    workload.ends(&cluster);
+}
+
+#[test]
+fn a_follower_that_stands_still_costs_the_leader_bounded_memory() {
+    const WRITTEN_MIB: usize = 160;
+    let mut cluster = Cluster::start(3);
+    let follower = cluster.followers()[0];
+    let leader = cluster.leader();
+    let mut client = cluster.client(leader);
+    let batch = vec![json!({ "data": "x".repeat(10_000) }); 100];
+    let batch = serde_json::Value::from(batch).to_string();
+    let mut write = |mib: usize| {
+        for _ in 0..mib {
+            assert_eq!(client.json("POST", "/changes", &batch).status, 201);
+        }
+    };
+    write(16);
+    cluster.pause(follower);
+    let before = cluster.node(leader).memory();
+    write(WRITTEN_MIB);
+    let grown = cluster.node(leader).memory().saturating_sub(before) >> 20;
+    // The window of what is under way to it, and what the kernel does not take.
+    assert!(grown < WRITTEN_MIB / 3, "{grown} MiB more than before");
+    cluster.resume(follower);
+    cluster.catches_up(follower);
+}
