@@ -1,9 +1,15 @@
 //! The examples of the documentation, run as they stand there: what they print
 //! is what it says.
 
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use crate::common::Node;
+use crate::common::{Node, NodeBuilder, PATIENCE, eventually};
 
 /// A command of the documentation and what it is said to print.
 struct Example {
@@ -11,12 +17,19 @@ struct Example {
     output: String,
 }
 
+/// The examples of a file that need no more than a node of their own.
 fn examples(file: &str) -> Vec<Example> {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let text = std::fs::read_to_string(path).unwrap();
+    // Those of the program itself are run by the tests of its commands, and below.
+    examples_of(&text, |block| {
+        !["changeagent post", "&\nlistening"].iter().any(|other| block.contains(other))
+    })
+}
+
+fn examples_of(text: &str, wanted: impl Fn(&str) -> bool) -> Vec<Example> {
     let blocks = text.split("```console\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // Those of the program itself are run by the tests of its commands.
-    let blocks = blocks.filter(|block| !block.contains("changeagent post"));
+    let blocks = blocks.filter(|block| wanted(block));
     let mut examples: Vec<Example> = Vec::new();
     for line in blocks.flat_map(|block| block.lines()) {
         match line.strip_prefix("$ ") {
@@ -79,4 +92,119 @@ fn the_examples_of_the_readme_print_what_it_says() {
 #[test]
 fn the_examples_of_the_guide_print_what_it_says() {
     run("docs/guide.md", 40);
+}
+
+/// The cluster of the readme, with addresses of its own in place of those that are
+/// written there.
+struct Written {
+    /// What is written, and what is there; a listener keeps a port that is to be used.
+    places: BTreeMap<String, (String, Option<TcpListener>)>,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Written {
+    fn of(examples: &[Example]) -> Self {
+        // An address of this process alone: nobody else takes a port of it meanwhile.
+        let id = std::process::id();
+        let host = format!("127.{}.{}.{}", 64 + (id >> 16 & 63), id >> 8 & 255, id & 255);
+        let words = examples.iter().flat_map(|example| example.command.split_whitespace());
+        let written = words.filter(|word| word.starts_with("127.0.0.1:"));
+        let places = written.map(|place| {
+            let listener = TcpListener::bind((host.as_str(), 0)).unwrap();
+            let there = listener.local_addr().unwrap().to_string();
+            (place.to_owned(), (there, Some(listener)))
+        });
+        Self { places: places.collect(), nodes: Vec::new() }
+    }
+
+    fn here(&self, text: &str) -> String {
+        let replace =
+            |text: String, (place, (there, _)): (&String, &(String, _))| text.replace(place, there);
+        self.places.iter().fold(text.to_owned(), replace)
+    }
+
+    fn back(&self, text: &str) -> String {
+        let replace =
+            |text: String, (place, (there, _)): (&String, &(String, _))| text.replace(there, place);
+        self.places.iter().fold(text.to_owned(), replace)
+    }
+
+    /// Starts a node as it is written, and waits until it is a member.
+    fn start(&mut self, words: &[&str], said: &str) {
+        for word in words {
+            if let Some((_, listener)) = self.places.get_mut(*word) {
+                drop(listener.take());
+            }
+        }
+        let here: Vec<String> = words.iter().map(|word| self.here(word)).collect();
+        let flags: Vec<&str> = here.iter().map(String::as_str).collect();
+        // Its data directory is one of its own.
+        let node = NodeBuilder::new().flags(&flags[2..]).start();
+        assert_eq!(self.back(&format!("listening {}\n", node.url())).trim(), said.trim());
+        // Connections break while it becomes a member.
+        let ask = format!("curl -f {}/ready", node.url());
+        self.nodes.push(Some(node));
+        eventually("the node is taken in", || self.print(&ask).contains("\"ready\""));
+    }
+
+    /// What a command prints.
+    fn print(&self, command: &str) -> String {
+        let program = Path::new(env!("CARGO_BIN_EXE_changeagent"));
+        let first = self.nodes[0].as_ref().map_or_else(String::new, Node::url);
+        let others = std::env::var("PATH").unwrap();
+        let path = format!("{}:{others}", program.parent().unwrap().display());
+        let command = self.here(command).replace("curl ", "curl -sS ");
+        let run = Command::new("sh")
+            .args(["-c", &command])
+            .env("PATH", path)
+            .env("CHANGEAGENT_URL", first)
+            .output()
+            .unwrap();
+        self.back(&format!(
+            "{}{}",
+            String::from_utf8(run.stdout).unwrap(),
+            String::from_utf8(run.stderr).unwrap()
+        ))
+    }
+}
+
+/// The text of a table with one space between its cells, and without how far the
+/// log goes.
+fn cells(table: &str) -> String {
+    let row = |line: &str| {
+        let cells = line.split_whitespace().enumerate();
+        let cells = cells.map(|(n, cell)| if n == 5 { "N" } else { cell });
+        cells.collect::<Vec<_>>().join(" ")
+    };
+    table.lines().map(row).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_cluster_of_the_readme_is_as_it_says() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let text = text.unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("A cluster\n")).unwrap();
+    let examples = examples_of(section, |_| true);
+    let mut written = Written::of(&examples);
+    for Example { command, output } in &examples {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words[..] {
+            ["changeagent", ref flags @ .., "&"] => written.start(flags, output),
+            ["kill", "-9", job] => {
+                let job: usize = job.trim_start_matches('%').parse().unwrap();
+                drop(written.nodes[job - 1].take().expect("it runs").kill());
+            }
+            ["changeagent", "members", "list"] => {
+                // What they are to be, they become.
+                let end = Instant::now() + PATIENCE;
+                while cells(&written.print(command)) != cells(output) {
+                    let printed = written.print(command);
+                    assert!(Instant::now() < end, "{command}\nprints\n{printed}");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            _ => assert_eq!(comparable(&written.print(command)), comparable(output), "{command}"),
+        }
+    }
+    assert_eq!(written.nodes.len(), 3);
 }
