@@ -22,6 +22,10 @@ impl Api {
                 "the node's log failed; it must be restarted",
             ));
         }
+        if !status.has_recovered() && status.cluster().leader.is_some() {
+            let detail = "this node has not caught up since it was started";
+            return Err(ApiError::new(Code::Behind, detail));
+        }
         if !status.is_ready() {
             return Err(ApiError::new(Code::NoLeader, "the node knows no leader yet"));
         }

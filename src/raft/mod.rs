@@ -66,8 +66,8 @@ use crate::{
 pub struct Timing {
     /// How often a leader says that it leads.
     pub heartbeat: Duration,
-    /// How long a leader may be silent; half of it to all of it later another is
-    /// elected.
+    /// How long a leader may be silent before others may be voted for; half of it
+    /// to all of it later that begins.
     pub election: Duration,
 }
 

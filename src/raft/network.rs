@@ -296,10 +296,7 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         };
         match sent {
             Ok(vote) => Ok(SnapshotResponse::new(to_raft_vote(vote))),
-            Err(error) => {
-                tracing::warn!(%error, "a checkpoint could not be sent to a node");
-                Err(StreamingError::Unreachable(Unreachable::new(&error)))
-            }
+            Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
         }
     }
 

@@ -78,9 +78,19 @@ pub(super) async fn send(
     let last = snapshot.meta.last_log_id.as_ref().map(super::types::from_raft_id);
     let last = last.ok_or_else(|| not_sent("the checkpoint is that of no entry"))?;
     let bytes = file.map().len();
-    tracing::info!(last = last.index, bytes, "a checkpoint is sent to a node");
     let begin = Request::BeginSnapshot { vote: from_raft_vote(vote), last, bytes: bytes as u64 };
     ask(channel, &begin, Bytes::new()).await?;
+    tracing::info!(last = last.index, bytes, "a checkpoint is sent to a node");
+    let sent = send_parts(channel, file).await;
+    if let Err(error) = &sent {
+        tracing::warn!(%error, "a checkpoint could not be sent to a node");
+    }
+    sent
+}
+
+async fn send_parts(channel: &Channel, file: &Carried) -> Result<Vote, CallError> {
+    let not_sent = |text: &str| CallError::NotSent(text.to_owned());
+    let bytes = file.map().len();
     for start in (0..bytes).step_by(PART_BYTES) {
         let (map, range) = (Arc::clone(file.map()), start..bytes.min(start + PART_BYTES));
         // It may have to come from the disk.

@@ -486,8 +486,20 @@ impl Office {
             cluster_address: Some(cluster_address),
             ..Change::default()
         };
-        if let Err(refusal) = self.admin(AdminRequest::Change(id, change)).await {
-            tracing::debug!(?refusal, "this node's address is not known yet");
+        let request = AdminRequest::Change(id, change);
+        if self.replica.leadership() != Leadership::Unknown {
+            if let Err(refusal) = self.admin(request).await {
+                tracing::debug!(?refusal, "this node's address is not known yet");
+            }
+            return;
+        }
+        // A leader that does not know where this node is cannot tell it that it leads.
+        for (&other, (known, _)) in members.iter().filter(|(other, _)| **other != id) {
+            let channel = self.replica.channel(other, Lane::Admin, &known.cluster_address);
+            let message = Request::Admin(request.clone());
+            if let Ok((Answer::Changed(_), _)) = channel.call(&message, Bytes::new(), PROBE).await {
+                return;
+            }
         }
     }
 

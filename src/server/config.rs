@@ -61,7 +61,7 @@ pub struct Flags {
     /// How often a leader says that it leads [default: 150ms]
     #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
     heartbeat: Option<Time>,
-    /// How long a leader may be silent before another is elected [default: 600ms]
+    /// A leader that is silent for one and a half to two of these is replaced [default: 600ms]
     #[arg(long, env = "CHANGEAGENT_ELECTION_TIMEOUT", value_name = "TIME")]
     election_timeout: Option<Time>,
     /// Executors: one runs Raft and the log, all but it serve; 1 does both

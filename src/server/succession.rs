@@ -36,6 +36,9 @@ impl Legacy {
         let lock = words.next().filter(|_| own)?.parse().ok()?;
         let cluster = words.next()?.parse().ok();
         let listeners = words.map(str::parse).collect::<Result<Vec<RawFd>, _>>().ok()?;
+        // Started by another path, it would be named after that.
+        // SAFETY: a plain system call on a text that ends with a zero.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"changeagent".as_ptr()) };
         Some(Self {
             lock: owned(lock).ok()?.into(),
             cluster: cluster.map(|fd| owned(fd).map(TcpListener::from)).transpose().ok()?,
