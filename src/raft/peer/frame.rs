@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 
 use crate::io::net::Stream;
 
-/// Bytes before the head: its length, the body's, and a checksum of each.
+/// Bytes before the head: its length, the body's, a checksum of the lengths and the
+/// head, and one of the body.
 const PREFIX_BYTES: usize = 16;
 /// The longest head: messages are small, what is large is in the body.
 const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -51,7 +52,7 @@ pub(super) fn encode(id: u64, message: &impl Serialize, body: Body) -> io::Resul
     let mut prefix = BytesMut::with_capacity(PREFIX_BYTES + head.len());
     prefix.put_u32_le(length(head.len())?);
     prefix.put_u32_le(length(body.bytes())?);
-    prefix.put_u32_le(crc32c::crc32c(&head));
+    prefix.put_u32_le(crc32c::crc32c_append(crc32c::crc32c(&prefix), &head));
     prefix.put_u32_le(checksum);
     prefix.put_slice(&head);
     let mut parts = Parts::new();
@@ -82,6 +83,49 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "a frame was damaged on its way")
 }
 
+/// What the bytes of a stream begin with.
+enum Decoded<M> {
+    /// A frame, which was taken out: number, message and body.
+    Whole(u64, M, Arrived),
+    /// Part of a frame: so many bytes are needed to go on.
+    Needs(usize),
+}
+
+/// Takes a frame out of `buffer` that it begins with, once it is there.
+fn decode<M: DeserializeOwned>(
+    buffer: &mut BytesMut,
+    body_bytes_max: usize,
+) -> io::Result<Decoded<M>> {
+    let invalid = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
+    let Some(prefix) = buffer.first_chunk::<PREFIX_BYTES>() else {
+        return Ok(Decoded::Needs(PREFIX_BYTES));
+    };
+    let word = |n: usize| {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|byte| prefix[4 * n + byte]);
+        u32::from_le_bytes([a, b, c, d])
+    };
+    let (head_bytes, body_bytes) = (word(0) as usize, word(1) as usize);
+    let (head_checksum, checksum) = (word(2), word(3));
+    if head_bytes > HEAD_BYTES_MAX || body_bytes > body_bytes_max {
+        let text = format!("a frame of {head_bytes} and {body_bytes} bytes is above the limit");
+        return Err(invalid(text));
+    }
+    let whole = PREFIX_BYTES + head_bytes + body_bytes;
+    if buffer.len() < whole {
+        return Ok(Decoded::Needs(whole));
+    }
+    let mut frame = buffer.split_to(whole).freeze();
+    let mut head = frame.split_off(PREFIX_BYTES);
+    let bytes = head.split_off(head_bytes);
+    // The lengths count too: with others, nothing in it is where it should be.
+    let expected = crc32c::crc32c_append(crc32c::crc32c(&frame[..8]), &head);
+    if expected != head_checksum {
+        return Err(damaged());
+    }
+    let (id, message) = postcard::from_bytes(&head).map_err(|error| invalid(error.to_string()))?;
+    Ok(Decoded::Whole(id, message, Arrived { bytes, checksum }))
+}
+
 /// Reads frames from a stream. What it hands out is not copied.
 pub(super) struct FrameReader {
     buffer: BytesMut,
@@ -100,27 +144,12 @@ impl FrameReader {
         &mut self,
         stream: &Stream,
     ) -> io::Result<(u64, M, Arrived)> {
-        self.fill(stream, PREFIX_BYTES).await?;
-        let word = |n: usize| {
-            let bytes = self.buffer.get(4 * n..).and_then(|bytes| bytes.first_chunk());
-            bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
-        };
-        let (head_bytes, body_bytes) = (word(0) as usize, word(1) as usize);
-        let (head_checksum, checksum) = (word(2), word(3));
-        if head_bytes > HEAD_BYTES_MAX || body_bytes > self.body_bytes_max {
-            let text = format!("a frame of {head_bytes} and {body_bytes} bytes is above the limit");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        loop {
+            match decode(&mut self.buffer, self.body_bytes_max)? {
+                Decoded::Whole(id, message, body) => return Ok((id, message, body)),
+                Decoded::Needs(bytes) => self.fill(stream, bytes).await?,
+            }
         }
-        self.fill(stream, PREFIX_BYTES + head_bytes + body_bytes).await?;
-        let mut frame = self.buffer.split_to(PREFIX_BYTES + head_bytes + body_bytes).freeze();
-        let mut head = frame.split_off(PREFIX_BYTES);
-        let body = head.split_off(head_bytes);
-        if crc32c::crc32c(&head) != head_checksum {
-            return Err(damaged());
-        }
-        let (id, message) = postcard::from_bytes(&head)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        Ok((id, message, Arrived { bytes: body, checksum }))
     }
 
     /// Reads until the buffer has so many bytes.
@@ -200,5 +229,67 @@ fn advance(parts: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written -= front.len();
         parts.pop_front();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Message = (u32, String, Option<u64>);
+
+    fn bytes_of(id: u64, message: &Message, body: &[u8]) -> BytesMut {
+        let parts = encode(id, message, Body::Plain(Bytes::copy_from_slice(body))).unwrap();
+        BytesMut::from(parts.concat().as_slice())
+    }
+
+    proptest! {
+        #[test]
+        fn frames_come_out_as_they_went_in_however_they_arrive(
+            frames in proptest::collection::vec(
+                (any::<u64>(), any::<Message>(), proptest::collection::vec(any::<u8>(), 0..300)),
+                1..6,
+            ),
+            piece in 1usize..200,
+        ) {
+            let all: Vec<u8> =
+                frames.iter().flat_map(|(id, message, body)| bytes_of(*id, message, body)).collect();
+            let (mut buffer, mut found) = (BytesMut::new(), Vec::new());
+            for piece in all.chunks(piece) {
+                buffer.extend_from_slice(piece);
+                while let Decoded::Whole(id, message, body) =
+                    decode::<Message>(&mut buffer, 300).unwrap()
+                {
+                    found.push((id, message, body.checked().unwrap().to_vec()));
+                }
+            }
+            prop_assert_eq!(found, frames);
+            prop_assert!(buffer.is_empty());
+        }
+
+        #[test]
+        fn a_flipped_bit_is_noticed(
+            message in any::<Message>(),
+            body in proptest::collection::vec(any::<u8>(), 0..60),
+            at in any::<prop::sample::Index>(),
+            bit in 0u8..8,
+        ) {
+            let mut bytes = bytes_of(7, &message, &body);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1u8 << bit;
+            if let Ok(Decoded::Whole(_, _, body)) = decode::<Message>(&mut bytes, 1000) {
+                prop_assert!(body.checked().is_err(), "byte {at}");
+            }
+        }
+
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let mut bytes = BytesMut::from(bytes.as_slice());
+            if let Ok(Decoded::Needs(needed)) = decode::<Message>(&mut bytes, 1000) {
+                prop_assert!(needed > bytes.len());
+                prop_assert!(needed <= PREFIX_BYTES + HEAD_BYTES_MAX + 1000);
+            }
+        }
     }
 }

@@ -154,6 +154,16 @@ async fn send(
     cluster: ClusterId,
     nodes: [u64; 2],
 ) -> io::Result<()> {
+    let bytes = written(small, cluster, nodes);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = stream.write(&[io::IoSlice::new(rest)]).await?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
+
+fn written(small: [u32; 2], cluster: ClusterId, nodes: [u64; 2]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(&MAGIC);
     small.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
@@ -161,12 +171,7 @@ async fn send(
     nodes.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
     bytes.resize(BYTES, 0);
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        let written = stream.write(&[io::IoSlice::new(rest)]).await?;
-        rest = &rest[written..];
-    }
-    Ok(())
+    bytes
 }
 
 async fn receive(stream: &Stream) -> io::Result<Words> {
@@ -190,4 +195,26 @@ fn read(bytes: &[u8; BYTES]) -> Option<Words> {
     let node = |at: usize| Some(u64::from_le_bytes(*nodes.get(at..)?.first_chunk()?));
     let cluster = ClusterId(Uuid::from_bytes(*cluster));
     Some(([word(0)?, word(4)?], cluster, [node(0)?, node(8)?]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_are_read_as_they_were_written_and_not_otherwise(
+            small in any::<[u32; 2]>(),
+            cluster in any::<u128>(),
+            nodes in any::<[u64; 2]>(),
+            flip in 0usize..52 * 8,
+        ) {
+            let cluster = ClusterId(Uuid::from_u128(cluster));
+            let mut bytes: [u8; BYTES] = written(small, cluster, nodes).try_into().unwrap();
+            prop_assert_eq!(read(&bytes), Some((small, cluster, nodes)));
+            bytes[flip / 8] ^= 1u8 << (flip % 8);
+            prop_assert_eq!(read(&bytes), None);
+        }
+    }
 }
