@@ -487,7 +487,7 @@ impl Office {
             ..Change::default()
         };
         let request = AdminRequest::Change(id, change);
-        if self.replica.leadership() != Leadership::Unknown {
+        if self.replica.is_led() {
             if let Err(refusal) = self.admin(request).await {
                 tracing::debug!(?refusal, "this node's address is not known yet");
             }

@@ -190,3 +190,20 @@ fn a_cluster_that_is_not_there_is_not_joined() {
     cluster.client(next).append(number(1));
     assert_eq!(cluster.agree().len(), 1);
 }
+
+#[test]
+fn a_learner_that_moves_while_leadership_does_is_found() {
+    let mut cluster = Cluster::start(2);
+    let learner = cluster.grow("learner");
+    cluster.waits_for(2, 1);
+    cluster.kill(learner);
+    let next = cluster.followers()[0];
+    cluster.orders("POST", "/cluster/leader", &json!({"id": cluster.id(next)}));
+    cluster.client(next).append(number(0));
+    let elsewhere = ["--listen", "127.0.0.1:0", "--cluster-listen", "127.0.0.1:0"];
+    let builder = cluster.leave(learner).flags(&elsewhere);
+    let moved = cluster.comes(builder);
+    assert_eq!(cluster.id(moved), cluster.id(learner));
+    cluster.catches_up(moved);
+    cluster.waits_for(2, 1);
+}
