@@ -118,11 +118,24 @@ fn value(scan: &mut Scanner<'_>, text: &str, name: &str) -> Result<Value, ApiErr
             let start = scan.at();
             scan.value(0).map_err(|error| json(&error))?;
             let digits = text.get(start..scan.at()).unwrap_or_default();
-            digits.parse().map(Value::Number).map_err(|_| not_a_string(name, start))
+            let whole = digits.parse().ok().or_else(|| whole(digits));
+            whole.map(Value::Number).ok_or_else(|| neither(name, start))
         }
-        Some(b'{' | b'[' | b'-' | b't' | b'f' | b'n') => Err(not_a_string(name, scan.at())),
+        Some(b'{' | b'[' | b'-' | b't' | b'f' | b'n') => Err(neither(name, scan.at())),
         _ => Err(json(&scan.wrong(Reason::Value))),
     }
+}
+
+/// A whole number that is spelled otherwise, such as `2.0`.
+fn whole(digits: &str) -> Option<u64> {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let number: f64 = digits.parse().ok()?;
+    ((0.0..=EXACT_MAX).contains(&number) && number.fract() == 0.0).then_some(number as u64)
+}
+
+fn neither(name: &str, at: usize) -> ApiError {
+    let what = format!("member {name:?} has a value of the wrong kind");
+    member(Code::InvalidJson, name, at, &what)
 }
 
 fn characters(text: &str, start: usize, end: usize) -> Result<Box<str>, ApiError> {
@@ -149,4 +162,25 @@ fn at(code: Code, offset: usize, what: &str) -> ApiError {
 /// A refusal of a member, and where it stands.
 pub(super) fn member(code: Code, name: &str, offset: usize, what: &str) -> ApiError {
     at(code, offset, what).with_text("member", excerpt(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_spelled() {
+        let read = |text: &str| {
+            let body = format!("{{\"id\":{text}}}");
+            parse(body.as_bytes(), &["id"]).map(|mut object| object.take("id").map(|(_, id)| id))
+        };
+        for (text, number) in
+            [("7", 7), ("7.0", 7), ("7e1", 70), ("18446744073709551615", u64::MAX)]
+        {
+            assert_eq!(read(text).unwrap(), Some(Value::Number(number)), "{text}");
+        }
+        for text in ["7.5", "1e30", "-1", "true", "null", "[]", "{}"] {
+            assert_eq!(read(text).unwrap_err().code, Code::InvalidJson, "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The one writer of a node: takes what waits in the inbox and has it written.
 //! The leader stamps it and proposes it as one batch; any other node hands it to
-//! the leader at once ([`Forwarder`]). While batches are in flight the next one
+//! the leader at once (`forwarder`). While batches are in flight the next one
 //! grows; with nothing in flight a write goes out at once. There is no timer.
 
 use std::{

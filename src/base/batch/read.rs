@@ -50,7 +50,7 @@ pub struct CommandRef<'b> {
     pub action: ActionRef<'b>,
 }
 
-/// What a command of a batch does; see [`Action`](super::Action).
+/// What a command of a batch does; see [`Action`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionRef<'b> {
     /// Appends its changes if the conditions hold.
