@@ -275,10 +275,11 @@ fn write(shared: &Shared, writer: usize, addresses: &[SocketAddr]) -> Vec<Sent> 
                 }
                 Heard::Answer(answer) => {
                     sent = true;
-                    // A refusal says nothing of the tries before it.
+                    // A refusal says nothing of the tries before it, unless no node
+                    // would ever take what was sent.
                     let before = told;
                     told = understood(&answer, !spoiled.is_empty());
-                    if before == Told::Unknown && told == Told::Refused {
+                    if before == Told::Unknown && told == Told::Refused && spoiled.is_empty() {
                         told = Told::Unknown;
                     }
                     keyed && told == Told::Unknown
