@@ -466,6 +466,15 @@ mod tests {
             ("segment-size = \"1 gobble\"", "line 1: "),
             ("idle-timeout = \"0s\"", "shorter than 1ms"),
             ("cores = 0", "cores is 0"),
+            ("election-timeout = \"400ms\"", "three times the heartbeat of 150ms"),
+            (
+                "heartbeat = \"30s\"\nelection-timeout = \"90s\"",
+                "election-timeout is 90s, above 60s",
+            ),
+            ("join = [\"10.0.0.1:9000\"]", "join needs cluster-listen"),
+            ("advertise = \"here\"", "\"here\" is not of the form HOST:PORT"),
+            ("role = \"king\"", "line 1: unknown variant `king`"),
+            ("listen = \"0.0.0.0:1\"\ncluster-listen = \"127.0.0.1:2\"", "set advertise as well"),
             ("segment-size = \"1MiB\"", "segment-size is 1048576 bytes; with this max-body"),
         ] {
             let error = file(text).unwrap_err().to_string();

@@ -35,6 +35,8 @@ mod partitions;
 mod purged;
 #[cfg(test)]
 mod quorum;
+#[cfg(test)]
+mod strangers;
 
 /// How often a fault is repeated under one load.
 #[cfg(test)]

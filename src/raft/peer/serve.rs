@@ -88,7 +88,8 @@ async fn greet(stream: &Stream, handler: &dyn Handler) -> Option<Hello> {
         Welcome { version: VERSION, who, refusal }.send(stream).await?;
         if let Some(refusal) = refusal {
             let (from, cluster) = (hello.from.node, hello.from.cluster);
-            tracing::warn!(from, %cluster, to = hello.to, ?refusal, "a node was refused");
+            let why = why_refused(refusal);
+            tracing::warn!(from, %cluster, to = hello.to, why, "a node was refused");
         }
         Ok::<_, io::Error>(Some(hello).filter(|_| refusal.is_none()))
     };
@@ -112,6 +113,17 @@ fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal
         return Some(Refusal::Node(me.node));
     }
     (handler.standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
+}
+
+/// A refusal as the node that refuses tells of it.
+fn why_refused(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Version(_) => "it speaks another version of the protocol",
+        Refusal::Cluster(_) => "it belongs to another cluster",
+        Refusal::Node(_) => "it asked for another node than this",
+        Refusal::SameNode => "it has the number of this node",
+        Refusal::Removed => "it was removed from the cluster",
+    }
 }
 
 struct Connection {
