@@ -8,6 +8,7 @@ mod log_store;
 mod membership;
 mod network;
 pub mod peer;
+mod pipeline;
 mod purge;
 mod replay;
 pub mod runtime;

@@ -1,14 +1,7 @@
 //! openraft's network on our channels: its requests turned into messages, and
 //! nothing that decides.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, VecDeque},
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -22,16 +15,15 @@ use openraft::{
     network::RPCOption,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
-        StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest,
-        VoteResponse,
+        TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 
 use super::{
     peer::{
-        Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Pending, Request,
-        Settings,
+        Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Request, Settings,
     },
+    pipeline::{Appended, Pipeline, Sent},
     snapshot::{self, SnapshotData},
     types::{
         Address, RaftLogId, RaftVote, Runtime, TypeConfig, from_raft_id, from_raft_vote, to_log,
@@ -43,11 +35,6 @@ use crate::{
     log::{Identity, entry_head},
 };
 
-/// Requests with entries that may be unanswered, for each follower.
-const WINDOW: usize = 64;
-/// Bytes of them, likewise: what a slow follower costs. One request may exceed
-/// it.
-const WINDOW_BYTES: usize = 8 << 20;
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(1);
 /// A follower may take this long to write what it was sent.
@@ -180,11 +167,23 @@ impl Peer {
             other => Err(unexpected(&other)),
         }
     }
+
+    /// Sends a request to append on the connection that stands.
+    fn send_append<R: Runtime>(
+        &self,
+        rpc: AppendEntriesRequest<TypeConfig<R>>,
+    ) -> Result<Sent<impl Future<Output = Appended<R>> + Unpin + use<R>>, RPCError<TypeConfig<R>>>
+    {
+        let (request, parts) =
+            append_message(rpc).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let body = Body::Checked(parts);
+        let bytes = body.bytes();
+        let pending = self.entries.send(&request, body).map_err(|error| rpc_error(&error))?;
+        Ok(Sent { answer: pending.map(append_result), bytes })
+    }
 }
 
-fn append_result<R: Runtime>(
-    answer: Result<(Answer, Bytes), CallError>,
-) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+fn append_result<R: Runtime>(answer: Result<(Answer, Bytes), CallError>) -> Appended<R> {
     match answer.map_err(|error| rpc_error(&error))?.0 {
         Answer::Append(AppendAnswer::Held(last)) => Ok(Ok(last.map(to_raft_id))),
         Answer::Append(AppendAnswer::Conflict(at)) => {
@@ -240,24 +239,13 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         &'s mut self,
         input: S,
         _: RPCOption,
-    ) -> BoxFuture<
-        's,
-        Result<
-            BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>,
-            RPCError<TypeConfig<R>>,
-        >,
-    >
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended<R>>, RPCError<TypeConfig<R>>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin + 'static,
     {
         Box::pin(async move {
             self.entries.connect().await.map_err(|error| rpc_error(&error))?;
-            let pipeline = Pipeline {
-                channel: &self.entries,
-                input: Some(input),
-                waiting: VecDeque::new(),
-                bytes: 0,
-            };
+            let pipeline = Pipeline::new(input, |rpc| self.send_append(rpc));
             Ok(Box::pin(pipeline) as BoxStream<'s, _>)
         })
     }
@@ -315,69 +303,6 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
             Answer::Done => Ok(Ok(())),
             other => Err(unexpected(&other)),
         }
-    }
-}
-
-/// Requests to append that go out while earlier ones are unanswered.
-struct Pipeline<'c, S> {
-    channel: &'c Channel,
-    /// None once it has ended.
-    input: Option<S>,
-    waiting: VecDeque<(Pending, usize)>,
-    /// Bytes of those that wait.
-    bytes: usize,
-}
-
-impl<S: Unpin> Unpin for Pipeline<'_, S> {}
-
-impl<R: Runtime, S> Pipeline<'_, S>
-where
-    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
-{
-    fn send(
-        &mut self,
-        rpc: AppendEntriesRequest<TypeConfig<R>>,
-    ) -> Result<(), RPCError<TypeConfig<R>>> {
-        let (request, parts) =
-            append_message(rpc).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
-        let body = Body::Checked(parts);
-        let bytes = body.bytes();
-        let pending = self.channel.send(&request, body).map_err(|error| rpc_error(&error))?;
-        self.bytes += bytes;
-        self.waiting.push_back((pending, bytes));
-        Ok(())
-    }
-}
-
-impl<R: Runtime, S> Stream for Pipeline<'_, S>
-where
-    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
-{
-    type Item = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        while this.waiting.len() < WINDOW && this.bytes < WINDOW_BYTES {
-            let Some(input) = &mut this.input else { break };
-            match Pin::new(input).poll_next(cx) {
-                Poll::Ready(Some(rpc)) => {
-                    if let Err(error) = this.send(rpc) {
-                        this.input = None;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                }
-                Poll::Ready(None) => this.input = None,
-                Poll::Pending => break,
-            }
-        }
-        let Some((pending, bytes)) = this.waiting.front_mut() else {
-            return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
-        };
-        let bytes = *bytes;
-        let answer = std::task::ready!(pending.poll_unpin(cx));
-        this.waiting.pop_front();
-        this.bytes -= bytes;
-        Poll::Ready(Some(append_result(answer)))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use openraft::{
-    ChangeMembers, RaftMetrics, ServerState,
+    ChangeMembers, RaftMetrics, ReadPolicy, ServerState,
     async_runtime::WatchReceiver,
     errors::{ClientWriteError, RaftError},
     raft::ClientWriteResult,
@@ -195,6 +195,26 @@ impl Cluster {
             async move { drop(raft.client_write_ff(Command(batch), Some(responder)).await) };
         // When the node dies, the responder says so.
         let _ = spawn_in(id, write).await;
+    }
+
+    /// Reads all changes at `id`, with all that were acknowledged before.
+    pub(super) fn read(&self, id: NodeId, what: String) {
+        let Some(node) = self.node(id) else { return };
+        let (record, open) = (self.record.clone(), Rc::clone(&self.open_requests));
+        open.borrow_mut().insert(what.clone());
+        let read = spawn_in(id, async move {
+            let linearizer = node.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
+            linearizer.await_ready(&node.raft).await.ok()?;
+            Some(node.changes())
+        });
+        drop(SimulatedRuntime::spawn(async move {
+            let text = match read.await {
+                Ok(Some(changes)) => changes.join(" "),
+                Ok(None) | Err(_) => "refused".into(),
+            };
+            open.borrow_mut().remove(&what);
+            record.note(format!("{what}: {text}"));
+        }));
     }
 
     /// Asks the leader to add a learner.

@@ -5,12 +5,15 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    pin::Pin,
     rc::Rc,
     time::Duration,
 };
 
+use futures_util::Stream;
 use openraft::{
     RPCTypes, RaftNetworkFactory, RaftNetworkV2,
+    base::{BoxFuture, BoxStream},
     errors::{RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::RPCOption,
     raft::{
@@ -25,11 +28,12 @@ use tokio::sync::oneshot;
 use super::{
     Raft, Types,
     executor::{Executor, SURROUNDINGS},
-    runtime::{SimulatedRuntime, spawn_in},
+    runtime::{Simulated, SimulatedRuntime, spawn_in},
 };
 use crate::{
     base::ids::NodeId,
     raft::{
+        pipeline::{Appended, Pipeline, Sent},
         snapshot::SnapshotData,
         types::{Address, RaftVote},
     },
@@ -46,6 +50,8 @@ struct Inner {
     /// The nodes that run.
     nodes: RefCell<BTreeMap<NodeId, Raft>>,
     cut: RefCell<BTreeSet<Way>>,
+    /// Ways on which answers to entries are kept, with who waits for the end of that.
+    held: RefCell<BTreeMap<Way, Vec<oneshot::Sender<()>>>>,
     /// What a message may take longer at most, by chance.
     jitter: Cell<Duration>,
 }
@@ -76,21 +82,61 @@ impl Network {
         self.0.jitter.set(jitter);
     }
 
+    /// Keeps answers to entries on this way until they are released, whatever is cut
+    /// meanwhile.
+    pub(super) fn hold(&self, way: Way) {
+        self.0.held.borrow_mut().entry(way).or_default();
+    }
+
+    /// Has the answers go on that are kept on this way.
+    pub(super) fn release(&self, way: Way) {
+        let held = self.0.held.borrow_mut().remove(&way);
+        for waiting in held.into_iter().flatten() {
+            // It may have died meanwhile.
+            let _ = waiting.send(());
+        }
+    }
+
+    fn is_held(&self, way: Way) -> bool {
+        self.0.held.borrow().contains_key(&way)
+    }
+
+    /// Waits while answers are kept on this way; says whether it had to.
+    async fn is_released(&self, way: Way) -> bool {
+        let released = {
+            let mut held = self.0.held.borrow_mut();
+            let Some(waiting) = held.get_mut(&way) else { return false };
+            let (sender, released) = oneshot::channel();
+            waiting.push(sender);
+            released
+        };
+        // The network outlives whoever waits.
+        let _ = released.await;
+        true
+    }
+
     /// What the node `from` reaches the others by.
     pub(super) fn of(&self, from: NodeId) -> Connector {
         Connector { network: self.clone(), from }
     }
 
     /// Whether a message arrives, once it would.
-    async fn travel(&self, (from, to): Way) -> bool {
+    async fn travel(&self, way: Way) -> bool {
+        SimulatedRuntime::sleep(DELAY + self.more()).await;
+        !self.is_cut(way)
+    }
+
+    /// How much longer a message takes.
+    fn more(&self) -> Duration {
         let jitter = self.0.jitter.get();
-        let more = if jitter.is_zero() {
-            jitter
-        } else {
-            Executor::current().rng().random_range(Duration::ZERO..jitter)
-        };
-        SimulatedRuntime::sleep(DELAY + more).await;
-        !self.0.cut.borrow().contains(&(from, to))
+        if jitter.is_zero() {
+            return jitter;
+        }
+        Executor::current().rng().random_range(Duration::ZERO..jitter)
+    }
+
+    fn is_cut(&self, way: Way) -> bool {
+        self.0.cut.borrow().contains(&way)
     }
 }
 
@@ -104,7 +150,13 @@ impl RaftNetworkFactory<Types> for Connector {
     type Network = Connection;
 
     async fn new_client(&mut self, to: NodeId, _: &Address) -> Connection {
-        Connection { network: self.network.clone(), from: self.from, to }
+        let network = self.network.clone();
+        Connection { network, from: self.from, to, carries_entries: true }
+    }
+
+    async fn new_heartbeat_client(&mut self, to: NodeId, _: &Address) -> Connection {
+        let network = self.network.clone();
+        Connection { network, from: self.from, to, carries_entries: false }
     }
 }
 
@@ -113,6 +165,26 @@ pub(super) struct Connection {
     network: Network,
     from: NodeId,
     to: NodeId,
+    /// Entries, else heartbeats; both may carry votes.
+    carries_entries: bool,
+}
+
+/// A stream of requests that arrive in the order in which they were sent.
+#[derive(Default)]
+struct Order {
+    /// When the last one arrives.
+    arrival: Cell<Duration>,
+    /// One was lost, and so is what was sent after it.
+    is_broken: Cell<bool>,
+}
+
+impl Order {
+    /// When a request arrives that would without the others at `at`.
+    fn arrival(&self, at: Duration) -> Duration {
+        let after = self.arrival.get() + Duration::from_nanos(1);
+        self.arrival.set(at.max(after));
+        self.arrival.get()
+    }
 }
 
 /// Nobody answers at the other end.
@@ -172,8 +244,86 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Sends a request to append behind those that were sent before on `order`.
+    fn send_append(
+        &self,
+        request: AppendEntriesRequest<Types>,
+        order: &Rc<Order>,
+        timeout: Duration,
+    ) -> Sent<Pin<Box<dyn Future<Output = Appended<Simulated>>>>> {
+        let (network, from, to) = (self.network.clone(), self.from, self.to);
+        let (answer, mut answered) = oneshot::channel();
+        let (order, carries_entries) = (Rc::clone(order), self.carries_entries);
+        let now = Executor::current().elapsed();
+        let arrival = order.arrival(now + DELAY + network.more());
+        drop(spawn_in(SURROUNDINGS, async move {
+            SimulatedRuntime::sleep(arrival - now).await;
+            if network.is_cut((from, to)) {
+                order.is_broken.set(true);
+            }
+            if order.is_broken.get() {
+                return;
+            }
+            let raft = network.0.nodes.borrow().get(&to).cloned();
+            let previous = request.prev_log_id;
+            let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+            let appended = match raft {
+                Some(raft) => {
+                    let append = async move { raft.append_entries(request).await };
+                    match spawn_in(to, append).await {
+                        Ok(Ok(response)) => Ok(response.into_stream_result(previous, last)),
+                        Ok(Err(_)) | Err(_) => Err(Refused),
+                    }
+                }
+                None => Err(Refused),
+            };
+            let arrives = network.travel((to, from)).await;
+            if (carries_entries && network.is_released((to, from)).await) || arrives {
+                let _ = answer.send(appended);
+            }
+        }));
+        let network = self.network.clone();
+        let answer = async move {
+            let action = RPCTypes::AppendEntries;
+            let lost = RPCError::Timeout(Timeout { action, id: from, target: to, timeout });
+            loop {
+                match SimulatedRuntime::timeout(timeout, &mut answered).await {
+                    Ok(Ok(Ok(appended))) => return Ok(appended),
+                    Ok(Ok(Err(Refused))) => {
+                        let refused = Unreachable::from_string("connection refused");
+                        return Err(RPCError::Unreachable(refused));
+                    }
+                    // It was lost on the way.
+                    Ok(Err(_)) => {
+                        SimulatedRuntime::sleep(timeout).await;
+                        return Err(lost);
+                    }
+                    Err(_) if network.is_held((to, from)) => {}
+                    Err(_) => return Err(lost),
+                }
+            }
+        };
+        Sent { answer: Box::pin(answer), bytes: 0 }
+    }
+}
+
 impl RaftNetworkV2<Types> for Connection {
     type SnapshotData = SnapshotData;
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended<Simulated>>, RPCError<Types>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + 'static,
+    {
+        let (order, timeout) = (Rc::default(), option.soft_ttl());
+        let send = move |request| Ok(self.send_append(request, &order, timeout));
+        let pipeline = Pipeline::new(input, send);
+        Box::pin(async move { Ok(Box::pin(pipeline) as BoxStream<'s, _>) })
+    }
 
     async fn append_entries(
         &mut self,

@@ -44,6 +44,7 @@ scenarios! {
     election
     entries_in_flight
     lagging_follower
+    late_answers
     leader_removed
     leader_removed_in_flight
     leader_transfer

@@ -10,12 +10,15 @@
 //! cut A-B | A>B       loses messages between two nodes, or one way only
 //! isolate N           cuts all links of a node
 //! heal                ends all cuts
+//! hold A>B            keeps answers to entries on their way, whatever is cut
+//! release A>B         has them arrive
 //! pause-disk N        nothing becomes durable at a node
 //! resume-disk N       until it may again
 //! run TIME            lets time pass
 //! elect N             has a node campaign until it leads, the others not at all
 //! transfer N          asks the leader to hand over to a node
 //! propose N TEXT…     proposes changes at a node, all at once
+//! read N              asks a node for all changes, with all that is acknowledged
 //! add-learner N       asks the leader for a change of the members, as the
 //! promote N           following do
 //! remove N
@@ -107,6 +110,14 @@ impl Player {
             }
             ("isolate", [id]) => self.isolate(number(id)),
             ("heal", []) => self.cluster.network.heal(),
+            ("hold", ways) => {
+                let ways = ways.iter().flat_map(|way| parse_ways(way));
+                ways.for_each(|way| self.cluster.network.hold(way));
+            }
+            ("release", ways) => {
+                let ways = ways.iter().flat_map(|way| parse_ways(way));
+                ways.for_each(|way| self.cluster.network.release(way));
+            }
             ("pause-disk", [id]) => self.cluster.pause_disk(number(id), true),
             ("resume-disk", [id]) => self.cluster.pause_disk(number(id), false),
             ("run", [time]) => {
@@ -119,6 +130,7 @@ impl Player {
             ("add-learner" | "promote" | "remove" | "finish-change", _) => {
                 return self.change_members(command, words).await;
             }
+            ("read", [id]) => return self.read(number(id)).await,
             ("state", []) => return self.state(),
             ("members", []) => return self.of_each(|node| written(&node.membership())),
             ("list", []) => return self.of_each(|node| node.changes().join(" ")),
@@ -188,6 +200,13 @@ impl Player {
         };
         wait(ANSWER, || pending().is_empty()).await;
         pending().iter().map(|text| format!("{text}: pending\n")).collect()
+    }
+
+    async fn read(&self, id: NodeId) -> String {
+        let what = format!("read {id}");
+        self.cluster.read(id, what.clone());
+        wait(ANSWER, || !self.cluster.is_open(&what)).await;
+        if self.cluster.is_open(&what) { format!("{what}: pending") } else { String::new() }
     }
 
     async fn change_members(&self, command: &str, words: &[&str]) -> String {

@@ -1,0 +1,134 @@
+//! Requests to append that go out while earlier ones are unanswered.
+//!
+//! openraft does not ask which request an answer belongs to: it takes a last
+//! entry that is held for the answer to every request that ends there or before,
+//! and takes the time at which the newest of those was sent for one at which the
+//! follower still followed. Reads rest on that time. So an answer that would
+//! confirm a later request is not passed on: the answer to that one says as much.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{FutureExt, Stream};
+use openraft::{
+    errors::RPCError,
+    raft::{AppendEntriesRequest, StreamAppendResult},
+};
+
+use super::types::{RaftLogId, Runtime, TypeConfig};
+
+/// Requests with entries that may be unanswered, for each follower.
+const WINDOW: usize = 64;
+/// Bytes of them, likewise: what a slow follower costs. One request may exceed
+/// it.
+const WINDOW_BYTES: usize = 8 << 20;
+
+/// What became of a request to append.
+pub(super) type Appended<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+
+/// A request that was sent.
+pub(super) struct Sent<A> {
+    /// Its answer to come.
+    pub(super) answer: A,
+    /// How many bytes its entries are.
+    pub(super) bytes: usize,
+}
+
+struct Unanswered<A> {
+    sent: Sent<A>,
+    /// The entry before those of the request.
+    previous: Option<RaftLogId>,
+    /// The last entry of the request; without any, the one before.
+    last: Option<RaftLogId>,
+}
+
+impl<A> Unanswered<A> {
+    /// Whether openraft would take `held` for an answer to this request.
+    fn is_confirmed_by(&self, held: Option<RaftLogId>) -> bool {
+        held >= self.last || held > self.previous
+    }
+}
+
+/// See the module. `send` sends a request.
+pub(super) struct Pipeline<S, F, A> {
+    /// None once it has ended.
+    input: Option<S>,
+    send: F,
+    unanswered: VecDeque<Unanswered<A>>,
+    /// Bytes of their entries.
+    bytes: usize,
+}
+
+impl<S, F, A> Pipeline<S, F, A> {
+    pub(super) fn new(input: S, send: F) -> Self {
+        Self { input: Some(input), send, unanswered: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<S: Unpin, F, A> Unpin for Pipeline<S, F, A> {}
+
+impl<S, F, A> Pipeline<S, F, A> {
+    /// Sends what there is to send, within the window.
+    fn fill<R: Runtime>(&mut self, cx: &mut Context<'_>) -> Result<(), RPCError<TypeConfig<R>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
+        F: FnMut(AppendEntriesRequest<TypeConfig<R>>) -> Result<Sent<A>, RPCError<TypeConfig<R>>>,
+    {
+        while self.unanswered.len() < WINDOW && self.bytes < WINDOW_BYTES {
+            let Some(input) = &mut self.input else { break };
+            match Pin::new(input).poll_next(cx) {
+                Poll::Ready(Some(rpc)) => {
+                    let previous = rpc.prev_log_id;
+                    let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
+                    match (self.send)(rpc) {
+                        Ok(sent) => {
+                            self.bytes += sent.bytes;
+                            self.unanswered.push_back(Unanswered { sent, previous, last });
+                        }
+                        Err(error) => {
+                            self.input = None;
+                            return Err(error);
+                        }
+                    }
+                }
+                Poll::Ready(None) => self.input = None,
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Runtime, S, F, A> Stream for Pipeline<S, F, A>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
+    F: FnMut(AppendEntriesRequest<TypeConfig<R>>) -> Result<Sent<A>, RPCError<TypeConfig<R>>>,
+    A: Future<Output = Appended<R>> + Unpin,
+{
+    type Item = Appended<R>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Err(error) = this.fill(cx) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            let Some(first) = this.unanswered.front_mut() else {
+                return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
+            };
+            let answer = std::task::ready!(first.sent.answer.poll_unpin(cx));
+            this.bytes -= first.sent.bytes;
+            this.unanswered.pop_front();
+            // Requests end where the one before did or later: what does not
+            // confirm the next one confirms none.
+            let next = this.unanswered.front();
+            match (&answer, next) {
+                (Ok(Ok(held)), Some(next)) if next.is_confirmed_by(*held) => {}
+                _ => return Poll::Ready(Some(answer)),
+            }
+        }
+    }
+}
