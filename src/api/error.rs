@@ -39,6 +39,8 @@ pub enum Code {
     PreconditionFailed,
     /// The body's media type is not understood.
     UnsupportedMediaType,
+    /// `Expect` asks for something that this server cannot do.
+    ExpectationFailed,
     /// An `Idempotency-Key` was used before with another body.
     IdempotencyMismatch,
     /// The request did not arrive in time.
@@ -53,6 +55,8 @@ pub enum Code {
     HeadersTooLarge,
     /// A fault of the server.
     Internal,
+    /// A transfer coding or a method that this server does not know.
+    NotImplemented,
     /// There is no leader to order a write.
     NoLeader,
     /// This node does not yet hold the state asked for.
@@ -67,7 +71,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidParameter,
@@ -84,6 +88,7 @@ impl Code {
         Self::Purged,
         Self::PreconditionFailed,
         Self::UnsupportedMediaType,
+        Self::ExpectationFailed,
         Self::IdempotencyMismatch,
         Self::RequestTimeout,
         Self::TooLarge,
@@ -91,6 +96,7 @@ impl Code {
         Self::TooManyRequests,
         Self::HeadersTooLarge,
         Self::Internal,
+        Self::NotImplemented,
         Self::NoLeader,
         Self::Behind,
         Self::Overloaded,
@@ -119,12 +125,14 @@ impl Code {
             Self::TooLarge => (413, "too-large", "Too large"),
             Self::UriTooLong => (414, "uri-too-long", "Request target too long"),
             Self::UnsupportedMediaType => (415, "unsupported-media-type", "Unsupported media type"),
+            Self::ExpectationFailed => (417, "expectation-failed", "Expectation not met"),
             Self::IdempotencyMismatch => {
                 (422, "idempotency-mismatch", "Idempotency key used with another body")
             }
             Self::TooManyRequests => (429, "too-many-requests", "Too many requests"),
             Self::HeadersTooLarge => (431, "headers-too-large", "Request headers too large"),
             Self::Internal => (500, "internal", "Internal error"),
+            Self::NotImplemented => (501, "not-implemented", "Not implemented"),
             Self::NoLeader => (503, "no-leader", "No leader"),
             Self::Behind => (503, "behind", "Node is behind"),
             Self::Overloaded => (503, "overloaded", "Overloaded"),
@@ -248,6 +256,9 @@ mod tests {
             (Refusal::BodyTooLarge, Code::TooLarge),
             (Refusal::UriTooLong, Code::UriTooLong),
             (Refusal::HeadersTooLarge, Code::HeadersTooLarge),
+            (Refusal::Expectation, Code::ExpectationFailed),
+            (Refusal::TransferCoding, Code::NotImplemented),
+            (Refusal::MethodTooLong, Code::NotImplemented),
             (Refusal::Overloaded, Code::Overloaded),
         ] {
             let told = (refusal.status(), refusal.code(), refusal.title());
@@ -257,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_table_is_the_published_one() {
-        let published: [(u16, &[&str]); 17] = [
+        let published: [(u16, &[&str]); 19] = [
             (
                 400,
                 &[
@@ -282,10 +293,12 @@ mod tests {
             (413, &["too-large"]),
             (414, &["uri-too-long"]),
             (415, &["unsupported-media-type"]),
+            (417, &["expectation-failed"]),
             (422, &["idempotency-mismatch"]),
             (429, &["too-many-requests"]),
             (431, &["headers-too-large"]),
             (500, &["internal"]),
+            (501, &["not-implemented"]),
         ];
         let mut rows: Vec<(u16, &str)> = published
             .iter()

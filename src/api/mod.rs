@@ -10,6 +10,7 @@ mod collections;
 mod conditions;
 pub mod content_type;
 pub mod error;
+mod head;
 mod idempotency;
 pub mod json;
 mod keys;

@@ -45,8 +45,7 @@ impl Api {
             .with_header("Content-Security-Policy", POLICY)
             .with_header("Cache-Control", "no-cache")
             .with_header("Referrer-Policy", "no-referrer")
-            .with_header("Vary", "Accept")
-            .with_header("X-Content-Type-Options", "nosniff");
+            .with_header("Vary", "Accept");
         Reply::Now(response)
     }
 }

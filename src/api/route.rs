@@ -11,7 +11,7 @@ use super::{
     change_body::{Members, Scope},
     collections::CollectionPath,
     error::{ApiError, Code, excerpt},
-    page,
+    head, page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
     write::{SMALL_BODY_BYTES, shape_of},
@@ -27,7 +27,7 @@ use crate::{
 
 /// What a path names.
 #[derive(Clone, Copy, Debug)]
-enum Resource<'p> {
+pub(super) enum Resource<'p> {
     Index,
     Health,
     Ready,
@@ -83,10 +83,10 @@ const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const MEMBER: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 const LEAD: &str = "POST, OPTIONS";
-const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl<'p> Resource<'p> {
-    fn of(path: &[&'p str]) -> Option<Self> {
+    pub(super) fn of(path: &[&'p str]) -> Option<Self> {
         Some(match *path {
             [""] => Self::Index,
             ["health"] => Self::Health,
@@ -124,7 +124,7 @@ impl<'p> Resource<'p> {
     }
 
     /// The methods it has, as `Allow` lists them.
-    fn methods(&self) -> &'static str {
+    pub(super) fn methods(&self) -> &'static str {
         match self {
             Self::Changes
             | Self::Tenants
@@ -232,25 +232,25 @@ impl Api {
         deadline: Option<Instant>,
     ) -> Result<Routed, ApiError> {
         let path = request.path_segments();
-        let Some(resource) = Resource::of(&path) else {
-            if request.method() == Method::Options && path.is_empty() {
-                return Ok(options(ALL).into());
-            }
-            let detail = format!("there is no resource {:?}", excerpt(request.target()));
-            return Err(ApiError::new(Code::NotFound, detail));
+        if request.method() == Method::Options && path.is_empty() {
+            return Ok(options(ALL).into());
+        }
+        let resource = match head::resource(request, &path) {
+            Ok(resource) => resource,
+            Err(refusal) => return Ok(Reply::Now(refusal).into()),
         };
         match request.method() {
             Method::Options => Ok(options(resource.methods()).into()),
-            Method::Get | Method::Head if resource.methods().starts_with("GET") => {
+            Method::Get | Method::Head => {
                 if !resource.is_of_node() {
                     self.may_read(request, deadline).await?;
                 }
                 // Apart from the connection, which may be parked with it gone.
                 Box::pin(self.read_resource(request, resource, now, deadline)).await
             }
-            Method::Post | Method::Put | Method::Patch | Method::Delete => {
+            _ => {
                 let mut reply = self.write_resource(request, resource).await;
-                if let Some(Err(error)) = &reply
+                if let Err(error) = &reply
                     && error.code == Code::NotFound
                     && !resource.is_of_node()
                 {
@@ -258,12 +258,8 @@ impl Api {
                     self.node.barrier().await.map_err(|error| unreadable(&error))?;
                     reply = self.write_resource(request, resource).await;
                 }
-                match reply {
-                    Some(reply) => Ok(reply?.into()),
-                    None => Ok(not_allowed(request, resource.methods()).into()),
-                }
+                Ok(reply?.into())
             }
-            _ => Ok(not_allowed(request, resource.methods()).into()),
         }
     }
 
@@ -283,21 +279,18 @@ impl Api {
         Ok(())
     }
 
-    /// Has a write done; nothing when the resource does not have the method.
+    /// Has a write done whose method the resource has.
     async fn write_resource(
         &self,
         request: &Request,
         resource: Resource<'_>,
-    ) -> Option<Result<Reply, ApiError>> {
-        if !resource.methods().split(", ").any(|method| method == request.method_name()) {
-            return None;
-        }
+    ) -> Result<Reply, ApiError> {
         if let Err(error) = parameterless(request) {
             // What the path names comes first.
-            return Some(Err(self.missing(resource).unwrap_or(error)));
+            return Err(self.missing(resource).unwrap_or(error));
         }
         let changes = |tenant| Scope { members: Members::Change, tenant, ..Scope::default() };
-        Some(match (request.method(), resource) {
+        match (request.method(), resource) {
             (Method::Post, Resource::Changes) => {
                 self.append(request, changes(None), Written::Change).await
             }
@@ -318,12 +311,12 @@ impl Api {
             (Method::Patch, Resource::Member(id)) => self.change_member(request, id).await,
             (Method::Delete, Resource::Member(id)) => self.remove_member(request, id).await,
             (Method::Post, Resource::Leader) => self.lead(request).await,
-            _ => return None,
-        })
+            _ => unreachable!("no resource has this method"),
+        }
     }
 
     /// What the path of a write names that is not there.
-    fn missing(&self, resource: Resource<'_>) -> Option<ApiError> {
+    pub(super) fn missing(&self, resource: Resource<'_>) -> Option<ApiError> {
         match resource {
             Resource::Tenant(tenant)
             | Resource::TenantChanges(tenant)
@@ -448,11 +441,11 @@ impl Api {
     }
 }
 
-fn parameterless(request: &Request) -> Result<(), ApiError> {
+pub(super) fn parameterless(request: &Request) -> Result<(), ApiError> {
     no_parameters(request.query().map(|(name, value)| (Cow::from(name), Cow::from(value))))
 }
 
-fn unreadable(error: &ReadError) -> ApiError {
+pub(super) fn unreadable(error: &ReadError) -> ApiError {
     let code = match error {
         ReadError::NoLeader => Code::NoLeader,
         ReadError::Behind => Code::Behind,
@@ -465,10 +458,11 @@ fn options(methods: &'static str) -> Reply {
     Reply::Now(Response::new(204).with_header("Allow", methods))
 }
 
-fn not_allowed(request: &Request, methods: &'static str) -> Reply {
-    let detail = format!("{} is not among the methods {methods}", request.method_name());
+pub(super) fn not_allowed(request: &Request, methods: &'static str) -> Response {
+    let method = excerpt(request.method_name());
+    let detail = format!("{method} is not among the methods {methods}");
     let response: Response = ApiError::new(Code::MethodNotAllowed, detail).into();
-    Reply::Now(response.with_header("Allow", methods))
+    response.with_header("Allow", methods)
 }
 
 #[cfg(test)]

@@ -47,8 +47,10 @@ impl StreamKind {
                 return Err(invalid(name, detail));
             }
         }
-        let Some(id) = request.header("last-event-id") else { return Ok(Self::Events(None)) };
-        let digits = !id.is_empty() && id.iter().all(u8::is_ascii_digit);
+        // An empty one is that of a client that has seen no event.
+        let id = request.header("last-event-id").filter(|id| !id.is_empty());
+        let Some(id) = id else { return Ok(Self::Events(None)) };
+        let digits = id.iter().all(u8::is_ascii_digit);
         let id = std::str::from_utf8(id).ok().filter(|_| digits).and_then(|id| id.parse().ok());
         match id {
             Some(id) => Ok(Self::Events(Some(ChangeId(id)))),

@@ -3,7 +3,7 @@
 
 use super::{
     error::ProtocolError,
-    head::{BodyLength, check_trailers},
+    head::{BodyLength, check_trailers, is_token},
     scan::LineScan,
     target::hex_digit,
 };
@@ -150,8 +150,8 @@ impl Chunked {
         }
     }
 
-    /// Takes a chunk-size line: hexadecimal digits, and extensions that are
-    /// ignored.
+    /// Takes a chunk-size line: hexadecimal digits, and extensions, which must be
+    /// well-formed and mean nothing here.
     fn take_size(&mut self, received: &mut BytesMut) -> Result<Option<usize>, ProtocolError> {
         let window = received.get(..received.len().min(CHUNK_LINE_BYTES)).unwrap_or_default();
         let mut size: usize = 0;
@@ -181,10 +181,57 @@ impl Chunked {
             [] | [b'\r'] if received.len() < CHUNK_LINE_BYTES => return Ok(None),
             _ => return Err(ProtocolError::ChunkSize),
         }
+        if !are_extensions(rest.get(..extension).unwrap_or_default()) {
+            return Err(ProtocolError::ChunkExtension);
+        }
         self.overhead_left =
             self.overhead_left.checked_sub(extension).ok_or(ProtocolError::ChunkSize)?;
         received.advance(digits + extension + 2);
         Ok(Some(size))
+    }
+}
+
+/// Whether `text` is any number of `;name`, `;name=token` and `;name="text"`,
+/// white space allowed before each `;` and around each `;` and `=` (RFC 9112,
+/// section 7.1.1).
+fn are_extensions(mut text: &[u8]) -> bool {
+    while !text.is_empty() {
+        let Some(rest) = skip_space(text).strip_prefix(b";") else { return false };
+        let Some(rest) = skip_token(skip_space(rest)) else { return false };
+        text = rest;
+        if let Some(value) = skip_space(rest).strip_prefix(b"=") {
+            let value = skip_space(value);
+            let after = match value.strip_prefix(b"\"") {
+                Some(quoted) => skip_quoted(quoted),
+                None => skip_token(value),
+            };
+            let Some(after) = after else { return false };
+            text = after;
+        }
+    }
+    true
+}
+
+fn skip_space(text: &[u8]) -> &[u8] {
+    let space = text.iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
+    text.get(space..).unwrap_or_default()
+}
+
+/// What follows a token; nothing where there is none.
+fn skip_token(text: &[u8]) -> Option<&[u8]> {
+    let token = text.iter().take_while(|byte| is_token(byte)).count();
+    text.get(token..).filter(|_| token > 0)
+}
+
+/// What follows the closing quote of a string without control characters, which
+/// `text` goes on after the opening one; nothing where it does not close.
+fn skip_quoted(mut text: &[u8]) -> Option<&[u8]> {
+    loop {
+        text = match text {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', _, rest @ ..] | [_, rest @ ..] => rest,
+            [] => return None,
+        }
     }
 }
 

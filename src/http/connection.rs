@@ -7,6 +7,9 @@
 //!                                     └──► Lingering ──► Closed
 //! ```
 //!
+//! A client that asks before it sends a body waits at the start of `Body` for
+//! [`proceed`](Connection::proceed) or [`decline`](Connection::decline).
+//!
 //! Whoever drives it repeats, after everything that happens on the socket:
 //! [`poll_event`](Connection::poll_event) until it returns nothing, write
 //! [`poll_transmit`](Connection::poll_transmit) and report it with
@@ -37,12 +40,18 @@ use crate::base::limits::{LINGER_BYTES, TRANSMIT_BACKLOG_BYTES};
 use bytes::{Buf, BytesMut};
 use std::{rc::Rc, time::Instant};
 
+/// How a request begins that is answered without a body.
+const HEAD_METHOD: &[u8] = b"HEAD ";
+
 /// What happened on a connection.
 #[derive(Debug)]
 pub enum Event {
     /// A complete request, to be answered by [`Connection::respond`] or
     /// [`Connection::respond_head`]. The next one comes only after that.
     Request(Box<Request>),
+    /// The client asks, with its head, whether to send the body: see
+    /// [`Connection::asking`]. Nothing else happens before that is decided.
+    Asking,
     /// A request was refused; the answer is queued already, and the connection
     /// closes after it. For counting and logging.
     Refused(ProtocolError),
@@ -80,6 +89,8 @@ enum Phase {
     Body {
         request: Box<Request>,
         body: Body,
+        /// The client waits to be told whether to send it.
+        asking: bool,
     },
     Answering(Exchange),
     /// The last answer is being written. With `linger`, what the client still
@@ -98,6 +109,8 @@ struct HeadProgress {
     skipped_empty_line: bool,
     /// A byte of the head has arrived.
     begun: bool,
+    /// It is that of a `HEAD`, as far as it is no longer in the buffer.
+    is_head: bool,
 }
 
 /// What the answer depends on.
@@ -196,12 +209,13 @@ impl Connection {
             }
             self.begin_head(now);
             match self.advance_head(now) {
+                Ok(true) if self.asking().is_some() => return Some(Event::Asking),
                 Ok(true) => {}
                 Ok(false) => return self.await_more(now),
                 Err(error) => return Some(self.refuse(error, now)),
             }
         }
-        let Phase::Body { body, .. } = &mut self.phase else { return None };
+        let Phase::Body { body, asking: false, .. } = &mut self.phase else { return None };
         match body.advance(&mut self.received, self.context.limits()) {
             Ok(Some(body)) => self.hand_out(body),
             Ok(None) => self.await_more(now),
@@ -233,7 +247,7 @@ impl Connection {
         let Some(length) = progress.scan.advance(window)? else {
             return match arrived < limits.head_bytes {
                 true => Ok(false),
-                false if progress.scan.in_first_line() => Err(ProtocolError::UriTooLong),
+                false if progress.scan.in_first_line() => Err(head::too_long_line(window)),
                 false => Err(ProtocolError::HeadersTooLarge),
             };
         };
@@ -242,18 +256,33 @@ impl Connection {
             return Err(ProtocolError::EmptyLine);
         }
         let lines = progress.scan.lines();
+        progress.is_head = self.received.starts_with(HEAD_METHOD);
         let head = head::parse(take(&mut self.received, length), lines, limits)?;
-        if head.expects_continue
-            && head.body != head::BodyLength::Known(0)
-            && self.received.is_empty()
-        {
-            self.queue.write(|out| out.extend_from_slice(encode::CONTINUE));
-        }
+        let has_body = head.body != head::BodyLength::Known(0);
+        let asking = head.expects_continue && has_body && self.received.is_empty();
         let body = Body::new(head.body, limits);
         self.read_deadline = Some(now + limits.body_timeout);
-        self.phase = Phase::Body { request: head.request, body };
-        self.arm_write(now);
+        self.phase = Phase::Body { request: head.request, body, asking };
         Ok(true)
+    }
+
+    /// The head of the request whose client asks whether to send the body.
+    #[must_use]
+    pub fn asking(&self) -> Option<&Request> {
+        match &self.phase {
+            Phase::Body { request, asking: true, .. } => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Has the client send the body that it asks about.
+    pub fn proceed(&mut self, now: Instant) {
+        if let Phase::Body { asking, .. } = &mut self.phase
+            && std::mem::take(asking)
+        {
+            self.queue.write(|out| out.extend_from_slice(encode::CONTINUE));
+            self.arm_write(now);
+        }
     }
 
     /// The body is complete: the request goes out.

@@ -42,6 +42,8 @@ impl Context {
 
     pub(super) fn write_headers(&self, fields: &mut FieldWriter<'_>) {
         fields.bytes("Date", self.date.get().as_bytes());
+        // What a client sent is never taken for a page by a browser that guesses.
+        fields.text("X-Content-Type-Options", "nosniff");
         (self.common_headers)(fields);
     }
 }

@@ -21,9 +21,12 @@ pub enum ProtocolError {
     /// The request line is not `method target version`.
     #[error("the request line is malformed")]
     RequestLine,
-    /// Neither HTTP/1.1 nor HTTP/1.0.
+    /// Not HTTP/1.
     #[error("the HTTP version is not 1.1 or 1.0")]
     Version,
+    /// A method longer than the limit of a head.
+    #[error("the method is longer than any that this server knows")]
+    MethodTooLong,
     /// A header's name is not a token, or white space stands before its colon.
     #[error("a header is malformed")]
     Header,
@@ -39,7 +42,7 @@ pub enum ProtocolError {
     /// Several `Host` lines.
     #[error("the header Host is repeated")]
     HostRepeated,
-    /// `Host`, or the authority of the target, is no `host[:port]`.
+    /// `Host`, or the authority of the target, is empty or no `host[:port]`.
     #[error("the host is malformed")]
     Host,
     /// `Content-Length` is not a plain decimal number below 2^64.
@@ -48,9 +51,15 @@ pub enum ProtocolError {
     /// Several `Content-Length` lines.
     #[error("the header Content-Length is repeated")]
     ContentLengthRepeated,
-    /// `Transfer-Encoding` is not exactly `chunked`, or comes in HTTP/1.0.
-    #[error("the header Transfer-Encoding is not chunked, or its use is not allowed here")]
+    /// `Transfer-Encoding` does not end in its only `chunked`, or comes in HTTP/1.0.
+    #[error("the header Transfer-Encoding does not end in chunked, or its use is not allowed here")]
     TransferEncoding,
+    /// `Transfer-Encoding` names a coding besides `chunked`.
+    #[error("the header Transfer-Encoding names a coding besides chunked, which is not supported")]
+    TransferCoding,
+    /// Several `Content-Type` lines.
+    #[error("the header Content-Type is repeated")]
+    ContentTypeRepeated,
     /// `Content-Length` and `Transfer-Encoding` together.
     #[error("Content-Length and Transfer-Encoding are given together")]
     TwoLengths,
@@ -60,6 +69,9 @@ pub enum ProtocolError {
     /// A chunk-size line is malformed or too long.
     #[error("a chunk size is malformed")]
     ChunkSize,
+    /// The extensions of a chunk are malformed.
+    #[error("the extensions of a chunk are malformed")]
+    ChunkExtension,
     /// A chunk's data is not followed by CR LF.
     #[error("a chunk does not end where its size says")]
     ChunkEnd,
@@ -91,7 +103,9 @@ impl ProtocolError {
             Self::Timeout => 408,
             Self::BodyTooLarge => 413,
             Self::UriTooLong => 414,
+            Self::Expectation => 417,
             Self::HeadersTooLarge => 431,
+            Self::MethodTooLong | Self::TransferCoding => 501,
             Self::Overloaded => 503,
             _ => 400,
         }
@@ -104,6 +118,8 @@ impl ProtocolError {
             Self::Timeout => "request-timeout",
             Self::BodyTooLarge => "too-large",
             Self::UriTooLong => "uri-too-long",
+            Self::Expectation => "expectation-failed",
+            Self::MethodTooLong | Self::TransferCoding => "not-implemented",
             Self::HeadersTooLarge => "headers-too-large",
             Self::Overloaded => "overloaded",
             _ => "bad-request",
@@ -117,6 +133,8 @@ impl ProtocolError {
             Self::Timeout => "Request took too long",
             Self::BodyTooLarge => "Too large",
             Self::UriTooLong => "Request target too long",
+            Self::Expectation => "Expectation not met",
+            Self::MethodTooLong | Self::TransferCoding => "Not implemented",
             Self::HeadersTooLarge => "Request headers too large",
             Self::Overloaded => "Overloaded",
             _ => "Malformed HTTP request",

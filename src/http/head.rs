@@ -34,7 +34,14 @@ pub(super) struct Head {
 /// Parses a complete head of `lines` lines that
 /// [`LineScan`](super::scan::LineScan) has found.
 pub(super) fn parse(head: Bytes, lines: usize, limits: &Limits) -> Result<Head, ProtocolError> {
-    let parts = read(&head, lines, limits)?;
+    let mut head = head;
+    let parts = match read(&head, lines, limits) {
+        Err(ProtocolError::Version) => {
+            head = as_version_1_1(&head).ok_or(ProtocolError::Version)?;
+            read(&head, lines, limits)
+        }
+        parts => parts,
+    }?;
     let Parts { method, version, meaning, .. } = parts;
     let body = meaning.body(version, limits.body_bytes)?;
     if version == Version::Http11 && meaning.host.is_none() {
@@ -56,6 +63,29 @@ pub(super) fn parse(head: Bytes, lines: usize, limits: &Limits) -> Result<Head, 
         head,
     });
     Ok(Head { request, body, expects_continue })
+}
+
+/// Why a request line is refused of which `start`, as much as a head may have,
+/// has no end.
+pub(super) fn too_long_line(start: &[u8]) -> ProtocolError {
+    match start.iter().find(|byte| !is_token(byte)) {
+        // RFC 9112, section 3.
+        None => ProtocolError::MethodTooLong,
+        Some(b' ') => ProtocolError::UriTooLong,
+        Some(_) => ProtocolError::RequestLine,
+    }
+}
+
+/// The same head in HTTP/1.1, which is how a later minor version is read (RFC
+/// 9110, section 2.5), and which httparse does not read otherwise.
+fn as_version_1_1(head: &[u8]) -> Option<Bytes> {
+    let line_end = head.iter().position(|&byte| byte == b'\r')?;
+    let digit = line_end.checked_sub(1)?;
+    let prefix = head.get(..digit)?;
+    if !prefix.ends_with(b" HTTP/1.") || !head.get(digit)?.is_ascii_digit() {
+        return None;
+    }
+    Some([prefix, b"1", head.get(line_end..)?].concat().into())
 }
 
 /// What a head says, without the head.
@@ -137,13 +167,75 @@ const fn refusal(error: httparse::Error) -> ProtocolError {
     }
 }
 
+/// What all `Transfer-Encoding` lines say together.
+#[derive(Default)]
+struct Transfer {
+    /// There is such a line.
+    given: bool,
+    /// `chunked` was named, and nothing after it.
+    chunked: bool,
+    /// Other codings were named.
+    others: bool,
+}
+
+impl Transfer {
+    fn take(&mut self, value: &[u8]) -> Result<(), ProtocolError> {
+        self.given = true;
+        for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            let name = coding.split(|&byte| matches!(byte, b';' | b' ' | b'\t')).next();
+            let is_named = name.is_some_and(|name| !name.is_empty() && name.iter().all(is_token));
+            // Once it is chunked nothing may be done to a body (RFC 9112, section 7.1).
+            if self.chunked || !is_named {
+                return Err(ProtocolError::TransferEncoding);
+            }
+            self.chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.others |= !self.chunked;
+        }
+        Ok(())
+    }
+
+    /// Whether the body is chunked.
+    fn body_is_chunked(&self, version: Version) -> Result<bool, ProtocolError> {
+        match self {
+            Self { given: false, .. } => Ok(false),
+            // Its end cannot be told.
+            Self { chunked: false, .. } => Err(ProtocolError::TransferEncoding),
+            _ if version == Version::Http10 => Err(ProtocolError::TransferEncoding),
+            Self { others: true, .. } => Err(ProtocolError::TransferCoding),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
+pub(super) const fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
+}
+
 /// What the headers say that this layer acts upon.
 #[derive(Default)]
 struct Meaning {
     host: Option<Span>,
     content_type: Option<Span>,
     content_length: Option<usize>,
-    chunked: bool,
+    transfer: Transfer,
     close: bool,
     keep_alive: bool,
     expects_continue: bool,
@@ -155,10 +247,13 @@ impl Meaning {
         match name.len() {
             4 if name.eq_ignore_ascii_case("host") => self.take_host(value, span)?,
             6 if name.eq_ignore_ascii_case("expect") => {
-                if !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(ProtocolError::Expectation);
+                let members = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+                for expected in members.filter(|member| !member.is_empty()) {
+                    if !expected.eq_ignore_ascii_case(b"100-continue") {
+                        return Err(ProtocolError::Expectation);
+                    }
+                    self.expects_continue = true;
                 }
-                self.expects_continue = true;
             }
             10 if name.eq_ignore_ascii_case("connection") => {
                 for option in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -167,7 +262,9 @@ impl Meaning {
                 }
             }
             12 if name.eq_ignore_ascii_case("content-type") => {
-                self.content_type.get_or_insert(span);
+                if self.content_type.replace(span).is_some() {
+                    return Err(ProtocolError::ContentTypeRepeated);
+                }
             }
             14 if name.eq_ignore_ascii_case("content-length") => {
                 if self.content_length.is_some() {
@@ -176,10 +273,7 @@ impl Meaning {
                 self.content_length = Some(decimal(value).ok_or(ProtocolError::ContentLength)?);
             }
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ProtocolError::TransferEncoding);
-                }
-                self.chunked = true;
+                self.transfer.take(value)?;
             }
             _ => {}
         }
@@ -190,9 +284,8 @@ impl Meaning {
         if self.host.is_some() {
             return Err(ProtocolError::HostRepeated);
         }
-        // An empty Host is what a client without an authority sends (RFC 9112, 3.2).
-        let valid = value.is_empty() || std::str::from_utf8(value).is_ok_and(is_authority);
-        if !valid {
+        // What http names always has a host (RFC 9110, section 4.2.1).
+        if !std::str::from_utf8(value).is_ok_and(is_authority) {
             return Err(ProtocolError::Host);
         }
         self.host = Some(span);
@@ -200,12 +293,11 @@ impl Meaning {
     }
 
     fn body(&self, version: Version, bytes_max: usize) -> Result<BodyLength, ProtocolError> {
-        match (self.chunked, self.content_length) {
-            (true, Some(_)) => Err(ProtocolError::TwoLengths),
-            (true, None) if version == Version::Http10 => Err(ProtocolError::TransferEncoding),
-            (true, None) => Ok(BodyLength::Chunked),
-            (false, Some(length)) if length > bytes_max => Err(ProtocolError::BodyTooLarge),
-            (false, length) => Ok(BodyLength::Known(length.unwrap_or(0))),
+        match self.content_length {
+            Some(_) if self.transfer.given => Err(ProtocolError::TwoLengths),
+            None if self.transfer.body_is_chunked(version)? => Ok(BodyLength::Chunked),
+            Some(length) if length > bytes_max => Err(ProtocolError::BodyTooLarge),
+            length => Ok(BodyLength::Known(length.unwrap_or(0))),
         }
     }
 }

@@ -22,6 +22,8 @@ pub enum Method {
     Delete,
     /// `OPTIONS`
     Options,
+    /// `CONNECT`
+    Connect,
     /// Any other well-formed method.
     Other,
 }
@@ -37,6 +39,7 @@ impl Method {
             "PATCH" => Self::Patch,
             "DELETE" => Self::Delete,
             "OPTIONS" => Self::Options,
+            "CONNECT" => Self::Connect,
             _ => Self::Other,
         }
     }
@@ -108,7 +111,8 @@ impl Request {
     }
 
     /// The decoded segments of the path: `/` is one empty segment, `/a/` are
-    /// `a` and an empty one, `OPTIONS *` has none. Nothing is normalised.
+    /// `a` and an empty one, those of `OPTIONS *` and `CONNECT` have none. Nothing
+    /// is normalised.
     #[must_use]
     pub fn path_segments(&self) -> SmallVec<[&str; 8]> {
         self.target.segments(self.target())
@@ -127,7 +131,7 @@ impl Request {
         self.target.authority(self.target()).or_else(|| self.host.and_then(|span| self.text(span)))
     }
 
-    /// The value of the first `Content-Type`.
+    /// The value of `Content-Type`.
     #[must_use]
     pub fn content_type(&self) -> Option<&[u8]> {
         self.content_type.map(|span| span.bytes(&self.head))

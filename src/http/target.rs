@@ -31,6 +31,14 @@ impl Target {
             let allowed = method == Method::Options;
             return if allowed { Ok(target) } else { Err(ProtocolError::Target) };
         }
+        if method == Method::Connect {
+            let port = raw.rsplit_once(':').map(|(_, port)| port.as_bytes()).unwrap_or_default();
+            if port.is_empty() || !port.iter().all(u8::is_ascii_digit) || !is_authority(raw) {
+                return Err(ProtocolError::Target);
+            }
+            target.authority = Some(span(0..raw.len())?);
+            return Ok(target);
+        }
         let mut path_start = 0;
         if !raw.starts_with('/') {
             let authority = authority(raw).ok_or(ProtocolError::Target)?;
@@ -293,6 +301,17 @@ mod tests {
     fn asterisk_is_for_options() {
         let target = Target::parse(Method::Options, "*").unwrap();
         assert!(target.segments("*").is_empty());
+    }
+
+    #[test]
+    fn connect_has_a_host_and_a_port() {
+        for raw in ["a:80", "[::1]:443"] {
+            let target = Target::parse(Method::Connect, raw).unwrap();
+            assert_eq!((target.authority(raw), target.segments(raw).len()), (Some(raw), 0));
+        }
+        for raw in ["", "a", "a:", ":80", "a:b", "[::1]", "a:8:0", "/a", "http://a:80/", "u@a:80"] {
+            assert_eq!(Target::parse(Method::Connect, raw).err(), Some(ProtocolError::Target));
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl Driver {
                     // A client that sends without a pause gets its turns only.
                     cores::yield_if_needed().await;
                 }
+                Some(Event::Asking) => Box::pin(self.decide()).await,
                 Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
                 Some(Event::PeerClosed) => {}
                 None => {
@@ -165,18 +166,36 @@ impl Driver {
         }
     }
 
+    /// Why no request is taken up now, if that is so.
+    fn overload(&self) -> Option<ApiError> {
+        let detail = match self.welcome {
+            false => "the node has all the connections it may have",
+            true if self.shared.is_full() => {
+                "the node holds as many bytes of requests and answers as it may"
+            }
+            true => return None,
+        };
+        Some(ApiError::new(Code::Overloaded, detail))
+    }
+
+    /// Tells a client whether to send the body that it asks about.
+    async fn decide(&mut self) {
+        let shared = Rc::clone(&self.shared);
+        let Some(request) = self.http.asking() else { return };
+        let refusal = match self.overload() {
+            Some(error) => Some(error.into()),
+            None => shared.api.refusal_by_head(request).await,
+        };
+        let Some(response) = refusal else { return self.http.proceed(self.now) };
+        shared.api.metrics().answered(request.method(), response.status());
+        self.http.decline(response, self.now);
+    }
+
     /// Has a request answered. Nothing more is read meanwhile, except to notice
     /// that a parked client went away.
     async fn answer(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
-        let refusal = match self.welcome {
-            false => Some("the node has all the connections it may have"),
-            true if self.shared.is_full() => {
-                Some("the node holds as many bytes of requests and answers as it may")
-            }
-            true => None,
-        };
-        if let Some(detail) = refusal {
-            let response = Response::from(ApiError::new(Code::Overloaded, detail)).with_close();
+        if let Some(error) = self.overload() {
+            let response = Response::from(error).with_close();
             self.shared.api.metrics().answered(request.method(), response.status());
             self.http.respond(response, self.now);
             return Ok(());

@@ -40,7 +40,8 @@ fn ambiguous_lengths_are_refused() {
             "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n{\"data\":1}",
             "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n{\"data\":1}",
             "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n",
-            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
             "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
             "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "POST /changes HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\na\r\n{\"data\":1}\r\n0\r\n\r\n",
@@ -83,6 +84,10 @@ fn a_host_must_stand_once_and_be_one() {
         "bad-request",
         &[
             "GET /changes HTTP/1.1\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET /changes HTTP/1.1\r\nHost:  \r\n\r\n",
+            "GET http://a/changes HTTP/1.1\r\nHost:\r\n\r\n",
+            "OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n",
             "GET /changes HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
             "GET /changes HTTP/1.1\r\nHost: a b\r\n\r\n",
             "GET /changes HTTP/1.1\r\nHost: a/b\r\n\r\n",
@@ -120,6 +125,15 @@ fn bad_chunks_are_refused() {
         "a\n{\"data\":1}\n0\n\n",
         "a\r\n{\"data\":1}0\r\n\r\n",
         "5\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;;\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;=\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;a=\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;a b\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;a=\"b\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;a=\"b\"c\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a;[\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a\r\n{\"data\":1}\r\n0;\r\n\r\n",
         "a\r\n{\"data\":1}\r\n0\r\nBad trailer\r\n\r\n",
         "a\r\n{\"data\":1}\r\n0\r\n folded: 1\r\n\r\n",
     ];
@@ -129,13 +143,66 @@ fn bad_chunks_are_refused() {
 
 #[test]
 fn other_expectations_are_refused() {
+    let post = "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n";
+    let cases = ["200-maybe", "100-continue, x", "100-continue=1", "100-continue\r\nExpect: x"]
+        .map(|expected| format!("{post}Expect: {expected}\r\n\r\n{BODY}"));
+    closes_after(417, "expectation-failed", &cases.each_ref().map(String::as_str));
+}
+
+#[test]
+fn codings_besides_chunked_are_not_implemented() {
+    closes_after(
+        501,
+        "not-implemented",
+        &[
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ],
+    );
+}
+
+#[test]
+fn a_repeated_content_type_is_refused() {
     closes_after(
         400,
         "bad-request",
         &[
-            "POST /changes HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\nContent-Length: 10\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n{\"data\":1}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\ncontent-type: application/json\r\nContent-Length: 10\r\n\r\n{\"data\":1}",
         ],
     );
+}
+
+#[test]
+fn a_method_above_the_limit_is_not_implemented() {
+    let case = format!("{} /changes HTTP/1.1\r\nHost: a\r\n\r\n", "X".repeat(17 << 10));
+    closes_after(501, "not-implemented", &[&case]);
+    let case = format!("{} /changes HTTP/1.1\r\nHost: a\r\n\r\n", "(".repeat(17 << 10));
+    closes_after(400, "bad-request", &[&case]);
+}
+
+#[test]
+fn no_tunnel_is_opened() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.send("CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n");
+    let answer = client.answer();
+    answer.problem(405, "method-not-allowed");
+    assert!(answer.header("allow").unwrap().contains("GET"));
+    assert!(client.is_closed());
+    closes_after(400, "bad-request", &["CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n"]);
+}
+
+#[test]
+fn later_versions_of_http_1_are_read_as_1_1() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.send(format!("POST /changes HTTP/1.2\r\nHost: a\r\nContent-Length: 10\r\n\r\n{BODY}"));
+    assert_eq!(client.answer().text(), r#"{"_id":1}"#);
+    client.send("GET /changes/1 HTTP/1.9\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer().status, 200);
+    client.send("GET /changes/1 HTTP/1.2\r\n\r\n");
+    client.answer().problem(400, "bad-request");
 }
 
 #[test]
@@ -291,6 +358,62 @@ fn a_refused_body_is_not_asked_for() {
 }
 
 #[test]
+fn a_body_is_not_asked_for_where_the_head_earns_a_refusal() {
+    let node = Node::start();
+    let mut client = node.client();
+    assert_eq!(client.json("POST", "/tenants", r#"{"name":"foo"}"#).status, 201);
+    for (method, target, headers, status, code) in [
+        ("POST", "/nowhere", "", 404, "not-found"),
+        ("POST", "/tenants/bar/changes", "", 404, "not-found"),
+        ("PUT", "/tenants/foo/collections/c/keys/k", "", 404, "not-found"),
+        ("PUT", "/changes", "", 405, "method-not-allowed"),
+        ("POST", "/health", "", 405, "method-not-allowed"),
+        ("POST", "/changes?x=1", "", 400, "invalid-parameter"),
+        ("POST", "/changes", "If-Match: \"1\"\r\n", 400, "invalid-parameter"),
+        ("POST", "/changes", "Idempotency-Key: a b\r\n", 400, "invalid-parameter"),
+        ("POST", "/changes", "Content-Type: text/plain\r\n", 415, "unsupported-media-type"),
+        ("POST", "/changes", "Content-Encoding: gzip\r\n", 415, "unsupported-media-type"),
+        ("POST", "/tenants", "Content-Length: 100000\r\n", 413, "too-large"),
+        ("POST", "/changes", "Content-Length: 99999999\r\n", 413, "too-large"),
+        ("POST", "/changes", "Expect: x\r\n", 417, "expectation-failed"),
+    ] {
+        let length = if headers.contains("Length") { "" } else { "Content-Length: 10\r\n" };
+        let mut client = node.client();
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n{length}{headers}\r\n"
+        ));
+        let answer = client.answer();
+        assert_eq!(answer.status, status, "{method} {target} {headers:?}: {answer:?}");
+        answer.problem(status, code);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(client.is_closed(), "{method} {target} {headers:?}");
+    }
+    node.holds(0);
+}
+
+#[test]
+fn no_browser_guesses_what_an_answer_is() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.append(BODY);
+    let mut answers: Vec<_> = ["/changes", "/changes/1", "/health", "/metrics", "/", "/none"]
+        .map(|target| client.get(target))
+        .into();
+    answers.push(client.request("GET", "/", &[("Accept", "text/html")], b""));
+    answers.push(client.request("OPTIONS", "/changes", &[], b""));
+    client.send_request("GET", "/changes", &[("Accept", "text/event-stream")], b"");
+    answers.push(client.try_head().unwrap());
+    let mut client = node.client();
+    client.send("nonsense\r\n\r\n");
+    answers.push(client.answer());
+    for answer in answers {
+        let names = answer.headers.iter().filter(|(name, _)| name == "x-content-type-options");
+        let values: Vec<_> = names.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["nosniff"], "{answer:?}");
+    }
+}
+
+#[test]
 fn head_is_get_without_the_body() {
     let node = Node::start();
     let mut client = node.client();
@@ -404,6 +527,7 @@ fn chunked_bodies_are_put_together() {
         "00000a\r\n{\"data\":1}\r\n000\r\n\r\n",
         "3\r\n{\"d\r\n1\r\na\r\n6\r\nta\":1}\r\n0\r\n\r\n",
         "a;ext=1;b=\"c\"\r\n{\"data\":1}\r\n0\r\n\r\n",
+        "a ; a\t=\tb;c=\"\\\"; d\"\r\n{\"data\":1}\r\n0;last\r\n\r\n",
         "a\r\n{\"data\":1}\r\n0\r\nTrailer: dropped\r\n\r\n",
     ]) {
         client.send(format!("{head}{chunks}"));

@@ -66,6 +66,7 @@ fn settle(connection: &mut Connection, now: Instant, outcomes: &mut Vec<Outcome>
                 outcomes.push(seen(&request));
                 connection.respond(Response::json(200, "{}"), now);
             }
+            Some(Event::Asking) => connection.proceed(now),
             Some(Event::Refused(error)) => outcomes.push(Outcome::Refused(error)),
             Some(Event::PeerClosed) => {}
             None if connection.poll_transmit().is_none() => return,

@@ -1,6 +1,6 @@
 //! The answering side of a connection.
 
-use super::{Connection, Event, Exchange, HeadProgress, Phase, Stream};
+use super::{Connection, Event, Exchange, HEAD_METHOD, HeadProgress, Phase, Stream};
 use crate::{
     base::limits::BODY_COPY_BYTES,
     http::{
@@ -92,14 +92,29 @@ impl Connection {
 
     /// Queues the answer to a request that this layer refuses, and closes.
     pub(super) fn refuse(&mut self, error: ProtocolError, now: Instant) -> Event {
-        let is_head =
-            matches!(&self.phase, Phase::Body { request, .. } if request.method == Method::Head);
-        let response = Response::from(error);
+        self.answer_and_close(Response::from(error), now);
+        Event::Refused(error)
+    }
+
+    /// Answers a request without its body, about which the client
+    /// [asks](Self::asking), and closes: whether the body is sent nevertheless
+    /// cannot be told from what follows.
+    pub fn decline(&mut self, response: Response, now: Instant) {
+        if self.asking().is_some() {
+            self.answer_and_close(response, now);
+        }
+    }
+
+    fn answer_and_close(&mut self, response: Response, now: Instant) {
+        let is_head = match &self.phase {
+            Phase::Body { request, .. } => request.method == Method::Head,
+            Phase::Head(progress) => progress.is_head || self.received.starts_with(HEAD_METHOD),
+            _ => false,
+        };
         let delimiter = Delimiter::Length(response.body.len());
         self.write(response, delimiter, Persistence::Close, !is_head);
         self.close(true, now);
         self.arm_write(now);
-        Event::Refused(error)
     }
 
     fn closes_after(&self, exchange: Exchange, response: &Response) -> bool {

@@ -106,6 +106,7 @@ impl Bench {
                         self.connection.respond(Response::json(200, "{}"), self.now);
                     }
                 }
+                Some(Event::Asking) => self.connection.proceed(self.now),
                 Some(Event::Refused(error)) => self.outcomes.push(Outcome::Refused(error)),
                 Some(Event::PeerClosed) => self.outcomes.push(Outcome::PeerClosed),
                 None if self.write() => {}

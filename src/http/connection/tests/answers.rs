@@ -4,7 +4,7 @@ use super::*;
 use bytes::Bytes;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Content-Type-Options: nosniff\r\n";
 
 #[test]
 fn an_answer_in_full() {
@@ -31,8 +31,7 @@ fn common_headers_and_date_come_from_the_context() {
     bench.connection = Connection::new(Rc::clone(&context), bench.now);
     context.set_date(DateText::from_unix_seconds(1));
     bench.feed(GET).feed(b"bad\r\n\r\n");
-    let common =
-        "Date: Thu, 01 Jan 1970 00:00:01 GMT\r\nChangeAgent-Cluster: x\r\nChangeAgent-Last: 7\r\n";
+    let common = "Date: Thu, 01 Jan 1970 00:00:01 GMT\r\nX-Content-Type-Options: nosniff\r\nChangeAgent-Cluster: x\r\nChangeAgent-Last: 7\r\n";
     assert_eq!(bench.sent_text().matches(common).count(), 2, "{}", bench.sent_text());
 }
 

@@ -26,7 +26,10 @@ fn request_lines() {
     for (line, error) in [
         ("GET / HTTP/2.0", E::Version),
         ("PRI * HTTP/2.0", E::Version),
-        ("GET / HTTP/1.2", E::Version),
+        ("GET / HTTP/1.", E::Version),
+        ("GET / HTTP/1.22", E::Version),
+        ("GET / HTTP/1.a", E::Version),
+        ("GET /  HTTP/1.2", E::Version),
         ("GET / HTTP/0.9", E::Version),
         ("GET / http/1.1", E::Version),
         ("GET / HTTP/1.1 ", E::RequestLine),
@@ -41,7 +44,8 @@ fn request_lines() {
         ("GET /ü HTTP/1.1", E::Target),
         ("GET a HTTP/1.1", E::Target),
         ("GET * HTTP/1.1", E::Target),
-        ("CONNECT a:80 HTTP/1.1", E::Target),
+        ("CONNECT a HTTP/1.1", E::Target),
+        ("CONNECT /a HTTP/1.1", E::Target),
         ("GET /a#b HTTP/1.1", E::Target),
         ("GET /%zz HTTP/1.1", E::TargetEncoding),
         ("GET /%00 HTTP/1.1", E::TargetEncoding),
@@ -79,6 +83,9 @@ fn header_lines() {
         ("X: y", E::HostMissing),
         ("Host: a\r\nHost: a", E::HostRepeated),
         ("Host: a\r\nhost: b", E::HostRepeated),
+        ("Host:", E::Host),
+        ("Host: \t", E::Host),
+        ("Host: a\r\nContent-Type: a/b\r\ncontent-type: a/b", E::ContentTypeRepeated),
         ("Host: a b", E::Host),
         ("Host: a,b", E::Host),
         ("Host: a/b", E::Host),
@@ -87,7 +94,8 @@ fn header_lines() {
         ("Host: [::1", E::Host),
         ("Host: \u{fc}", E::Host),
         ("Host: a\r\nExpect: 200-ok", E::Expectation),
-        ("Host: a\r\nExpect:", E::Expectation),
+        ("Host: a\r\nExpect: 100-continue, x", E::Expectation),
+        ("Host: a\r\nExpect: 100-continue\r\nExpect: y=\"100-continue\"", E::Expectation),
     ] {
         refused(Limits::default(), format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes(), error);
     }
@@ -113,7 +121,14 @@ fn lengths() {
         ("Content-Length: 99999999999999999999999", E::ContentLength),
         ("Content-Length: 18446744073709551615", E::BodyTooLarge),
         ("Transfer-Encoding: gzip", E::TransferEncoding),
-        ("Transfer-Encoding: gzip, chunked", E::TransferEncoding),
+        ("Transfer-Encoding: gzip, chunked", E::TransferCoding),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", E::TransferCoding),
+        ("Transfer-Encoding: x;y=z ,\tCHUNKED", E::TransferCoding),
+        ("Transfer-Encoding: chunked, gzip", E::TransferEncoding),
+        ("Transfer-Encoding: chunked, gzip, chunked", E::TransferEncoding),
+        ("Transfer-Encoding: , chunked", E::TransferEncoding),
+        ("Transfer-Encoding: (, chunked", E::TransferEncoding),
+        ("Transfer-Encoding: gzip, chunked\r\nContent-Length: 1", E::TwoLengths),
         ("Transfer-Encoding: chunked, chunked", E::TransferEncoding),
         ("Transfer-Encoding: chunked;q=1", E::TransferEncoding),
         ("Transfer-Encoding: \x0cchunked", E::ControlCharacter),
@@ -150,6 +165,23 @@ fn chunks() {
         ("1\rx", E::ChunkSize),
         ("1;a\nb\r\na\r\n", E::ChunkSize),
         ("1;\0\r\na\r\n", E::ChunkSize),
+        ("1;\r\na\r\n", E::ChunkExtension),
+        ("1;;\r\na\r\n", E::ChunkExtension),
+        ("1;a;\r\na\r\n", E::ChunkExtension),
+        ("1;=\r\na\r\n", E::ChunkExtension),
+        ("1;a=\r\na\r\n", E::ChunkExtension),
+        ("1;=b\r\na\r\n", E::ChunkExtension),
+        ("1;a b\r\na\r\n", E::ChunkExtension),
+        ("1;a=b c\r\na\r\n", E::ChunkExtension),
+        ("1;a=\"b\r\na\r\n", E::ChunkExtension),
+        ("1;a=\"b\\\"\r\na\r\n", E::ChunkExtension),
+        ("1;a=\"b\"c\r\na\r\n", E::ChunkExtension),
+        ("1;a=b=c\r\na\r\n", E::ChunkExtension),
+        ("1;[\r\na\r\n", E::ChunkExtension),
+        ("1;a \r\na\r\n", E::ChunkExtension),
+        ("1;\"a\"\r\na\r\n", E::ChunkExtension),
+        ("1;\u{fc}\r\na\r\n", E::ChunkExtension),
+        ("0;[\r\n\r\n", E::ChunkExtension),
         ("10000000000000000\r\n", E::ChunkSize),
         ("fffffffffffffffff\r\n", E::ChunkSize),
         (&long_extension, E::ChunkSize),
@@ -181,7 +213,8 @@ fn empty_lines_beyond_the_first() {
 fn heads_beyond_the_limits() {
     let line = |bytes: usize| format!("GET /{} HTTP/1.1\r\n", "a".repeat(bytes));
     refused(small_limits(), line(256).as_bytes(), E::UriTooLong);
-    refused(small_limits(), "a".repeat(256).as_bytes(), E::UriTooLong);
+    refused(small_limits(), "a".repeat(256).as_bytes(), E::MethodTooLong);
+    refused(small_limits(), "(".repeat(256).as_bytes(), E::RequestLine);
     let head = format!("{}Host: {}\r\n\r\n", line(10), "a".repeat(256));
     refused(small_limits(), head.as_bytes(), E::HeadersTooLarge);
     let five = format!("{}Host: a\r\n{}\r\n", line(1), "X: y\r\n".repeat(4));
@@ -257,4 +290,11 @@ fn a_refused_head_request_gets_no_body() {
     bench.feed(b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx");
     assert!(bench.sent_text().starts_with("HTTP/1.1 400 "));
     assert!(bench.sent_text().ends_with("\r\n\r\n"));
+    for raw in ["HEAD / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\nX: \x01", "HEAD / HTTP/2.0\r\n\r\n"]
+    {
+        let mut bench = Bench::new(small_limits());
+        bench.feed(raw.as_bytes());
+        assert!(bench.sent_text().starts_with("HTTP/1.1 400 "), "{raw:?}");
+        assert!(bench.sent_text().ends_with("\r\n\r\n"), "{raw:?}");
+    }
 }

@@ -46,6 +46,7 @@ fn methods() {
         ("DELETE", Method::Delete),
         ("OPTIONS", Method::Options),
         ("get", Method::Other),
+        ("TRACE", Method::Other),
         ("BREW", Method::Other),
         ("M-SEARCH", Method::Other),
     ] {
@@ -62,8 +63,10 @@ fn methods() {
 fn target_forms() {
     let seen = request("GET http://b:1/x?y HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!((seen.host.as_deref(), seen.segments), (Some("b:1"), vec!["x".to_owned()]));
-    let seen = request("OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n");
-    assert_eq!((seen.host.as_deref(), seen.segments.len()), (Some(""), 0));
+    let seen = request("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((seen.host.as_deref(), seen.segments.len()), (Some("a"), 0));
+    let seen = request("CONNECT b:80 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((seen.host.as_deref(), seen.segments.len()), (Some("b:80"), 0));
 }
 
 #[test]
@@ -88,6 +91,10 @@ fn bodies() {
             "a0123456789",
         ),
         ("Transfer-Encoding: chunked\r\n\r\n1;x=\"y\"\r\na\r\n1 \t; z\r\nb\r\n0;end\r\n\r\n", "ab"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n1;a;b\t= c ;d=\"\";e=\"f\\\";\u{fc} g\"\r\na\r\n0;!\r\n\r\n",
+            "a",
+        ),
         ("Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\nContent-Length: 9\r\n\r\n", "a"),
         ("Transfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n", "\r\n\r\n"),
     ] {
@@ -139,6 +146,8 @@ fn versions_and_persistence() {
         ("HTTP/1.1\r\nHost: a\r\nConnection: x\r\nConnection: close\r\n", false),
         ("HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, close\r\n", false),
         ("HTTP/1.1\r\nHost: a\r\nConnection: closed\r\n", true),
+        ("HTTP/1.2\r\nHost: a\r\n", true),
+        ("HTTP/1.9\r\nHost: a\r\nConnection: close\r\n", false),
         ("HTTP/1.0\r\n", false),
         ("HTTP/1.0\r\nConnection: keep-alive\r\n", true),
         ("HTTP/1.0\r\nConnection: Keep-Alive, close\r\n", false),
@@ -170,6 +179,7 @@ fn continue_is_sent_when_the_body_is_awaited() {
         format!("{head}Content-Length: 1\r\n\r\na"),
         format!("{head}Content-Length: 0\r\n\r\n"),
         format!("{head}\r\n"),
+        "POST / HTTP/1.1\r\nHost: a\r\nExpect:\r\nContent-Length: 1\r\n\r\na".to_owned(),
         "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n".to_owned(),
     ] {
         bench.feed(without.as_bytes());
@@ -178,6 +188,37 @@ fn continue_is_sent_when_the_body_is_awaited() {
     let mut bench = Bench::new(small_limits());
     bench.feed(format!("{head}Content-Length: 65\r\n\r\n").as_bytes());
     assert!(bench.sent_text().starts_with("HTTP/1.1 413 "));
+}
+
+#[test]
+fn a_client_that_asks_may_be_told_not_to_send_its_body() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n";
+    let mut bench = Bench::new(Limits::default());
+    bench.connection.receive(head.as_bytes());
+    assert!(matches!(bench.connection.poll_event(bench.now), Some(Event::Asking)));
+    assert_eq!(bench.connection.asking().map(Request::method), Some(Method::Post));
+    assert!(bench.connection.poll_event(bench.now).is_none(), "decided by nobody else");
+    bench.connection.decline(Response::json(404, "{}"), bench.now);
+    assert!(bench.connection.asking().is_none());
+    bench.settle(true);
+    assert!(bench.sent_text().starts_with("HTTP/1.1 404 Not Found\r\n"), "{}", bench.sent_text());
+    assert!(bench.sent_text().contains("\r\nConnection: close\r\n"));
+    // The body that comes nevertheless is not taken for a request.
+    bench.feed(b"xGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(bench.outcomes, []);
+    // To decide twice, or without being asked, does nothing.
+    bench.connection.proceed(bench.now);
+    bench.connection.decline(Response::json(404, "{}"), bench.now);
+    assert!(bench.connection.poll_transmit().is_none());
+}
+
+#[test]
+fn a_client_that_asks_and_leaves_is_let_go() {
+    let mut bench = Bench::new(Limits::default());
+    bench.feed(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
+    bench.eof();
+    assert_eq!(bench.outcomes, [Outcome::Refused(ProtocolError::Incomplete)]);
+    assert!(bench.connection.is_closed());
 }
 
 #[test]
