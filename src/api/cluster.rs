@@ -13,6 +13,7 @@ use crate::{
     base::{
         cluster::{ClusterView, Member},
         ids::NodeId,
+        names::is_host_and_port,
     },
     http::{Request, Response},
     raft::peer::{AdminRefusal, AdminRequest, Change},
@@ -174,15 +175,11 @@ fn role_name(voter: bool) -> &'static str {
 }
 
 fn checked_address(name: &str, at: usize, text: &str) -> Result<String, ApiError> {
-    let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty() && text.len() <= 300);
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
-    match parts.map(|(_, port)| port.parse::<u16>()) {
-        Some(Ok(1..)) if plain => Ok(text.to_owned()),
-        _ => {
-            let detail = format!("an address is of the form HOST:PORT, not {:?}", excerpt(text));
-            Err(wrong_member(Code::InvalidParameter, name, at, &detail))
-        }
+    if is_host_and_port(text) {
+        return Ok(text.to_owned());
     }
+    let detail = format!("an address is of the form HOST:PORT, not {:?}", excerpt(text));
+    Err(wrong_member(Code::InvalidParameter, name, at, &detail))
 }
 
 fn json(member: &Member) -> String {

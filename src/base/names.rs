@@ -4,6 +4,9 @@ use uuid::Uuid;
 
 use super::limits::{KEY_BYTES_MAX, NAME_BYTES_MAX};
 
+/// The longest address of a node: a name of DNS has 253 characters.
+const ADDRESS_BYTES_MAX: usize = 300;
+
 /// What names a tenant, or a collection of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named<'n> {
@@ -40,6 +43,23 @@ pub fn is_key(text: &str) -> bool {
     (1..=KEY_BYTES_MAX).contains(&text.len())
 }
 
+/// Whether `text` is a host and a port and nothing else: `node-1.example:9000`,
+/// `10.0.0.1:9000` or `[fd00::1]:9000`.
+#[must_use]
+pub fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let has_only = |text: &str, marks: &[u8]| {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || marks.contains(&byte);
+        !text.is_empty() && text.bytes().all(known)
+    };
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => has_only(address, b":.%"),
+        None => has_only(host, b"-._"),
+    };
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= ADDRESS_BYTES_MAX && is_host && is_port && matches!(port.parse::<u16>(), Ok(1..))
+}
+
 /// Reads a UUID in its usual form of 36 characters, in any case.
 #[must_use]
 pub fn parse_uuid(text: &str) -> Option<Uuid> {
@@ -67,6 +87,36 @@ mod tests {
         let braced = format!("{{{plain}}}");
         for text in ["", "a b", "é", "a/b", &"x".repeat(129), &braced] {
             assert_eq!(Named::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for text in ["a:1", "node-1.example:9000", "10.0.0.1:65535", "[fd00::1%2]:80", "a_b:1"] {
+            assert!(is_host_and_port(text), "{text}");
+        }
+        let long = format!("{}:1", "x".repeat(300));
+        for text in [
+            "",
+            ":1",
+            "a",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a b:1",
+            "a/b:1",
+            "u@h:1",
+            "a?b:1",
+            "a#b:1",
+            "fd00::1:80",
+            "[]:1",
+            "[a:1",
+            "é:1",
+            "a\r\n:1",
+            &long,
+        ] {
+            assert!(!is_host_and_port(text), "{text}");
         }
     }
 }

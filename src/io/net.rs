@@ -2,6 +2,7 @@
 //! that what carries the bytes can change, to TLS above all, in this file.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     time::Duration,
@@ -19,6 +20,15 @@ const KEEPALIVE: TcpKeepalive =
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes read from a connection at once.
+pub const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// What is read passes through here, so that a connection that waits for bytes
+    /// holds no memory for them.
+    static PASSAGE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
 
 /// A connection. One task may read while another writes.
 pub struct Stream(PollableFd<TcpStream>);
@@ -67,6 +77,29 @@ impl Stream {
         loop {
             match self.0.get_ref().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.readable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads some bytes onto the end of `buffer`, `most` at most; 0 at the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub async fn read_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+        loop {
+            let outcome = PASSAGE.with_borrow_mut(|passage| {
+                let room = most.min(passage.len());
+                let read = self.0.get_ref().read(&mut passage[..room])?;
+                buffer.extend_from_slice(&passage[..read]);
+                Ok(read)
+            });
+            match outcome {
+                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {
                     self.0.readable().await?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

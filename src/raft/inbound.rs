@@ -53,12 +53,13 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
     }
 
     fn standing(&self, node: NodeId) -> Standing {
-        // Numbers are never given again.
-        let was_member = node <= self.machine.highest();
-        if was_member && !self.machine.has_member(node) {
+        if self.machine.has_member(node) {
+            Standing::Member
+        } else if node <= self.machine.highest() {
+            // Numbers are never given again.
             Standing::Removed
         } else {
-            Standing::Welcome
+            Standing::Stranger
         }
     }
 
@@ -208,11 +209,16 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
     }
 }
 
-/// The entries of a body; nothing when it is not sound.
+/// The entries of a body; nothing when it is not sound. One that came alone has
+/// the memory of the body; of several each has its own, as one that is kept
+/// must not keep the others.
 fn entries_of(body: &Bytes, count: u32) -> Option<Vec<Entry>> {
     let (mut entries, mut at) = (Vec::with_capacity(count.min(1024) as usize), 0);
     while at < body.len() {
-        let (Frame::Entry(entry, _), end) = decode_frame(body, at)? else { return None };
+        let (Frame::Entry(mut entry, _), end) = decode_frame(body, at)? else { return None };
+        if count > 1 {
+            entry.payload = Bytes::copy_from_slice(&entry.payload);
+        }
         entries.push(from_log(&entry).ok()?);
         at = end;
     }

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 use openraft::storage::SnapshotMeta;
 
 use super::{
-    peer::{Answer, CallError, Channel, Request},
+    peer::{Answer, CallError, Channel, PART_BYTES_MAX, Request},
     types::{RaftVote, from_raft_vote, membership_from_json, to_raft_id},
 };
 use crate::{
@@ -17,9 +17,6 @@ use crate::{
     log::Vote,
     state::{Carried, Position, checkpoint::Head},
 };
-
-/// Bytes of one part.
-const PART_BYTES: usize = 1 << 20;
 
 /// Names one checkpoint on its way.
 pub type Transmission = u64;
@@ -91,8 +88,8 @@ pub(super) async fn send(
 async fn send_parts(channel: &Channel, file: &Carried) -> Result<Vote, CallError> {
     let not_sent = |text: &str| CallError::NotSent(text.to_owned());
     let bytes = file.map().len();
-    for start in (0..bytes).step_by(PART_BYTES) {
-        let (map, range) = (Arc::clone(file.map()), start..bytes.min(start + PART_BYTES));
+    for start in (0..bytes).step_by(PART_BYTES_MAX) {
+        let (map, range) = (Arc::clone(file.map()), start..bytes.min(start + PART_BYTES_MAX));
         // It may have to come from the disk.
         let part = cores::off_core(move || map.get(range).map(Bytes::copy_from_slice)).await;
         let part = part.ok_or_else(|| not_sent("the checkpoint is shorter than it was"))?;

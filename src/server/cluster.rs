@@ -12,15 +12,18 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use glommio::timer::Timer;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 use super::{
     config::Role,
-    invitation::{self, Probe},
+    invitation::{self, Probe, ProbedMember},
     run::{ServerError, Shared},
 };
 use crate::{
-    base::ids::{ClusterId, NodeId},
+    base::{
+        ids::{ClusterId, NodeId},
+        names::is_host_and_port,
+    },
     io::{cores, glommio::GlommioDisk, net::Listener},
     node::Handed,
     raft::{
@@ -49,9 +52,6 @@ const RECONCILE: Duration = Duration::from_millis(200);
 const JOIN_RETRY: Duration = Duration::from_millis(500);
 /// How long another node may take to take over leadership when it is told to.
 const TAKE_OVER: Duration = Duration::from_secs(2);
-
-/// Connections of other nodes; more are closed at once.
-const CONNECTIONS_MAX: usize = 1024;
 
 /// Whom this node is to become.
 #[derive(Clone, Copy, Debug)]
@@ -86,15 +86,11 @@ pub(super) fn start(
             Rc::new(move |_, request, body| Rc::clone(&office).answer(request, body).boxed_local());
         let handler = replica.inbound(on_request);
         cores::spawn(async move {
-            let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+            let places = peer::Places::default();
             loop {
                 let stream = listener.accept().await;
-                let Ok(place) = Arc::clone(&open).try_acquire_owned() else { continue };
-                let handler = Rc::clone(&handler);
-                cores::spawn(async move {
-                    peer::serve(stream, handler).await;
-                    drop(place);
-                });
+                let (handler, places) = (Rc::clone(&handler), places.clone());
+                cores::spawn(async move { peer::serve(stream, handler, &places).await });
             }
         });
     }
@@ -153,6 +149,24 @@ impl From<MembershipError> for Undone {
             MembershipError::Unknown => AdminRefusal::Unknown,
         })
     }
+}
+
+/// The cluster address of a node as it says itself; empty when it has none.
+fn cluster_address_among(members: Vec<ProbedMember>, id: NodeId) -> String {
+    let own = members.into_iter().find(|member| member.id == id);
+    own.map(|own| own.cluster_address).filter(|text| is_host_and_port(text)).unwrap_or_default()
+}
+
+/// What whoever named the address hears of a node that cannot be had at its
+/// cluster address, which is the same whatever is there.
+fn not_joining(at: &Address, error: &str) -> Undone {
+    let Address { address, cluster_address, .. } = at;
+    tracing::warn!(address, cluster_address, error, "the node does not become a member");
+    let text = format!(
+        "the node at {address} does not become a member: it is not reached as a node at the \
+         cluster address that it names"
+    );
+    AdminRefusal::Precondition(text).into()
 }
 
 impl Office {
@@ -266,8 +280,7 @@ impl Office {
 
     async fn add(&self, address: &str, voter: bool) -> Result<NodeId, Undone> {
         let Probe { cluster, node, members } = invitation::probe(address, PROBE).await?;
-        let listed = members.into_iter().find(|member| member.id == node);
-        let cluster_address = listed.map(|member| member.cluster_address).unwrap_or_default();
+        let cluster_address = cluster_address_among(members, node);
         if cluster_address.is_empty() {
             let text = format!("the node at {address} has no cluster port: start it with one");
             return Err(AdminRefusal::Invalid(text).into());
@@ -291,7 +304,7 @@ impl Office {
             return Ok(node);
         }
         let who = (ClusterId(cluster), node);
-        self.ask_to_join(who, None, &here.cluster_address).await?;
+        self.ask_to_join(who, None, &here).await?;
         // Whoever was there before has lost its data directory.
         let gone = members.iter().find(|(_, (known, _))| {
             known.address == here.address || known.cluster_address == here.cluster_address
@@ -308,7 +321,7 @@ impl Office {
         let id = self.replica.next_id();
         tracing::info!(id, address, voter, "a node is taken in");
         self.step(|| self.replica.add(id, here.clone())).await?;
-        if let Err(error) = self.adopt(who, id, &here.cluster_address).await {
+        if let Err(error) = self.adopt(who, id, &here).await {
             tracing::warn!(id, address, "the node did not become a member and is taken out again");
             self.step(|| self.replica.remove(id)).await?;
             return Err(error);
@@ -322,21 +335,20 @@ impl Office {
         &self,
         who: (ClusterId, NodeId),
         id: Option<NodeId>,
-        address: &str,
+        at: &Address,
     ) -> Result<(), Undone> {
         let log = self.replica.log();
         let entry_bytes_max = log.payload_bytes_max() as u64;
         let cluster = log.identity().cluster;
         let adoption = Adoption { who, cluster, node: id, entry_bytes_max };
-        let channel = self.replica.channel_apart(who.1, Lane::Adoption, address);
+        let channel = self.replica.channel_apart(who.1, Lane::Adoption, &at.cluster_address);
         let answer = channel.call(&Request::Adopt(adoption), Bytes::new(), PROBE).await;
-        let text = match answer {
-            Ok((Answer::Done, _)) => return Ok(()),
-            Ok((Answer::Refused(refusal), _)) => return Err(refusal.into()),
-            Ok((other, _)) => format!("the node at {address} answered {other:?}"),
-            Err(error) => format!("the node cannot be reached: {error}"),
-        };
-        Err(AdminRefusal::Precondition(text).into())
+        match answer {
+            Ok((Answer::Done, _)) => Ok(()),
+            Ok((Answer::Refused(refusal), _)) => Err(refusal.into()),
+            Ok((other, _)) => Err(not_joining(at, &format!("{other:?}"))),
+            Err(error) => Err(not_joining(at, &error.to_string())),
+        }
     }
 
     /// Has the empty node `who` at that address become node `id` of this cluster.
@@ -344,17 +356,16 @@ impl Office {
         &self,
         who: (ClusterId, NodeId),
         id: NodeId,
-        address: &str,
+        at: &Address,
     ) -> Result<(), Undone> {
-        self.ask_to_join(who, Some(id), address).await?;
+        self.ask_to_join(who, Some(id), at).await?;
         let end = Instant::now() + ADOPTION;
-        let channel = self.replica.channel_apart(id, Lane::Control, address);
+        let channel = self.replica.channel_apart(id, Lane::Control, &at.cluster_address);
         loop {
             match channel.connect().await {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= end => {
-                    let text = format!("the node did not become a member: {error}");
-                    return Err(AdminRefusal::Precondition(text).into());
+                    return Err(not_joining(at, &error.to_string()));
                 }
                 Err(_) => cores::sleep(RETRY).await,
             }
@@ -396,8 +407,7 @@ impl Office {
             let text = format!("the node at {address} is not member {id} of this cluster");
             return Err(AdminRefusal::Invalid(text).into());
         }
-        let own = members.into_iter().find(|member| member.id == id);
-        Ok(own.map(|member| member.cluster_address).unwrap_or_default())
+        Ok(cluster_address_among(members, id))
     }
 
     /// Whether a voter may cease to vote; leadership is handed on first.

@@ -16,6 +16,7 @@ use crate::{
     base::{
         batch::TAIL_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits},
+        names::is_host_and_port,
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
@@ -393,10 +394,9 @@ impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-        match port.map(|(_, port)| port.parse::<u16>()) {
-            Some(Ok(1..)) => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not of the form HOST:PORT")),
+        match is_host_and_port(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("{text:?} is not of the form HOST:PORT")),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What nodes that do not belong to one cluster yet ask each other, over HTTP as
 //! any client: who they are, and to be taken in.
+//!
+//! Anybody may name an address to be asked here. So nothing is followed from
+//! there, little is read, and whoever named it hears the same whatever the other
+//! end is: what went wrong stands in the log alone.
 
 use std::time::Duration;
 
@@ -22,18 +26,24 @@ pub(super) struct ProbedMember {
     pub(super) cluster_address: String,
 }
 
+/// The longest answer that is read: a cluster of many hundred members.
+const ANSWER_BYTES_MAX: u64 = 256 << 10;
+/// The longest text that is repeated of an answer.
+const TEXT_CHARACTERS_MAX: usize = 300;
+
 /// Asks the node that clients reach at `address` who it is.
 ///
 /// # Errors
-/// [`AdminRefusal::Invalid`] when it does not say within `limit`.
+/// [`AdminRefusal::Invalid`] when it does not say within `limit`, whatever the
+/// reason.
 pub(super) async fn probe(address: &str, limit: Duration) -> Result<Probe, AdminRefusal> {
     let url = format!("http://{address}/cluster");
     let asked = cores::on_own_thread("probe", move || get(&url, limit)).await;
     let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
     let said = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
     said.map_err(|error| {
-        let text = format!("the node at {address} does not say who it is: {error}");
-        AdminRefusal::Invalid(text)
+        tracing::warn!(address, error, "the node there does not say who it is");
+        AdminRefusal::Invalid(format!("no node is reached at {address} that says who it is"))
     })
 }
 
@@ -49,24 +59,40 @@ pub(super) async fn ask_for(place: &str, body: &str, limit: Duration) -> Result<
 }
 
 fn agent(limit: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder();
-    config.timeout_global(Some(limit)).http_status_as_error(false).build().into()
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // Nodes are reached directly, whatever the environment says of proxies.
+        .proxy(None);
+    config.build().into()
 }
 
 fn get(url: &str, limit: Duration) -> Result<String, String> {
-    let failed = |error: ureq::Error| error.to_string();
-    let mut answer = agent(limit).get(url).call().map_err(failed)?;
-    answer.body_mut().read_to_string().map_err(failed)
+    let mut answer = agent(limit).get(url).call().map_err(|error| error.to_string())?;
+    match answer.status().as_u16() {
+        200 => text_of(&mut answer),
+        status => Err(format!("it answers {status}")),
+    }
 }
 
 fn post(url: &str, body: &str, limit: Duration) -> Result<(), String> {
-    let failed = |error: ureq::Error| error.to_string();
     let request = agent(limit).post(url).header("Content-Type", "application/json");
-    let mut answer = request.send(body).map_err(failed)?;
-    if answer.status().is_success() {
+    let mut answer = request.send(body).map_err(|error| error.to_string())?;
+    let status = answer.status();
+    if status.is_success() {
         return Ok(());
     }
-    let text = answer.body_mut().read_to_string().map_err(failed)?;
-    let problem: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(problem["detail"].as_str().map_or(text, str::to_owned))
+    let problem: Option<serde_json::Value> = serde_json::from_str(&text_of(&mut answer)?).ok();
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    Err(match detail {
+        Some(detail) => detail.chars().take(TEXT_CHARACTERS_MAX).collect(),
+        None => format!("it answers {}", status.as_u16()),
+    })
+}
+
+fn text_of(answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, String> {
+    let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+    body.read_to_string().map_err(|error| error.to_string())
 }

@@ -26,9 +26,13 @@ mod failover;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod joining;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 mod partitions;
 #[cfg(test)]

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
-    frame::{Body, FrameReader, Outgoing, encode},
+    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
 };
@@ -27,8 +27,10 @@ use crate::{
     log::Identity,
 };
 
-/// Bodies of answers; they hold outcomes of writes at most.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// The longest body of an answer to writes: what became of each.
+const OUTCOMES_BYTES_MAX: usize = 16 << 20;
+/// How long an answer may take once it has begun to arrive.
+const ANSWER_UNDER_WAY: Duration = Duration::from_secs(10);
 /// After a connection failed, the next is tried no sooner.
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -78,7 +80,15 @@ struct Inner {
     on_refusal: OnRefusal,
 }
 
-/// See the module. Clones share the connection.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.borrow_mut().take() {
+            open.end();
+        }
+    }
+}
+
+/// See the module. Clones share the connection, which ends with the last of them.
 #[derive(Clone)]
 pub struct Channel(Rc<Inner>);
 
@@ -175,7 +185,7 @@ impl Channel {
         if address.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
         }
-        let stream = Stream::connect(&address, connect).await?;
+        let stream = Rc::new(Stream::connect(&address, connect).await?);
         let hello = Hello { version: VERSION, lane: self.0.lane, from: self.0.me, to: self.0.to };
         let greet = async {
             hello.send(&stream).await?;
@@ -194,6 +204,7 @@ impl Channel {
             pending: RefCell::default(),
             unanswered_since: Cell::new(None),
             stall,
+            limits: answer_limits(self.0.lane),
         });
         let writer = Rc::clone(&open);
         cores::spawn(async move {
@@ -262,6 +273,14 @@ struct Open {
     /// nobody any more who waits for it.
     unanswered_since: Cell<Option<Instant>>,
     stall: Duration,
+    limits: FrameLimits,
+}
+
+/// What answers may be.
+fn answer_limits(lane: Lane) -> FrameLimits {
+    let body_bytes = if lane == Lane::Requests { OUTCOMES_BYTES_MAX } else { 0 };
+    let (head_bytes, under_way) = (HEAD_BYTES_MAX, ANSWER_UNDER_WAY);
+    FrameLimits { head_bytes, body_bytes, under_way, idle: None }
 }
 
 impl Open {
@@ -288,7 +307,7 @@ impl Open {
     }
 
     async fn read(self: Rc<Self>) {
-        let mut frames = FrameReader::new(ANSWER_BYTES_MAX);
+        let mut frames = FrameReader::new(self.limits);
         while let Ok((id, message, body)) = frames.next(&self.outgoing.stream).await {
             let Ok(body) = body.checked() else { break };
             let mut pending = self.pending.borrow_mut();

@@ -16,6 +16,7 @@ mod channel;
 mod frame;
 mod hello;
 mod message;
+mod places;
 mod serve;
 
 pub(super) use channel::OnRefusal;
@@ -23,4 +24,6 @@ pub use channel::{CallError, Channel, Pending, Settings};
 pub(super) use frame::{Body, Parts};
 pub use hello::{Lane, Refusal};
 pub use message::{AdminRefusal, AdminRequest, Adoption, Answer, AppendAnswer, Change, Request};
+pub use places::Places;
+pub(super) use serve::PART_BYTES_MAX;
 pub use serve::{Handler, Standing, serve};

@@ -9,9 +9,10 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::Notify;
 
 use super::{
-    frame::{Body, FrameReader, Outgoing, encode},
+    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
+    places::Places,
 };
 use crate::{
     base::ids::NodeId,
@@ -26,11 +27,24 @@ const UNDER_WAY: usize = 128;
 /// Bytes of their bodies, likewise.
 const UNDER_WAY_BYTES: usize = 16 << 20;
 
+/// The longest part of a checkpoint.
+pub(in super::super) const PART_BYTES_MAX: usize = 1 << 20;
+/// The longest head of a request that has only numbers.
+const SMALL_HEAD_BYTES_MAX: usize = 4 << 10;
+/// How long a request may take once it has begun to arrive: longer than whoever
+/// asks goes on without an answer.
+const UNDER_WAY_TIME: Duration = Duration::from_secs(60);
+/// How long a node that wants this one to join may say nothing.
+const ADOPTION_IDLE: Duration = Duration::from_secs(5);
+
 /// What a node is to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// A member, or one that may become it.
-    Welcome,
+    /// A member.
+    Member,
+    /// No member as far as this node knows, but it may become it, or be it
+    /// already.
+    Stranger,
     /// It was a member and is none any more.
     Removed,
 }
@@ -57,10 +71,16 @@ pub trait Handler: 'static {
     ) -> LocalBoxFuture<'static, (Answer, Bytes)>;
 }
 
-/// Serves a connection until it ends.
-pub async fn serve(stream: Stream, handler: Rc<dyn Handler>) {
+/// Serves a connection until it ends, or until it has to give way to another.
+pub async fn serve(stream: Stream, handler: Rc<dyn Handler>, places: &Places) {
+    let stream = Rc::new(stream);
+    let closing = Rc::clone(&stream);
+    let mut place = places.enter(move || closing.close());
     let Some(hello) = greet(&stream, &*handler).await else { return };
-    let frames = FrameReader::new(handler.body_bytes_max());
+    if hello.lane != Lane::Adoption && handler.standing(hello.from.node) == Standing::Member {
+        place.belongs_to(hello.from.node);
+    }
+    let frames = FrameReader::new(request_limits(hello.lane, &*handler));
     let connection = Rc::new(Connection {
         outgoing: Outgoing::new(stream),
         lane: hello.lane,
@@ -78,6 +98,25 @@ pub async fn serve(stream: Stream, handler: Rc<dyn Handler>) {
         _ => connection.serve_each(frames).await,
     };
     connection.outgoing.end();
+}
+
+/// What requests of a lane may be.
+fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
+    let body_bytes = match lane {
+        Lane::Entries | Lane::Requests => handler.body_bytes_max(),
+        Lane::Snapshot => PART_BYTES_MAX,
+        Lane::Control | Lane::Adoption | Lane::Admin => 0,
+    };
+    let head_bytes = match lane {
+        // It has addresses.
+        Lane::Admin => HEAD_BYTES_MAX,
+        _ => SMALL_HEAD_BYTES_MAX,
+    };
+    let (under_way, idle) = match lane {
+        Lane::Adoption => (ADOPTION_IDLE, Some(ADOPTION_IDLE)),
+        _ => (UNDER_WAY_TIME, None),
+    };
+    FrameLimits { head_bytes, body_bytes, under_way, idle }
 }
 
 async fn greet(stream: &Stream, handler: &dyn Handler) -> Option<Hello> {
@@ -142,7 +181,7 @@ impl Connection {
     /// The next request: its number, and its answer to come.
     async fn next(
         &self,
-        frames: &mut FrameReader,
+        frames: &mut FrameReader<Request>,
     ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
         let (id, request, body) = frames.next(&self.outgoing.stream).await?;
         // Entries have checksums of their own.
@@ -173,7 +212,7 @@ impl Connection {
         }
     }
 
-    async fn serve_each(self: &Rc<Self>, mut frames: FrameReader) -> io::Result<()> {
+    async fn serve_each(self: &Rc<Self>, mut frames: FrameReader<Request>) -> io::Result<()> {
         loop {
             while self.is_full() {
                 self.answered.notified().await;
@@ -185,7 +224,7 @@ impl Connection {
     }
 
     /// Takes up requests in order and answers them in order.
-    async fn serve_in_order(self: &Rc<Self>, mut frames: FrameReader) -> io::Result<()> {
+    async fn serve_in_order(self: &Rc<Self>, mut frames: FrameReader<Request>) -> io::Result<()> {
         let waiting = Rc::new(Waiting::default());
         let (this, queue) = (Rc::clone(self), Rc::clone(&waiting));
         cores::spawn(async move {
