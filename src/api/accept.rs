@@ -15,6 +15,15 @@ pub(super) enum Media {
 }
 
 impl Media {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Events => "text/event-stream",
+        }
+    }
+
     fn parts(self) -> (&'static str, &'static str) {
         match self {
             Self::Json => ("application", "json"),
@@ -30,17 +39,27 @@ impl Media {
 /// # Errors
 /// [`Code::NotAcceptable`] when it takes none.
 pub(super) fn choose(request: &Request, offered: &[Media]) -> Result<Media, ApiError> {
-    let accepts = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
-    let ranges: Vec<Range<'_>> = accepts
-        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
-        .filter_map(Range::parse)
-        .collect();
-    best(&ranges, offered).ok_or_else(|| {
+    best(&ranges(request), offered).ok_or_else(|| {
         let names = offered.iter().map(|media| media.parts());
         let names: Vec<String> = names.map(|(kind, sub)| format!("{kind}/{sub}")).collect();
         let detail = format!("this resource is served as {} only", names.join(", "));
         ApiError::new(Code::NotAcceptable, detail)
     })
+}
+
+/// Whether the client takes this and nothing else.
+pub(super) fn takes_only(request: &Request, media: Media) -> bool {
+    let ranges = ranges(request);
+    let mut taken = ranges.iter().filter(|range| range.weight > 0).peekable();
+    taken.peek().is_some() && taken.all(|range| range.exactness(media) == Some(EXACT))
+}
+
+fn ranges(request: &Request) -> Vec<Range<'_>> {
+    let accepts = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    accepts
+        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+        .filter_map(Range::parse)
+        .collect()
 }
 
 fn best(ranges: &[Range<'_>], offered: &[Media]) -> Option<Media> {
@@ -62,6 +81,9 @@ fn best(ranges: &[Range<'_>], offered: &[Media]) -> Option<Media> {
         .max_by_key(|(liked, _)| *liked)
         .map(|(_, media)| media)
 }
+
+/// How exactly a range names a type that it names in full.
+const EXACT: u8 = 2;
 
 /// One media range and its weight, in thousandths.
 struct Range<'v> {
@@ -96,7 +118,7 @@ impl<'v> Range<'v> {
         }
         match self.sub {
             "*" => Some(1),
-            other => other.eq_ignore_ascii_case(sub).then_some(2),
+            other => other.eq_ignore_ascii_case(sub).then_some(EXACT),
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::base::{
     batch::{HEAD_BYTES_MAX, put_change},
     decimal::{self, DIGITS_MAX},
-    ids::{ChangeId, Timestamp},
+    ids::{ChangeId, ClusterId, Timestamp},
     limits::{READ_BYTES_MAX, READ_RESERVE_BYTES},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -126,8 +126,8 @@ impl ListAnswer {
 
     /// What there is, for a part of a stream.
     #[must_use]
-    pub fn into_part(self) -> Bytes {
-        self.out.freeze()
+    pub fn into_part(self) -> BytesMut {
+        self.out
     }
 
     /// The whole answer for keys: `{"keys":[…],"atEnd":b}`.
@@ -154,6 +154,20 @@ impl ListAnswer {
         self.out.put_u8(b'}');
         self.out.freeze()
     }
+}
+
+/// Appends the event that says how far a stream has come in the history of
+/// `cluster`. A client that comes back with its id goes on from there.
+pub fn put_cursor_event(out: &mut BytesMut, last: ChangeId, cluster: ClusterId) {
+    let text = format!(
+        "event: cursor\nid: {last}\ndata: {{\"last\":{last},\"cluster\":\"{cluster}\"}}\n\n"
+    );
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends the same among lines.
+pub fn put_cursor_line(out: &mut BytesMut, last: ChangeId) {
+    out.extend_from_slice(format!("{{\"last\":{last}}}\n").as_bytes());
 }
 
 /// One change as an answer of its own.

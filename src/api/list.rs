@@ -17,7 +17,7 @@ use super::{
     page_reader::{Cold, PageReader, Resident, Source},
     query::{ChangesQuery, Since},
     reply::{Asked, Parked, Reply, purged},
-    stream::{Stream, StreamKind},
+    stream::{Stream, StreamKind, no_last_event_id},
     tag_filter::TagFilter,
 };
 use crate::{
@@ -34,11 +34,35 @@ use crate::{
 /// Answers up to this size are kept for the next one with the same question.
 const SHARED_ANSWER_BYTES: usize = 1 << 20;
 
+/// Where in a list a read starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// With the oldest change held.
+    Oldest,
+    /// After this change; none that follows it may be missing.
+    After(ChangeId),
+}
+
+impl Start {
+    /// The id that it comes after.
+    pub(super) fn id(self) -> ChangeId {
+        match self {
+            Self::Oldest => ChangeId::ZERO,
+            Self::After(id) => id,
+        }
+    }
+
+    /// Whether changes that follow it are gone, `first` being the oldest held.
+    pub(super) fn is_purged(self, first: ChangeId) -> bool {
+        matches!(self, Self::After(id) if id.0 < first.0 - 1)
+    }
+}
+
 /// A read of a list, as it is asked again after each wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) list: ListId,
-    pub(super) since: ChangeId,
+    pub(super) start: Start,
     pub(super) limit: usize,
     pub(super) tags: TagFilter,
     /// Answer from a state that holds this id.
@@ -93,19 +117,23 @@ impl Api {
         };
         let question = Question {
             list,
-            since: match query.since {
-                Since::Id(id) => id,
-                Since::Now => self.node.last(),
+            start: match query.since {
+                Since::Id(ChangeId::ZERO) => Start::Oldest,
+                Since::Id(id) => Start::After(id),
+                Since::Now => Start::After(self.node.last()),
             },
             limit: query.limit.unwrap_or(READ_LIMIT_DEFAULT),
-            tags: query.tags,
+            tags: query.tags.clone(),
             min_id: query.min_id.unwrap_or_default(),
             block: block > Duration::ZERO,
         };
         let kind = match media {
-            Media::Events => StreamKind::events(request, &query.limit, &query.block)?,
-            Media::Ndjson => StreamKind::lines(query.limit, query.block),
-            _ => return self.ask(question, now + wait, now).await,
+            Media::Events => StreamKind::events(request, &query)?,
+            Media::Ndjson => StreamKind::lines(&query)?,
+            Media::Json => {
+                no_last_event_id(&query)?;
+                return self.ask(question, now + wait, now).await;
+            }
         };
         let stream = Stream::new(question, kind, request, now);
         let wait = query.block.filter(|_| query.min_id.is_some()).unwrap_or(MIN_ID_WAIT);
@@ -126,9 +154,9 @@ impl Api {
         let page = self.page(&question).await?;
         if page.changes == 0 && page.at_end && question.block && may_wait {
             // What was examined need not be examined again.
-            question.since = page.last;
-            let wait = self.node.beyond(question.list, question.since);
-            return Ok(Reply::Park(Parked { asked: Asked::List(question), wait, deadline }));
+            question.start = Start::After(page.last);
+            let wait = self.node.beyond(question.list, page.last);
+            return Ok(Reply::Park(Parked { asked: Asked::Rest(question), wait, deadline }));
         }
         Ok(Reply::Now(Response::json(200, page.body)))
     }
@@ -195,10 +223,10 @@ impl Api {
     ) -> Result<Part, ApiError> {
         let (first, last) = self.held();
         let last = last.min(until);
-        let asked = question.since;
-        if asked != ChangeId::ZERO && asked.0 < first.0 - 1 {
+        if question.start.is_purged(first) {
             return Err(purged(first));
         }
+        let asked = question.start.id();
         let at_start = match (question.list, &cursor) {
             (ListId::All, _) | (_, None) => asked < first || last < first,
             (_, Some(cursor)) => cursor.first(first).is_none_or(|oldest| oldest > asked),

@@ -34,7 +34,7 @@ const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "connect-src 'self'; img-src data:; require-trusted-types-for 'script'; ",
     "style-src 'sha256-VZKaJnKd+8uBhGYDcZ0gdWS7Mf2XP0oCskDuxZTUyrM='; ",
-    "script-src 'sha256-9pqVQtIu8A5ZA0io+p2em7Uhk00m1NyfFGy5pJeZ410='",
+    "script-src 'sha256-I4JRMHXYmAal42ZxAvlDYax8krfwMYtyMf6G+kw1//U='",
 );
 
 impl Api {

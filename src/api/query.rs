@@ -44,6 +44,10 @@ pub struct ChangesQuery {
     pub min_id: Option<ChangeId>,
     /// `consistency`.
     pub consistency: Consistency,
+    /// `cursors`: whether lines say how far they have come.
+    pub cursors: bool,
+    /// `lastEventId`: what a client sends that cannot send the header.
+    pub last_event_id: Option<ChangeId>,
 }
 
 impl ChangesQuery {
@@ -59,6 +63,7 @@ impl ChangesQuery {
         let mut block = None;
         let mut min_id = None;
         let mut consistency = None;
+        let (mut cursors, mut last_event_id) = (None, None);
         let mut tags: Vec<Cow<'q, str>> = Vec::new();
         for (name, value) in pairs {
             match &*name {
@@ -67,6 +72,10 @@ impl ChangesQuery {
                 "block" => once(&mut block, "block", &value, read_block)?,
                 "min_id" => once(&mut min_id, "min_id", &value, read_id)?,
                 "consistency" => once(&mut consistency, "consistency", &value, read_consistency)?,
+                "cursors" => once(&mut cursors, "cursors", &value, read_bool)?,
+                "lastEventId" => {
+                    once(&mut last_event_id, "lastEventId", &value, read_last_event_id)?;
+                }
                 "tag" => {
                     if value.is_empty() || value.len() > TAG_BYTES_MAX {
                         return Err(out_of_range("tag", &value, "1 to 128 bytes of UTF-8"));
@@ -89,6 +98,8 @@ impl ChangesQuery {
             tags: TagFilter::new(tags.iter().map(|tag| &**tag)),
             min_id,
             consistency: consistency.unwrap_or_default(),
+            cursors: cursors.unwrap_or_default(),
+            last_event_id: last_event_id.flatten(),
         })
     }
 }
@@ -214,6 +225,19 @@ fn read_id(value: &str) -> Result<ChangeId, &'static str> {
     value.parse().map(ChangeId).map_err(|_| RANGE)
 }
 
+/// The id of the last event that a client has; nothing when it has none yet.
+pub(super) fn read_last_event_id(value: &str) -> Result<Option<ChangeId>, &'static str> {
+    if value.is_empty() { Ok(None) } else { read_id(value).map(Some) }
+}
+
+fn read_bool(value: &str) -> Result<bool, &'static str> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("true or false"),
+    }
+}
+
 fn read_limit(value: &str) -> Result<usize, &'static str> {
     if !is_digits(value) || value.bytes().all(|digit| digit == b'0') {
         return Err("an integer from 1 (more than 10000 counts as 10000)");
@@ -259,7 +283,7 @@ fn out_of_range(name: &str, value: &str, range: &str) -> ApiError {
     invalid(name, format!("parameter \"{name}\" is {:?}; it must be {range}", excerpt(value)))
 }
 
-fn invalid(name: &str, detail: String) -> ApiError {
+pub(super) fn invalid(name: &str, detail: String) -> ApiError {
     ApiError::new(Code::InvalidParameter, detail).with_text("parameter", name)
 }
 

@@ -80,8 +80,10 @@ pub struct Parked {
 
 /// What is to be asked again after a wait.
 pub(super) enum Asked {
-    /// A list of changes.
+    /// A list of changes, once this node holds the change that it must.
     List(Question),
+    /// A list of changes of which everything was examined that there was.
+    Rest(Question),
     /// A key.
     Key(Box<KeyQuestion>),
     /// A stream that has not begun.

@@ -11,9 +11,12 @@ use super::{
     change_body::{Members, Scope},
     collections::CollectionPath,
     error::{ApiError, Code, excerpt},
-    head, page,
+    head,
+    list::Start,
+    page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
+    stream::unavailable,
     write::{SMALL_BODY_BYTES, shape_of},
     written::Written,
 };
@@ -156,6 +159,11 @@ impl<'p> Resource<'p> {
         )
     }
 
+    /// Whether it is a list of changes.
+    fn is_list(&self) -> bool {
+        matches!(self, Self::Changes | Self::TenantChanges(_) | Self::CollectionChanges(_))
+    }
+
     /// What a read of it may be asked, where that is no list of changes.
     fn read_of(&self) -> ReadOf {
         match self {
@@ -194,6 +202,12 @@ impl Api {
         let deadline = if self.node.is_stopping() { now } else { parked.deadline };
         let reply = match parked.asked {
             Asked::List(question) => self.ask(question, deadline, now).await,
+            Asked::Rest(mut question) => {
+                question.start = Start::After(parked.wait.examined());
+                // It has stood until now; from here on it is a read like others.
+                drop(parked.wait);
+                self.ask(question, deadline, now).await
+            }
             Asked::Key(question) => self.ask_key(*question, deadline, now).await,
             Asked::Stream(stream) => self.open_stream(*stream, deadline, now),
             Asked::Request(request) => {
@@ -221,7 +235,19 @@ impl Api {
             Ok(Routed::Again(wait, deadline)) => {
                 Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
             }
-            Err(error) => Reply::Now(error.into()),
+            Err(error) => Reply::Now(self.refusal(&request, error)),
+        }
+    }
+
+    /// The answer to a request that is refused with `error`.
+    #[must_use]
+    pub fn refusal(&self, request: &Request, error: ApiError) -> Response {
+        let is_list = || Resource::of(&request.path_segments()).is_some_and(|of| of.is_list());
+        let reads = matches!(request.method(), Method::Get | Method::Head);
+        let passes = error.code.status() == 503 && reads;
+        match passes && accept::takes_only(request, Media::Events) && is_list() {
+            true => unavailable(error),
+            false => error.into(),
         }
     }
 

@@ -39,6 +39,9 @@ struct Inner {
     all: Waiting,
     /// For changes of a part. Invariant: none is empty.
     scoped: HashMap<Topic, Waiting>,
+    /// Of those who waited for changes of a part and were woken: the last change
+    /// before the one that woke them. Each takes its own out when it is dropped.
+    woken_after: HashMap<u64, ChangeId>,
     next: u64,
     hash: RandomState,
 }
@@ -51,10 +54,19 @@ impl Inner {
         }
     }
 
-    fn is_waiting(&self, topic: Topic, at: (ChangeId, u64)) -> bool {
+    /// Gives a waiter its slot. Whoever polls it puts in a waker of its own.
+    fn add(&mut self, topic: Topic, since: ChangeId) -> u64 {
+        self.next += 1;
+        let number = self.next;
+        self.waiting(topic).insert((since, number), Waker::noop().clone());
+        number
+    }
+
+    /// What wakes a waiter; nothing once it was woken.
+    fn waker(&mut self, topic: Topic, at: (ChangeId, u64)) -> Option<&mut Waker> {
         match topic {
-            Topic::List(ListId::All) => self.all.contains_key(&at),
-            topic => self.scoped.get(&topic).is_some_and(|waiting| waiting.contains_key(&at)),
+            Topic::List(ListId::All) => self.all.get_mut(&at),
+            topic => self.scoped.get_mut(&topic)?.get_mut(&at),
         }
     }
 
@@ -78,9 +90,18 @@ impl Inner {
     fn take(&mut self, topic: Topic, id: ChangeId, woken: &mut Vec<Waker>) {
         let Some(waiting) = self.scoped.get_mut(&topic) else { return };
         let rest = waiting.split_off(&(id, 0));
-        woken.extend(std::mem::replace(waiting, rest).into_values());
+        let taken = std::mem::replace(waiting, rest);
         if waiting.is_empty() {
             self.scoped.remove(&topic);
+        }
+        self.wake(taken, id, woken);
+    }
+
+    /// Has those who waited for changes of a part look at the change `id`.
+    fn wake(&mut self, taken: Waiting, id: ChangeId, woken: &mut Vec<Waker>) {
+        for ((_, number), waker) in taken {
+            self.woken_after.insert(number, ChangeId(id.0 - 1));
+            woken.push(waker);
         }
     }
 
@@ -100,8 +121,9 @@ impl Inner {
             }
             if change.is_deletion() && key.is_none() {
                 // Rare, and it may concern any part of what it takes away.
-                let all = std::mem::take(&mut self.scoped);
-                woken.extend(all.into_values().flat_map(BTreeMap::into_values));
+                for waiting in std::mem::take(&mut self.scoped).into_values() {
+                    self.wake(waiting, id, woken);
+                }
             }
         }
     }
@@ -132,7 +154,12 @@ impl Waiters {
     }
 
     fn wait(&self, topic: Topic, since: ChangeId) -> Wait {
-        Wait { waiters: self.clone(), topic, since, number: None }
+        let mut inner = self.0.borrow_mut();
+        // Else something may have come since it was looked for.
+        let is_new = inner.last <= since;
+        // From here on no change goes by unnoticed, however late it is polled.
+        let number = is_new.then(|| inner.add(topic, since));
+        Wait { waiters: self.clone(), topic, since, number }
     }
 
     /// Wakes all that wait for something in `batches`, or for something up to
@@ -158,8 +185,31 @@ pub struct Wait {
     waiters: Waiters,
     topic: Topic,
     since: ChangeId,
-    /// Its slot, once it has one.
+    /// Its slot; nothing when there was something to look at from the start.
     number: Option<u64>,
+}
+
+impl Wait {
+    /// The last change up to which there certainly was none that is waited for:
+    /// whoever waited goes on from there, whatever was purged meanwhile.
+    #[must_use]
+    pub fn examined(&self) -> ChangeId {
+        let Some(number) = self.number else { return self.since };
+        let mut inner = self.waiters.0.borrow_mut();
+        let waits = inner.waker(self.topic, (self.since, number)).is_some();
+        let examined = match waits {
+            true => inner.last,
+            false => inner.woken_after.get(&number).copied().unwrap_or(self.since),
+        };
+        examined.max(self.since)
+    }
+
+    /// Whether it is worth looking.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        let Some(number) = self.number else { return true };
+        self.waiters.0.borrow_mut().waker(self.topic, (self.since, number)).is_none()
+    }
 }
 
 impl Future for Wait {
@@ -167,23 +217,13 @@ impl Future for Wait {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        let Some(number) = this.number else { return Poll::Ready(()) };
         let mut inner = this.waiters.0.borrow_mut();
-        let number = match this.number {
+        match inner.waker(this.topic, (this.since, number)) {
+            Some(waker) => waker.clone_from(cx.waker()),
             // Taken out is woken.
-            Some(number) if !inner.is_waiting(this.topic, (this.since, number)) => {
-                return Poll::Ready(());
-            }
-            Some(number) => number,
-            // Something may have come since it was looked for.
-            None if inner.last > this.since => return Poll::Ready(()),
-            None => {
-                inner.next += 1;
-                inner.next
-            }
-        };
-        this.number = Some(number);
-        let slot = inner.waiting(this.topic).entry((this.since, number));
-        slot.and_modify(|waker| waker.clone_from(cx.waker())).or_insert_with(|| cx.waker().clone());
+            None => return Poll::Ready(()),
+        }
         Poll::Pending
     }
 }
@@ -191,7 +231,9 @@ impl Future for Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.waiters.0.borrow_mut().remove(self.topic, (self.since, number));
+            let mut inner = self.waiters.0.borrow_mut();
+            inner.remove(self.topic, (self.since, number));
+            inner.woken_after.remove(&number);
         }
     }
 }
@@ -275,9 +317,35 @@ mod tests {
         let waiters = Waiters::default();
         let list = ListId::Tenant(Uuid::from_u128(1));
         let mut early = waiters.beyond(list, ChangeId::ZERO);
-        waiters.advance(&[], ChangeId(1));
+        told(&waiters, 1, &[ChangeText::of(Uuid::from_u128(1), None, None)]);
         assert!(poll(&mut early).is_ready());
+        assert!(poll(&mut waiters.beyond(list, ChangeId::ZERO)).is_ready(), "it came before");
         assert!(poll(&mut waiters.beyond(list, ChangeId(1))).is_pending());
+    }
+
+    #[test]
+    fn a_waiter_knows_how_far_there_was_nothing_for_it() {
+        let waiters = Waiters::default();
+        let [one, two] = [1, 2].map(Uuid::from_u128);
+        let mut quiet = waiters.beyond(ListId::Tenant(one), ChangeId::ZERO);
+        let mut ahead = waiters.beyond(ListId::Tenant(one), ChangeId(9));
+        let mut all = waiters.beyond(ALL, ChangeId::ZERO);
+        told(&waiters, 1, &[ChangeText::of(two, None, None), ChangeText::plain("2")]);
+        assert!(poll(&mut quiet).is_pending());
+        assert_eq!(quiet.examined(), ChangeId(2));
+        assert_eq!(ahead.examined(), ChangeId(9), "it goes on from where it was told to");
+        assert!(poll(&mut all).is_ready());
+        assert_eq!(all.examined(), ChangeId::ZERO, "the first change is one of its own");
+        let mine = ChangeText::of(one, None, None);
+        told(&waiters, 3, &[ChangeText::plain("3"), mine, mine, ChangeText::plain("6")]);
+        assert_eq!(quiet.examined(), ChangeId(3), "the change after it is one of its own");
+        told(&waiters, 7, &[ChangeText::plain("7")]);
+        assert_eq!(quiet.examined(), ChangeId(3), "it has not looked at that yet");
+        assert!(poll(&mut quiet).is_ready() && poll(&mut ahead).is_pending());
+        told(&waiters, 8, &[ChangeText::deletion(two, None)]);
+        assert_eq!(ahead.examined(), ChangeId(9));
+        drop((quiet, ahead));
+        assert!(waiters.0.borrow().woken_after.is_empty());
     }
 
     #[test]

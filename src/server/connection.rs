@@ -6,7 +6,7 @@ use std::{
     future::{Future, poll_fn},
     io::{self, IoSlice, Read, Write as _},
     net::{Shutdown, TcpStream},
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -195,7 +195,7 @@ impl Driver {
     /// that a parked client went away.
     async fn answer(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
         if let Some(error) = self.overload() {
-            let response = Response::from(error).with_close();
+            let response = self.shared.api.refusal(&request, error).with_close();
             self.shared.api.metrics().answered(request.method(), response.status());
             self.http.respond(response, self.now);
             return Ok(());
@@ -263,9 +263,9 @@ impl Driver {
                     self.http.send_chunk(part, self.now);
                     self.account();
                 }
-                Ok(Next::Wait(mut wait, until)) => {
+                Ok(Next::Wait(until)) => {
                     let _counted = Counted::new(&shared.api.metrics().parked);
-                    let ended = self.parked(until, |cx| Pin::new(&mut wait).poll(cx)).await?;
+                    let ended = self.parked(until, |cx| stream.poll_ready(cx)).await?;
                     if ended == Ended::Gone {
                         break;
                     }
@@ -273,7 +273,7 @@ impl Driver {
                 Ok(Next::End) => break,
                 Err(error) => {
                     // The client sees that the answer is incomplete.
-                    tracing::error!(%error, "a stream broke off");
+                    tracing::debug!(%error, "a stream breaks off");
                     return Err(Gone);
                 }
             }

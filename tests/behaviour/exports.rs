@@ -85,6 +85,67 @@ fn a_limit_ends_an_export() {
 }
 
 #[test]
+fn cursors_say_how_far_an_export_has_come() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.append(r#"{"tags":["a"],"data":1}"#);
+    append_many(&mut client, 4);
+    for (query, ids, last) in [
+        ("", &[1, 2, 3, 4, 5][..], 5),
+        ("&since=3", &[4, 5], 5),
+        ("&limit=2", &[1, 2], 2),
+        ("&tag=a", &[1], 5),
+        ("&tag=b", &[], 5),
+        ("&since=5", &[], 5),
+        ("&since=3&block=0.1", &[4, 5], 5),
+    ] {
+        let mut all = lines(&node, &format!("/changes?cursors=true{query}")).changes();
+        assert_eq!(all.pop(), Some(format!("{{\"last\":{last}}}")), "{query}");
+        assert_eq!(ids_of(&all), ids, "{query}");
+    }
+    assert_eq!(lines(&node, "/changes?cursors=false&since=4").changes().len(), 1);
+    // A page always says it.
+    assert_eq!(client.list("?cursors=true")["last"], 5);
+}
+
+/// The list is larger than what sockets hold, so that the deletion comes midway.
+#[test]
+fn an_export_whose_list_is_deleted_midway_does_not_look_complete() {
+    let node = Node::start();
+    let mut client = node.client();
+    for delete_tenant in [false, true] {
+        client.tenant("a");
+        let c = client.collection("a", "c");
+        let line = format!("{{\"collection\":\"{c}\",\"data\":\"{}\"}}\n", "x".repeat(1800));
+        for _ in 0..40 {
+            assert_eq!(client.post_lines("/changes", &line.repeat(500)).status, 201);
+        }
+        let tenant_list = "/tenants/a/changes?cursors=true".to_owned();
+        for target in [format!("/collections/{c}/changes?cursors=true"), tenant_list] {
+            let mut whole = lines(&node, &target);
+            let count = std::iter::from_fn(|| whole.change()).count();
+            assert!(count > 20_000, "{count} lines of {target}");
+        }
+        let list = if delete_tenant { "/tenants/a" } else { &*format!("/collections/{c}") };
+        let mut export = lines(&node, &format!("{list}/changes"));
+        assert!(export.change().is_some());
+        client.delete(list).id();
+        let mut count = 1;
+        let end = loop {
+            match export.try_line() {
+                Ok(Some(_)) => count += 1,
+                end => break end,
+            }
+        };
+        assert!(end.is_err(), "it ends after {count} lines as if they were all");
+        assert!(count < 20_000, "{count} lines");
+        if !delete_tenant {
+            client.delete("/tenants/a").id();
+        }
+    }
+}
+
+#[test]
 fn block_goes_on_until_so_many_seconds_pass_without_a_change() {
     let node = Node::start();
     let mut client = node.client();

@@ -5,7 +5,7 @@ mod browser;
 use browser::Browser;
 use serde_json::json;
 
-use crate::common::{Client, Node};
+use crate::common::{Client, Node, eventually};
 
 /// Text that would be markup, script or an end of either if it were not escaped.
 const HOSTILE: &str = r#"<script>document.title='owned'</script></script><img src=x onerror=document.title='owned'> " ' & &lt; \u202e <!--"#;
@@ -94,6 +94,29 @@ fn the_page_follows_a_node_that_starts_again() {
     let rows = rows(&mut browser, "#live");
     assert!(rows[0].ends_with("\"second\"") && rows[1].ends_with("\"first\""), "{rows:?}");
     browser.until("document.getElementById('state').textContent === 'Ready'");
+}
+
+/// Fewer changes are held than the page shows.
+#[test]
+fn the_page_begins_with_the_oldest_change_where_history_is_purged() {
+    let flags = ["--retain-min-changes", "5"];
+    let node = Node::with(&flags);
+    let mut client = node.client();
+    let large = format!("{{\"data\":\"{}\"}}", "x".repeat(300_000));
+    for _ in 0..80 {
+        client.append(&large);
+    }
+    eventually("history is purged", || client.get("/changes?since=30").status == 410);
+    let Some(mut browser) = open(&node) else { return };
+    browser.until("document.querySelectorAll('#live li').length > 0");
+    browser.until("document.querySelector('#live .id').textContent === '80'");
+    browser.until("document.getElementById('live-state').textContent === 'Connected'");
+    let shown = browser.value("document.querySelectorAll('#live li').length");
+    let first = client.get("/changes?since=1").problem(410, "purged")["first"].as_u64().unwrap();
+    assert!(shown.as_u64().unwrap() >= 81 - first, "{shown} of those from {first} on");
+    // It went on once, and stays.
+    let seen = browser.value("live.seen");
+    assert_eq!(seen, 80);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{Bar, Client, Node, NodeBuilder, eventually, ids, percent, strings};
+use crate::common::{Bar, Client, Node, NodeBuilder, Stream, eventually, ids, percent, strings};
 
 /// Keeps a thousand changes, and whole segments of 2 MiB.
 fn builder() -> NodeBuilder {
@@ -48,8 +48,20 @@ fn purged_history_is_410_and_what_is_held_is_whole() {
     for target in ["/changes/1".to_owned(), format!("/changes/{}", first - 1)] {
         assert_eq!(client.get(&target).problem(410, "purged")["first"], first, "{target}");
     }
+    // A browser would give up for good at any status but 200.
     let headers = [("Accept", "text/event-stream"), ("Last-Event-ID", "1")];
-    client.request("GET", "/changes", &headers, b"").problem(410, "purged");
+    for (target, headers) in [("/changes", &headers[..]), ("/changes?since=1", &headers[..1])] {
+        let mut stream = Stream::open_with(node.client(), target, headers);
+        let reset = stream.message().expect("an event");
+        assert_eq!((&*reset.name, reset.id), ("reset", None), "{reset:?}");
+        assert_eq!(
+            (&reset.json()["code"], &reset.json()["first"]),
+            (&"purged".into(), &first.into())
+        );
+        assert_eq!(stream.message(), None);
+    }
+    let lines = [("Accept", "application/x-ndjson")];
+    client.request("GET", "/changes?since=1", &lines, b"").problem(410, "purged");
     assert_eq!(client.get(&format!("/changes/{first}")).status, 200);
     let page = client.list(&format!("?since={}&limit=10000", first - 1));
     assert!(ids(&page).into_iter().eq(first..=last));
@@ -59,6 +71,130 @@ fn purged_history_is_410_and_what_is_held_is_whole() {
     eventually("segments are removed", || ending(&node.data(), ".seg").len() <= 5);
     // Ids go on where they were.
     assert_eq!(client.append("{\"data\":1}"), last + 1);
+}
+
+/// How many reads wait for a change.
+fn parked(client: &mut Client) -> u64 {
+    let metrics = client.get("/metrics");
+    let line = metrics.text().lines().find(|line| line.starts_with("changeagent_parked"));
+    line.and_then(|line| line.split(' ').nth(1)).expect("a number").parse().unwrap()
+}
+
+#[test]
+fn waits_that_stand_while_history_is_purged_have_missed_nothing() {
+    const EVENTS: &str = "text/event-stream";
+    const LINES: &str = "application/x-ndjson";
+    let node = builder().start();
+    let mut client = node.client();
+    client.tenant("quiet");
+    let c = client.collection("quiet", "c");
+    let mine = format!("{{\"collection\":\"{c}\",\"tags\":[\"rare\"],\"data\":1}}");
+    assert_eq!(client.append(&mine), 1);
+    let lists = [
+        "/tenants/quiet/changes?since=1".to_owned(),
+        format!("/collections/{c}/changes?since=1"),
+        format!("/collections/{c}/changes?tag=rare&since=1"),
+        "/changes?tag=rare&since=1".to_owned(),
+    ];
+    let mut polls: Vec<Client> = Vec::new();
+    for list in &lists {
+        for _ in 0..2 {
+            let mut poll = node.client();
+            poll.send_request("GET", &format!("{list}&block=300"), &[], b"");
+            polls.push(poll);
+        }
+    }
+    let open = |accept, query: &str| -> Vec<Stream> {
+        let target = |list| format!("{list}{query}");
+        lists.iter().map(|list| Stream::open(node.client(), &target(list), accept)).collect()
+    };
+    let (mut events, mut lines) = (open(EVENTS, ""), open(LINES, "&block=300"));
+    let all = polls.len() + events.len() + lines.len();
+    eventually("all of them wait", || parked(&mut client) == all as u64);
+
+    fill(&mut client, 8);
+    let last = client.list("?since=now")["last"].as_u64().unwrap();
+    purged_beyond(&mut client, last - 4000);
+    for list in &lists {
+        client.get(list).problem(410, "purged");
+    }
+    assert_eq!(parked(&mut client), all as u64, "they waited all the time");
+    let id = client.append(&mine);
+    for poll in polls.iter_mut().step_by(2) {
+        let answer = poll.answer();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!((ids(&answer.json()), &answer.json()["last"]), (vec![id], &id.into()));
+        // Whoever waited for the same is answered, too; these wait on.
+    }
+    for (n, stream) in events.iter_mut().enumerate() {
+        assert_eq!(stream.event().map(|event| event.id), Some(id), "{}", lists[n]);
+        assert_eq!(stream.cursor(), id);
+    }
+    for stream in &mut lines {
+        assert!(stream.change().is_some_and(|line| line.starts_with(&format!("{{\"_id\":{id},"))));
+    }
+}
+
+#[test]
+fn a_poll_that_ends_after_a_purge_says_how_far_it_looked() {
+    let node = builder().start();
+    let mut client = node.client();
+    client.tenant("quiet");
+    client.append(r#"{"tenant":"quiet","data":1}"#);
+    let mut poll = node.client();
+    poll.send_request("GET", "/tenants/quiet/changes?since=1&block=300", &[], b"");
+    eventually("it waits", || parked(&mut client) == 1);
+    fill(&mut client, 8);
+    let last = client.list("?since=now")["last"].as_u64().unwrap();
+    purged_beyond(&mut client, last - 4000);
+    // A stop answers all that waits.
+    node.signal(libc::SIGTERM);
+    let answer = poll.answer();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!((ids(&answer.json()), &answer.json()["last"]), (vec![], &last.into()));
+}
+
+/// Both hold less of the list than retention leaves behind.
+#[test]
+fn a_slow_reader_that_retention_overtakes_is_told() {
+    let node = builder().start();
+    let mut client = node.client();
+    client.append(r#"{"data":1}"#);
+    let mut events = Stream::open(node.client(), "/changes", "text/event-stream");
+    assert_eq!(events.event().map(|event| event.id), Some(1));
+    let target = "/changes?block=300";
+    let mut lines = Stream::open(node.client(), target, "application/x-ndjson");
+    assert!(lines.change().is_some());
+    fill(&mut client, 12);
+    let last = client.list("?since=now")["last"].as_u64().unwrap();
+    let first = purged_beyond(&mut client, last - 4000);
+    let mut at = 1;
+    let reset = loop {
+        let message = events.message().expect("it says why it ends");
+        match &*message.name {
+            "" => {
+                at += 1;
+                assert_eq!(message.id, Some(at), "no gap");
+            }
+            "cursor" => assert_eq!(message.id, Some(at)),
+            _ => break message,
+        }
+    };
+    assert!(at < first, "retention overtook it");
+    assert_eq!((&*reset.name, &reset.json()["code"]), ("reset", &"purged".into()));
+    assert_eq!(events.message(), None, "the end");
+    let mut at = 1;
+    let end = loop {
+        match lines.try_line() {
+            Ok(Some(line)) if line.is_empty() => {}
+            Ok(Some(line)) => {
+                at += 1;
+                assert!(line.starts_with(&format!("{{\"_id\":{at},")), "no gap: {line}");
+            }
+            end => break end,
+        }
+    };
+    assert!(end.is_err() && at < first, "lines break off");
 }
 
 /// Everything that stays visible when history goes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{Client, Event, Node, Stream, eventually};
+use crate::common::{Client, Event, Message, Node, Stream, eventually};
 
 const EVENTS: &str = "text/event-stream";
 
@@ -37,29 +37,92 @@ fn each_change_is_one_event_with_its_id() {
 }
 
 #[test]
-fn a_stream_begins_with_a_comment_at_once() {
+fn a_stream_begins_with_where_it_starts_and_says_when_it_has_caught_up() {
     let node = Node::start();
+    let mut client = node.client();
     let mut stream = events(&node, "/changes");
-    assert!(stream.line().expect("a line").starts_with(':'));
-    assert_eq!(stream.line().as_deref(), Some(""));
-    let cached = stream.head.header("cache-control").expect("a stream is not to be kept");
-    assert!(cached.contains("no-"), "{cached}");
+    let first = stream.message().expect("it begins at once");
+    assert_eq!((&*first.name, first.id, first.retry), ("cursor", Some(0), Some(1000)));
+    let cluster = stream.head.header("changeagent-cluster").unwrap();
+    assert_eq!(first.json(), json!({"last": 0, "cluster": cluster}));
+    for (name, value) in
+        [("cache-control", "no-store"), ("vary", "Accept"), ("x-accel-buffering", "no")]
+    {
+        assert_eq!(stream.head.header(name), Some(value));
+    }
+    let many: Vec<_> = (1..=3000).map(|n| format!("{{\"data\":{n}}}")).collect();
+    for some in many.chunks(1000) {
+        client.post(format!("[{}]", some.join(",")));
+    }
+    let mut seen = Vec::new();
+    while seen.last() != Some(&3000) {
+        let message = stream.message().expect("the stream goes on");
+        match &*message.name {
+            "" => seen.extend(message.id),
+            "cursor" => assert_eq!(message.id, seen.last().copied(), "no further than was sent"),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(seen.into_iter().eq(1..=3000));
+    assert_eq!(stream.cursor(), 3000, "it has caught up");
+
+    client.append(r#"{"data":"last","tags":["a"]}"#);
+    client.append(r#"{"data":"of others"}"#);
+    for (query, starts, ends) in
+        [("?since=2900", 2900, 3002), ("?since=now", 3002, 3002), ("?tag=a", 0, 3002)]
+    {
+        let mut stream = events(&node, &format!("/changes{query}"));
+        assert_eq!(stream.cursor(), starts, "{query}");
+        let mut last = starts;
+        while last < ends {
+            last = stream.message().and_then(|message| message.id).expect("an id");
+        }
+        assert_eq!(last, ends, "{query}");
+    }
 }
 
 /// Slow since it waits for what comes every 15 seconds.
 #[test]
-fn a_heartbeat_comes_at_least_every_15_seconds() {
+fn a_quiet_stream_says_at_least_every_15_seconds_how_far_it_is() {
     let node = Node::start();
-    node.client().append(r#"{"data":1}"#);
-    let mut stream = events(&node, "/changes");
-    assert_eq!(next(&mut stream, 1), [1]);
-    let mut lines = Stream::open(node.client(), "/changes?block=60", "application/x-ndjson");
-    assert!(lines.change().is_some());
+    let mut client = node.client();
+    client.tenant("a");
+    client.append(r#"{"tenant":"a","data":1}"#);
     let start = std::time::Instant::now();
-    while stream.line().expect("the stream goes on").is_empty() {}
+    let mut stream = events(&node, "/tenants/a/changes");
+    assert_eq!((stream.cursor(), next(&mut stream, 1), stream.cursor()), (0, vec![1], 1));
+    let lines = |query: &str| {
+        let target = format!("/tenants/a/changes?block=60{query}");
+        let mut lines = Stream::open(node.client(), &target, "application/x-ndjson");
+        assert!(lines.change().is_some());
+        lines
+    };
+    let (mut plain, mut cursors) = (lines(""), lines("&cursors=true"));
+    client.append(r#"{"data":"of nobody"}"#);
+    assert_eq!(stream.cursor(), 2, "what it looked at without a change counts");
     let took = start.elapsed();
     assert!(took < Duration::from_secs(20), "{took:?} is more than a busy machine explains");
-    assert_eq!(lines.line().as_deref(), Some(""), "the heartbeat of lines");
+    assert_eq!(plain.line().as_deref(), Some(""), "the heartbeat of lines");
+    assert_eq!(cursors.line().as_deref(), Some("{\"last\":2}"));
+}
+
+#[test]
+fn a_reader_that_comes_back_before_its_first_change_loses_nothing() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.append(r#"{"data":"before"}"#);
+    let mut stream = events(&node, "/changes?since=now");
+    let last = stream.cursor().to_string();
+    drop(stream);
+    client.append(r#"{"data":"between"}"#);
+    // As a browser comes back: with the same address.
+    let headers = [("Accept", EVENTS), ("Last-Event-ID", &*last)];
+    let mut again = Stream::open_with(node.client(), "/changes?since=now", &headers);
+    assert_eq!(next(&mut again, 1), [2]);
+    // Lines tell it where the client asked for that.
+    let target = "/changes?since=now&block=60&cursors=true";
+    let mut lines = Stream::open(node.client(), target, "application/x-ndjson");
+    assert_eq!(lines.line().as_deref(), Some("{\"last\":2}"));
 }
 
 #[test]
@@ -79,6 +142,14 @@ fn since_and_last_event_id_say_where_a_stream_goes_on() {
         ("?since=2", Some("9"), 10),
         ("?since=9", Some("2"), 3),
         ("?since=now", Some("4"), 5),
+        // What a client sends that cannot send the header.
+        ("?lastEventId=6", None, 7),
+        ("?since=now&lastEventId=0", None, 1),
+        ("?since=8&lastEventId=2", None, 3),
+        ("?lastEventId=2", Some("5"), 6),
+        // None yet.
+        ("?since=8", Some(""), 9),
+        ("?since=8&lastEventId=", None, 9),
     ] {
         let mut headers = vec![("Accept", EVENTS)];
         headers.extend(last.map(|id| ("Last-Event-ID", id)));
@@ -117,9 +188,7 @@ fn since_now_streams_only_what_comes_after() {
     let mut client = node.client();
     client.append(r#"{"data":"before"}"#);
     let mut stream = events(&node, "/changes?since=now");
-    // The first comment shows that the stream has its place.
-    assert!(stream.line().expect("a comment").starts_with(':'));
-    assert_eq!(stream.line().as_deref(), Some(""));
+    assert_eq!(stream.cursor(), 1);
     client.append(r#"{"data":"after"}"#);
     assert_eq!(next(&mut stream, 1), [2]);
 }
@@ -171,6 +240,9 @@ fn parameters_that_make_no_sense_for_an_endless_stream_are_refused() {
         ("since=x", "since"),
         ("since=1&since=2", "since"),
         ("colour=red", "colour"),
+        ("lastEventId=now", "lastEventId"),
+        ("lastEventId=1&lastEventId=1", "lastEventId"),
+        ("cursors=yes", "cursors"),
     ] {
         let target = format!("/changes?{query}");
         let problem =
@@ -187,6 +259,32 @@ fn parameters_that_make_no_sense_for_an_endless_stream_are_refused() {
     answer.problem(400, "invalid-parameter");
     let answer = client.request("GET", "/tenants/nobody/changes", &[accept], b"");
     answer.problem(404, "not-found");
+    for accept in ["application/json", "application/x-ndjson"] {
+        let answer = client.request("GET", "/changes?lastEventId=1", &[("Accept", accept)], b"");
+        assert_eq!(answer.problem(400, "invalid-parameter")["parameter"], "lastEventId");
+    }
+}
+
+/// Slow since it waits as long as a stream waits for an id.
+#[test]
+fn a_refusal_that_will_pass_does_not_send_a_browser_away_for_good() {
+    let node = Node::start();
+    node.client().append(r#"{"data":1}"#);
+    let target = "/changes?min_id=9";
+    let mut program = node.client();
+    program.send_request("GET", target, &[("Accept", "text/event-stream, */*")], b"");
+    let mut head = node.client();
+    head.send_request("HEAD", target, &[("Accept", EVENTS)], b"");
+    let answer = node.client().request("GET", target, &[("Accept", EVENTS)], b"");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some(EVENTS)));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let rest = answer.text().strip_prefix("retry: 3000\nevent: unavailable\ndata: ");
+    let data = rest.and_then(|rest| rest.strip_suffix("\n\n")).expect("one event");
+    let problem: serde_json::Value = serde_json::from_str(data).unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&json!("behind"), &json!(503)));
+    assert_eq!(head.answer_to_head().status, 200);
+    // Whoever takes a problem as such gets it so.
+    program.answer().problem(503, "behind");
 }
 
 #[test]
@@ -225,14 +323,24 @@ fn a_deletion_of_its_scope_ends_a_stream() {
     assert_eq!((next(&mut collection, 1), next(&mut tenant, 1)), (vec![1], vec![1]));
     assert!(of_c.change().is_some());
     assert_eq!(client.delete(&format!("/collections/{c}")).id(), 2);
-    // The last that a stream may tell is the deletion itself.
-    let rest: Vec<u64> = std::iter::from_fn(|| collection.event()).map(|event| event.id).collect();
-    assert!(rest.is_empty() || rest == [2], "{rest:?}");
-    assert!(of_c.changes().len() <= 1);
     assert_eq!(next(&mut tenant, 1), [2], "the tenant goes on");
     assert_eq!(client.delete("/tenants/a").id(), 3);
-    let rest: Vec<u64> = std::iter::from_fn(|| tenant.event()).map(|event| event.id).collect();
-    assert!(rest.is_empty() || rest == [3], "{rest:?}");
+    for (mut stream, deletion) in [(collection, 2), (tenant, 3)] {
+        let mut rest: Vec<Message> = std::iter::from_fn(|| stream.message()).collect();
+        let reset = rest.pop().expect("it says why it ends");
+        assert_eq!((&*reset.name, reset.id), ("reset", None), "{reset:?}");
+        assert_eq!(reset.json()["code"], "not-found");
+        // The last that a stream may tell is the deletion itself.
+        let told: Vec<_> = rest.iter().filter(|message| message.name.is_empty()).collect();
+        assert!(told.iter().all(|change| change.id == Some(deletion)), "{told:?}");
+    }
+    let broken = loop {
+        match of_c.try_line() {
+            Ok(Some(line)) => assert!(line.is_empty() || line.starts_with("{\"_id\":2,"), "{line}"),
+            ended => break ended,
+        }
+    };
+    assert!(broken.is_err(), "lines that could not go on do not look complete");
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
 pub use routes::{Route, routes};
-pub use stream::{Event, Stream};
+pub use stream::{Event, Message, Stream};
 
 use std::time::{Duration, Instant};
 

@@ -10,11 +10,39 @@ pub struct Stream {
     body: BufReader<Body>,
 }
 
-/// One event of `text/event-stream`.
+/// A change as an event of `text/event-stream`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
     pub id: u64,
     pub data: String,
+}
+
+/// Any event of `text/event-stream`, as a browser takes it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// Its name; empty for a change.
+    pub name: String,
+    pub id: Option<u64>,
+    pub data: String,
+    /// What it says of when to come back.
+    pub retry: Option<u64>,
+}
+
+impl Message {
+    fn take(&mut self, line: &str) {
+        let (field, value) = line.split_once(": ").unwrap_or_else(|| panic!("no field: {line:?}"));
+        match field {
+            "event" => value.clone_into(&mut self.name),
+            "data" => value.clone_into(&mut self.data),
+            "id" => self.id = Some(value.parse().expect("an id is a number")),
+            "retry" => self.retry = Some(value.parse().expect("milliseconds")),
+            _ => panic!("no field of an event: {line:?}"),
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
 }
 
 /// A body in chunks, or one that ends with its connection.
@@ -57,13 +85,18 @@ impl Stream {
     /// The next line without its end, or nothing where the stream ended in good
     /// order.
     pub fn line(&mut self) -> Option<String> {
+        self.try_line().expect("the stream goes on or ends in good order")
+    }
+
+    /// The same, with an error where it is broken off.
+    pub fn try_line(&mut self) -> Result<Option<String>> {
         let mut line = String::new();
-        self.body.read_line(&mut line).expect("the stream goes on or ends in good order");
+        self.body.read_line(&mut line)?;
         if line.is_empty() {
-            return None;
+            return Ok(None);
         }
         assert_eq!(line.pop(), Some('\n'), "the stream ends with a line: {line:?}");
-        Some(line)
+        Ok(Some(line))
     }
 
     /// The next change of lines, past heartbeats.
@@ -76,21 +109,38 @@ impl Stream {
         std::iter::from_fn(|| self.change()).collect()
     }
 
-    /// The next event, past comments.
+    /// The next change as an event, past those that say how far the stream is.
     pub fn event(&mut self) -> Option<Event> {
         loop {
-            let line = self.line()?;
-            if line.starts_with(':') {
-                assert_eq!(self.line().as_deref(), Some(""), "a comment stands alone");
-                continue;
+            let message = self.message()?;
+            match (message.name.as_str(), message.id) {
+                ("cursor", _) => {}
+                ("", Some(id)) => return Some(Event { id, data: message.data }),
+                _ => panic!("neither a change nor a cursor: {message:?}"),
             }
-            let id = line.strip_prefix("id: ").unwrap_or_else(|| panic!("no id in {line:?}"));
-            let id = id.parse().expect("an id is a number");
-            let line = self.line().expect("data");
-            let data = line.strip_prefix("data: ").unwrap_or_else(|| panic!("no data: {line:?}"));
-            assert_eq!(self.line().as_deref(), Some(""), "an event ends with an empty line");
-            return Some(Event { id, data: data.to_owned() });
         }
+    }
+
+    /// The next event.
+    pub fn message(&mut self) -> Option<Message> {
+        let mut message = Message::default();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Some(message);
+            }
+            message.take(&line);
+        }
+    }
+
+    /// The next event, which says how far the stream is; its id.
+    pub fn cursor(&mut self) -> u64 {
+        let message = self.message().expect("the stream goes on");
+        assert_eq!(message.name, "cursor", "{message:?}");
+        let cluster = self.head.header("changeagent-cluster").expect("on every answer");
+        let id = message.id.expect("a cursor has an id");
+        assert_eq!(message.json(), serde_json::json!({"last": id, "cluster": cluster}));
+        id
     }
 }
 

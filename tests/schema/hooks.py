@@ -31,11 +31,13 @@ def before_load_schema(context, raw_schema):
 
 
 def _without_event_stream(operation):
-    """Leaves out a header that only an event stream reads: none is opened here."""
+    """Leaves out what only an event stream reads: none is opened here."""
+    names = ("LastEventId", "LastEventIdQuery")
+    left_out = [f"#/components/parameters/{name}" for name in names]
     operation["parameters"] = [
         parameter
         for parameter in operation.get("parameters", [])
-        if parameter.get("$ref") != "#/components/parameters/LastEventId"
+        if parameter.get("$ref") not in left_out
     ]
 
 

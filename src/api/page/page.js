@@ -261,6 +261,14 @@ function openStream(since) {
     if (live.paused) live.missed += 1;
     showSoon();
   };
+  // Where it is, of a list that is quiet or was left for long.
+  source.addEventListener("cursor", (event) => (live.seen = Number(event.lastEventId)));
+  source.addEventListener("reset", (event) => {
+    // What follows is purged: the next poll opens the list where it begins now.
+    closeStream();
+    live.seen = (JSON.parse(event.data).first ?? live.newest + 1) - 1;
+    sayLive();
+  });
   source.onerror = () => {
     sayLive();
     // The browser connects again by itself, except after a refusal.
