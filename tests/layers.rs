@@ -14,10 +14,11 @@ mod rule {
         ["cli", "server", "api", "node", "raft", "feed", "state", "log", "http", "io", "base"];
 
     /// Paths that only some parts of `src/` may name.
-    const RESERVED: [(&str, &[&str]); 11] = [
+    const RESERVED: [(&str, &[&str]); 12] = [
         ("openraft", &["raft/"]),
         ("openraft_rt", &["raft/"]),
         ("glommio", &["io/", "server/", "raft/runtime/"]),
+        ("io_uring", &["io/uring.rs"]),
         ("memmap2", &["io/map.rs"]),
         ("libc", &["io/", "server/"]),
         ("socket2", &["io/net.rs", "server/"]),

@@ -9,6 +9,7 @@ pub mod lock;
 pub mod map;
 pub mod net;
 pub mod sim;
+pub mod uring;
 
 use std::{future::Future, io};
 

@@ -7,20 +7,30 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
+    thread,
     time::Duration,
 };
 
 use glommio::{
-    Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, Task, TaskQueueHandle,
-    timer::Timer,
+    GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares,
+    Task, TaskQueueHandle, timer::Timer,
 };
 
 use super::run::ServerError;
+use crate::io::uring;
 
-/// Memory registered with the kernel for each executor: little, so that the
-/// usual limit on locked memory is enough for many.
-const IO_MEMORY: usize = 1 << 20;
+/// Memory registered with each ring of an executor, for direct I/O: little, so
+/// that the usual limit of locked memory is enough.
+const LOG_IO_BYTES: usize = 1 << 20;
+/// The same where there is none: the least that glommio takes.
+const SERVE_IO_BYTES: usize = 64 << 10;
+/// How often rings are tried before shallower ones, or before it is an error:
+/// the kernel counts the memory of rings that were given up for a moment longer.
+const RING_TRIES: u32 = 10;
+/// The pause between two tries.
+const RING_PAUSE: Duration = Duration::from_millis(10);
 /// Threads of each executor for what would block it: cold reads, large bodies,
 /// directory operations.
 const BLOCKING_THREADS: usize = 4;
@@ -36,6 +46,31 @@ const AWAKE_IDLE: Duration = Duration::from_millis(40);
 /// itself and housekeeping take.
 const BUSY_TASKS: u64 = 8;
 
+/// What an executor is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Raft and the log; with one core, connections too.
+    Raft,
+    /// Connections.
+    Serve,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Raft => "raft",
+            Self::Serve => "serve",
+        }
+    }
+
+    fn io_bytes(self) -> usize {
+        match self {
+            Self::Raft => LOG_IO_BYTES,
+            Self::Serve => SERVE_IO_BYTES,
+        }
+    }
+}
+
 /// Starts an executor that runs `main` in a queue of its own and then idles
 /// until the process ends: taking it down would panic a blocking call that is
 /// still under way. Whoever starts it has to [`watch`](Watch::look) it.
@@ -50,28 +85,79 @@ const BUSY_TASKS: u64 = 8;
 /// # Errors
 /// When the thread or its rings cannot be made.
 pub fn start<F>(
-    name: &'static str,
+    purpose: Purpose,
     main: impl FnOnce() -> F + Send + 'static,
 ) -> Result<Watch, ServerError>
 where
     F: Future<Output = ()> + 'static,
 {
+    let name = purpose.name();
     let pulse = Arc::new(Pulse::default());
     let watch = Watch { name, pulse: Arc::clone(&pulse), seen: 0 };
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .name(name)
-        .io_memory(IO_MEMORY)
-        .preempt_timer(FIRST_SLICE)
-        .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-        .spawn(move || async move {
+    let (made, outcome) = mpsc::sync_channel(1);
+    let run = move || {
+        let executor = match make(purpose) {
+            Ok(executor) => executor,
+            // It is waited for below.
+            Err(error) => return drop(made.send(Err(error))),
+        };
+        let _ = made.send(Ok(()));
+        executor.run(async move {
             let queue = queue(name);
             for task in [spawn_into(stay_awake(pulse), queue), spawn_into(main(), queue)] {
                 task.expect("a queue that was just made takes tasks").detach();
             }
             std::future::pending::<()>().await;
-        })
-        .map_err(|error| ServerError::Executor(error.to_string()))?;
+        });
+    };
+    let thread = thread::Builder::new().name(name.into()).spawn(run);
+    thread.map_err(|error| ServerError::System("cannot start a thread", error))?;
+    let ended = |_| ServerError::Executor("its thread ended".into());
+    outcome.recv().map_err(ended)??;
     Ok(watch)
+}
+
+/// Makes the executor of this thread, with the deepest rings that the limit of
+/// locked memory allows.
+fn make(purpose: Purpose) -> Result<LocalExecutor, ServerError> {
+    let mut failure = None;
+    for depth in uring::DEPTHS {
+        for _ in 0..RING_TRIES {
+            let made = LocalExecutorBuilder::new(Placement::Unbound)
+                .name(purpose.name())
+                .io_memory(purpose.io_bytes())
+                .ring_depth(depth as usize)
+                .preempt_timer(FIRST_SLICE)
+                .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
+                .make();
+            match made {
+                Ok(executor) => {
+                    if depth < uring::DEPTHS[0] {
+                        let executor = purpose.name();
+                        tracing::warn!(
+                            executor,
+                            depth,
+                            "shallow rings: the limit of locked memory is low"
+                        );
+                    }
+                    return Ok(executor);
+                }
+                Err(error) if !is_out_of_memory(&error) => {
+                    return Err(ServerError::Executor(error.to_string()));
+                }
+                Err(error) => failure = Some(error),
+            }
+            thread::sleep(RING_PAUSE);
+        }
+    }
+    let failure = failure.map_or(String::new(), |error| format!(": {error}"));
+    Err(ServerError::Executor(format!(
+        "the limit of locked memory (RLIMIT_MEMLOCK) leaves no room for the rings of io_uring{failure}"
+    )))
+}
+
+fn is_out_of_memory(error: &GlommioError<()>) -> bool {
+    error.raw_os_error() == Some(libc::ENOMEM)
 }
 
 /// The sign of life of an executor.

@@ -10,6 +10,7 @@ mod executor;
 mod invitation;
 mod limits;
 mod listen;
+mod overdue;
 mod replica;
 mod retention;
 mod run;

@@ -1,8 +1,8 @@
 //! Start and stop of a node.
 //!
 //! ```text
-//! start   signals blocked · port claimed · directory locked · log recovered ·
-//!         leader known · serving cores · "listening …"
+//! start   io_uring tried · signals blocked · port claimed · directory locked ·
+//!         log recovered · leader known · serving cores · "listening …"
 //! stop    no more accepted · connections finished · writes answered ·
 //!         Raft stopped · log closed
 //! ```
@@ -12,7 +12,7 @@ use std::{
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::AtomicUsize, mpsc},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc as async_mpsc;
@@ -20,9 +20,10 @@ use tokio::sync::mpsc as async_mpsc;
 use super::{
     config::{Config, Role},
     core::{Core, REFUSALS},
-    executor::{self, Watch},
+    executor::{self, Purpose, Watch},
     limits,
     listen::listen,
+    overdue::{self, Stop},
     replica::{self, Ready},
     succession::Legacy,
 };
@@ -30,7 +31,10 @@ use crate::{
     api::metrics::Metrics,
     base::ids::ClusterId,
     feed::Fanout,
-    io::lock::{DirectoryLock, LockError},
+    io::{
+        lock::{DirectoryLock, LockError},
+        uring::{self, UringError},
+    },
     log::OpenError,
     node::{Control, Handle, Inbox, Status, handle::Seat},
     raft::{self, Address, Recovered},
@@ -54,6 +58,9 @@ pub enum ServerError {
     /// The checkpoint of purged history cannot be used; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Checkpoint(String, io::Error),
+    /// Executors cannot be made here; nothing was changed.
+    #[error(transparent)]
+    Uring(#[from] UringError),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
@@ -98,6 +105,8 @@ pub(super) enum End {
 /// an empty data directory and lock file where there were none.
 pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
+    // As long as signals are not blocked they end the process by themselves.
+    uring::check(config.cores)?;
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
@@ -191,7 +200,7 @@ fn start_raft_core(
     report: Report,
     serving_cores: async_mpsc::Receiver<()>,
 ) -> Result<Watch, ServerError> {
-    executor::start("raft", move || async move {
+    executor::start(Purpose::Raft, move || async move {
         let Report { events, alive } = report;
         let own = own.map(|(core, listener)| {
             let (shared, report) = (shared.clone(), Report { events: events.clone(), alive });
@@ -223,10 +232,14 @@ struct Main {
 
 impl Main {
     fn run(mut self, news: &mpsc::Receiver<News>) -> Result<(), ServerError> {
+        let mut stop = Stop::default();
         loop {
             match news.recv_timeout(Watch::PERIOD) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
+                    if stop.is_overdue(overdue::is_signal_pending(), Instant::now()) {
+                        return Err(ServerError::Stop(overdue::STOP_MAX));
+                    }
                 }
                 Ok(News::Ready(ready)) => {
                     self.legacy.lock.sign();
@@ -244,7 +257,10 @@ impl Main {
                     }
                 }
                 // Those who connect from now on are refused.
-                Ok(News::Stopping) => self.legacy.listeners.clear(),
+                Ok(News::Stopping) => {
+                    self.legacy.listeners.clear();
+                    stop.begin(Instant::now());
+                }
                 Ok(News::Stopped(outcome)) => match outcome? {
                     End::Stop => {
                         tracing::info!("node stopped");
@@ -268,7 +284,7 @@ impl Main {
         for (core, listener) in self.listeners.drain(..) {
             let (shared, ready, report) = (self.shared.clone(), ready.clone(), report.clone());
             let main = move || serve(shared, core, listener, ready, report);
-            self.watches.push(executor::start("serve", main)?);
+            self.watches.push(executor::start(Purpose::Serve, main)?);
         }
         Ok(())
     }

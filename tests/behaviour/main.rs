@@ -22,6 +22,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod denied;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod errors;

@@ -6,6 +6,7 @@ mod fake;
 mod node;
 mod program;
 mod resources;
+mod restriction;
 mod routes;
 mod stream;
 
@@ -14,6 +15,7 @@ pub use fake::{Fake, Fault};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
+pub use restriction::Restriction;
 pub use routes::{Route, routes};
 pub use stream::{Event, Message, Stream};
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, PATIENCE, eventually};
+use super::{Client, PATIENCE, Restriction, eventually};
 
 /// Small files and bodies, so that preparing segments takes no time.
 const SMALL: [&str; 6] = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
@@ -36,6 +36,7 @@ pub struct NodeBuilder {
     command: Option<String>,
     /// A program and its arguments that start the node in another place.
     launcher: Vec<String>,
+    restriction: Option<Restriction>,
 }
 
 /// A start that failed: what the program said, and how it ended.
@@ -56,6 +57,7 @@ impl NodeBuilder {
             environment: Vec::new(),
             command: None,
             launcher: Vec::new(),
+            restriction: None,
         }
         .flags(&["--listen", "127.0.0.1:0"])
     }
@@ -101,6 +103,12 @@ impl NodeBuilder {
         self
     }
 
+    /// Without something that the system usually grants.
+    pub fn restricted(mut self, restriction: Restriction) -> Self {
+        self.restriction = Some(restriction);
+        self
+    }
+
     pub fn directory(&self) -> &Temporary {
         &self.directory
     }
@@ -117,6 +125,9 @@ impl NodeBuilder {
         };
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHANGEAGENT_")) {
             command.env_remove(name);
+        }
+        if let Some(restriction) = self.restriction {
+            restriction.impose(&mut command);
         }
         command.args(&self.command);
         if !self.environment.iter().any(|(name, _)| name == "CHANGEAGENT_DATA") {
@@ -242,10 +253,14 @@ impl Node {
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> libc::pid_t {
+        libc::pid_t::try_from(self.child.id()).unwrap()
+    }
+
     pub fn signal(&self, signal: libc::c_int) {
-        let id = libc::pid_t::try_from(self.child.id()).unwrap();
         // SAFETY: a plain system call on a child that has not been waited for.
-        let outcome = unsafe { libc::kill(id, signal) };
+        let outcome = unsafe { libc::kill(self.process(), signal) };
         assert_eq!(outcome, 0);
     }
 
