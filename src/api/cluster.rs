@@ -3,11 +3,10 @@
 
 use super::{
     Api,
-    content_type::Form,
     error::{ApiError, Code, excerpt},
     object_body::{self, Object, Value, member as wrong_member},
     reply::{Reply, json_string},
-    write::{SMALL_BODY_BYTES, body_form},
+    write::{SMALL_BODY_BYTES, json_body},
 };
 use crate::{
     base::{
@@ -65,6 +64,7 @@ impl Api {
         let voter = role(&mut body)?.unwrap_or(true);
         let accepted =
             format!("{{\"address\":{},\"role\":\"{}\"}}", json_string(&address), role_name(voter));
+        self.must_be_reachable()?;
         self.admin(AdminRequest::Add { address, voter }).await?;
         Ok(Reply::Now(Response::json(202, accepted)))
     }
@@ -87,6 +87,7 @@ impl Api {
             let detail = "one of the members \"role\" and \"address\" is needed";
             return Err(ApiError::new(Code::MissingMember, detail));
         }
+        self.must_be_reachable()?;
         self.admin(AdminRequest::Change(id, change)).await?;
         Ok(Reply::Now(Response::json(202, format!("{{\"id\":{id}}}"))))
     }
@@ -101,6 +102,7 @@ impl Api {
         if !request.body().is_empty() {
             body(request, &[])?;
         }
+        self.must_be_reachable()?;
         self.admin(AdminRequest::Remove(id)).await?;
         Ok(Reply::Now(Response::json(200, format!("{{\"id\":{id}}}"))))
     }
@@ -115,6 +117,19 @@ impl Api {
         };
         self.admin(AdminRequest::Lead(id)).await?;
         Ok(Reply::Now(Response::json(200, format!("{{\"leader\":{id}}}"))))
+    }
+
+    /// Refuses a change of the members by a node that no other can reach: it is
+    /// not meant to have any.
+    fn must_be_reachable(&self) -> Result<(), ApiError> {
+        let ClusterView { node, members, .. } = self.node.status().cluster();
+        let own = members.iter().find(|member| member.id == node);
+        if own.is_some_and(|own| own.cluster_address.is_empty()) {
+            let detail = "this node has no cluster address, so its members cannot change: start it \
+                          with --cluster-listen";
+            return Err(ApiError::new(Code::PreconditionFailed, detail));
+        }
+        Ok(())
     }
 
     async fn admin(&self, request: AdminRequest) -> Result<NodeId, ApiError> {
@@ -134,10 +149,8 @@ impl Api {
 }
 
 fn body(request: &Request, known: &[&str]) -> Result<Object, ApiError> {
-    if body_form(request)? != Form::Json {
-        let detail = "a body of lines cannot change the cluster";
-        return Err(ApiError::new(Code::UnsupportedMediaType, detail));
-    }
+    // What a form of a web page can send is not taken here.
+    json_body(request)?;
     let bytes = request.body().len();
     if bytes > SMALL_BODY_BYTES {
         let detail = format!(

@@ -56,6 +56,21 @@ pub fn form(content_type: Option<&str>) -> Result<Form, ApiError> {
     Ok(form)
 }
 
+/// Whether a `Content-Type` that [`form`] takes is `application/json` itself.
+///
+/// # Errors
+/// [`Code::UnsupportedMediaType`] for anything else.
+pub fn json(content_type: &str) -> Result<(), ApiError> {
+    let media_type = parts(content_type).next().unwrap_or_default();
+    match media_type.eq_ignore_ascii_case("application/json") {
+        true => Ok(()),
+        false => Err(unsupported(format!(
+            "Content-Type {:?} is not application/json, which this resource needs",
+            excerpt(media_type)
+        ))),
+    }
+}
+
 fn unsupported(detail: String) -> ApiError {
     ApiError::new(Code::UnsupportedMediaType, detail)
 }

@@ -41,6 +41,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// `Expect` asks for something that this server cannot do.
     ExpectationFailed,
+    /// The request names a host that is not this node.
+    Misdirected,
     /// An `Idempotency-Key` was used before with another body.
     IdempotencyMismatch,
     /// The request did not arrive in time.
@@ -71,7 +73,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidParameter,
@@ -89,6 +91,7 @@ impl Code {
         Self::PreconditionFailed,
         Self::UnsupportedMediaType,
         Self::ExpectationFailed,
+        Self::Misdirected,
         Self::IdempotencyMismatch,
         Self::RequestTimeout,
         Self::TooLarge,
@@ -126,6 +129,7 @@ impl Code {
             Self::UriTooLong => (414, "uri-too-long", "Request target too long"),
             Self::UnsupportedMediaType => (415, "unsupported-media-type", "Unsupported media type"),
             Self::ExpectationFailed => (417, "expectation-failed", "Expectation not met"),
+            Self::Misdirected => (421, "misdirected", "Not this node"),
             Self::IdempotencyMismatch => {
                 (422, "idempotency-mismatch", "Idempotency key used with another body")
             }
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_table_is_the_published_one() {
-        let published: [(u16, &[&str]); 19] = [
+        let published: [(u16, &[&str]); 20] = [
             (
                 400,
                 &[
@@ -294,6 +298,7 @@ mod tests {
             (414, &["uri-too-long"]),
             (415, &["unsupported-media-type"]),
             (417, &["expectation-failed"]),
+            (421, &["misdirected"]),
             (422, &["idempotency-mismatch"]),
             (429, &["too-many-requests"]),
             (431, &["headers-too-large"]),

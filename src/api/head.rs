@@ -14,6 +14,9 @@ impl Api {
     /// The refusal that a request earns whatever its body is; nothing when the
     /// body is needed to tell.
     pub async fn refusal_by_head(&self, request: &Request) -> Option<Response> {
+        if let Err(error) = self.admit(request) {
+            return Some(error.into());
+        }
         let path = request.path_segments();
         let resource = match resource(request, &path) {
             Ok(resource) => resource,

@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod answer;
+pub mod browser;
 pub mod change_body;
 mod changes;
 mod cluster;
@@ -46,15 +47,22 @@ pub struct Api {
     limits: Arc<Limits>,
     shared: list::SharedAnswer,
     verified: RefCell<Verified>,
+    browsers: Arc<browser::BrowserPolicy>,
     metrics: Arc<metrics::Metrics>,
 }
 
 impl Api {
-    /// An API in front of `node` that keeps to `limits` and counts in `metrics`.
+    /// An API in front of `node` that keeps to `limits`, lets pages of the web do
+    /// what `browsers` allows and counts in `metrics`.
     #[must_use]
-    pub fn new(node: Handle, limits: Arc<Limits>, metrics: Arc<metrics::Metrics>) -> Self {
+    pub fn new(
+        node: Handle,
+        limits: Arc<Limits>,
+        browsers: Arc<browser::BrowserPolicy>,
+        metrics: Arc<metrics::Metrics>,
+    ) -> Self {
         let shared = list::SharedAnswer::default();
-        Self { node, limits, shared, verified: RefCell::default(), metrics }
+        Self { node, limits, shared, verified: RefCell::default(), browsers, metrics }
     }
 
     /// What is counted.

@@ -153,7 +153,7 @@ pub(super) mod tests {
             .map(|code| code.as_str())
             .filter(|code| !named.contains(code))
             .collect();
-        assert_eq!(unused, ["unauthenticated", "forbidden", "too-many-requests"]);
+        assert_eq!(unused, ["unauthenticated", "too-many-requests"]);
     }
 
     #[test]

@@ -193,6 +193,9 @@ impl From<Reply> for Routed {
 impl Api {
     /// Answers `request`, which arrived at `now`.
     pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
+        if let Err(error) = self.admit(&request) {
+            return Reply::Now(error.into());
+        }
         self.handle_until(request, now, None).await
     }
 
@@ -259,14 +262,14 @@ impl Api {
     ) -> Result<Routed, ApiError> {
         let path = request.path_segments();
         if request.method() == Method::Options && path.is_empty() {
-            return Ok(options(ALL).into());
+            return Ok(self.options(request, ALL).into());
         }
         let resource = match head::resource(request, &path) {
             Ok(resource) => resource,
             Err(refusal) => return Ok(Reply::Now(refusal).into()),
         };
         match request.method() {
-            Method::Options => Ok(options(resource.methods()).into()),
+            Method::Options => Ok(self.options(request, resource.methods()).into()),
             Method::Get | Method::Head => {
                 if !resource.is_of_node() {
                     self.may_read(request, deadline).await?;
@@ -419,6 +422,10 @@ impl Api {
         Ok(reply.into())
     }
 
+    fn options(&self, request: &Request, methods: &'static str) -> Reply {
+        Reply::Now(self.reader(request).preflight(request, methods))
+    }
+
     /// What the node says about itself; nothing for another resource.
     fn about_the_node(
         &self,
@@ -478,10 +485,6 @@ pub(super) fn unreadable(error: &ReadError) -> ApiError {
         ReadError::Overloaded => Code::Overloaded,
     };
     ApiError::new(code, error.to_string())
-}
-
-fn options(methods: &'static str) -> Reply {
-    Reply::Now(Response::new(204).with_header("Allow", methods))
 }
 
 pub(super) fn not_allowed(request: &Request, methods: &'static str) -> Response {

@@ -146,6 +146,16 @@ pub(super) fn body_form(request: &Request) -> Result<Form, ApiError> {
     media_form(request)
 }
 
+/// Whether the body of a request is declared as one JSON text.
+///
+/// # Errors
+/// [`Code::UnsupportedMediaType`] for anything else, an absent type included.
+pub(super) fn json_body(request: &Request) -> Result<(), ApiError> {
+    body_form(request)?;
+    let declared = request.content_type().unwrap_or_default();
+    content_type::json(&String::from_utf8_lossy(declared))
+}
+
 fn media_form(request: &Request) -> Result<Form, ApiError> {
     match request.content_type() {
         None => content_type::form(None),

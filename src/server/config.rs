@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::retention::Retention;
 use crate::{
+    api::browser::{HostName, Origin},
     base::{
         batch::TAIL_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits},
@@ -59,6 +60,19 @@ pub struct Flags {
     /// What to join as: a learner is a read-only replica [default: voter]
     #[arg(long, env = "CHANGEAGENT_ROLE", value_name = "ROLE")]
     role: Option<Role>,
+    /// A name besides localhost and the advertised ones under which clients
+    /// reach the node
+    #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]
+    allow_host: Option<Vec<HostName>>,
+    /// An origin whose web pages may write to the node and read from it, such as
+    /// https://app.example
+    #[arg(
+        long,
+        env = "CHANGEAGENT_ALLOW_ORIGIN",
+        value_name = "ORIGIN[,ORIGIN]",
+        value_delimiter = ','
+    )]
+    allow_origin: Option<Vec<Origin>>,
     /// How often a leader says that it leads [default: 150ms]
     #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
     heartbeat: Option<Time>,
@@ -129,6 +143,10 @@ pub struct Config {
     pub join: Vec<String>,
     /// Whether it is to vote there.
     pub role: Role,
+    /// Names under which clients reach it, besides those that are advertised.
+    pub allow_hosts: Vec<HostName>,
+    /// Origins whose web pages may use it.
+    pub allow_origins: Vec<Origin>,
     /// How soon the loss of a leader is noticed.
     pub timing: Timing,
     /// Executors, at least 1.
@@ -196,6 +214,8 @@ impl Config {
                 .or(file.cluster_advertise)
                 .map(|place| place.0),
             join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
+            allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
+            allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
             timing: Timing {
                 heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
@@ -422,7 +442,7 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Size, Time, Listen, Place);
+from_text!(Size, Time, Listen, Place, HostName, Origin);
 
 #[cfg(test)]
 mod tests {
@@ -473,6 +493,8 @@ mod tests {
             ),
             ("join = [\"10.0.0.1:9000\"]", "join needs cluster-listen"),
             ("advertise = \"here\"", "\"here\" is not of the form HOST:PORT"),
+            ("allow-origin = [\"*\"]", "\"*\" is not of the form https://HOST"),
+            ("allow-host = [\"a:1\"]", "\"a:1\" is not the name of a host"),
             ("role = \"king\"", "line 1: unknown variant `king`"),
             ("listen = \"0.0.0.0:1\"\ncluster-listen = \"127.0.0.1:2\"", "set advertise as well"),
             ("segment-size = \"1MiB\"", "segment-size is 1048576 bytes; with this max-body"),

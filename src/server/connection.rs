@@ -188,19 +188,21 @@ impl Driver {
         };
         let Some(response) = refusal else { return self.http.proceed(self.now) };
         shared.api.metrics().answered(request.method(), response.status());
+        let response = shared.api.reader(request).mark(response);
         self.http.decline(response, self.now);
     }
 
     /// Has a request answered. Nothing more is read meanwhile, except to notice
     /// that a parked client went away.
     async fn answer(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
+        let shared = Rc::clone(&self.shared);
+        let reader = shared.api.reader(&request);
         if let Some(error) = self.overload() {
             let response = self.shared.api.refusal(&request, error).with_close();
             self.shared.api.metrics().answered(request.method(), response.status());
-            self.http.respond(response, self.now);
+            self.http.respond(reader.mark(response), self.now);
             return Ok(());
         }
-        let shared = Rc::clone(&self.shared);
         let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.now);
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         let mut reply = shared.api.handle(request, self.now).await;
@@ -215,7 +217,7 @@ impl Driver {
                     // It may have begun to stop while the answer was waited for.
                     self.drain_if_stopping();
                     metrics.answered(method, response.status());
-                    self.http.respond(response, self.now);
+                    self.http.respond(reader.mark(response), self.now);
                     self.account();
                     return Ok(());
                 }
@@ -239,7 +241,8 @@ impl Driver {
                 Reply::Stream(stream) => {
                     metrics.answered(method, stream.head().status());
                     let _counted = Counted::new(&metrics.streams);
-                    return Box::pin(self.stream(*stream)).await;
+                    let head = reader.mark(stream.head());
+                    return Box::pin(self.stream(*stream, head)).await;
                 }
             };
         }
@@ -247,10 +250,10 @@ impl Driver {
 
     /// Sends an answer in parts, each when the one before is with the client:
     /// what a slow client makes the server hold is one part.
-    async fn stream(&mut self, mut stream: Stream) -> Result<(), Gone> {
+    async fn stream(&mut self, mut stream: Stream, head: Response) -> Result<(), Gone> {
         let shared = Rc::clone(&self.shared);
         self.drain_if_stopping();
-        self.http.respond_head(stream.head(), self.now);
+        self.http.respond_head(head, self.now);
         loop {
             while self.transmit().await? {}
             if self.http.is_closed() {

@@ -20,7 +20,7 @@ use super::{
     listen,
 };
 use crate::{
-    api::{Api, metrics::Metrics},
+    api::{Api, browser::BrowserPolicy, metrics::Metrics},
     base::limits::Limits,
     http::{self, DateText},
     node::Handle,
@@ -46,6 +46,8 @@ pub struct Core {
     pub limits: Arc<Limits>,
     /// Bytes that its connections may hold of requests and answers.
     pub held_bytes_max: usize,
+    /// What pages of the web may have browsers do.
+    pub browsers: Arc<BrowserPolicy>,
     /// What all cores count together.
     pub metrics: Arc<Metrics>,
     /// Connections of all cores together, within the limit.
@@ -60,7 +62,7 @@ impl Core {
     pub async fn run(self) -> io::Result<()> {
         let node = self.node.clone();
         let http = Rc::new(http_context(&self.limits, &node));
-        let api = Api::new(node.clone(), Arc::clone(&self.limits), self.metrics);
+        let api = Api::new(node.clone(), Arc::clone(&self.limits), self.browsers, self.metrics);
         let shared = Rc::new(Shared::new(api, Rc::clone(&http), self.held_bytes_max));
         let listener = PollableFd::new(self.listener)?;
         let doorman = Doorman {

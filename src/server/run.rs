@@ -28,7 +28,7 @@ use super::{
     succession::Legacy,
 };
 use crate::{
-    api::metrics::Metrics,
+    api::{browser::BrowserPolicy, metrics::Metrics},
     base::ids::ClusterId,
     feed::Fanout,
     io::{
@@ -86,6 +86,7 @@ pub(super) struct Shared {
     pub(super) control: Arc<Control>,
     pub(super) status: Arc<Status>,
     connections: Arc<AtomicUsize>,
+    browsers: Arc<BrowserPolicy>,
     metrics: Arc<Metrics>,
 }
 
@@ -134,12 +135,16 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let told = |advertised: &Option<String>, bound: Option<SocketAddr>| {
         advertised.clone().or(bound.map(|bound| bound.to_string())).unwrap_or_default()
     };
+    let address = Address {
+        address: told(&config.advertise, Some(bound)),
+        cluster_address: told(&config.cluster_advertise, cluster_bound),
+        votes: config.role == Role::Voter,
+    };
+    let advertised = [&*address.address, &*address.cluster_address];
+    let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
     let shared = Shared {
-        address: Address {
-            address: told(&config.advertise, Some(bound)),
-            cluster_address: told(&config.cluster_advertise, cluster_bound),
-            votes: config.role == Role::Voter,
-        },
+        address,
+        browsers: Arc::new(browsers),
         config: Arc::new(config),
         fanout: Fanout::new(serving),
         inbox: Arc::default(),
@@ -308,8 +313,8 @@ async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready,
     let node = handle(&shared, core, recovered, cluster);
     let limits = Arc::new(shared.config.limits.clone());
     let held_bytes_max = limits.held_bytes / shared.fanout.cores();
-    let Shared { connections, metrics, .. } = shared;
-    let core = Core { node, listener, limits, held_bytes_max, metrics, connections };
+    let Shared { connections, browsers, metrics, .. } = shared;
+    let core = Core { node, listener, limits, held_bytes_max, browsers, metrics, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(News::Serving);
     drop(events);

@@ -8,6 +8,8 @@ mod common;
 #[cfg(test)]
 mod blocking;
 #[cfg(test)]
+mod browsers;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_faults;
