@@ -3,11 +3,17 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    rc::Rc,
     time::Duration,
 };
 
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, Shared},
+};
 use glommio::{io::PollableFd, timer::Timer};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -34,31 +40,43 @@ thread_local! {
 pub struct Stream(PollableFd<TcpStream>);
 
 impl Stream {
-    /// Connects to `address`, `host:port`, within `limit`.
+    /// Connects to `address`, `host:port`, within `limit`. A name is looked up
+    /// each time; of several addresses each has its part of the time.
     ///
     /// # Errors
     /// What the system reports, `TimedOut` among it.
     pub async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
         let connect = async {
-            let address = resolve(address).await?;
-            let socket =
-                Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-            socket.set_nonblocking(true)?;
-            let under_way = match socket.connect(&address.into()) {
-                Ok(()) => false,
-                Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
-                Err(error) => return Err(error),
-            };
-            let stream = Self::new(socket.into())?;
-            if under_way {
-                stream.0.writable().await?;
-                if let Some(error) = stream.0.get_ref().take_error()? {
-                    return Err(error);
+            let addresses = resolve(address).await?;
+            let part = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+            let mut outcome = Err(io::ErrorKind::NotFound.into());
+            for address in addresses.iter() {
+                outcome = in_time(part, Self::connect_to(*address)).await;
+                if outcome.is_ok() {
+                    break;
                 }
             }
-            Ok(stream)
+            outcome
         };
-        cores::within(limit, connect).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+        in_time(limit, connect).await
+    }
+
+    async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let under_way = match socket.connect(&address.into()) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+            Err(error) => return Err(error),
+        };
+        let stream = Self::new(socket.into())?;
+        if under_way {
+            stream.0.writable().await?;
+            if let Some(error) = stream.0.get_ref().take_error()? {
+                return Err(error);
+            }
+        }
+        Ok(stream)
     }
 
     fn new(stream: TcpStream) -> io::Result<Self> {
@@ -145,16 +163,53 @@ impl Stream {
     }
 }
 
-async fn resolve(address: &str) -> io::Result<SocketAddr> {
-    if let Ok(address) = address.parse() {
-        return Ok(address);
+async fn in_time<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    cores::within(limit, future).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// What a name stands for, or why that is not known.
+type Found = Result<Rc<[SocketAddr]>, (io::ErrorKind, String)>;
+
+thread_local! {
+    /// Names that are being looked up: one at a time for each, since a name server
+    /// that does not answer would hold a thread for every try to connect.
+    static LOOKUPS: RefCell<HashMap<String, Shared<LocalBoxFuture<'static, Found>>>> =
+        RefCell::default();
+}
+
+/// The addresses of `host:port`.
+async fn resolve(address: &str) -> io::Result<Rc<[SocketAddr]>> {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return Ok([address].into());
     }
-    let name = address.to_owned();
-    // A name server may take its time.
-    let found =
-        cores::off_core(move || name.to_socket_addrs().map(|mut found| found.next())).await?;
-    found
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address")))
+    let under_way = LOOKUPS.with_borrow(|lookups| lookups.get(address).cloned());
+    let lookup = under_way.unwrap_or_else(|| {
+        let name = address.to_owned();
+        let lookup = look_up(name.clone()).boxed_local().shared();
+        LOOKUPS.with_borrow_mut(|lookups| lookups.insert(name.clone(), lookup.clone()));
+        let ended = lookup.clone();
+        // It goes on when nobody waits any more.
+        cores::spawn(async move {
+            // Whoever waits hears it too.
+            let _ = ended.await;
+            LOOKUPS.with_borrow_mut(|lookups| lookups.remove(&name));
+        });
+        lookup
+    });
+    lookup.await.map_err(|(kind, text)| io::Error::new(kind, text))
+}
+
+async fn look_up(name: String) -> Found {
+    let told = name.clone();
+    let look_up = move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+    let found = cores::on_own_thread("resolve", look_up).await.and_then(|found| found);
+    match found {
+        Ok(found) if found.is_empty() => {
+            Err((io::ErrorKind::NotFound, format!("{told} has no address")))
+        }
+        Ok(found) => Ok(found.into()),
+        Err(error) => Err((error.kind(), error.to_string())),
+    }
 }
 
 /// Where connections come in.

@@ -133,8 +133,12 @@ pub struct Config {
     pub data: PathBuf,
     /// Where clients reach the node; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// The name of its host, where it was given by name.
+    pub listen_name: Option<String>,
     /// Where other nodes reach it; port 0 picks a free one.
     pub cluster_listen: Option<SocketAddr>,
+    /// The name of its host, likewise.
+    pub cluster_listen_name: Option<String>,
     /// Where clients are told to reach it, if not there, `host:port`.
     pub advertise: Option<String>,
     /// Where other nodes are told to reach it, if not there, `host:port`.
@@ -203,11 +207,23 @@ impl Config {
             };
         }
         let usual = Limits::default();
+        let given = flags.listen.or(file.listen);
+        let (listen, listen_name) = match given {
+            Some(Listen { address, name }) => (address, name),
+            None => (SocketAddr::from(([127, 0, 0, 1], 9000)), None),
+        };
+        let cluster = flags.cluster_listen.or(file.cluster_listen);
+        let (cluster_listen, cluster_listen_name) = match cluster {
+            Some(Listen { address, name }) => (Some(address), name),
+            None => (None, None),
+        };
         let usual_timing = Timing::default();
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
-            listen: setting!(listen, SocketAddr::from(([127, 0, 0, 1], 9000))),
-            cluster_listen: flags.cluster_listen.or(file.cluster_listen).map(|listen| listen.0),
+            listen,
+            listen_name,
+            cluster_listen,
+            cluster_listen_name,
             advertise: flags.advertise.or(file.advertise).map(|place| place.0),
             cluster_advertise: flags
                 .cluster_advertise
@@ -387,22 +403,25 @@ impl FromStr for Time {
 }
 
 /// An address to listen on, by number or by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listen(SocketAddr);
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listen {
+    address: SocketAddr,
+    /// The name of the host, if it has one: others look it up themselves.
+    name: Option<String>,
+}
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         use std::net::ToSocketAddrs;
+        if let Ok(address) = text.parse() {
+            return Ok(Self { address, name: None });
+        }
         let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
-        addresses.next().map(Self).ok_or_else(|| format!("{text} has no address"))
-    }
-}
-
-impl From<Listen> for SocketAddr {
-    fn from(listen: Listen) -> Self {
-        listen.0
+        let address = addresses.next().ok_or_else(|| format!("{text} has no address"))?;
+        let name = text.rsplit_once(':').map(|(host, _)| host.to_owned());
+        Ok(Self { address, name })
     }
 }
 

@@ -132,12 +132,10 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     };
     let cluster_bound = cluster.as_ref().map(TcpListener::local_addr).transpose();
     let cluster_bound = cluster_bound.map_err(cannot_listen)?;
-    let told = |advertised: &Option<String>, bound: Option<SocketAddr>| {
-        advertised.clone().or(bound.map(|bound| bound.to_string())).unwrap_or_default()
-    };
+    let cluster_name = &config.cluster_listen_name;
     let address = Address {
-        address: told(&config.advertise, Some(bound)),
-        cluster_address: told(&config.cluster_advertise, cluster_bound),
+        address: told(&config.advertise, &config.listen_name, Some(bound)),
+        cluster_address: told(&config.cluster_advertise, cluster_name, cluster_bound),
         votes: config.role == Role::Voter,
     };
     let advertised = [&*address.address, &*address.cluster_address];
@@ -173,6 +171,17 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         legacy: ManuallyDrop::new(legacy),
     };
     main.run(&news)
+}
+
+/// What others are told of a port: what was set, else the name of the host as it was
+/// given, which they look up themselves, else the address.
+fn told(advertised: &Option<String>, name: &Option<String>, bound: Option<SocketAddr>) -> String {
+    match (advertised, name, bound) {
+        (Some(advertised), ..) => advertised.clone(),
+        (None, Some(name), Some(bound)) => format!("{name}:{}", bound.port()),
+        (None, None, Some(bound)) => bound.to_string(),
+        (None, _, None) => String::new(),
+    }
 }
 
 /// Claims ports and directory for this process.
