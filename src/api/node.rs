@@ -7,6 +7,13 @@ use super::{
 };
 use crate::http::Response;
 
+/// What a node says that others take for a member of theirs.
+pub(super) fn claimed() -> ApiError {
+    let detail = "this node is a cluster of its own, but nodes of another cluster call it as their \
+                  member: its data directory is new, or not the one that belongs here";
+    ApiError::new(Code::NoLeader, detail)
+}
+
 impl Api {
     /// `GET /health`: the process serves.
     pub(super) fn health(&self) -> Reply {
@@ -25,6 +32,9 @@ impl Api {
         if !status.has_recovered() && status.cluster().leader.is_some() {
             let detail = "this node has not caught up since it was started";
             return Err(ApiError::new(Code::Behind, detail));
+        }
+        if status.is_claimed() {
+            return Err(claimed());
         }
         if !status.is_ready() {
             return Err(ApiError::new(Code::NoLeader, "the node knows no leader yet"));

@@ -10,6 +10,7 @@ use super::{
     content_type::{self, Form},
     error::{ApiError, Code},
     idempotency::Keyed,
+    node::claimed,
     reply::{Reply, Write, refused},
     written::{Written, written},
 };
@@ -104,6 +105,9 @@ impl Api {
     }
 
     pub(super) fn propose(&self, command: Command, kind: Written) -> Result<Reply, ApiError> {
+        if self.node.status().is_claimed() {
+            return Err(claimed());
+        }
         let pending = self.node.propose(command).map_err(refused)?;
         Ok(Reply::Write(Write { pending, written: kind }))
     }

@@ -42,7 +42,7 @@ pub const SEGMENT_BYTES_MIN: u64 = 32 * 1024;
 pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Whose log it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The cluster whose history it holds.
     pub cluster: ClusterId,

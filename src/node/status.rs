@@ -14,14 +14,16 @@ pub struct Status {
     recovered: AtomicBool,
     failed: AtomicBool,
     full: AtomicBool,
+    claimed: AtomicBool,
     cluster: Mutex<ClusterView>,
 }
 
 impl Status {
-    /// Whether the node knows a leader and has caught up, and its disk works.
+    /// Whether the node knows a leader and has caught up, its disk works, and it
+    /// is where it belongs.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.has_failed()
+        self.ready.load(Ordering::Acquire) && !self.has_failed() && !self.is_claimed()
     }
 
     /// Whether what it has applied is no older than what it may have shown before
@@ -44,6 +46,13 @@ impl Status {
         self.full.load(Ordering::Acquire)
     }
 
+    /// Whether nodes of another cluster take this one, which is alone, for a member
+    /// of theirs: it takes no writes, which would be lost to them.
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Acquire)
+    }
+
     /// The cluster as this node knows it.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
@@ -58,6 +67,11 @@ impl Status {
     /// Notes whether the disk has room.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::Release);
+    }
+
+    /// Notes whether others take this node for a member of theirs.
+    pub fn set_claimed(&self, claimed: bool) {
+        self.claimed.store(claimed, Ordering::Release);
     }
 
     /// Notes whether a leader is known and caught up with.

@@ -11,6 +11,7 @@ use openraft::{
 };
 
 use super::{
+    claims::Claims,
     network::append_answer,
     peer::{Answer, AppendAnswer, Handler, Lane, Request, Standing},
     snapshot::{self, Checkpoints, Transmission},
@@ -42,6 +43,8 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) on_request: OnRequest,
     /// When a leader was last heard.
     pub(super) heard: Rc<Cell<Option<Instant>>>,
+    /// Who takes this node for a member of another cluster.
+    pub(super) claims: Rc<Claims>,
     pub(super) checkpoints: Rc<dyn Checkpoints>,
     /// The checkpoint that is taken in, with the vote of the leader that sends it.
     pub(super) incoming: Rc<Cell<Option<(Vote, Transmission)>>>,
@@ -61,6 +64,14 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
         } else {
             Standing::Stranger
         }
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<String> {
+        self.machine.cluster_address(node)
+    }
+
+    fn note_called_as(&self, member: Identity) {
+        self.claims.note(member);
     }
 
     fn body_bytes_max(&self) -> usize {

@@ -2,6 +2,7 @@
 //! log and state machine on ours, its tasks on glommio, its network on the
 //! channels of [`peer`].
 
+mod claims;
 mod compact;
 mod inbound;
 mod log_store;
@@ -20,6 +21,7 @@ mod state_machine;
 mod suite_tests;
 mod types;
 
+pub use claims::Claim;
 pub use compact::{Compacted, Files, compact};
 pub use inbound::OnRequest;
 pub use log_store::LogStore;
@@ -38,6 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use claims::Claims;
 use futures_util::future::{Either, select};
 use inbound::Inbound;
 use network::Network;
@@ -104,6 +107,8 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     timing: Timing,
     /// When a leader was last heard here.
     heard: Rc<Cell<Option<Instant>>>,
+    /// Who takes this node for a member of another cluster.
+    claims: Rc<Claims>,
     /// The last entry of the log when it was opened.
     last_at_start: Option<LogId>,
     /// Whether this node was told that it is no member any more.
@@ -189,6 +194,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             address,
             timing,
             heard,
+            claims: Rc::default(),
             last_at_start,
             removed,
             stopping,
@@ -341,6 +347,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
         Rc::new(Inbound {
             heard: Rc::clone(&self.heard),
+            claims: Rc::clone(&self.claims),
             checkpoints: self.machine.checkpoints(),
             incoming: Rc::default(),
             raft: self.raft.clone(),
@@ -348,6 +355,18 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             log: self.log.clone(),
             on_request,
         })
+    }
+
+    /// That nodes of another cluster take this one, which is alone, for a member of
+    /// theirs, as long as they do.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        self.claims.latest().filter(|_| self.is_alone())
+    }
+
+    /// Resolves when somebody else may do so than before.
+    pub async fn claim_noted(&self) {
+        self.claims.noted().await;
     }
 
     /// Whether nothing was ever written to this node, and it shares its history

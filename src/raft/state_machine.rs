@@ -184,6 +184,12 @@ impl<D: Disk> StateMachine<D> {
         self.inner.borrow().membership.membership().get_node(&node).is_some()
     }
 
+    /// Where the members reach one of them.
+    pub(super) fn cluster_address(&self, node: NodeId) -> Option<String> {
+        let inner = self.inner.borrow();
+        inner.membership.membership().get_node(&node).map(|node| node.cluster_address.clone())
+    }
+
     /// The highest number that a member ever had.
     pub(super) fn highest(&self) -> NodeId {
         self.inner.borrow().highest

@@ -25,6 +25,7 @@ use crate::{
         names::is_host_and_port,
     },
     io::{cores, glommio::GlommioDisk, net::Listener},
+    log::Identity,
     node::Handed,
     raft::{
         Address, Leadership, MembershipError, OnRequest,
@@ -84,13 +85,12 @@ pub(super) fn start(
         let office = Rc::clone(&office);
         let on_request: OnRequest =
             Rc::new(move |_, request, body| Rc::clone(&office).answer(request, body).boxed_local());
-        let handler = replica.inbound(on_request);
+        let acceptor = Rc::new(peer::Acceptor::new(replica.inbound(on_request)));
         cores::spawn(async move {
-            let places = peer::Places::default();
             loop {
                 let stream = listener.accept().await;
-                let (handler, places) = (Rc::clone(&handler), places.clone());
-                cores::spawn(async move { peer::serve(stream, handler, &places).await });
+                let acceptor = Rc::clone(&acceptor);
+                cores::spawn(async move { acceptor.serve(stream).await });
             }
         });
     }
@@ -109,9 +109,11 @@ pub(super) fn start(
         }
     });
     cores::spawn(Rc::clone(&office).reconcile());
-    if !shared.config.join.is_empty() && !replica.is_member() {
-        let (join, role) = (shared.config.join.clone(), shared.config.role);
-        cores::spawn(Rc::clone(&office).join(join, role));
+    let join = shared.config.join.clone();
+    if !join.is_empty() && replica.is_member() {
+        cores::spawn(Rc::clone(&office).ignore(join));
+    } else if !join.is_empty() {
+        cores::spawn(Rc::clone(&office).join(join, shared.config.role));
     }
     Ok(adoption)
 }
@@ -509,6 +511,24 @@ impl Office {
             let message = Request::Admin(request.clone());
             if let Ok((Answer::Changed(_), _)) = channel.call(&message, Bytes::new(), PROBE).await {
                 return;
+            }
+        }
+    }
+
+    /// Says that this node asks nobody to be taken in, since it is a member already;
+    /// and warns where the nodes at `places` are of another cluster.
+    async fn ignore(self: Rc<Self>, places: Vec<String>) {
+        let Identity { cluster, node } = self.replica.log().identity();
+        tracing::info!(node, %cluster, "--join has no effect: this node is a member already");
+        for place in places {
+            let Ok(there) = invitation::who_is(&place, PROBE).await else { continue };
+            if there.cluster != cluster.0 {
+                tracing::warn!(
+                    place,
+                    there = %there.cluster,
+                    own = %cluster,
+                    "--join names a node of another cluster than this data directory belongs to"
+                );
             }
         }
     }

@@ -37,14 +37,18 @@ const TEXT_CHARACTERS_MAX: usize = 300;
 /// [`AdminRefusal::Invalid`] when it does not say within `limit`, whatever the
 /// reason.
 pub(super) async fn probe(address: &str, limit: Duration) -> Result<Probe, AdminRefusal> {
-    let url = format!("http://{address}/cluster");
-    let asked = cores::on_own_thread("probe", move || get(&url, limit)).await;
-    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome);
-    let said = text.and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    said.map_err(|error| {
+    who_is(address, limit).await.map_err(|error| {
         tracing::warn!(address, error, "the node there does not say who it is");
         AdminRefusal::Invalid(format!("no node is reached at {address} that says who it is"))
     })
+}
+
+/// The same, with the reason where it does not say.
+pub(super) async fn who_is(address: &str, limit: Duration) -> Result<Probe, String> {
+    let url = format!("http://{address}/cluster");
+    let asked = cores::on_own_thread("probe", move || get(&url, limit)).await;
+    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// Asks the node that clients reach at `place` to take a node in; `body` says

@@ -27,7 +27,7 @@ use crate::{
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, Options, file_name},
     node::{Status, sequencer::Sequencer},
-    raft::{Leadership, Part, Recovered, Replay, Replica},
+    raft::{Claim, Leadership, Part, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
@@ -48,6 +48,10 @@ const IDLE: Duration = Duration::from_millis(100);
 const CLUSTER_VIEW: Duration = Duration::from_millis(100);
 /// How old it is at most.
 const CLUSTER_VIEW_MAX: Duration = Duration::from_millis(500);
+/// How often it is looked whether others still take this node for theirs.
+const CLAIM_WATCH: Duration = Duration::from_millis(500);
+/// How long they do before it is said.
+const CLAIM_SAID: Duration = Duration::from_secs(1);
 /// How soon a spare segment is tried again after it could not be made.
 const SPARE_RETRY: Duration = Duration::from_millis(500);
 
@@ -266,6 +270,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     show(&replica, &shared.status);
     glommio::spawn_local(note_recovery(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     glommio::spawn_local(watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
+    glommio::spawn_local(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     let ready = Ready { recovered, cluster: cluster_id };
@@ -322,6 +327,43 @@ async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
             return;
         }
         Timer::new(CLUSTER_VIEW).await;
+    }
+}
+
+/// Notes whether nodes of another cluster take this one for a member of theirs,
+/// and says so once they have for a while: a node that is just being taken in is
+/// called so by the way.
+async fn watch_claims(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
+    let mut said: Option<Identity> = None;
+    loop {
+        let claim = replica.claim();
+        status.set_claimed(claim.is_some());
+        match claim {
+            Some(Claim { member, since, .. })
+                if said != Some(member) && since.elapsed() > CLAIM_SAID =>
+            {
+                let Identity { cluster, node } = member;
+                tracing::warn!(
+                    node,
+                    %cluster,
+                    own = %replica.log().identity().cluster,
+                    "nodes of another cluster call this one as their member: it takes no writes; \
+                     its data directory is new, or not the one that belongs here"
+                );
+                said = Some(member);
+            }
+            Some(_) => {}
+            None => {
+                if said.take().is_some() {
+                    tracing::info!(
+                        "nobody calls this node as a member of another cluster any more"
+                    );
+                }
+                replica.claim_noted().await;
+                continue;
+            }
+        }
+        Timer::new(CLAIM_WATCH).await;
     }
 }
 

@@ -26,6 +26,8 @@ mod failover;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod joining;
 #[cfg(test)]
 mod keys;

@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
-    hello::{Hello, Lane, Refusal, VERSION, Welcome},
+    hello::{Hello, Lane, PROCESS, Refusal, VERSION, Welcome},
     message::{Answer, Request},
 };
 use crate::{
@@ -186,7 +186,8 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
         }
         let stream = Rc::new(Stream::connect(&address, connect).await?);
-        let hello = Hello { version: VERSION, lane: self.0.lane, from: self.0.me, to: self.0.to };
+        let Inner { me: from, to, lane, .. } = *self.0;
+        let hello = Hello { version: VERSION, lane, from, to, process: *PROCESS };
         let greet = async {
             hello.send(&stream).await?;
             Welcome::receive(&stream).await

@@ -1,13 +1,14 @@
 //! The first words of a connection. Their layout never changes, so that any two
 //! versions can at least tell each other apart.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::LazyLock, time::Duration};
 
 use uuid::Uuid;
 
+use super::processes::Process;
 use crate::{
     base::ids::{ClusterId, NodeId},
-    io::net::Stream,
+    io::{cores, net::Stream},
     log::Identity,
 };
 
@@ -15,6 +16,9 @@ use crate::{
 pub(super) const VERSION: u32 = 1;
 const MAGIC: [u8; 8] = *b"CAGTPEER";
 const BYTES: usize = 56;
+
+/// What this process tells itself apart by.
+pub(super) static PROCESS: LazyLock<Process> = LazyLock::new(|| rand::random::<Process>().max(1));
 
 /// What a connection is for. Messages of one lane do not wait for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +64,8 @@ pub enum Refusal {
     SameNode,
     /// The node that asks was a member once and is none any more.
     Removed,
+    /// Another process is alive that is the node that asks.
+    OtherProcess,
 }
 
 impl fmt::Display for Refusal {
@@ -72,6 +78,9 @@ impl fmt::Display for Refusal {
             Self::Node(theirs) => write!(f, "it is node {theirs} there"),
             Self::SameNode => write!(f, "it has the number of this node"),
             Self::Removed => write!(f, "this node was removed from the cluster"),
+            Self::OtherProcess => {
+                write!(f, "another process has the number and the cluster of this node")
+            }
         }
     }
 }
@@ -83,19 +92,20 @@ pub(super) struct Hello {
     pub(super) lane: Lane,
     pub(super) from: Identity,
     pub(super) to: NodeId,
+    pub(super) process: Process,
 }
 
 impl Hello {
     pub(super) async fn send(&self, stream: &Stream) -> io::Result<()> {
-        let Self { version, lane, from, to } = *self;
-        send(stream, [version, lane as u32], from.cluster, [from.node, to]).await
+        let Self { version, lane, from, to, process } = *self;
+        send(stream, ([version, lane as u32], from.cluster, [from.node, to], process)).await
     }
 
     /// `None` when it is none.
     pub(super) async fn receive(stream: &Stream) -> io::Result<Option<Self>> {
-        let ([version, lane], cluster, [node, to]) = receive(stream).await?;
+        let ([version, lane], cluster, [node, to], process) = receive(stream).await?;
         let from = Identity { cluster, node };
-        Ok(Lane::of(lane).map(|lane| Self { version, lane, from, to }))
+        Ok(Lane::of(lane).map(|lane| Self { version, lane, from, to, process }))
     }
 }
 
@@ -105,6 +115,7 @@ pub(super) struct Welcome {
     pub(super) version: u32,
     pub(super) who: Identity,
     pub(super) refusal: Option<Refusal>,
+    pub(super) process: Process,
 }
 
 /// The numbers of refusals. Stable: other versions read them.
@@ -115,6 +126,7 @@ mod number {
     pub(super) const NODE: u32 = 3;
     pub(super) const SAME_NODE: u32 = 4;
     pub(super) const REMOVED: u32 = 5;
+    pub(super) const OTHER_PROCESS: u32 = 6;
 }
 
 impl Welcome {
@@ -126,13 +138,14 @@ impl Welcome {
             Some(Refusal::Node(_)) => number::NODE,
             Some(Refusal::SameNode) => number::SAME_NODE,
             Some(Refusal::Removed) => number::REMOVED,
+            Some(Refusal::OtherProcess) => number::OTHER_PROCESS,
         };
         let Identity { cluster, node } = self.who;
-        send(stream, [self.version, number], cluster, [node, 0]).await
+        send(stream, ([self.version, number], cluster, [node, 0], self.process)).await
     }
 
     pub(super) async fn receive(stream: &Stream) -> io::Result<Self> {
-        let ([version, number], cluster, [node, _]) = receive(stream).await?;
+        let ([version, number], cluster, [node, _], process) = receive(stream).await?;
         let who = Identity { cluster, node };
         let refusal = match number {
             number::NONE => None,
@@ -140,21 +153,35 @@ impl Welcome {
             number::NODE => Some(Refusal::Node(node)),
             number::SAME_NODE => Some(Refusal::SameNode),
             number::REMOVED => Some(Refusal::Removed),
+            number::OTHER_PROCESS => Some(Refusal::OtherProcess),
             _ => Some(Refusal::Version(version)),
         };
-        Ok(Self { version, who, refusal })
+        Ok(Self { version, who, refusal, process })
     }
 }
 
-type Words = ([u32; 2], ClusterId, [u64; 2]);
+/// Says who is at `address`; nothing when nobody says so within `limit`.
+pub(super) async fn ask_who(
+    address: &str,
+    from: Identity,
+    to: NodeId,
+    limit: Duration,
+) -> Option<Welcome> {
+    let ask = async {
+        let stream = Stream::connect(address, limit).await?;
+        // On this lane all are heard.
+        let (lane, process) = (Lane::Adoption, *PROCESS);
+        Hello { version: VERSION, lane, from, to, process }.send(&stream).await?;
+        Welcome::receive(&stream).await
+    };
+    cores::within(limit, ask).await?.ok()
+}
 
-async fn send(
-    stream: &Stream,
-    small: [u32; 2],
-    cluster: ClusterId,
-    nodes: [u64; 2],
-) -> io::Result<()> {
-    let bytes = written(small, cluster, nodes);
+/// Small words, a cluster, nodes, and the process, which has no checksum.
+type Words = ([u32; 2], ClusterId, [u64; 2], Process);
+
+async fn send(stream: &Stream, words: Words) -> io::Result<()> {
+    let bytes = written(words);
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let written = stream.write(&[io::IoSlice::new(rest)]).await?;
@@ -163,14 +190,15 @@ async fn send(
     Ok(())
 }
 
-fn written(small: [u32; 2], cluster: ClusterId, nodes: [u64; 2]) -> Vec<u8> {
+fn written((small, cluster, nodes, process): Words) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(&MAGIC);
     small.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     bytes.extend_from_slice(cluster.0.as_bytes());
     nodes.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
     bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    bytes.resize(BYTES, 0);
+    bytes.extend_from_slice(&process.to_le_bytes());
+    debug_assert_eq!(bytes.len(), BYTES);
     bytes
 }
 
@@ -188,13 +216,15 @@ fn read(bytes: &[u8; BYTES]) -> Option<Words> {
     let (cluster, rest) = rest.split_first_chunk::<16>()?;
     let (nodes, rest) = rest.split_first_chunk::<16>()?;
     let checksum = crc32c::crc32c(bytes.get(..48)?).to_le_bytes();
-    if *magic != MAGIC || *rest.first_chunk::<4>()? != checksum {
+    let (sum, process) = rest.split_first_chunk::<4>()?;
+    if *magic != MAGIC || *sum != checksum {
         return None;
     }
+    let process = Process::from_le_bytes(*process.first_chunk()?);
     let word = |at: usize| Some(u32::from_le_bytes(*small.get(at..)?.first_chunk()?));
     let node = |at: usize| Some(u64::from_le_bytes(*nodes.get(at..)?.first_chunk()?));
     let cluster = ClusterId(Uuid::from_bytes(*cluster));
-    Some(([word(0)?, word(4)?], cluster, [node(0)?, node(8)?]))
+    Some(([word(0)?, word(4)?], cluster, [node(0)?, node(8)?], process))
 }
 
 #[cfg(test)]
@@ -208,11 +238,13 @@ mod tests {
             small in any::<[u32; 2]>(),
             cluster in any::<u128>(),
             nodes in any::<[u64; 2]>(),
+            process in any::<Process>(),
             flip in 0usize..52 * 8,
         ) {
             let cluster = ClusterId(Uuid::from_u128(cluster));
-            let mut bytes: [u8; BYTES] = written(small, cluster, nodes).try_into().unwrap();
-            prop_assert_eq!(read(&bytes), Some((small, cluster, nodes)));
+            let words = (small, cluster, nodes, process);
+            let mut bytes: [u8; BYTES] = written(words).try_into().unwrap();
+            prop_assert_eq!(read(&bytes), Some(words));
             bytes[flip / 8] ^= 1u8 << (flip % 8);
             prop_assert_eq!(read(&bytes), None);
         }

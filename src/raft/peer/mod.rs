@@ -2,8 +2,8 @@
 //! each, opened by whoever asks.
 //!
 //! ```text
-//! hello     | magic | version | lane | cluster | from | to | checksum |
-//! welcome   | magic | version | refusal | cluster | node | checksum |
+//! hello     | magic | version | lane | cluster | from | to | checksum | process |
+//! welcome   | magic | version | refusal | cluster | node | 0 | checksum | process |
 //! frame     | head bytes | body bytes | head checksum | body checksum | head | body |
 //! ```
 //!
@@ -17,6 +17,7 @@ mod frame;
 mod hello;
 mod message;
 mod places;
+mod processes;
 mod serve;
 
 pub(super) use channel::OnRefusal;
@@ -24,6 +25,5 @@ pub use channel::{CallError, Channel, Pending, Settings};
 pub(super) use frame::{Body, Parts};
 pub use hello::{Lane, Refusal};
 pub use message::{AdminRefusal, AdminRequest, Adoption, Answer, AppendAnswer, Change, Request};
-pub use places::Places;
 pub(super) use serve::PART_BYTES_MAX;
-pub use serve::{Handler, Standing, serve};
+pub use serve::{Acceptor, Handler, Standing};

@@ -53,7 +53,7 @@ impl Inner {
 
 /// The places of a node. Clones share them.
 #[derive(Clone, Default)]
-pub struct Places(Rc<RefCell<Inner>>);
+pub(super) struct Places(Rc<RefCell<Inner>>);
 
 /// The place of one connection, until it is dropped.
 pub(super) struct Place {
@@ -75,6 +75,14 @@ impl Places {
             end();
         }
         Place { places: self.clone(), holder: None, id }
+    }
+}
+
+impl Places {
+    /// Ends all connections of a member.
+    pub(super) fn end(&self, member: NodeId) {
+        let ended = self.0.borrow_mut().taken.remove(&Some(member));
+        ended.into_iter().flatten().for_each(|(_, end)| end());
     }
 }
 

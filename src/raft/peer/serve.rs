@@ -1,7 +1,13 @@
 //! The end of a connection that answers.
 
 use std::{
-    cell::Cell, collections::VecDeque, future::poll_fn, io, rc::Rc, task::Poll, time::Duration,
+    cell::{Cell, RefCell},
+    collections::{HashMap, VecDeque},
+    future::poll_fn,
+    io,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -10,9 +16,10 @@ use tokio::sync::Notify;
 
 use super::{
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
-    hello::{Hello, Lane, Refusal, VERSION, Welcome},
+    hello::{Hello, Lane, PROCESS, Refusal, VERSION, Welcome, ask_who},
     message::{Answer, Request},
     places::Places,
+    processes::{Decision, Processes},
 };
 use crate::{
     base::ids::NodeId,
@@ -22,6 +29,13 @@ use crate::{
 
 /// How long a hello may take.
 const HELLO: Duration = Duration::from_secs(5);
+/// How long the address of a member may take to say who is there: whoever waits
+/// for that has little more patience.
+const WHO: Duration = Duration::from_millis(300);
+/// Who was refused is told of again after so long.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// How many of those are remembered.
+const REFUSED_MAX: usize = 64;
 /// Requests of one connection that are being answered; no more are read.
 const UNDER_WAY: usize = 128;
 /// Bytes of their bodies, likewise.
@@ -57,6 +71,13 @@ pub trait Handler: 'static {
     /// What node `node` is to its cluster.
     fn standing(&self, node: NodeId) -> Standing;
 
+    /// Where the members reach node `node`, if it is one of them.
+    fn address_of(&self, node: NodeId) -> Option<String>;
+
+    /// Notes that a node of another cluster takes this one for that member of its
+    /// cluster.
+    fn note_called_as(&self, member: Identity);
+
     /// The longest body of a request.
     fn body_bytes_max(&self) -> usize;
 
@@ -71,33 +92,126 @@ pub trait Handler: 'static {
     ) -> LocalBoxFuture<'static, (Answer, Bytes)>;
 }
 
-/// Serves a connection until it ends, or until it has to give way to another.
-pub async fn serve(stream: Stream, handler: Rc<dyn Handler>, places: &Places) {
-    let stream = Rc::new(stream);
-    let closing = Rc::clone(&stream);
-    let mut place = places.enter(move || closing.close());
-    let Some(hello) = greet(&stream, &*handler).await else { return };
-    if hello.lane != Lane::Adoption && handler.standing(hello.from.node) == Standing::Member {
-        place.belongs_to(hello.from.node);
+/// What lets other nodes in and serves them.
+pub struct Acceptor {
+    handler: Rc<dyn Handler>,
+    places: Places,
+    processes: Processes,
+    refused: RefCell<Refused>,
+}
+
+impl Acceptor {
+    /// Serves others by `handler`.
+    #[must_use]
+    pub fn new(handler: Rc<dyn Handler>) -> Self {
+        let (places, processes) = (Places::default(), Processes::default());
+        Self { handler, places, processes, refused: RefCell::default() }
     }
-    let frames = FrameReader::new(request_limits(hello.lane, &*handler));
-    let connection = Rc::new(Connection {
-        outgoing: Outgoing::new(stream),
-        lane: hello.lane,
-        from: hello.from.node,
-        handler,
-        requests: Cell::new(0),
-        bytes: Cell::new(0),
-        answered: Notify::new(),
-    });
-    let writer = Rc::clone(&connection);
-    cores::spawn(async move { writer.outgoing.run().await });
-    // Whoever broke the connection knows.
-    let _ = match hello.lane {
-        Lane::Entries => connection.serve_in_order(frames).await,
-        _ => connection.serve_each(frames).await,
-    };
-    connection.outgoing.end();
+
+    /// Serves a connection until it ends, or until it has to give way to another.
+    pub async fn serve(&self, stream: Stream) {
+        let stream = Rc::new(stream);
+        let closing = Rc::clone(&stream);
+        let mut place = self.places.enter(move || closing.close());
+        let Some(hello) = self.greet(&stream).await else { return };
+        let (handler, from) = (Rc::clone(&self.handler), hello.from.node);
+        if hello.lane != Lane::Adoption && handler.standing(from) == Standing::Member {
+            place.belongs_to(from);
+        }
+        let frames = FrameReader::new(request_limits(hello.lane, &*handler));
+        let connection = Rc::new(Connection {
+            outgoing: Outgoing::new(stream),
+            lane: hello.lane,
+            from,
+            handler,
+            requests: Cell::new(0),
+            bytes: Cell::new(0),
+            answered: Notify::new(),
+        });
+        let writer = Rc::clone(&connection);
+        cores::spawn(async move { writer.outgoing.run().await });
+        // Whoever broke the connection knows.
+        let _ = match hello.lane {
+            Lane::Entries => connection.serve_in_order(frames).await,
+            _ => connection.serve_each(frames).await,
+        };
+        connection.outgoing.end();
+    }
+
+    async fn greet(&self, stream: &Stream) -> Option<Hello> {
+        let greet = async {
+            let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
+            let who = self.handler.me();
+            let mut refusal = refusal(&hello, who, &*self.handler);
+            if refusal.is_none() && !self.is_the_member(&hello, who).await {
+                refusal = Some(Refusal::OtherProcess);
+            }
+            Welcome { version: VERSION, who, refusal, process: *PROCESS }.send(stream).await?;
+            if let Some(refusal) = refusal {
+                self.note(&hello, refusal);
+            }
+            Ok::<_, io::Error>(Some(hello).filter(|_| refusal.is_none()))
+        };
+        cores::within(HELLO, greet).await.and_then(Result::ok).flatten()
+    }
+
+    /// Whether the process that asks is the member that it says to be, if it says
+    /// so, and not a second one beside it.
+    async fn is_the_member(&self, hello: &Hello, me: Identity) -> bool {
+        let Hello { from, process, lane, .. } = *hello;
+        let Some(address) = self.handler.address_of(from.node) else { return true };
+        if lane == Lane::Adoption || process == 0 {
+            return true;
+        }
+        if let Some(known) = self.processes.is_member(from.node, process, Instant::now()) {
+            return known;
+        }
+        let there = ask_who(&address, me, from.node, WHO).await;
+        let there = there.filter(|there| there.who == from && there.process != 0);
+        let there = there.map(|there| there.process);
+        let decision = self.processes.decide(from.node, process, there, Instant::now());
+        if decision == Decision::Successor {
+            // It may have been a copy that is alive.
+            self.places.end(from.node);
+        }
+        decision != Decision::Second
+    }
+
+    /// Notes that somebody was refused.
+    fn note(&self, hello: &Hello, refusal: Refusal) {
+        let Hello { from, to, .. } = *hello;
+        if matches!(refusal, Refusal::Cluster(_)) {
+            self.handler.note_called_as(Identity { cluster: from.cluster, node: to });
+        }
+        let why = why_refused(refusal);
+        if self.refused.borrow_mut().is_news((from, why), Instant::now()) {
+            let Identity { cluster, node: from } = from;
+            tracing::warn!(from, %cluster, to, why, "a node was refused");
+        }
+    }
+}
+
+/// Who was refused lately, and why: each is told of once in a while, since a node
+/// that is refused comes again at once.
+#[derive(Default)]
+struct Refused(HashMap<(Identity, &'static str), Instant>);
+
+impl Refused {
+    fn is_news(&mut self, who: (Identity, &'static str), now: Instant) -> bool {
+        if self.0.len() >= REFUSED_MAX {
+            self.0.retain(|_, at| now.duration_since(*at) < REFUSED_AGAIN);
+        }
+        let before = self.0.get(&who);
+        if before.is_some_and(|at| now.duration_since(*at) < REFUSED_AGAIN) {
+            return false;
+        }
+        // Where there are more, they are strangers who make names up.
+        if self.0.len() < REFUSED_MAX {
+            self.0.insert(who, now);
+            return true;
+        }
+        false
+    }
 }
 
 /// What requests of a lane may be.
@@ -117,22 +231,6 @@ fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
         _ => (UNDER_WAY_TIME, None),
     };
     FrameLimits { head_bytes, body_bytes, under_way, idle }
-}
-
-async fn greet(stream: &Stream, handler: &dyn Handler) -> Option<Hello> {
-    let greet = async {
-        let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
-        let who = handler.me();
-        let refusal = refusal(&hello, who, handler);
-        Welcome { version: VERSION, who, refusal }.send(stream).await?;
-        if let Some(refusal) = refusal {
-            let (from, cluster) = (hello.from.node, hello.from.cluster);
-            let why = why_refused(refusal);
-            tracing::warn!(from, %cluster, to = hello.to, why, "a node was refused");
-        }
-        Ok::<_, io::Error>(Some(hello).filter(|_| refusal.is_none()))
-    };
-    cores::within(HELLO, greet).await.and_then(Result::ok).flatten()
 }
 
 fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal> {
@@ -162,6 +260,7 @@ fn why_refused(refusal: Refusal) -> &'static str {
         Refusal::Node(_) => "it asked for another node than this",
         Refusal::SameNode => "it has the number of this node",
         Refusal::Removed => "it was removed from the cluster",
+        Refusal::OtherProcess => "it is a second process with the number of a member that is alive",
     }
 }
 
