@@ -138,7 +138,9 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         cluster_address: told(&config.cluster_advertise, cluster_name, cluster_bound),
         votes: config.role == Role::Voter,
     };
-    let advertised = [&*address.address, &*address.cluster_address];
+    // Whoever was told the name before it was advertised otherwise may go on to use it.
+    let listen_name = config.listen_name.as_deref().unwrap_or_default();
+    let advertised = [&*address.address, &*address.cluster_address, listen_name];
     let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
     let shared = Shared {
         address,
