@@ -23,6 +23,9 @@ impl Api {
     /// `GET /ready`: it can be sent traffic.
     pub(super) fn ready(&self) -> Result<Reply, ApiError> {
         let status = self.node.status();
+        if let Some(why) = status.halted() {
+            return Err(ApiError::new(Code::Storage, why));
+        }
         if status.has_failed() {
             return Err(ApiError::new(
                 Code::Storage,

@@ -12,7 +12,7 @@ use super::{
     collections::CollectionPath,
     error::{ApiError, Code, excerpt},
     head,
-    list::{Start, negotiated},
+    list::Start,
     page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
@@ -202,8 +202,10 @@ impl Api {
     /// Goes on with a parked read, because something changed or because it
     /// has waited long enough.
     pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
+        if let Some(why) = self.node.status().halted() {
+            return Reply::Now(ApiError::new(Code::Storage, why).into());
+        }
         let deadline = if self.node.is_stopping() { now } else { parked.deadline };
-        let is_key = matches!(parked.asked, Asked::Key(_));
         let reply = match parked.asked {
             Asked::List(question) => self.ask(question, deadline, now).await,
             Asked::Rest(mut question) => {
@@ -219,10 +221,7 @@ impl Api {
             }
         };
         self.node.settle().await;
-        reply.unwrap_or_else(|error| {
-            let refusal = Response::from(error);
-            Reply::Now(if is_key { refusal } else { negotiated(refusal) })
-        })
+        reply.unwrap_or_else(|error| Reply::Now(error.into()))
     }
 
     /// Answers a request that has been waited with until `deadline` already.
@@ -251,10 +250,9 @@ impl Api {
     pub fn refusal(&self, request: &Request, error: ApiError) -> Response {
         let is_list = || Resource::of(&request.path_segments()).is_some_and(|of| of.is_list());
         let reads = matches!(request.method(), Method::Get | Method::Head);
-        let passes = error.code.status() == 503;
-        match reads && is_list() {
-            true if passes && accept::takes_only(request, Media::Events) => unavailable(error),
-            true => negotiated(error.into()),
+        let passes = error.code.status() == 503 && reads;
+        match passes && accept::takes_only(request, Media::Events) && is_list() {
+            true => unavailable(error),
             false => error.into(),
         }
     }
@@ -301,6 +299,9 @@ impl Api {
     /// than before it was started, and to who asks for it nothing older than what
     /// is acknowledged anywhere.
     async fn may_read(&self, request: &Request, deadline: Option<Instant>) -> Result<(), ApiError> {
+        if let Some(why) = self.node.status().halted() {
+            return Err(ApiError::new(Code::Storage, why));
+        }
         if !self.node.status().has_recovered() {
             let detail = "this node has not caught up since it was started";
             return Err(ApiError::new(Code::Behind, detail));

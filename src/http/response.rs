@@ -15,8 +15,7 @@ pub(super) enum Value {
 /// An answer: status, content type, further headers, body.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection` and `Date` are written
-/// by the connection and must not be among the headers; `Cache-Control` is
-/// `no-store` unless it is among them.
+/// by the connection and must not be among the headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub(super) status: u16,

@@ -94,7 +94,7 @@ impl Handle {
     /// [`WriteError::Overloaded`] when too many writes wait, and
     /// [`WriteError::Storage`] once the log has failed; neither happened.
     pub fn propose(&self, command: Command) -> Result<PendingWrite, WriteError> {
-        if self.0.status.has_failed() {
+        if self.0.status.has_failed() || self.0.status.halted().is_some() {
             return Err(WriteError::Storage(StorageProblem::Failed));
         }
         let write = self.0.writes.open();

@@ -1,7 +1,7 @@
 //! The node's condition, as every core may read it without asking.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, OnceLock, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -15,6 +15,7 @@ pub struct Status {
     failed: AtomicBool,
     full: AtomicBool,
     claimed: AtomicBool,
+    halted: OnceLock<String>,
     cluster: Mutex<ClusterView>,
 }
 
@@ -23,7 +24,10 @@ impl Status {
     /// is where it belongs.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire) && !self.has_failed() && !self.is_claimed()
+        self.ready.load(Ordering::Acquire)
+            && !self.has_failed()
+            && !self.is_claimed()
+            && self.halted().is_none()
     }
 
     /// Whether what it has applied is no older than what it may have shown before
@@ -38,6 +42,13 @@ impl Status {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    /// Why the node must not go on with what it holds, if so: it serves nothing
+    /// more.
+    #[must_use]
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.get().map(String::as_str)
     }
 
     /// Whether the disk has no room for another log segment.
@@ -82,6 +93,12 @@ impl Status {
     /// Notes that what it may have shown before it was started is applied.
     pub fn set_recovered(&self) {
         self.recovered.store(true, Ordering::Release);
+    }
+
+    /// Notes why the node must not go on, for good.
+    pub fn set_halted(&self, why: String) {
+        // The first reason stands.
+        let _ = self.halted.set(why);
     }
 
     /// Notes that the log failed, for good.

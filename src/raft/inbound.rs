@@ -10,8 +10,12 @@ use openraft::{
     raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest},
 };
 
+use tokio::sync::watch;
+
 use super::{
+    acknowledged::Acknowledged,
     claims::Claims,
+    halt::{Halt, Statement},
     network::append_answer,
     peer::{Answer, AppendAnswer, Handler, Lane, Request, Standing},
     snapshot::{self, Checkpoints, Transmission},
@@ -22,7 +26,7 @@ use super::{
     },
 };
 use crate::{
-    base::ids::NodeId,
+    base::ids::{LogId, NodeId},
     io::Disk,
     log::{Frame, Identity, Log, Vote, decode_frame},
 };
@@ -48,6 +52,116 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) checkpoints: Rc<dyn Checkpoints>,
     /// The checkpoint that is taken in, with the vote of the leader that sends it.
     pub(super) incoming: Rc<Cell<Option<(Vote, Transmission)>>>,
+    /// What the other nodes have acknowledged to this one.
+    pub(super) acknowledged: Rc<Acknowledged>,
+    /// Why this node must not go on.
+    pub(super) halt: watch::Sender<Option<Halt>>,
+}
+
+type Answering = LocalBoxFuture<'static, (Answer, Bytes)>;
+
+fn answered(answer: Answer) -> (Answer, Bytes) {
+    (answer, Bytes::new())
+}
+
+fn failed(text: String) -> Answering {
+    std::future::ready(answered(Answer::Failed(text))).boxed_local()
+}
+
+impl<D: Disk, R: Runtime> Inbound<D, R> {
+    /// Why nothing that concerns the log is answered to node `from`, if so.
+    fn refusal(&self, from: NodeId) -> Option<String> {
+        if let Some(halt) = &*self.halt.borrow() {
+            return Some(halt.to_string());
+        }
+        let lost = self.acknowledged.lost(from)?;
+        Some(format!("node {from} acknowledged entry {lost} and lost it"))
+    }
+
+    /// What is answered to a leader whose request cannot be, if it cannot.
+    fn halt(&self, statement: &Statement<'_>) -> Option<Answer> {
+        if self.machine.is_superseded() {
+            return None;
+        }
+        let halt = statement.halt(&self.log, self.machine.applied_index())?;
+        let answer = match (&halt, statement.previous) {
+            // The leader notices it by that.
+            (Halt::Reverted { .. }, Some(previous)) => {
+                Answer::Append(AppendAnswer::Conflict(previous))
+            }
+            _ => Answer::Failed(halt.to_string()),
+        };
+        self.raft.runtime_config().elect(false);
+        self.halt.send_if_modified(|reason| {
+            let is_first = reason.is_none();
+            reason.get_or_insert(halt);
+            is_first
+        });
+        Some(answer)
+    }
+
+    fn append(&self, lane: Lane, from: NodeId, request: Request, body: &Bytes) -> Answering {
+        let Request::Append { vote, previous, committed, entries } = request else {
+            return failed("it is no request to append".to_owned());
+        };
+        let Some(entries) = entries_of(body, entries) else {
+            return failed("entries were damaged on their way".to_owned());
+        };
+        let ids: Vec<LogId> = entries.iter().map(|entry| from_raft_id(&entry.log_id())).collect();
+        let statement = Statement { lane, vote, previous, committed, entries: &ids };
+        if let Some(answer) = self.halt(&statement) {
+            return std::future::ready(answered(answer)).boxed_local();
+        }
+        if let Some(why) = self.refusal(from) {
+            return failed(why);
+        }
+        let (raft, heard) = (self.raft.clone(), Rc::clone(&self.heard));
+        let previous = previous.map(to_raft_id);
+        let last = entries.last().map(Entry::log_id).or(previous);
+        let request = AppendEntriesRequest {
+            vote: to_raft_vote(vote),
+            prev_log_id: previous,
+            entries,
+            leader_commit: committed.map(to_raft_id),
+        };
+        async move {
+            match raft.append_entries(request).await {
+                Ok(response) => {
+                    let answer = append_answer(response, previous, last);
+                    if !matches!(answer, AppendAnswer::HigherVote(_)) {
+                        heard.set(Some(Instant::now()));
+                    }
+                    Answer::Append(answer)
+                }
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        .map(answered)
+        .boxed_local()
+    }
+
+    /// Begins to take in a checkpoint.
+    fn begin_snapshot(&self, vote: Vote, last: LogId, bytes: u64) -> Answering {
+        // It would take the place of entries that are committed here.
+        let (lane, ids) = (Lane::Snapshot, [last]);
+        let statement = Statement { lane, vote, previous: None, committed: None, entries: &ids };
+        if let Some(answer) = self.halt(&statement) {
+            return std::future::ready(answered(answer)).boxed_local();
+        }
+        tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
+        let (begun, incoming) = (self.checkpoints.begin(), Rc::clone(&self.incoming));
+        async move {
+            match begun.await {
+                Ok(transmission) => {
+                    incoming.set(Some((vote, transmission)));
+                    Answer::Done
+                }
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        .map(answered)
+        .boxed_local()
+    }
 }
 
 impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
@@ -78,50 +192,16 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
         self.log.payload_bytes_max() + OVERHEAD_BYTES
     }
 
-    fn answer(
-        &self,
-        lane: Lane,
-        from: NodeId,
-        request: Request,
-        body: Bytes,
-    ) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+    fn answer(&self, lane: Lane, from: NodeId, request: Request, body: Bytes) -> Answering {
         let raft = self.raft.clone();
-        let answered = |answer| (answer, Bytes::new());
+        let refusal = self.refusal(from).filter(|_| lane != Lane::Adoption);
         match request {
             // Nothing but that is said before a node belongs to the cluster.
             Request::Adopt(_) if lane == Lane::Adoption => (self.on_request)(from, request, body),
-            _ if lane == Lane::Adoption => {
-                let answer = Answer::Failed("it does not belong to the cluster".to_owned());
-                std::future::ready(answered(answer)).boxed_local()
-            }
-            Request::Append { vote, previous, committed, entries } => {
-                let (entries, heard) = (entries_of(&body, entries), Rc::clone(&self.heard));
-                async move {
-                    let Some(entries) = entries else {
-                        return Answer::Failed("entries were damaged on their way".to_owned());
-                    };
-                    let previous = previous.map(to_raft_id);
-                    let last = entries.last().map(Entry::log_id).or(previous);
-                    let request = AppendEntriesRequest {
-                        vote: to_raft_vote(vote),
-                        prev_log_id: previous,
-                        entries,
-                        leader_commit: committed.map(to_raft_id),
-                    };
-                    match raft.append_entries(request).await {
-                        Ok(response) => {
-                            let answer = append_answer(response, previous, last);
-                            if !matches!(answer, AppendAnswer::HigherVote(_)) {
-                                heard.set(Some(Instant::now()));
-                            }
-                            Answer::Append(answer)
-                        }
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
-                }
-                .map(answered)
-                .boxed_local()
-            }
+            _ if lane == Lane::Adoption => failed("it does not belong to the cluster".to_owned()),
+            Request::Removed => (self.on_request)(from, request, body),
+            Request::Append { .. } => self.append(lane, from, request, &body),
+            _ if refusal.is_some() => failed(refusal.unwrap_or_default()),
             Request::Vote { vote, last, transfer, pre_vote } => async move {
                 let request = VoteRequest {
                     vote: to_raft_vote(vote),
@@ -162,21 +242,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             }
             .map(answered)
             .boxed_local(),
-            Request::BeginSnapshot { vote, last, bytes } => {
-                tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
-                let (begun, incoming) = (self.checkpoints.begin(), Rc::clone(&self.incoming));
-                async move {
-                    match begun.await {
-                        Ok(transmission) => {
-                            incoming.set(Some((vote, transmission)));
-                            Answer::Done
-                        }
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
-                }
-                .map(answered)
-                .boxed_local()
-            }
+            Request::BeginSnapshot { vote, last, bytes } => self.begin_snapshot(vote, last, bytes),
             Request::SnapshotPart => {
                 let appended = self.incoming.get().map(|(_, to)| self.checkpoints.append(to, body));
                 async move {
@@ -194,6 +260,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             Request::EndSnapshot => {
                 let incoming = self.incoming.take();
                 let ended = incoming.map(|(_, of)| self.checkpoints.end(of));
+                let checkpoints = Rc::clone(&self.checkpoints);
                 async move {
                     let (Some((vote, transmission)), Some(ended)) = (incoming, ended) else {
                         return Answer::Failed(NONE_BEGUN.to_owned());
@@ -205,7 +272,12 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                         Ok(snapshot) => snapshot,
                         Err(error) => return Answer::Failed(error.to_string()),
                     };
-                    match raft.install_full_snapshot(to_raft_vote(vote), snapshot).await {
+                    let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
+                    // Raft may have had no use for it.
+                    if let Err(error) = checkpoints.discard(transmission).await {
+                        tracing::warn!(%error, "a checkpoint that is not needed is left for now");
+                    }
+                    match installed {
                         Ok(response) => Answer::Snapshot(from_raft_vote(&response.vote)),
                         Err(error) => Answer::Failed(error.to_string()),
                     }
@@ -213,7 +285,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
                 .map(answered)
                 .boxed_local()
             }
-            Request::Write | Request::Admin(_) | Request::Removed | Request::Adopt(_) => {
+            Request::Write | Request::Admin(_) | Request::Adopt(_) => {
                 (self.on_request)(from, request, body)
             }
         }

@@ -26,10 +26,21 @@ impl<D: Disk> Clone for LogStore<D> {
 }
 
 impl<D: Disk> LogStore<D> {
-    async fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Vec<Entry>> {
-        // openraft asks from 0 and means what there is.
-        let from = from.max(self.0.first_index());
-        self.0.read(from, to, bytes).await?.iter().map(from_log).collect()
+    /// The entries from `from` on, unless some of them are purged.
+    async fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Option<Vec<Entry>>> {
+        if from < self.0.first_index() {
+            return Ok(None);
+        }
+        match self.0.read(from, to, bytes).await {
+            Ok(entries) => entries.iter().map(from_log).collect::<io::Result<_>>().map(Some),
+            // Their segment was removed while they were read.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && from < self.0.first_index() =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -48,11 +59,19 @@ impl<D: Disk, R: Runtime> RaftLogReader<TypeConfig<R>> for LogStore<D> {
             Bound::Excluded(&index) => index,
             Bound::Unbounded => u64::MAX,
         };
-        self.read(from, to, usize::MAX).await
+        loop {
+            // openraft asks from 0 and means what there is.
+            let from = from.max(self.0.first_index());
+            if let Some(entries) = self.read(from, to, usize::MAX).await? {
+                return Ok(entries);
+            }
+        }
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, READ_BYTES).await
+        // None is what openraft waits a moment after; later ones it would send in
+        // their place.
+        Ok(self.read(start, end, READ_BYTES).await?.unwrap_or_default())
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {

@@ -2,8 +2,10 @@
 //! log and state machine on ours, its tasks on glommio, its network on the
 //! channels of [`peer`].
 
+mod acknowledged;
 mod claims;
 mod compact;
+mod halt;
 mod inbound;
 mod log_store;
 mod membership;
@@ -12,6 +14,8 @@ pub mod peer;
 mod pipeline;
 mod purge;
 mod replay;
+#[cfg(test)]
+mod retention_tests;
 pub mod runtime;
 #[cfg(test)]
 mod simulation;
@@ -20,9 +24,11 @@ mod state_machine;
 #[cfg(test)]
 mod suite_tests;
 mod types;
+mod view;
 
 pub use claims::Claim;
 pub use compact::{Compacted, Files, compact};
+pub use halt::Halt;
 pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
@@ -33,7 +39,7 @@ pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
 
 use std::{
     cell::Cell,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -45,7 +51,7 @@ use futures_util::future::{Either, select};
 use inbound::Inbound;
 use network::Network;
 use openraft::{
-    Config, Instant as _, Raft, ReadPolicy, ServerState, SnapshotPolicy,
+    Config, Instant as _, Raft, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver, errors::ClientWriteError,
 };
 use peer::{Channel, Handler, Lane, Refusal};
@@ -55,7 +61,6 @@ use types::{Callback, Command, from_raft_id, to_raft_id};
 use crate::{
     base::{
         batch::Batch,
-        cluster::{ClusterView, Member},
         ids::{LogId, NodeId, Timestamp},
         outcome::WriteError,
     },
@@ -113,7 +118,11 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     last_at_start: Option<LogId>,
     /// Whether this node was told that it is no member any more.
     removed: watch::Sender<bool>,
+    /// Why this node must not go on.
+    halt: watch::Sender<Option<Halt>>,
     stopping: Cell<bool>,
+    /// The term that this node leads, and since when as far as it was looked at.
+    leads_since: Cell<Option<(u64, Instant)>>,
 }
 
 /// Who leads the cluster.
@@ -161,6 +170,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             // The log is the database: it is purged by retention alone.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: u64::MAX,
+            // A node that lost what it had acknowledged is no reason to panic; see
+            // `acknowledged`.
+            allow_log_reversion: Some(true),
             // Other nodes are tried again as soon as a connection may be.
             backoff: "50ms".to_owned(),
             ..Config::default()
@@ -197,7 +209,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             claims: Rc::default(),
             last_at_start,
             removed,
+            halt: watch::Sender::new(None),
             stopping,
+            leads_since: Cell::new(None),
         };
         if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
             if founds {
@@ -234,7 +248,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     pub async fn recovered(&self) -> Result<(), StartError> {
         let ended = |_| StartError("consensus ended".to_owned());
         let wait = self.raft.wait(None);
-        let knows = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
+        let knows = |metrics: &RaftMetrics<TypeConfig<R>>| {
             metrics.cluster_committed.is_some() && metrics.current_leader.is_some()
         };
         let metrics = wait
@@ -327,7 +341,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The index of the last entry applied.
     #[must_use]
     pub fn last_applied(&self) -> u64 {
-        self.machine.progress().borrow().map_or(0, |id| id.index)
+        self.machine.applied_index()
     }
 
     /// The way to another node.
@@ -354,6 +368,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             machine: self.machine.clone(),
             log: self.log.clone(),
             on_request,
+            acknowledged: self.network.acknowledged(),
+            halt: self.halt.clone(),
         })
     }
 
@@ -409,6 +425,17 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 // Raft has stopped: nothing more will be heard.
                 std::future::pending::<()>().await;
             }
+        }
+    }
+
+    /// Resolves when this node must not go on with what it holds.
+    pub async fn halted(&self) -> Halt {
+        let mut halt = self.halt.subscribe();
+        let halt = halt.wait_for(Option::is_some).await.ok().and_then(|halt| halt.clone());
+        match halt {
+            Some(halt) => halt,
+            // Its sender is here.
+            None => std::future::pending().await,
         }
     }
 
@@ -471,58 +498,6 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         &self.log
     }
 
-    /// The cluster as this node knows it.
-    #[must_use]
-    pub fn cluster(&self) -> ClusterView {
-        let is_led = self.is_led();
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let index = |id: Option<types::RaftLogId>| id.map_or(0, |id| id.index);
-        let leader = metrics.current_leader.filter(|_| is_led);
-        let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-        let members = membership.nodes().map(|(&id, node)| {
-            let replicated = metrics.replication.as_ref().and_then(|all| all.get(&id).cloned());
-            let matched = match replicated {
-                Some(matched) => index(matched),
-                None if id == metrics.id => metrics.last_log_index.unwrap_or(0),
-                None => 0,
-            };
-            let state = match leader {
-                _ if id == metrics.id => state(metrics.state),
-                Some(leader) if leader == id => "leader",
-                Some(_) if voters.contains(&id) => "follower",
-                Some(_) => "learner",
-                None => "unknown",
-            };
-            let node = if id == metrics.id { &self.address } else { node };
-            Member {
-                id,
-                address: node.address.clone(),
-                cluster_address: node.cluster_address.clone(),
-                voter: voters.contains(&id),
-                state,
-                matched,
-            }
-        });
-        let mut members: Vec<Member> = members.collect();
-        if members.is_empty() {
-            // It waits to be taken in: this is how it is found.
-            let Address { address, cluster_address, .. } = self.address.clone();
-            let (id, state) = (metrics.id, state(metrics.state));
-            members.push(Member { id, address, cluster_address, voter: false, state, matched: 0 });
-        }
-        ClusterView {
-            node: metrics.id,
-            leader,
-            term: metrics.current_term,
-            state: state(metrics.state),
-            committed: index(metrics.local_committed),
-            applied: index(metrics.last_applied),
-            members,
-        }
-    }
-
     /// Resolves when [`cluster`](Self::cluster) may have changed; `false` when
     /// it will no more.
     pub async fn cluster_changed(&self) -> bool {
@@ -560,15 +535,5 @@ async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io
     match log.id(applied.index) {
         Some(held) if held != applied => log.truncate_after(log.committed()).await,
         _ => Ok(()),
-    }
-}
-
-fn state(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Leader => "leader",
-        ServerState::Follower => "follower",
-        ServerState::Candidate => "candidate",
-        ServerState::Learner => "learner",
-        ServerState::Shutdown => "stopping",
     }
 }

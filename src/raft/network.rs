@@ -20,6 +20,7 @@ use openraft::{
 };
 
 use super::{
+    acknowledged::Acknowledged,
     peer::{
         Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Request, Settings,
     },
@@ -31,7 +32,7 @@ use super::{
     },
 };
 use crate::{
-    base::ids::NodeId,
+    base::ids::{LogId, NodeId},
     log::{Identity, entry_head},
 };
 
@@ -53,6 +54,7 @@ struct Inner {
     control_stall: Duration,
     channels: RefCell<HashMap<(NodeId, Lane), Channel>>,
     on_refusal: OnRefusal,
+    acknowledged: Rc<Acknowledged>,
 }
 
 /// The connections of a node to the others. Clones share them.
@@ -61,7 +63,13 @@ pub struct Network(Rc<Inner>);
 
 impl Network {
     pub(super) fn new(me: Identity, control_stall: Duration, on_refusal: OnRefusal) -> Self {
-        Self(Rc::new(Inner { me, control_stall, channels: RefCell::default(), on_refusal }))
+        let (channels, acknowledged) = (RefCell::default(), Rc::default());
+        Self(Rc::new(Inner { me, control_stall, channels, on_refusal, acknowledged }))
+    }
+
+    /// What the other nodes have acknowledged to this one as a leader.
+    pub(super) fn acknowledged(&self) -> Rc<Acknowledged> {
+        Rc::clone(&self.0.acknowledged)
     }
 
     /// The channel to a node, which is reached at `address`.
@@ -89,6 +97,7 @@ impl Network {
     /// Closes the connections to nodes that are nowhere, and has the others go on
     /// at the address they have now.
     pub(super) fn update(&self, address_of: impl Fn(NodeId) -> Option<String>) {
+        self.0.acknowledged.keep(|node| address_of(node).is_some());
         self.0.channels.borrow_mut().retain(|(to, _), channel| match address_of(*to) {
             Some(address) => {
                 channel.move_to(&address);
@@ -104,6 +113,9 @@ impl Network {
     fn peer(&self, to: NodeId, address: &Address, entries: Lane) -> Peer {
         let channel = |lane| self.channel(to, lane, &address.cluster_address);
         Peer {
+            node: to,
+            beats: entries == Lane::Control,
+            acknowledged: Rc::clone(&self.0.acknowledged),
             entries: channel(entries),
             control: channel(Lane::Control),
             snapshot: channel(Lane::Snapshot),
@@ -125,6 +137,10 @@ impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for Network {
 
 /// Another node, as openraft speaks to it.
 pub struct Peer {
+    node: NodeId,
+    /// It is sent heartbeats and no entries.
+    beats: bool,
+    acknowledged: Rc<Acknowledged>,
     /// For what is appended.
     entries: Channel,
     control: Channel,
@@ -136,6 +152,11 @@ fn rpc_error<R: Runtime>(error: &CallError) -> RPCError<TypeConfig<R>> {
         CallError::NotSent(_) => RPCError::Unreachable(Unreachable::new(error)),
         CallError::Lost => RPCError::Network(NetworkError::new(error)),
     }
+}
+
+/// Of a node that lost what it had acknowledged: nothing that it says counts.
+fn reverted<R: Runtime>() -> RPCError<TypeConfig<R>> {
+    RPCError::Unreachable(Unreachable::from_string("it lost what it had acknowledged"))
 }
 
 fn unexpected<R: Runtime>(answer: &Answer) -> RPCError<TypeConfig<R>> {
@@ -153,6 +174,9 @@ impl Peer {
         pre_vote: bool,
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        if self.acknowledged.is_reverted(self.node) {
+            return Err(reverted());
+        }
         let request = Request::Vote {
             vote: from_raft_vote(&rpc.vote),
             last: rpc.last_log_id.as_ref().map(from_raft_id),
@@ -171,15 +195,26 @@ impl Peer {
     /// Sends a request to append on the connection that stands.
     fn send_append<R: Runtime>(
         &self,
-        rpc: AppendEntriesRequest<TypeConfig<R>>,
+        mut rpc: AppendEntriesRequest<TypeConfig<R>>,
     ) -> Result<Sent<impl Future<Output = Appended<R>> + Unpin + use<R>>, RPCError<TypeConfig<R>>>
     {
+        if let Some(lost) = self.acknowledged.lost(self.node) {
+            // By this it notices itself what it lost, whenever it is started again.
+            rpc.prev_log_id = Some(to_raft_id(lost));
+        }
+        let (acknowledged, node) = (Rc::clone(&self.acknowledged), self.node);
+        let term = rpc.vote.leader_id.term;
         let (request, parts) =
             append_message(rpc).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
         let body = Body::Checked(parts);
         let bytes = body.bytes();
         let pending = self.entries.send(&request, body).map_err(|error| rpc_error(&error))?;
-        Ok(Sent { answer: pending.map(append_result), bytes })
+        let answer = pending.map(move |answer| {
+            let appended = append_result(answer);
+            let counts = acknowledged.note(node, term, &appended);
+            if counts { appended } else { Err(reverted()) }
+        });
+        Ok(Sent { answer, bytes })
     }
 }
 
@@ -244,8 +279,32 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin + 'static,
     {
         Box::pin(async move {
+            let is_reverted = self.acknowledged.is_reverted(self.node);
+            if is_reverted && self.beats && !self.acknowledged.is_to_hear(self.node) {
+                // It would take itself for one that is led.
+                return Err(reverted());
+            }
+            if is_reverted && !self.beats {
+                if !self.acknowledged.is_to_be_told(self.node) {
+                    return Err(reverted());
+                }
+                // openraft counts on nothing of it then, and takes this for the answer
+                // to none of its requests.
+                let nothing = StreamAppendError::Conflict(to_raft_id(LogId::default()));
+                let told = futures_util::stream::iter([Ok(Err(nothing))]);
+                return Ok(Box::pin(told) as BoxStream<'s, _>);
+            }
             self.entries.connect().await.map_err(|error| rpc_error(&error))?;
-            let pipeline = Pipeline::new(input, |rpc| self.send_append(rpc));
+            let acknowledged = Rc::clone(&self.acknowledged);
+            let node = self.node;
+            let end = async move {
+                if is_reverted {
+                    // It is sent heartbeats, whose answers are none.
+                    return std::future::pending().await;
+                }
+                acknowledged.reverts(node).await;
+            };
+            let pipeline = Pipeline::new(input, |rpc| self.send_append(rpc), Box::pin(end));
             Ok(Box::pin(pipeline) as BoxStream<'s, _>)
         })
     }
@@ -273,6 +332,11 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
+        if self.acknowledged.is_reverted(self.node) {
+            let lost = "it lost what it had acknowledged";
+            return Err(StreamingError::Unreachable(Unreachable::from_string(lost)));
+        }
+        let last = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
         let sent = pin!(snapshot::send(&self.snapshot, &vote, &snapshot));
         let sent = match select(sent, pin!(cancel)).await {
             Either::Left((sent, _)) => sent,
@@ -283,7 +347,12 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
             }
         };
         match sent {
-            Ok(vote) => Ok(SnapshotResponse::new(to_raft_vote(vote))),
+            Ok(standing) => {
+                if let Some(last) = last.filter(|_| standing.term == vote.leader_id.term) {
+                    self.acknowledged.note_held(self.node, standing.term, last);
+                }
+                Ok(SnapshotResponse::new(to_raft_vote(standing)))
+            }
             Err(error) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
         }
     }
@@ -293,6 +362,9 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         req: TransferLeaderRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        if self.acknowledged.is_reverted(self.node) {
+            return Err(reverted());
+        }
         let request = Request::TransferLeader {
             vote: from_raft_vote(req.from_leader()),
             to: *req.to_node_id(),

@@ -52,25 +52,27 @@ impl<A> Unanswered<A> {
     }
 }
 
-/// See the module. `send` sends a request.
-pub(super) struct Pipeline<S, F, A> {
+/// See the module. `send` sends a request; nothing more is sent or passed on once
+/// `end` resolves.
+pub(super) struct Pipeline<S, F, A, E> {
     /// None once it has ended.
     input: Option<S>,
     send: F,
     unanswered: VecDeque<Unanswered<A>>,
     /// Bytes of their entries.
     bytes: usize,
+    end: E,
 }
 
-impl<S, F, A> Pipeline<S, F, A> {
-    pub(super) fn new(input: S, send: F) -> Self {
-        Self { input: Some(input), send, unanswered: VecDeque::new(), bytes: 0 }
+impl<S, F, A, E> Pipeline<S, F, A, E> {
+    pub(super) fn new(input: S, send: F, end: E) -> Self {
+        Self { input: Some(input), send, unanswered: VecDeque::new(), bytes: 0, end }
     }
 }
 
-impl<S: Unpin, F, A> Unpin for Pipeline<S, F, A> {}
+impl<S: Unpin, F, A, E: Unpin> Unpin for Pipeline<S, F, A, E> {}
 
-impl<S, F, A> Pipeline<S, F, A> {
+impl<S, F, A, E> Pipeline<S, F, A, E> {
     /// Sends what there is to send, within the window.
     fn fill<R: Runtime>(&mut self, cx: &mut Context<'_>) -> Result<(), RPCError<TypeConfig<R>>>
     where
@@ -102,16 +104,20 @@ impl<S, F, A> Pipeline<S, F, A> {
     }
 }
 
-impl<R: Runtime, S, F, A> Stream for Pipeline<S, F, A>
+impl<R: Runtime, S, F, A, E> Stream for Pipeline<S, F, A, E>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
     F: FnMut(AppendEntriesRequest<TypeConfig<R>>) -> Result<Sent<A>, RPCError<TypeConfig<R>>>,
     A: Future<Output = Appended<R>> + Unpin,
+    E: Future<Output = ()> + Unpin,
 {
     type Item = Appended<R>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if this.end.poll_unpin(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         loop {
             if let Err(error) = this.fill(cx) {
                 return Poll::Ready(Some(Err(error)));

@@ -18,6 +18,10 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         &self,
         is_old: impl Fn(Position, Position) -> bool,
     ) -> Option<RangeInclusive<u64>> {
+        // A node that was contradicted holds what nobody else has.
+        if self.halt.borrow().is_some() {
+            return None;
+        }
         let (ended, now) = self.machine.ended();
         let first = ended.first()?.sequence;
         let old = ended.iter().take_while(|end| is_old(end.position, now));

@@ -35,6 +35,9 @@ pub trait Checkpoints: 'static {
     /// Makes it the one that a start begins from, as it stands for entries up to
     /// `index`: durable on return.
     fn install(&self, of: Transmission, index: u64) -> LocalBoxFuture<'static, io::Result<()>>;
+
+    /// Removes what was taken in, unless it was installed.
+    fn discard(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<()>>;
 }
 
 /// A position of the log, and the checkpoint of it where there is one.
@@ -127,6 +130,10 @@ impl Checkpoints for NoCheckpoints {
     }
 
     fn install(&self, _: Transmission, _: u64) -> LocalBoxFuture<'static, io::Result<()>> {
+        unreachable!("no checkpoint is sent")
+    }
+
+    fn discard(&self, _: Transmission) -> LocalBoxFuture<'static, io::Result<()>> {
         unreachable!("no checkpoint is sent")
     }
 }

@@ -174,6 +174,16 @@ impl<D: Disk> StateMachine<D> {
         let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
+    /// Whether that has happened.
+    pub(super) fn is_superseded(&self) -> bool {
+        *self.superseded.borrow()
+    }
+
+    /// The index of the last entry applied.
+    pub(super) fn applied_index(&self) -> u64 {
+        self.progress.borrow().map_or(0, |id| id.index)
+    }
+
     /// Changes when who the members are does.
     pub(super) fn membership_changed(&self) -> watch::Receiver<()> {
         self.members.subscribe()
@@ -273,8 +283,11 @@ impl<D: Disk> StateMachine<D> {
         let inner = &mut *self.inner.borrow_mut();
         inner.sealed.extend(self.log.take_sealed());
         while let Some(sealed) = inner.sealed.front() {
+            // Of its last entries some may have been removed since it was sealed, and
+            // stand in a later segment with other content.
+            let last_index = self.last_index_in(sealed);
             let applied = inner.applied.as_ref().map(|id| id.index);
-            if applied < sealed.indexes.map(|(_, last)| last) {
+            if applied < last_index {
                 return;
             }
             let (batches, skips, last) = self.batches_of(sealed.sequence, &inner.unsealed);
@@ -295,13 +308,13 @@ impl<D: Disk> StateMachine<D> {
                 let segment = SealedSegment::new(sealed.sequence, batches, skips, last, map);
                 self.fanout.seal(&Arc::new(segment));
             }
-            if let Some((_, last)) = sealed.indexes {
+            if let Some(last) = last_index {
                 self.log.release(last);
             }
             // After a start, those that were replayed come once more. One without
             // entries has nothing to purge.
             let covered = before.map(|end| end.index).max(inner.checkpoint_index());
-            if let Some((_, index)) = sealed.indexes
+            if let Some(index) = last_index
                 && covered.is_none_or(|covered| covered < index)
             {
                 let sequence = sealed.sequence;
@@ -309,6 +322,15 @@ impl<D: Disk> StateMachine<D> {
             }
             inner.sealed.pop_front();
         }
+    }
+
+    /// The last entry of the log that a sealed segment holds now.
+    fn last_index_in(&self, sealed: &Sealed) -> Option<u64> {
+        let (first, last) = sealed.indexes?;
+        let holds = |index: &u64| {
+            self.log.place(*index).is_some_and(|place| place.segment == sealed.sequence)
+        };
+        (first..=last).rev().find(holds)
     }
 
     /// The places of the oldest unsealed batches, as far as they lie in the

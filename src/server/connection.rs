@@ -326,7 +326,8 @@ impl Driver {
                 return Ok(Ended::Gone);
             }
             let woken = poll_fn(|cx| {
-                if ready(cx).is_ready() || self.deadline.poll_passed(cx) || self.stopping() {
+                let is_over = self.stopping() || self.shared.api.node().status().halted().is_some();
+                if ready(cx).is_ready() || self.deadline.poll_passed(cx) || is_over {
                     return Poll::Ready(Ok(Woken::Time));
                 }
                 self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))

@@ -35,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const REFUSALS: usize = 256;
 /// Connections accepted before others on this core get their turn.
 const ACCEPTS_AT_ONCE: usize = 64;
+/// How often it is looked whether the node must not go on.
+const HALT_LOOK: Duration = Duration::from_millis(200);
 
 /// What a serving core works with.
 pub struct Core {
@@ -83,6 +85,7 @@ impl Core {
             glommio::spawn_local(async move { shared.deadlines.run().await })
         };
         let dates = glommio::spawn_local(keep_date(http));
+        let halt = glommio::spawn_local(end_waits_when_halted(Rc::clone(&shared)));
         let doors = glommio::spawn_local(doorman.accept(listener));
 
         node.stopped().await;
@@ -97,6 +100,7 @@ impl Core {
         }
         sweeps.cancel().await;
         dates.cancel().await;
+        halt.cancel().await;
         mail.cancel().await;
         Ok(())
     }
@@ -122,6 +126,14 @@ async fn keep_date(http: Rc<http::Context>) {
         http.set_date(date());
         Timer::new(Duration::from_millis(500)).await;
     }
+}
+
+/// Ends what waits once the node must not go on with what it holds.
+async fn end_waits_when_halted(shared: Rc<Shared>) {
+    while shared.api.node().status().halted().is_none() {
+        Timer::new(HALT_LOOK).await;
+    }
+    shared.deadlines.wake_all();
 }
 
 /// Lets connections in, up to the node's limit.

@@ -7,6 +7,7 @@ mod connection;
 mod core;
 mod deadlines;
 mod executor;
+mod halt;
 mod invitation;
 mod limits;
 mod listen;

@@ -19,6 +19,7 @@ use super::{
     config::Config,
     core::unless,
     executor::{queue, spawn_into},
+    halt,
     retention::{self, CheckpointFile, Incoming},
     run::{End, News, ServerError, Shared},
 };
@@ -206,6 +207,7 @@ struct Started {
 async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, ServerError> {
     let config = &shared.config;
     let directory = config.data.clone();
+    halt::check(&directory)?;
     let disk = GlommioDisk::new(&directory);
     // What nobody has taken in yet has no number.
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
@@ -273,6 +275,8 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     glommio::spawn_local(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
+    let halt = halt::watch(Rc::clone(&replica), config.data.clone(), Arc::clone(&shared.status));
+    glommio::spawn_local(halt).detach();
     let ready = Ready { recovered, cluster: cluster_id };
     Ok(Started { replica, ready, sequencer, spare, adoption })
 }

@@ -212,7 +212,7 @@ impl Incoming {
     }
 
     fn path(&self, of: Transmission) -> PathBuf {
-        self.directory.join(format!("{INCOMING}{of}"))
+        incoming(&self.directory, of)
     }
 }
 
@@ -233,9 +233,12 @@ impl Checkpoints for Incoming {
     fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>> {
         let id = self.next.replace(self.next.get() + 1);
         let (path, file) = (self.path(id), Arc::clone(&self.file));
+        let directory = self.directory.clone();
         cores::off_core(move || {
             let new = BufWriter::with_capacity(WRITE_BYTES, File::create(path)?);
-            *lock(&file) = Some((id, new));
+            let before = lock(&file).replace((id, new));
+            // Whoever sent it has given up, or will hear of it.
+            before.map_or(Ok(()), |(before, _)| remove(&incoming(&directory, before)))?;
             Ok(id)
         })
         .boxed_local()
@@ -253,6 +256,7 @@ impl Checkpoints for Incoming {
     fn end(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<checkpoint::Head>> {
         let (path, cluster, file) = (self.path(of), self.cluster, Arc::clone(&self.file));
         async move {
+            let failed = path.clone();
             let verify = move || -> io::Result<checkpoint::Head> {
                 let file = lock(&file).take_if(|(id, _)| *id == of);
                 let (_, file) = file.ok_or_else(given_up)?;
@@ -264,6 +268,12 @@ impl Checkpoints for Incoming {
                     return Err(io::Error::other("the checkpoint is that of another cluster"));
                 }
                 Ok(read.head)
+            };
+            let verify = move || {
+                verify().inspect_err(|_| {
+                    // It is removed at the next start, else.
+                    let _ = remove(&failed);
+                })
             };
             // It may be large.
             cores::on_own_thread("checkpoint", verify).await?
@@ -278,6 +288,23 @@ impl Checkpoints for Incoming {
             File::open(&directory)?.sync_all()
         })
         .boxed_local()
+    }
+
+    fn discard(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<()>> {
+        let path = self.path(of);
+        cores::off_core(move || remove(&path)).boxed_local()
+    }
+}
+
+fn incoming(directory: &Path, of: Transmission) -> PathBuf {
+    directory.join(format!("{INCOMING}{of}"))
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -300,4 +327,32 @@ fn remove_older(directory: &Path, newest: &Path) -> io::Result<()> {
         }
     }
     File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transmissions_that_fail_leave_no_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = || fs::read_dir(directory.path()).unwrap().count();
+        let incoming = Incoming::new(directory.path().to_owned(), ClusterId(uuid::Uuid::nil()));
+        let test = async {
+            for _ in 0..3 {
+                let one = incoming.begin().await.unwrap();
+                incoming.append(one, Bytes::from_static(b"half of it")).await.unwrap();
+                assert_eq!(files(), 1, "the one before is given up");
+            }
+            let last = incoming.begin().await.unwrap();
+            incoming.append(last, Bytes::from_static(b"no checkpoint")).await.unwrap();
+            assert!(incoming.end(last).await.is_err());
+            assert_eq!(files(), 0, "what is not sound is removed");
+            let unused = incoming.begin().await.unwrap();
+            incoming.discard(unused).await.unwrap();
+            assert_eq!(files(), 0);
+            incoming.discard(unused).await.unwrap();
+        };
+        glommio::LocalExecutorBuilder::default().make().unwrap().run(test);
+    }
 }

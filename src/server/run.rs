@@ -61,6 +61,9 @@ pub enum ServerError {
     /// Executors cannot be made here; nothing was changed.
     #[error(transparent)]
     Uring(#[from] UringError),
+    /// The node must not go on with what the directory holds: it said so before.
+    #[error("the data directory {0} must not be used: {1}; {HOW_TO_GO_ON}")]
+    Halted(String, String),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
@@ -74,6 +77,9 @@ pub enum ServerError {
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }
+
+/// What is to be done with a node that must not go on with what it holds.
+pub(super) const HOW_TO_GO_ON: &str = "to go on, move the directory away and start the node empty, under its addresses and with --join";
 
 /// What all cores of a node share.
 #[derive(Clone)]

@@ -10,8 +10,6 @@ mod blocking;
 #[cfg(test)]
 mod browsers;
 #[cfg(test)]
-mod caching;
-#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_faults;

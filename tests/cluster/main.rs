@@ -36,6 +36,8 @@ mod membership;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod older_copy;
+#[cfg(test)]
 mod partitions;
 #[cfg(test)]
 mod purged;

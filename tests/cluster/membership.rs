@@ -1,6 +1,6 @@
 //! Clusters that grow and shrink.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
@@ -206,4 +206,45 @@ fn a_learner_that_moves_while_leadership_does_is_found() {
     assert_eq!(cluster.id(moved), cluster.id(learner));
     cluster.catches_up(moved);
     cluster.waits_for(2, 1);
+}
+
+#[test]
+fn a_member_that_is_not_reached_is_listed_as_that() {
+    let mut cluster = Cluster::start(3);
+    cluster.client(0).append(number(0));
+    cluster.agree();
+    let leader = cluster.leader();
+    let [gone, other] = cluster.followers()[..] else { panic!("two followers") };
+    let states = |cluster: &Cluster, node: usize| {
+        let view = cluster.view(node).unwrap_or_default();
+        let state_of = |member: usize| {
+            let id = cluster.id(member);
+            let mut members = view["members"].as_array().into_iter().flatten();
+            let member = members.find(|member| member["id"] == id);
+            member.and_then(|member| member["state"].as_str()).unwrap_or("missing").to_owned()
+        };
+        [leader, gone, other].map(state_of)
+    };
+    eventually("all are well", || states(&cluster, leader) == ["leader", "follower", "follower"]);
+
+    cluster.pause(gone);
+    // Nothing is written meanwhile.
+    eventually("one is not reached", || {
+        states(&cluster, leader) == ["leader", "unreachable", "follower"]
+    });
+    assert_eq!(states(&cluster, other), ["leader", "unknown", "follower"]);
+    let url = format!("http://{}", cluster.address(leader));
+    let list = Command::new(env!("CARGO_BIN_EXE_changeagent"))
+        .args(["members", "list", "--url", &url])
+        .output()
+        .unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    let id = cluster.id(gone).to_string();
+    let line = list.lines().find(|line| line.split_whitespace().next() == Some(&*id));
+    assert!(line.is_some_and(|line| line.contains("unreachable")), "{list}");
+
+    cluster.resume(gone);
+    eventually("it is reached again", || {
+        states(&cluster, leader) == ["leader", "follower", "follower"]
+    });
 }

@@ -3,7 +3,6 @@
 
 mod client;
 mod fake;
-mod installed;
 mod node;
 mod program;
 mod resources;
@@ -13,7 +12,6 @@ mod stream;
 
 pub use client::{Answer, Client};
 pub use fake::{Fake, Fault};
-pub use installed::installed;
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};

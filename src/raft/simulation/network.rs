@@ -321,7 +321,7 @@ impl RaftNetworkV2<Types> for Connection {
     {
         let (order, timeout) = (Rc::default(), option.soft_ttl());
         let send = move |request| Ok(self.send_append(request, &order, timeout));
-        let pipeline = Pipeline::new(input, send);
+        let pipeline = Pipeline::new(input, send, std::future::pending());
         Box::pin(async move { Ok(Box::pin(pipeline) as BoxStream<'s, _>) })
     }
 
