@@ -149,6 +149,10 @@ mod rule {
             match token {
                 Token::Word(word) if word == "use" => {
                     at += 1;
+                    // What an opaque type captures is no import.
+                    if tokens.get(at).is_some_and(|(token, _)| *token == Token::Mark(b'<')) {
+                        continue;
+                    }
                     if tokens.get(at).is_some_and(|(token, _)| *token == Token::PathSeparator) {
                         at += 1;
                     }

@@ -99,8 +99,8 @@ fn fixture() -> PathBuf {
 #[test]
 fn a_real_disk_gives_back_what_was_written() {
     on_disk(|path| async move {
-        write(GlommioDisk::new(&path)).await;
-        let log = check(GlommioDisk::new(&path)).await;
+        write(GlommioDisk::open(&path).unwrap()).await;
+        let log = check(GlommioDisk::open(&path).unwrap()).await;
         let place = log.place(11).expect("durable");
         let bytes = std::fs::read(path.join(format!("{:020}.seg", place.segment))).expect("read");
         let at = place.offset as usize;
@@ -111,12 +111,12 @@ fn a_real_disk_gives_back_what_was_written() {
 #[test]
 fn a_damaged_file_on_a_real_disk_is_refused_by_name_and_offset() {
     on_disk(|path| async move {
-        write(GlommioDisk::new(&path)).await;
+        write(GlommioDisk::open(&path).unwrap()).await;
         let name = "00000000000000000001.seg";
         let mut bytes = std::fs::read(path.join(name)).expect("read");
         bytes[2 * 4096 + 200] ^= 1;
         std::fs::write(path.join(name), &bytes).expect("written");
-        let opened = Log::open(GlommioDisk::new(&path), options(), |_, _| Ok(())).await;
+        let opened = Log::open(GlommioDisk::open(&path).unwrap(), options(), |_, _| Ok(())).await;
         match opened.err() {
             Some(OpenError::Corrupt { file, offset, .. }) => {
                 assert_eq!((file.as_str(), offset), (name, 2 * 4096));

@@ -26,11 +26,9 @@ impl Api {
         if let Some(why) = status.halted() {
             return Err(ApiError::new(Code::Storage, why));
         }
-        if status.has_failed() {
-            return Err(ApiError::new(
-                Code::Storage,
-                "the node's log failed; it must be restarted",
-            ));
+        if let Some(problem) = status.storage_problem() {
+            let detail = format!("the node cannot store changes: {problem}");
+            return Err(ApiError::new(Code::Storage, detail));
         }
         if !status.has_recovered() && status.cluster().leader.is_some() {
             let detail = "this node has not caught up since it was started";

@@ -10,3 +10,4 @@ pub mod limits;
 pub mod names;
 pub mod outcome;
 pub mod tags;
+pub mod timing;

@@ -84,6 +84,12 @@ pub enum StorageProblem {
     /// It takes no entry that large.
     #[error("it takes no write that large: its segments are smaller than those of other nodes")]
     TooLarge,
+    /// Its disk does not answer at the moment.
+    #[error("its disk does not answer")]
+    Stalled,
+    /// It has no further segment for its log, though there is room.
+    #[error("it cannot prepare another part of its log; see the node's own log")]
+    NoSegment,
 }
 
 /// Why a write was not decided.

@@ -7,13 +7,13 @@ use ::glommio::{
     io::{DmaBuffer, DmaFile, OpenOptions},
 };
 use std::{
-    ffi::CString,
     fs::File,
     io,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt,
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
@@ -30,13 +30,20 @@ const PAUSE: Duration = Duration::from_millis(1);
 #[derive(Clone, Debug)]
 pub struct GlommioDisk {
     directory: Rc<PathBuf>,
+    /// The directory itself, open for as long as the disk is used: that there is no
+    /// descriptor left must not look like a sync that failed.
+    handle: Arc<File>,
 }
 
 impl GlommioDisk {
     /// The disk that is `directory`, which must exist.
-    #[must_use]
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: Rc::new(directory.into()) }
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        let handle = Arc::new(File::open(&directory)?);
+        Ok(Self { directory: Rc::new(directory), handle })
     }
 
     /// The directory's path.
@@ -62,6 +69,29 @@ fn io_error(error: GlommioError<()>) -> io::Error {
     }
 }
 
+/// The same for opening, where an invalid argument can only be the demand for direct I/O.
+fn open_error(error: GlommioError<()>) -> io::Error {
+    match error.raw_os_error() {
+        Some(libc::EINVAL) => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the file system has no direct I/O (O_DIRECT), which the log needs",
+        ),
+        _ => io_error(error),
+    }
+}
+
+/// Memory aligned for direct I/O. Without memory the process ends here with a line, and not
+/// where glommio would panic.
+fn allocate(bytes: usize) -> DmaBuffer {
+    let tried = Vec::<u8>::new().try_reserve_exact(bytes + BLOCK);
+    if tried.is_err() {
+        tracing::error!(bytes, "out of memory: the process ends");
+        // SAFETY: it has no preconditions. What is not durable was never promised.
+        unsafe { libc::_exit(1) };
+    }
+    allocate_dma_buffer(bytes)
+}
+
 impl Disk for GlommioDisk {
     type File = GlommioFile;
 
@@ -77,7 +107,7 @@ impl Disk for GlommioDisk {
                 options.write(true).create_new(true);
             }
         }
-        let file = options.dma_open(self.directory.join(name)).await.map_err(io_error)?;
+        let file = options.dma_open(self.directory.join(name)).await.map_err(open_error)?;
         Ok(GlommioFile { file })
     }
 
@@ -109,8 +139,8 @@ impl Disk for GlommioDisk {
     }
 
     async fn sync_directory(&self) -> io::Result<()> {
-        let directory = self.directory.to_path_buf();
-        blocking(move || File::open(directory)?.sync_all()).await
+        let handle = Arc::clone(&self.handle);
+        blocking(move || handle.sync_all()).await
     }
 
     async fn pause(&self) {
@@ -118,16 +148,15 @@ impl Disk for GlommioDisk {
     }
 
     async fn free_bytes(&self) -> io::Result<u64> {
-        let directory = self.directory.to_path_buf();
-        blocking(move || free_bytes_of(&directory)).await
+        let handle = Arc::clone(&self.handle);
+        blocking(move || free_bytes_of(&handle)).await
     }
 }
 
-fn free_bytes_of(directory: &Path) -> io::Result<u64> {
-    let path = CString::new(directory.as_os_str().as_bytes())?;
+fn free_bytes_of(directory: &File) -> io::Result<u64> {
     let mut stat = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` is a C string and `stat` has room for the answer.
-    if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+    // SAFETY: the descriptor is open and `stat` has room for the answer.
+    if unsafe { libc::fstatvfs(directory.as_raw_fd(), stat.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call succeeded, so it filled the structure.
@@ -142,13 +171,13 @@ pub struct GlommioBuffer(Rc<DmaBuffer>);
 
 impl GlommioBuffer {
     fn zeroed(bytes: usize) -> Self {
-        let mut buffer = allocate_dma_buffer(bytes);
+        let mut buffer = allocate(bytes);
         buffer.as_bytes_mut().fill(0);
         Self(Rc::new(buffer))
     }
 
     fn copy_of(bytes: &[u8]) -> Self {
-        let mut buffer = allocate_dma_buffer(bytes.len());
+        let mut buffer = allocate(bytes.len());
         buffer.as_bytes_mut().copy_from_slice(bytes);
         Self(Rc::new(buffer))
     }
@@ -184,7 +213,7 @@ impl DiskFile for GlommioFile {
 
     async fn read_at(&self, at: u64, bytes: usize) -> io::Result<GlommioBuffer> {
         assert_aligned(at, bytes);
-        let mut buffer = allocate_dma_buffer(bytes.max(BLOCK));
+        let mut buffer = allocate(bytes.max(BLOCK));
         let mut filled = 0;
         while filled < bytes {
             let wanted = (bytes - filled).min(READ_BYTES_MAX);
@@ -260,7 +289,7 @@ mod tests {
         let path = directory.path().to_owned();
         LocalExecutorBuilder::new(Placement::Unbound)
             .io_memory(64 * 1024)
-            .spawn(move || test(GlommioDisk::new(path)))
+            .spawn(move || test(GlommioDisk::open(path).unwrap()))
             .unwrap()
             .join()
             .unwrap();
@@ -324,6 +353,19 @@ mod tests {
             let gone = disk.open("a", OpenMode::Read).await.unwrap_err();
             assert_eq!(gone.kind(), io::ErrorKind::NotFound);
             assert!(disk.free_bytes().await.unwrap() > 0);
+        });
+    }
+
+    #[test]
+    fn the_directory_is_opened_once() {
+        on_disk(|disk| async move {
+            // Its name leads nowhere any more, so opening it would fail.
+            let elsewhere = disk.directory().with_extension("moved");
+            std::fs::rename(disk.directory(), &elsewhere).unwrap();
+            let synced = (disk.sync_directory().await, disk.free_bytes().await);
+            std::fs::rename(&elsewhere, disk.directory()).unwrap();
+            synced.0.unwrap();
+            assert!(synced.1.unwrap() > 0);
         });
     }
 }

@@ -24,6 +24,8 @@ pub struct Faults {
     pub write_error: f64,
     /// The chance that a sync fails, having made any part durable.
     pub sync_error: f64,
+    /// The chance that a sync of the directory fails, besides.
+    pub directory_sync_error: f64,
     /// The chance that a read fails.
     pub read_error: f64,
     /// Bytes that all files together may take, if bounded.
@@ -473,8 +475,8 @@ impl Disk for SimDisk {
     async fn sync_directory(&self) -> io::Result<()> {
         self.delay().await?;
         let mut state = self.state.borrow_mut();
-        let probability = state.faults.sync_error;
-        if state.chance(probability) {
+        let (any, directory) = (state.faults.sync_error, state.faults.directory_sync_error);
+        if state.chance(any) || state.chance(directory) {
             return Err(Self::injected());
         }
         for change in std::mem::take(&mut state.changes) {

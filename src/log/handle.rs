@@ -2,7 +2,7 @@
 //! for the writer.
 
 use super::{
-    Entry, Identity, LogError, OpenError, Options, Place, Sealed, Vote,
+    Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote,
     format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES},
     open,
     queue::{Done, Op},
@@ -164,10 +164,19 @@ impl<D: Disk> Log<D> {
         inner.table.place(index)
     }
 
-    /// Whether a write failed: nothing is acknowledged any more.
+    /// Why nothing is acknowledged any more: a write failed, and which.
     #[must_use]
-    pub fn is_poisoned(&self) -> bool {
-        self.shared.get().poison.is_some()
+    pub fn poison(&self) -> Option<String> {
+        self.shared.get().poison.clone()
+    }
+
+    /// How far the writer is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let inner = self.shared.get();
+        let is_writing = inner.writing || inner.rolling;
+        let is_waited_for = is_writing || inner.queue.is_urgent();
+        Progress { groups: inner.next_group, is_writing, is_waited_for }
     }
 
     /// Bytes of payload that one more append of a single entry may surely

@@ -95,6 +95,17 @@ pub struct Sealed {
     pub indexes: Option<(u64, u64)>,
 }
 
+/// How far a log's writer is, to be compared with what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The number of the next group: one more with each durable write.
+    pub groups: u64,
+    /// Something is being written.
+    pub is_writing: bool,
+    /// Something is to become durable and is not yet.
+    pub is_waited_for: bool,
+}
+
 /// How to open a log.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -111,6 +122,9 @@ pub struct Options {
     pub expect: Option<ClusterId>,
     /// Refuse the log of another node.
     pub expect_node: Option<NodeId>,
+    /// Refuse a log that is purged beyond this index, or at all when there is none: nothing
+    /// stands for what was purged.
+    pub purged_max: Option<u64>,
     /// Bytes that preparing a segment leaves free on the disk.
     pub free_margin_bytes: u64,
     /// What the segments' nonces follow from; random unless a run must repeat.
@@ -127,6 +141,7 @@ impl Options {
             identity,
             expect: None,
             expect_node: None,
+            purged_max: Some(u64::MAX),
             free_margin_bytes: 64 * 1024 * 1024,
             nonce_seed: rand::random(),
         }
@@ -188,6 +203,12 @@ pub enum OpenError {
         /// The node that was expected.
         expected: NodeId,
     },
+    /// There is no segment, although the log of a certain cluster is expected.
+    #[error("there are no segments of the log of cluster {0}")]
+    Missing(ClusterId),
+    /// What stands for purged entries is missing.
+    #[error("the log is purged up to entry {0}, and what stands for that is missing")]
+    Purged(u64),
     /// A file that ends like a segment but is not named like one.
     #[error("{0} is not the name of a segment")]
     ForeignFile(String),

@@ -76,9 +76,12 @@ pub(super) async fn open<D: Disk>(
     let layout = survey(disk, options).await?;
     let rng = StdRng::seed_from_u64(options.nonce_seed);
     let Some(last) = layout.used.last().copied() else {
+        if let Some(expected) = options.expect.filter(|&one| one != options.identity.cluster) {
+            return Err(OpenError::Missing(expected));
+        }
         return create(disk, options, &layout, rng).await;
     };
-    let (recovery, end, tail) = verify(disk, &layout.used, replay).await?;
+    let (recovery, end, tail) = verify(disk, options, &layout.used, replay).await?;
 
     // Everything is verified: only from here on is the disk written to.
     let name = file_name(last.sequence);
@@ -271,6 +274,7 @@ async fn load<D: Disk>(disk: &D, sequence: u64, bytes: u64) -> Result<Bytes, Ope
 /// ends, and its bytes.
 async fn verify<D: Disk>(
     disk: &D,
+    options: &Options,
     used: &[SegmentHeader],
     replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
 ) -> Result<(Recovery, End, Bytes), OpenError> {
@@ -278,6 +282,10 @@ async fn verify<D: Disk>(
         return Err(OpenError::Options("no segment to verify"));
     };
     let purged = purged_index(disk, used).await?;
+    // Entries that follow on something else must not even be looked at.
+    if let Some(purged) = purged.filter(|&purged| Some(purged) > options.purged_max) {
+        return Err(OpenError::Purged(purged));
+    }
     let mut recovery = Recovery::new(oldest, purged);
     let mut end = End { offset: BLOCK, torn: false };
     let mut bytes = Bytes::new();

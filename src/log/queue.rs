@@ -64,9 +64,10 @@ impl Op {
 /// Room for the next group, in bytes of the active segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    /// For a group with entries.
+    /// For a group with entries that carry something.
     pub(super) entries: u64,
-    /// For one without; the reserve is part of it.
+    /// For one without; the reserve is part of it. An entry without a payload is what a
+    /// new leader begins with: without it nothing that is there could be read.
     pub(super) others: u64,
     /// A group with entries stops growing here.
     pub(super) group_bytes: usize,
@@ -126,7 +127,7 @@ impl Queue {
         let mut data = false;
         for op in &self.ops {
             let room_max = match op {
-                Op::Entry(_) => body_max(room.entries),
+                Op::Entry(entry) if !entry.payload.is_empty() => body_max(room.entries),
                 _ => body_max(room.others),
             };
             let body = plan.body + op.frame_bytes();
@@ -204,6 +205,8 @@ mod tests {
         let vote = Vote { term: 1, node: 1, committed: false };
         assert_eq!(queue([entry(10)]).plan(room(0, 4096)).ops, 0);
         assert_eq!(queue([Op::Vote(vote, done())]).plan(room(0, 4096)).ops, 1);
+        let begin = [entry(0), Op::AppendDone(done()), entry(1)];
+        assert_eq!(queue(begin).plan(room(0, 4096)).ops, 2, "a leader's first entry");
     }
 
     #[test]

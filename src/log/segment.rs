@@ -3,7 +3,7 @@
 
 use super::format;
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::io;
 
 /// Bytes of one write when zero-filling, and of one read when loading. Small
@@ -67,7 +67,12 @@ pub(super) async fn fill<D: Disk>(
             disk.remove(&temporary).await?;
             disk.open(&temporary, OpenMode::Create).await?
         }
-        opened => opened?,
+        Err(error) => {
+            // Some failures come after the file was made.
+            let _ = disk.remove(&temporary).await;
+            return Err(error);
+        }
+        Ok(file) => file,
     };
     let filled = zero(disk, &file, bytes, hurry).await;
     let closed = file.close().await;
@@ -105,7 +110,9 @@ async fn zero<D: Disk>(
 /// Reads a whole segment of `bytes`; shorter when the file is.
 pub(super) async fn load<F: DiskFile>(file: &F, bytes: u64) -> io::Result<Bytes> {
     let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
-    let mut segment = BytesMut::with_capacity(bytes);
+    let mut segment = Vec::new();
+    // It may be more than there is.
+    segment.try_reserve_exact(bytes)?;
     while segment.len() < bytes {
         let wanted = PIECE_BYTES.min(bytes - segment.len()).next_multiple_of(BLOCK);
         let piece = file.read_at(segment.len() as u64, wanted).await?;
@@ -114,7 +121,7 @@ pub(super) async fn load<F: DiskFile>(file: &F, bytes: u64) -> io::Result<Bytes>
         }
         segment.extend_from_slice(piece.as_ref());
     }
-    Ok(segment.freeze())
+    Ok(segment.into())
 }
 
 /// Overwrites every block of `segment` from `from` that is not zero with zeros,

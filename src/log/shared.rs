@@ -104,6 +104,8 @@ pub(super) struct Inner<D: Disk> {
     /// The spare is being put into use. Until its header is durable no further
     /// segment is prepared, so at most one segment is ever without a header.
     pub(super) rolling: bool,
+    /// A group is being written.
+    pub(super) writing: bool,
     pub(super) oldest: u64,
     /// A segment that surely bears the newest purge mark.
     pub(super) purge_segment: u64,
@@ -139,6 +141,7 @@ impl<D: Disk> Inner<D> {
             spare,
             preparing: false,
             rolling: false,
+            writing: false,
             oldest,
             purge_segment: oldest,
             removing: false,

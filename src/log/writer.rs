@@ -131,6 +131,7 @@ impl<D: Disk> Writer<D> {
             };
             let frames = ops.iter().filter_map(Op::frame);
             let checksum = encode_group(buffer.as_mut(), &place, &state, frames);
+            inner.writing = true;
             (ops, state, checksum)
         };
         match self.active.file.write_at(buffer, self.active.offset).await {
@@ -271,6 +272,7 @@ impl<D: Disk> Inner<D> {
             at += op.frame().map_or(0, |frame| frame.encoded_bytes() as u64);
         }
         self.durable = state;
+        self.writing = false;
         self.next_group += 1;
         self.chain = checksum;
         self.ends_in_data = ops.iter().any(Op::is_data);

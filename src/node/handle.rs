@@ -92,10 +92,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`WriteError::Overloaded`] when too many writes wait, and
-    /// [`WriteError::Storage`] once the log has failed; neither happened.
+    /// [`WriteError::Storage`] when this node can make nothing durable; neither
+    /// happened.
     pub fn propose(&self, command: Command) -> Result<PendingWrite, WriteError> {
-        if self.0.status.has_failed() || self.0.status.halted().is_some() {
+        if self.0.status.halted().is_some() {
             return Err(WriteError::Storage(StorageProblem::Failed));
+        }
+        if let Some(problem) = self.0.status.storage_problem() {
+            return Err(WriteError::Storage(problem));
         }
         let write = self.0.writes.open();
         let proposal = Proposal::new(command, Origin::Core(self.0.core), write.ticket());

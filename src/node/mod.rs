@@ -5,6 +5,7 @@ pub mod control;
 mod forwarder;
 pub mod handed;
 pub mod handle;
+pub mod health;
 pub mod inbox;
 pub mod sequencer;
 pub mod status;

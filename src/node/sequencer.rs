@@ -88,7 +88,15 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
                 _ => None,
             };
             let Some(proposals) = self.inbox.take(batch_bytes).await else { break };
-            match self.replica.leadership() {
+            let leadership = self.replica.leadership();
+            if let (Leadership::At(..), Some(problem)) =
+                (&leadership, self.storage_problem(bytes_of(&proposals)))
+            {
+                // It could not be applied here, so nobody could be told of it.
+                returns.answer(proposals, |_| Err(WriteError::Storage(problem)));
+                continue;
+            }
+            match leadership {
                 Leadership::Here => self.append(proposals, &mut reign, &returns).await,
                 Leadership::At(id, address) => match room {
                     Some(room) => forwarder.forward(proposals, id, &address, room),
@@ -102,8 +110,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
 
     /// Proposes a batch, and waits for its outcome.
     async fn append(&self, proposals: Vec<Proposal>, reign: &mut Reign, returns: &Returns) {
-        let bytes = proposals.iter().map(|proposal| proposal.command.encoded_bytes()).sum();
-        if let Err(refusal) = self.admit(bytes).await {
+        if let Err(refusal) = self.admit(bytes_of(&proposals)).await {
             return returns.answer(proposals, |_| Err(refusal));
         }
         // What is stamped must follow everything that an earlier leader stamped.
@@ -151,16 +158,23 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             return Err(WriteError::Storage(StorageProblem::TooLarge));
         }
         loop {
-            if self.status.has_failed() {
-                return Err(WriteError::Storage(StorageProblem::Failed));
+            if let Some(problem) = self.storage_problem(bytes) {
+                return Err(WriteError::Storage(problem));
             }
             if log.headroom() >= bytes as u64 {
                 return Ok(());
             }
-            if self.status.is_full() {
-                return Err(WriteError::Storage(StorageProblem::Full));
-            }
             self.room.notified().await;
+        }
+    }
+
+    /// Why `bytes` cannot be stored here at the moment. That a segment is only being
+    /// prepared is no reason.
+    fn storage_problem(&self, bytes: usize) -> Option<StorageProblem> {
+        match self.status.storage_problem() {
+            Some(problem @ (StorageProblem::Failed | StorageProblem::Stalled)) => Some(problem),
+            _ if self.replica.log().headroom() >= bytes as u64 => None,
+            _ => self.status.segment_problem(),
         }
     }
 
@@ -168,6 +182,11 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     fn stamp(&self) -> Timestamp {
         Timestamp(self.clock.now_micros()).max(self.replica.last_at())
     }
+}
+
+/// Bytes of the log that writes take, but for what surrounds them.
+fn bytes_of(proposals: &[Proposal]) -> usize {
+    proposals.iter().map(|proposal| proposal.command.encoded_bytes()).sum()
 }
 
 /// What a leader stamps by.

@@ -2,10 +2,33 @@
 
 use std::sync::{
     Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
-use crate::base::cluster::ClusterView;
+use crate::base::{cluster::ClusterView, outcome::StorageProblem};
+
+/// Whether the log has a further segment to go on in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum NextSegment {
+    /// There is one, or it is being prepared.
+    #[default]
+    Ready,
+    /// The disk has no room for it.
+    NoRoom,
+    /// It could not be prepared for another reason.
+    Failed,
+}
+
+impl NextSegment {
+    fn of(number: u8) -> Self {
+        match number {
+            1 => Self::NoRoom,
+            2 => Self::Failed,
+            _ => Self::Ready,
+        }
+    }
+}
 
 /// See the module. Written by the Raft core.
 #[derive(Debug, Default)]
@@ -13,21 +36,47 @@ pub struct Status {
     ready: AtomicBool,
     recovered: AtomicBool,
     failed: AtomicBool,
-    full: AtomicBool,
     claimed: AtomicBool,
     halted: OnceLock<String>,
+    stalled: AtomicBool,
+    next_segment: AtomicU8,
+    refusing: AtomicBool,
     cluster: Mutex<ClusterView>,
 }
 
 impl Status {
-    /// Whether the node knows a leader and has caught up, its disk works, and it
-    /// is where it belongs.
+    /// Whether the node knows a leader and has caught up, can store changes,
+    /// and is where it belongs.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
-            && !self.has_failed()
+            && self.storage_problem().is_none()
             && !self.is_claimed()
             && self.halted().is_none()
+    }
+
+    /// Why the node stores no changes at the moment, whatever their size.
+    #[must_use]
+    pub fn storage_problem(&self) -> Option<StorageProblem> {
+        if self.has_failed() {
+            Some(StorageProblem::Failed)
+        } else if self.stalled.load(Ordering::Acquire) {
+            Some(StorageProblem::Stalled)
+        } else if self.refusing.load(Ordering::Acquire) {
+            self.segment_problem()
+        } else {
+            None
+        }
+    }
+
+    /// Why the log has no further segment.
+    #[must_use]
+    pub fn segment_problem(&self) -> Option<StorageProblem> {
+        match NextSegment::of(self.next_segment.load(Ordering::Acquire)) {
+            NextSegment::Ready => None,
+            NextSegment::NoRoom => Some(StorageProblem::Full),
+            NextSegment::Failed => Some(StorageProblem::NoSegment),
+        }
     }
 
     /// Whether what it has applied is no older than what it may have shown before
@@ -54,7 +103,7 @@ impl Status {
     /// Whether the disk has no room for another log segment.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Acquire)
+        self.segment_problem() == Some(StorageProblem::Full)
     }
 
     /// Whether nodes of another cluster take this one, which is alone, for a member
@@ -75,9 +124,19 @@ impl Status {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = view;
     }
 
-    /// Notes whether the disk has room.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(full, Ordering::Release);
+    /// Notes whether the log has a further segment.
+    pub fn set_next_segment(&self, next: NextSegment) {
+        self.next_segment.store(next as u8, Ordering::Release);
+    }
+
+    /// Notes whether the disk leaves what is written without an answer.
+    pub fn set_stalled(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Release);
+    }
+
+    /// Notes whether the log has too little room left for any write.
+    pub fn set_refusing(&self, refusing: bool) {
+        self.refusing.store(refusing, Ordering::Release);
     }
 
     /// Notes whether others take this node for a member of theirs.

@@ -13,9 +13,11 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{
+    Ailment, NewestLeader,
     acknowledged::Acknowledged,
     claims::Claims,
     halt::{Halt, Statement},
+    health::Health,
     network::append_answer,
     peer::{Answer, AppendAnswer, Handler, Lane, Request, Standing},
     snapshot::{self, Checkpoints, Transmission},
@@ -45,6 +47,10 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
     pub(super) on_request: OnRequest,
+    /// The newest leader that was heard of.
+    pub(super) newest_leader: Rc<NewestLeader>,
+    /// What ails this node.
+    pub(super) ailment: Rc<Health>,
     /// When a leader was last heard.
     pub(super) heard: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
@@ -114,6 +120,10 @@ impl<D: Disk, R: Runtime> Inbound<D, R> {
         }
         if let Some(why) = self.refusal(from) {
             return failed(why);
+        }
+        // Only who was elected bears a committed vote.
+        if vote.committed && self.newest_leader.get() < Some((vote.term, vote.node)) {
+            self.newest_leader.set(Some((vote.term, vote.node)));
         }
         let (raft, heard) = (self.raft.clone(), Rc::clone(&self.heard));
         let previous = previous.map(to_raft_id);
@@ -223,6 +233,15 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             }
             .map(answered)
             .boxed_local(),
+            Request::Health => {
+                std::future::ready(answered(Answer::Health(self.ailment.get()))).boxed_local()
+            }
+            Request::TransferLeader { to, .. }
+                if to == self.me().node && self.ailment.get() >= Some(Ailment::Stalled) =>
+            {
+                let answer = Answer::Failed("this node cannot lead: its disk fails".to_owned());
+                std::future::ready(answered(answer)).boxed_local()
+            }
             Request::TransferLeader { vote, to, last } => async move {
                 let (vote, last) = (to_raft_vote(vote), last.map(to_raft_id));
                 let request = TransferLeaderRequest::new(vote, to, last);
@@ -234,6 +253,10 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
             }
             .map(answered)
             .boxed_local(),
+            // To ask a quorum would keep the others from leading.
+            Request::ReadIndex if self.ailment.get() >= Some(Ailment::Stalled) => {
+                std::future::ready(answered(Answer::NotLeader)).boxed_local()
+            }
             Request::ReadIndex => async move {
                 match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
                     Ok(linearizer) => Answer::ReadIndex(linearizer.read_log_id().index()),

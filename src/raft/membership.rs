@@ -190,26 +190,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         self.network.update(address);
     }
 
-    /// Hands leadership to `to`, which must vote.
+    /// Hands leadership to `to`, which must vote and be well: until another leads, this
+    /// node takes no more writes.
     ///
     /// # Errors
     /// [`MembershipError::Unknown`] when Raft has stopped.
     pub async fn transfer(&self, to: NodeId) -> Result<(), MembershipError> {
         self.raft.trigger().transfer_leader(to).await.map_err(|_| MembershipError::Unknown)
-    }
-
-    /// Who would lead best in the place of this node: the voter that has most of
-    /// the log.
-    #[must_use]
-    pub fn successor(&self) -> Option<NodeId> {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        let replication = metrics.replication.as_ref()?;
-        let others = metrics.membership_config.membership().voter_ids();
-        let matched = |id: &NodeId| replication.get(id).cloned().flatten().map(|id| id.index);
-        others
-            .filter(|&id| id != metrics.id)
-            .filter(|id| matched(id).is_some())
-            .max_by_key(|id| matched(id))
     }
 }

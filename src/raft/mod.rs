@@ -6,6 +6,7 @@ mod acknowledged;
 mod claims;
 mod compact;
 mod halt;
+mod health;
 mod inbound;
 mod log_store;
 mod membership;
@@ -29,10 +30,13 @@ mod view;
 pub use claims::Claim;
 pub use compact::{Compacted, Files, compact};
 pub use halt::Halt;
+pub use health::Ailment;
 pub use inbound::OnRequest;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
+#[cfg(test)]
+pub(crate) use snapshot::NoCheckpoints;
 pub use snapshot::{Checkpoints, Transmission};
 pub use state_machine::{OpenMapping, StateMachine};
 pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
@@ -48,6 +52,7 @@ use std::{
 
 use claims::Claims;
 use futures_util::future::{Either, select};
+use health::Health;
 use inbound::Inbound;
 use network::Network;
 use openraft::{
@@ -114,6 +119,12 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     heard: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
     claims: Rc<Claims>,
+    /// The newest leader that was heard of, and its term, whatever Raft has made of it yet.
+    newest_leader: Rc<NewestLeader>,
+    /// What ails this node.
+    ailment: Rc<Health>,
+    /// Raft has stopped, whatever it said last.
+    has_stopped: Cell<bool>,
     /// The last entry of the log when it was opened.
     last_at_start: Option<LogId>,
     /// Whether this node was told that it is no member any more.
@@ -124,6 +135,9 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     /// The term that this node leads, and since when as far as it was looked at.
     leads_since: Cell<Option<(u64, Instant)>>,
 }
+
+/// The newest leader that was heard of, with its term.
+type NewestLeader = Cell<Option<(u64, NodeId)>>;
 
 /// Who leads the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +221,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             timing,
             heard,
             claims: Rc::default(),
+            newest_leader: Rc::default(),
+            ailment: Rc::default(),
+            has_stopped: Cell::new(false),
             last_at_start,
             removed,
             halt: watch::Sender::new(None),
@@ -269,18 +286,28 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// Who leads.
     #[must_use]
     pub fn leadership(&self) -> Leadership {
+        if self.has_stopped.get() {
+            return Leadership::Unknown;
+        }
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow_watched();
+        let at = |id| match metrics.membership_config.membership().get_node(&id) {
+            Some(node) => Leadership::At(id, node.cluster_address.clone()),
+            None => Leadership::Unknown,
+        };
+        // While a new vote waits for the disk, Raft does not say who leads since.
+        if let Some((term, id)) = self.newest_leader.get()
+            && term > metrics.vote.leader_id.term
+        {
+            return at(id);
+        }
         match metrics.current_leader {
             None => Leadership::Unknown,
             Some(id) if id == metrics.id && metrics.state == ServerState::Leader => {
                 Leadership::Here
             }
             Some(id) if id == metrics.id => Leadership::Unknown,
-            Some(id) => match metrics.membership_config.membership().get_node(&id) {
-                Some(node) => Leadership::At(id, node.cluster_address.clone()),
-                None => Leadership::Unknown,
-            },
+            Some(id) => at(id),
         }
     }
 
@@ -316,6 +343,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The entry that must be applied for a read to see all that is
     /// acknowledged; nothing when this node does not lead, or no quorum says so.
     pub async fn read_index(&self) -> Option<u64> {
+        if !self.may_lead() {
+            return None;
+        }
         let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         Some(linearizer.read_log_id().index())
     }
@@ -362,6 +392,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         Rc::new(Inbound {
             heard: Rc::clone(&self.heard),
             claims: Rc::clone(&self.claims),
+            newest_leader: Rc::clone(&self.newest_leader),
+            ailment: Rc::clone(&self.ailment),
             checkpoints: self.machine.checkpoints(),
             incoming: Rc::default(),
             raft: self.raft.clone(),
@@ -515,6 +547,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 None if metrics.changed().await.is_err() => "its tasks ended".into(),
                 None => continue,
             };
+            self.has_stopped.set(true);
+            // What the log says of itself is the cause, where it has failed.
+            let reason = self.log.poison().unwrap_or(reason);
             return (!self.stopping.get()).then_some(reason);
         }
     }

@@ -113,7 +113,7 @@ async fn ask(channel: &Channel, request: &Request, body: Bytes) -> Result<Answer
 
 /// For nodes that no checkpoint is sent to.
 #[cfg(test)]
-pub(super) struct NoCheckpoints;
+pub(crate) struct NoCheckpoints;
 
 #[cfg(test)]
 impl Checkpoints for NoCheckpoints {

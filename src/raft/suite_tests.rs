@@ -55,7 +55,7 @@ impl StoreBuilder<TypeConfig, LogStore<GlommioDisk>, StateMachine<GlommioDisk>, 
         // Beside the build: the directory for temporary files may be memory.
         let beside = std::env::current_exe().unwrap();
         let directory = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
-        let (log, machine) = stores(GlommioDisk::new(directory.path())).await;
+        let (log, machine) = stores(GlommioDisk::open(directory.path()).unwrap()).await;
         Ok((directory, log, machine))
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Instant};
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 
-use super::{Address, Replica, Runtime, TypeConfig, types::RaftLogId};
+use super::{Address, Leadership, Replica, Runtime, TypeConfig, types::RaftLogId};
 use crate::{
     base::{
         cluster::{ClusterView, Member},
@@ -17,11 +17,20 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// The cluster as this node knows it.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
-        let is_led = self.is_led();
+        let (is_led, leadership) = (self.is_led(), self.leadership());
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
+        let own_state = match metrics.state {
+            ServerState::Leader if leadership != Leadership::Here => ServerState::Follower,
+            state => state,
+        };
         let index = |id: Option<RaftLogId>| id.map_or(0, |id| id.index);
-        let leader = metrics.current_leader.filter(|_| is_led);
+        let leader = match leadership {
+            Leadership::Here => Some(metrics.id),
+            Leadership::At(id, _) => Some(id),
+            Leadership::Unknown => None,
+        };
+        let leader = leader.filter(|_| is_led);
         let acknowledged = self.network.acknowledged();
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
@@ -33,7 +42,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 None => 0,
             };
             let state = match leader {
-                _ if id == metrics.id => state(metrics.state),
+                _ if id == metrics.id => state(own_state),
                 _ if acknowledged.is_reverted(id) => "reverted",
                 _ if !self.reaches(&metrics, id) => "unreachable",
                 Some(leader) if leader == id => "leader",
@@ -57,14 +66,14 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         if members.is_empty() {
             // It waits to be taken in: this is how it is found.
             let Address { address, cluster_address, .. } = self.address.clone();
-            let (id, state) = (metrics.id, state(metrics.state));
+            let (id, state) = (metrics.id, state(own_state));
             members.push(Member { id, address, cluster_address, voter: false, state, matched: 0 });
         }
         ClusterView {
             node: metrics.id,
             leader,
             term: metrics.current_term,
-            state: state(metrics.state),
+            state: state(own_state),
             committed: index(metrics.local_committed),
             applied: index(metrics.last_applied),
             members,

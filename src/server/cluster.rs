@@ -23,12 +23,13 @@ use crate::{
     base::{
         ids::{ClusterId, NodeId},
         names::is_host_and_port,
+        timing::TAKE_OVER,
     },
     io::{cores, glommio::GlommioDisk, net::Listener},
     log::Identity,
     node::Handed,
     raft::{
-        Address, Leadership, MembershipError, OnRequest,
+        Address, Ailment, Leadership, MembershipError, OnRequest,
         peer::{self, AdminRefusal, AdminRequest, Adoption, Answer, Change, Lane, Request},
     },
 };
@@ -51,8 +52,6 @@ const RETRY: Duration = Duration::from_millis(50);
 const RECONCILE: Duration = Duration::from_millis(200);
 /// How long to wait before a cluster is asked again to take this node in.
 const JOIN_RETRY: Duration = Duration::from_millis(500);
-/// How long another node may take to take over leadership when it is told to.
-const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// Whom this node is to become.
 #[derive(Clone, Copy, Debug)]
@@ -421,7 +420,7 @@ impl Office {
         if id != self.replica.id() {
             return Ok(());
         }
-        let to = self.replica.successor().ok_or_else(|| {
+        let to = self.replica.heir(Ailment::Failed).await.ok_or_else(|| {
             AdminRefusal::Precondition("no other member can lead in its place".to_owned())
         })?;
         self.hand_over(to).await?;
@@ -454,7 +453,17 @@ impl Office {
                 Err(AdminRefusal::Precondition(text).into())
             }
             Some(_) if id == self.replica.id() => Ok(()),
-            Some(_) => self.hand_over(id).await,
+            Some(_) => match self.replica.ailment_of(id).await {
+                Some(None) => self.hand_over(id).await,
+                Some(Some(ailment)) => {
+                    let text = format!("member {id} cannot lead: {ailment}");
+                    Err(AdminRefusal::Precondition(text).into())
+                }
+                None => {
+                    let text = format!("member {id} does not answer");
+                    Err(AdminRefusal::Precondition(text).into())
+                }
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{
     io,
     net::TcpListener,
+    path::Path,
     pin::pin,
     rc::Rc,
     sync::{Arc, mpsc},
@@ -26,9 +27,9 @@ use super::{
 use crate::{
     base::ids::{ClusterId, NodeId},
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
-    log::{Identity, Log, Options, file_name},
-    node::{Status, sequencer::Sequencer},
-    raft::{Claim, Leadership, Part, Recovered, Replay, Replica},
+    log::{Identity, Log, OpenError, Options, file_name},
+    node::{Status, health, sequencer::Sequencer, status::NextSegment},
+    raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},
 };
 
 /// What stops a node.
@@ -171,7 +172,8 @@ enum Cause {
 async fn begin_as(config: &Config, adopted: Adopted) -> Result<(), ServerError> {
     let Adopted { cluster, node } = adopted;
     let unusable = |error| ServerError::Open(config.data.display().to_string(), error);
-    let disk = GlommioDisk::new(&config.data);
+    let disk = GlommioDisk::open(&config.data)
+        .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     let log = Log::replace(disk, options(config, Identity { cluster, node })).await;
     let log = log.map_err(unusable)?;
     glommio::spawn_local(log.run()).detach();
@@ -180,9 +182,10 @@ async fn begin_as(config: &Config, adopted: Adopted) -> Result<(), ServerError> 
 
 /// Has another node lead before this one stops.
 async fn hand_over(replica: &Replica<GlommioDisk>) {
-    let Some(to) = replica.successor().filter(|_| replica.leadership() == Leadership::Here) else {
+    if replica.leadership() != Leadership::Here {
         return;
-    };
+    }
+    let Some(to) = replica.heir(Ailment::Failed).await else { return };
     tracing::info!(to, "leadership is handed over");
     let other = replica.leadership_is(|leader| matches!(leader, Leadership::At(..)));
     if replica.transfer(to).await.is_ok() && unless(other, Timer::new(HAND_OVER)).await.is_none() {
@@ -208,7 +211,8 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let config = &shared.config;
     let directory = config.data.clone();
     halt::check(&directory)?;
-    let disk = GlommioDisk::new(&directory);
+    let disk = GlommioDisk::open(&directory)
+        .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     // What nobody has taken in yet has no number.
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node };
@@ -218,12 +222,17 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         Some((checkpoint, replay)) => (Some(checkpoint), replay),
         None => (None, Replay::default()),
     };
-    let log = Log::open(disk, options(config, identity), |entry, place| {
+    // Nothing is replayed onto a checkpoint that it does not follow.
+    let options = Options {
+        expect: checkpoint.as_ref().map(|checkpoint| checkpoint.cluster),
+        purged_max: checkpoint.as_ref().map(|checkpoint| checkpoint.log_id.index),
+        ..options(config, identity)
+    };
+    let log = Log::open(disk, options, |entry, place| {
         replay.entry(entry, place).map_err(|error| error.to_string())
     })
     .await
-    .map_err(|error| ServerError::Open(directory.display().to_string(), error))?;
-    check_checkpoint(&log, checkpoint.as_ref()).map_err(unusable)?;
+    .map_err(|error| cannot_open(&directory, checkpoint.as_ref(), error))?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
     glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
@@ -242,20 +251,9 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let (fanout, open_mapping) = (shared.fanout.clone(), Box::new(open_mapping));
     let replica = Replica::start(log, replay, fanout, open_mapping, checkpoints, part).await?;
     let replica = Rc::new(replica);
-    if replica.is_alone() {
-        unless(replica.recovered(), Timer::new(RECOVERY))
-            .await
-            .ok_or_else(|| ServerError::Executor("consensus did not start in time".into()))??;
-    }
+    let leads = replica.is_alone() && lead_alone(&replica, &shared.status).await?;
     retention::tidy(&config.data, checkpoint.as_ref()).map_err(unusable)?;
-    if let Some(checkpoint) = &checkpoint {
-        replica.finish_purge(checkpoint.log_id).await?;
-    }
-    if let Some(policy) = config.retention {
-        let (into, bytes) = (config.data.clone(), config.segment_bytes);
-        let keep = retention::keep(Rc::clone(&replica), policy, into, bytes, checkpoint);
-        glommio::spawn_local(keep).detach();
-    }
+    glommio::spawn_local(retain(Rc::clone(&replica), Arc::clone(config), checkpoint)).detach();
     let sequencer = Sequencer {
         inbox: Arc::clone(&shared.inbox),
         replica: Rc::clone(&replica),
@@ -266,19 +264,59 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     };
     let sequencer = glommio::spawn_local(sequencer.run());
     let adoption = cluster::start(&replica, &shared, cluster)?;
-    if replica.is_alone() {
+    if leads {
         shared.status.set_recovered();
     }
     show(&replica, &shared.status);
     glommio::spawn_local(note_recovery(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     glommio::spawn_local(watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
     glommio::spawn_local(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
-    let watch = watch_failure(Rc::clone(&replica), room, Arc::clone(&shared.status));
+    let watch = watch_failure(Rc::clone(&replica), Rc::clone(&room), Arc::clone(&shared.status));
     glommio::spawn_local(watch).detach();
     let halt = halt::watch(Rc::clone(&replica), config.data.clone(), Arc::clone(&shared.status));
     glommio::spawn_local(halt).detach();
+    let health = health::keep(Rc::clone(&replica), Arc::clone(&shared.status), room);
+    glommio::spawn_local(health).detach();
     let ready = Ready { recovered, cluster: cluster_id };
     Ok(Started { replica, ready, sequencer, spare, adoption })
+}
+
+/// Waits until the only member leads its cluster; `false` when the disk has no room for
+/// that. Then the node listens, and goes on as soon as there is.
+async fn lead_alone(replica: &Replica<GlommioDisk>, status: &Status) -> Result<bool, ServerError> {
+    let no_room = async {
+        while !(status.segment_problem().is_some() && replica.log().progress().is_waited_for) {
+            Timer::new(SPARE_RETRY).await;
+        }
+    };
+    let no_room = pin!(no_room);
+    let limit = select(no_room, Timer::new(RECOVERY));
+    if let Some(recovered) = unless(replica.recovered(), limit).await {
+        return Ok(recovered.map(|()| true)?);
+    }
+    if status.segment_problem().is_none() {
+        return Err(ServerError::Executor("consensus did not start in time".into()));
+    }
+    tracing::warn!("the log has no room to begin with: nothing can be read before it has");
+    Ok(false)
+}
+
+/// Ends a purge that was interrupted, and purges what may be from then on.
+async fn retain(
+    replica: Rc<Replica<GlommioDisk>>,
+    config: Arc<Config>,
+    checkpoint: Option<CheckpointFile>,
+) {
+    if let Some(checkpoint) = &checkpoint
+        && replica.finish_purge(checkpoint.log_id).await.is_err()
+    {
+        // Raft has stopped, and says so itself.
+        return;
+    }
+    if let Some(policy) = config.retention {
+        let (into, bytes) = (config.data.clone(), config.segment_bytes);
+        retention::keep(replica, policy, into, bytes, checkpoint).await;
+    }
 }
 
 /// Notes when this node serves nothing older than it did before.
@@ -296,23 +334,29 @@ fn show(replica: &Replica<GlommioDisk>, status: &Status) {
     status.set_cluster(replica.cluster());
 }
 
-/// Whether a log goes on from the checkpoint: both must be of one cluster, and
-/// nothing may be missing between them.
-fn check_checkpoint(log: &Log<GlommioDisk>, checkpoint: Option<&CheckpointFile>) -> io::Result<()> {
-    let wrong = |text: &str| Err(io::Error::new(io::ErrorKind::InvalidData, text));
-    let purged = log.purged();
-    match checkpoint {
-        None if purged.is_some() => {
-            wrong("its log is purged, and the checkpoint of what was purged is missing")
+/// Says what is wrong with a log, or with a checkpoint that it does not go on from.
+fn cannot_open(
+    directory: &Path,
+    checkpoint: Option<&CheckpointFile>,
+    error: OpenError,
+) -> ServerError {
+    let shown = directory.display().to_string();
+    let name = checkpoint.map(CheckpointFile::name).unwrap_or_default();
+    let text = match (&error, checkpoint) {
+        (OpenError::Cluster { file, found, expected }, Some(_)) => {
+            format!("its checkpoint {name} is of cluster {expected}, its log {file} of {found}")
         }
-        Some(checkpoint) if checkpoint.cluster != log.identity().cluster => {
-            wrong("its checkpoint is that of another cluster")
+        (OpenError::Missing(cluster), Some(_)) => {
+            format!("the log that its checkpoint {name} of cluster {cluster} belongs to is missing")
         }
-        Some(checkpoint) if purged.is_some_and(|purged| purged > checkpoint.log_id) => {
-            wrong("its log is purged further than its newest checkpoint goes")
+        (OpenError::Purged(index), newest) => {
+            let missing = retention::file_name_of(*index);
+            let newest = newest.map_or_else(String::new, |_| format!(" (the newest is {name})"));
+            format!("its log is purged, and the checkpoint {missing} of that is missing{newest}")
         }
-        _ => Ok(()),
-    }
+        _ => return ServerError::Open(shown, error),
+    };
+    ServerError::Checkpoint(shown, io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 async fn stop_signal(signals: &Signals) {
@@ -380,20 +424,41 @@ async fn watch_failure(replica: Rc<Replica<GlommioDisk>>, room: Rc<Notify>, stat
     }
 }
 
-/// Keeps a spare segment ready, trying again for as long as the disk is full.
+/// Keeps a spare segment ready, trying again for as long as it cannot be made.
 async fn keep_spare(log: Log<GlommioDisk>, room: Rc<Notify>, status: Arc<Status>) {
+    // Why there is none, once that was said.
+    let mut said = None;
     while log.need_spare().await {
         let prepared = log.prepare().await;
-        if log.is_poisoned() {
+        if log.poison().is_some() {
             status.set_failed();
+            room.notify_one();
+            return;
         }
-        status.set_full(prepared.is_err());
+        let next = match &prepared {
+            Ok(()) => NextSegment::Ready,
+            Err(error) if is_full(error) => NextSegment::NoRoom,
+            Err(_) => NextSegment::Failed,
+        };
+        status.set_next_segment(next);
         room.notify_one();
-        if let Err(error) = prepared {
-            tracing::warn!(%error, "no spare log segment: writes are refused once this one is full");
-            Timer::new(SPARE_RETRY).await;
+        match prepared {
+            Ok(()) if said.take().is_some() => {
+                tracing::info!("there is a spare log segment again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if said.replace(error.kind()) != Some(error.kind()) {
+                    tracing::warn!(%error, "no spare log segment: writes are refused once this one is full");
+                }
+                Timer::new(SPARE_RETRY).await;
+            }
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Writes the log's marks once it has been idle.

@@ -70,6 +70,19 @@ pub(super) struct CheckpointFile {
     pub(super) cluster: ClusterId,
 }
 
+/// The name of the checkpoint that stands for entries up to `index`.
+pub(super) fn file_name_of(index: u64) -> String {
+    format!("{index:020}{SUFFIX}")
+}
+
+impl CheckpointFile {
+    /// Its file's name in the data directory.
+    pub(super) fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+}
+
 /// The newest checkpoint of a directory, and what a node goes on from.
 ///
 /// # Errors
@@ -189,7 +202,7 @@ fn write_as(
         fs::remove_file(temporary)?;
         return Ok(None);
     };
-    let path = directory.join(format!("{:020}{SUFFIX}", compacted.log_id.index));
+    let path = directory.join(file_name_of(compacted.log_id.index));
     let bytes = fs::metadata(temporary)?.len();
     fs::rename(temporary, &path)?;
     File::open(directory)?.sync_all()?;
@@ -284,7 +297,7 @@ impl Checkpoints for Incoming {
     fn install(&self, of: Transmission, index: u64) -> LocalBoxFuture<'static, io::Result<()>> {
         let (directory, from) = (self.directory.clone(), self.path(of));
         cores::off_core(move || {
-            fs::rename(from, directory.join(format!("{index:020}{SUFFIX}")))?;
+            fs::rename(from, directory.join(file_name_of(index)))?;
             File::open(&directory)?.sync_all()
         })
         .boxed_local()

@@ -1,94 +1,9 @@
 //! A disk that fills up: writes are refused in time, reads go on, and nothing
 //! needs a restart once there is room again.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::path::Path;
 
-use crate::common::{Client, NodeBuilder, eventually, temporary};
-
-/// An ext4 file system in a file, mounted where only this test sees it: the
-/// mount goes away with the process that holds it, which ends with this one.
-struct SmallDisk {
-    holder: Child,
-    directory: crate::common::Temporary,
-}
-
-impl SmallDisk {
-    /// `None` where mounting is not allowed.
-    fn new(mib: u64) -> Option<Self> {
-        let directory = temporary();
-        let image = directory.path().join("image");
-        let mount = directory.path().join("mount");
-        fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
-        fs::create_dir(&mount).unwrap();
-        let format = Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image).output();
-        if !format.is_ok_and(|output| output.status.success()) {
-            println!("skipped: mkfs.ext4 is not here");
-            return None;
-        }
-        let script = "mount -o loop \"$1\" \"$2\" && echo mounted && exec cat";
-        let mut holder = Command::new("unshare")
-            .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
-            .args([&image, &mount])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let mut line = String::new();
-        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if line.trim() != "mounted" {
-            println!("skipped: mounting is not allowed");
-            let _ = holder.wait();
-            return None;
-        }
-        Some(Self { holder, directory })
-    }
-
-    fn mount(&self) -> PathBuf {
-        self.directory.path().join("mount")
-    }
-
-    /// The mounted directory, as it is reached from outside.
-    fn outside(&self) -> PathBuf {
-        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
-        root.join(self.mount().strip_prefix("/").unwrap())
-    }
-
-    fn node(&self) -> NodeBuilder {
-        let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
-        NodeBuilder::bare(&self.directory, &self.mount().join("data"))
-            .flags(&["--max-body", "1MiB", "--max-batch", "1000", "--segment-size", "2MiB"])
-            .launcher(&["nsenter", &namespace])
-    }
-
-    /// Takes all the space that is left.
-    fn fill(&self) {
-        let mut ballast = fs::File::create(self.ballast()).unwrap();
-        for piece in [1 << 20, 4096, 1] {
-            while ballast.write(&vec![0x55; piece]).is_ok_and(|count| count > 0) {}
-        }
-        let _ = ballast.sync_all();
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.ballast()).unwrap();
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.outside().join("ballast")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
+use crate::common::{Client, SmallDisk, eventually};
 
 fn content(n: usize) -> String {
     format!("\"{n}{}\"", "x".repeat(50_000))
@@ -166,6 +81,120 @@ fn a_node_on_a_full_disk_restarts_and_serves() {
     eventually("writes are taken again", || client.post(r#"{"data":"room"}"#).status == 201);
     acknowledged.push("\"room\"".into());
     check(&mut client, &acknowledged);
+}
+
+#[test]
+fn a_node_starts_at_once_and_serves_when_not_even_a_small_write_fits() {
+    let Some(disk) = SmallDisk::new(160) else { return };
+    let mut node = disk.node().start();
+    let mut client = node.client();
+    let mut acknowledged = Vec::new();
+    disk.fill();
+    write_until_refused(&mut client, &mut acknowledged);
+    let before = acknowledged.len();
+    while client.post(r#"{"data":1}"#).status == 201 {
+        acknowledged.push("1".into());
+        assert!(acknowledged.len() < before + 1000, "the log does not fill up");
+    }
+    for _ in 0..3 {
+        node = node.kill().start();
+        let mut client = node.client();
+        check(&mut client, &acknowledged);
+        eventually("it says that it takes no writes", || client.get("/ready").status == 503);
+        let ready = client.get("/ready").problem(503, "storage");
+        assert!(ready["detail"].as_str().unwrap().contains("full"), "{ready}");
+        client.post(r#"{"data":1}"#).problem(503, "storage");
+        let said = node.stderr();
+        assert_eq!(said.matches("no spare log segment").count(), 1, "{said}");
+    }
+    disk.free();
+    let mut client = node.client();
+    eventually("writes are taken again", || client.post(r#"{"data":"room"}"#).status == 201);
+    assert_eq!(client.get("/ready").status, 200);
+    acknowledged.push("\"room\"".into());
+    check(&mut client, &acknowledged);
+}
+
+#[test]
+fn a_node_listens_even_when_its_log_takes_nothing_more() {
+    let Some(disk) = SmallDisk::new(160) else { return };
+    let mut node = disk.node().start();
+    let mut client = node.client();
+    let mut acknowledged = Vec::new();
+    disk.fill();
+    write_until_refused(&mut client, &mut acknowledged);
+    // Each start takes some of what is reserved for it.
+    let mut starts = 0;
+    loop {
+        node = node.kill().start();
+        let answer = node.client().get("/changes");
+        if answer.status != 200 {
+            answer.problem(503, "behind");
+            break;
+        }
+        starts += 1;
+        assert!(starts < 100, "there is always room");
+    }
+    let mut client = node.client();
+    client.post(r#"{"data":1}"#).problem(503, "storage");
+    client.get("/ready").problem(503, "storage");
+    assert_eq!(client.get("/health").status, 200);
+    disk.free();
+    eventually("it is ready", || client.get("/ready").status == 200);
+    check(&mut client, &acknowledged);
+    client.append(r#"{"data":1}"#);
+}
+
+#[test]
+fn a_disk_that_hangs_is_told_and_waited_for() {
+    let Some(disk) = SmallDisk::new(160) else { return };
+    let node = disk.node().start();
+    let mut client = node.client();
+    client.append(r#"{"data":1}"#);
+    let Some(frozen) = disk.freeze() else { return };
+    client.post(r#"{"data":2}"#).problem(504, "unknown-outcome");
+    for _ in 0..2 {
+        let problem = client.post(r#"{"data":3}"#).problem(503, "storage");
+        assert!(problem["detail"].as_str().unwrap().contains("does not answer"), "{problem}");
+    }
+    client.get("/ready").problem(503, "storage");
+    assert_eq!(client.list("")["changes"].as_array().unwrap().len(), 1);
+    drop(frozen);
+    eventually("it is ready", || client.get("/ready").status == 200);
+    client.append(r#"{"data":4}"#);
+    // What nobody knew of happened in the end; what was refused did not.
+    let list = client.list("");
+    let data: Vec<_> = list["changes"].as_array().unwrap().iter().map(|c| &c["data"]).collect();
+    assert_eq!(data, [1, 2, 4]);
+    let said = node.stderr();
+    assert_eq!(said.matches("the disk does not answer").count(), 1, "{said}");
+    assert_eq!(said.matches("the disk answers again").count(), 1, "{said}");
+}
+
+#[test]
+fn a_node_without_descriptors_refuses_writes_until_it_has_some() {
+    let node = crate::common::Node::start();
+    let mut client = node.client();
+    let mut acknowledged = vec![content(0)];
+    client.append(format!("{{\"data\":{}}}", content(0)));
+    // None can be opened besides those that are.
+    let before = node.limit_descriptors(1);
+    let problem = loop {
+        let content = content(acknowledged.len());
+        let answer = client.post(format!("{{\"data\":{content}}}"));
+        if answer.status != 201 {
+            break answer.problem(503, "storage");
+        }
+        acknowledged.push(content);
+        assert!(acknowledged.len() < 1000, "it takes writes without descriptors");
+    };
+    assert!(problem["detail"].as_str().unwrap().contains("cannot prepare"), "{problem}");
+    check(&mut client, &acknowledged);
+    node.limit_descriptors(before);
+    eventually("writes are taken again", || client.post(r#"{"data":"more"}"#).status == 201);
+    acknowledged.push("\"more\"".into());
+    check(&mut client, &acknowledged);
+    assert_eq!(client.get("/ready").status, 200);
 }
 
 #[test]

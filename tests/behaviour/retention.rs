@@ -306,6 +306,52 @@ fn young_changes_are_kept_whatever_their_number() {
     assert_eq!(first(&mut client), 1);
 }
 
+/// A checkpoint that says to be of the entry 1.
+fn reindexed(text: &str) -> String {
+    let start = text.find("\"index\":").unwrap() + "\"index\":".len();
+    let digits = text[start..].find(',').unwrap();
+    format!("{}1{}", &text[..start], &text[start + digits..])
+}
+
+/// The same lines with their checksum.
+fn resigned(text: &str) -> String {
+    let end = text.trim_end().rfind('\n').unwrap() + 1;
+    let sum = crc32c::crc32c(&text.as_bytes()[..end]);
+    format!("{}{{\"crc32c\":{sum}}}\n", &text[..end])
+}
+
+#[test]
+fn a_checkpoint_of_another_cluster_is_refused_before_anything_is_read_onto_it() {
+    let [one, other] = [0, 1].map(|_| {
+        let node = builder().start();
+        let mut client = node.client();
+        fill(&mut client, 6);
+        purged_beyond(&mut client, 1);
+        eventually("one checkpoint is left", || ending(&node.data(), ".checkpoint").len() == 1);
+        let data = node.data();
+        (node.stop(), ending(&data, ".checkpoint").remove(0))
+    });
+    let (stopped, path) = one;
+    let sound = std::fs::read(&path).unwrap();
+    std::fs::copy(&other.1, &path).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    stopped.fails().says(&[name, "cluster", ".seg"]);
+    // Nor does a checkpoint without a log begin one.
+    let data = path.parent().unwrap();
+    let aside = data.with_extension("aside");
+    std::fs::create_dir(&aside).unwrap();
+    for segment in ending(data, ".seg") {
+        std::fs::rename(&segment, aside.join(segment.file_name().unwrap())).unwrap();
+    }
+    stopped.fails().says(&[name, "log", "missing"]);
+    assert_eq!(ending(data, ".seg").len(), 0);
+    for segment in ending(&aside, ".seg") {
+        std::fs::rename(&segment, data.join(segment.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(&path, sound).unwrap();
+    assert!(first(&mut stopped.start().client()) > 1);
+}
+
 #[test]
 fn a_start_without_its_checkpoint_or_with_a_damaged_one_is_refused() {
     let node = builder().start();
@@ -321,9 +367,16 @@ fn a_start_without_its_checkpoint_or_with_a_damaged_one_is_refused() {
     let middle = bad.len() / 2;
     bad[middle] ^= 1;
     std::fs::write(&path, bad).unwrap();
-    stopped.fails().says(&["checkpoint", "cannot be used"]);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    stopped.fails().says(&[name, "cannot be used"]);
     std::fs::remove_file(&path).unwrap();
-    stopped.fails().says(&["checkpoint", "missing"]);
+    stopped.fails().says(&[name, "missing"]);
+    // An older one does not stand for all that was purged.
+    let older = path.with_file_name("00000000000000000001.checkpoint");
+    let text = String::from_utf8(sound.clone()).unwrap();
+    std::fs::write(&older, resigned(&reindexed(&text))).unwrap();
+    stopped.fails().says(&[name, "missing", "00000000000000000001.checkpoint"]);
+    std::fs::remove_file(&older).unwrap();
     std::fs::write(&path, sound).unwrap();
     let node = stopped.start();
     assert!(first(&mut node.client()) > 1);

@@ -122,6 +122,38 @@ fn settings_that_do_not_fit_each_other_are_refused() {
 }
 
 #[test]
+fn a_file_system_without_direct_io_is_named_as_that() {
+    let directory = temporary();
+    let mount = directory.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    // A file system in memory, which only the program sees.
+    let script = "mount -t ramfs none \"$0\" && exec \"$@\"";
+    let place = mount.to_str().unwrap();
+    let launcher = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, place];
+    let allowed = std::process::Command::new(launcher[0]).args(&launcher[1..]).arg("true").status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        println!("skipped: mounting is not allowed");
+        return;
+    }
+    let data = mount.join("data");
+    let failed = NodeBuilder::bare(&directory, &data).launcher(&launcher).fails();
+    failed.says(&["O_DIRECT", data.to_str().unwrap()]);
+}
+
+#[test]
+fn a_start_without_the_memory_for_its_log_ends_with_a_line() {
+    let node = Node::with(&["--segment-size", "512MiB"]);
+    let data = node.data();
+    node.client().append(r#"{"data":1}"#);
+    let builder = node.stop();
+    let limited = NodeBuilder::bare(builder.directory(), &data)
+        .flags(&["--cores", "1"])
+        .launcher(&["prlimit", "--as=500000000"]);
+    fails_unchanged(&limited, &data).says(&["memory", ".seg"]);
+    builder.start().holds(1);
+}
+
+#[test]
 fn a_data_directory_that_is_a_file_is_refused() {
     let directory = temporary();
     let data = directory.path().join("data");

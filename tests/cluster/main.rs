@@ -44,6 +44,8 @@ mod purged;
 #[cfg(test)]
 mod quorum;
 #[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod strangers;
 
 /// How often a fault is repeated under one load.

@@ -86,6 +86,21 @@ impl Cluster {
         Self::grown(Self::empty(places), count)
     }
 
+    /// Nodes that are started like this, on free ports.
+    pub fn of(builders: Vec<NodeBuilder>) -> Self {
+        let mut cluster = Self::empty(Vec::new());
+        let count = builders.len();
+        for builder in builders {
+            let builder = builder.flags(&["--cluster-listen", "127.0.0.1:0"]);
+            let doors: Vec<_> = cluster.addresses().iter().map(ToString::to_string).collect();
+            let joins = ["--join", &doors.join(","), "--role", "voter"];
+            let flags = if doors.is_empty() { &[][..] } else { &joins[..] };
+            cluster.seat(builder.flags(flags).start());
+        }
+        cluster.waits_for(count, 0);
+        cluster
+    }
+
     fn empty(places: Vec<Place>) -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         Self { seats: Vec::new(), places, open: true, flags: Vec::new(), _turn: turn }

@@ -2,6 +2,7 @@
 //! sockets.
 
 mod client;
+mod disk;
 mod fake;
 mod node;
 mod program;
@@ -11,6 +12,7 @@ mod routes;
 mod stream;
 
 pub use client::{Answer, Client};
+pub use disk::SmallDisk;
 pub use fake::{Fake, Fault};
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};

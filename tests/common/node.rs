@@ -266,6 +266,21 @@ impl Node {
         assert_eq!(outcome, 0);
     }
 
+    /// Sets how many descriptors it may have, and gives back how many it might before.
+    pub fn limit_descriptors(&self, count: libc::rlim_t) -> libc::rlim_t {
+        let id = libc::pid_t::try_from(self.child.id()).unwrap();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let call = |new: *const libc::rlimit, old: *mut libc::rlimit| {
+            // SAFETY: both are null or valid, and the child was not waited for.
+            assert_eq!(unsafe { libc::prlimit(id, libc::RLIMIT_NOFILE, new, old) }, 0);
+        };
+        call(std::ptr::null(), &raw mut limit);
+        let before = limit.rlim_cur;
+        limit.rlim_cur = count;
+        call(&raw const limit, std::ptr::null_mut());
+        before
+    }
+
     /// Kills it; what starts again on its directory is given back.
     pub fn kill(mut self) -> NodeBuilder {
         self.child.kill().unwrap();

@@ -1,11 +1,13 @@
 //! What nodes say to each other, once they know each other. Part of the
-//! protocol's version: changing it needs another one.
+//! protocol's version: changing it needs another one. What is only added, at the end,
+//! an older node does not understand, and who asks must take that for an answer.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     base::ids::{ClusterId, LogId, NodeId},
     log::Vote,
+    raft::Ailment,
 };
 
 /// What is asked of a node.
@@ -65,6 +67,8 @@ pub enum Request {
     Adopt(Adoption),
     /// You were removed from the cluster.
     Removed,
+    /// Could you lead?
+    Health,
 }
 
 /// What an empty node is asked to become.
@@ -114,6 +118,8 @@ pub enum Answer {
     Refused(AdminRefusal),
     /// It cannot be done, or nobody knows whether it was.
     Failed(String),
+    /// What ails the node, if anything does.
+    Health(Option<Ailment>),
 }
 
 /// What became of entries.

@@ -1,0 +1,190 @@
+//! The rule by itself, and in a cluster of replicas on simulated disks, which talk over
+//! real sockets.
+
+use std::{cell::Cell, net::TcpListener, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use glommio::LocalExecutorBuilder;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    base::{
+        batch::{Append, Batch, encode},
+        ids::{ClusterId, NodeId, Timestamp},
+    },
+    feed::Fanout,
+    io::{
+        net::Listener,
+        sim::{Faults, SimDisk},
+    },
+    log::{Identity, Log, Options},
+    raft::{
+        Address, NoCheckpoints, Part, Replay, Timing,
+        peer::{self, Answer},
+    },
+    state::testing::ChangeText,
+};
+
+const IDLE: Progress = Progress { groups: 1, is_writing: false, is_waited_for: false };
+
+fn seen(progress: Progress) -> Seen {
+    Seen { progress, has_failed: false, lacks_segment: false }
+}
+
+#[test]
+fn a_disk_is_silent_when_what_waits_does_not_become_durable() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let writing = |groups| seen(Progress { groups, is_writing: true, is_waited_for: true });
+    assert_eq!(course.ailment(writing(1), start), None);
+    let almost = start + DISK_SILENCE - Duration::from_millis(1);
+    assert_eq!(course.ailment(writing(1), almost), None);
+    assert_eq!(course.ailment(writing(2), start + DISK_SILENCE), None, "it went on");
+    let end = start + 2 * DISK_SILENCE;
+    assert_eq!(course.ailment(writing(2), end), Some(Ailment::Stalled));
+    assert_eq!(course.ailment(seen(IDLE), end), None, "it answered at last");
+    assert_eq!(course.ailment(writing(3), end), None);
+}
+
+#[test]
+fn what_waits_for_a_segment_is_no_silence() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let progress = Progress { is_waited_for: true, ..IDLE };
+    let lacking = Seen { lacks_segment: true, ..seen(progress) };
+    assert_eq!(course.ailment(lacking, start), None);
+    let end = start + 2 * DISK_SILENCE;
+    assert_eq!(course.ailment(lacking, end), Some(Ailment::NoSegment));
+    let writing = Progress { is_writing: true, ..progress };
+    let stuck = Seen { progress: writing, ..lacking };
+    assert_eq!(course.ailment(stuck, end), Some(Ailment::NoSegment));
+    assert_eq!(course.ailment(stuck, end + DISK_SILENCE), Some(Ailment::Stalled));
+    assert_eq!(course.ailment(seen(IDLE), end + DISK_SILENCE), None);
+    let failed = Seen { has_failed: true, ..lacking };
+    assert_eq!(course.ailment(failed, end), Some(Ailment::Failed));
+}
+
+#[test]
+fn a_passing_lack_is_no_ailment() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let lacking = Seen { lacks_segment: true, ..seen(IDLE) };
+    for n in 0..10 {
+        let now = start + n * NO_SEGMENT_PATIENCE;
+        assert_eq!(course.ailment(lacking, now), None);
+        assert_eq!(course.ailment(seen(IDLE), now), None);
+    }
+}
+
+struct Member {
+    disk: SimDisk,
+    address: Address,
+    replica: Rc<Replica<SimDisk>>,
+    status: Arc<Status>,
+}
+
+/// A node of one cluster; the first founds it.
+async fn member(id: NodeId) -> Member {
+    let disk = SimDisk::new(id);
+    let identity = Identity { cluster: ClusterId(Uuid::from_u128(1)), node: id };
+    let options = Options { segment_bytes: 1 << 20, ..Options::new(identity) };
+    let log = Log::open(disk.clone(), options, |_, _| Ok(())).await.unwrap();
+    cores::spawn(log.run());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let cluster_address = listener.local_addr().unwrap().to_string();
+    let address = Address { address: String::new(), cluster_address, votes: true };
+    let part = Part { address: address.clone(), timing: Timing::default(), founds: id == 1 };
+    let replica = Replica::start(
+        log,
+        Replay::default(),
+        Fanout::new(1),
+        Box::new(|name| panic!("{name} is not full")),
+        Rc::new(NoCheckpoints),
+        part,
+    );
+    let replica = Rc::new(replica.await.unwrap());
+    let acceptor = Rc::new(peer::Acceptor::new(replica.inbound(Rc::new(|_, _, _| {
+        std::future::ready((Answer::NotLeader, Bytes::new())).boxed_local()
+    }))));
+    let listener = Listener::new(listener).unwrap();
+    cores::spawn(async move {
+        loop {
+            let stream = listener.accept().await;
+            let acceptor = Rc::clone(&acceptor);
+            cores::spawn(async move { acceptor.serve(stream).await });
+        }
+    });
+    Member { disk, address, replica, status: Arc::default() }
+}
+
+async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < end, "never happened: {what}");
+        cores::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Three members, of which the first leads; the address of each is known to it.
+async fn cluster() -> Vec<Member> {
+    let members = vec![member(1).await, member(2).await, member(3).await];
+    let first = &members[0].replica;
+    eventually("the first leads", async || first.settled().await.is_some()).await;
+    for member in &members[1..] {
+        first.add(member.replica.id(), member.address.clone()).await.unwrap();
+    }
+    eventually("all vote", async || {
+        let _ = first.reconcile().await;
+        first.members().values().filter(|(_, votes)| *votes).count() == 3
+    })
+    .await;
+    members
+}
+
+/// Whether a write is acknowledged by this node.
+async fn writes(replica: &Replica<SimDisk>) -> bool {
+    let Some(Some(term)) = cores::within(Duration::from_secs(1), replica.settled()).await else {
+        return false;
+    };
+    let append = Append::from(ChangeText::plain("1"));
+    let batch = Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap();
+    let acknowledged = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&acknowledged);
+    replica.propose(batch, term, move |outcome| noted.set(outcome.is_ok())).await;
+    cores::sleep(Duration::from_millis(200)).await;
+    acknowledged.get()
+}
+
+#[test]
+fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
+    let run = || async {
+        let members = cluster().await;
+        for member in &members {
+            let (replica, status) = (Rc::clone(&member.replica), Arc::clone(&member.status));
+            cores::spawn(keep(replica, status, Rc::default()));
+        }
+        let Member { disk, replica: first, status, .. } = &members[0];
+        assert!(writes(first).await);
+        disk.set_faults(Faults { directory_sync_error: 1.0, ..Faults::default() });
+        // Nothing is being written: Raft hears nothing of it.
+        first.log().prepare().await.unwrap_err();
+        assert_eq!(first.leadership(), Leadership::Here);
+        eventually("another takes writes", async || {
+            for member in &members[1..] {
+                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
+                {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        assert_ne!(first.leadership(), Leadership::Here);
+        assert!(status.has_failed());
+    };
+    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
+    executor.spawn(run).unwrap().join().unwrap();
+}
