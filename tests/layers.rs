@@ -147,7 +147,11 @@ mod rule {
                 found.push(Named { path, line: *line, within });
             };
             match token {
-                Token::Word(word) if word == "use" => {
+                // `use<…>` names what a type captures.
+                Token::Word(word)
+                    if word == "use"
+                        && !matches!(tokens.get(at + 1), Some((Token::Mark(b'<'), _))) =>
+                {
                     at += 1;
                     // What an opaque type captures is no import.
                     if tokens.get(at).is_some_and(|(token, _)| *token == Token::Mark(b'<')) {
@@ -374,6 +378,7 @@ mod rule {
                 "use crate::{api, raft}; use glommio::Task; use std::net::TcpListener;",
             ),
             ("io/map.rs", "use memmap2::Mmap;"),
+            ("base/ids.rs", "fn f<T>(_: T) -> impl Sized + use<T> { crate::base::x() }"),
             ("state/history.rs", "mod tests { fn f() { std::fs::write(); } }"),
             ("cli/tail.rs", "use crate::server::run; use std::{fs, thread};"),
             ("main.rs", "use changeagent::cli::CommandLine;"),
