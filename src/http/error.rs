@@ -33,7 +33,7 @@ pub enum ProtocolError {
     /// The target has no form that its method may use.
     #[error("the request target is malformed")]
     Target,
-    /// The target holds a bad `%` sequence, `%00`, or decodes to no UTF-8.
+    /// The target holds a bad `%` sequence, or decodes to no UTF-8.
     #[error("the request target is not percent-encoded UTF-8")]
     TargetEncoding,
     /// HTTP/1.1 without `Host`.

@@ -105,7 +105,7 @@ fn targets_that_cannot_be_decoded_are_refused() {
             "GET /changes/%zz HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /changes?tag=% HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /changes?tag=%ff HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /changes?tag=%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /changes?tag=%0 HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET changes HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
         ],

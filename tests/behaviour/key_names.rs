@@ -169,16 +169,44 @@ fn a_key_is_1_to_1024_bytes_of_utf_8() {
 }
 
 #[test]
-fn a_key_with_nul_can_be_named_in_bodies_only() {
+fn a_key_or_tag_with_nul_is_addressed_like_any_other() {
     let mut bar = Bar::start();
-    let body = r#"{"key":"a\u0000b","data":1}"#;
-    assert_eq!(bar.client.json("POST", &bar.keys, body).status, 201);
-    assert_eq!(bar.client.json("POST", &bar.keys, body).status, 200);
-    assert_eq!(bar.live(), [("a\0b".into(), 2)]);
-    let target = format!("{}/a%00b", bar.keys);
-    bar.node.client().get(&target).problem(400, "bad-request");
-    bar.node.client().delete(&target).problem(400, "bad-request");
-    bar.node.holds(2);
+    for key in ["a", "a\0", "a\0b", "\0", "b"] {
+        let body = json!({"key": key, "data": 1, "tags": ["t", format!("{key}\0")]}).to_string();
+        assert_eq!(bar.client.json("POST", &bar.keys, body).status, 201, "{key:?}");
+    }
+    // A client that goes on after the last key of each page sees them all.
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = bar.client.page(&format!("{}?limit=1&after={}", bar.keys, percent(&after)));
+        let key = page["keys"][0]["key"].as_str().expect("a key").to_owned();
+        seen.push(key.clone());
+        after = key;
+        if page["atEnd"] == true {
+            break;
+        }
+    }
+    assert_eq!(seen, ["\0", "a", "a\0", "a\0b", "b"]);
+    let page = bar.client.page(&format!("{}?prefix=a%00", bar.keys));
+    assert_eq!(page["keys"].as_array().unwrap().len(), 2);
+    let list = bar.client.list("?tag=a%00b%00");
+    assert_eq!(
+        (list["changes"].as_array().unwrap().len(), &list["changes"][0]["_id"]),
+        (1, &json!(3))
+    );
+    let path = format!("{}/a%00b", bar.keys);
+    let answer = bar.client.get(&path);
+    assert_eq!((answer.status, &answer.json()["key"]), (200, &json!("a\0b")));
+    assert_eq!(bar.client.put(&path, r#"{"data":2}"#).status, 200);
+    let id = bar.client.delete(&path).id();
+    bar.client.get(&path).problem(404, "not-found");
+    assert_eq!(bar.client.get(&format!("{}/a", bar.keys)).status, 200, "another key");
+    // What may not have it says so.
+    bar.client.get("/tenants/a%00b").problem(404, "not-found");
+    bar.client.get("/changes?since=1%00").problem(400, "invalid-parameter");
+    bar.client.get("/changes?%00=1").problem(400, "invalid-parameter");
+    bar.client.get("/changes%00").problem(404, "not-found");
+    bar.node.holds(id);
 }
 
 #[test]

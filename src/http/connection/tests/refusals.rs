@@ -48,7 +48,6 @@ fn request_lines() {
         ("CONNECT /a HTTP/1.1", E::Target),
         ("GET /a#b HTTP/1.1", E::Target),
         ("GET /%zz HTTP/1.1", E::TargetEncoding),
-        ("GET /%00 HTTP/1.1", E::TargetEncoding),
         ("GET /?a=%ff HTTP/1.1", E::TargetEncoding),
         ("GET http://u@h/ HTTP/1.1", E::Host),
         ("GET /\0 HTTP/1.1", E::ControlCharacter),
