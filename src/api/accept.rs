@@ -10,6 +10,10 @@ pub(super) enum Media {
     Json,
     /// `application/x-ndjson`
     Ndjson,
+    /// `application/ndjson`, the same by another name.
+    PlainNdjson,
+    /// `application/jsonl`, the same by a third one.
+    Jsonl,
     /// `text/event-stream`
     Events,
 }
@@ -20,18 +24,20 @@ impl Media {
         match self {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
+            Self::PlainNdjson => "application/ndjson",
+            Self::Jsonl => "application/jsonl",
             Self::Events => "text/event-stream",
         }
     }
 
     fn parts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Json => ("application", "json"),
-            Self::Ndjson => ("application", "x-ndjson"),
-            Self::Events => ("text", "event-stream"),
-        }
+        self.name().split_once('/').expect("a name of two parts")
     }
 }
+
+/// The forms of a list of changes.
+pub(super) const OF_CHANGES: [Media; 5] =
+    [Media::Json, Media::Ndjson, Media::PlainNdjson, Media::Jsonl, Media::Events];
 
 /// The one of `offered` that the client likes best; among equals the one that it
 /// names more exactly, then the one offered first.
@@ -40,8 +46,7 @@ impl Media {
 /// [`Code::NotAcceptable`] when it takes none.
 pub(super) fn choose(request: &Request, offered: &[Media]) -> Result<Media, ApiError> {
     best(&ranges(request), offered).ok_or_else(|| {
-        let names = offered.iter().map(|media| media.parts());
-        let names: Vec<String> = names.map(|(kind, sub)| format!("{kind}/{sub}")).collect();
+        let names: Vec<&str> = offered.iter().map(|media| media.name()).collect();
         let detail = format!("this resource is served as {} only", names.join(", "));
         ApiError::new(Code::NotAcceptable, detail)
     })

@@ -41,13 +41,15 @@ pub(super) fn refuse(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// The `If-None-Match` of a read.
+/// The `If-Match` and the `If-None-Match` of a read, apart from each other: they
+/// are answered in different ways.
 ///
 /// # Errors
 /// [`Code::InvalidParameter`] for a header that is no list of entity tags.
-pub(super) fn of_read(request: &Request) -> Result<Conditions, ApiError> {
-    let if_none_match = versions(request, "If-None-Match", true)?;
-    Ok(Conditions { if_match: None, if_none_match })
+pub(super) fn of_read(request: &Request) -> Result<(Conditions, Conditions), ApiError> {
+    let Conditions { if_match, if_none_match } = of_write(request)?;
+    let wanted = Conditions { if_match, if_none_match: None };
+    Ok((wanted, Conditions { if_match: None, if_none_match }))
 }
 
 fn versions(

@@ -39,8 +39,10 @@ pub(super) struct KeyQuestion {
     since: Option<ChangeId>,
     /// Whether to wait for one.
     block: bool,
-    /// Versions that the client has.
-    conditions: Conditions,
+    /// `If-Match`
+    wanted: Conditions,
+    /// `If-None-Match`: versions that the client has.
+    known: Conditions,
 }
 
 impl Api {
@@ -106,12 +108,14 @@ impl Api {
         now: Instant,
     ) -> Result<Reply, ApiError> {
         check_key(key)?;
+        let (wanted, known) = conditions::of_read(request)?;
         let question = KeyQuestion {
             collection: self.collection(path)?.id,
             key: key.into(),
             since: query.since,
             block: query.block.is_some_and(|block| block > Duration::ZERO),
-            conditions: conditions::of_read(request)?,
+            wanted,
+            known,
         };
         self.ask_key(question, deadline, now).await
     }
@@ -133,22 +137,23 @@ impl Api {
             let detail = format!("the key {:?} has no current version", excerpt(&question.key));
             return Err(ApiError::new(Code::NotFound, detail));
         };
-        if question.since.is_some_and(|since| id <= since) {
-            if !may_wait {
-                return Ok(Reply::Now(not_modified(id)));
-            }
+        if !question.wanted.hold(Some(id)) {
+            let detail = format!("the current version of the key is {id}");
+            return Err(
+                ApiError::new(Code::PreconditionFailed, detail).with_number("current", id.0)
+            );
+        }
+        if question.since.is_some_and(|since| id <= since) && may_wait {
             // A deletion is of interest whatever `since` says.
             let wait = self.node.beyond_key(question.collection, &question.key, before);
             let asked = Asked::Key(Box::new(question));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }
-        if !question.conditions.hold(Some(id)) {
-            return Ok(Reply::Now(not_modified(id)));
+        if !question.known.hold(Some(id)) {
+            return Ok(Reply::Now(versioned(Response::new(304), id)));
         }
         match self.change_at(id).await? {
-            Some(change) => {
-                Ok(Reply::Now(Response::json(200, change).with_header("ETag", etag(id))))
-            }
+            Some(change) => Ok(Reply::Now(versioned(Response::json(200, change), id))),
             // Another version took its place meanwhile, and it was purged.
             None => Box::pin(self.ask_key(question, deadline, now)).await,
         }
@@ -209,10 +214,8 @@ fn check_key(key: &str) -> Result<(), ApiError> {
     Err(ApiError::new(Code::InvalidName, detail))
 }
 
-fn etag(id: ChangeId) -> String {
-    format!("\"{id}\"")
-}
-
-fn not_modified(id: ChangeId) -> Response {
-    Response::new(304).with_header("ETag", etag(id))
+/// Says which version of the key an answer is about. It may be kept, and asked
+/// about again each time.
+fn versioned(response: Response, id: ChangeId) -> Response {
+    response.with_header("ETag", format!("\"{id}\"")).with_header("Cache-Control", "no-cache")
 }

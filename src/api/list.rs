@@ -109,7 +109,7 @@ impl Api {
         // On its only node, everything acknowledged is applied: `strong` is
         // what `local` is.
         let query = ChangesQuery::parse(pairs)?;
-        let media = accept::choose(request, &[Media::Json, Media::Ndjson, Media::Events])?;
+        let media = accept::choose(request, &accept::OF_CHANGES)?;
         let block = query.block.unwrap_or(Duration::ZERO);
         let wait = match query.min_id {
             Some(_) => query.block.unwrap_or(MIN_ID_WAIT),
@@ -129,13 +129,13 @@ impl Api {
         };
         let kind = match media {
             Media::Events => StreamKind::events(request, &query)?,
-            Media::Ndjson => StreamKind::lines(&query)?,
+            Media::Ndjson | Media::PlainNdjson | Media::Jsonl => StreamKind::lines(&query)?,
             Media::Json => {
                 no_last_event_id(&query)?;
                 return self.ask(question, now + wait, now).await;
             }
         };
-        let stream = Stream::new(question, kind, request, now);
+        let stream = Stream::new(question, kind, media, request, now);
         let wait = query.block.filter(|_| query.min_id.is_some()).unwrap_or(MIN_ID_WAIT);
         self.open_stream(stream, now + wait, now)
     }
@@ -158,7 +158,7 @@ impl Api {
             let wait = self.node.beyond(question.list, page.last);
             return Ok(Reply::Park(Parked { asked: Asked::Rest(question), wait, deadline }));
         }
-        Ok(Reply::Now(Response::json(200, page.body)))
+        Ok(Reply::Now(negotiated(Response::json(200, page.body))))
     }
 
     async fn page(&self, question: &Question) -> Result<Page, ApiError> {
@@ -283,6 +283,11 @@ impl Api {
         self.verified.borrow_mut().forget(cold.sequence);
         cold.load().await.map_err(|error| damaged(&error))
     }
+}
+
+/// An answer about a list, which has another form for who accepts another.
+pub(super) fn negotiated(response: Response) -> Response {
+    response.with_header("Vary", "Accept")
 }
 
 pub(super) fn damaged(error: &dyn std::fmt::Display) -> ApiError {

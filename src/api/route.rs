@@ -12,7 +12,7 @@ use super::{
     collections::CollectionPath,
     error::{ApiError, Code, excerpt},
     head,
-    list::Start,
+    list::{Start, negotiated},
     page,
     query::{ReadOf, ReadQuery, no_parameters},
     reply::{Asked, Parked, Reply},
@@ -206,6 +206,7 @@ impl Api {
             return Reply::Now(ApiError::new(Code::Storage, why).into());
         }
         let deadline = if self.node.is_stopping() { now } else { parked.deadline };
+        let is_key = matches!(parked.asked, Asked::Key(_));
         let reply = match parked.asked {
             Asked::List(question) => self.ask(question, deadline, now).await,
             Asked::Rest(mut question) => {
@@ -221,7 +222,10 @@ impl Api {
             }
         };
         self.node.settle().await;
-        reply.unwrap_or_else(|error| Reply::Now(error.into()))
+        reply.unwrap_or_else(|error| {
+            let refusal = Response::from(error);
+            Reply::Now(if is_key { refusal } else { negotiated(refusal) })
+        })
     }
 
     /// Answers a request that has been waited with until `deadline` already.
@@ -250,9 +254,10 @@ impl Api {
     pub fn refusal(&self, request: &Request, error: ApiError) -> Response {
         let is_list = || Resource::of(&request.path_segments()).is_some_and(|of| of.is_list());
         let reads = matches!(request.method(), Method::Get | Method::Head);
-        let passes = error.code.status() == 503 && reads;
-        match passes && accept::takes_only(request, Media::Events) && is_list() {
-            true => unavailable(error),
+        let passes = error.code.status() == 503;
+        match reads && is_list() {
+            true if passes && accept::takes_only(request, Media::Events) => unavailable(error),
+            true => negotiated(error.into()),
             false => error.into(),
         }
     }

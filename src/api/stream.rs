@@ -16,7 +16,7 @@ use super::{
     accept::{self, Media},
     answer::{Frame, put_cursor_event, put_cursor_line},
     error::{ApiError, Code},
-    list::{Question, Start},
+    list::{Question, Start, negotiated},
     query::{ChangesQuery, Since, invalid, read_last_event_id},
     reply::{Asked, Parked, Reply, purged},
 };
@@ -108,6 +108,7 @@ pub struct Stream {
     /// Asks for what follows what was sent.
     question: Question,
     frame: Frame,
+    media: Media,
     /// Whether it says how far it has come. Events always do.
     cursors: bool,
     /// Whether it is to say where it starts.
@@ -146,6 +147,7 @@ impl Stream {
     pub(super) fn new(
         mut question: Question,
         kind: StreamKind,
+        media: Media,
         request: &Request,
         now: Instant,
     ) -> Self {
@@ -167,6 +169,7 @@ impl Stream {
             told: question.start.id(),
             question,
             frame,
+            media,
             cursors,
             opening,
             caught_up: false,
@@ -184,10 +187,7 @@ impl Stream {
     /// The head of the answer.
     #[must_use]
     pub fn head(&self) -> Response {
-        streamed(match self.frame {
-            Frame::Events => Media::Events,
-            _ => Media::Ndjson,
-        })
+        streamed(self.media)
     }
 
     /// Ready once there is something to look at.
@@ -242,12 +242,10 @@ impl Stream {
     }
 }
 
-/// The head of a stream. No proxy is to keep it, or to hold back what it has of it.
+/// The head of a stream, of which no proxy is to hold anything back.
 fn streamed(media: Media) -> Response {
-    Response::new(200)
+    negotiated(Response::new(200))
         .with_content_type(media.name())
-        .with_header("Cache-Control", "no-store")
-        .with_header("Vary", "Accept")
         .with_header("X-Accel-Buffering", "no")
 }
 

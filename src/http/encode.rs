@@ -99,6 +99,10 @@ pub(super) fn write_head(
         Persistence::KeepAlive => fields.text("Connection", "keep-alive"),
         Persistence::Close => fields.text("Connection", "close"),
     }
+    if !response.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+        // What does not say that it may be kept is of this moment.
+        fields.text("Cache-Control", "no-store");
+    }
     context.write_headers(&mut fields);
     for (name, value) in &response.headers {
         match value {

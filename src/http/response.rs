@@ -15,7 +15,8 @@ pub(super) enum Value {
 /// An answer: status, content type, further headers, body.
 ///
 /// `Content-Length`, `Transfer-Encoding`, `Connection` and `Date` are written
-/// by the connection and must not be among the headers.
+/// by the connection and must not be among the headers; `Cache-Control` is
+/// `no-store` unless it is among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     pub(super) status: u16,

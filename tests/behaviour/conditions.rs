@@ -159,6 +159,39 @@ fn a_read_with_if_none_match_is_answered_304_while_it_matches() {
 }
 
 #[test]
+fn a_read_with_if_match_is_of_that_version_only() {
+    let mut bar = Bar::start();
+    bar.put("k", 0);
+    let id = bar.put("k", 1);
+    let path = bar.key("k");
+    for (value, status) in [
+        ("\"2\"", 200),
+        ("*", 200),
+        ("\"1\", \"2\"", 200),
+        ("\"1\"", 412),
+        ("W/\"2\"", 412),
+        ("\"22\"", 412),
+    ] {
+        let answer = bar.client.request("GET", &path, &[(MATCH, value)], b"");
+        match status {
+            200 => assert_eq!((answer.status, &answer.json()["_id"]), (200, &json!(id)), "{value}"),
+            _ => refused(&answer, &json!(id)),
+        }
+        let answer = bar.client.request("HEAD", &path, &[(MATCH, value)], b"");
+        assert_eq!(answer.status, status, "{value}");
+    }
+    // It goes before `If-None-Match`, and is told before a wait, not after it.
+    let both = [(MATCH, "\"1\""), (NONE, "\"2\"")];
+    refused(&bar.client.request("GET", &path, &both, b""), &json!(id));
+    let target = format!("{path}?since={id}&block=300");
+    refused(&bar.client.request("GET", &target, &both[..1], b""), &json!(id));
+    let answer = bar.client.request("GET", &path, &[(MATCH, "5")], b"");
+    assert_eq!(answer.problem(400, "invalid-parameter")["parameter"], MATCH);
+    bar.client.delete(&path).id();
+    bar.client.request("GET", &path, &[(MATCH, "*")], b"").problem(404, "not-found");
+}
+
+#[test]
 fn a_condition_that_is_malformed_is_named() {
     let mut bar = Bar::start();
     bar.put("5", 1);

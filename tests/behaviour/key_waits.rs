@@ -19,11 +19,15 @@ fn since_without_block_tells_whether_the_key_has_moved() {
     bar.put("other", 0);
     let id = bar.put("k", 1);
     let path = bar.key("k");
-    for (since, status) in [(0, 200), (1, 200), (2, 304), (3, 304), (u64::MAX, 304)] {
-        let answer = bar.client.get(&format!("{path}?since={since}"));
-        assert_eq!(answer.status, status, "since {since}");
-        assert_eq!(answer.header("etag"), Some(format!("\"{id}\"").as_str()));
-        assert_eq!(answer.body.is_empty(), status == 304);
+    let etag = format!("\"{id}\"");
+    for since in [0, 1, 2, 3, u64::MAX] {
+        let target = format!("{path}?since={since}");
+        let answer = bar.client.get(&target);
+        assert_eq!((answer.status, &answer.json()["_id"]), (200, &id.into()), "since {since}");
+        assert_eq!(answer.header("etag"), Some(etag.as_str()));
+        // Only who says that it has the version is spared it.
+        let known = bar.client.request("GET", &target, &[("If-None-Match", &etag)], b"");
+        assert_eq!((known.status, known.body.len()), (304, 0), "since {since}");
     }
 }
 
@@ -73,16 +77,23 @@ fn a_change_of_another_key_wakes_no_reader() {
 }
 
 #[test]
-fn the_time_without_a_change_ends_in_304() {
+fn the_time_without_a_change_ends_in_the_version_that_is_current() {
     let mut bar = Bar::start();
     let id = bar.put("k", 0);
     let path = bar.key("k");
     for block in ["0.3", "0"] {
         let start = Instant::now();
-        let answer = bar.client.get(&format!("{path}?since={id}&block={block}"));
+        let target = format!("{path}?since={id}&block={block}");
+        let answer = bar.client.get(&target);
         assert!(start.elapsed() >= Duration::from_secs_f64(block.parse().unwrap()));
-        assert_eq!((answer.status, answer.body.len()), (304, 0), "block {block}");
-        assert_eq!(answer.header("etag"), Some(format!("\"{id}\"").as_str()));
+        assert_eq!((answer.status, &answer.json()["_id"]), (200, &id.into()), "block {block}");
+        let etag = format!("\"{id}\"");
+        assert_eq!(answer.header("etag"), Some(etag.as_str()));
+        let start = Instant::now();
+        let known = bar.client.request("GET", &target, &[("If-None-Match", &etag)], b"");
+        assert!(start.elapsed() >= Duration::from_secs_f64(block.parse().unwrap()));
+        assert_eq!((known.status, known.body.len()), (304, 0), "block {block}");
+        assert_eq!(known.header("etag"), Some(etag.as_str()));
     }
     // The connection is in order behind an answer without a body.
     assert_eq!(bar.client.get("/health").status, 200);
@@ -166,7 +177,7 @@ fn a_stopping_node_answers_readers_who_wait_for_a_key() {
     park(&mut waiting, &format!("{}?since={id}&block=300", bar.key("k")));
     bar.node.signal(libc::SIGTERM);
     let answer = waiting.answer();
-    assert_eq!(answer.status, 304, "{answer:?}");
+    assert_eq!((answer.status, &answer.json()["_id"]), (200, &id.into()), "{answer:?}");
     let (status, builder) = bar.node.ends_within(Duration::from_secs(10));
     assert_eq!(status.code(), Some(0));
     drop(builder);

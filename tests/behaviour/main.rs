@@ -10,6 +10,8 @@ mod blocking;
 #[cfg(test)]
 mod browsers;
 #[cfg(test)]
+mod caching;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_faults;

@@ -371,6 +371,8 @@ fn a_reader_that_leaves_frees_its_connection() {
 #[test]
 fn the_form_is_chosen_by_accept_and_json_wins_where_nothing_is_preferred() {
     const LINES: &str = "application/x-ndjson";
+    const PLAIN: &str = "application/ndjson";
+    const JSONL: &str = "application/jsonl";
     const JSON: &str = "application/json";
     let node = Node::start();
     node.client().append(r#"{"data":1}"#);
@@ -393,9 +395,20 @@ fn the_form_is_chosen_by_accept_and_json_wins_where_nothing_is_preferred() {
         ("application/x-ndjson, application/json;q=0.9", LINES),
         ("application/x-ndjson;q=0.9, text/event-stream;q=0.8", LINES),
         ("text/event-stream;q=0, application/x-ndjson;q=0.1", LINES),
+        ("application/ndjson", PLAIN),
+        ("application/jsonl", JSONL),
+        ("application/jsonl, application/x-ndjson", LINES),
+        ("application/jsonl, application/ndjson;q=0.9, */*;q=0.1", JSONL),
+        ("application/json, application/jsonl", JSON),
     ] {
         let answer = node.client().request("HEAD", "/changes", &[("Accept", accept)], b"");
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(wanted)), "{accept}");
+        assert_eq!(answer.header("vary"), Some("Accept"), "{accept}");
+    }
+    for accept in [PLAIN, JSONL] {
+        let mut lines = Stream::open(node.client(), "/changes", accept);
+        assert!(lines.change().is_some_and(|line| line.starts_with("{\"_id\":1,")));
+        assert_eq!(lines.change(), None);
     }
     for accept in ["text/html", "application/json;q=0", "text/event-stream;q=0", "image/*, text/x"]
     {

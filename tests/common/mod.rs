@@ -4,6 +4,7 @@
 mod client;
 mod disk;
 mod fake;
+mod installed;
 mod node;
 mod program;
 mod resources;
@@ -14,6 +15,7 @@ mod stream;
 pub use client::{Answer, Client};
 pub use disk::SmallDisk;
 pub use fake::{Fake, Fault};
+pub use installed::installed;
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};

@@ -3,14 +3,13 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver},
 };
 
 use serde_json::{Value, json};
 
-use crate::common::{PATIENCE, Temporary, eventually, temporary};
+use crate::common::{PATIENCE, Temporary, eventually, installed, temporary};
 
 /// Nothing but the page under test is talked to, and nothing is kept.
 const FLAGS: [&str; 16] = [
@@ -45,13 +44,9 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; where none is installed, says so and gives nothing.
+    /// Starts one; nothing where none is installed, which was said then.
     pub fn start() -> Option<Self> {
-        let Some(program) = installed() else {
-            // Past the capture of the test's output: this is for whoever ran it.
-            let _ = writeln!(std::io::stderr(), "skipped: chromium is not installed");
-            return None;
-        };
+        let program = installed("chromium")?;
         let profile = temporary();
         let mut process = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"])
@@ -187,9 +182,4 @@ impl Drop for Browser {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-fn installed() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|inside| inside.join("chromium")).find(|file| file.is_file())
 }

@@ -4,7 +4,7 @@ use super::*;
 use bytes::Bytes;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-const DATE: &str = "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Content-Type-Options: nosniff\r\n";
+const DATE: &str = "Cache-Control: no-store\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nX-Content-Type-Options: nosniff\r\n";
 
 #[test]
 fn an_answer_in_full() {
