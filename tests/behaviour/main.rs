@@ -68,6 +68,8 @@ mod parameters;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod proxies;
+#[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod readme;
