@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{Action, Command, Conditions, TailMembers},
+        batch::{Action, Conditions, TailMembers},
         names::Named,
     },
     http::{Request, Response},
@@ -72,17 +72,17 @@ impl Api {
             tenant.as_ref().map_err(Clone::clone)?;
         }
         let form = body_form(request)?;
-        let idempotency = self.idempotency(request)?;
+        let asked = self.idempotency(request)?;
         let name = name_body::parse(request.body(), form)?;
         let tenant = match tenant {
             Ok(tenant) => tenant.id,
             Err(error) => {
-                return self.repeated(idempotency, &Written::Name(name)).ok_or(error);
+                return self.repeated(asked.as_ref(), &Written::Name(name)).ok_or(error);
             }
         };
         let action =
             Action::CreateCollection { tenant, collection: Uuid::new_v4(), name: name.clone() };
-        self.propose(Command { action, idempotency }, Written::Name(name))
+        self.propose(action, Some(tenant), asked, Written::Name(name))
     }
 
     /// `GET /tenants/T/collections`
@@ -109,13 +109,13 @@ impl Api {
         path: CollectionPath<'_>,
     ) -> Result<Reply, ApiError> {
         conditions::refuse(request)?;
-        let idempotency = self.idempotency(request)?;
+        let asked = self.idempotency(request)?;
         match self.collection(path) {
             Ok(collection) => {
                 let members = members_of(&collection);
-                self.delete(members, Conditions::default(), idempotency)
+                self.delete(members, Conditions::default(), asked)
             }
-            Err(error) => self.repeated(idempotency, &Written::Deletion).ok_or(error),
+            Err(error) => self.repeated(asked.as_ref(), &Written::Deletion).ok_or(error),
         }
     }
 }

@@ -28,6 +28,14 @@ pub(super) fn of_write(request: &Request) -> Result<Conditions, ApiError> {
     })
 }
 
+/// Whether an `If-Match` has a weak tag, which matches nothing.
+pub(super) fn has_weak_match(request: &Request) -> bool {
+    let lines = request.headers().filter(|(name, _)| name.eq_ignore_ascii_case("If-Match"));
+    lines
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+        .any(|value| EntityTags(value).any(|tag| tag.is_some_and(|tag| tag.weak)))
+}
+
 /// Refuses conditions where they have no meaning, rather than ignore them.
 ///
 /// # Errors

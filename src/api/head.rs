@@ -67,7 +67,12 @@ pub(super) fn resource<'p>(request: &Request, path: &[&'p str]) -> Result<Resour
         if path.is_empty() {
             return Err(not_allowed(request, ALL).with_close());
         }
-        let detail = format!("there is no resource {:?}", excerpt(request.target()));
+        let mut detail = format!("there is no resource {:?}", excerpt(request.target()));
+        if let [before @ .., ""] = path
+            && Resource::of(before).is_some()
+        {
+            detail += "; without the slash at its end there is";
+        }
         return Err(ApiError::new(Code::NotFound, detail).into());
     };
     match resource.methods().split(", ").any(|method| method == request.method_name()) {

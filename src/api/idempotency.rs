@@ -1,8 +1,12 @@
 //! `Idempotency-Key`: what tells a repeated request, and requests that use a key
 //! twice, apart. Both travel as digests, so that the state holds 32 bytes for
 //! each instead of keys and bodies.
+//!
+//! A key stands for each tenant by itself, and for writes that concern none: the
+//! first half of its digest is of the key alone, the second of the tenant too.
 
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{
     content_type::Form,
@@ -15,7 +19,7 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// A request that bears an `Idempotency-Key`, but for its body.
 pub(super) struct Keyed {
-    key: [u8; 16],
+    key: [u8; 32],
     request: Sha256,
 }
 
@@ -54,13 +58,32 @@ impl Keyed {
             // Both spellings are one resource.
             part(if n == 0 && *segment == "tenant" { b"tenants" } else { segment.as_bytes() });
         }
-        Ok(Some(Self { key: half(Sha256::digest(key)), request: digest }))
+        Ok(Some(Self { key: Sha256::digest(key).into(), request: digest }))
     }
 
-    /// What the log is told of it: takes a time that grows with the body.
-    pub(super) fn with_body(mut self, body: &[u8]) -> Idempotency {
+    /// The same with its body: takes a time that grows with that.
+    pub(super) fn with_body(mut self, body: &[u8]) -> Asked {
         self.request.update(body);
-        Idempotency { key: self.key, request: half(self.request.finalize()) }
+        Asked { key: self.key, request: half(self.request.finalize()) }
+    }
+}
+
+/// A request that bears an `Idempotency-Key`.
+pub(super) struct Asked {
+    key: [u8; 32],
+    request: [u8; 16],
+}
+
+impl Asked {
+    /// What the log is told of it: it is a write of `tenant`, or of none.
+    pub(super) fn of(&self, tenant: Option<Uuid>) -> Idempotency {
+        let mut key = half(self.key);
+        if let Some(tenant) = tenant {
+            let scoped = Sha256::new().chain_update(tenant).chain_update(self.key).finalize();
+            let (_, scope) = key.split_at_mut(8);
+            scope.copy_from_slice(&scoped[..8]);
+        }
+        Idempotency { key, request: self.request }
     }
 }
 

@@ -86,14 +86,18 @@ impl Api {
         key: &str,
     ) -> Result<Reply, ApiError> {
         let conditions = conditions::of_write(request)?;
-        let idempotency = self.idempotency(request)?;
+        let asked = self.idempotency(request)?;
         match self.collection(path) {
             Ok(collection) => {
                 check_key(key)?;
                 let members = TailMembers { key: Some(key), ..members_of(&collection) };
-                self.delete(members, conditions, idempotency)
+                let mut reply = self.delete(members, conditions, asked)?;
+                if let Reply::Write(write) = &mut reply {
+                    write.weak = conditions::has_weak_match(request);
+                }
+                Ok(reply)
             }
-            Err(error) => self.repeated(idempotency, &Written::Deletion).ok_or(error),
+            Err(error) => self.repeated(asked.as_ref(), &Written::Deletion).ok_or(error),
         }
     }
 

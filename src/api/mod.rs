@@ -35,7 +35,7 @@ mod written;
 
 use std::{cell::RefCell, sync::Arc};
 
-pub use reply::{Parked, Reply, Write};
+pub use reply::{Parked, Reply, Told, Write};
 pub use route::ROUTES;
 pub use stream::{Next, Stream};
 

@@ -15,7 +15,11 @@ use super::{
     written::{Written, written},
 };
 use crate::{
-    base::{ids::ChangeId, json_string::write_json_string, outcome::WriteError},
+    base::{
+        ids::ChangeId,
+        json_string::write_json_string,
+        outcome::{Decision, Missing, Refusal, WriteError},
+    },
     feed::Wait,
     http::{Request, Response},
     node::writes::PendingWrite,
@@ -33,30 +37,53 @@ pub enum Reply {
     Stream(Box<Stream>),
 }
 
-/// A proposed write; resolves to its answer.
+/// A proposed write; resolves to what is to be told of it.
 pub struct Write {
     pub(super) pending: PendingWrite,
     pub(super) written: Written,
+    /// Whether its body names a tenant by name.
+    pub(super) by_name: bool,
+    /// Whether its `If-Match` has a weak tag, which matches nothing.
+    pub(super) weak: bool,
+    /// The request, where it names something that may be another by now.
+    pub(super) request: Option<Box<Request>>,
+}
+
+/// What a write came to.
+pub enum Told {
+    /// The answer.
+    Answer(Response),
+    /// What a name stood for is gone. Nothing was written, and it may stand for
+    /// something else by now: [`Api::again`](super::Api::again) finds out.
+    Again(Box<Request>),
 }
 
 impl Write {
     /// The answer when nobody waits any longer.
     #[must_use]
-    pub fn timed_out() -> Response {
-        refused(WriteError::Unknown).into()
+    pub fn timed_out() -> Told {
+        Told::Answer(refused(WriteError::Unknown).into())
     }
 }
 
 impl Future for Write {
-    type Output = Response;
+    type Output = Told;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Told> {
         let this = &mut *self;
         Pin::new(&mut this.pending).poll(cx).map(|outcome| match outcome {
-            Ok(decision) => written(&this.written, decision),
-            Err(error) => refused(error).into(),
+            Ok(decision) => match this.request.take().filter(|_| names_nothing(&decision)) {
+                Some(request) => Told::Again(request),
+                None => Told::Answer(written(&this.written, decision, this.weak)),
+            },
+            Err(error) => Told::Answer(refused(error).into()),
         })
     }
+}
+
+/// Whether a write was refused because what it names was not there.
+fn names_nothing(decision: &Decision) -> bool {
+    matches!(decision.result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)))
 }
 
 /// The answer to a write that was not decided.

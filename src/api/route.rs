@@ -21,7 +21,7 @@ use super::{
     written::Written,
 };
 use crate::{
-    base::limits::MIN_ID_WAIT,
+    base::{limits::MIN_ID_WAIT, names::Named},
     feed::Wait,
     http::{Method, Request, Response},
     node::control::ReadError,
@@ -90,6 +90,12 @@ pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl<'p> Resource<'p> {
     pub(super) fn of(path: &[&'p str]) -> Option<Self> {
+        // The empty name of a key has an answer of its own.
+        if let [.., before, ""] = path
+            && *before != "keys"
+        {
+            return None;
+        }
         Some(match *path {
             [""] => Self::Index,
             ["health"] => Self::Health,
@@ -199,6 +205,20 @@ impl Api {
         self.handle_until(request, now, None).await
     }
 
+    /// Answers a write anew that was refused because what it names was not there:
+    /// this node may not have known yet what its names stand for by now. A second
+    /// refusal is told.
+    pub async fn again(&self, request: Box<Request>, now: Instant) -> Reply {
+        if let Err(error) = self.node.barrier().await {
+            return Reply::Now(unreadable(&error).into());
+        }
+        let mut reply = self.handle_until(request, now, None).await;
+        if let Reply::Write(write) = &mut reply {
+            write.request = None;
+        }
+        reply
+    }
+
     /// Goes on with a parked read, because something changed or because it
     /// has waited long enough.
     pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
@@ -241,6 +261,12 @@ impl Api {
             self.node.settle().await;
         }
         match routed {
+            Ok(Routed::Reply(Reply::Write(mut write))) => {
+                if write.by_name || names_by_name(&request) {
+                    write.request = Some(request);
+                }
+                Reply::Write(write)
+            }
             Ok(Routed::Reply(reply)) => reply,
             Ok(Routed::Again(wait, deadline)) => {
                 Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
@@ -288,7 +314,7 @@ impl Api {
             _ => {
                 let mut reply = self.write_resource(request, resource).await;
                 if let Err(error) = &reply
-                    && error.code == Code::NotFound
+                    && matches!(error.code, Code::NotFound | Code::TenantMismatch)
                     && !resource.is_of_node()
                 {
                     // It may be there and not be known here yet.
@@ -382,7 +408,7 @@ impl Api {
             return Err(error);
         }
         let asked = self.idempotency(request)?;
-        self.repeated(asked, &shape_of(request, single)).ok_or(error)
+        self.repeated(asked.as_ref(), &shape_of(request, single)).ok_or(error)
     }
 
     async fn read_resource(
@@ -489,6 +515,16 @@ pub(super) fn parameterless(request: &Request) -> Result<(), ApiError> {
     no_parameters(request.query().map(|(name, value)| (Cow::from(name), Cow::from(value))))
 }
 
+/// Whether the path of a request names a tenant by its name.
+fn names_by_name(request: &Request) -> bool {
+    match *request.path_segments() {
+        ["tenants" | "tenant", tenant, ..] => {
+            matches!(Named::parse(tenant), Some(Named::Name(_)))
+        }
+        _ => false,
+    }
+}
+
 pub(super) fn unreadable(error: &ReadError) -> ApiError {
     let code = match error {
         ReadError::NoLeader => Code::NoLeader,
@@ -530,7 +566,7 @@ mod tests {
         }
         for path in ["changes/1/2", "tenants/a/b", "collections", "keys", "Changes", "changes/"] {
             let path: Vec<&str> = path.split('/').collect();
-            assert!(Resource::of(&path).is_none() || path == ["changes", ""], "{path:?}");
+            assert!(Resource::of(&path).is_none(), "{path:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{Action, Command, Conditions, TailMembers},
+        batch::{Action, Conditions, TailMembers},
         names::Named,
     },
     http::{Request, Response},
@@ -43,10 +43,10 @@ impl Api {
     pub(super) fn create_tenant(&self, request: &Request) -> Result<Reply, ApiError> {
         conditions::refuse(request)?;
         let form = body_form(request)?;
-        let idempotency = self.idempotency(request)?;
+        let asked = self.idempotency(request)?;
         let name = name_body::parse(request.body(), form)?;
         let action = Action::CreateTenant { tenant: Uuid::new_v4(), name: name.clone() };
-        self.propose(Command { action, idempotency }, Written::Name(name))
+        self.propose(action, None, asked, Written::Name(name))
     }
 
     /// `GET /tenants`
@@ -65,13 +65,13 @@ impl Api {
     /// `DELETE /tenants/T`
     pub(super) fn delete_tenant(&self, request: &Request, text: &str) -> Result<Reply, ApiError> {
         conditions::refuse(request)?;
-        let idempotency = self.idempotency(request)?;
+        let asked = self.idempotency(request)?;
         match self.tenant(text) {
             Ok(tenant) => {
                 let members = TailMembers { tenant: Some(tenant.id), ..TailMembers::default() };
-                self.delete(members, Conditions::default(), idempotency)
+                self.delete(members, Conditions::default(), asked)
             }
-            Err(error) => self.repeated(idempotency, &Written::Deletion).ok_or(error),
+            Err(error) => self.repeated(asked.as_ref(), &Written::Deletion).ok_or(error),
         }
     }
 }

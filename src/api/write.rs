@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{
     Api, change_body,
     change_body::{ChangeBody, Members, Scope, Shape},
     conditions,
     content_type::{self, Form},
     error::{ApiError, Code},
-    idempotency::Keyed,
+    idempotency::{Asked, Keyed},
     node::claimed,
     reply::{Reply, Write, refused},
     written::{Written, written},
 };
 use crate::{
-    base::batch::{Action, Append, Command, Conditions, Idempotency, TailMembers},
+    base::batch::{Action, Append, Command, Conditions, TailMembers},
     http::Request,
     io::cores,
 };
@@ -51,27 +53,27 @@ impl Api {
             }
         };
         let body = request.body().clone();
-        let (parsed, idempotency) = if body.len() <= INLINE_PARSE_BYTES {
+        let (parsed, asked) = if body.len() <= INLINE_PARSE_BYTES {
             let catalog = &self.node.index().catalog;
-            let idempotency = keyed.map(|keyed| keyed.with_body(&body));
-            (change_body::parse(&body, form, &self.limits, &scope, catalog), idempotency)
+            let asked = keyed.map(|keyed| keyed.with_body(&body));
+            (change_body::parse(&body, form, &self.limits, &scope, catalog), asked)
         } else {
             let (limits, index) = (Arc::clone(&self.limits), self.node.shared_index());
             // Apart from the connection, which would have room for it for ever.
             Box::pin(cores::off_core(move || {
-                let idempotency = keyed.map(|keyed| keyed.with_body(&body));
-                (change_body::parse(&body, form, &limits, &scope, &index.catalog), idempotency)
+                let asked = keyed.map(|keyed| keyed.with_body(&body));
+                (change_body::parse(&body, form, &limits, &scope, &index.catalog), asked)
             }))
             .await
         };
-        let ChangeBody { shape, mut append } = match parsed {
+        let ChangeBody { shape, by_name, mut append } = match parsed {
             Ok(body) => body,
             Err(error) => {
                 let kind = if error.index.is_some() { Written::Changes } else { single };
                 let unresolved = error.is_unresolved();
                 let error = ApiError::from(error);
                 return match unresolved {
-                    true => self.repeated(idempotency, &kind).ok_or(error),
+                    true => self.repeated(asked.as_ref(), &kind).ok_or(error),
                     false => Err(error),
                 };
             }
@@ -86,7 +88,13 @@ impl Api {
             }
         };
         append.conditions = conditions;
-        self.propose(Command { action: Action::Append(append), idempotency }, kind)
+        let tenant = append.tenant();
+        let mut reply = self.propose(Action::Append(append), tenant, asked, kind)?;
+        if let Reply::Write(write) = &mut reply {
+            write.by_name = by_name;
+            write.weak = headers.conditions && conditions::has_weak_match(request);
+        }
+        Ok(reply)
     }
 
     /// Appends the change that records the deletion of what `members` name.
@@ -94,22 +102,40 @@ impl Api {
         &self,
         members: TailMembers<'_>,
         conditions: Conditions,
-        idempotency: Option<Idempotency>,
+        asked: Option<Asked>,
     ) -> Result<Reply, ApiError> {
+        let tenant = members.tenant;
         let mut tails = Vec::with_capacity(members.bytes_max());
         let span = members.write_deletion(&mut tails);
         let spans = [span].into_iter().collect();
         let append = Append { spans, tails: tails.into(), conditions };
-        let command = Command { action: Action::Append(append), idempotency };
-        self.propose(command, Written::Deletion)
+        self.propose(Action::Append(append), tenant, asked, Written::Deletion)
     }
 
-    pub(super) fn propose(&self, command: Command, kind: Written) -> Result<Reply, ApiError> {
+    /// Has `action` done, which concerns `tenant`, unless it was before.
+    pub(super) fn propose(
+        &self,
+        action: Action,
+        tenant: Option<Uuid>,
+        asked: Option<Asked>,
+        kind: Written,
+    ) -> Result<Reply, ApiError> {
         if self.node.status().is_claimed() {
             return Err(claimed());
         }
-        let pending = self.node.propose(command).map_err(refused)?;
-        Ok(Reply::Write(Write { pending, written: kind }))
+        // Its name may be another tenant's by now than when it was asked first.
+        if let Some(reply) = self.repeated(asked.as_ref(), &kind) {
+            return Ok(reply);
+        }
+        let idempotency = asked.map(|asked| asked.of(tenant));
+        let pending = self.node.propose(Command { action, idempotency }).map_err(refused)?;
+        Ok(Reply::Write(Write {
+            pending,
+            written: kind,
+            by_name: false,
+            weak: false,
+            request: None,
+        }))
     }
 
     /// How a request with a small body is told apart from others, if its client
@@ -118,7 +144,7 @@ impl Api {
     /// # Errors
     /// As [`Keyed::of`], and [`Code::TooLarge`] for a body that no such request
     /// needs.
-    pub(super) fn idempotency(&self, request: &Request) -> Result<Option<Idempotency>, ApiError> {
+    pub(super) fn idempotency(&self, request: &Request) -> Result<Option<Asked>, ApiError> {
         let (bytes, bytes_max) = (request.body().len(), SMALL_BODY_BYTES);
         if bytes > bytes_max {
             let detail = format!(
@@ -130,11 +156,12 @@ impl Api {
         Ok(keyed.map(|keyed| keyed.with_body(request.body())))
     }
 
-    /// The answer to a request that names what is not there, if it repeats one
-    /// that was decided: it may itself have taken that away.
-    pub(super) fn repeated(&self, asked: Option<Idempotency>, kind: &Written) -> Option<Reply> {
-        let decision = self.node.index().idempotency().decision(&asked?)?;
-        Some(Reply::Now(written(kind, decision)))
+    /// The answer to a request that repeats one that was decided, also where what
+    /// it names is not there any more: it may itself have taken that away.
+    pub(super) fn repeated(&self, asked: Option<&Asked>, kind: &Written) -> Option<Reply> {
+        let asked = asked?.of(None);
+        let decision = self.node.index().idempotency().repeated(&asked)?;
+        Some(Reply::Now(written(kind, decision, false)))
     }
 }
 

@@ -26,11 +26,18 @@ pub(super) enum Written {
     Name(Box<str>),
 }
 
-/// The answer to a write that was decided.
-pub(super) fn written(kind: &Written, decision: Decision) -> Response {
+/// The answer to a write that was decided; `weak` when its `If-Match` had a weak
+/// tag.
+pub(super) fn written(kind: &Written, decision: Decision, weak: bool) -> Response {
     let response = match decision.result {
         Ok(effect) => done(kind, effect),
-        Err(refusal) => refused(kind, refusal).into(),
+        Err(refusal) => {
+            let mut error = refused(kind, refusal);
+            if weak && error.code == Code::PreconditionFailed {
+                error.detail += "; a weak tag (W/) in If-Match never matches";
+            }
+            error.into()
+        }
     };
     match decision.replayed {
         true => response.with_header("Idempotency-Replayed", "true"),

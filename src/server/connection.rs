@@ -17,7 +17,7 @@ use glommio::io::{PollState, PollableFd};
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
     api::{
-        Api, Next, Reply, Stream, Write,
+        Api, Next, Reply, Stream, Told, Write,
         error::{ApiError, Code},
         metrics::Gauge,
     },
@@ -222,9 +222,18 @@ impl Driver {
                     return Ok(());
                 }
                 Reply::Write(write) => {
-                    let response = self.written(write).await;
-                    metrics.written(self.now - arrived);
-                    Reply::Now(response)
+                    let told = self.written(write).await;
+                    match told {
+                        Told::Answer(response) => {
+                            metrics.written(self.now - arrived);
+                            Reply::Now(response)
+                        }
+                        Told::Again(request) => {
+                            let reply = Box::pin(shared.api.again(request, self.now)).await;
+                            self.now = Instant::now();
+                            reply
+                        }
+                    }
                 }
                 Reply::Park(mut parked) => {
                     let deadline = parked.deadline;
@@ -288,12 +297,12 @@ impl Driver {
         Ok(())
     }
 
-    async fn written(&mut self, write: Write) -> Response {
+    async fn written(&mut self, write: Write) -> Told {
         let mut write = pin!(write);
         self.deadline.set(Some(self.now + WRITE_WAIT));
-        let response = poll_fn(|cx| {
-            if let Poll::Ready(response) = write.as_mut().poll(cx) {
-                return Poll::Ready(response);
+        let told = poll_fn(|cx| {
+            if let Poll::Ready(told) = write.as_mut().poll(cx) {
+                return Poll::Ready(told);
             }
             if self.deadline.poll_passed(cx) {
                 return Poll::Ready(Write::timed_out());
@@ -302,7 +311,7 @@ impl Driver {
         })
         .await;
         self.now = Instant::now();
-        response
+        told
     }
 
     /// Waits until `ready`, or until the deadline, and watches the client

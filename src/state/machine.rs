@@ -85,6 +85,7 @@ impl State {
         let mut writer = Writer {
             index: &self.index,
             at: batch.at(),
+            remembers_missing: batch.remembers_missing(),
             last: self.position.last,
             tenant: None,
             collection: None,
@@ -135,6 +136,8 @@ impl State {
 struct Writer<'i> {
     index: &'i Index,
     at: Timestamp,
+    /// Whether a refusal for want of a tenant or collection is remembered.
+    remembers_missing: bool,
     /// The newest id given.
     last: ChangeId,
     /// The last ones looked up: the next change is mostly for the same.
@@ -164,7 +167,11 @@ impl Writer<'_> {
                 self.check_collection(*tenant, *collection, name)
             }
         };
-        if let Some(asked) = &command.idempotency {
+        let names_nothing =
+            matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
+        if let Some(asked) = &command.idempotency
+            && (self.remembers_missing || !names_nothing)
+        {
             // Before anything else changes: whoever misses what a request took
             // away finds the request here.
             self.index.idempotency_mut().insert(asked, self.at, result);

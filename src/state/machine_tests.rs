@@ -372,6 +372,26 @@ fn a_request_that_is_repeated_gets_its_first_answer() {
 }
 
 #[test]
+fn a_refusal_for_want_of_what_is_named_is_remembered_by_old_batches_only() {
+    let gone = ChangeText { tenant: Some(Uuid::from_u128(404)), ..ChangeText::plain("1") };
+    let (refused, other) = (keyed(1, 1, change(gone)), keyed(1, 2, plain("2")));
+    let mut state = state();
+    assert_eq!(decide(&mut state, 2, &[refused.clone()]), [missing(Missing::Tenant)]);
+    assert!(state.index().idempotency().is_empty());
+    assert_eq!(decide(&mut state, 3, &[other.clone()]), [changes(1, 1, false)]);
+
+    // A log that version 2 wrote gives what it gave then.
+    let mut state = self::state();
+    let mut old =
+        crate::base::batch::encode(&[refused.clone(), other, refused], Timestamp(2)).to_vec();
+    old[0] = 2;
+    let decisions = state.apply(Batch::parse(old).unwrap()).decisions.unwrap();
+    let refusal = missing(Missing::Tenant);
+    let mismatch = self::refused(Refusal::IdempotencyMismatch);
+    assert_eq!(decisions, [refusal, mismatch, replayed(refusal)]);
+}
+
+#[test]
 fn a_request_is_remembered_for_a_day_of_batches() {
     const DAY: u64 = 24 * 60 * 60 * 1_000_000;
     let mut state = state();

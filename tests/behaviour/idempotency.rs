@@ -136,9 +136,8 @@ fn a_key_used_with_another_request_is_a_mismatch() {
         ("PUT", &k, Some(("If-None-Match", "\"7\"")), data),
         ("PUT", &k, Some(("If-Match", "*")), data),
         ("DELETE", &k, None, ""),
-        ("POST", "/changes", None, data),
+        ("POST", "/changes", None, r#"{"data":1,"tenant":"foo"}"#),
         ("POST", &bar.keys, None, r#"{"key":"k","data":1}"#),
-        ("POST", "/tenants", None, r#"{"name":"other"}"#),
         ("POST", "/tenants/foo/collections", None, r#"{"name":"other"}"#),
         ("DELETE", "/tenants/foo", None, ""),
     ] {
@@ -151,6 +150,50 @@ fn a_key_used_with_another_request_is_a_mismatch() {
     bar.node.holds(1);
     let tenants = bar.client.page("/tenants");
     assert_eq!(tenants["tenants"], json!([{"tenant": bar.tenant, "name": "foo"}]));
+}
+
+#[test]
+fn each_tenant_has_keys_of_its_own_and_so_have_writes_without_one() {
+    let node = Node::start();
+    let mut client = node.client();
+    for name in ["a", "b"] {
+        client.json("POST", "/tenants", json!({"name": name}).to_string());
+    }
+    let writes = [
+        ("POST", "/changes", None, r#"{"data":0}"#),
+        ("POST", "/tenants/a/changes", None, r#"{"data":1}"#),
+        ("POST", "/tenants/b/changes", None, r#"{"data":2}"#),
+    ];
+    let done = writes.map(|it| first(&mut client, "order-17", it, 201));
+    for (it, answer) in writes.into_iter().zip(&done) {
+        repeats(&mut client, "order-17", it, answer);
+    }
+    // However the tenant is named.
+    let uuid = client.get("/tenants/a").json()["tenant"].as_str().unwrap().to_owned();
+    for (target, tenant) in [("/changes", "a"), ("/changes", &uuid), ("/tenants/a/changes", "a")] {
+        let body = json!({"data": 3, "tenant": tenant}).to_string();
+        let it = ("POST", target, None, body.as_str());
+        write(&mut client, "order-17", it).problem(422, "idempotency-mismatch");
+    }
+    node.holds(3);
+}
+
+#[test]
+fn a_name_that_was_given_anew_does_not_repeat_what_was_done_to_the_old_one() {
+    let node = Node::start();
+    let mut client = node.client();
+    let create = r#"{"name":"foo"}"#;
+    client.json("POST", "/tenants", create);
+    let removal = ("DELETE", "/tenants/foo", None, "");
+    let answer = first(&mut client, "k", removal, 200);
+    client.json("POST", "/tenants", create);
+    repeats(&mut client, "k", removal, &answer);
+    assert_eq!(client.get("/tenants/foo").status, 200);
+    // What was refused because it was not there may be asked again.
+    let early = ("POST", "/tenants/bar/changes", None, r#"{"data":1}"#);
+    write(&mut client, "l", early).problem(404, "not-found");
+    client.json("POST", "/tenants", r#"{"name":"bar"}"#);
+    first(&mut client, "l", early, 201);
 }
 
 #[test]

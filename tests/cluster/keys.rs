@@ -7,6 +7,27 @@ use crate::{
 const KEYS: usize = 3;
 
 #[test]
+fn a_name_that_was_given_anew_is_found_on_every_node() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let (mut there, mut here) = (cluster.client(leader), cluster.client((leader + 1) % 3));
+    let create = |client: &mut crate::common::Client| {
+        let answer = client.json("POST", "/tenants", r#"{"name":"foo"}"#);
+        assert_eq!(answer.status, 201, "{answer:?}");
+    };
+    create(&mut there);
+    for round in 0..300 {
+        assert_eq!(there.request("DELETE", "/tenants/foo", &[], b"").status, 200);
+        create(&mut there);
+        // The follower may know the former holder of the name only.
+        let key = format!("k{round}");
+        let headers = [("Idempotency-Key", key.as_str())];
+        let answer = here.json_with("POST", "/tenants/foo/changes", &headers, r#"{"data":1}"#);
+        assert_eq!(answer.status, 201, "{round}: {answer:?}");
+    }
+}
+
+#[test]
 fn keys_are_linearizable_where_leaders_die() {
     let mut cluster = Cluster::start(3);
     let workload = Workload::with_keys(&cluster, KEYS);

@@ -46,6 +46,8 @@ pub enum Shape {
 pub struct ChangeBody {
     /// Whether it was sent as one change or as a batch.
     pub shape: Shape,
+    /// Whether it names a tenant by its name, which may become another's.
+    pub by_name: bool,
     /// Its changes, rendered.
     pub append: Append,
 }

@@ -89,6 +89,7 @@ pub(super) struct Reader<'a> {
     unresolved: Option<BodyError>,
     /// The last name of a tenant that was looked up.
     looked_up: Option<(Box<str>, Uuid)>,
+    by_name: bool,
     /// The tags of the change being read, rendered.
     tags: Vec<u8>,
     spans: SmallVec<[ChangeSpan; 1]>,
@@ -111,6 +112,7 @@ impl<'a> Reader<'a> {
             index: None,
             unresolved: None,
             looked_up: None,
+            by_name: false,
             tags: Vec::new(),
             spans: SmallVec::new(),
             tails: Vec::new(),
@@ -130,7 +132,7 @@ impl<'a> Reader<'a> {
                 // A boxed slice holds no spare memory for as long as it is shared.
                 let tails = self.tails.into_boxed_slice().into();
                 let append = Append { spans: self.spans, tails, conditions: Conditions::default() };
-                Ok(ChangeBody { shape, append })
+                Ok(ChangeBody { shape, by_name: self.by_name, append })
             }
         }
     }
@@ -402,7 +404,10 @@ impl<'a> Reader<'a> {
         }
         let tenant = match Named::parse(name) {
             Some(Named::Id(id)) => self.catalog.tenant(id),
-            Some(Named::Name(name)) => self.catalog.tenant_named(name),
+            Some(Named::Name(name)) => {
+                self.by_name = true;
+                self.catalog.tenant_named(name)
+            }
             None => None,
         };
         let Some(tenant) = tenant else {

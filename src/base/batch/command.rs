@@ -5,7 +5,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::{CHANGE_BYTES, COMMAND_BYTES};
+use super::{CHANGE_BYTES, COMMAND_BYTES, member};
 use crate::base::ids::ChangeId;
 
 /// One write request.
@@ -62,6 +62,16 @@ pub struct Append {
     pub tails: Bytes,
     /// What must hold of the key that its only change names.
     pub conditions: Conditions,
+}
+
+impl Append {
+    /// The tenant of its first change.
+    #[must_use]
+    pub fn tenant(&self) -> Option<Uuid> {
+        let first = self.spans.first().filter(|span| span.flags & flag::TENANT != 0)?;
+        let member = self.tails.get(..first.end as usize)?.get(..member::TENANT_BYTES - 1)?;
+        Uuid::try_parse_ascii(&member[member::TENANT.len()..]).ok()
+    }
 }
 
 /// Where a change's tail ends and its members lie; the tail starts where the

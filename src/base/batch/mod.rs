@@ -4,7 +4,7 @@
 //! All integers are little-endian; the layout is stable and versioned.
 //!
 //! ```text
-//!  0  u8   version (2)
+//!  0  u8   version (3)
 //!  1  u8   bit 0: plain, nothing in it concerns an index; else zero
 //!  2  u16  zero
 //!  4  u32  number of commands
@@ -36,6 +36,10 @@
 //!
 //! Ids stand nowhere in it: they are given when the batch is applied.
 //!
+//! In version 3 a command that is refused because a tenant or collection is not
+//! there leaves its idempotency key unused; in version 2, still read and laid out
+//! alike, the refusal is remembered.
+//!
 //! Version 1, still read, has commands of 8 bytes (no arguments), all of kind 1,
 //! and changes of 8 bytes (no key length and flags).
 
@@ -56,7 +60,7 @@ pub use tail::{
 };
 
 /// The version written by this build. Stable: it is on disk.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 const HEADER_BYTES: usize = 24;
 const COMMAND_BYTES: usize = 12;
 const CHANGE_BYTES: usize = 12;

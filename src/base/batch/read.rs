@@ -182,6 +182,14 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.plain
     }
 
+    /// Whether a command of it that is refused because a tenant or collection is
+    /// not there is remembered under its idempotency key. That is decided by who
+    /// wrote the batch, so that a log read anew gives what it gave at first.
+    #[must_use]
+    pub fn remembers_missing(&self) -> bool {
+        self.version < 3
+    }
+
     /// The bytes it was parsed from.
     #[must_use]
     pub fn bytes(&self) -> &B {

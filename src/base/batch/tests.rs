@@ -138,6 +138,23 @@ fn version_1_is_still_read() {
     assert!(batch.change(2).is_plain());
 }
 
+/// Bytes of version 2, as a program wrote them: one plain change.
+const VERSION_2: &[u8] = &[
+    2, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, // command
+    10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // change
+];
+
+#[test]
+fn version_2_is_still_read_and_remembers_what_it_did() {
+    let batch = Batch::parse([VERSION_2, br#","data":1}"#].concat()).unwrap();
+    assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 1, true));
+    assert_eq!(batch.change(0).tail, br#","data":1}"#);
+    assert!(batch.remembers_missing());
+    let now = Batch::parse(encode(&[plain("1").into()], Timestamp(9))).unwrap();
+    assert!(!now.remembers_missing());
+}
+
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let good = encode(&every_kind(), Timestamp(7));
@@ -163,7 +180,7 @@ fn damage_is_an_error_and_never_a_panic() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..3) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..4) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }

@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use smallvec::SmallVec;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{
@@ -63,8 +65,9 @@ mod hex {
 /// See the module.
 #[derive(Debug)]
 pub struct IdempotencyKeys {
-    /// By the first byte of the key.
-    known: [HashMap<[u8; 16], Known>; SHARDS],
+    /// By the first byte of the key, then by its stem: the same key of the client
+    /// may stand for several tenants.
+    known: [HashMap<[u8; 8], SmallVec<[Known; 1]>>; SHARDS],
     /// Invariant: the keys of `known`, oldest first.
     order: VecDeque<(Timestamp, [u8; 16])>,
     keys_max: usize,
@@ -82,11 +85,24 @@ impl IdempotencyKeys {
     /// first of its key.
     #[must_use]
     pub fn decision(&self, asked: &Idempotency) -> Option<Decision> {
-        let known = self.known[shard(&asked.key)].get(&asked.key)?;
+        let known = self.get(&asked.key)?;
         Some(match known.request == asked.request {
             true => Decision { result: known.result, replayed: true },
             false => Err(Refusal::IdempotencyMismatch).into(),
         })
+    }
+
+    /// How an earlier request with the stem of this key was decided, if it was the
+    /// very same request, whatever tenant it was found to be of.
+    #[must_use]
+    pub fn repeated(&self, asked: &Idempotency) -> Option<Decision> {
+        let alike = self.known[shard(&asked.key)].get(&stem(&asked.key))?;
+        let known = alike.iter().find(|known| known.request == asked.request)?;
+        Some(Decision { result: known.result, replayed: true })
+    }
+
+    fn get(&self, key: &[u8; 16]) -> Option<&Known> {
+        self.known[shard(key)].get(&stem(key))?.iter().find(|known| known.key == *key)
     }
 
     /// Remembers the result of the first request of a key, applied `at`.
@@ -99,8 +115,13 @@ impl IdempotencyKeys {
     /// Remembers what was known before. Nothing is forgotten for it: what is
     /// known at a place of the log must be the same however a node came there.
     pub fn restore(&mut self, known: Known) {
-        if self.known[shard(&known.key)].insert(known.key, known).is_none() {
-            self.order.push_back((Timestamp(known.at), known.key));
+        let alike = self.known[shard(&known.key)].entry(stem(&known.key)).or_default();
+        match alike.iter_mut().find(|other| other.key == known.key) {
+            Some(other) => *other = known,
+            None => {
+                alike.push(known);
+                self.order.push_back((Timestamp(known.at), known.key));
+            }
         }
     }
 
@@ -113,13 +134,19 @@ impl IdempotencyKeys {
                 return;
             }
             self.order.pop_front();
-            self.known[shard(&key)].remove(&key);
+            let shard = &mut self.known[shard(&key)];
+            if let Some(alike) = shard.get_mut(&stem(&key)) {
+                alike.retain(|known| known.key != key);
+                if alike.is_empty() {
+                    shard.remove(&stem(&key));
+                }
+            }
         }
     }
 
     /// All that is known, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Known> {
-        self.order.iter().filter_map(|(_, key)| self.known[shard(key)].get(key))
+        self.order.iter().filter_map(|(_, key)| self.get(key))
     }
 
     /// How many keys are known.
@@ -137,6 +164,11 @@ impl IdempotencyKeys {
 
 fn shard(key: &[u8; 16]) -> usize {
     usize::from(key[0]) % SHARDS
+}
+
+/// The half of a key's digest that is the same for all tenants.
+fn stem(key: &[u8; 16]) -> [u8; 8] {
+    *key.first_chunk().expect("half of it")
 }
 
 #[cfg(test)]
@@ -162,6 +194,29 @@ mod tests {
         let mismatch = Err(Refusal::IdempotencyMismatch).into();
         assert_eq!(keys.decision(&asked(1, 2)), Some(mismatch));
         assert_eq!(keys.decision(&asked(2, 1)), None);
+    }
+
+    #[test]
+    fn a_key_stands_for_each_tenant_by_itself() {
+        let of = |tenant: u8, request: u8| Idempotency {
+            key: std::array::from_fn(|n| if n < 8 { 1 } else { tenant }),
+            request: [request; 16],
+        };
+        let mut keys = IdempotencyKeys { keys_max: 2, ..IdempotencyKeys::default() };
+        keys.insert(&of(1, 1), Timestamp(1), result(1));
+        assert_eq!(keys.decision(&of(2, 2)), None);
+        keys.insert(&of(2, 2), Timestamp(2), result(2));
+        let replayed = |id| Some(Decision { result: result(id), replayed: true });
+        assert_eq!(keys.decision(&of(1, 1)), replayed(1));
+        assert_eq!(keys.decision(&of(2, 2)), replayed(2));
+        // The same request is known without its tenant; no other is.
+        assert_eq!(keys.repeated(&of(3, 2)), replayed(2));
+        assert_eq!(keys.repeated(&of(3, 3)), None);
+        // One leaves, the other stays.
+        keys.insert(&asked(9, 9), Timestamp(3), result(3));
+        assert_eq!((keys.decision(&of(1, 1)), keys.decision(&of(2, 2))), (None, replayed(2)));
+        let known: Vec<_> = keys.iter().map(|known| known.at).collect();
+        assert_eq!(known, [2, 3]);
     }
 
     #[test]

@@ -46,7 +46,9 @@ impl Model {
             }
         }
         let result = self.perform(step);
-        if let Some((key, request)) = step.idempotency {
+        let named_nothing =
+            matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
+        if let Some((key, request)) = step.idempotency.filter(|_| !named_nothing) {
             self.requests.insert(key, (request, result, step.hour));
         }
         result.into()
