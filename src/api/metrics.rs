@@ -1,12 +1,18 @@
 //! `/metrics`: what the node counts, as Prometheus reads it.
 
+mod text;
+
 use std::{
-    sync::atomic::{AtomicI64, AtomicU64},
+    fmt::Write as _,
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{
         counter::Counter as AnyCounter,
         family::Family,
@@ -16,26 +22,20 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use self::text::{CONTENT_TYPE, prometheus_text};
 use super::{Api, reply::Reply};
-use crate::http::{Method, Response};
+use crate::{
+    http::{Method, ProtocolError, Response},
+    io::{
+        cores,
+        process::{self, Usage},
+    },
+};
 
 /// A number that only grows.
 pub type Counter = AnyCounter<u64, AtomicU64>;
 /// A number that goes up and down.
 pub type Gauge = AnyGauge<i64, AtomicI64>;
-
-/// The media type of the text format, with its version.
-const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The methods that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum MethodLabel {
-    Get,
-    Post,
-    Put,
-    Delete,
-    Other,
-}
 
 /// A member of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,33 +43,76 @@ struct MemberLabel {
     member: u64,
 }
 
-/// The statuses that are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum StatusLabel {
-    Success,
-    Redirection,
-    ClientError,
-    ServerError,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    code: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    method: MethodLabel,
-    status: StatusLabel,
+struct RefusalLabels {
+    code: u32,
+    reason: &'static str,
 }
 
-const METHODS: [MethodLabel; 5] = [
-    MethodLabel::Get,
-    MethodLabel::Post,
-    MethodLabel::Put,
-    MethodLabel::Delete,
-    MethodLabel::Other,
-];
-const STATUSES: [StatusLabel; 4] = [
-    StatusLabel::Success,
-    StatusLabel::Redirection,
-    StatusLabel::ClientError,
-    StatusLabel::ServerError,
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: Limit,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+/// A limit that requests or connections can be refused for, named as its flag
+/// where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Connections of the node.
+    Connections,
+    /// Bytes of requests and answers that are held.
+    Held,
+    /// The size of a request head.
+    Head,
+    /// The size of a request body.
+    Body,
+    /// The size of one change's data.
+    Data,
+    /// Changes of one batch.
+    Batch,
+    /// The nesting of JSON.
+    Depth,
+    /// Writes that wait.
+    Writes,
+}
+
+impl Limit {
+    const ALL: [(Self, &'static str); 8] = [
+        (Self::Connections, "max-connections"),
+        (Self::Held, "max-held"),
+        (Self::Head, "max-head"),
+        (Self::Body, "max-body"),
+        (Self::Data, "max-data"),
+        (Self::Batch, "max-batch"),
+        (Self::Depth, "max-depth"),
+        (Self::Writes, "waiting-writes"),
+    ];
+}
+
+impl EncodeLabelValue for Limit {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        let (_, name) = Self::ALL[*self as usize];
+        EncodeLabelValue::encode(&name, encoder)
+    }
+}
+
+/// The methods that are told apart; the last stands for all others.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other"];
+/// The statuses that are told apart, the most frequent first.
+const STATUSES: [u16; 31] = [
+    200, 201, 304, 202, 204, 400, 401, 403, 404, 405, 406, 408, 409, 410, 412, 413, 414, 415, 417,
+    421, 422, 429, 431, 500, 501, 502, 503, 504, 505, 307, 308,
 ];
 
 /// What all cores of a node count together. Counting takes no lock but that of a
@@ -77,9 +120,19 @@ const STATUSES: [StatusLabel; 4] = [
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// By [`METHODS`], then by [`STATUSES`].
-    requests: [[Counter; STATUSES.len()]; METHODS.len()],
+    all_requests: Family<RequestLabels, Counter>,
+    /// Those of them that were counted before, by [`METHODS`] and [`STATUSES`].
+    requests: [[OnceLock<Counter>; STATUSES.len()]; METHODS.len()],
+    refusals: Family<RefusalLabels, Counter>,
+    /// By [`Limit::ALL`].
+    limits: [Counter; Limit::ALL.len()],
     write_seconds: Histogram,
+    read_seconds: Histogram,
+    wait_seconds: Histogram,
+    /// Bytes of requests and answers that connections hold.
+    pub held_bytes: Gauge,
+    /// Connections beyond the limit that are still to be told so.
+    pub refused_connections: Gauge,
     /// Long-polls and streams that wait.
     pub parked: Gauge,
     /// Streams under way.
@@ -114,15 +167,31 @@ struct AtScrape {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("changeagent");
-        let requests = Family::<RequestLabels, Counter>::default();
-        registry.register("requests", "Requests answered", requests.clone());
-        let requests = METHODS.map(|method| {
-            STATUSES.map(|status| requests.get_or_create_owned(&RequestLabels { method, status }))
-        });
-        // From 50 microseconds to 13 seconds.
-        let write_seconds = Histogram::new(exponential_buckets(50e-6, 2.0, 19));
+        let all_requests = Family::<RequestLabels, Counter>::default();
+        registry.register("requests", "Requests answered", all_requests.clone());
+        let refusals = Family::<RefusalLabels, Counter>::default();
+        let help = "Requests refused as HTTP, before anybody looked at what they ask for";
+        registry.register("http_refusals", help, refusals.clone());
+        let limits = Family::<LimitLabel, Counter>::default();
+        let help = "Requests and connections refused for a limit";
+        registry.register("limit_refusals", help, limits.clone());
+        let limits = Limit::ALL.map(|(limit, _)| limits.get_or_create_owned(&LimitLabel { limit }));
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("build_info", "1, with the version of the program", build);
+        let times = |registry: &mut Registry, name: &str, help: &str| {
+            // From 50 microseconds to 13 seconds.
+            let histogram = Histogram::new(exponential_buckets(50e-6, 2.0, 19));
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+            histogram
+        };
         let help = "Time from a write's arrival until it is durable and answered";
-        registry.register_with_unit("write", help, Unit::Seconds, write_seconds.clone());
+        let write_seconds = times(&mut registry, "write", help);
+        let help = "Time from a read's arrival until its answer is made, where it did not wait";
+        let read_seconds = times(&mut registry, "read", help);
+        let wait_seconds = Histogram::new(exponential_buckets(1e-3, 4.0, 11));
+        let help = "Time that reads waited for a change";
+        registry.register_with_unit("wait", help, Unit::Seconds, wait_seconds.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -137,6 +206,14 @@ impl Default for Metrics {
         let parked = gauge(registry_mut, "parked", "Long-polls and streams that wait for a change");
         let streams = gauge(registry_mut, "streams", "Streams under way");
         let connections = gauge(registry_mut, "connections", "Open connections");
+        let refused_connections = gauge(
+            registry_mut,
+            "refused_connections",
+            "Open connections beyond the limit, which are told so",
+        );
+        let held_bytes = Gauge::default();
+        let help = "Bytes of requests and answers that connections hold";
+        registry_mut.register_with_unit("held", help, Unit::Bytes, held_bytes.clone());
         let received_bytes = bytes(registry_mut, "received", "Bytes received from clients");
         let sent_bytes = bytes(registry_mut, "sent", "Bytes sent to clients");
         let at_scrape = AtScrape {
@@ -164,8 +241,15 @@ impl Default for Metrics {
             },
         };
         Self {
-            requests,
+            all_requests,
+            requests: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+            refusals,
+            limits,
             write_seconds,
+            read_seconds,
+            wait_seconds,
+            held_bytes,
+            refused_connections,
             parked,
             streams,
             connections,
@@ -182,18 +266,55 @@ impl Metrics {
     pub fn answered(&self, method: Method, status: u16) {
         let method = match method {
             Method::Get => 0,
-            Method::Post => 1,
-            Method::Put => 2,
-            Method::Delete => 3,
-            _ => 4,
+            Method::Head => 1,
+            Method::Post => 2,
+            Method::Put => 3,
+            Method::Patch => 4,
+            Method::Delete => 5,
+            Method::Options => 6,
+            _ => 7,
         };
-        let status = match status {
-            200..300 => 0,
-            300..400 => 1,
-            400..500 => 2,
-            _ => 3,
-        };
-        self.requests[method][status].inc();
+        let labels = || RequestLabels { method: METHODS[method], code: status.into() };
+        let place = STATUSES.iter().position(|known| *known == status);
+        debug_assert!(place.is_some(), "{status} is not among the known ones");
+        match place {
+            Some(place) => {
+                let made = || self.all_requests.get_or_create_owned(&labels());
+                self.requests[method][place].get_or_init(made).inc();
+            }
+            None => {
+                self.all_requests.get_or_create(&labels()).inc();
+            }
+        }
+    }
+
+    /// Counts a request that HTTP itself refused.
+    pub fn refused(&self, error: ProtocolError) {
+        let (code, reason) = (error.status().into(), error.code());
+        self.refusals.get_or_create(&RefusalLabels { code, reason }).inc();
+        match error {
+            ProtocolError::BodyTooLarge => self.limited(Limit::Body),
+            ProtocolError::UriTooLong
+            | ProtocolError::HeadersTooLarge
+            | ProtocolError::MethodTooLong => self.limited(Limit::Head),
+            ProtocolError::Overloaded => self.limited(Limit::Held),
+            _ => {}
+        }
+    }
+
+    /// Counts what a limit refused.
+    pub fn limited(&self, limit: Limit) {
+        self.limits[limit as usize].inc();
+    }
+
+    /// Counts the time that an answer to a read took to make.
+    pub fn read(&self, time: Duration) {
+        self.read_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts the time that a read waited.
+    pub fn waited(&self, time: Duration) {
+        self.wait_seconds.observe(time.as_secs_f64());
     }
 
     /// Counts the time that a write took.
@@ -204,7 +325,7 @@ impl Metrics {
 
 impl Api {
     /// `GET /metrics`
-    pub(super) fn metrics_text(&self) -> Reply {
+    pub(super) async fn metrics_text(&self) -> Reply {
         let (now, node) = (&self.metrics.at_scrape, &self.node);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let count = |count: usize| number(count as u64);
@@ -235,6 +356,32 @@ impl Api {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.metrics.registry);
+        let mut text = prometheus_text(&text);
+        match cores::off_core(process::usage).await {
+            Ok(usage) => put_usage(&mut text, &usage),
+            Err(error) => tracing::debug!(%error, "nothing is known of the process"),
+        }
         Reply::Now(Response::new(200).with_body(CONTENT_TYPE, text))
+    }
+}
+
+/// Appends what every program tells Prometheus of its process, under the names
+/// that are usual.
+fn put_usage(out: &mut String, usage: &Usage) {
+    let gauges = [
+        ("resident_memory_bytes", "Resident memory", usage.resident_bytes as f64),
+        ("virtual_memory_bytes", "Virtual memory", usage.virtual_bytes as f64),
+        ("open_fds", "Open file descriptors", usage.open_files as f64),
+        ("max_fds", "The most file descriptors that may be open", usage.open_files_max as f64),
+        ("start_time_seconds", "When the process started, since 1970", usage.started_at_seconds),
+    ];
+    let cpu = ("cpu_seconds_total", "Processor time", usage.cpu_seconds);
+    let all = gauges.map(|gauge| (gauge, "gauge")).into_iter().chain([(cpu, "counter")]);
+    for ((name, help, value), kind) in all {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            out,
+            "# HELP process_{name} {help}.\n# TYPE process_{name} {kind}\nprocess_{name} {value}"
+        );
     }
 }

@@ -429,7 +429,7 @@ impl Api {
         if let Some(list) = list {
             return Ok(self.list(request, list, now).await?.into());
         }
-        if let Some(reply) = self.about_the_node(request, resource)? {
+        if let Some(reply) = self.about_the_node(request, resource).await? {
             return Ok(reply.into());
         }
         let pairs = request.query().map(|(name, value)| (Cow::from(name), Cow::from(value)));
@@ -464,7 +464,7 @@ impl Api {
     }
 
     /// What the node says about itself; nothing for another resource.
-    fn about_the_node(
+    async fn about_the_node(
         &self,
         request: &Request,
         resource: Resource<'_>,
@@ -484,7 +484,7 @@ impl Api {
             }
             Resource::Metrics => {
                 parameterless(request)?;
-                self.metrics_text()
+                self.metrics_text().await
             }
             Resource::OpenApi => {
                 parameterless(request)?;

@@ -12,12 +12,16 @@ use super::{
     content_type::{self, Form},
     error::{ApiError, Code},
     idempotency::{Asked, Keyed},
+    metrics::Limit,
     node::claimed,
     reply::{Reply, Write, refused},
     written::{Written, written},
 };
 use crate::{
-    base::batch::{Action, Append, Command, Conditions, TailMembers},
+    base::{
+        batch::{Action, Append, Command, Conditions, TailMembers},
+        outcome::WriteError,
+    },
     http::Request,
     io::cores,
 };
@@ -70,6 +74,9 @@ impl Api {
             Ok(body) => body,
             Err(error) => {
                 let kind = if error.index.is_some() { Written::Changes } else { single };
+                if let Some(limit) = error.fault.limit() {
+                    self.metrics.limited(limit);
+                }
                 let unresolved = error.is_unresolved();
                 let error = ApiError::from(error);
                 return match unresolved {
@@ -128,7 +135,12 @@ impl Api {
             return Ok(reply);
         }
         let idempotency = asked.map(|asked| asked.of(tenant));
-        let pending = self.node.propose(Command { action, idempotency }).map_err(refused)?;
+        let pending = self.node.propose(Command { action, idempotency }).map_err(|error| {
+            if error == WriteError::Overloaded {
+                self.metrics.limited(Limit::Writes);
+            }
+            refused(error)
+        })?;
         Ok(Reply::Write(Write {
             pending,
             written: kind,

@@ -8,6 +8,7 @@ pub mod glommio;
 pub mod lock;
 pub mod map;
 pub mod net;
+pub mod process;
 pub mod sim;
 pub mod uring;
 

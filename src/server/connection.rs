@@ -19,7 +19,7 @@ use crate::{
     api::{
         Api, Next, Reply, Stream, Told, Write,
         error::{ApiError, Code},
-        metrics::Gauge,
+        metrics::{Gauge, Limit},
     },
     http::{self, Connection, Event, Response},
     io::cores,
@@ -135,7 +135,10 @@ impl Driver {
                     cores::yield_if_needed().await;
                 }
                 Some(Event::Asking) => Box::pin(self.decide()).await,
-                Some(Event::Refused(error)) => tracing::debug!(?error, "request refused"),
+                Some(Event::Refused(error)) => {
+                    self.shared.api.metrics().refused(error);
+                    tracing::debug!(?error, "request refused");
+                }
                 Some(Event::PeerClosed) => {}
                 None => {
                     if self.transmit().await? {
@@ -168,13 +171,14 @@ impl Driver {
 
     /// Why no request is taken up now, if that is so.
     fn overload(&self) -> Option<ApiError> {
-        let detail = match self.welcome {
-            false => "the node has all the connections it may have",
+        let (limit, detail) = match self.welcome {
+            false => (Limit::Connections, "the node has all the connections it may have"),
             true if self.shared.is_full() => {
-                "the node holds as many bytes of requests and answers as it may"
+                (Limit::Held, "the node holds as many bytes of requests and answers as it may")
             }
             true => return None,
         };
+        self.shared.api.metrics().limited(limit);
         Some(ApiError::new(Code::Overloaded, detail))
     }
 
@@ -205,6 +209,7 @@ impl Driver {
         }
         let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.now);
         let is_large = request.body().len() > LARGE_BODY_BYTES;
+        let mut waited = None;
         let mut reply = shared.api.handle(request, self.now).await;
         // It may have taken long, and what follows is timed from now on. Reading
         // the clock costs too much for a small write, which is handed on at once.
@@ -217,6 +222,11 @@ impl Driver {
                     // It may have begun to stop while the answer was waited for.
                     self.drain_if_stopping();
                     metrics.answered(method, response.status());
+                    if let Some(waited) = waited {
+                        metrics.waited(waited);
+                    } else if matches!(method, http::Method::Get | http::Method::Head) {
+                        metrics.read(self.now - arrived);
+                    }
                     self.http.respond(reader.mark(response), self.now);
                     self.account();
                     return Ok(());
@@ -245,6 +255,7 @@ impl Driver {
                     // Few connections are at it at once; all would have room for it.
                     let reply = Box::pin(shared.api.resume(parked, self.now)).await;
                     self.now = Instant::now();
+                    waited = Some(self.now - arrived);
                     reply
                 }
                 Reply::Stream(stream) => {
@@ -403,6 +414,10 @@ impl Driver {
         let held = self.http.held_bytes();
         let others = self.shared.held_bytes.get() - self.held_bytes;
         self.shared.held_bytes.set(others + held);
+        if held != self.held_bytes {
+            let more = held as i64 - self.held_bytes as i64;
+            self.shared.api.metrics().held_bytes.inc_by(more);
+        }
         self.held_bytes = held;
     }
 
@@ -459,6 +474,7 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.shared.held_bytes.update(|held| held - self.held_bytes);
+        self.shared.api.metrics().held_bytes.dec_by(self.held_bytes as i64);
     }
 }
 

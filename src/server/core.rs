@@ -20,7 +20,11 @@ use super::{
     listen,
 };
 use crate::{
-    api::{Api, browser::BrowserPolicy, metrics::Metrics},
+    api::{
+        Api,
+        browser::BrowserPolicy,
+        metrics::{Limit, Metrics},
+    },
     base::limits::Limits,
     http::{self, DateText},
     node::Handle,
@@ -178,14 +182,18 @@ impl Doorman {
         let welcome =
             self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).is_ok();
         if !welcome {
+            let metrics = self.shared.api.metrics();
             if self.refused.get() >= REFUSALS {
+                metrics.limited(Limit::Connections);
                 return;
             }
+            metrics.refused_connections.inc();
             self.refused.set(self.refused.get() + 1);
         }
         self.open.set(self.open.get() + 1);
         let (open, refused) = (Rc::clone(&self.open), Rc::clone(&self.refused));
         let connections = Arc::clone(&self.connections);
+        let told = self.shared.api.metrics().refused_connections.clone();
         let shared = Rc::clone(&self.shared);
         glommio::spawn_local(async move {
             connection::serve(stream, shared, welcome).await;
@@ -194,6 +202,7 @@ impl Doorman {
                 connections.fetch_sub(1, Ordering::Relaxed);
             } else {
                 refused.set(refused.get() - 1);
+                told.dec();
             }
         })
         .detach();

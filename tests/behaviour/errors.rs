@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bar, Client, Node};
+use crate::common::{Bar, Client, Node, installed};
 
 /// What a request is refused with.
 struct Row {
@@ -291,7 +291,7 @@ fn the_node_tells_of_itself() {
     let mut bar = Bar::start();
     bar.put("k", 1);
     let text = bar.client.get("/metrics");
-    assert!(text.header("content-type").unwrap().contains("openmetrics-text"));
+    assert!(text.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     for line in [
         "changeagent_last_change 1",
         "changeagent_tenants 1",
@@ -299,7 +299,9 @@ fn the_node_tells_of_itself() {
         "changeagent_ready 1",
         "changeagent_raft_leader 1",
         "changeagent_write_seconds_count 3",
-        "changeagent_requests_total{method=\"Put\",status=\"Success\"} 1",
+        "changeagent_requests_total{method=\"PUT\",code=\"201\"} 1",
+        concat!("changeagent_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        "changeagent_refused_connections 0",
     ] {
         assert!(text.text().lines().any(|other| other == line), "{line}\n{}", text.text());
     }
@@ -316,4 +318,63 @@ fn the_node_tells_of_itself() {
     assert_eq!(bar.client.page("/cluster/members")["members"], cluster["members"]);
     let document = bar.client.page("/openapi.json");
     assert_eq!(document["openapi"], "3.1.0");
+}
+
+/// The value of a line of `/metrics`; 0 without it.
+fn counted(client: &mut Client, name: &str) -> f64 {
+    let text = client.get("/metrics");
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    text.text().lines().find_map(value).unwrap_or(0.0)
+}
+
+#[test]
+fn what_is_refused_is_counted() {
+    let node = Node::with(&["--max-data", "1KiB", "--max-head", "2KiB"]);
+    let mut client = node.client();
+    let long = "x".repeat(3000);
+    for (name, request) in [
+        ("changeagent_http_refusals_total{code=\"400\",reason=\"bad-request\"}", "GET /".into()),
+        (
+            "changeagent_limit_refusals_total{limit=\"max-head\"}",
+            format!("GET /changes HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
+        ),
+        (
+            "changeagent_limit_refusals_total{limit=\"max-body\"}",
+            "POST /changes HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n".into(),
+        ),
+    ] {
+        assert_eq!(counted(&mut client, name), 0.0, "{name}");
+        let mut stranger = node.client();
+        stranger.send(request + "\r\n\r\n");
+        assert!(stranger.answer().status >= 400);
+        assert_eq!(counted(&mut client, name), 1.0, "{name}");
+    }
+    client.post(format!("{{\"data\":\"{long}\"}}")).problem(413, "too-large");
+    assert_eq!(counted(&mut client, "changeagent_limit_refusals_total{limit=\"max-data\"}"), 1.0);
+    assert_eq!(client.get("/changes?block=0.05").status, 200);
+    assert_eq!(counted(&mut client, "changeagent_wait_seconds_count"), 1.0);
+    assert!(counted(&mut client, "changeagent_read_seconds_count") > 3.0);
+    assert!(counted(&mut client, "process_resident_memory_bytes") > 1e6);
+    assert!(counted(&mut client, "process_open_fds") > 3.0);
+}
+
+#[test]
+fn the_tools_of_prometheus_take_the_metrics() {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+    let mut bar = Bar::start();
+    bar.put("k", 1);
+    let Some(promtool) = installed("promtool") else { return };
+    let mut command = Command::new(promtool);
+    command.args(["check", "metrics"]).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = command.spawn().unwrap();
+    let text = bar.client.get("/metrics");
+    promtool.stdin.take().unwrap().write_all(&text.body).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }

@@ -2,6 +2,7 @@
 
 use crate::api::error::{ApiError, Code, excerpt};
 use crate::api::json::Reason;
+use crate::api::metrics::Limit;
 use crate::base::limits::{KEY_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 
 /// The first thing that is wrong with a body.
@@ -102,6 +103,17 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The limit that it goes beyond, if it is that.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::DataTooLarge { .. } => Some(Limit::Data),
+            Self::TooManyChanges(_) => Some(Limit::Batch),
+            Self::Json(Reason::Depth(_)) => Some(Limit::Depth),
+            _ => None,
+        }
+    }
+
     /// Its code.
     #[must_use]
     pub fn code(&self) -> Code {
