@@ -1,5 +1,7 @@
 //! `changeagent serve`: a node in this process.
 
+use std::io::{self, IsTerminal};
+
 use tracing_subscriber::EnvFilter;
 
 use super::failure::Failure;
@@ -10,7 +12,14 @@ pub(super) fn run(flags: Flags) -> Result<(), Failure> {
         .with_env_var("CHANGEAGENT_LOG")
         .try_from_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,changeagent=info,openraft=off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Escape sequences are for people's eyes, unless they asked for none.
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = io::stderr().is_terminal() && !unwanted;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(io::stderr)
+        .init();
     let config = Config::load(flags).map_err(|error| Failure::Other(error.to_string()))?;
     serve(config).map_err(|error| Failure::Other(error.to_string()))
 }

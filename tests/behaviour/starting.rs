@@ -60,6 +60,13 @@ fn a_data_directory_in_use_is_refused() {
 }
 
 #[test]
+fn what_is_logged_to_a_file_has_no_colours() {
+    let node = Node::start();
+    let said = node.stderr();
+    assert!(said.contains("INFO") && !said.contains('\u{1b}'), "{said:?}");
+}
+
+#[test]
 fn a_port_that_is_taken_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
