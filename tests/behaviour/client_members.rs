@@ -230,3 +230,33 @@ fn a_change_that_is_in_doubt_and_not_seen_is_told_as_it_failed() {
     ended.fails_saying(&["DELETE http://", "not done after 300ms: member 1 is still listed"]);
     assert!(!ended.stderr.contains("accepted"), "{ended:?}");
 }
+
+#[test]
+fn without_a_quorum_a_change_says_so_soon() {
+    let commands: [&[&str]; 3] = [
+        &["members", "remove", "2"],
+        &["members", "add", "127.0.0.1:9"],
+        &["members", "lead", "2"],
+    ];
+    for command in commands {
+        let fake = three();
+        fake.membership(|cluster| cluster.leader = None);
+        let begin = std::time::Instant::now();
+        let words = ["there is no quorum", "2 of the 2 voters"];
+        run(fake.url(), command).fails_saying(&words);
+        let took = begin.elapsed();
+        assert!(took < std::time::Duration::from_secs(20), "{command:?}: {took:?}");
+        assert_eq!(asked(&fake), Vec::<String>::new());
+    }
+}
+
+/// It is lost while the request is under way: whether it happened is unknown.
+#[test]
+fn a_quorum_that_is_lost_meanwhile_is_said_too() {
+    let fake = three();
+    fake.membership(|cluster| cluster.looks = u64::MAX);
+    let held = crate::common::Held::start(fake.url(), &["members", "remove", "2"]);
+    crate::common::eventually("it is asked for", || asked(&fake).len() == 1);
+    fake.membership(|cluster| cluster.leader = None);
+    held.ends().fails_saying(&["DELETE ", "accepted", "member 2 is still listed", "no quorum"]);
+}

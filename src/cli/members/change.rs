@@ -24,6 +24,8 @@ use super::{
 
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Without a leader for so long there is no election under way, but no quorum.
+const LEADERLESS_MAX: Duration = Duration::from_secs(5);
 
 /// What to ask for, and what is to come of it.
 pub(super) struct Change {
@@ -69,6 +71,9 @@ impl Change {
     pub(super) fn run(mut self, how: &ChangeArguments) -> Result<(), Failure> {
         let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX);
         let before = Cluster::ask(&node)?;
+        if before.leader.is_none() {
+            await_leader(&node)?;
+        }
         let doubt = match self.ask(&node) {
             Ok(()) => None,
             // Whether it happened is seen in the cluster.
@@ -109,7 +114,20 @@ impl Change {
         let key = Uuid::new_v4().to_string();
         let body = self.body.as_deref().map(str::as_bytes);
         let (method, target) = (self.method.clone(), self.target.as_str());
-        let answer = node.write(&Write { method, target, key: &key, body })?;
+        let once = node.witness(node.url().clone());
+        let (mut backoff, mut doubtful) = (node.backoff(), false);
+        let answer = loop {
+            let write = Write { method: method.clone(), target, key: &key, body };
+            let failed = match once.write(&write) {
+                Ok(answer) => break answer,
+                Err(failed) => failed,
+            };
+            doubtful |= failed.doubtful;
+            // Without a quorum it would be tried in vain until all tries are used up.
+            let leader = if failed.failure.may_pass() { await_leader(node) } else { Ok(()) };
+            let waited = leader.and_then(|()| backoff.wait(failed.failure));
+            waited.map_err(|failure| WriteFailure { failure, doubtful })?;
+        };
         let accepted: Accepted = serde_json::from_slice(&answer).unwrap_or_default();
         // The node may be listed under another address than it was reached at.
         if let (Goal::Role(whom @ Whom::Address(_), _), Some(id)) = (&mut self.goal, accepted.id) {
@@ -122,11 +140,17 @@ impl Change {
     fn wait(&self, witnesses: &[Node], timeout: Duration) -> Result<String, Failure> {
         let start = Instant::now();
         let progress = Progress::of_wait();
+        // Since when nobody leads.
+        let mut leaderless = None;
         loop {
             let missing = match look(witnesses) {
                 Ok(cluster) => match self.goal.look(&cluster) {
                     Ok(said) => return Ok(said),
-                    Err(missing) => missing,
+                    Err(missing) => {
+                        check_leader(&cluster, &mut leaderless)
+                            .map_err(|failure| failure.at(&missing))?;
+                        missing
+                    }
                 },
                 Err(failure) if failure.may_pass() => failure.to_string(),
                 Err(failure) => return Err(failure),
@@ -140,6 +164,44 @@ impl Change {
             thread::sleep(PAUSE.min(left));
         }
     }
+}
+
+/// Waits while a leader is elected.
+///
+/// # Errors
+/// There is none: no change can come about.
+fn await_leader(node: &Node) -> Result<(), Failure> {
+    let once = node.witness(node.url().clone());
+    let mut leaderless = None;
+    // A node that does not answer says nothing of its cluster.
+    while let Ok(cluster) = Cluster::ask(&once) {
+        if cluster.leader.is_some() {
+            break;
+        }
+        check_leader(&cluster, &mut leaderless)?;
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Says that there is no quorum when nobody has led for too long.
+fn check_leader(cluster: &Cluster, leaderless: &mut Option<Instant>) -> Result<(), Failure> {
+    if cluster.leader.is_some() {
+        *leaderless = None;
+        return Ok(());
+    }
+    if leaderless.get_or_insert_with(Instant::now).elapsed() < LEADERLESS_MAX {
+        return Ok(());
+    }
+    let voter = Role::Voter.to_string();
+    let voters = cluster.members.iter().filter(|member| member.role.as_ref() == Some(&voter));
+    let voters = voters.count();
+    Err(Failure::Other(format!(
+        "there is no quorum: node {} knows no leader, and a change of the members needs {} of the \
+         {voters} voters to run and to reach each other",
+        cluster.node.map_or("?".to_owned(), |node| node.to_string()),
+        voters / 2 + 1
+    )))
 }
 
 /// Who is asked what has come about. A node that is taken out may never hear of
