@@ -4,7 +4,7 @@ use clap::Args;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::{failure::Failure, node::Node};
 
 /// All but what RFC 3986 calls unreserved.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -54,6 +54,48 @@ impl PlaceArguments {
                 "--collection {collection} is not a UUID; a name needs its --tenant"
             ))),
         }
+    }
+}
+
+impl PlaceArguments {
+    /// The path of the tenant or collection by its UUID: a name may be given to
+    /// another one.
+    ///
+    /// # Errors
+    /// There is none of that name, or the node does not say.
+    pub(super) fn identity(&self, node: &Node) -> Result<String, Failure> {
+        #[derive(serde::Deserialize)]
+        struct Resource {
+            tenant: Uuid,
+            collection: Option<Uuid>,
+        }
+        let path = self.path()?;
+        if path.is_empty() {
+            return Ok(path);
+        }
+        let bytes = node.get_json(&path)?;
+        let resource: Resource = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::Other(format!("{path}: an answer that says nothing: {error}"))
+        })?;
+        Ok(match resource {
+            Resource { collection: Some(uuid), .. } => format!("/collections/{uuid}"),
+            Resource { tenant, .. } => format!("/tenants/{tenant}"),
+        })
+    }
+}
+
+impl ListArguments {
+    /// What list that is, whatever it was called.
+    ///
+    /// # Errors
+    /// There is none, or the node does not say.
+    pub(super) fn identity(&self, node: &Node) -> Result<String, Failure> {
+        let mut tags: Vec<_> = self.tags.iter().map(|tag| encoded(tag)).collect();
+        tags.sort();
+        tags.dedup();
+        let query =
+            if tags.is_empty() { String::new() } else { format!("?tag={}", tags.join("&tag=")) };
+        Ok(format!("{}/changes{query}", self.place.identity(node)?))
     }
 }
 

@@ -6,6 +6,7 @@ mod export;
 mod failure;
 mod files;
 mod import;
+mod input;
 mod line;
 mod list;
 mod members;
@@ -20,6 +21,7 @@ mod serve;
 mod status;
 mod table;
 mod tail;
+mod values;
 
 use std::process::ExitCode;
 

@@ -157,6 +157,18 @@ impl Node {
         }
     }
 
+    /// The newest id that the node has applied: asks until there is an answer, or
+    /// all tries are used up.
+    pub(super) fn get_newest(&self) -> Result<u64, Failure> {
+        let mut backoff = self.backoff();
+        loop {
+            match self.get("/health", JSON).and_then(|answer| answer.last()) {
+                Ok(newest) => return Ok(newest),
+                Err(failure) => backoff.wait(failure)?,
+            }
+        }
+    }
+
     /// Writes until it is acknowledged, refused, or all tries are used up.
     pub(super) fn write(&self, write: &Write<'_>) -> Result<Vec<u8>, WriteFailure> {
         let mut backoff = self.backoff();

@@ -39,6 +39,29 @@ pub(super) fn id(change: &[u8]) -> Result<u64, Failure> {
     head(change).map(|head| head.id)
 }
 
+/// One line of a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// A change, by its id.
+    Change(u64),
+    /// Everything up to that id was sent.
+    Cursor(u64),
+}
+
+/// What a line of a stream is.
+pub(super) fn line(text: &[u8]) -> Result<Line, Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Cursor {
+        last: u64,
+    }
+    // Every change begins with its id.
+    match serde_json::from_slice(text) {
+        Ok(Cursor { last }) => Ok(Line::Cursor(last)),
+        Err(_) => id(text).map(Line::Change),
+    }
+}
+
 /// What makes a change the one that it is.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Head {
@@ -85,6 +108,14 @@ mod tests {
         assert_eq!(changes[0], (7, one.as_bytes().into()));
         assert_eq!(changes[1], (8, br#"{"_id":8,"_ts":2}"#.as_slice().into()));
         assert!(!page.at_end && page.last == 9);
+    }
+
+    #[test]
+    fn a_line_is_a_change_or_a_cursor() {
+        assert_eq!(line(br#"{"last":7}"#).unwrap(), Line::Cursor(7));
+        let change = br#"{"_id":8,"_ts":2,"data":{"last":7}}"#;
+        assert_eq!(line(change).unwrap(), Line::Change(8));
+        assert!(line(br#"{"last":7,"data":1}"#).is_err());
     }
 
     #[test]

@@ -14,8 +14,10 @@ use uuid::Uuid;
 
 use super::{
     failure::Failure,
+    input,
     list::PlaceArguments,
     node::{ANSWER_BYTES_MAX, Node, NodeArguments, RetryArguments, Write, WriteFailure},
+    values::Values,
 };
 
 /// Bytes of one batch, unless one line alone is longer.
@@ -43,7 +45,7 @@ pub(super) struct Arguments {
     /// The data, any JSON; read from standard input when absent or -
     #[arg(long, value_name = "JSON", conflicts_with = "ndjson")]
     data: Option<String>,
-    /// Each line of standard input is the data of one change
+    /// Each JSON value of standard input, one a line or spread over more, is the data of one change
     #[arg(long)]
     ndjson: bool,
     /// Most lines sent at once
@@ -65,7 +67,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(data) if data != "-" => data.to_owned(),
         _ => {
             let mut text = String::new();
-            let read = io::stdin().lock().take(ANSWER_BYTES_MAX).read_to_string(&mut text);
+            let read = input::open(io::stdin())
+                .and_then(|input| input.reader.take(ANSWER_BYTES_MAX).read_to_string(&mut text));
             read.map_err(Failure::file("standard input".as_ref()))?;
             text
         }
@@ -139,14 +142,19 @@ impl<'a> Poster<'a> {
     /// one batch; while it is on its way, the next one gathers.
     fn lines(&self, batch_max: usize) -> Result<(), Failure> {
         let (sender, blocks) = sync_channel(BLOCKS);
-        let input = thread::spawn(move || read_blocks(&mut io::stdin().lock(), &sender));
+        let input = thread::spawn(move || {
+            let mut input = input::open(io::stdin())?;
+            read_blocks(&mut input.reader, &sender)
+        });
         let mut batch =
             Batch { poster: self, batch_max, body: Vec::new(), count: 0, line: 0, sent: 0 };
+        let mut lines = Lines { values: Values::of_lines(), value: Vec::new(), breaks: 0 };
         while let Some(block) = next_block(&blocks, &mut batch)? {
-            for line in block.split(|&byte| byte == b'\n') {
-                batch.add(line)?;
-            }
+            lines.take(&block, &mut batch)?;
+            // Only the last block need not have ended with one.
+            lines.take(b"\n", &mut batch)?;
         }
+        lines.finish(&mut batch)?;
         let read = input.join().map_err(|_| Failure::Other("standard input: no reader".into()))?;
         read.map_err(Failure::file("standard input".as_ref()))
     }
@@ -193,7 +201,40 @@ fn read_blocks(input: &mut impl Read, blocks: &SyncSender<Vec<u8>>) -> io::Resul
     Ok(())
 }
 
-/// Lines that are sent together.
+/// What has arrived of the next value.
+struct Lines {
+    values: Values,
+    value: Vec<u8>,
+    /// Line breaks in what has arrived.
+    breaks: u64,
+}
+
+impl Lines {
+    fn take(&mut self, mut bytes: &[u8], batch: &mut Batch<'_>) -> Result<(), Failure> {
+        while !bytes.is_empty() {
+            let (used, complete) = self.values.take(bytes, &mut self.value);
+            let (taken, rest) = bytes.split_at(used);
+            self.breaks += taken.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            bytes = rest;
+            if complete {
+                batch.add(&self.value, std::mem::take(&mut self.breaks))?;
+                self.value.clear();
+            } else if self.value.len() as u64 > ANSWER_BYTES_MAX {
+                let text = format!("a value is longer than {ANSWER_BYTES_MAX} bytes");
+                return Err(Failure::Other(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left at the end is no whole value, which is said by its line.
+    fn finish(self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        batch.add(&self.value, self.breaks)?;
+        batch.send()
+    }
+}
+
+/// Values that are sent together.
 struct Batch<'a> {
     poster: &'a Poster<'a>,
     batch_max: usize,
@@ -207,19 +248,21 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn add(&mut self, line: &[u8]) -> Result<(), Failure> {
+    /// Adds a value, which ends so many lines further on.
+    fn add(&mut self, line: &[u8], breaks: u64) -> Result<(), Failure> {
         let line = line.trim_ascii();
         if self.count == self.batch_max
             || (self.count > 0 && self.body.len() + line.len() > BATCH_BYTES)
         {
             self.send()?;
         }
-        self.line += 1;
+        let number = self.line + 1;
+        self.line += breaks;
         if line.is_empty() {
             return Ok(());
         }
         self.body.push(if self.count == 0 { b'[' } else { b',' });
-        let (number, sent) = (self.line, self.sent);
+        let sent = self.sent;
         self.poster.change(line, &mut self.body).map_err(|failure| {
             failure.at(format!("line {number} (lines up to {sent} are stored)"))
         })?;

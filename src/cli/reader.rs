@@ -8,11 +8,11 @@ use super::{
     line::{is_complete, read_line},
     list::List,
     node::{Answer, JSON, NDJSON, Node},
-    page::{Page, id},
+    page::{Line, Page, line as line_of},
 };
 
 /// A stream if the node has them, else pages.
-const ACCEPT: &str = "application/x-ndjson, application/json;q=0.5";
+pub(super) const ACCEPT: &str = "application/x-ndjson, application/json;q=0.5";
 /// Changes of one page.
 const PAGE_CHANGES: &str = "&limit=1000";
 
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
     }
 
     fn pass(&mut self, sink: &mut impl Sink) -> Result<(), Failure> {
-        let answer = self.node.get(&self.list.target(self.since, ""), ACCEPT)?;
+        let answer = self.node.get(&self.list.target(self.since, "&cursors=true"), ACCEPT)?;
         if self.newest.is_none() {
             let newest = answer.last()?;
             self.newest = Some(newest);
@@ -83,21 +83,21 @@ impl<'a> Reader<'a> {
             if !is_complete(&line) {
                 return Err(failure(std::io::Error::other("the stream ended within a line")));
             }
-            let change = line.trim_ascii();
-            // An empty line only shows that the node is alive.
-            if !change.is_empty() && !self.take(id(change)?, change, sink)? {
-                return Ok(());
+            let text = line.trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            match line_of(text)? {
+                Line::Cursor(last) => self.since = self.since.max(last),
+                Line::Change(id) if self.take(id, text, sink)? => {}
+                Line::Change(_) => return Ok(()),
             }
         }
-        // A stream ends where it is complete, but also where its list is deleted
-        // or the node stops: a page tells these apart.
-        let rest = self.node.get(&self.list.target(self.since, "&limit=1"), JSON)?.bytes()?;
-        match Page::parse(&rest)?.changes().next().transpose()? {
-            Some((id, _)) if self.newest.is_none_or(|newest| id <= newest) => {
-                Err(failure(std::io::Error::other("the stream ended early")))
-            }
-            _ => Ok(()),
+        // It ends with a cursor where it is complete.
+        if self.newest.is_none_or(|newest| self.since >= newest) {
+            return Ok(());
         }
+        Err(failure(std::io::Error::other("the stream ended early")))
     }
 
     fn pages(&mut self, answer: Answer, sink: &mut impl Sink) -> Result<(), Failure> {

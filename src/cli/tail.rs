@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, BufWriter, StdoutLock, Write},
+    io::{self, BufReader, BufWriter, StdoutLock, Write},
     thread,
     time::{Duration, Instant},
 };
@@ -11,15 +11,18 @@ use clap::Args;
 
 use super::{
     failure::{Failure, tell},
+    line::{is_complete, read_line},
     list::{List, ListArguments},
-    node::{JSON, Node, NodeArguments, RetryArguments},
+    node::{Answer, JSON, NDJSON, Node, NodeArguments, RetryArguments},
     order::Order,
-    page::Page,
+    page::{Line, Page, line as line_of},
+    reader::ACCEPT,
     retry::Backoff,
 };
 
-/// How long the node is asked to wait for news.
-const BLOCK_S: u32 = 60;
+/// How long the node is asked to wait for news; meanwhile it says how far the
+/// list is.
+const BLOCK_S: u32 = 300;
 /// Ids that are looked through first for the newest of a list that holds only
 /// some of them.
 const SPAN: u64 = 1024;
@@ -155,7 +158,8 @@ fn advanced(since: u64, last: u64) -> Result<u64, Failure> {
 struct Tail<'a> {
     node: &'a Node,
     list: &'a List,
-    /// Invariant: everything up to this id has been printed, and nothing after it.
+    /// Invariant: everything up to this id has been printed or is not of the list,
+    /// and nothing after it has been printed.
     since: u64,
     out: BufWriter<StdoutLock<'static>>,
 }
@@ -164,27 +168,85 @@ impl Tail<'_> {
     /// Prints what follows, up to the end of the list or for ever.
     fn go_on(&mut self, follow: bool, mut backoff: Backoff) -> Result<(), Failure> {
         loop {
-            let asked = Instant::now();
-            match self.page(follow) {
-                Ok((_, true)) if !follow => return Ok(()),
-                Ok((count, at_end)) => {
-                    backoff.reset();
-                    if count == 0 && at_end && asked.elapsed() < UNASKED_ANSWER {
-                        thread::sleep(UNASKED_ANSWER);
-                    }
+            let (asked, before) = (Instant::now(), self.since);
+            let outcome = if follow { self.follow().map(|()| false) } else { self.rest() };
+            // What was printed before it failed is a success as well.
+            if outcome.is_ok() || self.since > before {
+                backoff.reset();
+            }
+            match outcome {
+                Ok(true) => return Ok(()),
+                Ok(false) if self.since == before && asked.elapsed() < UNASKED_ANSWER => {
+                    thread::sleep(UNASKED_ANSWER);
+                }
+                Ok(false) => {}
+                Err(failure) if follow && failure.is("purged") => {
+                    let text = format!("changes after {} may have been missed", self.since);
+                    return Err(failure.at(text));
                 }
                 Err(failure) => wait(&mut backoff, failure)?,
             }
         }
     }
 
-    /// Prints the next page: how many changes that were, and whether the list ends
-    /// there.
-    fn page(&mut self, follow: bool) -> Result<(u64, bool), Failure> {
-        let block = if follow { format!("&block={BLOCK_S}") } else { String::new() };
-        let target = self.list.target(self.since, &format!("&limit=1000{block}"));
+    /// Prints what comes until the node ends the stream.
+    fn follow(&mut self) -> Result<(), Failure> {
+        let target = self.list.target(self.since, &format!("&block={BLOCK_S}&cursors=true"));
+        let answer = self.node.get(&target, ACCEPT)?;
+        if answer.is(NDJSON) { self.stream(answer) } else { self.page(&answer.bytes()?).map(drop) }
+    }
+
+    fn stream(&mut self, answer: Answer) -> Result<(), Failure> {
+        let (reader, failure) = answer.reader();
+        let mut reader = BufReader::new(reader);
+        let mut order = Order::new(self.since, self.list.is_everything());
+        let mut line = Vec::new();
+        let mut is_whole = false;
+        loop {
+            if reader.buffer().is_empty() {
+                self.out.flush().map_err(Failure::output)?;
+            }
+            if !read_line(&mut reader, &mut line).map_err(&failure)? {
+                break;
+            }
+            if !is_complete(&line) {
+                return Err(failure(io::Error::other("the stream ended within a line")));
+            }
+            let text = line.trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            is_whole = false;
+            match line_of(text)? {
+                Line::Change(id) => {
+                    order.take(id)?;
+                    print(&mut self.out, text)?;
+                    self.since = id;
+                }
+                Line::Cursor(last) => {
+                    not_before(last, order)?;
+                    is_whole = true;
+                    self.since = last;
+                }
+            }
+        }
+        if is_whole { Ok(()) } else { Err(failure(io::Error::other("the stream ended early"))) }
+    }
+
+    /// Prints the next page: whether the list ends there.
+    fn rest(&mut self) -> Result<bool, Failure> {
+        let target = self.list.target(self.since, "&limit=1000");
         let bytes = self.node.get(&target, JSON)?.bytes()?;
-        let page = Page::parse(&bytes)?;
+        let before = self.since;
+        let at_end = self.page(&bytes)?;
+        if !at_end {
+            advanced(before, self.since)?;
+        }
+        Ok(at_end)
+    }
+
+    fn page(&mut self, bytes: &[u8]) -> Result<bool, Failure> {
+        let page = Page::parse(bytes)?;
         let mut order = Order::new(self.since, self.list.is_everything());
         for change in page.changes() {
             let (id, line) = change?;
@@ -192,16 +254,19 @@ impl Tail<'_> {
             print(&mut self.out, &line)?;
         }
         self.out.flush().map_err(Failure::output)?;
-        if page.last < order.last {
-            return Err(Failure::Other(format!(
-                "the node sent change {} on a page that ends at {}",
-                order.last, page.last
-            )));
-        }
-        if !follow && !page.at_end {
-            advanced(self.since, page.last)?;
-        }
+        not_before(page.last, order)?;
         self.since = page.last;
-        Ok((order.count, page.at_end))
+        Ok(page.at_end)
     }
+}
+
+/// Checks that a list is said to have come at least as far as it was sent.
+fn not_before(last: u64, order: Order) -> Result<(), Failure> {
+    if last < order.last {
+        return Err(Failure::Other(format!(
+            "the node sent change {}, but says that it has come to {last}",
+            order.last
+        )));
+    }
+    Ok(())
 }

@@ -4,7 +4,9 @@ use std::io::BufRead;
 
 use serde_json::Value;
 
-use crate::common::{Held, Node, Watched, file, run, run_with, temporary};
+use crate::common::{
+    Held, Node, NodeBuilder, Stream, Watched, eventually, file, run, run_with, temporary,
+};
 
 /// Where nobody listens: no test is given a port that is reserved.
 const NOBODY: &str = "http://127.0.0.1:1";
@@ -113,6 +115,83 @@ fn an_export_is_not_taken_up_from_another_history() {
     let out = file(directory.path(), "notes", "no change\n");
     let arguments = ["export", "--resume", "--out", out.to_str().unwrap()];
     run(&one.url(), &arguments).fails_saying(&["notes", "not a change"]);
+}
+
+#[test]
+fn an_export_is_not_taken_up_as_that_of_another_list() {
+    let node = filled(30);
+    node.client().tenant("a");
+    let directory = temporary();
+    let out = directory.path().join("out");
+    let name = out.to_str().unwrap();
+    let all = ["export", "--resume", "--out", name];
+    run(&node.url(), &all).ok_saying(&["ids 1 to 30"]);
+    let before = std::fs::read(&out).unwrap();
+    for other in [["--tag", "third"], ["--tenant", "a"]] {
+        let ended = run(&node.url(), &[&all[..], &other].concat());
+        ended.fails_saying(&["out: ", "it is an export of /changes of cluster "]);
+        assert_eq!(std::fs::read(&out).unwrap(), before, "it is let be");
+    }
+    run(&node.url(), &all).ok_saying(&["exported 0 changes after 30"]);
+    // A list that holds nothing yet is that of this history, too.
+    let empty = directory.path().join("empty");
+    let of_a = ["export", "--resume", "--tenant", "a", "--out", empty.to_str().unwrap()];
+    run(&node.url(), &of_a).ok();
+    let other = Node::start();
+    other.client().tenant("a");
+    run(&other.url(), &of_a).fails_saying(&["empty: ", "it is an export of /tenants/"]);
+}
+
+/// A segment of changes that nobody needs, so that history before it is purged.
+fn purge_before_now(node: &Node) {
+    let mut client = node.client();
+    let batch = format!("{{\"data\":\"{}\"}}\n", "x".repeat(1800)).repeat(500);
+    let last = client.list("?since=now")["last"].as_u64().unwrap();
+    eventually("history is purged", || {
+        assert_eq!(client.post_lines("/changes", &batch).status, 201);
+        client.list("?limit=1")["changes"][0]["_id"].as_u64().unwrap() > last
+    });
+}
+
+/// Its reader was told how far the quiet list is, and goes on from there.
+#[test]
+fn tail_of_a_quiet_list_goes_on_past_purged_history() {
+    let node = NodeBuilder::new().flags(&["--retain-min-changes", "500"]).start();
+    let mut client = node.client();
+    client.tenant("quiet");
+    let change = r#"{"tenant":"quiet","data":"first"}"#;
+    let first = client.append(change);
+    let tail = Watched::start(&node.url(), &["tail", "-f", "--tenant", "quiet"]);
+    assert_eq!(ids(&tail.line()), [first]);
+    purge_before_now(&node);
+    // Who waits for longer is told earlier.
+    let target = "/tenants/quiet/changes?since=now&block=300&cursors=true";
+    let mut told = Stream::open(node.client(), target, "application/x-ndjson");
+    for _ in 0..2 {
+        let line = told.change().expect("a cursor");
+        assert!(line.starts_with("{\"last\":"), "{line}");
+    }
+    let address = node.address().to_string();
+    let node = node.kill().flags(&["--listen", &address]).start();
+    let since = format!("/tenants/quiet/changes?since={first}");
+    assert_eq!(node.client().get(&since).problem(410, "purged")["status"], 410);
+    let second = node.client().append(change);
+    assert_eq!(ids(&tail.line()), [second]);
+    assert_eq!(tail.kill(), Vec::<String>::new());
+}
+
+#[test]
+fn tail_says_that_changes_were_missed_where_they_were() {
+    let node = NodeBuilder::new().flags(&["--retain-min-changes", "500"]).start();
+    node.client().append(r#"{"data":1}"#);
+    node.client().append(r#"{"data":2}"#);
+    purge_before_now(&node);
+    let tail = run(&node.url(), &["tail", "-f", "--since", "1"]);
+    tail.fails_saying(&[
+        "changes after 1 may have been missed",
+        "410 purged",
+        "oldest change held",
+    ]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The program as a client of a server that fails: each change is stored once,
 //! and read once.
 
-use crate::common::{Fake, Fault, Held, eventually, file, run, run_with, temporary};
+use std::path::Path;
+
+use crate::common::{Fake, Fault, Held, Watched, eventually, file, run, run_with, temporary};
 
 /// Lines to import: so many changes, numbered from 1.
 fn changes(count: u64) -> Vec<String> {
@@ -77,21 +79,116 @@ fn a_journal_that_is_behind_the_node_does_no_harm() {
     assert_eq!(fake.replayed(), 3, "the first batch twice, the second once");
 }
 
+/// Begins an import of batches of ten and kills it while the second one is under
+/// way.
+fn killed_in_doubt(fake: &Fake, name: &str) {
+    let import = Held::start(fake.url(), &["import", name, "--batch", "10"]);
+    fake.waits_for_requests(2);
+    eventually("the first batch is stored", || fake.changes().len() >= 10);
+    import.kill();
+}
+
+/// Makes the journal say that its request was sent a day ago.
+fn age(journal: &Path) {
+    let text = std::fs::read(journal).unwrap();
+    let mut record: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let sent = &mut record["doubtful"]["sent_ms"];
+    *sent = (sent.as_u64().unwrap() - 24 * 3600 * 1000).into();
+    std::fs::write(journal, record.to_string()).unwrap();
+}
+
 #[test]
-fn an_import_in_doubt_is_not_taken_up_with_other_batches() {
+fn a_batch_in_doubt_is_sent_again_exactly_whatever_the_batches_are_now() {
+    for (fault, replayed) in [(Fault::StallDone, 1), (Fault::Stall, 0)] {
+        let fake = Fake::start(&[(2, fault)]);
+        let directory = temporary();
+        let mut lines = changes(60);
+        let path = file(directory.path(), "in", &text(&lines));
+        let name = path.to_str().unwrap();
+        killed_in_doubt(&fake, name);
+        // The file has grown meanwhile, and the arguments are others.
+        lines.push(r#"{"data":"more"}"#.into());
+        file(directory.path(), "in", &text(&lines));
+        run(fake.url(), &["import", name, "--batch", "25"]).ok_saying(&["imported 61 lines"]);
+        assert_eq!(fake.changes(), lines, "{fault:?}");
+        assert_eq!(fake.replayed(), replayed);
+    }
+}
+
+#[test]
+fn a_last_batch_in_doubt_does_not_keep_a_file_from_growing() {
     let fake = Fake::start(&[(2, Fault::StallDone)]);
     let directory = temporary();
-    let lines = changes(60);
+    let mut lines = changes(15);
+    let whole = text(&lines);
+    // Its last line has no line break yet.
+    let path = file(directory.path(), "in", whole.trim_end());
+    let name = path.to_str().unwrap();
+    killed_in_doubt(&fake, name);
+    eventually("the second batch is stored", || fake.changes().len() == 15);
+    lines.extend(changes(3));
+    file(directory.path(), "in", &text(&lines));
+    run(fake.url(), &["import", name]).ok_saying(&["imported 18 lines: 18 changes stored"]);
+    assert_eq!(fake.changes(), lines);
+}
+
+#[test]
+fn what_was_in_doubt_is_not_sent_otherwise() {
+    let uuid = |n: u8| format!("6f1c8a52-0000-4000-8000-0000000000{n:02x}");
+    let fake = Fake::start(&[(2, Fault::StallDone)]);
+    let directory = temporary();
+    let line = format!(r#"{{"tenant":"{}","data":1}}"#, uuid(1));
+    let lines = vec![line; 20];
     let path = file(directory.path(), "in", &text(&lines));
     let name = path.to_str().unwrap();
-    let import = Held::start(fake.url(), &["import", name, "--batch", "10"]);
+    killed_in_doubt(&fake, name);
     eventually("the second batch is stored", || fake.changes().len() == 20);
-    import.kill();
-    let other = run(fake.url(), &["import", name, "--batch", "20"]);
-    other.fails_saying(&["lines 11 to 30", "422 idempotency-mismatch", "the same arguments"]);
-    assert_eq!(fake.changes().len(), 20);
-    run(fake.url(), &["import", name, "--batch", "10"]).ok();
+    let map = format!("{}={}", uuid(1), uuid(2));
+    let other = run(fake.url(), &["import", name, "--batch", "10", "--map", &map]);
+    other.fails_saying(&["lines 11 to 20", "the same arguments"]);
     assert_eq!(fake.changes(), lines);
+    run(fake.url(), &["import", name]).ok();
+    assert_eq!(fake.changes(), lines);
+}
+
+#[test]
+fn once_keys_are_forgotten_a_batch_in_doubt_is_looked_for_before_it_is_sent() {
+    for (fault, said) in [
+        (Fault::StallDone, "lines 11 to 20: an earlier run stored them, as ids 11 to 20"),
+        (Fault::Stall, "imported 40 lines: 40 changes stored; ids 1 to 41"),
+    ] {
+        let fake = Fake::start(&[(2, fault)]);
+        let directory = temporary();
+        let lines = changes(40);
+        let path = file(directory.path(), "in", &text(&lines));
+        let name = path.to_str().unwrap();
+        killed_in_doubt(&fake, name);
+        let stored = if fault == Fault::StallDone { 20 } else { 10 };
+        eventually("as many are stored", || fake.changes().len() == stored);
+        // Another client writes, too.
+        fake.preload([r#"{"data":"of another"}"#.to_owned()]);
+        age(&directory.path().join("in.import"));
+        fake.forget_keys();
+        run(fake.url(), &["import", name, "--batch", "10"]).ok_saying(&[said]);
+        let mut want = lines;
+        want.insert(stored, r#"{"data":"of another"}"#.into());
+        assert_eq!(fake.changes(), want, "{fault:?}");
+    }
+}
+
+#[test]
+fn an_import_goes_on_into_the_list_where_it_was_begun() {
+    let fake = Fake::start(&[]);
+    let directory = temporary();
+    let path = file(directory.path(), "in", &text(&changes(5)));
+    let name = path.to_str().unwrap();
+    run(fake.url(), &["import", name, "--tenant", "a"]).ok();
+    for arguments in [&["import", name, "--tenant", "b"][..], &["import", name]] {
+        run(fake.url(), arguments).fails_saying(&["was begun into /tenants/", "another --journal"]);
+    }
+    assert_eq!(fake.changes().len(), 5);
+    run(fake.url(), &["import", name, "--tenant", "a"]).ok_saying(&["imported 5 lines"]);
+    assert_eq!(fake.changes().len(), 5);
 }
 
 #[test]
@@ -217,4 +314,19 @@ fn a_stream_that_breaks_is_taken_up_where_it_broke() {
     let want: Vec<_> = changes(500);
     let want: Vec<_> = want.iter().map(|line| line.split_once("\"data\"").unwrap().1).collect();
     assert_eq!(data, want);
+}
+
+#[test]
+fn a_list_that_is_followed_over_streams_that_break_is_printed_once() {
+    let fake =
+        Fake::start(&[(1, Fault::Tear), (2, Fault::Cut), (3, Fault::Busy), (5, Fault::Tear)]);
+    fake.preload(changes(300));
+    let tail = Watched::start(fake.url(), &["tail", "-f", "--since", "0"]);
+    let mut printed: Vec<String> = (0..300).map(|_| tail.line()).collect();
+    fake.preload(changes(200));
+    printed.extend((0..200).map(|_| tail.line()));
+    fake.waits_for_requests(8);
+    printed.extend(tail.kill());
+    let id = |line: &String| line.split([':', ',']).nth(1).unwrap().parse::<u64>().unwrap();
+    assert!(printed.iter().map(id).eq(1..=500), "{printed:?}");
 }

@@ -16,6 +16,8 @@ mod client;
 #[cfg(test)]
 mod client_faults;
 #[cfg(test)]
+mod client_forms;
+#[cfg(test)]
 mod client_members;
 #[cfg(test)]
 mod client_scoped;

@@ -128,6 +128,11 @@ impl Fake {
         self.state().changes.clone()
     }
 
+    /// Forgets the keys of all writes, as a node does after a day.
+    pub fn forget_keys(&self) {
+        self.state().answers.clear();
+    }
+
     /// How many writes were repeated.
     pub fn replayed(&self) -> u64 {
         self.state().replayed
@@ -219,7 +224,11 @@ impl State {
         if asked.method == "GET" {
             return match asked.target.as_str() {
                 "/cluster" => self.membership.look(node),
-                target if target.starts_with("/changes?") => self.list(asked),
+                target if target.contains("/changes?") => self.list(asked),
+                target if target.starts_with("/tenants/") => {
+                    let uuid = uuid::Uuid::from_u128(u128::from(crc32c::crc32c(target.as_bytes())));
+                    (200, "application/json", format!("{{\"tenant\":\"{uuid}\"}}"))
+                }
                 _ => (200, "application/json", "{}".into()),
             };
         }
@@ -265,7 +274,11 @@ impl State {
         });
         if asked.accepts_streams {
             let lines: String = changes.map(|change| change + "\n").collect();
-            return (200, "application/x-ndjson", format!("\n{lines}"));
+            let end = match asked.target.contains("cursors=true") {
+                true => format!("{{\"last\":{}}}\n", self.changes.len()),
+                false => String::new(),
+            };
+            return (200, "application/x-ndjson", format!("\n{lines}{end}"));
         }
         let page: Vec<String> = changes.take(number("limit=").unwrap_or(100)).collect();
         let last = since + page.len();

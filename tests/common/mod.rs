@@ -17,7 +17,7 @@ pub use disk::SmallDisk;
 pub use fake::{Fake, Fault};
 pub use installed::installed;
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
-pub use program::{Held, Watched, file, program, run, run_with, without_times};
+pub use program::{Ended, Held, Watched, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
 pub use restriction::Restriction;
 pub use routes::{Route, routes};

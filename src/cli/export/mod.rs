@@ -1,5 +1,6 @@
 //! `changeagent export`: a list as NDJSON, to standard output or a file.
 
+mod origin;
 mod output;
 
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use super::{
     progress::Progress,
     reader::{Reader, Sink},
 };
+use origin::Origin;
 use output::Output;
 
 /// What to write, and where.
@@ -32,7 +34,7 @@ pub(super) struct Arguments {
     /// Write to this file, which must not exist yet
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Go on after the last complete line of the file, if it exists
+    /// Go on after the last complete line of the file, if it exists; of the same list
     #[arg(long, requires = "out", conflicts_with = "since")]
     resume: bool,
 }
@@ -62,8 +64,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let list = List::new(&arguments.list)?;
     let (output, since) = match &arguments.out {
         None => (Output::stdout(), arguments.since),
-        Some(path) if arguments.resume => resumed(&node, path)?,
-        Some(path) => (Output::create(path)?, arguments.since),
+        Some(path) if arguments.resume => {
+            let origin = Origin::of(&node, &arguments.list)?;
+            origin.check(path)?;
+            let begun = resumed(&node, path)?;
+            origin.note(path)?;
+            begun
+        }
+        Some(path) => {
+            let origin = Origin::of(&node, &arguments.list)?;
+            let output = Output::create(path)?;
+            origin.note(path)?;
+            (output, arguments.since)
+        }
     };
     let order = Order::new(since, list.is_everything());
     let mut export = Export { output, order, progress: Progress::of_ids() };

@@ -92,12 +92,13 @@ impl Rewrite {
     /// # Errors
     /// It is not a change, or a deletion where none can be.
     pub(super) fn step(&self, line: &[u8]) -> Result<Step, Failure> {
-        let mut line: Line<'_> = serde_json::from_slice(line).map_err(|error| {
-            // It knows of no line but this one.
-            let text = error.to_string();
-            let what = text.split(" at line ").next().unwrap_or(&text);
-            Failure::Other(format!("not a change: {what} at byte {}", error.column()))
-        })?;
+        if line.starts_with(b"[") {
+            let text =
+                "an array, not a change; only a file that is one array is read as its elements";
+            return Err(Failure::Other(text.into()));
+        }
+        let mut line: Line<'_> =
+            serde_json::from_slice(line).map_err(|error| not_a_change(line, &error))?;
         line.tenant = line.tenant.map(|name| self.maps.apply(name));
         line.collection = line.collection.map(|name| self.maps.apply(name));
         if !line.deleted {
@@ -142,6 +143,15 @@ impl Rewrite {
         object.push(b'}');
         Ok(object)
     }
+}
+
+fn not_a_change(line: &[u8], error: &serde_json::Error) -> Failure {
+    // It counts lines from where the change starts.
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or(&text);
+    let before = line.split(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+    let offset = before.map(|line| line.len() + 1).sum::<usize>() + error.column();
+    Failure::Other(format!("not a change: {what} at byte {offset}"))
 }
 
 /// The address of what a deletion deletes.
@@ -256,6 +266,8 @@ mod tests {
             ("", "not a change"),
             ("{\"data\":1", "not a change: EOF while parsing an object at byte 9"),
             (r#"{"data":1,"tga":[]}"#, "unknown field `tga`"),
+            ("{\n\"data\":\nx}", "not a change: expected value at byte 11"),
+            (r#"[{"data":1}]"#, "an array, not a change"),
             (r#"{"data":1,"data":2}"#, "duplicate field `data`"),
             (r#"{"tags":[]}"#, "without data"),
             (r#"{"tenant":null,"data":1}"#, "invalid type: null"),

@@ -1,25 +1,22 @@
-//! How far an import has got, kept beside its file.
-//!
-//! One JSON object, replaced as a whole: the new one is written and synced under
-//! another name and renamed into place, so that there is always one or the other.
+//! How far an import has got, kept beside its file: one JSON object, replaced as
+//! a whole before each request.
 
-use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    super::{failure::Failure, files::sync_directory},
+    super::{
+        failure::Failure,
+        files::{read_if_any, replace},
+    },
     source::Position,
     tally::Tally,
 };
 
 /// The form of the journal. Stays as it is; another form has another number.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The state of an import.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,13 +27,43 @@ pub(super) struct Record {
     pub(super) import: String,
     /// The history that it stores into.
     pub(super) cluster: Option<String>,
-    /// Whether the request that starts after `position` may have been sent, with
+    /// The list that it stores into, by UUID.
+    pub(super) list: Option<String>,
+    /// The request that starts after `position`, when it may have been sent with
     /// an unknown outcome.
-    pub(super) in_doubt: bool,
+    pub(super) doubtful: Option<Doubtful>,
     /// Everything up to here was acknowledged.
     pub(super) position: Position,
     /// What that amounts to.
     pub(super) tally: Tally,
+}
+
+/// A request whose outcome is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Doubtful {
+    /// When it was sent first since its outcome was last looked for:
+    /// milliseconds since 1970.
+    pub(super) sent_ms: u64,
+    /// What it stored has higher ids than this.
+    pub(super) after: u64,
+    /// Where the lines end that it holds.
+    pub(super) end: Position,
+    /// The digest of what was sent.
+    pub(super) digest: String,
+}
+
+/// The first form: it did not say what a request in doubt held.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    #[serde(rename = "version")]
+    _version: u32,
+    import: String,
+    cluster: Option<String>,
+    in_doubt: bool,
+    position: Position,
+    tally: Tally,
 }
 
 impl Record {
@@ -46,15 +73,11 @@ impl Record {
             version: VERSION,
             import: Uuid::new_v4().to_string(),
             cluster: None,
-            in_doubt: false,
+            list: None,
+            doubtful: None,
             position: Position::default(),
             tally: Tally::default(),
         }
-    }
-
-    /// The same while the next request is on its way.
-    pub(super) fn while_sending(&self) -> Self {
-        Self { in_doubt: true, ..self.clone() }
     }
 }
 
@@ -83,42 +106,46 @@ impl Journal {
         else {
             return Ok(());
         };
-        let mut fresh = path.to_owned().into_os_string();
-        fresh.push(".new");
-        let fresh = PathBuf::from(fresh);
         let text = serde_json::to_vec(record).map_err(|error| Failure::Other(error.to_string()))?;
-        let written = File::create(&fresh).and_then(|mut file| {
-            file.write_all(&text)?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        });
-        written.map_err(Failure::file(&fresh))?;
-        fs::rename(&fresh, path).map_err(Failure::file(path))?;
-        sync_directory(path)?;
+        replace(path, &text)?;
         self.written = Some(record.clone());
         Ok(())
     }
 }
 
 fn read(path: &Path) -> Result<Option<Record>, Failure> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::file(path)(error)),
-    };
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let Some(bytes) = read_if_any(path)? else { return Ok(None) };
     let not_one = |why: String| {
         Failure::Other(format!("{}: not the journal of an import: {why}", path.display()))
     };
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(|error| not_one(error.to_string()))?;
-    if record.version != VERSION {
-        return Err(not_one(format!("version {}", record.version)));
+    let unreadable = |error: serde_json::Error| not_one(error.to_string());
+    let Version { version } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+    match version {
+        1 => {
+            let First { import, cluster, in_doubt, position, tally, .. } =
+                serde_json::from_slice(&bytes).map_err(unreadable)?;
+            if in_doubt {
+                return Err(Failure::Other(format!(
+                    "{}: the program that wrote this journal was interrupted, and only that \
+                     version of it can go on",
+                    path.display()
+                )));
+            }
+            Ok(Some(Record { import, cluster, position, tally, ..Record::new() }))
+        }
+        VERSION => serde_json::from_slice(&bytes).map(Some).map_err(unreadable),
+        _ => Err(not_one(format!("version {version}"))),
     }
-    Ok(Some(record))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -136,26 +163,37 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left over");
     }
 
-    #[test]
-    fn the_first_form_of_the_journal_is_understood() {
-        let text = r#"{"version":1,"import":"7f6d8b1e-9a43-4a53-8a3e-5a1d3c1b7e11","cluster":"c","in_doubt":true,"position":{"lines":3,"bytes":40,"crc32c":7,"complete":true},"tally":{"stored":2,"deleted":1,"skipped":0,"first":1,"last":3}}"#;
+    fn read_text(text: &str) -> Result<Option<Record>, Failure> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        let record = read(file.path()).unwrap().unwrap();
-        assert!(record.in_doubt && record.cluster.as_deref() == Some("c"));
-        assert_eq!(record.import, "7f6d8b1e-9a43-4a53-8a3e-5a1d3c1b7e11");
+        read(file.path())
+    }
+
+    #[test]
+    fn all_forms_of_the_journal_are_understood() {
         let position = Position { lines: 3, bytes: 40, crc32c: 7, complete: true };
-        assert_eq!(record.position, position);
         let tally = Tally { stored: 2, deleted: 1, skipped: 0, first: Some(1), last: 3 };
-        assert_eq!(record.tally, tally);
+        let first = r#"{"version":1,"import":"7f6d","cluster":"c","in_doubt":false,"position":{"lines":3,"bytes":40,"crc32c":7,"complete":true},"tally":{"stored":2,"deleted":1,"skipped":0,"first":1,"last":3}}"#;
+        let record = read_text(first).unwrap().unwrap();
+        assert_eq!((record.import.as_str(), record.cluster.as_deref()), ("7f6d", Some("c")));
+        assert_eq!((record.position, &record.tally), (position, &tally));
+        assert_eq!((record.list, record.doubtful), (None, None));
+        let doubt = first.replace("false", "true");
+        assert!(read_text(&doubt).unwrap_err().to_string().contains("only that version"));
+
+        let second = r#"{"version":2,"import":"7f6d","cluster":"c","list":"/changes","doubtful":{"sent_ms":1784873643123,"after":9,"end":{"lines":5,"bytes":60,"crc32c":8,"complete":false},"digest":"ab"},"position":{"lines":3,"bytes":40,"crc32c":7,"complete":true},"tally":{"stored":2,"deleted":1,"skipped":0,"first":1,"last":3}}"#;
+        let record = read_text(second).unwrap().unwrap();
+        assert_eq!((record.position, record.tally), (position, tally));
+        assert_eq!(record.list.as_deref(), Some("/changes"));
+        let end = Position { lines: 5, bytes: 60, crc32c: 8, complete: false };
+        let doubtful = Doubtful { sent_ms: 1_784_873_643_123, after: 9, end, digest: "ab".into() };
+        assert_eq!(record.doubtful, Some(doubtful));
     }
 
     #[test]
     fn another_file_is_not_taken_for_a_journal() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for text in ["", "{}", "{\"_id\":1}"] {
-            fs::write(file.path(), text).unwrap();
-            assert!(read(file.path()).is_err(), "{text:?}");
+        for text in ["", "{}", "{\"_id\":1}", "{\"version\":3}", "{\"version\":2}"] {
+            assert!(read_text(text).is_err(), "{text:?}");
         }
     }
 }

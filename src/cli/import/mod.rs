@@ -1,17 +1,20 @@
 //! `changeagent import`: stores the changes of a file in their order, each
 //! exactly once.
 //!
-//! Every request bears an `Idempotency-Key` made of the import's id and the
-//! number of the first line that it holds. The journal says how far the import
-//! has got; it is written after each answer. An import that was killed between
-//! the answer and the journal sends the same request with the same key again, and
-//! gets the same answer.
+//! Every request bears an `Idempotency-Key` made of the import's id and the place
+//! in the file where it starts. The journal says how far the import has got and
+//! what the next request holds; it is written before each request. An import that
+//! was killed sends exactly that request again, with the same key, and gets the
+//! same answer; once the node may have forgotten the key, it looks into the list
+//! first whether the request was carried out.
 
 mod batch;
 mod change;
 mod journal;
+mod request;
 mod session;
 mod source;
+mod stored;
 mod tally;
 
 use std::path::PathBuf;
@@ -20,12 +23,13 @@ use clap::Args;
 
 use super::{
     failure::Failure,
-    list::encoded,
+    files::beside,
+    list::PlaceArguments,
     node::{Node, NodeArguments, RetryArguments},
 };
 use change::{Maps, Rewrite};
 use journal::Journal;
-use session::Session;
+use session::{Session, Target};
 use source::Source;
 
 /// What to store, and how.
@@ -35,7 +39,8 @@ pub(super) struct Arguments {
     node: NodeArguments,
     #[command(flatten)]
     retry: RetryArguments,
-    /// One change a line, as export writes them; - is standard input
+    /// One change a line, as export writes them, or an array of them, perhaps packed by gzip; - is
+    /// standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Put every change into this tenant, without its own tenant, collection and key
@@ -62,13 +67,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     fn journal(&self) -> Option<PathBuf> {
-        let beside = || {
-            let mut path = self.file.clone().into_os_string();
-            path.push(".import");
-            PathBuf::from(path)
-        };
         let is_file = self.file.as_os_str() != "-";
-        self.journal.clone().or_else(|| is_file.then(beside))
+        self.journal.clone().or_else(|| is_file.then(|| beside(&self.file, ".import")))
     }
 
     fn rewrite(&self) -> Result<Rewrite, Failure> {
@@ -85,12 +85,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let node = Node::new(&arguments.node, arguments.retry);
     let source = Source::open(&arguments.file)?;
     let journal = Journal::open(arguments.journal())?;
-    let target = match &arguments.tenant {
-        Some(tenant) => format!("/tenants/{}/changes", encoded(tenant)),
-        None => "/changes".to_owned(),
+    // Which history the node serves, and how far it has got, is known before
+    // anything is stored in it.
+    let newest = node.get_newest()?;
+    let place = PlaceArguments { tenant: arguments.tenant.clone(), collection: None };
+    let target = Target {
+        path: format!("{}/changes", place.path()?),
+        list: format!("{}/changes", place.identity(&node)?),
+        newest,
     };
-    // Which history the node serves is known before anything is stored in it.
-    node.get_json("/health")?;
     let limits = batch::Limits {
         changes: arguments.batch as usize,
         bytes: usize::try_from(arguments.batch_bytes.as_u64()).unwrap_or(usize::MAX),

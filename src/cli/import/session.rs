@@ -1,20 +1,41 @@
 //! One run of an import: from where the journal says, to the end of the file.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::Deserialize;
 use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{
     super::{
-        failure::Failure,
+        failure::{Failure, tell},
         node::{Node, Write, WriteFailure},
         progress::Progress,
     },
     batch::{Batch, Limits, Lines},
     change::{Rewrite, Step},
-    journal::{Journal, Record},
+    journal::{Doubtful, Journal, Record},
+    request::Request,
     source::{Position, Source},
+    stored,
 };
+
+/// For so long a node surely knows the key of a request, though its clock and
+/// this machine's differ: it keeps keys for 24 hours.
+const KEY_KEPT_MS: u64 = 23 * 3600 * 1000;
+/// It keeps the last 1,000,000 keys, and there are hardly more of them than
+/// changes.
+const KEY_KEPT_CHANGES: u64 = 500_000;
+
+/// Where changes go.
+pub(super) struct Target {
+    /// Where they are posted.
+    pub(super) path: String,
+    /// The same list, by UUID.
+    pub(super) list: String,
+    /// The newest id in the cluster, as the node knew it at the start.
+    pub(super) newest: u64,
+}
 
 /// An import at work.
 pub(super) struct Session<'a> {
@@ -22,12 +43,10 @@ pub(super) struct Session<'a> {
     source: Source,
     journal: Journal,
     rewrite: &'a Rewrite,
-    /// Where changes are posted.
-    target: String,
+    target: Target,
     limits: Limits,
-    /// What has been acknowledged. Invariant: `in_doubt` says whether the next
-    /// request may have been sent before, here or by an earlier run, with an
-    /// unknown outcome.
+    /// What has been acknowledged, and the request after it if that may have been
+    /// sent.
     record: Record,
     /// Lines that were read, blank ones aside.
     read: u64,
@@ -59,7 +78,7 @@ impl<'a> Session<'a> {
         mut source: Source,
         journal: Journal,
         rewrite: &'a Rewrite,
-        target: String,
+        target: Target,
         limits: Limits,
     ) -> Result<Self, Failure> {
         let mut record = journal.record().cloned().unwrap_or_else(Record::new);
@@ -73,8 +92,15 @@ impl<'a> Session<'a> {
             )));
         }
         record.cluster = cluster;
+        if let Some(list) = record.list.as_ref().filter(|list| **list != target.list) {
+            return Err(Failure::Other(format!(
+                "the import was begun into {list}, not into {}; another --journal begins another",
+                target.list
+            )));
+        }
+        record.list = Some(target.list.clone());
         // Where nothing is in doubt, what was refused before is asked for anew.
-        if !record.in_doubt {
+        if record.doubtful.is_none() {
             record.import = Uuid::new_v4().to_string();
         }
         let read = source.skip_to(&record.position)?;
@@ -89,7 +115,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<(), Failure> {
-        let outcome = self.lines();
+        let outcome = self.settle().and_then(|()| self.lines());
         // It says now whether anything is in doubt.
         let kept = self.journal.write(&self.record);
         drop(self.progress);
@@ -106,133 +132,182 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Finishes the request that an earlier run left in doubt: exactly that one,
+    /// with its key.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let Some(doubtful) = self.record.doubtful.clone() else { return Ok(()) };
+        let Doubtful { sent_ms, after, end, digest } = doubtful;
+        let (mut batch, mut skipped, mut deletion) = (Batch::default(), 0, None);
+        while let Some(step) = self.step(end.bytes)? {
+            match step {
+                Step::Skip => skipped += 1,
+                Step::Store(change) => batch.add(&change, self.source.place()),
+                Step::Delete(target) => deletion = Some(self.deletion(target)),
+            }
+        }
+        self.source.check(&end)?;
+        let request = match deletion {
+            Some(deletion) if batch.is_empty() => deletion,
+            _ => self.batch(batch),
+        };
+        if request.digest() != digest {
+            return Err(request.sent_otherwise());
+        }
+        let forgotten = now_ms().checked_sub(sent_ms).is_none_or(|age| age > KEY_KEPT_MS)
+            || self.target.newest.saturating_sub(after) > KEY_KEPT_CHANGES;
+        if forgotten {
+            let name = request.lines.named(None);
+            let found = stored::find(self.node, &self.target.list, after, &request);
+            if let Some(first) = found.map_err(|failure| failure.at(&name))? {
+                let last = first + request.lines.count() - 1;
+                tell(&format!("{name}: an earlier run stored them, as ids {first} to {last}"));
+                return self.acknowledge(&request, first, last, end, skipped);
+            }
+            // From now on the node knows its key again.
+            self.record.doubtful = Some(Doubtful { sent_ms: now_ms(), after, end, digest });
+        }
+        self.send(&request, end, skipped)
+    }
+
+    /// The next line that is not blank, up to that byte of the file.
+    fn step(&mut self, end: u64) -> Result<Option<Step>, Failure> {
+        loop {
+            let Some(line) = self.source.next_before(end)? else { return Ok(None) };
+            if line.is_empty() {
+                continue;
+            }
+            let step = self.rewrite.step(line);
+            self.read += 1;
+            let place = Lines::one(self.source.place());
+            return step.map(Some).map_err(|failure| failure.at(place.named(None)));
+        }
+    }
+
     fn lines(&mut self) -> Result<(), Failure> {
         let mut batch = Batch::default();
         // Where the lines before the next one end.
         let mut end = self.source.position;
         let mut skipped = 0;
-        while let Some(line) = self.source.next()? {
-            if line.is_empty() {
-                end = self.source.position;
-                continue;
-            }
-            let step = self.rewrite.step(line);
-            let here = self.source.position;
-            self.read += 1;
-            match step.map_err(|failure| failure.at(format!("line {}", here.lines)))? {
+        while let Some(step) = self.step(u64::MAX)? {
+            let (here, place) = (self.source.position, self.source.place());
+            match step {
                 Step::Skip => skipped += 1,
                 Step::Store(change) => {
                     if !batch.has_room(self.limits, change.len()) {
                         self.post(std::mem::take(&mut batch), end, &mut skipped)?;
                     }
-                    batch.add(&change, here.lines);
+                    batch.add(&change, place);
                 }
                 Step::Delete(target) => {
                     self.post(std::mem::take(&mut batch), end, &mut skipped)?;
-                    self.delete(&target, here)?;
+                    let deletion = self.deletion(target);
+                    self.send(&deletion, here, 0)?;
                 }
             }
             end = here;
         }
-        self.post(batch, end, &mut skipped)
+        // Blank lines at the end are dealt with as well.
+        self.post(batch, self.source.position, &mut skipped)
+    }
+
+    fn batch(&self, batch: Batch) -> Request {
+        let (body, lines) = batch.close();
+        let (method, target) = (Method::POST, self.target.path.clone());
+        Request { method, target, body: Some(body), lines }
+    }
+
+    fn deletion(&self, target: String) -> Request {
+        let lines = Lines::one(self.source.place());
+        Request { method: Method::DELETE, target, body: None, lines }
     }
 
     /// Posts a batch; then everything before `end` is dealt with.
     fn post(&mut self, batch: Batch, end: Position, skipped: &mut u64) -> Result<(), Failure> {
-        if !batch.is_empty() {
-            let (body, lines) = batch.close();
-            let target = self.target.clone();
-            let answer = self.send(Method::POST, &target, Some(&body), &lines)?;
-            let range: Range = understood(&answer, &lines)?;
-            if range.count != lines.count() {
-                return Err(Failure::Other(format!(
-                    "{}: {} changes were sent, but {} acknowledged",
-                    lines.named(None),
-                    lines.count(),
-                    range.count
-                )));
-            }
-            self.record.tally.acknowledge(range.first, range.last, range.count)?;
-            self.record.tally.stored += range.count;
-        }
-        self.record.tally.skipped += std::mem::take(skipped);
-        self.reach(end)
-    }
-
-    fn delete(&mut self, target: &str, end: Position) -> Result<(), Failure> {
-        let lines = Lines::one(end.lines);
-        let answer = self.send(Method::DELETE, target, None, &lines)?;
-        let Recorded { id } = understood(&answer, &lines)?;
-        self.record.tally.acknowledge(id, id, 1)?;
-        self.record.tally.deleted += 1;
-        self.reach(end)
-    }
-
-    fn reach(&mut self, end: Position) -> Result<(), Failure> {
-        if end == self.record.position {
+        let skipped = std::mem::take(skipped);
+        if batch.is_empty() {
+            self.record.tally.skipped += skipped;
+            self.reach(end);
             return Ok(());
         }
-        self.record.position = end;
-        self.record.in_doubt = false;
-        self.progress.reach(end.bytes);
-        self.progress.say(format!("line {}", end.lines));
-        // The next request follows at once.
-        self.journal.write(&self.record.while_sending())
+        let request = self.batch(batch);
+        self.send(&request, end, skipped)
     }
 
-    fn send(
-        &mut self,
-        method: Method,
-        target: &str,
-        body: Option<&[u8]>,
-        lines: &Lines,
-    ) -> Result<Vec<u8>, Failure> {
-        self.journal.write(&self.record.while_sending())?;
-        let key = format!("{}-{}", self.record.import, lines.first());
-        let write = Write { method, target, key: &key, body };
-        self.node.write(&write).map_err(|WriteFailure { failure, doubtful }| {
-            self.record.in_doubt |= doubtful;
-            refused(failure, body, lines)
-        })
+    /// Sends a request until its outcome is known. The journal knows it before it
+    /// is sent, and with it everything that was acknowledged so far.
+    fn send(&mut self, request: &Request, end: Position, skipped: u64) -> Result<(), Failure> {
+        let was_in_doubt = self.record.doubtful.is_some();
+        if !was_in_doubt {
+            self.record.doubtful = Some(Doubtful {
+                sent_ms: now_ms(),
+                after: self.target.newest.max(self.record.tally.last),
+                end,
+                digest: request.digest(),
+            });
+        }
+        self.journal.write(&self.record)?;
+        let key = format!("{}-{}", self.record.import, self.record.position.bytes);
+        let Request { method, target, body, lines } = request;
+        let write = Write { method: method.clone(), target, key: &key, body: body.as_deref() };
+        let answer = self.node.write(&write).map_err(|WriteFailure { failure, doubtful }| {
+            if !doubtful && !was_in_doubt {
+                self.record.doubtful = None;
+            }
+            request.failed(failure)
+        })?;
+        let (first, last) = if body.is_some() {
+            let Range { first, last, count } = understood(&answer, lines)?;
+            if count != lines.count() {
+                return Err(Failure::Other(format!(
+                    "{}: {} changes were sent, but {count} acknowledged",
+                    lines.named(None),
+                    lines.count(),
+                )));
+            }
+            (first, last)
+        } else {
+            let Recorded { id } = understood(&answer, lines)?;
+            (id, id)
+        };
+        self.acknowledge(request, first, last, end, skipped)
     }
+
+    fn acknowledge(
+        &mut self,
+        request: &Request,
+        first: u64,
+        last: u64,
+        end: Position,
+        skipped: u64,
+    ) -> Result<(), Failure> {
+        let (tally, count) = (&mut self.record.tally, request.lines.count());
+        tally.acknowledge(first, last, count)?;
+        match request.body {
+            Some(_) => tally.stored += count,
+            None => tally.deleted += count,
+        }
+        tally.skipped += skipped;
+        self.reach(end);
+        Ok(())
+    }
+
+    /// Everything before `end` is dealt with. The journal is told with the next
+    /// request, or at the end: until then a repetition does no harm.
+    fn reach(&mut self, end: Position) {
+        self.record.position = end;
+        self.record.doubtful = None;
+        self.progress.reach(end.bytes);
+        self.progress.say(format!("line {}", end.lines));
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn understood<'a, T: Deserialize<'a>>(answer: &'a [u8], lines: &Lines) -> Result<T, Failure> {
     serde_json::from_slice(answer).map_err(|error| {
         Failure::Other(format!("{}: an answer that says nothing: {error}", lines.named(None)))
     })
-}
-
-/// The same failure, said of the line that it is about.
-fn refused(failure: Failure, body: Option<&[u8]>, lines: &Lines) -> Failure {
-    if failure.is("idempotency-mismatch") {
-        return failure.at(format!(
-            "{}: an earlier run sent them otherwise, and they may be stored: give the same \
-             arguments as then",
-            lines.named(None)
-        ));
-    }
-    let offset = failure.problem().and_then(|problem| problem.offset);
-    let place = lines.named(offset);
-    let owner = body.zip(offset).and_then(|(body, offset)| owner(body, lines, offset));
-    match owner.filter(|_| failure.is("not-found")) {
-        Some(owner) => failure.at(format!("{place}: {owner} (--map OLD=NEW names another)")),
-        None => failure.at(place),
-    }
-}
-
-/// The tenant and collection of the change at a byte of the body.
-fn owner(body: &[u8], lines: &Lines, offset: usize) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Owner {
-        tenant: Option<String>,
-        collection: Option<String>,
-    }
-    let text = body.get(lines.start_of(offset)?..)?;
-    let mut changes = serde_json::Deserializer::from_slice(text).into_iter::<Owner>();
-    let Owner { tenant, collection } = changes.next()?.ok()?;
-    let named = |kind: &str, name: Option<String>| name.map(|name| format!("{kind} {name}"));
-    let names = [named("tenant", tenant), named("collection", collection)];
-    let names: Vec<String> = names.into_iter().flatten().collect();
-    (!names.is_empty()).then(|| names.join(", "))
 }
