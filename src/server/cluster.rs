@@ -15,8 +15,8 @@ use glommio::timer::Timer;
 use tokio::sync::{Mutex, mpsc};
 
 use super::{
-    config::Role,
     invitation::{self, Probe, ProbedMember},
+    join,
     run::{ServerError, Shared},
 };
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
         timing::TAKE_OVER,
     },
     io::{cores, glommio::GlommioDisk, net::Listener},
-    log::Identity,
     node::Handed,
     raft::{
         Address, Ailment, Leadership, MembershipError, OnRequest,
@@ -34,10 +33,10 @@ use crate::{
     },
 };
 
-type Replica = crate::raft::Replica<GlommioDisk>;
+pub(super) type Replica = crate::raft::Replica<GlommioDisk>;
 
 /// How long a node that is to be taken in may take to say who it is.
-const PROBE: Duration = Duration::from_secs(3);
+pub(super) const PROBE: Duration = Duration::from_secs(3);
 /// How long it may take to become a member.
 const ADOPTION: Duration = Duration::from_secs(20);
 /// How long a change of the cluster waits for a leader, or for one before it.
@@ -45,13 +44,11 @@ const WAIT: Duration = Duration::from_secs(5);
 /// How long a change waits for those before it.
 const TURN: Duration = Duration::from_secs(15);
 /// How long the leader may take over a change that was handed to it.
-const HANDED: Duration = Duration::from_secs(45);
+pub(super) const HANDED: Duration = Duration::from_secs(45);
 /// How often to look again for what was waited for.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often it is looked for what is to be done about members.
 const RECONCILE: Duration = Duration::from_millis(200);
-/// How long to wait before a cluster is asked again to take this node in.
-const JOIN_RETRY: Duration = Duration::from_millis(500);
 
 /// Whom this node is to become.
 #[derive(Clone, Copy, Debug)]
@@ -108,12 +105,7 @@ pub(super) fn start(
         }
     });
     cores::spawn(Rc::clone(&office).reconcile());
-    let join = shared.config.join.clone();
-    if !join.is_empty() && replica.is_member() {
-        cores::spawn(Rc::clone(&office).ignore(join));
-    } else if !join.is_empty() {
-        cores::spawn(Rc::clone(&office).join(join, shared.config.role));
-    }
+    join::start(replica, shared);
     Ok(adoption)
 }
 
@@ -521,44 +513,6 @@ impl Office {
             if let Ok((Answer::Changed(_), _)) = channel.call(&message, Bytes::new(), PROBE).await {
                 return;
             }
-        }
-    }
-
-    /// Says that this node asks nobody to be taken in, since it is a member already;
-    /// and warns where the nodes at `places` are of another cluster.
-    async fn ignore(self: Rc<Self>, places: Vec<String>) {
-        let Identity { cluster, node } = self.replica.log().identity();
-        tracing::info!(node, %cluster, "--join has no effect: this node is a member already");
-        for place in places {
-            let Ok(there) = invitation::who_is(&place, PROBE).await else { continue };
-            if there.cluster != cluster.0 {
-                tracing::warn!(
-                    place,
-                    there = %there.cluster,
-                    own = %cluster,
-                    "--join names a node of another cluster than this data directory belongs to"
-                );
-            }
-        }
-    }
-
-    /// Asks one of the nodes at `places` to take this one in, until it is.
-    async fn join(self: Rc<Self>, places: Vec<String>, role: Role) {
-        let role = if role == Role::Voter { "voter" } else { "learner" };
-        let address = serde_json::Value::from(self.own.address.clone());
-        let body = format!("{{\"address\":{address},\"role\":\"{role}\"}}");
-        let mut said = String::new();
-        for place in places.iter().cycle() {
-            if self.replica.is_member() {
-                return;
-            }
-            if let Err(error) = invitation::ask_for(place, &body, HANDED).await
-                && said != error
-            {
-                tracing::warn!(place, error, "not taken in yet");
-                said = error;
-            }
-            Timer::new(JOIN_RETRY).await;
         }
     }
 }

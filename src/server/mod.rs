@@ -9,6 +9,7 @@ mod deadlines;
 mod executor;
 mod halt;
 mod invitation;
+mod join;
 mod limits;
 mod listen;
 mod overdue;
