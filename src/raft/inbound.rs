@@ -195,7 +195,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
     }
 
     fn note_called_as(&self, member: Identity) {
-        self.claims.note(member);
+        self.claims.note(member, Instant::now());
     }
 
     fn body_bytes_max(&self) -> usize {

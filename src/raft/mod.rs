@@ -409,7 +409,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// theirs, as long as they do.
     #[must_use]
     pub fn claim(&self) -> Option<Claim> {
-        self.claims.latest().filter(|_| self.is_alone())
+        self.claims.latest(Instant::now()).filter(|_| self.is_alone())
     }
 
     /// Resolves when somebody else may do so than before.
