@@ -59,13 +59,13 @@ fn parked(cluster: &Cluster, node: usize, count: usize) {
     });
 }
 
-/// What the leader says of a member.
-fn state_of(cluster: &Cluster, member: usize) -> Option<String> {
+/// What the leader says of a member: its state, and how far it is.
+fn listed(cluster: &Cluster, member: usize) -> Option<(String, u64)> {
     let view = cluster.view(cluster.leader())?;
     let id = cluster.id(member);
     let members = view["members"].as_array()?;
     let member = members.iter().find(|member| member["id"] == id)?;
-    Some(member["state"].as_str()?.to_owned())
+    Some((member["state"].as_str()?.to_owned(), member["matched"].as_u64()?))
 }
 
 #[test]
@@ -97,7 +97,10 @@ fn a_member_on_an_older_copy_is_noticed_and_counts_for_nothing() {
     write.problem(503, "storage");
     let lost = "a member lost entries that it had acknowledged";
     eventually("its leader says so too", || cluster.node(leader).stderr().contains(lost));
-    eventually("it is listed as that", || state_of(&cluster, older).as_deref() == Some("reverted"));
+    let reverted = Some(("reverted".to_owned(), 0));
+    eventually("it is listed as that, and counted on for nothing", || {
+        listed(&cluster, older) == reverted
+    });
 
     // The other two go on.
     append(&cluster, leader, 6..7);
