@@ -1,21 +1,134 @@
-//! How long things may take. Waits that stand one in another are proved to nest: what
-//! is waited for inside is given up before whoever waits outside gives up.
+//! How long things may take that stand one in another: what is waited for inside is given
+//! up before whoever waits outside gives up. It is proved below, where this is compiled.
+//!
+//! ```text
+//! CLIENT_WRITE ── QUEUE_WAIT ── LEADER_ANSWER ─────────────────────────── APPLY_WAIT
+//!    a follower's client        │ PEER_QUEUE_WAIT ── PREPARE_WAIT ── COMMIT_WAIT ── HOP
+//! CLIENT_WRITE ── OWN_QUEUE_WAIT ── PREPARE_WAIT ── COMMIT_WAIT
+//!    a leader's client
+//! STOP_MAX ── HEALTH_ANSWER ── HAND_OVER ── STOP ── (DRAIN)
+//! ```
 
 use std::time::Duration;
 
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+// A write.
+
+/// How long a write may take before its client is told that nobody knows its outcome.
+pub const CLIENT_WRITE: Duration = ms(10_000);
+/// How long a write waits where it came in: for a leader, and to be handed to it. Nothing is
+/// tried again later.
+pub const QUEUE_WAIT: Duration = ms(2_000);
+/// How long a write of a leader's own client waits for its turn.
+pub const OWN_QUEUE_WAIT: Duration = ms(5_000);
+/// The same for one that another node handed to the leader.
+pub const PEER_QUEUE_WAIT: Duration = ms(1_000);
+/// How long a leader may need to be ready for a batch: for a segment with room, and until it
+/// has applied what was committed before its term.
+pub const PREPARE_WAIT: Duration = ms(1_000);
+/// How long a batch may take to be committed; then its outcome is unknown.
+pub const COMMIT_WAIT: Duration = ms(3_500);
+/// How long it may take once another leads: it may be known by then.
+pub const DEPOSED_WAIT: Duration = ms(200);
+/// How often it is looked whether a batch takes too long.
+pub const FLIGHT_WATCH: Duration = ms(100);
+/// What could not go out is tried again after this.
+pub const WRITE_RETRY: Duration = ms(10);
+/// A message's way to another node and back, on a bad day.
+pub const HOP: Duration = ms(100);
+/// How long the leader may take over writes that were handed to it.
+pub const LEADER_ANSWER: Duration = ms(5_750);
+/// How long this node may take to apply what the leader has acknowledged.
+pub const APPLY_WAIT: Duration = ms(2_000);
+
+// A strong read.
+
+/// How long a read waits for a leader that says where it stands.
+pub const READ_LEADER_WAIT: Duration = ms(2_000);
+/// How long the leader may take to say so, a quorum included.
+pub const READ_INDEX_ANSWER: Duration = ms(1_000);
+/// How long this node may take to apply what a read must see.
+pub const READ_APPLY_WAIT: Duration = ms(10_000);
+
+// The network.
+
+/// How long anything that the leader is asked may be unanswered before its connection is
+/// given up.
+pub const REQUEST_STALL: Duration = ms(10_000);
+/// The same for a change of the members.
+pub const ADMIN_STALL: Duration = ms(60_000);
+/// How long the leader may take over a change of the members that was handed to it.
+pub const ADMIN_ANSWER: Duration = ms(45_000);
+
+// Leadership.
+
+/// How often a leader says that it leads, unless it is set.
+pub const HEARTBEAT: Duration = ms(150);
+/// How long a leader may be silent before others may be voted for, unless it is set.
+pub const ELECTION: Duration = ms(600);
 /// How often it is looked whether this node can lead.
-pub const HEALTH_LOOK: Duration = Duration::from_millis(200);
+pub const HEALTH_LOOK: Duration = ms(200);
 /// A disk on which nothing became durable for so long, while something waited to, is
 /// taken for one that does not answer.
-pub const DISK_SILENCE: Duration = Duration::from_secs(3);
+pub const DISK_SILENCE: Duration = ms(3_000);
 /// How long another voter may take to say whether it can lead.
-pub const HEALTH_ANSWER: Duration = Duration::from_millis(500);
+pub const HEALTH_ANSWER: Duration = ms(500);
 /// How long a leader may lack a further segment before it looks for another leader: a
 /// moment without descriptors is no reason.
-pub const NO_SEGMENT_PATIENCE: Duration = Duration::from_secs(1);
+pub const NO_SEGMENT_PATIENCE: Duration = ms(1_000);
 /// How long a node without room leaves it to others to lead, when nobody does.
-pub const NO_SEGMENT_DEFERENCE: Duration = Duration::from_secs(4);
+pub const NO_SEGMENT_DEFERENCE: Duration = ms(4_000);
 /// How often a leader that ails looks for another.
-pub const RELIEF_RETRY: Duration = Duration::from_secs(1);
+pub const RELIEF_RETRY: Duration = ms(1_000);
 /// How long another node may take to take over leadership when it is told to.
-pub const TAKE_OVER: Duration = Duration::from_secs(2);
+pub const TAKE_OVER: Duration = ms(2_000);
+
+// A stop.
+
+/// How long a signal may wait to be taken, and a stop may take after that: a little longer
+/// than the Raft core gives itself, which can say more.
+pub const STOP_MAX: Duration = ms(9_900);
+/// How long another node may take to take over from one that stops.
+pub const HAND_OVER: Duration = ms(500);
+/// How long connections get to finish what is under way.
+pub const DRAIN: Duration = ms(8_000);
+/// How long everything may take once leadership is handed over.
+pub const STOP: Duration = ms(8_800);
+
+/// Whether `parts`, one after the other, end before `whole`.
+const fn nest(parts: &[Duration], whole: Duration) -> bool {
+    let (mut sum, mut n) = (0, 0);
+    while n < parts.len() {
+        sum += parts[n].as_millis();
+        n += 1;
+    }
+    sum < whole.as_millis()
+}
+
+// The last attempt of a write begins when its wait in the queue is almost over.
+const _: () = assert!(nest(&[QUEUE_WAIT, WRITE_RETRY, LEADER_ANSWER, APPLY_WAIT], CLIENT_WRITE));
+const _: () = assert!(nest(
+    &[PEER_QUEUE_WAIT, PREPARE_WAIT, COMMIT_WAIT, FLIGHT_WATCH],
+    LEADER_ANSWER.saturating_sub(HOP)
+));
+const _: () = assert!(nest(
+    &[OWN_QUEUE_WAIT, WRITE_RETRY, PREPARE_WAIT, COMMIT_WAIT, FLIGHT_WATCH],
+    CLIENT_WRITE
+));
+const _: () = assert!(nest(&[DEPOSED_WAIT, FLIGHT_WATCH], COMMIT_WAIT));
+const _: () = assert!(nest(&[LEADER_ANSWER], REQUEST_STALL));
+const _: () = assert!(nest(&[READ_INDEX_ANSWER], READ_LEADER_WAIT));
+const _: () = assert!(nest(&[ADMIN_ANSWER], ADMIN_STALL));
+// A write outlives the replacement of a leader: twice the election time-out at most.
+const _: () = assert!(nest(&[ELECTION, ELECTION], QUEUE_WAIT));
+const _: () = assert!(nest(&[HEARTBEAT, HEARTBEAT], ELECTION));
+// A hanging disk is noticed before what hangs is given up, and leadership is looked after
+// in time.
+const _: () = assert!(nest(&[DISK_SILENCE, HEALTH_LOOK], COMMIT_WAIT));
+const _: () = assert!(nest(&[HEALTH_ANSWER], RELIEF_RETRY));
+const _: () = assert!(nest(&[NO_SEGMENT_PATIENCE, ELECTION, ELECTION], NO_SEGMENT_DEFERENCE));
+const _: () = assert!(nest(&[DRAIN], STOP));
+const _: () = assert!(nest(&[HEALTH_ANSWER, HAND_OVER, STOP], STOP_MAX));

@@ -7,14 +7,17 @@ use std::{
     rc::Rc,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    base::ids::NodeId,
+    base::{
+        ids::NodeId,
+        timing::{READ_APPLY_WAIT, READ_INDEX_ANSWER, READ_LEADER_WAIT, WRITE_RETRY},
+    },
     io::{Disk, cores},
     raft::{
         Leadership, Replica,
@@ -24,14 +27,6 @@ use crate::{
 
 /// Questions that may wait; above it they are refused.
 const ASKS_MAX: usize = 65_536;
-/// How long a read waits for a leader that says where it stands.
-const LEADER_WAIT: Duration = Duration::from_secs(2);
-/// How long the leader may take to answer where a read stands.
-const LEADER_ANSWER: Duration = Duration::from_secs(1);
-/// How long this node may take to apply what a read must see.
-const APPLY_WAIT: Duration = Duration::from_secs(10);
-/// A leader that was not found is looked for again after this.
-const RETRY: Duration = Duration::from_millis(10);
 
 /// Why a read cannot be known to see everything that is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,7 +141,7 @@ impl Control {
             let replica = Rc::clone(&replica);
             cores::spawn(async move {
                 let outcome = match index {
-                    Some(index) if replica.applies(index, APPLY_WAIT).await => Ok(()),
+                    Some(index) if replica.applies(index, READ_APPLY_WAIT).await => Ok(()),
                     Some(_) => Err(ReadError::Behind),
                     None => Err(ReadError::NoLeader),
                 };
@@ -161,13 +156,15 @@ impl Control {
 
 /// The entry that a read which begins now must see, from whoever leads.
 async fn read_index<D: Disk>(replica: &Replica<D>) -> Option<u64> {
-    let end = Instant::now() + LEADER_WAIT;
+    let end = Instant::now() + READ_LEADER_WAIT;
     while Instant::now() < end {
         let index = match replica.leadership() {
-            Leadership::Here => replica.read_index().await,
+            Leadership::Here => {
+                cores::within(READ_INDEX_ANSWER, replica.read_index()).await.flatten()
+            }
             Leadership::At(id, address) => {
                 let channel = replica.channel(id, Lane::Requests, &address);
-                match channel.call(&Request::ReadIndex, Bytes::new(), LEADER_ANSWER).await {
+                match channel.call(&Request::ReadIndex, Bytes::new(), READ_INDEX_ANSWER).await {
                     Ok((Answer::ReadIndex(index), _)) => Some(index),
                     _ => None,
                 }
@@ -177,7 +174,7 @@ async fn read_index<D: Disk>(replica: &Replica<D>) -> Option<u64> {
         if index.is_some() {
             return index;
         }
-        cores::sleep(RETRY).await;
+        cores::sleep(WRITE_RETRY).await;
     }
     None
 }

@@ -2,7 +2,7 @@
 //! goes out over a kept connection and is answered once this node has applied
 //! what the leader has, so that whoever wrote here reads it here.
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -14,6 +14,7 @@ use crate::{
         batch::encode,
         ids::{NodeId, Timestamp},
         outcome::{Outcome, WriteError},
+        timing::{APPLY_WAIT, DEPOSED_WAIT, LEADER_ANSWER},
     },
     io::{Disk, cores},
     raft::{
@@ -22,12 +23,6 @@ use crate::{
     },
 };
 
-/// How long the leader may take over writes that were handed to it.
-const LEADER_ANSWER: Duration = Duration::from_secs(6);
-/// How long one that leads no more may take: it answers at once, if it can.
-const DEPOSED_ANSWER: Duration = Duration::from_millis(200);
-/// How long this node may take to apply what the leader has.
-const APPLY_WAIT: Duration = Duration::from_secs(3);
 /// Batches that may be with the leader at once.
 const UNDER_WAY: u32 = 4;
 
@@ -83,7 +78,7 @@ async fn hand_over<D: Disk>(
     let call = pin!(channel.call(&Request::Write, batch, LEADER_ANSWER));
     let deposed = async {
         replica.leadership_is(|who| !matches!(who, Leadership::At(now, _) if *now == leader)).await;
-        cores::sleep(DEPOSED_ANSWER).await;
+        cores::sleep(DEPOSED_WAIT).await;
     };
     let called: Result<(Answer, Bytes), CallError> = match select(call, pin!(deposed)).await {
         Either::Left((called, _)) => called,

@@ -3,13 +3,7 @@
 //! the leader at once (`forwarder`). While batches are in flight the next one
 //! grows; with nothing in flight a write goes out at once. There is no timer.
 
-use std::{
-    cell::Cell,
-    pin::pin,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use futures_util::future::{Either, select};
 use tokio::sync::{Notify, oneshot};
@@ -25,6 +19,10 @@ use crate::{
         ids::Timestamp,
         limits::BATCH_BYTES,
         outcome::{Effect, Outcome, StorageProblem, WriteError},
+        timing::{
+            COMMIT_WAIT, DEPOSED_WAIT, FLIGHT_WATCH, OWN_QUEUE_WAIT, PEER_QUEUE_WAIT, PREPARE_WAIT,
+            QUEUE_WAIT, WRITE_RETRY,
+        },
     },
     feed::{Fanout, Origin, Ticket},
     io::{BLOCK, Disk, clock::Clock, cores},
@@ -33,16 +31,6 @@ use crate::{
 
 /// A serving core that has this much to take in holds up new writes.
 const BACKLOG_BYTES: usize = 64 << 20;
-/// How long a write waits for a leader.
-const LEADER_WAIT: Duration = Duration::from_secs(2);
-/// How long a batch may take to be committed; then its outcome is unknown.
-const COMMIT_WAIT: Duration = Duration::from_secs(5);
-/// How long it may take once another leads: it may be known by then.
-const DEPOSED_WAIT: Duration = Duration::from_millis(200);
-/// How often it is looked whether a batch takes too long.
-const FLIGHT_WATCH: Duration = Duration::from_millis(100);
-/// A write that could not go out is tried again after this.
-const RETRY: Duration = Duration::from_millis(10);
 
 /// See the module.
 pub struct Sequencer<D: Disk, C: Clock> {
@@ -81,7 +69,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
                 Leadership::Unknown if !self.inbox.is_closed() => {
                     returns.give_up();
                     let known = self.replica.leadership_is(|who| *who != Leadership::Unknown);
-                    cores::within(RETRY, known).await;
+                    cores::within(WRITE_RETRY, known).await;
                     continue;
                 }
                 Leadership::At(..) => Some(forwarder.room().await),
@@ -89,6 +77,10 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             };
             let Some(proposals) = self.inbox.take(batch_bytes).await else { break };
             let leadership = self.replica.leadership();
+            let proposals = refuse_late(proposals, &leadership, &returns);
+            if proposals.is_empty() {
+                continue;
+            }
             if let (Leadership::At(..), Some(problem)) =
                 (&leadership, self.storage_problem(bytes_of(&proposals)))
             {
@@ -110,15 +102,9 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
 
     /// Proposes a batch, and waits for its outcome.
     async fn append(&self, proposals: Vec<Proposal>, reign: &mut Reign, returns: &Returns) {
-        if let Err(refusal) = self.admit(bytes_of(&proposals)).await {
-            return returns.answer(proposals, |_| Err(refusal));
-        }
-        // What is stamped must follow everything that an earlier leader stamped.
-        if reign.term != Some(self.replica.term()) {
-            reign.term = cores::within(COMMIT_WAIT, self.replica.settled()).await.flatten();
-        }
-        let Some(term) = reign.term else {
-            return returns.failed(proposals, WriteError::NoLeader).await;
+        let term = match self.prepare(bytes_of(&proposals), reign).await {
+            Ok(term) => term,
+            Err(refusal) => return returns.failed(proposals, refusal).await,
         };
         reign.newest = self.stamp().max(reign.newest);
         let commands = proposals.iter().map(|proposal| &proposal.command);
@@ -143,6 +129,20 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             Ok(applied) => returns.answer_applied(proposals, applied),
             Err(error) => returns.failed(proposals, error).await,
         }
+    }
+
+    /// Waits until a batch of `bytes` may be proposed, and says in which term.
+    async fn prepare(&self, bytes: usize, reign: &mut Reign) -> Result<u64, WriteError> {
+        let end = Instant::now() + PREPARE_WAIT;
+        // A segment that is not there in time: the disk is too slow for what is written.
+        let admitted = cores::within(PREPARE_WAIT, self.admit(bytes)).await;
+        admitted.unwrap_or(Err(WriteError::Overloaded))?;
+        // What is stamped must follow everything that an earlier leader stamped.
+        if reign.term != Some(self.replica.term()) {
+            let left = end.saturating_duration_since(Instant::now());
+            reign.term = cores::within(left, self.replica.settled()).await.flatten();
+        }
+        reign.term.ok_or(WriteError::NoLeader)
     }
 
     /// Waits until `bytes` surely fit the log, or says why they may not be
@@ -182,6 +182,35 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
     fn stamp(&self) -> Timestamp {
         Timestamp(self.clock.now_micros()).max(self.replica.last_at())
     }
+}
+
+/// Whether a write has waited so long here, from where it would go on to `leadership`, that
+/// its client may be told before its outcome is known.
+fn is_late(proposal: &Proposal, leadership: &Leadership, now: Instant) -> bool {
+    let most = match (proposal.origin, leadership) {
+        (Origin::Peer, _) => PEER_QUEUE_WAIT,
+        (Origin::Core(_), Leadership::Here) => OWN_QUEUE_WAIT,
+        (Origin::Core(_), _) => QUEUE_WAIT,
+    };
+    // Those that wait for a leader are given up when they have waited so long.
+    now.saturating_duration_since(proposal.since) > most + WRITE_RETRY
+}
+
+/// Refuses writes that have waited too long; they certainly did not happen. Gives back the
+/// others.
+fn refuse_late(
+    proposals: Vec<Proposal>,
+    leadership: &Leadership,
+    returns: &Returns,
+) -> Vec<Proposal> {
+    let now = Instant::now();
+    let late = |proposal: &Proposal| is_late(proposal, leadership, now);
+    if !proposals.iter().any(late) {
+        return proposals;
+    }
+    let (late, others): (Vec<_>, Vec<_>) = proposals.into_iter().partition(late);
+    returns.answer(late, |_| Err(WriteError::Overloaded));
+    others
 }
 
 /// Bytes of the log that writes take, but for what surrounds them.
@@ -261,7 +290,7 @@ impl Returns {
                 again.iter_mut().for_each(|proposal| proposal.may_have_happened = true);
             }
             self.inbox.put_back(again);
-            cores::sleep(RETRY).await;
+            cores::sleep(WRITE_RETRY).await;
         }
     }
 
@@ -314,5 +343,27 @@ impl Returns {
 /// Whether a write may wait for a leader. Those of other nodes wait there.
 fn may_wait(proposal: &Proposal) -> bool {
     proposal.origin != Origin::Peer
-        && Instant::now().saturating_duration_since(proposal.since) < LEADER_WAIT
+        && Instant::now().saturating_duration_since(proposal.since) < QUEUE_WAIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{base::batch::Append, feed::Ticket};
+
+    #[test]
+    fn a_write_goes_on_only_while_its_outcome_can_be_told_in_time() {
+        let of = |origin| Proposal::new(Append::default().into(), origin, Ticket(0));
+        let elsewhere = Leadership::At(2, String::new());
+        for (origin, leadership, most) in [
+            (Origin::Core(0), Leadership::Here, OWN_QUEUE_WAIT),
+            (Origin::Core(0), elsewhere.clone(), QUEUE_WAIT),
+            (Origin::Peer, Leadership::Here, PEER_QUEUE_WAIT),
+            (Origin::Peer, elsewhere, PEER_QUEUE_WAIT),
+        ] {
+            let proposal = of(origin);
+            assert!(!is_late(&proposal, &leadership, proposal.since + most));
+            assert!(is_late(&proposal, &leadership, proposal.since + most + 2 * WRITE_RETRY));
+        }
+    }
 }

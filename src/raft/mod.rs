@@ -68,6 +68,7 @@ use crate::{
         batch::Batch,
         ids::{LogId, NodeId, Timestamp},
         outcome::WriteError,
+        timing::{ELECTION, HEARTBEAT},
     },
     feed::Fanout,
     io::{Disk, cores},
@@ -87,7 +88,7 @@ pub struct Timing {
 impl Default for Timing {
     /// A killed leader is replaced within 1.2 s on a network without delay.
     fn default() -> Self {
-        Self { heartbeat: Duration::from_millis(150), election: Duration::from_millis(600) }
+        Self { heartbeat: HEARTBEAT, election: ELECTION }
     }
 }
 

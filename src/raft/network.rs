@@ -32,7 +32,10 @@ use super::{
     },
 };
 use crate::{
-    base::ids::{LogId, NodeId},
+    base::{
+        ids::{LogId, NodeId},
+        timing::{ADMIN_STALL, REQUEST_STALL},
+    },
     log::{Identity, entry_head},
 };
 
@@ -42,11 +45,6 @@ const CONNECT: Duration = Duration::from_secs(1);
 const ENTRIES_STALL: Duration = Duration::from_secs(5);
 /// A node may take this long to verify a checkpoint.
 const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
-/// The leader may take this long to answer a request.
-const REQUEST_STALL: Duration = Duration::from_secs(10);
-
-/// The same for a change of the cluster.
-const ADMIN_STALL: Duration = Duration::from_secs(60);
 
 struct Inner {
     me: Identity,

@@ -23,7 +23,7 @@ use crate::{
     base::{
         ids::{ClusterId, NodeId},
         names::is_host_and_port,
-        timing::TAKE_OVER,
+        timing::{ADMIN_ANSWER, TAKE_OVER},
     },
     io::{cores, glommio::GlommioDisk, net::Listener},
     node::Handed,
@@ -43,8 +43,6 @@ const ADOPTION: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(5);
 /// How long a change waits for those before it.
 const TURN: Duration = Duration::from_secs(15);
-/// How long the leader may take over a change that was handed to it.
-pub(super) const HANDED: Duration = Duration::from_secs(45);
 /// How often to look again for what was waited for.
 const RETRY: Duration = Duration::from_millis(50);
 /// How often it is looked for what is to be done about members.
@@ -222,7 +220,7 @@ impl Office {
                 Leadership::At(id, address) => {
                     let channel = self.replica.channel(id, Lane::Admin, &address);
                     let message = Request::Admin(request.clone());
-                    match channel.call(&message, Bytes::new(), HANDED).await {
+                    match channel.call(&message, Bytes::new(), ADMIN_ANSWER).await {
                         Ok((Answer::Changed(id), _)) => return Ok(id),
                         Ok((Answer::Refused(refusal), _)) => return Err(refusal),
                         Ok((Answer::NotLeader, _)) | Err(peer::CallError::NotSent(_)) => {}

@@ -9,7 +9,7 @@ use std::{
     pin::pin,
     rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use glommio::io::{PollState, PollableFd};
@@ -21,6 +21,7 @@ use crate::{
         error::{ApiError, Code},
         metrics::{Gauge, Limit},
     },
+    base::timing::CLIENT_WRITE,
     http::{self, Connection, Event, Response},
     io::cores,
 };
@@ -31,10 +32,6 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Bodies above this size may take a while to be parsed.
 const LARGE_BODY_BYTES: usize = 64 << 10;
-
-/// How long a write may take before its client is told that its outcome is
-/// unknown.
-const WRITE_WAIT: Duration = Duration::from_secs(10);
 
 /// What the connections of one core share.
 pub struct Shared {
@@ -310,7 +307,7 @@ impl Driver {
 
     async fn written(&mut self, write: Write) -> Told {
         let mut write = pin!(write);
-        self.deadline.set(Some(self.now + WRITE_WAIT));
+        self.deadline.set(Some(self.now + CLIENT_WRITE));
         let told = poll_fn(|cx| {
             if let Poll::Ready(told) = write.as_mut().poll(cx) {
                 return Poll::Ready(told);

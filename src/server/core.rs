@@ -25,13 +25,11 @@ use crate::{
         browser::BrowserPolicy,
         metrics::{Limit, Metrics},
     },
-    base::limits::Limits,
+    base::{limits::Limits, timing::DRAIN},
     http::{self, DateText},
     node::Handle,
 };
 
-/// How long connections get to finish what is under way when the node stops.
-const DRAIN: Duration = Duration::from_secs(8);
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Connections of one core beyond the limit that are told so; more are just

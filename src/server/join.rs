@@ -4,12 +4,12 @@
 use std::{rc::Rc, time::Duration};
 
 use super::{
-    cluster::{HANDED, PROBE, Replica},
+    cluster::{PROBE, Replica},
     config::Role,
     invitation,
     run::Shared,
 };
-use crate::{io::cores, log::Identity};
+use crate::{base::timing::ADMIN_ANSWER, io::cores, log::Identity};
 
 /// How long to wait before a cluster is asked again to take this node in.
 const RETRY: Duration = Duration::from_millis(500);
@@ -55,7 +55,7 @@ async fn join(replica: &Replica, places: &[String], body: &str) {
         if replica.is_member() {
             return;
         }
-        if let Err(error) = invitation::ask_for(place, body, HANDED).await
+        if let Err(error) = invitation::ask_for(place, body, ADMIN_ANSWER).await
             && said != error
         {
             tracing::warn!(place, error, "not taken in yet");

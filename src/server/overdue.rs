@@ -2,16 +2,10 @@
 //! node; the main thread watches that it does, since a core that hangs would
 //! otherwise make the process deaf to them.
 
-use std::{
-    mem::MaybeUninit,
-    time::{Duration, Instant},
-};
+use std::{mem::MaybeUninit, time::Instant};
 
 use super::replica::SIGNALS;
-
-/// How long a signal may wait to be taken, and a stop may take after that: a
-/// little longer than the Raft core gives itself, which can say more.
-pub const STOP_MAX: Duration = Duration::from_millis(9_900);
+use crate::base::timing::STOP_MAX;
 
 /// Since when the node is to stop.
 #[derive(Debug, Default)]

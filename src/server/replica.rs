@@ -25,7 +25,10 @@ use super::{
     run::{End, News, ServerError, Shared},
 };
 use crate::{
-    base::ids::{ClusterId, NodeId},
+    base::{
+        ids::{ClusterId, NodeId},
+        timing::{HAND_OVER, STOP},
+    },
     io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, OpenError, Options, file_name},
     node::{Status, health, sequencer::Sequencer, status::NextSegment},
@@ -37,12 +40,8 @@ pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 
 /// The number of the node that a cluster begins with.
 const FOUNDER: NodeId = 1;
-/// How long another node may take to take over from one that stops.
-const HAND_OVER: Duration = Duration::from_millis(500);
 /// How long the only member may take to lead its cluster.
 const RECOVERY: Duration = Duration::from_secs(60);
-/// How long a stop may take; serving cores cut their connections off before.
-const STOP: Duration = Duration::from_millis(9_500);
 /// A log without writes for this long has its marks written, so that damage to
 /// the last writes is told from a torn tail.
 const IDLE: Duration = Duration::from_millis(100);

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     api::{browser::BrowserPolicy, metrics::Metrics},
-    base::ids::ClusterId,
+    base::{ids::ClusterId, timing::STOP_MAX},
     feed::Fanout,
     io::{
         lock::{DirectoryLock, LockError},
@@ -260,7 +260,7 @@ impl Main {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
                     if stop.is_overdue(overdue::is_signal_pending(), Instant::now()) {
-                        return Err(ServerError::Stop(overdue::STOP_MAX));
+                        return Err(ServerError::Stop(STOP_MAX));
                     }
                 }
                 Ok(News::Ready(ready)) => {

@@ -1,17 +1,20 @@
 //! Too few nodes: nothing is acknowledged, what is there is served, and writes go
 //! on with those that come back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     SOME,
     cluster::{Cluster, within},
-    common::Client,
+    common::{Client, eventually},
     workload::{Workload, number},
 };
 
 /// How soon a write is refused that cannot be done.
 const REFUSED: Duration = Duration::from_secs(10);
+
+/// When a client has been told of its write, whatever became of it.
+const TOLD_AFTER: Duration = Duration::from_secs(11);
 
 /// Writes, and says whether that was refused rather than left open.
 fn is_refused(cluster: &Cluster, node: usize) -> bool {
@@ -70,4 +73,47 @@ fn a_cluster_without_a_quorum_loses_nothing() {
     followers.iter().for_each(|&node| cluster.restart(node));
     workload.goes_on(SOME);
     workload.ends(&cluster);
+}
+
+#[test]
+fn every_write_is_answered_in_time_and_what_was_refused_never_happens() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let [node, other] = cluster.followers()[..] else { panic!("three nodes") };
+    cluster.client(node).append(number(0));
+    cluster.pause(leader);
+    cluster.pause(other);
+    // The first ones are with the leader, which says nothing; the others wait for them.
+    let writes = (1..=12).map(|n| {
+        let mut client = cluster.client(node);
+        let writing = std::thread::spawn(move || {
+            let start = Instant::now();
+            let answer = client.json("POST", "/changes", number(n));
+            (n, answer.status, answer.json()["code"].clone(), start.elapsed())
+        });
+        // Else they would go out together.
+        std::thread::sleep(Duration::from_millis(20));
+        writing
+    });
+    let writes: Vec<_> = writes.collect();
+    let answers: Vec<_> = writes.into_iter().map(|write| write.join().unwrap()).collect();
+    for (n, status, code, time) in &answers {
+        assert!(*time < TOLD_AFTER, "{n} {status} {code} after {time:?}");
+        assert!([503, 504].contains(status), "{n} {status} {code}");
+    }
+    let refused = answers.iter().filter(|(_, status, ..)| *status == 503).map(|(n, ..)| *n);
+    let refused: Vec<u64> = refused.collect();
+    assert!(!refused.is_empty(), "nothing had to wait: {answers:?}");
+    cluster.resume(leader);
+    cluster.resume(other);
+    cluster.waits_for(3, 0);
+    eventually("writes are taken", || {
+        cluster.client(node).json("POST", "/changes", number(99)).status == 201
+    });
+    let list = cluster.agree();
+    for n in refused {
+        let data = serde_json::from_str::<serde_json::Value>(&number(n)).unwrap()["data"].clone();
+        let data = format!("\"data\":{data}}}");
+        assert!(!list.iter().any(|change| change.ends_with(&data)), "{n} was refused: {list:?}");
+    }
 }
