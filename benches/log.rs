@@ -97,7 +97,13 @@ fn durable(criterion: &mut Criterion) {
                 let path = directory.path().to_owned();
                 LocalExecutorBuilder::new(Placement::Unbound)
                     .io_memory(64 * 1024)
-                    .spawn(move || rounds_on_disk(GlommioDisk::open(path).unwrap(), rounds, tasks))
+                    .spawn(move || {
+                        rounds_on_disk(
+                            GlommioDisk::open(path).expect("the directory is there"),
+                            rounds,
+                            tasks,
+                        )
+                    })
                     .expect("an executor")
                     .join()
                     .expect("no panic")
