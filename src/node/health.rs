@@ -33,6 +33,7 @@ struct Seen {
 struct Course {
     /// The newest group, and since when nothing came after it although something waits.
     silent: Option<(u64, Instant)>,
+    looked: Option<Instant>,
     lacking_since: Option<Instant>,
 }
 
@@ -42,9 +43,11 @@ impl Course {
         let Progress { groups, is_writing, is_waited_for } = seen.progress;
         // What waits for a segment does not wait for an answer of the disk.
         let waits = is_writing || (is_waited_for && !seen.lacks_segment);
+        // Who did not look, as a process that was paused, cannot tell what was silent.
+        let watched = self.looked.replace(now).is_some_and(|at| now - at < DISK_SILENCE / 2);
         self.silent = match self.silent {
             _ if !waits => None,
-            Some((before, since)) if before == groups => Some((groups, since)),
+            Some((before, since)) if before == groups && watched => Some((groups, since)),
             _ => Some((groups, now)),
         };
         self.lacking_since = seen.lacks_segment.then(|| self.lacking_since.unwrap_or(now));

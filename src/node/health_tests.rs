@@ -33,19 +33,40 @@ fn seen(progress: Progress) -> Seen {
     Seen { progress, has_failed: false, lacks_segment: false }
 }
 
+/// What ails a log that looks like this from `start` on, at each look until `end`.
+fn course_of(course: &mut Course, seen: Seen, start: Instant, end: Instant) -> Option<Ailment> {
+    let mut now = start;
+    while now < end {
+        assert_eq!(course.ailment(seen, now), None, "after {:?}", now - start);
+        now += HEALTH_LOOK;
+    }
+    course.ailment(seen, end)
+}
+
 #[test]
 fn a_disk_is_silent_when_what_waits_does_not_become_durable() {
     let mut course = Course::default();
     let start = Instant::now();
     let writing = |groups| seen(Progress { groups, is_writing: true, is_waited_for: true });
-    assert_eq!(course.ailment(writing(1), start), None);
     let almost = start + DISK_SILENCE - Duration::from_millis(1);
-    assert_eq!(course.ailment(writing(1), almost), None);
-    assert_eq!(course.ailment(writing(2), start + DISK_SILENCE), None, "it went on");
+    assert_eq!(course_of(&mut course, writing(1), start, almost), None);
+    // It went on.
     let end = start + 2 * DISK_SILENCE;
-    assert_eq!(course.ailment(writing(2), end), Some(Ailment::Stalled));
+    let stalled = course_of(&mut course, writing(2), start + DISK_SILENCE, end);
+    assert_eq!(stalled, Some(Ailment::Stalled));
     assert_eq!(course.ailment(seen(IDLE), end), None, "it answered at last");
     assert_eq!(course.ailment(writing(3), end), None);
+}
+
+#[test]
+fn a_process_that_was_paused_does_not_blame_its_disk() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let writing = seen(Progress { groups: 1, is_writing: true, is_waited_for: true });
+    assert_eq!(course.ailment(writing, start), None);
+    let resumed = start + 10 * DISK_SILENCE;
+    let stalled = course_of(&mut course, writing, resumed, resumed + DISK_SILENCE);
+    assert_eq!(stalled, Some(Ailment::Stalled), "it went on to be silent");
 }
 
 #[test]
@@ -54,14 +75,10 @@ fn what_waits_for_a_segment_is_no_silence() {
     let start = Instant::now();
     let progress = Progress { is_waited_for: true, ..IDLE };
     let lacking = Seen { lacks_segment: true, ..seen(progress) };
-    assert_eq!(course.ailment(lacking, start), None);
-    let end = start + 2 * DISK_SILENCE;
-    assert_eq!(course.ailment(lacking, end), Some(Ailment::NoSegment));
-    let writing = Progress { is_writing: true, ..progress };
-    let stuck = Seen { progress: writing, ..lacking };
-    assert_eq!(course.ailment(stuck, end), Some(Ailment::NoSegment));
-    assert_eq!(course.ailment(stuck, end + DISK_SILENCE), Some(Ailment::Stalled));
-    assert_eq!(course.ailment(seen(IDLE), end + DISK_SILENCE), None);
+    let end = start + NO_SEGMENT_PATIENCE;
+    assert_eq!(course_of(&mut course, lacking, start, end), Some(Ailment::NoSegment));
+    assert_eq!(course.ailment(lacking, end + 2 * DISK_SILENCE), Some(Ailment::NoSegment));
+    assert_eq!(course.ailment(seen(IDLE), end), None);
     let failed = Seen { has_failed: true, ..lacking };
     assert_eq!(course.ailment(failed, end), Some(Ailment::Failed));
 }
