@@ -156,6 +156,35 @@ pub(super) mod tests {
         assert_eq!(unused, ["unauthenticated", "too-many-requests"]);
     }
 
+    /// What generators of clients make of the document: numbers of 64 bits, and
+    /// an alternative that has no members of its own, which costs all others.
+    #[test]
+    fn generated_clients_have_room_for_numbers_and_keep_the_members() {
+        let document = document();
+        let schemas = &document["components"]["schemas"];
+        for pointer in [
+            "/ChangeId",
+            "/Position",
+            "/NodeId",
+            "/Change/properties/_ts",
+            "/Member/properties/matched",
+            "/Cluster/properties/committed",
+        ] {
+            let schema = schemas.pointer(pointer).unwrap();
+            assert_eq!(schema["format"], "int64", "{pointer}");
+            let largest = schema["maximum"].as_u64().unwrap_or(0);
+            assert!(i64::try_from(largest).is_ok(), "{pointer}");
+        }
+        for word in ["oneOf", "anyOf", "allOf"] {
+            let mut found = Vec::new();
+            members(schemas, word, &mut found);
+            for alternative in found.iter().filter_map(|list| list.as_array()).flatten() {
+                let names_only = alternative.as_object().unwrap().keys().eq(["required"]);
+                assert!(!names_only, "{word}: {alternative}");
+            }
+        }
+    }
+
     #[test]
     fn paths_and_methods_can_be_listed() {
         let paths = paths();
