@@ -376,9 +376,9 @@ fn a_refusal_for_want_of_what_is_named_is_remembered_by_old_batches_only() {
     let gone = ChangeText { tenant: Some(Uuid::from_u128(404)), ..ChangeText::plain("1") };
     let (refused, other) = (keyed(1, 1, change(gone)), keyed(1, 2, plain("2")));
     let mut state = state();
-    assert_eq!(decide(&mut state, 2, &[refused.clone()]), [missing(Missing::Tenant)]);
+    assert_eq!(decide(&mut state, 2, std::slice::from_ref(&refused)), [missing(Missing::Tenant)]);
     assert!(state.index().idempotency().is_empty());
-    assert_eq!(decide(&mut state, 3, &[other.clone()]), [changes(1, 1, false)]);
+    assert_eq!(decide(&mut state, 3, std::slice::from_ref(&other)), [changes(1, 1, false)]);
 
     // A log that version 2 wrote gives what it gave then.
     let mut state = self::state();
