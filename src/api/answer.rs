@@ -118,6 +118,12 @@ impl ListAnswer {
         true
     }
 
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
     /// How many changes it holds.
     #[must_use]
     pub fn changes(&self) -> usize {

@@ -20,12 +20,19 @@ impl Api {
         let path = request.path_segments();
         let resource = match resource(request, &path) {
             Ok(resource) => resource,
-            Err(response) => return Some(response),
+            Err(response) => return Some(*response),
         };
         match self.check_head(request, resource).await {
             Ok(()) => None,
             Err(error) => Some(error.into()),
         }
+    }
+
+    /// Whether a request is about the node or its cluster, and not about what is
+    /// stored.
+    #[must_use]
+    pub fn is_about_node(&self, request: &Request) -> bool {
+        Resource::of(&request.path_segments()).is_some_and(|resource| resource.is_of_node())
     }
 
     async fn check_head(&self, request: &Request, resource: Resource<'_>) -> Result<(), ApiError> {
@@ -61,11 +68,14 @@ impl Api {
 ///
 /// # Errors
 /// The answer where it is not.
-pub(super) fn resource<'p>(request: &Request, path: &[&'p str]) -> Result<Resource<'p>, Response> {
+pub(super) fn resource<'p>(
+    request: &Request,
+    path: &[&'p str],
+) -> Result<Resource<'p>, Box<Response>> {
     let Some(resource) = Resource::of(path) else {
         // `CONNECT`, and `OPTIONS *`.
         if path.is_empty() {
-            return Err(not_allowed(request, ALL).with_close());
+            return Err(Box::new(not_allowed(request, ALL).with_close()));
         }
         let mut detail = format!("there is no resource {:?}", excerpt(request.target()));
         if let [before @ .., ""] = path
@@ -73,11 +83,11 @@ pub(super) fn resource<'p>(request: &Request, path: &[&'p str]) -> Result<Resour
         {
             detail += "; without the slash at its end there is";
         }
-        return Err(ApiError::new(Code::NotFound, detail).into());
+        return Err(Box::new(ApiError::new(Code::NotFound, detail).into()));
     };
     match resource.methods().split(", ").any(|method| method == request.method_name()) {
         true => Ok(resource),
-        false => Err(not_allowed(request, resource.methods())),
+        false => Err(Box::new(not_allowed(request, resource.methods()))),
     }
 }
 

@@ -175,6 +175,7 @@ impl Api {
         let mut after = query.after.as_deref().map(Box::from);
         let mut list = ListAnswer::new(Frame::Keys, limit.min(READ_EXPECTED_FILTERED));
         let mut places = Places::scattered();
+        let mut rendered = self.rendered();
         loop {
             let left = limit - list.changes();
             let slice = collection.keys_after(after.as_deref(), prefix, left);
@@ -189,6 +190,7 @@ impl Api {
                 if self.read_change(&mut places, id, push).await? == Some(false) {
                     return Ok(Reply::Now(Response::json(200, list.finish_keys(false))));
                 }
+                rendered.hold(list.held_bytes())?;
                 cores::yield_if_needed().await;
             }
             after = slice.next;

@@ -238,6 +238,7 @@ impl Api {
         let list = ListAnswer::with_bytes_max(frame, expected, bytes_max);
         let (limit, tags) = (question.limit, &question.tags);
         let mut reader = PageReader::new(list, since, last, limit, tags, cursor);
+        let mut rendered = self.rendered();
         while !reader.is_done() {
             let some = reader.read_some(&mut Source {
                 history: &self.node.history(),
@@ -247,6 +248,7 @@ impl Api {
             if let Some(cold) = some.map_err(|error| damaged(&error))? {
                 reader.loaded(self.load(cold).await?);
             }
+            rendered.hold(reader.held_bytes())?;
             cores::yield_if_needed().await;
         }
         reader.look_on(self.node.index());

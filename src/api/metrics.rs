@@ -331,6 +331,7 @@ impl Api {
         let count = |count: usize| number(count as u64);
         let (index, status) = (node.index(), node.status());
         let (tenants, collections) = index.catalog.counts();
+        self.metrics.held_bytes.set(count(self.held.node_bytes()));
         now.last_change.set(number(node.last().0));
         now.tenants.set(count(tenants));
         now.collections.set(count(collections));

@@ -25,6 +25,7 @@ mod openapi;
 mod page;
 mod page_reader;
 pub mod query;
+mod rendered;
 mod reply;
 mod route;
 mod stream;
@@ -33,13 +34,18 @@ mod tenants;
 mod write;
 mod written;
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
+pub use rendered::FULL;
 pub use reply::{Parked, Reply, Told, Write};
 pub use route::ROUTES;
 pub use stream::{Next, Stream};
 
-use crate::{base::limits::Limits, node::Handle, state::Verified};
+use crate::{
+    base::{held::HeldByCore, limits::Limits},
+    node::Handle,
+    state::Verified,
+};
 
 /// The API of one serving core.
 pub struct Api {
@@ -48,21 +54,24 @@ pub struct Api {
     shared: list::SharedAnswer,
     verified: RefCell<Verified>,
     browsers: Arc<browser::BrowserPolicy>,
+    held: Rc<HeldByCore>,
     metrics: Arc<metrics::Metrics>,
 }
 
 impl Api {
     /// An API in front of `node` that keeps to `limits`, lets pages of the web do
-    /// what `browsers` allows and counts in `metrics`.
+    /// what `browsers` allows and counts in `metrics`, and in `held` what the
+    /// answers hold that it renders.
     #[must_use]
     pub fn new(
         node: Handle,
         limits: Arc<Limits>,
         browsers: Arc<browser::BrowserPolicy>,
+        held: Rc<HeldByCore>,
         metrics: Arc<metrics::Metrics>,
     ) -> Self {
         let shared = list::SharedAnswer::default();
-        Self { node, limits, shared, verified: RefCell::default(), browsers, metrics }
+        Self { node, limits, shared, verified: RefCell::default(), browsers, held, metrics }
     }
 
     /// What is counted.

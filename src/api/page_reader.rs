@@ -94,6 +94,11 @@ impl<'q> PageReader<'q> {
         self.examined
     }
 
+    /// Bytes of memory of what was collected.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.list.held_bytes()
+    }
+
     /// What was collected.
     pub(super) fn into_list(self) -> ListAnswer {
         self.list

@@ -120,6 +120,15 @@ pub(super) enum Asked {
 }
 
 impl Parked {
+    /// Bytes that it keeps of its request.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.asked {
+            Asked::Request(request) => request.held_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Ready once it is worth asking again.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         Pin::new(&mut self.wait).poll(cx)

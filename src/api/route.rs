@@ -150,7 +150,7 @@ impl<'p> Resource<'p> {
     }
 
     /// Whether it is about the node or its cluster, and not what is stored.
-    fn is_of_node(&self) -> bool {
+    pub(super) fn is_of_node(&self) -> bool {
         matches!(
             self,
             Self::Index
@@ -251,7 +251,7 @@ impl Api {
     /// Answers a request that has been waited with until `deadline` already.
     async fn handle_until(
         &self,
-        request: Box<Request>,
+        mut request: Box<Request>,
         now: Instant,
         deadline: Option<Instant>,
     ) -> Reply {
@@ -269,6 +269,7 @@ impl Api {
             }
             Ok(Routed::Reply(reply)) => reply,
             Ok(Routed::Again(wait, deadline)) => {
+                request.release_buffer();
                 Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
             }
             Err(error) => Reply::Now(self.refusal(&request, error)),
@@ -300,7 +301,7 @@ impl Api {
         }
         let resource = match head::resource(request, &path) {
             Ok(resource) => resource,
-            Err(refusal) => return Ok(Reply::Now(refusal).into()),
+            Err(refusal) => return Ok(Reply::Now(*refusal).into()),
         };
         match request.method() {
             Method::Options => Ok(self.options(request, resource.methods()).into()),

@@ -28,13 +28,15 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A kept-alive connection without a request.
     pub idle_timeout: Duration,
-    /// A client that takes no byte of its answer.
+    /// A client that takes too little of its answer: see [`WRITE_WINDOW_BYTES`].
     pub write_timeout: Duration,
-    /// Connections of one node, all cores together; above it `503 overloaded`.
+    /// Connections of one node, all cores together; above it the longest idle one
+    /// is closed, and without one there is `503 overloaded`.
     pub connections: usize,
     /// Bytes of requests and of unsent answers held at once, all connections of
-    /// a node together; above it `503 overloaded`. What one connection was given
-    /// before may exceed it by one body or one answer.
+    /// a node together; above it `503 overloaded`. An eighth of it is kept for what
+    /// is small. What one connection was given before may exceed it by one body or
+    /// one answer.
     pub held_bytes: usize,
 }
 
@@ -120,6 +122,12 @@ pub const BODY_COPY_BYTES: usize = 4 * KIB;
 /// Bytes of answers that wait for the client to read them; above it no further
 /// pipelined request is taken up.
 pub const TRANSMIT_BACKLOG_BYTES: usize = 64 * KIB;
+/// What a client must take of an answer, or all that is left of it, within the
+/// time for writing: fewer do not prolong it.
+pub const WRITE_WINDOW_BYTES: usize = 64 * KIB;
+/// One connection that holds at most so many bytes of requests and answers is
+/// served from the reserve when the node holds as much as it may.
+pub const SMALL_HELD_BYTES: usize = 64 * KIB;
 /// Bytes thrown away after a refusal so that the client can read the answer
 /// before the connection is cut.
 pub const LINGER_BYTES: usize = 32 * MIB;

@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod cluster;
 pub mod decimal;
+pub mod held;
 pub mod ids;
 pub mod json_string;
 pub mod limits;

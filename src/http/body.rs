@@ -65,11 +65,11 @@ impl Body {
         }
     }
 
-    /// Decoded bytes held.
-    pub(super) fn decoded_bytes(&self) -> usize {
+    /// Bytes of memory, besides the receive buffer.
+    pub(super) fn held_bytes(&self) -> usize {
         match self {
             Self::Known(_) => 0,
-            Self::Chunked(chunked) => chunked.decoded.len(),
+            Self::Chunked(chunked) => chunked.decoded.capacity(),
         }
     }
 }

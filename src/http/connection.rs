@@ -71,9 +71,11 @@ pub struct Connection {
     /// When the client has been idle, or sending a head or a body, or
     /// lingering, for too long.
     read_deadline: Option<Instant>,
-    /// When the client has taken no byte for too long. Invariant: set exactly
+    /// When the client has taken too little for too long. Invariant: set exactly
     /// while the queue is not empty.
     write_deadline: Option<Instant>,
+    /// What the client must still take for that to move.
+    write_window: usize,
     /// Bytes that may still be thrown away after a refusal.
     linger_left: usize,
     /// A refusal made by a time-out and not reported yet.
@@ -81,6 +83,8 @@ pub struct Connection {
     read_closed: bool,
     read_closed_unreported: bool,
     draining: bool,
+    /// What was queued was thrown away.
+    broken_off: bool,
 }
 
 #[derive(Debug)]
@@ -109,8 +113,8 @@ struct HeadProgress {
     skipped_empty_line: bool,
     /// A byte of the head has arrived.
     begun: bool,
-    /// It is that of a `HEAD`, as far as it is no longer in the buffer.
-    is_head: bool,
+    /// Whether it is that of a `HEAD`, once it is no longer in the buffer.
+    is_head: Option<bool>,
 }
 
 /// What the answer depends on.
@@ -147,11 +151,13 @@ impl Connection {
             phase: Phase::Head(HeadProgress::default()),
             read_deadline,
             write_deadline: None,
+            write_window: 0,
             linger_left: LINGER_BYTES,
             refused: None,
             read_closed: false,
             read_closed_unreported: false,
             draining: false,
+            broken_off: false,
         }
     }
 
@@ -256,7 +262,7 @@ impl Connection {
             return Err(ProtocolError::EmptyLine);
         }
         let lines = progress.scan.lines();
-        progress.is_head = self.received.starts_with(HEAD_METHOD);
+        progress.is_head = Some(self.received.starts_with(HEAD_METHOD));
         let head = head::parse(take(&mut self.received, length), lines, limits)?;
         let has_body = head.body != head::BodyLength::Known(0);
         let asking = head.expects_continue && has_body && self.received.is_empty();
@@ -338,8 +344,11 @@ impl Connection {
             return;
         }
         self.queue.advance(count);
-        self.write_deadline = None;
-        self.arm_write(now);
+        self.write_window = self.write_window.saturating_sub(count);
+        if self.queue.is_empty() || self.write_window == 0 {
+            self.write_deadline = None;
+            self.arm_write(now);
+        }
         if self.queue.is_empty() {
             self.arm_head(now);
             self.end_writing(now);
@@ -363,14 +372,51 @@ impl Connection {
         room && !self.read_closed
     }
 
-    /// Bytes of requests and answers held for this connection.
+    /// Bytes of memory held for this connection's requests and answers, but for
+    /// a request that was handed out.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        let decoded = match &self.phase {
-            Phase::Body { body, .. } => body.decoded_bytes(),
+        let request = match &self.phase {
+            Phase::Body { request, body, .. } => request.held_bytes() + body.held_bytes(),
             _ => 0,
         };
-        self.received.len() + decoded + self.queue.bytes()
+        self.received.capacity() + request + self.queue.held_bytes()
+    }
+
+    /// Lets go of a buffer that the request which was handed out shares with what
+    /// came behind it. For one that waits.
+    pub fn release_buffer(&mut self) {
+        if self.received.capacity() > 0 {
+            self.received = BytesMut::from(self.received.as_ref());
+        }
+    }
+
+    /// Whether it waits for a request of which nothing has arrived, and holds
+    /// nothing.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Head(HeadProgress { begun: false, .. }))
+            && self.queue.is_empty()
+    }
+
+    /// Whether a body is arriving.
+    #[must_use]
+    pub const fn receives_body(&self) -> bool {
+        matches!(self.phase, Phase::Body { .. })
+    }
+
+    /// Whether the end of the answer that is being sent is told by that of the
+    /// connection alone, so that a broken one must not end like a whole one.
+    #[must_use]
+    pub const fn ends_with_connection(&self) -> bool {
+        matches!(self.phase, Phase::Answering(Exchange { stream: Stream::UntilClose, .. }))
+    }
+
+    /// Whether a request has come, in part at least, behind the one that is being
+    /// answered.
+    #[must_use]
+    pub fn has_pipelined(&self) -> bool {
+        !self.received.is_empty()
     }
 
     /// Gives up a body that is still arriving: the server cannot hold it. Does

@@ -208,25 +208,8 @@ impl Transfer {
 }
 
 /// Whether a byte may stand in a token (RFC 9110, section 5.6.2).
-pub(super) const fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'!' | b'#'
-                | b'$'
-                | b'%'
-                | b'&'
-                | b'\''
-                | b'*'
-                | b'+'
-                | b'-'
-                | b'.'
-                | b'^'
-                | b'_'
-                | b'`'
-                | b'|'
-                | b'~'
-        )
+pub(super) fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 /// What the headers say that this layer acts upon.
@@ -262,7 +245,8 @@ impl Meaning {
                 }
             }
             12 if name.eq_ignore_ascii_case("content-type") => {
-                if self.content_type.replace(span).is_some() {
+                let earlier = self.content_type.replace(span);
+                if earlier.is_some() {
                     return Err(ProtocolError::ContentTypeRepeated);
                 }
             }

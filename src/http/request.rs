@@ -158,6 +158,19 @@ impl Request {
         &self.body
     }
 
+    /// Bytes of memory that it needs.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
+    /// Lets go of the buffer that it arrived in, which may hold much else, and of
+    /// the body. For one that waits.
+    pub fn release_buffer(&mut self) {
+        self.head = Bytes::copy_from_slice(&self.head);
+        self.body = Bytes::new();
+    }
+
     /// Gives the body away and drops the rest.
     #[must_use]
     pub fn into_body(self) -> Bytes {

@@ -42,6 +42,14 @@ impl Segment {
             Self::Shared(bytes) => bytes,
         }
     }
+
+    /// Bytes of memory.
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Run(run) => run.capacity(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// A queue of bytes to send. Empty, it holds no memory of its own.
@@ -63,6 +71,11 @@ impl TransmitQueue {
 
     pub(super) const fn is_empty(&self) -> bool {
         self.bytes == 0
+    }
+
+    /// Bytes of memory: what is sent of a segment stays until all of it is.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.segments.iter().map(Segment::held_bytes).sum()
     }
 
     /// Appends what `write` appends to the vector it is given.
@@ -150,6 +163,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(queue.bytes(), expected.len());
+            prop_assert!(queue.held_bytes() >= expected.len());
             let mut sent = Vec::new();
             let mut steps = steps.iter().cycle();
             while !queue.is_empty() {
@@ -161,6 +175,7 @@ mod tests {
             }
             prop_assert_eq!(sent, expected);
             prop_assert!(queue.segments.is_empty());
+            prop_assert_eq!(queue.held_bytes(), 0);
         }
     }
 

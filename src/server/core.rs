@@ -5,10 +5,7 @@ use std::{
     io,
     net::{TcpListener, TcpStream},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -16,7 +13,9 @@ use futures_util::future::select;
 use glommio::{io::PollableFd, timer::Timer};
 
 use super::{
+    admission::{Admission, Connections},
     connection::{self, Shared},
+    deadlines::Deadlines,
     listen,
 };
 use crate::{
@@ -25,16 +24,20 @@ use crate::{
         browser::BrowserPolicy,
         metrics::{Limit, Metrics},
     },
-    base::{limits::Limits, timing::DRAIN},
+    base::{
+        held::{HeldByCore, HeldByNode},
+        limits::Limits,
+        timing::DRAIN,
+    },
     http::{self, DateText},
     node::Handle,
 };
 
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Connections of one core beyond the limit that are told so; more are just
-/// closed.
-pub const REFUSALS: usize = 256;
+/// How often the clock of answers is set, and is looked for connections that
+/// must make room.
+const TICK: Duration = Duration::from_millis(500);
 /// Connections accepted before others on this core get their turn.
 const ACCEPTS_AT_ONCE: usize = 64;
 /// How often it is looked whether the node must not go on.
@@ -48,14 +51,14 @@ pub struct Core {
     pub listener: TcpListener,
     /// What requests must keep to.
     pub limits: Arc<Limits>,
-    /// Bytes that its connections may hold of requests and answers.
-    pub held_bytes_max: usize,
+    /// What the connections of all cores together hold of requests and answers.
+    pub held: Arc<HeldByNode>,
     /// What pages of the web may have browsers do.
     pub browsers: Arc<BrowserPolicy>,
     /// What all cores count together.
     pub metrics: Arc<Metrics>,
-    /// Connections of all cores together, within the limit.
-    pub connections: Arc<AtomicUsize>,
+    /// The connections of all cores together.
+    pub connections: Arc<Connections>,
 }
 
 impl Core {
@@ -66,16 +69,13 @@ impl Core {
     pub async fn run(self) -> io::Result<()> {
         let node = self.node.clone();
         let http = Rc::new(http_context(&self.limits, &node));
-        let api = Api::new(node.clone(), Arc::clone(&self.limits), self.browsers, self.metrics);
-        let shared = Rc::new(Shared::new(api, Rc::clone(&http), self.held_bytes_max));
+        let (deadlines, held) = (Deadlines::default(), Rc::new(HeldByCore::new(self.held)));
+        let limits = Arc::clone(&self.limits);
+        let api = Api::new(node.clone(), limits, self.browsers, Rc::clone(&held), self.metrics);
+        let admission = Admission::new(self.connections, deadlines.clone());
+        let shared = Rc::new(Shared::new(api, http, deadlines, admission, held));
         let listener = PollableFd::new(self.listener)?;
-        let doorman = Doorman {
-            shared: Rc::clone(&shared),
-            connections: self.connections,
-            limit: self.limits.connections,
-            open: Rc::default(),
-            refused: Rc::default(),
-        };
+        let doorman = Doorman { shared: Rc::clone(&shared), open: Rc::default() };
         let open = Rc::clone(&doorman.open);
 
         let mail = {
@@ -86,8 +86,8 @@ impl Core {
             let shared = Rc::clone(&shared);
             glommio::spawn_local(async move { shared.deadlines.run().await })
         };
-        let dates = glommio::spawn_local(keep_date(http));
         let halt = glommio::spawn_local(end_waits_when_halted(Rc::clone(&shared)));
+        let ticks = glommio::spawn_local(tick(Rc::clone(&shared)));
         let doors = glommio::spawn_local(doorman.accept(listener));
 
         node.stopped().await;
@@ -101,8 +101,8 @@ impl Core {
             tracing::warn!(connections = open.get(), "connections cut off at the stop");
         }
         sweeps.cancel().await;
-        dates.cancel().await;
         halt.cancel().await;
+        ticks.cancel().await;
         mail.cancel().await;
         Ok(())
     }
@@ -122,11 +122,15 @@ fn date() -> DateText {
     DateText::from_unix_seconds(since_1970.map_or(0, |duration| duration.as_secs()))
 }
 
-/// Keeps the `Date` of answers right to the second.
-async fn keep_date(http: Rc<http::Context>) {
+/// Keeps the `Date` of answers right to the second, and has slow and idle
+/// connections make room where that is needed.
+async fn tick(shared: Rc<Shared>) {
     loop {
-        http.set_date(date());
-        Timer::new(Duration::from_millis(500)).await;
+        shared.http.set_date(date());
+        let now = Instant::now();
+        shared.deadlines.relieve(shared.held.excess(), now);
+        shared.admission.make_room(now);
+        Timer::new(TICK).await;
     }
 }
 
@@ -138,15 +142,11 @@ async fn end_waits_when_halted(shared: Rc<Shared>) {
     shared.deadlines.wake_all();
 }
 
-/// Lets connections in, up to the node's limit.
+/// Lets connections in.
 struct Doorman {
     shared: Rc<Shared>,
-    connections: Arc<AtomicUsize>,
-    limit: usize,
     /// Connections of this core.
     open: Rc<Cell<usize>>,
-    /// Those of them that are beyond the limit, and do not count towards it.
-    refused: Rc<Cell<usize>>,
 }
 
 impl Doorman {
@@ -176,32 +176,14 @@ impl Doorman {
     }
 
     fn admit(&self, stream: TcpStream) {
-        let another = |count| (count < self.limit).then_some(count + 1);
-        let welcome =
-            self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, another).is_ok();
-        if !welcome {
-            let metrics = self.shared.api.metrics();
-            if self.refused.get() >= REFUSALS {
-                metrics.limited(Limit::Connections);
-                return;
-            }
-            metrics.refused_connections.inc();
-            self.refused.set(self.refused.get() + 1);
-        }
+        let Some(place) = self.shared.admission.admit() else {
+            return self.shared.api.metrics().limited(Limit::Connections);
+        };
         self.open.set(self.open.get() + 1);
-        let (open, refused) = (Rc::clone(&self.open), Rc::clone(&self.refused));
-        let connections = Arc::clone(&self.connections);
-        let told = self.shared.api.metrics().refused_connections.clone();
-        let shared = Rc::clone(&self.shared);
+        let (open, shared) = (Rc::clone(&self.open), Rc::clone(&self.shared));
         glommio::spawn_local(async move {
-            connection::serve(stream, shared, welcome).await;
+            connection::serve(stream, shared, place).await;
             open.set(open.get() - 1);
-            if welcome {
-                connections.fetch_sub(1, Ordering::Relaxed);
-            } else {
-                refused.set(refused.get() - 1);
-                told.dec();
-            }
         })
         .detach();
     }

@@ -1,5 +1,8 @@
-//! The deadlines of all connections of one core: one slot each and one task for
-//! all, so that moving a deadline costs a store and no timer is armed for it.
+//! The waits of all connections of one core: one slot each and one task for all,
+//! so that moving a deadline costs a store and no timer is armed for it. What a
+//! connection waits for also says whether it may be closed to make room.
+
+mod pressure;
 
 use std::{
     cell::RefCell,
@@ -12,27 +15,77 @@ use std::{
 use futures_util::future::{Either, select};
 use glommio::timer::Timer;
 
+use pressure::Watched;
+
 /// Deadlines are noticed at most this late.
 const GRANULARITY: Duration = Duration::from_millis(5);
 
+/// How long a connection must have been idle to be closed for the sake of
+/// others: a request may be on its way to one that is new.
+pub const IDLE_MIN: Duration = Duration::from_millis(250);
+
+/// A connection without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Idle {
+    /// It is within the limit of connections.
+    Welcome,
+    /// It is beyond it.
+    Refused,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Waiting {
+    /// When it waits no longer.
+    pub until: Option<Instant>,
+    /// It waits for its client's next request, and holds nothing.
+    pub idle: Option<Idle>,
+    /// Since when it waits.
+    pub since: Option<Instant>,
+    /// Bytes that it holds until its client sends or takes some; 0 where it waits
+    /// for something else.
+    pub held_bytes: usize,
+    /// Since when it holds any.
+    pub held_since: Option<Instant>,
+    /// Bytes that its client has sent and taken in all.
+    pub moved_bytes: u64,
+    /// It waits until its client has taken bytes.
+    pub writes: bool,
+}
+
 #[derive(Default)]
 struct Slot {
-    deadline: Option<Instant>,
+    waiting: Waiting,
     /// The deadline was found to have passed; so tasks need not ask the clock.
     passed: bool,
+    /// The connection is to make room for others.
+    cut: bool,
+    /// The task is to try once more what it waits for.
+    nudged: bool,
+    watched: Option<Watched>,
     waker: Option<Waker>,
+}
+
+impl Slot {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// Slow clients are looked for.
+    watches: bool,
     /// When the sweeper looks next; `None` while it waits to be told.
     next_sweep: Option<Instant>,
     sweeper: Option<Waker>,
 }
 
-/// See the module. Clones share the slots.
+/// The slots of one core's connections. Clones share them.
 #[derive(Clone, Default)]
 pub struct Deadlines(Rc<RefCell<Inner>>);
 
@@ -50,8 +103,35 @@ impl Deadlines {
 
     /// Wakes every task that waits for its deadline.
     pub fn wake_all(&self) {
+        self.0.borrow_mut().slots.iter_mut().for_each(Slot::wake);
+    }
+
+    /// Has the connection close that has been idle for longest, and not just for a
+    /// moment; whether there is one. All of a kind are idle for equally long before they are closed, so
+    /// that is the one with the earliest deadline.
+    #[must_use]
+    pub fn close_idle(&self, kind: Idle, now: Instant) -> bool {
         let mut inner = self.0.borrow_mut();
-        inner.slots.iter_mut().filter_map(|slot| slot.waker.take()).for_each(Waker::wake);
+        let long = |since: Instant| now.saturating_duration_since(since) >= IDLE_MIN;
+        let idle = inner.slots.iter_mut().filter(|slot| {
+            let waiting = &slot.waiting;
+            waiting.idle == Some(kind) && !slot.cut && waiting.since.is_some_and(long)
+        });
+        let Some(longest) = idle.min_by_key(|slot| slot.waiting.until) else { return false };
+        longest.cut = true;
+        longest.wake();
+        true
+    }
+
+    /// Has connections cut off that hold bytes and whose clients are too slow to
+    /// deserve it, the slowest first, until `excess` bytes are free. To be called
+    /// now and then, with 0 while there is room.
+    pub fn relieve(&self, excess: usize, now: Instant) {
+        let mut inner = self.0.borrow_mut();
+        if excess > 0 || inner.watches {
+            pressure::relieve(&mut inner.slots, excess, now);
+        }
+        inner.watches = excess > 0;
     }
 
     /// Wakes tasks whose deadline has passed, for as long as it is polled.
@@ -76,15 +156,13 @@ impl Deadlines {
         let mut inner = self.0.borrow_mut();
         let mut next: Option<Instant> = None;
         for slot in &mut inner.slots {
-            let Some(deadline) = slot.deadline.filter(|_| !slot.passed) else { continue };
+            let Some(deadline) = slot.waiting.until.filter(|_| !slot.passed) else { continue };
             if deadline > now {
                 next = Some(next.map_or(deadline, |next| next.min(deadline)));
                 continue;
             }
             slot.passed = true;
-            if let Some(waker) = slot.waker.take() {
-                waker.wake();
-            }
+            slot.wake();
         }
         inner.next_sweep = next;
         next
@@ -108,13 +186,13 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Moves the deadline, or clears it.
-    pub fn set(&self, deadline: Option<Instant>) {
+    /// Says what the task waits for from now on.
+    pub fn wait(&self, waiting: Waiting) {
         let mut inner = self.deadlines.0.borrow_mut();
         let slot = &mut inner.slots[self.slot];
-        slot.deadline = deadline;
+        slot.waiting = waiting;
         slot.passed = false;
-        let Some(deadline) = deadline else { return };
+        let Some(deadline) = waiting.until else { return };
         if inner.next_sweep.is_none_or(|next| deadline < next) {
             inner.next_sweep = Some(deadline);
             if let Some(waker) = inner.sweeper.take() {
@@ -123,12 +201,24 @@ impl Deadline {
         }
     }
 
-    /// Whether the deadline has passed. If not, the task is woken when it does,
-    /// and by [`Deadlines::wake_all`].
+    /// Whether the connection is to make room for others, now that it waits.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.deadlines.0.borrow().slots[self.slot].cut
+    }
+
+    /// Says that the connection has made room, as far as it is to.
+    pub fn spare(&self) {
+        self.deadlines.0.borrow_mut().slots[self.slot].cut = false;
+    }
+
+    /// Whether the wait is over: the deadline has passed, the connection is to go,
+    /// or it may be worth another try. If not, the task is woken when that is so, and by
+    /// [`Deadlines::wake_all`].
     pub fn poll_passed(&self, cx: &Context<'_>) -> bool {
         let mut inner = self.deadlines.0.borrow_mut();
         let slot = &mut inner.slots[self.slot];
-        if slot.passed {
+        if slot.passed || slot.cut || std::mem::take(&mut slot.nudged) {
             return true;
         }
         match &mut slot.waker {

@@ -1,6 +1,7 @@
 //! The composition root: settings, the order of start and stop, the cores, and
 //! what drives connections.
 
+mod admission;
 mod cluster;
 pub mod config;
 mod connection;

@@ -11,15 +11,16 @@ use std::{
     io::{self, Write as _},
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, atomic::AtomicUsize, mpsc},
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
+    admission::{Connections, REFUSALS},
     config::{Config, Role},
-    core::{Core, REFUSALS},
+    core::Core,
     executor::{self, Purpose, Watch},
     limits,
     listen::listen,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     api::{browser::BrowserPolicy, metrics::Metrics},
-    base::{ids::ClusterId, timing::STOP_MAX},
+    base::{held::HeldByNode, ids::ClusterId, timing::STOP_MAX},
     feed::Fanout,
     io::{
         lock::{DirectoryLock, LockError},
@@ -91,7 +92,8 @@ pub(super) struct Shared {
     pub(super) inbox: Arc<Inbox>,
     pub(super) control: Arc<Control>,
     pub(super) status: Arc<Status>,
-    connections: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
+    held: Arc<HeldByNode>,
     browsers: Arc<BrowserPolicy>,
     metrics: Arc<Metrics>,
 }
@@ -151,12 +153,13 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let shared = Shared {
         address,
         browsers: Arc::new(browsers),
+        connections: Arc::new(Connections::new(config.limits.connections)),
+        held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
         config: Arc::new(config),
         fanout: Fanout::new(serving),
         inbox: Arc::default(),
         control: Arc::default(),
         status: Arc::default(),
-        connections: Arc::default(),
         metrics: Arc::default(),
     };
 
@@ -329,9 +332,8 @@ async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready,
     let Ready { recovered, cluster } = ready;
     let node = handle(&shared, core, recovered, cluster);
     let limits = Arc::new(shared.config.limits.clone());
-    let held_bytes_max = limits.held_bytes / shared.fanout.cores();
-    let Shared { connections, browsers, metrics, .. } = shared;
-    let core = Core { node, listener, limits, held_bytes_max, browsers, metrics, connections };
+    let Shared { connections, held, browsers, metrics, .. } = shared;
+    let core = Core { node, listener, limits, held, browsers, metrics, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(News::Serving);
     drop(events);

@@ -192,11 +192,12 @@ fn a_reader_that_leaves_frees_its_connection() {
     for client in &mut waiting {
         park(client, &target);
     }
-    bar.node.client().get("/health").problem(503, "overloaded");
+    park(&mut bar.client, &target);
+    bar.node.client().get("/changes").problem(503, "overloaded");
     drop(waiting);
     eventually("a connection is free", || {
         let mut client = bar.node.client();
-        client.try_send_request("GET", "/health", &[], b"")
+        client.try_send_request("GET", "/changes", &[], b"")
             && client.try_answer().is_some_and(|answer| answer.status == 200)
     });
 }

@@ -44,6 +44,8 @@ mod forms;
 #[cfg(test)]
 mod full_disk;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod idempotency;

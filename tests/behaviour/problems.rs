@@ -287,7 +287,9 @@ fn a_refusal_wakes_nobody_and_takes_no_id() {
 fn a_node_that_is_full_of_connections_tells_writers_of_keys() {
     let mut bar = Bar::on(Node::with(&["--max-connections", "1"]));
     let path = bar.key("k");
-    bar.put("k", 1);
+    let id = bar.put("k", 1);
+    // The only connection is in use, so that it does not make room.
+    bar.client.send_request("GET", &format!("{path}?since={id}&block=1"), &[], b"");
     eventually("a second connection is refused", || {
         let mut client = bar.node.client();
         let sent = client.try_send_request("PUT", &path, &[], br#"{"data":2}"#);
@@ -295,5 +297,7 @@ fn a_node_that_is_full_of_connections_tells_writers_of_keys() {
         answer.problem(503, "overloaded");
         true
     });
+    // It waited for nothing: the key is what it was.
+    assert_eq!(bar.client.answer().status, 304);
     assert_eq!(bar.client.page(&path)["data"], 1);
 }

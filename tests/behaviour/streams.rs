@@ -362,7 +362,7 @@ fn a_reader_that_leaves_frees_its_connection() {
             streams.len() == 8
         });
         let mut refused: Client = node.client();
-        refused.get("/health").problem(503, "overloaded");
+        refused.get("/changes").problem(503, "overloaded");
         let answer = node.client().request("GET", "/changes", &[("Accept", EVENTS)], b"");
         assert_eq!((answer.status, answer.header("content-type")), (200, Some(EVENTS)));
         assert!(
@@ -373,7 +373,7 @@ fn a_reader_that_leaves_frees_its_connection() {
     }
     eventually("a connection is free", || {
         let mut client = node.client();
-        client.try_send_request("GET", "/health", &[], b"")
+        client.try_send_request("GET", "/changes", &[], b"")
             && client.try_answer().is_some_and(|answer| answer.status == 200)
     });
 }

@@ -185,6 +185,12 @@ impl Client {
         (self.received, self.stream)
     }
 
+    /// The connection itself, of which nothing was read ahead.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.received.is_empty(), "something was read ahead");
+        self.stream
+    }
+
     /// Whether the server has closed, and sent nothing more before it did.
     pub fn is_closed(&mut self) -> bool {
         !self.receive() && self.received.is_empty()

@@ -108,7 +108,9 @@ impl Connection {
     fn answer_and_close(&mut self, response: Response, now: Instant) {
         let is_head = match &self.phase {
             Phase::Body { request, .. } => request.method == Method::Head,
-            Phase::Head(progress) => progress.is_head || self.received.starts_with(HEAD_METHOD),
+            Phase::Head(progress) => {
+                progress.is_head.unwrap_or_else(|| self.received.starts_with(HEAD_METHOD))
+            }
             _ => false,
         };
         let delimiter = Delimiter::Length(response.body.len());

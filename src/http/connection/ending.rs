@@ -2,7 +2,10 @@
 //! read the last answer.
 
 use super::{Connection, HeadProgress, Phase};
-use crate::{base::limits::LINGER_TIMEOUT, http::error::ProtocolError};
+use crate::{
+    base::limits::{LINGER_TIMEOUT, WRITE_WINDOW_BYTES},
+    http::error::ProtocolError,
+};
 use bytes::BytesMut;
 use std::time::Instant;
 
@@ -48,6 +51,13 @@ impl Connection {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether something that was queued was never written, which the client must
+    /// be able to tell.
+    #[must_use]
+    pub const fn is_broken_off(&self) -> bool {
+        self.broken_off
+    }
+
     /// Stops gracefully: a request that has begun to arrive or is being
     /// answered is finished, its answer says `Connection: close`, and no
     /// further one is taken.
@@ -65,6 +75,7 @@ impl Connection {
     /// Cuts the connection off at once; what is queued is lost. For a stream
     /// that cannot go on: the client sees that it is incomplete.
     pub fn abort(&mut self) {
+        self.broken_off |= !self.queue.is_empty();
         self.phase = Phase::Closed;
         self.received = BytesMut::new();
         self.queue.clear();
@@ -124,6 +135,7 @@ impl Connection {
     pub(super) fn arm_write(&mut self, now: Instant) {
         if !self.queue.is_empty() && self.write_deadline.is_none() {
             self.write_deadline = Some(now + self.context.limits().write_timeout);
+            self.write_window = self.queue.bytes().min(WRITE_WINDOW_BYTES);
         }
     }
 }

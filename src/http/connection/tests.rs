@@ -1,5 +1,6 @@
 //! The rules of HTTP/1.1 as this server keeps them, shown by raw bytes.
 
+mod account;
 mod answers;
 mod properties;
 mod refusals;
@@ -81,7 +82,7 @@ impl Bench {
     fn held_bytes(&self) -> usize {
         let received = self.connection.received.len();
         match &self.connection.phase {
-            Phase::Body { body, .. } => received + body.decoded_bytes(),
+            Phase::Body { body, .. } => received + body.held_bytes(),
             _ => received,
         }
     }

@@ -1,7 +1,7 @@
 //! Slow clients are cut off, each by the clock of what it is doing.
 
 use super::*;
-use crate::base::limits::LINGER_TIMEOUT;
+use crate::base::limits::{LINGER_TIMEOUT, WRITE_WINDOW_BYTES};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -94,23 +94,51 @@ fn a_request_may_be_answered_late() {
     assert!(!bench.connection.is_closed());
 }
 
-#[test]
-fn a_client_that_takes_nothing_is_cut_off() {
+/// A connection that has answered with so many bytes, of which none is taken.
+fn answered(bytes: usize) -> Bench {
     let mut bench = Bench::new(Limits::default());
     bench.connection.receive(GET);
     assert!(bench.connection.poll_event(bench.now).is_some());
-    bench.connection.respond(Response::json(200, vec![0; 100]), bench.now);
-    // Each byte taken gives it the whole time again, whatever the idle clock says.
-    for _ in 0..10 {
-        bench.now += 29 * SECOND;
+    bench.connection.respond(Response::json(200, vec![0; bytes]), bench.now);
+    bench
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off() {
+    let mut bench = answered(100);
+    bench.now += 30 * SECOND - Duration::from_nanos(1);
+    bench.connection.handle_timeout(bench.now);
+    assert!(!bench.connection.is_closed());
+    bench.now += Duration::from_nanos(1);
+    bench.connection.handle_timeout(bench.now);
+    assert!(bench.connection.is_closed() && bench.connection.is_broken_off());
+    assert_eq!(bench.connection.poll_timeout(), None);
+}
+
+#[test]
+fn a_byte_now_and_then_does_not_keep_a_connection() {
+    let mut bench = answered(10 * WRITE_WINDOW_BYTES);
+    for _ in 0..29 {
+        bench.now += SECOND;
         bench.connection.handle_timeout(bench.now);
         bench.connection.transmitted(1, bench.now);
         assert!(!bench.connection.is_closed());
     }
-    bench.now += 30 * SECOND;
+    bench.now += SECOND;
     bench.connection.handle_timeout(bench.now);
-    assert!(bench.connection.is_closed());
-    assert_eq!(bench.connection.poll_timeout(), None);
+    assert!(bench.connection.is_closed() && bench.connection.is_broken_off());
+}
+
+#[test]
+fn a_client_that_takes_enough_has_all_the_time_it_needs() {
+    let mut bench = answered(10 * WRITE_WINDOW_BYTES);
+    while bench.connection.poll_transmit().is_some() {
+        bench.now += 14 * SECOND;
+        bench.connection.handle_timeout(bench.now);
+        bench.connection.transmitted(WRITE_WINDOW_BYTES / 2, bench.now);
+        assert!(!bench.connection.is_closed());
+    }
+    assert!(!bench.connection.is_broken_off());
 }
 
 #[test]
