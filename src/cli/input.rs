@@ -34,8 +34,11 @@ const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 /// As many bytes as tell a byte from the half of a UTF-16 unit.
 const START_BYTES_MIN: usize = 2;
 
+/// A reader whose first bytes were read before.
+type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
+
 /// The first bytes, and a reader that begins with them.
-fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let mut start = Vec::new();
     let may_be_longer = |start: &[u8]| {
         [ZSTD, BYTE_ORDER_MARK]

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use crate::{
     SOME,
     cluster::{Cluster, within},
-    common::{Client, eventually},
+    common::{Client, eventually, run},
     workload::{Workload, number},
 };
 
 /// How soon a write is refused that cannot be done.
 const REFUSED: Duration = Duration::from_secs(10);
+/// How soon a command says that there is no quorum.
+const SAID: Duration = Duration::from_secs(20);
 
 /// When a client has been told of its write, whatever became of it.
 const TOLD_AFTER: Duration = Duration::from_secs(11);
@@ -49,6 +51,11 @@ fn one_of_three_refuses_writes_and_serves_reads() {
         assert_eq!(client.get("/health").status, 200);
         within(REFUSED, "it is not ready", || client.get("/ready").status == 503);
         assert!(cluster.view(left).is_some());
+        let url = format!("http://{}", cluster.address(left));
+        let asked = Instant::now();
+        let refused = run(&url, &["members", "remove", "2"]);
+        refused.fails_saying(&["there is no quorum", "2 of the 3 voters"]);
+        assert!(asked.elapsed() < SAID, "{:?}", asked.elapsed());
 
         cluster.restart(down[0]);
         let id = cluster.client(cluster.leader()).append(number(11));
