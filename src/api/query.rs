@@ -214,15 +214,17 @@ fn read_since(value: &str) -> Result<Since, &'static str> {
     if value == "now" {
         return Ok(Since::Now);
     }
-    read_id(value).map(Since::Id).map_err(|_| "an integer from 0 to 18446744073709551615, or now")
+    read_id(value).map(Since::Id).map_err(|_| "an integer from 0 to 9223372036854775807, or now")
 }
 
 fn read_id(value: &str) -> Result<ChangeId, &'static str> {
-    const RANGE: &str = "an integer from 0 to 18446744073709551615";
+    const RANGE: &str = "an integer from 0 to 9223372036854775807";
     if !is_digits(value) {
         return Err(RANGE);
     }
-    value.parse().map(ChangeId).map_err(|_| RANGE)
+    // What is told of it goes into 64 bits with a sign.
+    let id = value.parse().ok().filter(|id| i64::try_from(*id).is_ok());
+    id.map(ChangeId).ok_or(RANGE)
 }
 
 /// The id of the last event that a client has; nothing when it has none yet.
@@ -359,10 +361,10 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_refused_by_name() {
         for (name, values) in [
-            ("since", &["", "-1", "+1", "1.0", "Now", "18446744073709551616", " 1", "1 ", "٣"][..]),
+            ("since", &["", "-1", "+1", "1.0", "Now", "9223372036854775808", " 1", "1 ", "٣"][..]),
             ("limit", &["", "0", "00", "-5", "+5", "1e3", "ten", "1.5", "0x10", " 1"][..]),
             ("block", &["", ".", "1.", ".5", "-1", "+1", "1e2", "NaN", "inf", "1,5", "1.2.3"][..]),
-            ("min_id", &["", "now", "-1", "18446744073709551616"][..]),
+            ("min_id", &["", "now", "-1", "9223372036854775808"][..]),
             ("consistency", &["", "Strong", "weak"][..]),
             ("tag", &[""][..]),
         ] {

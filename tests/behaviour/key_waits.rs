@@ -20,7 +20,7 @@ fn since_without_block_tells_whether_the_key_has_moved() {
     let id = bar.put("k", 1);
     let path = bar.key("k");
     let etag = format!("\"{id}\"");
-    for since in [0, 1, 2, 3, u64::MAX] {
+    for since in [0, 1, 2, 3, i64::MAX as u64] {
         let target = format!("{path}?since={since}");
         let answer = bar.client.get(&target);
         assert_eq!((answer.status, &answer.json()["_id"]), (200, &id.into()), "since {since}");

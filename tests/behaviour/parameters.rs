@@ -117,7 +117,7 @@ fn values_out_of_range_are_refused_on_every_route_that_has_the_parameter() {
         let of_route = parameters(route);
         for (name, values) in [
             ("limit", &["0", "-1", "1.5", "x", "", "000"][..]),
-            ("since", &["-1", "x", "", "1.0", "18446744073709551616"]),
+            ("since", &["-1", "x", "", "1.0", "9223372036854775808"]),
             ("block", &["-1", "x", "", "1e3", "."]),
             ("min_id", &["-1", "x", "", "now"]),
             ("consistency", &["x", "", "Strong"]),

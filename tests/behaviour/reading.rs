@@ -110,7 +110,7 @@ fn since_beyond_the_newest_id_is_an_empty_list() {
     let node = Node::start();
     let mut client = node.client();
     append_many(&mut client, 5);
-    for since in ["5", "6", "1000000", "18446744073709551614", "18446744073709551615"] {
+    for since in ["5", "6", "1000000", "9223372036854775806", "9223372036854775807"] {
         let list = client.list(&format!("?since={since}"));
         assert_eq!(ids(&list), [0; 0], "{since}");
         assert_eq!(list["atEnd"], true, "{since}");
@@ -211,7 +211,7 @@ fn min_id_that_is_not_reached_in_time_is_behind() {
     append_many(&mut client, 3);
     client.get("/changes?min_id=4&block=0").problem(503, "behind");
     let start = std::time::Instant::now();
-    client.get("/changes?min_id=18446744073709551615&block=0.2").problem(503, "behind");
+    client.get("/changes?min_id=9223372036854775807&block=0.2").problem(503, "behind");
     assert!(start.elapsed().as_millis() >= 200);
     node.holds(3);
 }
@@ -236,7 +236,7 @@ fn parameters_out_of_range_unknown_or_repeated_are_named() {
         ("since=1.5", "since"),
         ("since=", "since"),
         ("since=Now", "since"),
-        ("since=18446744073709551616", "since"),
+        ("since=9223372036854775808", "since"),
         ("limit=0", "limit"),
         ("limit=-5", "limit"),
         ("limit=ten", "limit"),
