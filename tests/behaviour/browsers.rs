@@ -140,7 +140,7 @@ fn an_allowed_origin_reads_and_writes() {
     ask(&node, &host, "POST /changes", &other, CHANGE).problem(403, "forbidden");
     let answer = ask(&node, &host, "GET /changes", &other, b"");
     assert_eq!(answer.header("access-control-allow-origin"), None);
-    assert_eq!(answer.header("vary"), Some("Origin"));
+    assert!(answer.headers.iter().any(|header| *header == ("vary".into(), "Origin".into())));
     // Nor does one beside an allowed one.
     let both = [JSON, APP, ("Origin", "https://other.example")];
     ask(&node, &host, "POST /changes", &both, CHANGE).problem(403, "forbidden");

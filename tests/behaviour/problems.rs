@@ -164,7 +164,7 @@ fn table(bar: &Bar) -> Vec<Case> {
         case("POST", "/changes", data, 415, "unsupported-media-type")
             .with(&[("Content-Type", "text/plain")])
             .says(&["text/plain"]),
-        case("POST", "/changes", data, 422, "idempotency-mismatch")
+        case("POST", "/tenants/foo/changes", data, 422, "idempotency-mismatch")
             .with(&[("Idempotency-Key", "used")])
             .says(&["used"]),
         case("GET", format!("{key}?min_id=99&block=0"), "", 503, "behind").says(&["99", "1"]),

@@ -1,7 +1,5 @@
 //! One run of an import: from where the journal says, to the end of the file.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde::Deserialize;
 use ureq::http::Method;
 use uuid::Uuid;
@@ -19,6 +17,7 @@ use super::{
     source::{Position, Source},
     stored,
 };
+use crate::io::clock::{Clock, SystemClock};
 
 /// For so long a node surely knows the key of a request, though its clock and
 /// this machine's differ: it keeps keys for 24 hours.
@@ -302,8 +301,7 @@ impl<'a> Session<'a> {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    SystemClock.now_micros() / 1000
 }
 
 fn understood<'a, T: Deserialize<'a>>(answer: &'a [u8], lines: &Lines) -> Result<T, Failure> {
