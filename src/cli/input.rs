@@ -37,19 +37,21 @@ const START_BYTES_MIN: usize = 2;
 /// A reader whose first bytes were read before.
 type Peeked<R> = io::Chain<Cursor<Vec<u8>>, R>;
 
+/// Bytes read at once: whoever reads on gets all that came with the first ones.
+const READ_BYTES: usize = 64 << 10;
+
 /// The first bytes, and a reader that begins with them.
 fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
-    let mut start = Vec::new();
+    let (mut start, mut block) = (Vec::new(), vec![0; READ_BYTES]);
     let may_be_longer = |start: &[u8]| {
         [ZSTD, BYTE_ORDER_MARK]
             .iter()
             .any(|mark| mark.len() > start.len() && mark.starts_with(start))
     };
     while start.len() < START_BYTES_MIN || may_be_longer(&start) {
-        let mut byte = [0];
-        match reader.read(&mut byte) {
+        match reader.read(&mut block) {
             Ok(0) => break,
-            Ok(_) => start.extend_from_slice(&byte),
+            Ok(count) => start.extend_from_slice(block.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -60,7 +62,8 @@ fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
 fn check(start: &[u8]) -> io::Result<()> {
     let what = if start.starts_with(BYTE_ORDER_MARK) {
         "it begins with a byte order mark (U+FEFF), which JSON does not have: remove it"
-    } else if UTF_16.iter().any(|mark| start.starts_with(mark)) || matches!(start, [0, _] | [_, 0])
+    } else if UTF_16.iter().any(|mark| start.starts_with(mark))
+        || matches!(start, [0, _, ..] | [_, 0, ..])
     {
         "it is UTF-16, and only UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it"
     } else if start.starts_with(ZSTD) {
@@ -103,6 +106,15 @@ mod tests {
         assert_eq!(read(&two).unwrap(), "1\n2\n", "as cat joins them");
         let half = packed(b"{\"a\":1}\n{\"a\":2}\n");
         assert!(read(&half[..half.len() - 6]).is_err(), "torn");
+    }
+
+    #[test]
+    fn what_comes_with_the_first_bytes_is_not_held_back() {
+        let text = b"2\n3.0\n";
+        let mut input = open(Cursor::new(text)).unwrap();
+        let mut block = [0; 64];
+        let count = input.reader.read(&mut block).unwrap();
+        assert_eq!(&block[..count], text, "in one piece, as it came");
     }
 
     #[test]
