@@ -7,13 +7,21 @@ use uuid::Uuid;
 
 use super::processes::Process;
 use crate::{
-    base::ids::{ClusterId, NodeId},
+    base::{
+        batch,
+        ids::{ClusterId, NodeId},
+    },
     io::{cores, net::Stream},
     log::Identity,
 };
 
-/// The version of the messages that this build speaks.
-pub(super) const VERSION: u32 = 1;
+/// The version of the messages that this build speaks, and of the batches that are
+/// in them. It is raised with either.
+pub(super) const VERSION: u32 = 2;
+const _: () = assert!(
+    VERSION == 2 && batch::VERSION == 3,
+    "nodes must understand the batches of those that they speak with"
+);
 const MAGIC: [u8; 8] = *b"CAGTPEER";
 const BYTES: usize = 56;
 
