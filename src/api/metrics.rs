@@ -1,5 +1,6 @@
 //! `/metrics`: what the node counts, as Prometheus reads it.
 
+mod copied;
 mod text;
 
 use std::{
@@ -22,7 +23,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::text::{CONTENT_TYPE, prometheus_text};
+use self::{
+    copied::Copied,
+    text::{CONTENT_TYPE, prometheus_text},
+};
 use super::{Api, reply::Reply};
 use crate::{
     http::{Method, ProtocolError, Response},
@@ -149,6 +153,7 @@ pub struct Metrics {
 /// What is looked up when it is asked for.
 #[derive(Debug, Default)]
 struct AtScrape {
+    log_write_seconds: Copied,
     last_change: Gauge,
     tenants: Gauge,
     collections: Gauge,
@@ -192,6 +197,9 @@ impl Default for Metrics {
         let wait_seconds = Histogram::new(exponential_buckets(1e-3, 4.0, 11));
         let help = "Time that reads waited for a change";
         registry.register_with_unit("wait", help, Unit::Seconds, wait_seconds.clone());
+        let log_write_seconds = Copied::default();
+        let help = "Time of a write of the log, from submission until it is durable";
+        registry.register_with_unit("log_write", help, Unit::Seconds, log_write_seconds.clone());
         let gauge = |registry: &mut Registry, name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -217,6 +225,7 @@ impl Default for Metrics {
         let received_bytes = bytes(registry_mut, "received", "Bytes received from clients");
         let sent_bytes = bytes(registry_mut, "sent", "Bytes sent to clients");
         let at_scrape = AtScrape {
+            log_write_seconds,
             last_change: gauge(registry_mut, "last_change", "Id of the newest change applied"),
             tenants: gauge(registry_mut, "tenants", "Tenants"),
             collections: gauge(registry_mut, "collections", "Collections"),
@@ -332,6 +341,7 @@ impl Api {
         let (index, status) = (node.index(), node.status());
         let (tenants, collections) = index.catalog.counts();
         self.metrics.held_bytes.set(count(self.held.node_bytes()));
+        now.log_write_seconds.set(status.log_writes.read());
         now.last_change.set(number(node.last().0));
         now.tenants.set(count(tenants));
         now.collections.set(count(collections));

@@ -1,5 +1,5 @@
 //! The vocabulary every layer shares: identifiers, bounds, outcomes, decimal
-//! text, and the byte form of a batch of changes.
+//! text, times, and the byte form of a batch of changes.
 
 pub mod batch;
 pub mod cluster;
@@ -11,4 +11,5 @@ pub mod limits;
 pub mod names;
 pub mod outcome;
 pub mod tags;
+pub mod times;
 pub mod timing;

@@ -11,7 +11,7 @@ use super::{
 use crate::base::ids::LogId;
 use crate::io::{BLOCK, Disk};
 use smallvec::SmallVec;
-use std::{cell::RefCell, future::Future, io, rc::Rc};
+use std::{cell::RefCell, future::Future, io, rc::Rc, time::Duration};
 use tokio::sync::{Notify, oneshot};
 
 /// The durable log; clones are the same log. Single-threaded.
@@ -354,6 +354,12 @@ impl<D: Disk> Log<D> {
     /// before it.
     pub fn on_seal(&self, hook: impl Fn() + 'static) {
         self.shared.get_mut().on_seal = Some(Rc::new(hook));
+    }
+
+    /// Calls `hook` with the time of each durable write of a group, from its
+    /// submission on. It replaces the hook before it; without one no clock is read.
+    pub fn on_write(&self, hook: impl Fn(Duration) + 'static) {
+        self.shared.get_mut().on_write = Some(Rc::new(hook));
     }
 
     /// Writes the committed mark, and a group behind the last data, so that

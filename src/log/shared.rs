@@ -17,6 +17,7 @@ use std::{
     collections::VecDeque,
     io,
     rc::Rc,
+    time::Duration,
 };
 use tokio::sync::Notify;
 
@@ -112,6 +113,7 @@ pub(super) struct Inner<D: Disk> {
     pub(super) removing: bool,
     pub(super) sealed: Vec<Sealed>,
     pub(super) on_seal: Option<Rc<dyn Fn()>>,
+    pub(super) on_write: Option<Rc<dyn Fn(Duration)>>,
     /// Entries up to here may leave memory once they are durable and sealed.
     pub(super) released: Option<u64>,
     pub(super) poison: Option<String>,
@@ -147,6 +149,7 @@ impl<D: Disk> Inner<D> {
             removing: false,
             sealed,
             on_seal: None,
+            on_write: None,
             released: None,
             poison: None,
             closing: false,

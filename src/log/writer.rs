@@ -13,7 +13,7 @@ use super::{
 };
 use crate::io::{Disk, DiskFile};
 use rand::RngExt;
-use std::{future::Future, io, rc::Rc};
+use std::{future::Future, io, rc::Rc, time::Instant};
 
 /// Buffers are kept for reuse up to this size each, and this many.
 const BUFFER_BYTES_KEPT: usize = 128 * 1024;
@@ -119,7 +119,7 @@ impl<D: Disk> Writer<D> {
     async fn commit(&mut self, plan: Plan) -> Result<(), Failure> {
         let bytes = group_bytes(plan.body);
         let mut buffer = self.buffer(bytes);
-        let (ops, state, checksum) = {
+        let (ops, state, checksum, on_write) = {
             let mut inner = self.shared.get_mut();
             let ops = inner.queue.take(plan.ops);
             let state = state_after(inner.durable, &ops);
@@ -132,11 +132,15 @@ impl<D: Disk> Writer<D> {
             let frames = ops.iter().filter_map(Op::frame);
             let checksum = encode_group(buffer.as_mut(), &place, &state, frames);
             inner.writing = true;
-            (ops, state, checksum)
+            (ops, state, checksum, inner.on_write.clone())
         };
+        let submitted = on_write.as_ref().map(|_| Instant::now());
         match self.active.file.write_at(buffer, self.active.offset).await {
             Ok(buffer) => self.keep(buffer),
             Err(error) => return Err(("writing a group", error, ops)),
+        }
+        if let (Some(on_write), Some(submitted)) = (on_write, submitted) {
+            on_write(submitted.elapsed());
         }
         self.shared.get_mut().committed_group(&ops, state, checksum);
         self.active.offset += bytes as u64;

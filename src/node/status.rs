@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
-use crate::base::{cluster::ClusterView, outcome::StorageProblem};
+use crate::base::{cluster::ClusterView, outcome::StorageProblem, times::Times};
 
 /// Whether the log has a further segment to go on in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Status {
     next_segment: AtomicU8,
     refusing: AtomicBool,
     cluster: Mutex<ClusterView>,
+    /// How long writes of the log took, from submission until they were durable.
+    pub log_writes: Times,
 }
 
 impl Status {

@@ -233,6 +233,8 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     .await
     .map_err(|error| cannot_open(&directory, checkpoint.as_ref(), error))?;
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
+    let status = Arc::clone(&shared.status);
+    log.on_write(move |time| status.log_writes.add(time));
     glommio::spawn_local(log.run()).detach();
     let room = Rc::new(Notify::new());
     let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));

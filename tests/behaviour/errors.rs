@@ -320,11 +320,31 @@ fn the_node_tells_of_itself() {
     assert_eq!(document["openapi"], "3.1.0");
 }
 
+#[test]
+fn writes_of_the_log_are_timed() {
+    let mut bar = Bar::start();
+    let name = |part: &str| format!("changeagent_log_write_seconds_{part}");
+    let (count, sum, all) = (name("count"), name("sum"), name("bucket{le=\"+Inf\"}"));
+    let mut before = (counted(&mut bar.client, &count), counted(&mut bar.client, &sum));
+    assert!(before.0 >= 1.0, "the names were written");
+    for n in 0..3 {
+        bar.put(&format!("k{n}"), n);
+        let text = bar.client.get("/metrics").text().to_owned();
+        let now = (value_of(&text, &count), value_of(&text, &sum));
+        assert!(now.0 > before.0 && now.1 > before.1, "{now:?} after {before:?}");
+        assert_eq!(value_of(&text, &all), now.0, "every write is in a bucket");
+        before = now;
+    }
+}
+
 /// The value of a line of `/metrics`; 0 without it.
 fn counted(client: &mut Client, name: &str) -> f64 {
-    let text = client.get("/metrics");
+    value_of(client.get("/metrics").text(), name)
+}
+
+fn value_of(text: &str, name: &str) -> f64 {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-    text.text().lines().find_map(value).unwrap_or(0.0)
+    text.lines().find_map(value).unwrap_or(0.0)
 }
 
 #[test]
