@@ -516,12 +516,14 @@ pub(super) fn parameterless(request: &Request) -> Result<(), ApiError> {
     no_parameters(request.query().map(|(name, value)| (Cow::from(name), Cow::from(value))))
 }
 
-/// Whether the path of a request names a tenant by its name.
+/// Whether the path of a request names a tenant or a collection by its name.
 fn names_by_name(request: &Request) -> bool {
+    let is_name = |text| matches!(Named::parse(text), Some(Named::Name(_)));
     match *request.path_segments() {
-        ["tenants" | "tenant", tenant, ..] => {
-            matches!(Named::parse(tenant), Some(Named::Name(_)))
+        ["tenants" | "tenant", tenant, "collections", collection, ..] => {
+            is_name(tenant) || is_name(collection)
         }
+        ["tenants" | "tenant", tenant, ..] => is_name(tenant),
         _ => false,
     }
 }

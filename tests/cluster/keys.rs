@@ -28,6 +28,24 @@ fn a_name_that_was_given_anew_is_found_on_every_node() {
 }
 
 #[test]
+fn a_name_of_a_collection_that_was_given_anew_is_found_on_every_node() {
+    let cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let (mut there, mut here) = (cluster.client(leader), cluster.client((leader + 1) % 3));
+    let tenant = there.json("POST", "/tenants", r#"{"name":"foo"}"#).json();
+    let collections = format!("/tenants/{}/collections", tenant["tenant"].as_str().unwrap());
+    let bar = format!("{collections}/bar");
+    for round in 0..300 {
+        let created = there.json("POST", &collections, r#"{"name":"bar"}"#);
+        assert_eq!(created.status, 201, "{round}: {created:?}");
+        // The follower may know the former holder of the name only.
+        let answer = here.json("PUT", &format!("{bar}/keys/k"), r#"{"data":1}"#);
+        assert_eq!(answer.status, 201, "{round}: {answer:?}");
+        assert_eq!(there.request("DELETE", &bar, &[], b"").status, 200);
+    }
+}
+
+#[test]
 fn keys_are_linearizable_where_leaders_die() {
     let mut cluster = Cluster::start(3);
     let workload = Workload::with_keys(&cluster, KEYS);
