@@ -7,11 +7,9 @@
 //! once: that many keys expire together costs no request a long wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     time::Duration,
 };
-
-use smallvec::SmallVec;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +30,8 @@ const FORGOTTEN_AT_ONCE: usize = 64;
 /// The parts that the keys are divided into, so that making room for more of
 /// them moves few at once.
 const SHARDS: usize = 64;
+/// How much of a key's digest is of the key alone, and so the same for all tenants.
+const STEM_BYTES: usize = 8;
 
 /// What is known of an idempotency key, as checkpoints spell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,9 +65,12 @@ mod hex {
 /// See the module.
 #[derive(Debug)]
 pub struct IdempotencyKeys {
-    /// By the first byte of the key, then by its stem: the same key of the client
-    /// may stand for several tenants.
-    known: [HashMap<[u8; 8], SmallVec<[Known; 1]>>; SHARDS],
+    /// By the first byte of the key, then by the key.
+    known: [HashMap<[u8; 16], Known>; SHARDS],
+    /// What follows the stem of the keys of `known`, by the stem and the request
+    /// together: a request is found whichever tenant it was of, however many tenants
+    /// use its key.
+    requests: [HashMap<[u8; 16], [u8; 16 - STEM_BYTES]>; SHARDS],
     /// Invariant: the keys of `known`, oldest first.
     order: VecDeque<(Timestamp, [u8; 16])>,
     keys_max: usize,
@@ -75,8 +78,12 @@ pub struct IdempotencyKeys {
 
 impl Default for IdempotencyKeys {
     fn default() -> Self {
-        let known = std::array::from_fn(|_| HashMap::new());
-        Self { known, order: VecDeque::new(), keys_max: KEYS_MAX }
+        Self {
+            known: std::array::from_fn(|_| HashMap::new()),
+            requests: std::array::from_fn(|_| HashMap::new()),
+            order: VecDeque::new(),
+            keys_max: KEYS_MAX,
+        }
     }
 }
 
@@ -96,13 +103,15 @@ impl IdempotencyKeys {
     /// very same request, whatever tenant it was found to be of.
     #[must_use]
     pub fn repeated(&self, asked: &Idempotency) -> Option<Decision> {
-        let alike = self.known[shard(&asked.key)].get(&stem(&asked.key))?;
-        let known = alike.iter().find(|known| known.request == asked.request)?;
+        let rest = self.requests[shard(&asked.key)].get(&stemmed(&asked.key, &asked.request))?;
+        let mut key = asked.key;
+        key[STEM_BYTES..].copy_from_slice(rest);
+        let known = self.get(&key)?;
         Some(Decision { result: known.result, replayed: true })
     }
 
     fn get(&self, key: &[u8; 16]) -> Option<&Known> {
-        self.known[shard(key)].get(&stem(key))?.iter().find(|known| known.key == *key)
+        self.known[shard(key)].get(key)
     }
 
     /// Remembers the result of the first request of a key, applied `at`.
@@ -115,14 +124,12 @@ impl IdempotencyKeys {
     /// Remembers what was known before. Nothing is forgotten for it: what is
     /// known at a place of the log must be the same however a node came there.
     pub fn restore(&mut self, known: Known) {
-        let alike = self.known[shard(&known.key)].entry(stem(&known.key)).or_default();
-        match alike.iter_mut().find(|other| other.key == known.key) {
-            Some(other) => *other = known,
-            None => {
-                alike.push(known);
-                self.order.push_back((Timestamp(known.at), known.key));
-            }
+        let Known { key, request, at, .. } = known;
+        match self.known[shard(&key)].insert(key, known) {
+            Some(former) => self.forget_request(&former),
+            None => self.order.push_back((Timestamp(at), key)),
         }
+        self.requests[shard(&key)].insert(stemmed(&key, &request), rest(&key));
     }
 
     /// Forgets what need not be kept any longer, some of it.
@@ -134,13 +141,18 @@ impl IdempotencyKeys {
                 return;
             }
             self.order.pop_front();
-            let shard = &mut self.known[shard(&key)];
-            if let Some(alike) = shard.get_mut(&stem(&key)) {
-                alike.retain(|known| known.key != key);
-                if alike.is_empty() {
-                    shard.remove(&stem(&key));
-                }
+            if let Some(known) = self.known[shard(&key)].remove(&key) {
+                self.forget_request(&known);
             }
+        }
+    }
+
+    /// Forgets the request of a key, unless a later one was the same.
+    fn forget_request(&mut self, Known { key, request, .. }: &Known) {
+        if let Entry::Occupied(entry) = self.requests[shard(key)].entry(stemmed(key, request))
+            && *entry.get() == rest(key)
+        {
+            entry.remove();
         }
     }
 
@@ -166,9 +178,17 @@ fn shard(key: &[u8; 16]) -> usize {
     usize::from(key[0]) % SHARDS
 }
 
-/// The half of a key's digest that is the same for all tenants.
-fn stem(key: &[u8; 16]) -> [u8; 8] {
-    *key.first_chunk().expect("half of it")
+/// What follows the stem of a key.
+fn rest(key: &[u8; 16]) -> [u8; 16 - STEM_BYTES] {
+    *key.last_chunk().expect("no longer than the key")
+}
+
+/// The stem of a key and the digest of a request, in one.
+fn stemmed(key: &[u8; 16], request: &[u8; 16]) -> [u8; 16] {
+    let (stem, _) = key.split_at(STEM_BYTES);
+    let mut both = *request;
+    both.iter_mut().zip(stem).for_each(|(byte, stem)| *byte ^= stem);
+    both
 }
 
 #[cfg(test)]
@@ -217,6 +237,35 @@ mod tests {
         assert_eq!((keys.decision(&of(1, 1)), keys.decision(&of(2, 2))), (None, replayed(2)));
         let known: Vec<_> = keys.iter().map(|known| known.at).collect();
         assert_eq!(known, [2, 3]);
+    }
+
+    #[test]
+    fn one_key_of_many_tenants_costs_no_more_than_many_keys() {
+        const TENANTS: u32 = 200_000;
+        let of = |tenant: u32| Idempotency {
+            key: (u128::from(tenant) | 1 << 120).to_be_bytes(),
+            request: u128::from(tenant).to_be_bytes(),
+        };
+        let begun = std::time::Instant::now();
+        let mut keys = IdempotencyKeys::default();
+        for tenant in 0..TENANTS {
+            assert_eq!(keys.decision(&of(tenant)), None);
+            keys.insert(&of(tenant), Timestamp(1), result(1));
+        }
+        assert_eq!(keys.iter().count(), TENANTS as usize);
+        // Looking through those of all tenants each time takes hours.
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        // Two tenants were sent the same request: the later one is known to the last.
+        let (one, two) = (of(1), Idempotency { request: of(1).request, ..of(2) });
+        let mut keys = IdempotencyKeys { keys_max: 2, ..IdempotencyKeys::default() };
+        keys.insert(&one, Timestamp(1), result(1));
+        keys.insert(&two, Timestamp(2), result(2));
+        keys.insert(&asked(9, 9), Timestamp(3), result(3));
+        assert_eq!(keys.decision(&one), None);
+        assert_eq!(keys.repeated(&one).map(|it| it.result), Some(result(2)));
+        keys.insert(&asked(8, 8), Timestamp(4), result(4));
+        assert_eq!(keys.repeated(&one), None);
+        assert!(keys.requests.iter().map(HashMap::len).sum::<usize>() == 2);
     }
 
     #[test]
