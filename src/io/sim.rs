@@ -2,7 +2,7 @@
 //! directory entries are volatile until synced, a crash keeps any subset of
 //! them, and operations fail on demand. The same seed gives the same run.
 
-use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode};
+use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
     cell::RefCell,
@@ -12,10 +12,13 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 /// What the device writes as a whole or not at all.
 pub const SECTOR: usize = 512;
+/// How often one that hangs is looked at.
+const HANGS_LOOK: Duration = Duration::from_millis(10);
 
 /// What goes wrong, and how often. The default is a disk without faults.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +35,8 @@ pub struct Faults {
     pub capacity: Option<u64>,
     /// The most often that one operation pends before it goes on.
     pub pending_max: u32,
+    /// Nothing goes on.
+    pub hangs: bool,
 }
 
 /// Which volatile state a power loss keeps.
@@ -378,6 +383,9 @@ impl SimDisk {
             if most == 0 { 0 } else { state.rng.random_range(0..=most) }
         };
         Pend(times).await;
+        while self.state.borrow().faults.hangs {
+            cores::sleep(HANGS_LOOK).await;
+        }
         self.alive()
     }
 

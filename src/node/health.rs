@@ -69,6 +69,8 @@ impl Course {
 pub async fn keep<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>, room: Rc<Notify>) {
     let mut course = Course::default();
     let mut unled_since = None;
+    // Each attempt to be relieved holds it, too.
+    let relief = Rc::new(());
     let mut relieved: Option<Instant> = None;
     loop {
         let now = Instant::now();
@@ -85,17 +87,27 @@ pub async fn keep<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>, room: R
             note(&status, before, ailment);
             room.notify_one();
         }
-        let is_due = relieved.is_none_or(|at| now - at >= RELIEF_RETRY);
-        if let Some(ailment) = ailment
-            && replica.leadership() == Leadership::Here
-            && is_due
-        {
-            relieved = Some(now);
-            relieve(&replica, ailment).await;
-        }
+        let leads = replica.leadership() == Leadership::Here;
         if ailment == Some(Ailment::Failed) {
+            if leads {
+                relieve(&replica, Ailment::Failed).await;
+            }
             replica.give_up().await;
             return;
+        }
+        let is_due = relieved.is_none_or(|at| now - at >= RELIEF_RETRY);
+        if let Some(ailment) = ailment
+            && leads
+            && is_due
+            && Rc::strong_count(&relief) == 1
+        {
+            relieved = Some(now);
+            let (replica, relief) = (Rc::clone(&replica), Rc::clone(&relief));
+            // The disk is watched meanwhile.
+            cores::spawn(async move {
+                relieve(&replica, ailment).await;
+                drop(relief);
+            });
         }
         cores::sleep(HEALTH_LOOK).await;
     }
@@ -123,12 +135,15 @@ async fn relieve<D: Disk>(replica: &Replica<D>, ailment: Ailment) {
     }
     tracing::warn!(to, reason = %ailment, "leadership is handed over");
     let other = async {
+        if replica.transfer(to).await.is_err() {
+            return;
+        }
         // Raft itself may wait for the disk and tell nothing.
         while replica.leadership() == Leadership::Here {
             cores::sleep(HEALTH_LOOK).await;
         }
     };
-    if replica.transfer(to).await.is_ok() && cores::within(TAKE_OVER, other).await.is_none() {
+    if cores::within(TAKE_OVER, other).await.is_none() {
         tracing::warn!(to, "it did not take over in time");
     }
 }

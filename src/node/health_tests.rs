@@ -13,6 +13,7 @@ use crate::{
     base::{
         batch::{Append, Batch, encode},
         ids::{ClusterId, NodeId, Timestamp},
+        outcome::StorageProblem,
     },
     feed::Fanout,
     io::{
@@ -145,9 +146,12 @@ async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
     }
 }
 
-/// Three members, of which the first leads; the address of each is known to it.
-async fn cluster() -> Vec<Member> {
-    let members = vec![member(1).await, member(2).await, member(3).await];
+/// So many members, of which the first leads; the address of each is known to it.
+async fn cluster(count: NodeId) -> Vec<Member> {
+    let mut members = Vec::new();
+    for id in 1..=count {
+        members.push(member(id).await);
+    }
     let first = &members[0].replica;
     eventually("the first leads", async || first.settled().await.is_some()).await;
     for member in &members[1..] {
@@ -155,7 +159,7 @@ async fn cluster() -> Vec<Member> {
     }
     eventually("all vote", async || {
         let _ = first.reconcile().await;
-        first.members().values().filter(|(_, votes)| *votes).count() == 3
+        first.members().values().filter(|(_, votes)| *votes).count() == members.len()
     })
     .await;
     members
@@ -178,7 +182,7 @@ async fn writes(replica: &Replica<SimDisk>) -> bool {
 #[test]
 fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
     let run = || async {
-        let members = cluster().await;
+        let members = cluster(3).await;
         for member in &members {
             let (replica, status) = (Rc::clone(&member.replica), Arc::clone(&member.status));
             cores::spawn(keep(replica, status, Rc::default()));
@@ -201,6 +205,44 @@ fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
         .await;
         assert_ne!(first.leadership(), Leadership::Here);
         assert!(status.has_failed());
+    };
+    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
+    executor.spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_disk_is_watched_while_nobody_can_take_over() {
+    let run = || async {
+        let members = cluster(2).await;
+        for member in &members {
+            let (replica, status) = (Rc::clone(&member.replica), Arc::clone(&member.status));
+            cores::spawn(keep(replica, status, Rc::default()));
+        }
+        let Member { disk, replica: first, status, .. } = &members[0];
+        assert!(writes(first).await);
+        disk.set_faults(Faults { hangs: true, ..Faults::default() });
+        assert!(!writes(first).await);
+        let stalled = || status.storage_problem() == Some(StorageProblem::Stalled);
+        eventually("it is noticed", async || stalled()).await;
+        // The other says to be well, and cannot lead without the vote of this one.
+        let end = Instant::now() + 2 * TAKE_OVER + RELIEF_RETRY;
+        while Instant::now() < end {
+            assert!(stalled(), "the disk still hangs");
+            assert_eq!(first.ailment(), Some(Ailment::Stalled));
+            cores::sleep(HEALTH_LOOK).await;
+        }
+        disk.set_faults(Faults::default());
+        eventually("one of them takes writes", async || {
+            for member in &members {
+                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
+                {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        assert!(!stalled());
     };
     let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
     executor.spawn(run).unwrap().join().unwrap();
