@@ -176,7 +176,7 @@ impl<D: Disk> Log<D> {
         let inner = self.shared.get();
         let is_writing = inner.writing || inner.rolling;
         let is_waited_for = is_writing || inner.queue.is_urgent();
-        Progress { groups: inner.next_group, is_writing, is_waited_for }
+        Progress { groups: inner.next_group, pieces: inner.pieces, is_writing, is_waited_for }
     }
 
     /// Bytes of payload that one more append of a single entry may surely

@@ -100,6 +100,8 @@ pub struct Sealed {
 pub struct Progress {
     /// The number of the next group: one more with each durable write.
     pub groups: u64,
+    /// Pieces of further segments that were filled.
+    pub pieces: u64,
     /// Something is being written.
     pub is_writing: bool,
     /// Something is to become durable and is not yet.

@@ -339,7 +339,10 @@ fn an_entry_beyond_the_headroom_waits_for_a_segment() {
         .unwrap();
     harness.run(Turns(50));
     assert_eq!(*told.borrow(), None);
+    let before = log.progress();
+    assert!(before.is_waited_for && !before.is_writing);
     harness.run(log.prepare()).unwrap();
+    assert!(log.progress().pieces > before.pieces, "it could be seen to be made");
     harness.run(Turns(50));
     assert_eq!(*told.borrow(), Some(true));
 }

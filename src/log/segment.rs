@@ -53,8 +53,8 @@ fn sequence_of(digits: &str) -> Option<u64> {
 }
 
 /// Makes a zero-filled, synced file under the segment's temporary name, leaving
-/// the disk to others between pieces for as long as there is no `hurry`. What a
-/// failure leaves behind is removed as far as possible.
+/// the disk to others between pieces for as long as there is no `hurry`, which is
+/// asked after each. What a failure leaves behind is removed as far as possible.
 pub(super) async fn fill<D: Disk>(
     disk: &D,
     sequence: u64,

@@ -102,6 +102,8 @@ pub(super) struct Inner<D: Disk> {
     pub(super) handover: Option<Active<D::File>>,
     pub(super) spare: Option<Spare<D::File>>,
     pub(super) preparing: bool,
+    /// Pieces of spares that were filled.
+    pub(super) pieces: u64,
     /// The spare is being put into use. Until its header is durable no further
     /// segment is prepared, so at most one segment is ever without a header.
     pub(super) rolling: bool,
@@ -142,6 +144,7 @@ impl<D: Disk> Inner<D> {
             handover: Some(active),
             spare,
             preparing: false,
+            pieces: 0,
             rolling: false,
             writing: false,
             oldest,

@@ -79,7 +79,9 @@ impl<D: Disk> Log<D> {
         }
         // Writers must not come to wait for it.
         let hurry = || {
-            let active = shared.get().active;
+            let mut inner = shared.get_mut();
+            inner.pieces += 1;
+            let active = inner.active;
             active.offset > active.bytes / 2
         };
         segment::fill(&shared.disk, sequence, bytes, hurry).await?;

@@ -31,8 +31,8 @@ struct Seen {
 /// What was seen of a log so far. Pure.
 #[derive(Debug, Default)]
 struct Course {
-    /// The newest group, and since when nothing came after it although something waits.
-    silent: Option<(u64, Instant)>,
+    /// How far it was, and since when it came no further although something waits.
+    silent: Option<((u64, u64), Instant)>,
     looked: Option<Instant>,
     lacking_since: Option<Instant>,
 }
@@ -40,15 +40,17 @@ struct Course {
 impl Course {
     /// What ails a log that is seen like this at `now`.
     fn ailment(&mut self, seen: Seen, now: Instant) -> Option<Ailment> {
-        let Progress { groups, is_writing, is_waited_for } = seen.progress;
+        let Progress { groups, pieces, is_writing, is_waited_for } = seen.progress;
+        // What may wait for a segment goes on while that is being made.
+        let reached = (groups, if is_writing { 0 } else { pieces });
         // What waits for a segment does not wait for an answer of the disk.
         let waits = is_writing || (is_waited_for && !seen.lacks_segment);
         // Who did not look, as a process that was paused, cannot tell what was silent.
         let watched = self.looked.replace(now).is_some_and(|at| now - at < DISK_SILENCE / 2);
         self.silent = match self.silent {
             _ if !waits => None,
-            Some((before, since)) if before == groups && watched => Some((groups, since)),
-            _ => Some((groups, now)),
+            Some((before, since)) if before == reached && watched => Some((reached, since)),
+            _ => Some((reached, now)),
         };
         self.lacking_since = seen.lacks_segment.then(|| self.lacking_since.unwrap_or(now));
         let lasts = |since: Option<Instant>, time| since.is_some_and(|since| now - since >= time);

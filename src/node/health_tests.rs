@@ -28,7 +28,9 @@ use crate::{
     state::testing::ChangeText,
 };
 
-const IDLE: Progress = Progress { groups: 1, is_writing: false, is_waited_for: false };
+const IDLE: Progress = Progress { groups: 1, pieces: 0, is_writing: false, is_waited_for: false };
+/// Something is being written.
+const WRITING: Progress = Progress { is_writing: true, is_waited_for: true, ..IDLE };
 
 fn seen(progress: Progress) -> Seen {
     Seen { progress, has_failed: false, lacks_segment: false }
@@ -48,7 +50,7 @@ fn course_of(course: &mut Course, seen: Seen, start: Instant, end: Instant) -> O
 fn a_disk_is_silent_when_what_waits_does_not_become_durable() {
     let mut course = Course::default();
     let start = Instant::now();
-    let writing = |groups| seen(Progress { groups, is_writing: true, is_waited_for: true });
+    let writing = |groups| seen(Progress { groups, ..WRITING });
     let almost = start + DISK_SILENCE - Duration::from_millis(1);
     assert_eq!(course_of(&mut course, writing(1), start, almost), None);
     // It went on.
@@ -63,7 +65,7 @@ fn a_disk_is_silent_when_what_waits_does_not_become_durable() {
 fn a_process_that_was_paused_does_not_blame_its_disk() {
     let mut course = Course::default();
     let start = Instant::now();
-    let writing = seen(Progress { groups: 1, is_writing: true, is_waited_for: true });
+    let writing = seen(WRITING);
     assert_eq!(course.ailment(writing, start), None);
     let resumed = start + 10 * DISK_SILENCE;
     let stalled = course_of(&mut course, writing, resumed, resumed + DISK_SILENCE);
@@ -82,6 +84,22 @@ fn what_waits_for_a_segment_is_no_silence() {
     assert_eq!(course.ailment(seen(IDLE), end), None);
     let failed = Seen { has_failed: true, ..lacking };
     assert_eq!(course.ailment(failed, end), Some(Ailment::Failed));
+}
+
+#[test]
+fn a_segment_that_is_long_in_the_making_is_no_silence() {
+    let start = Instant::now();
+    let mut making = Course::default();
+    let mut blocked = Course::default();
+    for n in 0..20 {
+        let now = start + n * (DISK_SILENCE / 4);
+        let pieces = u64::from(n);
+        let waiting = seen(Progress { is_waited_for: true, pieces, ..IDLE });
+        assert_eq!(making.ailment(waiting, now), None);
+        let writing = seen(Progress { pieces, ..WRITING });
+        let ailment = blocked.ailment(writing, now);
+        assert_eq!(ailment, (n >= 4).then_some(Ailment::Stalled), "that one is no part of it");
+    }
 }
 
 #[test]
@@ -205,6 +223,32 @@ fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
         .await;
         assert_ne!(first.leadership(), Leadership::Here);
         assert!(status.has_failed());
+    };
+    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
+    executor.spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn who_lacks_much_of_the_log_is_not_handed_leadership() {
+    let run = || async {
+        let members = cluster(3).await;
+        let [Member { replica: first, .. }, second, third] = &members[..] else { panic!("three") };
+        assert!(writes(first).await);
+        // It goes on to answer, and says nothing of its disk.
+        third.disk.set_faults(Faults { hangs: true, ..Faults::default() });
+        let term = first.settled().await.expect("a quorum is left");
+        let last = first.last_applied() + 1100;
+        for _ in 0..1100 {
+            let append = Append::from(ChangeText::plain("1"));
+            let batch = Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap();
+            first.propose(batch, term, |_| ()).await;
+        }
+        eventually("the second has all", async || second.replica.last_applied() >= last).await;
+        assert_eq!(third.replica.ailment(), None);
+        assert_eq!(first.heir(Ailment::NoSegment).await, Some(2));
+        second.replica.set_ailment(Some(Ailment::NoSegment), false);
+        assert_eq!(first.heir(Ailment::NoSegment).await, None, "the third cannot lead for long");
+        assert!(first.is_close(2) && !first.is_close(3));
     };
     let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
     executor.spawn(run).unwrap().join().unwrap();

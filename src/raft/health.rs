@@ -14,6 +14,10 @@ use super::{
 };
 use crate::{base::ids::NodeId, base::timing::HEALTH_ANSWER, io::Disk};
 
+/// A voter that lacks more entries than this does not take over: it can lead only once it
+/// has them, and whoever hands leadership over takes no writes meanwhile.
+const LACKS_MAX: u64 = 1024;
+
 /// Why a node cannot do what a leader has to. The later, the worse.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
@@ -71,8 +75,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         }
     }
 
-    /// Who would lead best in the place of this node: of the voters that say to be in
-    /// better health than `than`, the healthiest, and of these the one that has most of
+    /// Who would lead best in the place of this node: of the voters that have almost all of
+    /// the log and say to be in better health than `than`, the healthiest, and of these the one that has most of
     /// the log.
     pub async fn heir(&self, than: Ailment) -> Option<NodeId> {
         let voters = self.other_voters();
@@ -85,13 +89,23 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         able.min().map(|(_, _, id)| id)
     }
 
-    /// The other voters, as far as replication to them has begun, with the last entry
-    /// that each is known to have.
+    /// Whether another voter has almost all of the log, so that it can lead at once.
+    #[must_use]
+    pub fn is_close(&self, id: NodeId) -> bool {
+        self.other_voters().iter().any(|&(voter, _)| voter == id)
+    }
+
+    /// The other voters that have almost all of the log, with the last entry that each is
+    /// known to have.
     fn other_voters(&self) -> Vec<(NodeId, u64)> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let Some(replication) = metrics.replication.as_ref() else { return Vec::new() };
-        let matched = |id: &NodeId| replication.get(id).cloned().flatten().map(|id| id.index);
+        let last = metrics.last_log_index.unwrap_or(0);
+        let matched = |id: &NodeId| {
+            let matched = replication.get(id).cloned().flatten().map(|id| id.index);
+            matched.filter(|matched| last.saturating_sub(*matched) <= LACKS_MAX)
+        };
         let voters = metrics.membership_config.membership().voter_ids();
         let others = voters.filter(|&id| id != metrics.id);
         others.filter_map(|id| Some((id, matched(&id)?))).collect()

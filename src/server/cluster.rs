@@ -410,7 +410,7 @@ impl Office {
         if id != self.replica.id() {
             return Ok(());
         }
-        let to = self.replica.heir(Ailment::Failed).await.ok_or_else(|| {
+        let to = self.replica.heir(Ailment::Stalled).await.ok_or_else(|| {
             AdminRefusal::Precondition("no other member can lead in its place".to_owned())
         })?;
         self.hand_over(to).await?;
@@ -444,6 +444,10 @@ impl Office {
             }
             Some(_) if id == self.replica.id() => Ok(()),
             Some(_) => match self.replica.ailment_of(id).await {
+                Some(None) if !self.gets_close(id).await => {
+                    let text = format!("member {id} lacks too much of the log to lead yet");
+                    Err(AdminRefusal::Precondition(text).into())
+                }
                 Some(None) => self.hand_over(id).await,
                 Some(Some(ailment)) => {
                     let text = format!("member {id} cannot lead: {ailment}");
@@ -455,6 +459,17 @@ impl Office {
                 }
             },
         }
+    }
+
+    /// Whether a voter has almost all of the log, or does in a moment, as after an
+    /// election.
+    async fn gets_close(&self, id: NodeId) -> bool {
+        let close = async {
+            while !self.replica.is_close(id) {
+                cores::sleep(RETRY).await;
+            }
+        };
+        cores::within(TAKE_OVER, close).await.is_some()
     }
 
     async fn hand_over(&self, to: NodeId) -> Result<(), Undone> {

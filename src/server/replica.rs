@@ -184,7 +184,7 @@ async fn hand_over(replica: &Replica<GlommioDisk>) {
     if replica.leadership() != Leadership::Here {
         return;
     }
-    let Some(to) = replica.heir(Ailment::Failed).await else { return };
+    let Some(to) = replica.heir(Ailment::Stalled).await else { return };
     tracing::info!(to, "leadership is handed over");
     let other = replica.leadership_is(|leader| matches!(leader, Leadership::At(..)));
     if replica.transfer(to).await.is_ok() && unless(other, Timer::new(HAND_OVER)).await.is_none() {
