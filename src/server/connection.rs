@@ -206,6 +206,7 @@ impl Driver {
         let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.link.now);
         let about_node = shared.held.is_tight() && shared.api.is_about_node(&request);
         let is_large = request.body().len() > LARGE_BODY_BYTES;
+        let is_read = matches!(method, http::Method::Get | http::Method::Head);
         let mut waited = None;
         let mut reply = shared.api.handle(request, self.link.now).await;
         // It may have taken long, and what follows is timed from now on. Reading
@@ -218,14 +219,16 @@ impl Driver {
                 Reply::Now(response) => {
                     // It may have begun to stop while the answer was waited for.
                     self.link.drain_if_stopping();
-                    let mut response = if about_node { response } else { self.fitting(response) };
+                    // What became of a write is told whatever is held.
+                    let is_told = about_node || !is_read;
+                    let mut response = if is_told { response } else { self.fitting(response) };
                     if !self.link.place.is_welcome() {
                         response = response.with_close();
                     }
                     metrics.answered(method, response.status());
                     if let Some(waited) = waited {
                         metrics.waited(waited);
-                    } else if matches!(method, http::Method::Get | http::Method::Head) {
+                    } else if is_read {
                         metrics.read(self.link.now - arrived);
                     }
                     self.link.http.respond(reader.mark(response), self.link.now);

@@ -102,6 +102,31 @@ fn survives_readers_that_take_nothing(flags: &[&str]) {
 }
 
 #[test]
+fn what_became_of_a_write_is_told_however_little_room_there_is() {
+    // An answer of more than 62 bytes is a large one here.
+    let node = Node::with(&["--max-held", "2000", "--cores", "1"]);
+    let mut holder = TcpStream::connect(node.address()).unwrap();
+    let head = "POST /changes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1900\r\n\r\n";
+    holder.write_all(&[head.as_bytes(), &[b' '; 1500]].concat()).unwrap();
+    let create = |n: usize| {
+        // More and more of each, until there is room for what is small only.
+        let (pad, body) = ("x".repeat(10 * n), format!("{{\"name\":\"tenant{n}\"}}"));
+        node.client().request("POST", "/tenants", &[("X-Pad", &pad)], body.as_bytes()).status
+    };
+    let statuses: Vec<u16> = (0..40).map(create).collect();
+    drop(holder);
+    for (n, status) in statuses.iter().enumerate() {
+        let mut seen = 503;
+        eventually("there is room to look", || {
+            seen = node.client().get(&format!("/tenants/tenant{n}")).status;
+            seen != 503
+        });
+        // Refused is not done, and done is not refused.
+        assert_eq!(*status, if seen == 200 { 201 } else { 503 }, "tenant{n}");
+    }
+}
+
+#[test]
 fn readers_that_take_nothing_stop_nobody() {
     survives_readers_that_take_nothing(&["--cores", "1"]);
 }
