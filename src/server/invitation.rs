@@ -77,22 +77,27 @@ fn get(url: &str, limit: Duration) -> Result<String, String> {
     let mut answer = agent(limit).get(url).call().map_err(|error| error.to_string())?;
     match answer.status().as_u16() {
         200 => text_of(&mut answer),
-        status => Err(format!("it answers {status}")),
+        _ => Err(refusal(&mut answer)?),
     }
 }
 
 fn post(url: &str, body: &str, limit: Duration) -> Result<(), String> {
     let request = agent(limit).post(url).header("Content-Type", "application/json");
     let mut answer = request.send(body).map_err(|error| error.to_string())?;
-    let status = answer.status();
-    if status.is_success() {
+    if answer.status().is_success() {
         return Ok(());
     }
-    let problem: Option<serde_json::Value> = serde_json::from_str(&text_of(&mut answer)?).ok();
+    Err(refusal(&mut answer)?)
+}
+
+/// Why a request was refused, as far as the answer says.
+fn refusal(answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, String> {
+    let status = answer.status().as_u16();
+    let problem: Option<serde_json::Value> = serde_json::from_str(&text_of(answer)?).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
-    Err(match detail {
+    Ok(match detail {
         Some(detail) => detail.chars().take(TEXT_CHARACTERS_MAX).collect(),
-        None => format!("it answers {}", status.as_u16()),
+        None => format!("it answers {status}"),
     })
 }
 
