@@ -29,6 +29,8 @@ pub struct Faults {
     pub sync_error: f64,
     /// The chance that a sync of the directory fails, besides.
     pub directory_sync_error: f64,
+    /// The chance that a removal of a file fails, and leaves it.
+    pub remove_error: f64,
     /// The chance that a read fails.
     pub read_error: f64,
     /// Bytes that all files together may take, if bounded.
@@ -475,6 +477,10 @@ impl Disk for SimDisk {
         let mut state = self.state.borrow_mut();
         if !state.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        let probability = state.faults.remove_error;
+        if state.chance(probability) {
+            return Err(io::Error::other("the removal failed"));
         }
         state.change(Change::Remove(name.into()));
         Ok(())

@@ -310,11 +310,12 @@ impl<D: Disk> Log<D> {
     }
 
     /// Forgets the entries up to `upto`, which are committed by that, and
-    /// removes the segments that held nothing else. The mark is durable and the
-    /// segments are gone on return.
+    /// removes the segments that held nothing else. The mark is durable on return,
+    /// and the segments are gone; those that could not be removed go with the next
+    /// purge.
     ///
     /// # Errors
-    /// When the log is closed or a write failed.
+    /// When the log is closed, or a write or a sync of the directory failed.
     pub async fn purge(&self, upto: LogId) -> io::Result<()> {
         {
             let mut inner = self.shared.get_mut();

@@ -427,6 +427,44 @@ fn purging_removes_whole_segments_and_a_purge_ahead_restarts_the_log() {
     harness.run(log.close()).unwrap();
 }
 
+#[test]
+fn a_purged_segment_that_cannot_be_removed_goes_with_a_later_purge() {
+    let (disk, groups) = filled(30, 3000);
+    let segments = |disk: &SimDisk| {
+        let names = disk.snapshot().into_keys();
+        names.filter(|name| name.ends_with(".seg")).collect::<Vec<_>>()
+    };
+    let before = segments(&disk);
+    let (purged, later) = (id(1, 10), id(1, 20));
+    let mut harness = Harness::new();
+    let (log, _) = harness.open(&disk, options(7)).unwrap();
+    harness.start(&log);
+    disk.set_faults(Faults { remove_error: 1.0, ..Faults::default() });
+    harness.run(log.purge(purged)).unwrap();
+    assert!(segments(&disk).starts_with(&before), "nothing could be removed");
+    assert_eq!((log.purged(), log.poison()), (Some(purged), None));
+    harness.run(append(&log, vec![entry(1, 30, "more")])).unwrap();
+    harness.run(log.close()).unwrap();
+
+    // A start takes what is left for what it is.
+    let disk = disk.kill();
+    let mut harness = Harness::new();
+    let (log, replayed) = harness.open(&disk, options(8)).unwrap();
+    assert_eq!(replayed.first().map(|entry| entry.id.index), Some(11));
+    assert_eq!((log.purged(), log.first_index()), (Some(purged), 11));
+    harness.start(&log);
+    harness.run(log.purge(later)).unwrap();
+    assert!(segments(&disk).starts_with(&before), "it fails still");
+    disk.set_faults(Faults::default());
+    harness.run(log.purge(id(1, 21))).unwrap();
+    let oldest = file_name(groups[22].0);
+    assert_eq!(segments(&disk).first(), Some(&oldest), "all go that were left");
+    harness.run(log.close()).unwrap();
+    let (log, replayed) = reopen(&disk.kill()).unwrap();
+    assert_eq!(replayed.first().map(|entry| entry.id.index), Some(22));
+    assert_eq!(log.last(), Some(id(1, 30)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
