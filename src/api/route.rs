@@ -21,9 +21,10 @@ use super::{
     written::Written,
 };
 use crate::{
-    base::{limits::MIN_ID_WAIT, names::Named},
+    base::{limits::MIN_ID_WAIT, names::Named, timing::write_time_left},
     feed::Wait,
     http::{Method, Request, Response},
+    io::cores,
     node::control::ReadError,
     state::ListId,
 };
@@ -207,16 +208,27 @@ impl Api {
 
     /// Answers a write anew that was refused because what it names was not there:
     /// this node may not have known yet what its names stand for by now. A second
-    /// refusal is told.
-    pub async fn again(&self, request: Box<Request>, now: Instant) -> Reply {
-        if let Err(error) = self.node.barrier().await {
-            return Reply::Now(unreadable(&error).into());
+    /// refusal is told. It arrived at `since`, and its time is not extended.
+    pub async fn again(&self, request: Box<Request>, since: Instant) -> Reply {
+        if let Err(error) = self.learn_names(since).await {
+            return Reply::Now(error.into());
         }
-        let mut reply = self.handle_until(request, now, None).await;
+        let mut reply = self.handle_until(request, since, None).await;
         if let Reply::Write(write) = &mut reply {
             write.request = None;
         }
         reply
+    }
+
+    /// Waits until this node knows everything that was acknowledged, names above all, in the
+    /// time that a write has which arrived at `since`.
+    ///
+    /// # Errors
+    /// When it did not come to know; nothing was proposed.
+    pub(super) async fn learn_names(&self, since: Instant) -> Result<(), ApiError> {
+        let left = write_time_left(since, Instant::now());
+        let known = cores::within(left, self.node.barrier()).await;
+        known.unwrap_or(Err(ReadError::Behind)).map_err(|error| unreadable(&error))
     }
 
     /// Goes on with a parked read, because something changed or because it
@@ -319,7 +331,7 @@ impl Api {
                     && !resource.is_of_node()
                 {
                     // It may be there and not be known here yet.
-                    self.node.barrier().await.map_err(|error| unreadable(&error))?;
+                    self.learn_names(now).await?;
                     reply = self.write_resource(request, resource).await;
                 }
                 Ok(reply?.into())

@@ -9,7 +9,7 @@
 //! STOP_MAX ── HEALTH_ANSWER ── HAND_OVER ── STOP ── (DRAIN)
 //! ```
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -17,7 +17,8 @@ const fn ms(milliseconds: u64) -> Duration {
 
 // A write.
 
-/// How long a write may take before its client is told that nobody knows its outcome.
+/// How long a write may take before its client is told that nobody knows its outcome, from its
+/// arrival on: also where it waits for what its names stand for, and is proposed twice.
 pub const CLIENT_WRITE: Duration = ms(10_000);
 /// How long a write waits where it came in: for a leader, and to be handed to it. Nothing is
 /// tried again later.
@@ -98,6 +99,12 @@ pub const DRAIN: Duration = ms(8_000);
 /// How long everything may take once leadership is handed over.
 pub const STOP: Duration = ms(8_800);
 
+/// What is left at `now` of the time of a write that came at `since`.
+#[must_use]
+pub fn write_time_left(since: Instant, now: Instant) -> Duration {
+    CLIENT_WRITE.saturating_sub(now.saturating_duration_since(since))
+}
+
 /// Whether `parts`, one after the other, end before `whole`.
 const fn nest(parts: &[Duration], whole: Duration) -> bool {
     let (mut sum, mut n) = (0, 0);
@@ -132,3 +139,17 @@ const _: () = assert!(nest(&[HEALTH_ANSWER], RELIEF_RETRY));
 const _: () = assert!(nest(&[NO_SEGMENT_PATIENCE, ELECTION, ELECTION], NO_SEGMENT_DEFERENCE));
 const _: () = assert!(nest(&[DRAIN], STOP));
 const _: () = assert!(nest(&[HEALTH_ANSWER, HAND_OVER, STOP], STOP_MAX));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_has_one_deadline_however_often_it_is_proposed() {
+        let since = Instant::now();
+        assert_eq!(write_time_left(since, since), CLIENT_WRITE);
+        assert_eq!(write_time_left(since, since + ms(9_000)), ms(1_000));
+        assert_eq!(write_time_left(since, since + CLIENT_WRITE + ms(1)), Duration::ZERO);
+        assert_eq!(write_time_left(since + ms(1), since), CLIENT_WRITE, "no clock runs back");
+    }
+}

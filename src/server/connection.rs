@@ -234,13 +234,13 @@ impl Driver {
                     self.link.http.respond(reader.mark(response), self.link.now);
                     return Ok(());
                 }
-                Reply::Write(write) => match self.written(write).await {
+                Reply::Write(write) => match self.written(write, arrived).await {
                     Told::Answer(response) => {
                         metrics.written(self.link.now - arrived);
                         Reply::Now(response)
                     }
                     Told::Again(request) => {
-                        let reply = Box::pin(shared.api.again(request, self.link.now)).await;
+                        let reply = Box::pin(shared.api.again(request, arrived)).await;
                         self.link.now = Instant::now();
                         reply
                     }
@@ -323,10 +323,11 @@ impl Driver {
         Ok(ended == Ended::Waiting)
     }
 
-    async fn written(&mut self, write: Write) -> Told {
+    /// What a write that arrived at `since` comes to.
+    async fn written(&mut self, write: Write, since: Instant) -> Told {
         let mut write = pin!(write);
         self.link.account();
-        let until = Some(self.link.now + CLIENT_WRITE);
+        let until = Some(since + CLIENT_WRITE);
         self.link.deadline.wait(Waiting { until, ..Waiting::default() });
         let told = poll_fn(|cx| {
             if let Poll::Ready(told) = write.as_mut().poll(cx) {
