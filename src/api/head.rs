@@ -1,6 +1,8 @@
 //! What the head of a request alone decides: so that a client that asks before
 //! it sends a body is not told to send one that would be refused.
 
+use std::fmt::Write as _;
+
 use super::{
     Api, conditions,
     error::{ApiError, Code, excerpt},
@@ -81,7 +83,9 @@ pub(super) fn resource<'p>(
         if let [before @ .., ""] = path
             && Resource::of(before).is_some()
         {
-            detail += "; without the slash at its end there is";
+            let path = request.target().split('?').next().unwrap_or_default();
+            let path = path.strip_suffix('/').unwrap_or(path);
+            let _ = write!(detail, "; without the slash at its end, {:?}, there is", excerpt(path));
         }
         return Err(Box::new(ApiError::new(Code::NotFound, detail).into()));
     };

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
+    conditions,
     content_type::Form,
     error::{ApiError, Code},
 };
@@ -21,6 +22,7 @@ const KEY_BYTES_MAX: usize = 255;
 pub(super) struct Keyed {
     key: [u8; 32],
     request: Sha256,
+    weak: bool,
 }
 
 impl Keyed {
@@ -58,13 +60,14 @@ impl Keyed {
             // Both spellings are one resource.
             part(if n == 0 && *segment == "tenant" { b"tenants" } else { segment.as_bytes() });
         }
-        Ok(Some(Self { key: Sha256::digest(key).into(), request: digest }))
+        let weak = conditions::has_weak_match(request);
+        Ok(Some(Self { key: Sha256::digest(key).into(), request: digest, weak }))
     }
 
     /// The same with its body: takes a time that grows with that.
     pub(super) fn with_body(mut self, body: &[u8]) -> Asked {
         self.request.update(body);
-        Asked { key: self.key, request: half(self.request.finalize()) }
+        Asked { key: self.key, request: half(self.request.finalize()), weak: self.weak }
     }
 }
 
@@ -72,6 +75,8 @@ impl Keyed {
 pub(super) struct Asked {
     key: [u8; 32],
     request: [u8; 16],
+    /// Whether its `If-Match` has a weak tag, which matches nothing.
+    pub(super) weak: bool,
 }
 
 impl Asked {

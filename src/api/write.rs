@@ -171,9 +171,9 @@ impl Api {
     /// The answer to a request that repeats one that was decided, also where what
     /// it names is not there any more: it may itself have taken that away.
     pub(super) fn repeated(&self, asked: Option<&Asked>, kind: &Written) -> Option<Reply> {
-        let asked = asked?.of(None);
-        let decision = self.node.index().idempotency().repeated(&asked)?;
-        Some(Reply::Now(written(kind, decision, false)))
+        let asked = asked?;
+        let decision = self.node.index().idempotency().repeated(&asked.of(None))?;
+        Some(Reply::Now(written(kind, decision, asked.weak)))
     }
 }
 

@@ -101,6 +101,52 @@ fn a_write_to_an_absent_key_keeps_to_its_conditions() {
     bar.node.holds(newest);
 }
 
+/// What the detail of a refusal says of weak tags.
+const WEAK: &str = "a weak tag (W/) in If-Match never matches";
+
+#[test]
+fn a_refusal_says_that_a_weak_tag_never_matches() {
+    let mut bar = Bar::start();
+    let path = bar.key("k");
+    let id = bar.put("k", 1);
+    let (weak, strong) = (format!("W/\"{id}\""), "\"99\"");
+    let both = format!("{strong}, {weak}");
+    for (value, says) in [(weak.as_str(), true), (&both, true), (strong, false)] {
+        let headers = [(MATCH, value)];
+        let posted = r#"{"key":"k","data":2}"#;
+        for answer in [
+            put(&mut bar.client, &path, &headers),
+            bar.client.json_with("POST", &bar.keys, &headers, posted),
+            bar.client.request("DELETE", &path, &headers, b""),
+        ] {
+            let problem = answer.problem(412, "precondition-failed");
+            let detail = problem["detail"].as_str().unwrap();
+            assert_eq!(detail.contains(WEAK), says, "{value}: {detail}");
+            refused(&answer, &json!(id));
+        }
+    }
+    // What refuses besides is not the tag.
+    let answer = put(&mut bar.client, &path, &[(NONE, &format!("W/\"{id}\""))]);
+    let problem = answer.problem(412, "precondition-failed");
+    assert!(!problem["detail"].as_str().unwrap().contains(WEAK), "{problem}");
+    bar.node.holds(id);
+}
+
+#[test]
+fn a_repeat_is_refused_for_its_weak_tag_in_the_same_words() {
+    let mut bar = Bar::start();
+    let path = bar.key("k");
+    let id = bar.put("k", 1);
+    let weak = format!("W/\"{id}\"");
+    let headers = [(MATCH, weak.as_str()), ("Idempotency-Key", "once")];
+    let first = put(&mut bar.client, &path, &headers);
+    let again = put(&mut bar.client, &path, &headers);
+    refused(&again, &json!(id));
+    assert!(first.text().contains(WEAK), "{}", first.text());
+    assert_eq!(again.text(), first.text());
+    assert_eq!(again.header("idempotency-replayed"), Some("true"));
+}
+
 #[test]
 fn a_deletion_keeps_to_its_conditions() {
     let mut bar = Bar::start();

@@ -133,6 +133,9 @@ fn table(bar: &Bar) -> Vec<Case> {
         case("GET", format!("{keys}/"), "", 400, "invalid-name").says(&["key", "1024"]),
         case("POST", "/tenants/other/changes", mismatch, 400, "tenant-mismatch").says(&["tenant"]),
         case("GET", "/nothing", "", 404, "not-found").says(&["/nothing"]),
+        case("POST", "/changes/", data, 404, "not-found")
+            .says(&["\"/changes/\"", "without the slash at its end, \"/changes\", there is"]),
+        case("GET", "/tenants/?prefix=a", "", 404, "not-found").says(&["\"/tenants\", there is"]),
         case("GET", "/changes/2", "", 404, "not-found").says(&["2"]),
         case("GET", "/tenants/nobody", "", 404, "not-found").says(&["tenant", "nobody"]),
         case("GET", format!("/collections/{NOBODY}"), "", 404, "not-found")
