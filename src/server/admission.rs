@@ -12,26 +12,35 @@ use std::{
 
 use super::deadlines::{Deadlines, Idle};
 
-/// Connections of one core beyond the limit that are told so; more are just
-/// closed.
-pub const REFUSALS: usize = 256;
 /// Connections of other cores that are asked to make room at once.
-const ASKED_MAX: usize = REFUSALS;
+const ASKED_MAX: usize = 256;
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// Of all cores together.
+    pub connections: usize,
+    /// Of each core beyond those that are told so; more are just closed.
+    pub refusals: usize,
+}
 
 /// The connections of a node, all cores together.
 #[derive(Debug)]
 pub struct Connections {
     limit: usize,
+    /// Beyond it, on each core.
+    refusals: usize,
     open: AtomicUsize,
     /// Idle ones that a core without any asks the others to close.
     asked: AtomicUsize,
 }
 
 impl Connections {
-    /// At most `limit`, but for those that are about to go.
+    /// At most so many, but for those that are about to go.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { limit, open: AtomicUsize::new(0), asked: AtomicUsize::new(0) }
+    pub fn new(Places { connections, refusals }: Places) -> Self {
+        let (open, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { limit: connections, refusals, open, asked }
     }
 }
 
@@ -65,7 +74,9 @@ impl Admission {
         }
         let more = |asked| (asked < ASKED_MAX).then_some(asked + 1);
         let _ = self.connections.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        if self.refused.get() >= REFUSALS && !self.deadlines.close_idle(Idle::Refused, now) {
+        if self.refused.get() >= self.connections.refusals
+            && !self.deadlines.close_idle(Idle::Refused, now)
+        {
             return None;
         }
         Some(self.refuse())
@@ -90,7 +101,7 @@ impl Admission {
     /// Closes idle connections for which other cores have asked. To be called
     /// now and then.
     pub fn make_room(&self, now: Instant) {
-        let Connections { limit, open, asked } = &*self.connections;
+        let Connections { limit, open, asked, .. } = &*self.connections;
         while asked.load(Ordering::Relaxed) > 0 {
             if open.load(Ordering::Relaxed) < *limit {
                 asked.store(0, Ordering::Relaxed);
@@ -146,10 +157,16 @@ mod tests {
         deadline
     }
 
+    const REFUSALS: usize = 8;
+
+    fn up_to(connections: usize) -> Connections {
+        Connections::new(Places { connections, refusals: REFUSALS })
+    }
+
     #[test]
     fn the_longest_idle_one_makes_room_and_no_other() {
         let deadlines = Deadlines::default();
-        let connections = Arc::new(Connections::new(3));
+        let connections = Arc::new(up_to(3));
         let admission = Admission::new(Arc::clone(&connections), deadlines.clone());
         let now = Instant::now();
         let places: Vec<_> = (0..3).map(|_| admission.admit().unwrap()).collect();
@@ -176,7 +193,7 @@ mod tests {
     #[test]
     fn a_core_without_an_idle_connection_asks_the_others() {
         let (one, other) = (Deadlines::default(), Deadlines::default());
-        let connections = Arc::new(Connections::new(1));
+        let connections = Arc::new(up_to(1));
         let full = Admission::new(Arc::clone(&connections), one);
         let asked = Admission::new(connections, other.clone());
         let place = asked.admit().unwrap();
@@ -195,7 +212,7 @@ mod tests {
     #[test]
     fn silent_connections_keep_nobody_from_being_told() {
         let deadlines = Deadlines::default();
-        let admission = Admission::new(Arc::new(Connections::new(0)), deadlines.clone());
+        let admission = Admission::new(Arc::new(up_to(0)), deadlines.clone());
         let places: Vec<_> = (0..REFUSALS).map(|_| admission.admit().unwrap()).collect();
         assert!(admission.admit().is_none());
         let silent = idle(&deadlines, Idle::Refused, Instant::now());

@@ -151,6 +151,7 @@ struct Doorman {
 
 impl Doorman {
     async fn accept(self, listener: PollableFd<TcpListener>) {
+        let mut refused = None;
         loop {
             let mut accepted = 0;
             let failure = loop {
@@ -167,9 +168,15 @@ impl Doorman {
                 }
             };
             if failure.kind() != io::ErrorKind::WouldBlock {
-                tracing::warn!(error = %failure, "cannot accept a connection");
+                // Once as long as it lasts.
+                if refused.replace(failure.raw_os_error()) != Some(failure.raw_os_error()) {
+                    tracing::warn!(error = %failure, "cannot accept a connection");
+                }
                 Timer::new(ACCEPT_PAUSE).await;
-            } else if listener.readable().await.is_err() {
+                continue;
+            }
+            refused = None;
+            if listener.readable().await.is_err() {
                 Timer::new(ACCEPT_PAUSE).await;
             }
         }

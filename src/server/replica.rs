@@ -135,8 +135,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         sequencer.await;
         // A write may have been under way.
         still_empty = replica.is_empty();
-        replica.stop().await;
-        replica.log().close().await
+        end(&replica, &shared.status).await
     };
     match unless(stop, Timer::new(STOP)).await {
         Some(Ok(())) => {}
@@ -153,6 +152,26 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         begin_as(&shared.config, adopted).await?;
     }
     Ok(if again { End::Again } else { End::Stop })
+}
+
+/// Stops Raft and closes the log.
+async fn end(replica: &Replica<GlommioDisk>, status: &Status) -> io::Result<()> {
+    match select(pin!(replica.stop()), pin!(log_waits_for_room(replica, status))).await {
+        Either::Left(((), _)) => replica.log().close().await,
+        Either::Right(((), stopped)) => {
+            // Raft waits for the log, which takes no more: that ends when it is closed.
+            let closed = replica.log().close().await;
+            stopped.await;
+            closed
+        }
+    }
+}
+
+/// Resolves when something waits to be written and the disk has no room for it.
+async fn log_waits_for_room(replica: &Replica<GlommioDisk>, status: &Status) {
+    while !(status.segment_problem().is_some() && replica.log().progress().is_waited_for) {
+        Timer::new(SPARE_RETRY).await;
+    }
 }
 
 /// Why a node does not go on as it was.
@@ -285,12 +304,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
 /// Waits until the only member leads its cluster; `false` when the disk has no room for
 /// that. Then the node listens, and goes on as soon as there is.
 async fn lead_alone(replica: &Replica<GlommioDisk>, status: &Status) -> Result<bool, ServerError> {
-    let no_room = async {
-        while !(status.segment_problem().is_some() && replica.log().progress().is_waited_for) {
-            Timer::new(SPARE_RETRY).await;
-        }
-    };
-    let no_room = pin!(no_room);
+    let no_room = pin!(log_waits_for_room(replica, status));
     let limit = select(no_room, Timer::new(RECOVERY));
     if let Some(recovered) = unless(replica.recovered(), limit).await {
         return Ok(recovered.map(|()| true)?);

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
-    admission::{Connections, REFUSALS},
+    admission::Connections,
     config::{Config, Role},
     core::Core,
     executor::{self, Purpose, Watch},
@@ -65,6 +65,12 @@ pub enum ServerError {
     /// The node must not go on with what the directory holds: it said so before.
     #[error("the data directory {0} must not be used: {1}; {HOW_TO_GO_ON}")]
     Halted(String, String),
+    /// Clients would take the descriptors that the node itself needs; nothing was changed.
+    #[error(
+        "the limit of open files is {allowed}, and a node needs {needed}: raise it (ulimit -n, \
+         LimitNOFILE)"
+    )]
+    OpenFiles { allowed: u64, needed: u64 },
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),
@@ -122,7 +128,8 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     executor::prepare_wake_signal()
         .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let serving = config.cores.saturating_sub(1).max(1);
-    config.limits.connections = limits::connections(config.limits.connections, serving * REFUSALS);
+    let places = limits::places(config.limits.connections, serving)?;
+    config.limits.connections = places.connections;
     let legacy = Legacy::take();
     let inherited = legacy.is_some();
     let legacy = match legacy {
@@ -153,7 +160,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let shared = Shared {
         address,
         browsers: Arc::new(browsers),
-        connections: Arc::new(Connections::new(config.limits.connections)),
+        connections: Arc::new(Connections::new(places)),
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
         config: Arc::new(config),
         fanout: Fanout::new(serving),

@@ -139,6 +139,10 @@ fn a_node_listens_even_when_its_log_takes_nothing_more() {
     client.post(r#"{"data":1}"#).problem(503, "storage");
     client.get("/ready").problem(503, "storage");
     assert_eq!(client.get("/health").status, 200);
+    // Nor does it keep the node from stopping in order.
+    let node = node.stop().start();
+    let mut client = node.client();
+    client.get("/changes").problem(503, "behind");
     disk.free();
     eventually("it is ready", || client.get("/ready").status == 200);
     check(&mut client, &acknowledged);
