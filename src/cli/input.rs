@@ -28,7 +28,12 @@ pub(super) fn open(reader: impl Read + 'static) -> io::Result<Input> {
 }
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
-const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// How files begin that are packed otherwise.
+const PACKED: [(&[u8], &str); 3] = [
+    (&[0x28, 0xb5, 0x2f, 0xfd], "it is packed by zstd: unpack it first (gzip is read)"),
+    (b"BZh", "it is packed by bzip2: unpack it first (gzip is read)"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "it is packed by xz: unpack it first (gzip is read)"),
+];
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const UTF_16: [&[u8]; 2] = [&[0xff, 0xfe], &[0xfe, 0xff]];
 /// As many bytes as tell a byte from the half of a UTF-16 unit.
@@ -44,8 +49,9 @@ const READ_BYTES: usize = 64 << 10;
 fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
     let (mut start, mut block) = (Vec::new(), vec![0; READ_BYTES]);
     let may_be_longer = |start: &[u8]| {
-        [ZSTD, BYTE_ORDER_MARK]
-            .iter()
+        let packed = PACKED.iter().map(|(mark, _)| *mark);
+        packed
+            .chain([BYTE_ORDER_MARK])
             .any(|mark| mark.len() > start.len() && mark.starts_with(start))
     };
     while start.len() < START_BYTES_MIN || may_be_longer(&start) {
@@ -60,14 +66,15 @@ fn peek<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, Peeked<R>)> {
 }
 
 fn check(start: &[u8]) -> io::Result<()> {
-    let what = if start.starts_with(BYTE_ORDER_MARK) {
+    let packed = PACKED.iter().find(|(mark, _)| start.starts_with(mark));
+    let what = if let Some((_, what)) = packed {
+        what
+    } else if start.starts_with(BYTE_ORDER_MARK) {
         "it begins with a byte order mark (U+FEFF), which JSON does not have: remove it"
     } else if UTF_16.iter().any(|mark| start.starts_with(mark))
         || matches!(start, [0, _, ..] | [_, 0, ..])
     {
-        "it is UTF-16, and only UTF-8 is read: iconv -f UTF-16 -t UTF-8 converts it"
-    } else if start.starts_with(ZSTD) {
-        "it is packed by zstd: unpack it first (gzip is read)"
+        "it is UTF-16 or UTF-32, and only UTF-8 is read: iconv -t UTF-8 converts it"
     } else if start.starts_with(GZIP) {
         "it is packed by gzip twice"
     } else {
@@ -126,7 +133,9 @@ mod tests {
             (utf16("\u{feff}{}"), "UTF-16"),
             (utf16("{}"), "UTF-16"),
             (utf16("{}").into_iter().rev().collect(), "UTF-16"),
-            (ZSTD.to_vec(), "zstd"),
+            (PACKED[0].0.to_vec(), "zstd"),
+            (b"BZh91AY&SY".to_vec(), "bzip2"),
+            (PACKED[2].0.to_vec(), "xz"),
             (packed(&packed(b"{}")), "twice"),
             (packed("\u{feff}{}".as_bytes()), "byte order mark"),
         ] {

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Write as _},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -26,6 +27,9 @@ const BATCH_BYTES: usize = 4 << 20;
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks that are read ahead.
 const BLOCKS: usize = 64;
+/// For so long a further line is waited for before those that came are sent: whoever
+/// writes line by line needs a moment for the next one.
+const LINGER: Duration = Duration::from_millis(5);
 
 /// What to store, and where.
 #[derive(Debug, Args)]
@@ -138,8 +142,8 @@ impl<'a> Poster<'a> {
         })
     }
 
-    /// Posts each line of standard input. What has arrived is sent at once, as
-    /// one batch; while it is on its way, the next one gathers.
+    /// Posts each line of standard input. What has arrived is sent within
+    /// [`LINGER`], as one batch; while it is on its way, the next one gathers.
     fn lines(&self, batch_max: usize) -> Result<(), Failure> {
         let (sender, blocks) = sync_channel(BLOCKS);
         let input = thread::spawn(move || {
@@ -160,12 +164,13 @@ impl<'a> Poster<'a> {
     }
 }
 
-/// The next lines; what has gathered is sent before there is a wait for them.
+/// The next lines; what has gathered is sent before there is a longer wait for them.
 fn next_block(
     blocks: &Receiver<Vec<u8>>,
     batch: &mut Batch<'_>,
 ) -> Result<Option<Vec<u8>>, Failure> {
-    if let Ok(block) = blocks.try_recv() {
+    let linger = if batch.count > 0 { LINGER } else { Duration::ZERO };
+    if let Ok(block) = blocks.recv_timeout(linger) {
         return Ok(Some(block));
     }
     batch.send()?;
