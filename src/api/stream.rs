@@ -27,6 +27,7 @@ use crate::{
     },
     feed::Wait,
     http::{Method, Request, Response},
+    node::Handle,
 };
 
 /// What a stream of events begins with: how soon a browser comes back.
@@ -119,6 +120,8 @@ pub struct Stream {
     told: ChangeId,
     /// Tells of changes after those that were looked at, once that is all.
     wait: Option<Wait>,
+    /// Tells that retention comes to what the client was told, while it waits.
+    overtaken: Option<Wait>,
     /// Changes that may still be sent.
     left: usize,
     /// Ends after this change, when it does not wait.
@@ -174,6 +177,7 @@ impl Stream {
             opening,
             caught_up: false,
             wait: None,
+            overtaken: None,
             left: limit.unwrap_or(usize::MAX),
             until: None,
             idle,
@@ -192,7 +196,22 @@ impl Stream {
 
     /// Ready once there is something to look at.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.wait.as_mut().map_or(Poll::Ready(()), |wait| Pin::new(wait).poll(cx))
+        let mut is_over = |wait: &mut Option<Wait>, or_none| {
+            wait.as_mut().map_or(or_none, |wait| Pin::new(wait).poll(cx).is_ready())
+        };
+        match is_over(&mut self.wait, true) || is_over(&mut self.overtaken, false) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// When to look at the latest at a stream that waits.
+    fn park(&mut self, node: &Handle) -> Next {
+        let is_of_told = |wait: &Wait| !wait.is_over() && wait.since() == self.told;
+        if self.cursors && !self.overtaken.as_ref().is_some_and(is_of_told) {
+            self.overtaken = Some(node.until_purged(self.told));
+        }
+        Next::Wait(self.idle_end.map_or(self.heartbeat_at, |end| end.min(self.heartbeat_at)))
     }
 
     /// Goes on from what the wait was told of; whether that is all there is.
@@ -216,9 +235,11 @@ impl Stream {
 
     /// Adds what shows that the stream is alive and how far it is, where that is
     /// due.
-    fn put_news(&mut self, out: &mut BytesMut, at_end: bool, cluster: ClusterId, now: Instant) {
-        let is_due = self.heartbeat_at <= now;
-        let moved = !out.is_empty() || self.told != self.question.start.id();
+    fn put_news(&mut self, out: &mut BytesMut, at_end: bool, node: &Handle, now: Instant) {
+        let is_ahead = self.told != self.question.start.id();
+        let is_overtaken = self.cursors && at_end && is_ahead && self.told < node.purged_next();
+        let is_due = self.heartbeat_at <= now || is_overtaken;
+        let moved = !out.is_empty() || is_ahead;
         let arrived = at_end && !self.caught_up && moved && self.frame == Frame::Events;
         self.caught_up = at_end;
         if !is_due && !arrived {
@@ -226,7 +247,7 @@ impl Stream {
         }
         self.heartbeat_at = now + HEARTBEAT;
         match self.cursors {
-            true => self.put_cursor(out, cluster),
+            true => self.put_cursor(out, node.cluster()),
             false => out.extend_from_slice(b"\n"),
         }
     }
@@ -339,7 +360,7 @@ impl Api {
             // One that goes on elsewhere ends; an export must not look complete.
             return match stream.until.is_some() && is_ahead(stream) {
                 true => Err(ApiError::new(Code::Internal, "the node stops")),
-                false => Ok(stream.end(cluster)),
+                false => Ok(self.last_part(stream, now).await?),
             };
         }
         let (mut out, mut at_end) = (BytesMut::new(), true);
@@ -353,14 +374,26 @@ impl Api {
             return Ok(stream.end(cluster));
         }
         if !is_over {
-            stream.put_news(&mut out, at_end, cluster, now);
+            stream.put_news(&mut out, at_end, &self.node, now);
         }
         if !out.is_empty() || !at_end {
             // Much may have been looked at for nothing; others get their turn.
             return Ok(Next::Part(out.freeze()));
         }
-        let wake = stream.idle_end.map_or(stream.heartbeat_at, |end| end.min(stream.heartbeat_at));
-        Ok(Next::Wait(wake))
+        Ok(stream.park(&self.node))
+    }
+
+    /// What is left to say at a stop of the node: to a client that has caught up,
+    /// what came since, too.
+    async fn last_part(&self, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+        if stream.wait.is_some() && !stream.stands() && stream.left > 0 {
+            let (out, _) = self.read_part(stream, now).await?;
+            stream.wait = None;
+            if !out.is_empty() {
+                return Ok(Next::Part(out.freeze()));
+            }
+        }
+        Ok(stream.end(self.node.cluster()))
     }
 
     /// The changes that follow, as many as a part has, and whether these are all.

@@ -25,6 +25,8 @@ use crate::{
 enum Topic {
     List(ListId),
     Key(u64),
+    /// That retention comes to what is waited beyond, and no change.
+    Retention,
 }
 
 /// Waiters for one topic, by what they wait beyond, then by number.
@@ -39,6 +41,8 @@ struct Inner {
     all: Waiting,
     /// For changes of a part. Invariant: none is empty.
     scoped: HashMap<Topic, Waiting>,
+    /// For retention to come to where their clients are.
+    positions: Waiting,
     /// Of those who waited for changes of a part and were woken: the last change
     /// before the one that woke them. Each takes its own out when it is dropped.
     woken_after: HashMap<u64, ChangeId>,
@@ -50,6 +54,7 @@ impl Inner {
     fn waiting(&mut self, topic: Topic) -> &mut Waiting {
         match topic {
             Topic::List(ListId::All) => &mut self.all,
+            Topic::Retention => &mut self.positions,
             topic => self.scoped.entry(topic).or_default(),
         }
     }
@@ -66,6 +71,7 @@ impl Inner {
     fn waker(&mut self, topic: Topic, at: (ChangeId, u64)) -> Option<&mut Waker> {
         match topic {
             Topic::List(ListId::All) => self.all.get_mut(&at),
+            Topic::Retention => self.positions.get_mut(&at),
             topic => self.scoped.get_mut(&topic)?.get_mut(&at),
         }
     }
@@ -74,6 +80,9 @@ impl Inner {
         match topic {
             Topic::List(ListId::All) => {
                 self.all.remove(&at);
+            }
+            Topic::Retention => {
+                self.positions.remove(&at);
             }
             topic => {
                 if let Some(waiting) = self.scoped.get_mut(&topic) {
@@ -153,6 +162,25 @@ impl Waiters {
         self.wait(topic, since)
     }
 
+    /// Waits until retention comes to a client that goes on after `position`, from
+    /// the next purge on.
+    #[must_use]
+    pub fn until_purged(&self, position: ChangeId) -> Wait {
+        let topic = Topic::Retention;
+        let number = self.0.borrow_mut().add(topic, position);
+        Wait { waiters: self.clone(), topic, since: position, number: Some(number) }
+    }
+
+    /// Wakes those whose clients would miss changes if all up to `upto` were purged.
+    pub fn purge(&self, upto: ChangeId) {
+        let woken = {
+            let positions = &mut self.0.borrow_mut().positions;
+            let rest = positions.split_off(&(upto, 0));
+            std::mem::replace(positions, rest)
+        };
+        woken.into_values().for_each(Waker::wake);
+    }
+
     fn wait(&self, topic: Topic, since: ChangeId) -> Wait {
         let mut inner = self.0.borrow_mut();
         // Else something may have come since it was looked for.
@@ -204,6 +232,12 @@ impl Wait {
         examined.max(self.since)
     }
 
+    /// What it waits beyond.
+    #[must_use]
+    pub fn since(&self) -> ChangeId {
+        self.since
+    }
+
     /// Whether it is worth looking.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -251,7 +285,8 @@ mod tests {
 
     fn waiting(waiters: &Waiters) -> usize {
         let inner = waiters.0.borrow();
-        inner.all.len() + inner.scoped.values().map(BTreeMap::len).sum::<usize>()
+        let scoped: usize = inner.scoped.values().map(BTreeMap::len).sum();
+        inner.all.len() + inner.positions.len() + scoped
     }
 
     fn poll(wait: &mut Wait) -> Poll<()> {
@@ -346,6 +381,22 @@ mod tests {
         assert_eq!(ahead.examined(), ChangeId(9));
         drop((quiet, ahead));
         assert!(waiters.0.borrow().woken_after.is_empty());
+    }
+
+    #[test]
+    fn a_purge_wakes_those_whose_clients_it_overtakes_and_nobody_else() {
+        let waiters = Waiters::default();
+        let mut positions = [3, 4, 5].map(|id| waiters.until_purged(ChangeId(id)));
+        let mut ready = || positions.each_mut().map(|wait| poll(wait).is_ready());
+        told(&waiters, 1, &[ChangeText::deletion(Uuid::from_u128(1), None)]);
+        waiters.advance(&[], ChangeId(9));
+        waiters.purge(ChangeId(3));
+        assert_eq!(ready(), [false; 3], "who goes on after the change 3 misses nothing");
+        waiters.purge(ChangeId(5));
+        assert_eq!(ready(), [true, true, false]);
+        assert_eq!(waiting(&waiters), 1);
+        drop(positions);
+        assert_eq!(waiting(&waiters), 0);
     }
 
     #[test]

@@ -40,6 +40,7 @@ struct Inner {
     index: Arc<Index>,
     waiters: Waiters,
     writes: Writes,
+    purged_next: Cell<ChangeId>,
     stopping: Cell<bool>,
     stop_waker: RefCell<Option<Waker>>,
 }
@@ -82,6 +83,7 @@ impl Handle {
             index,
             waiters,
             writes: Writes::default(),
+            purged_next: Cell::default(),
             stopping: Cell::new(false),
             stop_waker: RefCell::new(None),
         }))
@@ -177,6 +179,21 @@ impl Handle {
         self.0.waiters.beyond_key(collection, key, since)
     }
 
+    /// Waits until retention comes to a client that goes on after `position`, from
+    /// the next purge on.
+    #[must_use]
+    pub fn until_purged(&self, position: ChangeId) -> Wait {
+        self.0.waiters.until_purged(position)
+    }
+
+    /// A client that goes on from before it may soon be told that this is purged:
+    /// the end of the oldest segment, which goes next. Nothing before the first
+    /// purge since the start.
+    #[must_use]
+    pub fn purged_next(&self) -> ChangeId {
+        self.0.purged_next.get()
+    }
+
     /// The identity of the history served here.
     #[must_use]
     pub fn cluster(&self) -> ClusterId {
@@ -207,8 +224,10 @@ impl Handle {
         for segment in delivery.sealed {
             history.seal(segment);
         }
+        let is_purged = delivery.purged.is_some();
         if let Some((first, carried)) = delivery.purged {
             history.purge(first, carried);
+            self.0.purged_next.set(history.purged_next());
         }
         let last = history.last();
         drop(history);
@@ -222,6 +241,9 @@ impl Handle {
             self.0.writes.resolve(ticket, outcome);
         }
         self.0.waiters.advance(&delivery.batches, last);
+        if is_purged {
+            self.0.waiters.purge(self.0.purged_next.get());
+        }
     }
 
     /// Keeps this core current, for as long as it is polled.

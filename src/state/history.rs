@@ -82,6 +82,13 @@ impl History {
         self.first
     }
 
+    /// The newest change that is gone once one more segment is purged.
+    #[must_use]
+    pub fn purged_next(&self) -> ChangeId {
+        let purged = ChangeId(self.first.0 - 1);
+        self.sealed.first().map_or(purged, |oldest| oldest.last().max(purged))
+    }
+
     /// The newest change; [`ChangeId::ZERO`] before the first.
     #[must_use]
     pub fn last(&self) -> ChangeId {

@@ -1,9 +1,15 @@
 //! Retention: history that is old enough is purged and says so, and everything
 //! that is current stays, byte for byte, over stops and kills.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use crate::common::{Bar, Client, Node, NodeBuilder, Stream, eventually, ids, percent, strings};
+
+/// How often a stream says how far it is whatever happens.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Keeps a thousand changes, and whole segments of 2 MiB.
 fn builder() -> NodeBuilder {
@@ -154,6 +160,45 @@ fn a_poll_that_ends_after_a_purge_says_how_far_it_looked() {
     assert_eq!((ids(&answer.json()), &answer.json()["last"]), (vec![], &last.into()));
 }
 
+/// A broken connection must not cost a quiet reader its place, at any moment.
+#[test]
+fn a_stream_that_waits_says_how_far_it_is_when_history_is_purged() {
+    let node = builder().start();
+    let mut client = node.client();
+    client.tenant("quiet");
+    client.append(r#"{"tenant":"quiet","tags":["rare"],"data":1}"#);
+    let lists = ["/tenants/quiet/changes?", "/changes?tag=rare&"];
+    // Before the first of them would say so without a purge.
+    let heartbeat = Instant::now() + HEARTBEAT;
+    let events = lists.map(|list| {
+        let mut stream = Stream::open(node.client(), list, "text/event-stream");
+        assert_eq!((stream.cursor(), stream.event().unwrap().id, stream.cursor()), (0, 1, 1));
+        stream
+    });
+    let lines = lists.map(|list| {
+        let target = format!("{list}since=1&block=300&cursors=true");
+        Stream::open(node.client(), &target, "application/x-ndjson")
+    });
+    eventually("all of them wait", || parked(&mut client) == 4);
+    fill(&mut client, 5);
+    let first = purged_beyond(&mut client, 1);
+    let last_of = |mut stream: Stream, read: fn(&mut Stream) -> u64| {
+        std::iter::from_fn(|| Some(read(&mut stream))).find(|last| last + 1 >= first).unwrap()
+    };
+    let of_line = |lines: &mut Stream| {
+        let line = lines.line().expect("the stream goes on");
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["last"].as_u64().unwrap()
+    };
+    for (n, stream) in events.into_iter().enumerate() {
+        let last = last_of(stream, Stream::cursor);
+        assert_eq!(client.get(&format!("{}since={last}", lists[n])).status, 200);
+    }
+    for stream in lines {
+        last_of(stream, of_line);
+    }
+    assert!(Instant::now() < heartbeat, "a purge is told of as it happens");
+}
+
 /// Both hold less of the list than retention leaves behind.
 #[test]
 fn a_slow_reader_that_retention_overtakes_is_told() {
@@ -302,7 +347,7 @@ fn young_changes_are_kept_whatever_their_number() {
     let mut client = node.client();
     fill(&mut client, 4);
     // Two rounds of looking for what may go.
-    assert!(!client.hears_within(std::time::Duration::from_millis(2500)));
+    assert!(!client.hears_within(Duration::from_millis(2500)));
     assert_eq!(first(&mut client), 1);
 }
 

@@ -307,6 +307,35 @@ fn a_stop_of_the_node_ends_streams_in_good_order() {
 }
 
 #[test]
+fn a_stream_that_a_stop_ends_says_how_far_it_looked() {
+    let node = Node::start();
+    let mut client = node.client();
+    client.tenant("quiet");
+    client.append(r#"{"tenant":"quiet","tags":["rare"],"data":1}"#);
+    let lists = ["/tenants/quiet/changes?", "/changes?tag=rare&"];
+    let mut streams = lists.map(|list| events(&node, list));
+    for stream in &mut streams {
+        assert_eq!((stream.cursor(), next(stream, 1), stream.cursor()), (0, vec![1], 1));
+    }
+    let mut lines = lists.map(|list| {
+        let target = format!("{list}block=300&cursors=true");
+        Stream::open(node.client(), &target, "application/x-ndjson")
+    });
+    assert!(lines.iter_mut().all(|lines| lines.change().is_some()));
+    let parked = |client: &mut Client| client.get("/metrics").text().contains("_parked 4\n");
+    eventually("all of them wait", || parked(&mut client));
+    let last = (0..5).map(|_| client.append(r#"{"data":"of nobody"}"#)).last().unwrap();
+    node.signal(libc::SIGTERM);
+    for stream in &mut streams {
+        assert_eq!((stream.cursor(), stream.message()), (last, None));
+    }
+    for lines in &mut lines {
+        assert_eq!(lines.line(), Some(format!("{{\"last\":{last}}}")));
+        assert_eq!(lines.line(), None);
+    }
+}
+
+#[test]
 fn a_deletion_of_its_scope_ends_a_stream() {
     let node = Node::start();
     let mut client = node.client();
