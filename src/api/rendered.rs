@@ -31,7 +31,7 @@ impl Rendered {
     /// # Errors
     /// [`Code::Overloaded`] when they are many and others hold as much as they may.
     pub(super) fn hold(&mut self, bytes: usize) -> Result<(), ApiError> {
-        if bytes > self.core.small_bytes() && self.core.is_tight_besides(self.share.bytes()) {
+        if !self.core.admits(self.share.bytes(), bytes) {
             return Err(ApiError::new(Code::Overloaded, FULL));
         }
         self.share.set(bytes);

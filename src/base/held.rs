@@ -3,10 +3,13 @@
 //! step for what is small.
 //!
 //! ```text
-//!  0 ────────────────────────────── tight ─────── full
-//!  │ everything                     │ reserve: only │ only what the reserve
-//!  │                                │ what is small │ still has room for
+//!  0 ──────────────── wide ───────────── tight ─────── full
+//!  │ everything        │ nothing large   │ reserve: only │ only what the reserve
+//!  │                   │                 │ what is small │ still has room for
 //! ```
+//!
+//! What is large stays below the mark by its size, so that it never takes the
+//! room of what is of middling size.
 
 use std::{
     cell::Cell,
@@ -15,14 +18,21 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
-use super::limits::SMALL_HELD_BYTES;
+use super::limits::{MIDDLING_HELD_BYTES, SMALL_HELD_BYTES};
 
 /// The part of the bound that is kept for what is small: one in so many.
 const RESERVE_SHARE: usize = 8;
 /// What is small fits the reserve at least so often.
 const SMALL_SHARE: usize = 4;
+/// What is of middling size fits between the room for what is large and the
+/// reserve at least so often.
+const MIDDLING_SHARE: usize = 2;
+/// For how long somebody who was refused is thought to want room still: longer
+/// than he is told to wait.
+const WANTED: Duration = Duration::from_secs(2);
 /// A core tells the others when its sums have moved by one part in so many of
 /// the bound, and at least by this.
 const GRAIN_SHARE: usize = 64;
@@ -36,13 +46,16 @@ pub struct HeldByNode {
     all: AtomicUsize,
     /// Bytes of those who hold little each.
     small: AtomicUsize,
+    /// How often there was no room for what is not small.
+    refused: AtomicUsize,
 }
 
 impl HeldByNode {
     /// An account that may come to `bytes_max`.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, all: AtomicUsize::new(0), small: AtomicUsize::new(0) }
+        let none = || AtomicUsize::new(0);
+        Self { bytes_max, all: none(), small: none(), refused: none() }
     }
 
     /// Bytes held, as far as the cores have told.
@@ -53,6 +66,11 @@ impl HeldByNode {
 
     const fn reserve(&self) -> usize {
         self.bytes_max / RESERVE_SHARE
+    }
+
+    /// What all may come to with something large.
+    const fn wide(&self) -> usize {
+        self.bytes_max - 2 * self.reserve()
     }
 }
 
@@ -71,6 +89,8 @@ pub struct HeldByCore {
     /// What of `own` the node knows.
     told: Cell<Sums>,
     grain: usize,
+    /// Refusals of the node that are known, and when they had become more.
+    refused: Cell<(usize, Option<Instant>)>,
 }
 
 impl HeldByCore {
@@ -78,7 +98,8 @@ impl HeldByCore {
     #[must_use]
     pub fn new(node: Arc<HeldByNode>) -> Self {
         let grain = (node.bytes_max / GRAIN_SHARE).min(GRAIN_BYTES_MAX);
-        Self { node, own: Cell::default(), told: Cell::default(), grain }
+        let (own, told, refused) = (Cell::default(), Cell::default(), Cell::default());
+        Self { node, own, told, grain, refused }
     }
 
     /// Up to how many bytes one connection holds little.
@@ -93,16 +114,37 @@ impl HeldByCore {
         self.sums().all
     }
 
+    /// From how many bytes on one connection holds much.
+    fn middling_bytes(&self) -> usize {
+        MIDDLING_HELD_BYTES.min(self.node.reserve() / MIDDLING_SHARE)
+    }
+
     /// Whether only what is small has room.
     #[must_use]
     pub fn is_tight(&self) -> bool {
-        self.is_tight_besides(0)
+        self.sums().all > self.node.bytes_max - self.node.reserve()
     }
 
-    /// The same without `own` bytes of those that are held.
+    /// Whether one that is counted with `own` bytes may hold `bytes`, which need
+    /// not be small. A refusal is remembered, so that slow clients make room.
     #[must_use]
-    pub fn is_tight_besides(&self, own: usize) -> bool {
-        self.sums().all.saturating_sub(own) > self.node.bytes_max - self.node.reserve()
+    pub fn admits(&self, own: usize, bytes: usize) -> bool {
+        let admitted = bytes <= self.small_bytes() || self.has_room(own, bytes);
+        if !admitted {
+            self.node.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    fn has_room(&self, own: usize, bytes: usize) -> bool {
+        let others = self.sums().all.saturating_sub(own);
+        if others > self.node.bytes_max - self.node.reserve() {
+            return false;
+        }
+        // One that would never fit has its turn when hardly anything is held.
+        bytes <= self.middling_bytes()
+            || others <= self.node.reserve()
+            || others + bytes <= self.node.wide()
     }
 
     /// Whether not even what is small has room.
@@ -112,14 +154,22 @@ impl HeldByCore {
         all >= self.node.bytes_max && small >= self.node.reserve()
     }
 
-    /// How many bytes must go so that large answers have room again; 0 while they
-    /// have.
+    /// How many bytes must go so that all who want room find some; 0 while they
+    /// do. To be called now and then.
     #[must_use]
-    pub fn excess(&self) -> usize {
-        if !self.is_tight() {
+    pub fn excess(&self, now: Instant) -> usize {
+        let (known, mut when) = self.refused.get();
+        let refused = self.node.refused.load(Ordering::Relaxed);
+        if refused != known {
+            when = Some(now);
+        }
+        self.refused.set((refused, when));
+        let wanted = when.is_some_and(|when| now.saturating_duration_since(when) < WANTED);
+        if !wanted && !self.is_tight() {
             return 0;
         }
-        self.sums().all.saturating_sub(self.node.bytes_max - 2 * self.node.reserve())
+        // Where more is wanted, it comes free step by step.
+        self.sums().all.saturating_sub(self.node.wide()).max(self.middling_bytes())
     }
 
     /// What the node holds, this core's latest included.
@@ -240,10 +290,11 @@ mod tests {
         let share = || HeldShare::new(Rc::clone(&cores[0]));
         let mut large = share();
         large.set(MAX - MAX / RESERVE_SHARE);
+        let now = Instant::now();
         assert!(!cores[0].is_tight());
-        assert_eq!(cores[0].excess(), 0);
+        assert_eq!(cores[0].excess(now), 0);
         large.set(10 * MAX);
-        assert_eq!(cores[1].excess(), 10 * MAX - MAX * 3 / 4);
+        assert_eq!(cores[1].excess(now), 10 * MAX - MAX * 3 / 4);
         assert!(cores.iter().all(|core| core.is_tight() && !core.is_full()));
         let small = cores[0].small_bytes();
         let mut several: Vec<_> = (0..SMALL_SHARE).map(|_| share()).collect();
@@ -254,6 +305,47 @@ mod tests {
         assert!(cores[0].is_full());
         drop(large);
         assert!(!cores[0].is_tight());
+    }
+
+    #[test]
+    fn what_is_large_leaves_room_for_what_is_of_middling_size() {
+        let (_, cores) = cores(2);
+        let core = &cores[0];
+        let large = MAX / 5;
+        let fill = |bytes: usize| {
+            let mut shares = Vec::new();
+            while core.admits(0, bytes) {
+                let mut share = HeldShare::new(Rc::clone(core));
+                share.set(bytes);
+                shares.push(share);
+            }
+            shares
+        };
+        let mut shares = fill(large);
+        assert_eq!(shares.len(), 3, "of three quarters");
+        // One that is admitted may grow as far as there is room.
+        assert!(core.admits(large, MAX * 3 / 4 - 2 * large));
+        assert!(!core.admits(large, MAX * 3 / 4 - 2 * large + 1));
+        let middling = fill(core.middling_bytes());
+        assert!(middling.len() >= MIDDLING_SHARE && core.is_tight());
+        assert!(!core.admits(0, core.small_bytes() + 1) && core.admits(0, core.small_bytes()));
+        drop(middling);
+        shares.clear();
+        assert!(core.admits(0, MAX), "it would never fit otherwise");
+    }
+
+    #[test]
+    fn room_is_made_while_somebody_is_refused_for_want_of_it() {
+        let (_, cores) = cores(2);
+        let mut large = HeldShare::new(Rc::clone(&cores[0]));
+        large.set(MAX / 2);
+        let start = Instant::now();
+        let excess = |after| cores.iter().map(move |core| core.excess(start + after));
+        assert!(excess(Duration::ZERO).all(|bytes| bytes == 0));
+        assert!(!cores[1].admits(0, MAX / 2));
+        assert!(excess(Duration::ZERO).all(|bytes| bytes > 0));
+        assert!(excess(WANTED / 2).all(|bytes| bytes > 0));
+        assert!(excess(WANTED).all(|bytes| bytes == 0));
     }
 
     #[test]

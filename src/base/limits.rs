@@ -128,6 +128,9 @@ pub const WRITE_WINDOW_BYTES: usize = 64 * KIB;
 /// One connection that holds at most so many bytes of requests and answers is
 /// served from the reserve when the node holds as much as it may.
 pub const SMALL_HELD_BYTES: usize = 64 * KIB;
+/// One connection that holds more bytes of requests and answers than this leaves
+/// a part of what the node may hold to those who hold less.
+pub const MIDDLING_HELD_BYTES: usize = MIB;
 /// Bytes thrown away after a refusal so that the client can read the answer
 /// before the connection is cut.
 pub const LINGER_BYTES: usize = 32 * MIB;

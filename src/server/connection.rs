@@ -158,11 +158,13 @@ impl Driver {
 
     /// Instead of `response`, that there is no room for one of its size.
     fn fitting(&self, response: Response) -> Response {
-        let held = &self.shared.held;
-        if response.body().len() > held.small_bytes() && held.is_tight() {
-            return self.limited(Limit::Held).into();
+        let (held, own) = (&self.shared.held, self.link.held.bytes());
+        let bytes = response.body().len();
+        // It comes behind what the client has yet to take.
+        if bytes <= held.small_bytes() || held.admits(own, own + bytes) {
+            return response;
         }
-        response
+        self.limited(Limit::Held).into()
     }
 
     /// Tells a client whether to send the body that it asks about.

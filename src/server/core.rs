@@ -128,7 +128,7 @@ async fn tick(shared: Rc<Shared>) {
     loop {
         shared.http.set_date(date());
         let now = Instant::now();
-        shared.deadlines.relieve(shared.held.excess(), now);
+        shared.deadlines.relieve(shared.held.excess(now), now);
         shared.admission.make_room(now);
         Timer::new(TICK).await;
     }

@@ -30,7 +30,11 @@ fn narrow(address: SocketAddr) -> TcpStream {
 /// A node with a long list, of which a few answers are more than it may hold, and
 /// a short one behind it.
 fn node(flags: &[&str]) -> Node {
-    let node = Node::with(&[&["--max-held", "16MiB"], flags].concat());
+    node_that_holds("16MiB", flags)
+}
+
+fn node_that_holds(held: &str, flags: &[&str]) -> Node {
+    let node = Node::with(&[&["--max-held", held], flags].concat());
     let mut client = node.client();
     for _ in 0..LARGE_COUNT {
         client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(LARGE)));
@@ -48,6 +52,14 @@ fn ask_for_all(node: &Node, count: usize) -> Vec<TcpStream> {
         stream
     };
     (0..count).map(ask).collect()
+}
+
+/// One more such client, unless it is refused.
+fn ask_and_hear(node: &Node) -> Option<TcpStream> {
+    let mut stream = ask_for_all(node, 1).remove(0);
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    (&start == b"HTTP/1.1 200").then_some(stream)
 }
 
 /// Whether a large answer is refused for now.
@@ -157,7 +169,7 @@ fn readers_that_trickle_are_cut_off_like_silent_ones() {
 
 #[test]
 fn a_reader_that_is_slow_but_not_too_slow_gets_all() {
-    let node = node(&["--cores", "1"]);
+    let node = node_that_holds("32MiB", &["--cores", "1"]);
     let mut steady = narrow(node.address());
     steady.set_read_timeout(Some(PATIENCE)).unwrap();
     steady.write_all(GET_AND_CLOSE).unwrap();
@@ -177,6 +189,31 @@ fn a_reader_that_is_slow_but_not_too_slow_gets_all() {
         std::thread::sleep(Duration::from_micros(count as u64));
     }
     assert!(total > LARGE_COUNT * LARGE, "{total}");
+}
+
+#[test]
+fn readers_of_much_that_come_again_and_again_leave_room_for_what_is_less() {
+    // Two answers would come to more than seven eighths of what may be held.
+    let node = node(&["--cores", "1"]);
+    let mut silent: Vec<_> = (0..6).map(|_| ask_and_hear(&node)).collect();
+    let bodies = [1, 100_000, 900_000].map(|size| format!("{{\"data\":\"{}\"}}", "x".repeat(size)));
+    let (start, mut cut) = (Instant::now(), 0);
+    while cut < 3 {
+        assert!(start.elapsed() < Duration::from_secs(30), "the slow are not cut off");
+        for stream in &mut silent {
+            let is_cut = |stream: &TcpStream| stream.take_error().unwrap().is_some();
+            cut += usize::from(stream.as_ref().is_some_and(is_cut));
+            if stream.as_ref().is_none_or(is_cut) {
+                *stream = ask_and_hear(&node);
+            }
+        }
+        for body in &bodies {
+            assert_eq!(node.client().post(body).status, 201, "{} bytes", body.len());
+        }
+        for target in ["/changes/1", "/changes?limit=1"] {
+            assert_eq!(node.client().get(target).status, 200, "{target}");
+        }
+    }
 }
 
 #[test]

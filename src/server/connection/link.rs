@@ -170,9 +170,9 @@ impl Link {
             self.read()?;
             if self.http.receives_body() {
                 self.account();
-                let held = &self.shared.held;
-                let is_large = self.held.bytes() > held.small_bytes();
-                if held.is_full() || (is_large && held.is_tight()) {
+                let (held, bytes) = (&self.shared.held, self.held.bytes());
+                let is_large = bytes > held.small_bytes();
+                if held.is_full() || (is_large && held.is_tight()) || !held.admits(bytes, bytes) {
                     self.http.refuse_body(self.now);
                 }
             }
