@@ -399,6 +399,12 @@ impl Connection {
             && self.queue.is_empty()
     }
 
+    /// Whether it waits for the rest of a head, and holds no answer.
+    #[must_use]
+    pub const fn receives_head(&self) -> bool {
+        matches!(self.phase, Phase::Head(HeadProgress { begun: true, .. })) && self.queue.is_empty()
+    }
+
     /// Whether a body is arriving.
     #[must_use]
     pub const fn receives_body(&self) -> bool {
@@ -419,10 +425,10 @@ impl Connection {
         !self.received.is_empty()
     }
 
-    /// Gives up a body that is still arriving: the server cannot hold it. Does
-    /// nothing when there is none.
-    pub fn refuse_body(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Body { .. }) {
+    /// Gives up a request of which only a part has arrived: the server cannot hold
+    /// it. Does nothing when there is none.
+    pub fn refuse_unfinished(&mut self, now: Instant) {
+        if self.receives_body() || self.receives_head() {
             self.refuse(ProtocolError::Overloaded, now);
             self.refused = Some(ProtocolError::Overloaded);
         }

@@ -67,7 +67,7 @@ impl Admission {
             return Some(place);
         }
         let now = Instant::now();
-        if self.deadlines.close_idle(Idle::Welcome, now) {
+        if self.close_one(now) {
             // The other one goes within a moment.
             self.connections.open.fetch_add(1, Ordering::Relaxed);
             return Some(Place::Welcome(Arc::clone(&self.connections)));
@@ -80,6 +80,13 @@ impl Admission {
             return None;
         }
         Some(self.refuse())
+    }
+
+    /// Has an idle connection close, or one that got no further with a head;
+    /// whether there is one.
+    fn close_one(&self, now: Instant) -> bool {
+        let kinds = [Idle::Welcome, Idle::Begun];
+        kinds.into_iter().any(|kind| self.deadlines.close_idle(kind, now))
     }
 
     /// A place beyond the limit.
@@ -107,7 +114,7 @@ impl Admission {
                 asked.store(0, Ordering::Relaxed);
                 return;
             }
-            if !self.deadlines.close_idle(Idle::Welcome, now) {
+            if !self.close_one(now) {
                 return;
             }
             let less = |asked: usize| asked.checked_sub(1);
@@ -146,7 +153,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::deadlines::{Deadline, IDLE_MIN, Waiting};
+    use crate::server::deadlines::{BEGUN_MIN, Deadline, IDLE_MIN, Waiting};
     use std::time::Duration;
 
     fn idle(deadlines: &Deadlines, kind: Idle, until: Instant) -> Deadline {
@@ -188,6 +195,28 @@ mod tests {
         assert!(!busy.is_cut() && !refused.is_cut() && !fresh.is_cut());
         drop(places);
         assert_eq!(connections.open.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn half_a_head_keeps_its_place_only_while_it_gets_further_or_others_are_idle() {
+        let deadlines = Deadlines::default();
+        let admission = Admission::new(Arc::new(up_to(2)), deadlines.clone());
+        let _places: Vec<_> = (0..2).map(|_| admission.admit().unwrap()).collect();
+        let now = Instant::now();
+        let begun = |since: Option<Instant>| {
+            let deadline = deadlines.register();
+            let (until, idle) = (Some(now), Some(Idle::Begun));
+            deadline.wait(Waiting { until, idle, since, ..Waiting::default() });
+            deadline
+        };
+        let stuck = begun(now.checked_sub(BEGUN_MIN));
+        let moving = begun(now.checked_sub(BEGUN_MIN / 2));
+        let longest = idle(&deadlines, Idle::Welcome, now);
+        for (closed, others) in [(&longest, &[&stuck, &moving][..]), (&stuck, &[&moving])] {
+            assert!(admission.admit().unwrap().is_welcome());
+            assert!(closed.is_cut() && others.iter().all(|other| !other.is_cut()));
+        }
+        assert!(!admission.admit().unwrap().is_welcome() && !moving.is_cut());
     }
 
     #[test]

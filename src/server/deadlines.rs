@@ -23,12 +23,16 @@ const GRANULARITY: Duration = Duration::from_millis(5);
 /// How long a connection must have been idle to be closed for the sake of
 /// others: a request may be on its way to one that is new.
 pub const IDLE_MIN: Duration = Duration::from_millis(250);
+/// The same of one whose client has sent a part of a head: the rest of it.
+pub const BEGUN_MIN: Duration = Duration::from_secs(1);
 
-/// A connection without a request.
+/// A connection without a whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
     /// It is within the limit of connections.
     Welcome,
+    /// It is so too, and a part of a head has arrived.
+    Begun,
     /// It is beyond it.
     Refused,
 }
@@ -38,7 +42,7 @@ pub enum Idle {
 pub struct Waiting {
     /// When it waits no longer.
     pub until: Option<Instant>,
-    /// It waits for its client's next request, and holds nothing.
+    /// It waits for its client's next request.
     pub idle: Option<Idle>,
     /// Since when it waits.
     pub since: Option<Instant>,
@@ -107,12 +111,13 @@ impl Deadlines {
     }
 
     /// Has the connection close that has been idle for longest, and not just for a
-    /// moment; whether there is one. All of a kind are idle for equally long before they are closed, so
-    /// that is the one with the earliest deadline.
+    /// moment; whether there is one. All of a kind are idle for equally long before
+    /// they are closed, so that is the one with the earliest deadline.
     #[must_use]
     pub fn close_idle(&self, kind: Idle, now: Instant) -> bool {
         let mut inner = self.0.borrow_mut();
-        let long = |since: Instant| now.saturating_duration_since(since) >= IDLE_MIN;
+        let least = if kind == Idle::Begun { BEGUN_MIN } else { IDLE_MIN };
+        let long = |since: Instant| now.saturating_duration_since(since) >= least;
         let idle = inner.slots.iter_mut().filter(|slot| {
             let waiting = &slot.waiting;
             waiting.idle == Some(kind) && !slot.cut && waiting.since.is_some_and(long)

@@ -113,6 +113,19 @@ fn idle_connections_keep_nobody_out_whichever_core_has_them() {
 }
 
 #[test]
+fn clients_that_send_half_a_head_and_no_more_lock_nobody_out() {
+    let node = Node::with(&["--max-connections", "4", "--cores", "1"]);
+    let mut stuck: Vec<_> = (0..4).map(|_| node.client()).collect();
+    for client in &mut stuck {
+        client.send("GET /changes HTTP/1.1\r\nHost: a\r\n");
+    }
+    takes_one_more(&node);
+    // Not because its time was over, of which the answer would be 408.
+    stuck[0].answer().problem(503, "overloaded");
+    assert!(stuck[0].is_closed());
+}
+
+#[test]
 fn requests_behind_a_long_poll_are_answered_when_their_client_sends_no_more() {
     let node = Node::start();
     let mut client = node.client();

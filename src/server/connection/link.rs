@@ -173,7 +173,7 @@ impl Link {
                 let (held, bytes) = (&self.shared.held, self.held.bytes());
                 let is_large = bytes > held.small_bytes();
                 if held.is_full() || (is_large && held.is_tight()) || !held.admits(bytes, bytes) {
-                    self.http.refuse_body(self.now);
+                    self.http.refuse_unfinished(self.now);
                 }
             }
         }
@@ -281,7 +281,7 @@ impl Link {
     }
 
     /// Ends this connection for the sake of others, as gently as can be: a request
-    /// that has just come is answered, a body is refused.
+    /// that has just come is answered, half of one is refused.
     fn make_room(&mut self, direction: Direction) -> Result<(), Gone> {
         if direction == Direction::Write {
             return Err(self.cut());
@@ -293,8 +293,14 @@ impl Link {
             self.place = self.shared.admission.refuse();
             self.read()?;
             self.http.drain();
+        } else if self.http.receives_head() {
+            // Its place is another's; what is left unread would cost it the answer.
+            self.read()?;
+            self.http.refuse_unfinished(self.now);
+            self.write()?;
+            return Err(Gone);
         } else {
-            self.http.refuse_body(self.now);
+            self.http.refuse_unfinished(self.now);
         }
         Ok(())
     }
@@ -323,10 +329,12 @@ impl Link {
 
     /// What it waits for when it waits for its client.
     fn waiting(&self, until: Option<Instant>) -> Waiting {
-        let idle = self.http.is_idle().then_some(match self.place.is_welcome() {
-            true => Idle::Welcome,
-            false => Idle::Refused,
-        });
+        let idle = match (self.http.is_idle(), self.place.is_welcome()) {
+            (true, true) => Some(Idle::Welcome),
+            (true, false) => Some(Idle::Refused),
+            (false, true) if self.http.receives_head() => Some(Idle::Begun),
+            (false, _) => None,
+        };
         let (since, held_since) = (Some(self.now), self.held_since);
         let (held_bytes, moved_bytes) = (self.held.bytes(), self.moved_bytes);
         Waiting { until, idle, since, held_bytes, held_since, moved_bytes, writes: false }
