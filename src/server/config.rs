@@ -65,7 +65,7 @@ pub struct Flags {
     #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]
     allow_host: Option<Vec<HostName>>,
     /// An origin whose web pages may write to the node and read from it, such as
-    /// https://app.example
+    /// `https://app.example`
     #[arg(
         long,
         env = "CHANGEAGENT_ALLOW_ORIGIN",
