@@ -226,7 +226,7 @@ impl Api {
     /// # Errors
     /// When it did not come to know; nothing was proposed.
     pub(super) async fn learn_names(&self, since: Instant) -> Result<(), ApiError> {
-        let left = write_time_left(since, Instant::now());
+        let left = write_time_left(since, cores::now());
         let known = cores::within(left, self.node.barrier()).await;
         known.unwrap_or(Err(ReadError::Behind)).map_err(|error| unreadable(&error))
     }

@@ -1,7 +1,13 @@
 //! What code on a core may ask of its executor: to let others run, to start
 //! tasks, to wait, and to have long or blocking work done elsewhere.
 
-use std::{future::Future, io, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use glommio::timer::Timer;
 use tokio::sync::oneshot;
@@ -45,20 +51,57 @@ pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
     glommio::spawn_local(async move { executor.spawn_blocking(work).await }).detach();
 }
 
-/// Starts a task on this core, in the queue of the one that starts it.
-pub fn spawn(task: impl Future<Output = ()> + 'static) {
-    glommio::spawn_local(task).detach();
+/// Starts a task on this core, in the queue of the one that starts it. It goes on
+/// when what is given back is dropped.
+pub fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+    JoinHandle(glommio::spawn_local(task).detach())
+}
+
+/// A task that was started: resolves with its output, or with `None` when it was
+/// ended before it had one.
+pub struct JoinHandle<T>(glommio::task::JoinHandle<T>);
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Option<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+/// The moment it is. Never goes back.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// The time since `moment`; zero when that is still to come.
+#[must_use]
+pub fn elapsed(moment: Instant) -> Duration {
+    now().saturating_duration_since(moment)
 }
 
 /// Waits for `time`.
-pub async fn sleep(time: Duration) {
-    Timer::new(time).await;
+#[must_use]
+pub fn sleep(time: Duration) -> Sleep {
+    Sleep(Timer::new(time))
+}
+
+/// Resolves once its time has passed.
+pub struct Sleep(Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
 }
 
 /// The output of `future`, if it is there within `limit`.
 pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
     use futures_util::future::{Either, select};
-    match select(pin!(future), pin!(Timer::new(limit))).await {
+    match select(pin!(future), sleep(limit)).await {
         Either::Left((output, _)) => Some(output),
         Either::Right(_) => None,
     }

@@ -11,9 +11,9 @@ use super::{
     queue::{Op, Plan, Room},
     shared::{ActivePlace, Inner, Shared, fail, sealed},
 };
-use crate::io::{Disk, DiskFile};
+use crate::io::{Disk, DiskFile, cores};
 use rand::RngExt;
-use std::{future::Future, io, rc::Rc, time::Instant};
+use std::{future::Future, io, rc::Rc};
 
 /// Buffers are kept for reuse up to this size each, and this many.
 const BUFFER_BYTES_KEPT: usize = 128 * 1024;
@@ -134,7 +134,7 @@ impl<D: Disk> Writer<D> {
             inner.writing = true;
             (ops, state, checksum, inner.on_write.clone())
         };
-        let submitted = on_write.as_ref().map(|_| Instant::now());
+        let submitted = on_write.as_ref().map(|_| cores::now());
         match self.active.file.write_at(buffer, self.active.offset).await {
             Ok(buffer) => self.keep(buffer),
             Err(error) => return Err(("writing a group", error, ops)),

@@ -7,7 +7,6 @@ use std::{
     rc::Rc,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -156,8 +155,8 @@ impl Control {
 
 /// The entry that a read which begins now must see, from whoever leads.
 async fn read_index<D: Disk>(replica: &Replica<D>) -> Option<u64> {
-    let end = Instant::now() + READ_LEADER_WAIT;
-    while Instant::now() < end {
+    let end = cores::now() + READ_LEADER_WAIT;
+    while cores::now() < end {
         let index = match replica.leadership() {
             Leadership::Here => {
                 cores::within(READ_INDEX_ANSWER, replica.read_index()).await.flatten()

@@ -75,7 +75,7 @@ pub async fn keep<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>, room: R
     let relief = Rc::new(());
     let mut relieved: Option<Instant> = None;
     loop {
-        let now = Instant::now();
+        let now = cores::now();
         let log = replica.log();
         let lacks_segment = status.segment_problem().is_some();
         let has_failed = log.poison().is_some();

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     base::batch::Command,
     feed::{Origin, Ticket},
+    io::cores,
 };
 
 /// Writes that may wait here, by number and by bytes. Above it a write is
@@ -36,7 +37,7 @@ impl Proposal {
     /// A write that comes now.
     #[must_use]
     pub fn new(command: Command, origin: Origin, ticket: Ticket) -> Self {
-        Self { command, origin, ticket, since: Instant::now(), may_have_happened: false }
+        Self { command, origin, ticket, since: cores::now(), may_have_happened: false }
     }
 }
 

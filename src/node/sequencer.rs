@@ -119,7 +119,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
             self.replica.propose(batch, term, done).await;
             answer.await.unwrap_or(Err(WriteError::Unknown))
         };
-        reign.flight.since.set(Some(Instant::now()));
+        reign.flight.since.set(Some(cores::now()));
         let applied = match select(pin!(propose), pin!(reign.flight.given_up.notified())).await {
             Either::Left((applied, _)) => applied,
             Either::Right(_) => Err(WriteError::Unknown),
@@ -133,13 +133,13 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
 
     /// Waits until a batch of `bytes` may be proposed, and says in which term.
     async fn prepare(&self, bytes: usize, reign: &mut Reign) -> Result<u64, WriteError> {
-        let end = Instant::now() + PREPARE_WAIT;
+        let end = cores::now() + PREPARE_WAIT;
         // A segment that is not there in time: the disk is too slow for what is written.
         let admitted = cores::within(PREPARE_WAIT, self.admit(bytes)).await;
         admitted.unwrap_or(Err(WriteError::Overloaded))?;
         // What is stamped must follow everything that an earlier leader stamped.
         if reign.term != Some(self.replica.term()) {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = end.saturating_duration_since(cores::now());
             reign.term = cores::within(left, self.replica.settled()).await.flatten();
         }
         reign.term.ok_or(WriteError::NoLeader)
@@ -203,7 +203,7 @@ fn refuse_late(
     leadership: &Leadership,
     returns: &Returns,
 ) -> Vec<Proposal> {
-    let now = Instant::now();
+    let now = cores::now();
     let late = |proposal: &Proposal| is_late(proposal, leadership, now);
     if !proposals.iter().any(late) {
         return proposals;
@@ -244,7 +244,7 @@ async fn watch_flight<D: Disk>(flight: Rc<Flight>, replica: Rc<Replica<D>>) {
         cores::sleep(FLIGHT_WATCH).await;
         let Some(since) = flight.since.get() else { continue };
         let deposed = replica.leadership() != Leadership::Here;
-        if since.elapsed() > if deposed { DEPOSED_WAIT } else { COMMIT_WAIT } {
+        if cores::elapsed(since) > if deposed { DEPOSED_WAIT } else { COMMIT_WAIT } {
             // Once: the next batch is not meant.
             flight.since.set(None);
             flight.given_up.notify_waiters();
@@ -343,7 +343,7 @@ impl Returns {
 /// Whether a write may wait for a leader. Those of other nodes wait there.
 fn may_wait(proposal: &Proposal) -> bool {
     proposal.origin != Origin::Peer
-        && Instant::now().saturating_duration_since(proposal.since) < QUEUE_WAIT
+        && cores::now().saturating_duration_since(proposal.since) < QUEUE_WAIT
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     base::ids::{LogId, NodeId},
-    io::Disk,
+    io::{Disk, cores},
     log::{Frame, Identity, Log, Vote, decode_frame},
 };
 
@@ -139,7 +139,7 @@ impl<D: Disk, R: Runtime> Inbound<D, R> {
                 Ok(response) => {
                     let answer = append_answer(response, previous, last);
                     if !matches!(answer, AppendAnswer::HigherVote(_)) {
-                        heard.set(Some(Instant::now()));
+                        heard.set(Some(cores::now()));
                     }
                     Answer::Append(answer)
                 }
@@ -195,7 +195,7 @@ impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
     }
 
     fn note_called_as(&self, member: Identity) {
-        self.claims.note(member, Instant::now());
+        self.claims.note(member, cores::now());
     }
 
     fn body_bytes_max(&self) -> usize {

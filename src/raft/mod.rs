@@ -325,7 +325,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
                 let acknowledged = metrics.last_quorum_acked.as_ref();
                 acknowledged.is_some_and(|at| at.elapsed() < recent)
             }
-            Leadership::At(..) => self.heard.get().is_some_and(|at| at.elapsed() < recent),
+            Leadership::At(..) => self.heard.get().is_some_and(|at| cores::elapsed(at) < recent),
             Leadership::Unknown => false,
         }
     }
@@ -410,7 +410,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     /// theirs, as long as they do.
     #[must_use]
     pub fn claim(&self) -> Option<Claim> {
-        self.claims.latest(Instant::now()).filter(|_| self.is_alone())
+        self.claims.latest(cores::now()).filter(|_| self.is_alone())
     }
 
     /// Resolves when somebody else may do so than before.

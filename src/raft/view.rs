@@ -1,6 +1,6 @@
 //! The cluster as a node knows it.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::collections::BTreeSet;
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 
@@ -10,7 +10,7 @@ use crate::{
         cluster::{ClusterView, Member},
         ids::NodeId,
     },
-    io::Disk,
+    io::{Disk, cores},
 };
 
 impl<D: Disk, R: Runtime> Replica<D, R> {
@@ -87,10 +87,10 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         let recent = self.timing.election * 2;
         let term = metrics.current_term;
         let since = self.leads_since.get().filter(|(of, _)| *of == term);
-        let (_, since) = since.unwrap_or((term, Instant::now()));
+        let (_, since) = since.unwrap_or((term, cores::now()));
         self.leads_since.set(Some((term, since)));
         let answered = heartbeats.get(&id).and_then(Option::as_ref);
-        since.elapsed() < recent || answered.is_some_and(|at| at.elapsed() < recent)
+        cores::elapsed(since) < recent || answered.is_some_and(|at| at.elapsed() < recent)
     }
 }
 

@@ -2,16 +2,10 @@
 //! cluster changed by whoever leads it, and asks to be taken in where it is to
 //! join one.
 
-use std::{
-    net::TcpListener,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use glommio::timer::Timer;
 use tokio::sync::{Mutex, mpsc};
 
 use super::{
@@ -209,7 +203,7 @@ impl Office {
     /// Has the cluster changed, by whoever leads it; says which member that
     /// concerned.
     async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
-        let end = Instant::now() + WAIT;
+        let end = cores::now() + WAIT;
         loop {
             match self.replica.leadership() {
                 Leadership::Here => match self.change(&request).await {
@@ -229,7 +223,7 @@ impl Office {
                 }
                 Leadership::Unknown => {}
             }
-            if Instant::now() >= end {
+            if cores::now() >= end {
                 return Err(AdminRefusal::NoLeader);
             }
             cores::sleep(RETRY).await;
@@ -258,10 +252,10 @@ impl Office {
     where
         F: Future<Output = Result<(), MembershipError>>,
     {
-        let end = Instant::now() + WAIT;
+        let end = cores::now() + WAIT;
         loop {
             match change().await {
-                Err(MembershipError::InProgress) if Instant::now() < end => {
+                Err(MembershipError::InProgress) if cores::now() < end => {
                     cores::sleep(RETRY).await;
                 }
                 outcome => return Ok(outcome?),
@@ -350,12 +344,12 @@ impl Office {
         at: &Address,
     ) -> Result<(), Undone> {
         self.ask_to_join(who, Some(id), at).await?;
-        let end = Instant::now() + ADOPTION;
+        let end = cores::now() + ADOPTION;
         let channel = self.replica.channel_apart(id, Lane::Control, &at.cluster_address);
         loop {
             match channel.connect().await {
                 Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= end => {
+                Err(error) if cores::now() >= end => {
                     return Err(not_joining(at, &error.to_string()));
                 }
                 Err(_) => cores::sleep(RETRY).await,
@@ -489,7 +483,7 @@ impl Office {
     /// has this node's own address known.
     async fn reconcile(self: Rc<Self>) {
         loop {
-            Timer::new(RECONCILE).await;
+            cores::sleep(RECONCILE).await;
             self.make_address_known().await;
             if self.replica.leadership() == Leadership::Here
                 && let Ok(_one) = self.one.try_lock()

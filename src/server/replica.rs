@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::{Either, select};
-use glommio::{signal::Signals, timer::Timer};
+use glommio::signal::Signals;
 use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
         ids::{ClusterId, NodeId},
         timing::{HAND_OVER, STOP},
     },
-    io::{clock::SystemClock, glommio::GlommioDisk, map::Mapping},
+    io::{clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, OpenError, Options, file_name},
     node::{Status, health, sequencer::Sequencer, status::NextSegment},
     raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},
@@ -137,7 +137,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         still_empty = replica.is_empty();
         end(&replica, &shared.status).await
     };
-    match unless(stop, Timer::new(STOP)).await {
+    match unless(stop, cores::sleep(STOP)).await {
         Some(Ok(())) => {}
         Some(Err(error)) => {
             return Err(ServerError::System("the log was not closed cleanly", error));
@@ -170,7 +170,7 @@ async fn end(replica: &Replica<GlommioDisk>, status: &Status) -> io::Result<()> 
 /// Resolves when something waits to be written and the disk has no room for it.
 async fn log_waits_for_room(replica: &Replica<GlommioDisk>, status: &Status) {
     while !(status.segment_problem().is_some() && replica.log().progress().is_waited_for) {
-        Timer::new(SPARE_RETRY).await;
+        cores::sleep(SPARE_RETRY).await;
     }
 }
 
@@ -194,7 +194,7 @@ async fn begin_as(config: &Config, adopted: Adopted) -> Result<(), ServerError> 
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     let log = Log::replace(disk, options(config, Identity { cluster, node })).await;
     let log = log.map_err(unusable)?;
-    glommio::spawn_local(log.run()).detach();
+    cores::spawn(log.run());
     log.close().await.map_err(|error| ServerError::System("the log was not begun", error))
 }
 
@@ -206,7 +206,8 @@ async fn hand_over(replica: &Replica<GlommioDisk>) {
     let Some(to) = replica.heir(Ailment::Stalled).await else { return };
     tracing::info!(to, "leadership is handed over");
     let other = replica.leadership_is(|leader| matches!(leader, Leadership::At(..)));
-    if replica.transfer(to).await.is_ok() && unless(other, Timer::new(HAND_OVER)).await.is_none() {
+    if replica.transfer(to).await.is_ok() && unless(other, cores::sleep(HAND_OVER)).await.is_none()
+    {
         tracing::warn!(to, "it did not take over in time");
     }
 }
@@ -218,9 +219,9 @@ fn options(config: &Config, identity: Identity) -> Options {
 struct Started {
     replica: Rc<Replica<GlommioDisk>>,
     ready: Ready,
-    sequencer: glommio::Task<()>,
+    sequencer: cores::JoinHandle<()>,
     /// Prepares segments of the log until that is closed.
-    spare: glommio::Task<()>,
+    spare: cores::JoinHandle<()>,
     /// Says whom this node is to become.
     adoption: async_mpsc::Receiver<Adopted>,
 }
@@ -254,11 +255,11 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     tracing::info!(directory = %directory.display(), last = ?log.last(), "log recovered");
     let status = Arc::clone(&shared.status);
     log.on_write(move |time| status.log_writes.add(time));
-    glommio::spawn_local(log.run()).detach();
+    cores::spawn(log.run());
     let room = Rc::new(Notify::new());
     let spare = keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&shared.status));
-    let spare = glommio::spawn_local(spare);
-    glommio::spawn_local(keep_marks(log.clone())).detach();
+    let spare = cores::spawn(spare);
+    cores::spawn(keep_marks(log.clone()));
 
     let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
     let recovered = replay
@@ -273,7 +274,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let replica = Rc::new(replica);
     let leads = replica.is_alone() && lead_alone(&replica, &shared.status).await?;
     retention::tidy(&config.data, checkpoint.as_ref()).map_err(unusable)?;
-    glommio::spawn_local(retain(Rc::clone(&replica), Arc::clone(config), checkpoint)).detach();
+    cores::spawn(retain(Rc::clone(&replica), Arc::clone(config), checkpoint));
     let sequencer = Sequencer {
         inbox: Arc::clone(&shared.inbox),
         replica: Rc::clone(&replica),
@@ -282,21 +283,21 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         clock: SystemClock,
         room: Rc::clone(&room),
     };
-    let sequencer = glommio::spawn_local(sequencer.run());
+    let sequencer = cores::spawn(sequencer.run());
     let adoption = cluster::start(&replica, &shared, cluster)?;
     if leads {
         shared.status.set_recovered();
     }
     show(&replica, &shared.status);
-    glommio::spawn_local(note_recovery(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
-    glommio::spawn_local(watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
-    glommio::spawn_local(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status))).detach();
+    cores::spawn(note_recovery(Rc::clone(&replica), Arc::clone(&shared.status)));
+    cores::spawn(watch_cluster(Rc::clone(&replica), Arc::clone(&shared.status)));
+    cores::spawn(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status)));
     let watch = watch_failure(Rc::clone(&replica), Rc::clone(&room), Arc::clone(&shared.status));
-    glommio::spawn_local(watch).detach();
+    cores::spawn(watch);
     let halt = halt::watch(Rc::clone(&replica), config.data.clone(), Arc::clone(&shared.status));
-    glommio::spawn_local(halt).detach();
+    cores::spawn(halt);
     let health = health::keep(Rc::clone(&replica), Arc::clone(&shared.status), room);
-    glommio::spawn_local(health).detach();
+    cores::spawn(health);
     let ready = Ready { recovered, cluster: cluster_id };
     Ok(Started { replica, ready, sequencer, spare, adoption })
 }
@@ -305,7 +306,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
 /// that. Then the node listens, and goes on as soon as there is.
 async fn lead_alone(replica: &Replica<GlommioDisk>, status: &Status) -> Result<bool, ServerError> {
     let no_room = pin!(log_waits_for_room(replica, status));
-    let limit = select(no_room, Timer::new(RECOVERY));
+    let limit = select(no_room, cores::sleep(RECOVERY));
     if let Some(recovered) = unless(replica.recovered(), limit).await {
         return Ok(recovered.map(|()| true)?);
     }
@@ -386,10 +387,10 @@ async fn watch_cluster(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
         show(&replica, &status);
         replica.update_connections();
         // The loss of a leader is no change that is told.
-        if unless(replica.cluster_changed(), Timer::new(CLUSTER_VIEW_MAX)).await == Some(false) {
+        if unless(replica.cluster_changed(), cores::sleep(CLUSTER_VIEW_MAX)).await == Some(false) {
             return;
         }
-        Timer::new(CLUSTER_VIEW).await;
+        cores::sleep(CLUSTER_VIEW).await;
     }
 }
 
@@ -403,7 +404,7 @@ async fn watch_claims(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
         status.set_claimed(claim.is_some());
         match claim {
             Some(Claim { member, since, .. })
-                if said != Some(member) && since.elapsed() > CLAIM_SAID =>
+                if said != Some(member) && cores::elapsed(since) > CLAIM_SAID =>
             {
                 let Identity { cluster, node } = member;
                 tracing::warn!(
@@ -426,7 +427,7 @@ async fn watch_claims(replica: Rc<Replica<GlommioDisk>>, status: Arc<Status>) {
                 continue;
             }
         }
-        Timer::new(CLAIM_WATCH).await;
+        cores::sleep(CLAIM_WATCH).await;
     }
 }
 
@@ -466,7 +467,7 @@ async fn keep_spare(log: Log<GlommioDisk>, room: Rc<Notify>, status: Arc<Status>
                 if said.replace(error.kind()) != Some(error.kind()) {
                     tracing::warn!(%error, "no spare log segment: writes are refused once this one is full");
                 }
-                Timer::new(SPARE_RETRY).await;
+                cores::sleep(SPARE_RETRY).await;
             }
         }
     }
@@ -480,7 +481,7 @@ fn is_full(error: &io::Error) -> bool {
 async fn keep_marks(log: Log<GlommioDisk>) {
     let mut before = None;
     loop {
-        Timer::new(IDLE).await;
+        cores::sleep(IDLE).await;
         let last = log.last();
         if last == before && log.flush_marks().await.is_err() {
             return;

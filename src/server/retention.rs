@@ -21,7 +21,6 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use glommio::timer::Timer;
 
 use crate::{
     base::ids::{ClusterId, LogId},
@@ -126,7 +125,7 @@ pub(super) async fn keep(
     mut newest: Option<CheckpointFile>,
 ) {
     loop {
-        Timer::new(PERIOD).await;
+        cores::sleep(PERIOD).await;
         let now = SystemClock.now_micros();
         let over = |end, newest| retention.is_over(end, newest, now);
         let Some(segments) = replica.purgeable(over) else { continue };
@@ -141,7 +140,7 @@ pub(super) async fn keep(
         let outcome = match written.and_then(|written| written) {
             Ok(None) => {
                 // Only what follows tells that these entries are committed.
-                Timer::new(RETRY).await;
+                cores::sleep(RETRY).await;
                 continue;
             }
             Ok(Some((file, compacted))) => {
@@ -160,7 +159,7 @@ pub(super) async fn keep(
         };
         if let Err(error) = outcome {
             tracing::warn!(%error, "history cannot be purged");
-            Timer::new(RETRY).await;
+            cores::sleep(RETRY).await;
         }
     }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use crate::common::{Client, SmallDisk, eventually};
 
+/// All of one length, so that where one has no room the next has none either.
 fn content(n: usize) -> String {
-    format!("\"{n}{}\"", "x".repeat(50_000))
+    format!("\"{n:06}{}\"", "x".repeat(50_000))
 }
 
 /// Writes until the node refuses; the contents that it acknowledged.

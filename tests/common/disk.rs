@@ -65,13 +65,20 @@ impl SmallDisk {
             .launcher(&["nsenter", &namespace])
     }
 
-    /// Takes all the space that is left.
+    /// Takes all the space that is left. Space that was freed shortly before is there
+    /// only once that is durable, so it is looked for until there is none.
     pub fn fill(&self) {
         let mut ballast = fs::File::create(self.ballast()).unwrap();
-        for piece in [1 << 20, 4096, 1] {
-            while ballast.write(&vec![0x55; piece]).is_ok_and(|count| count > 0) {}
+        let mut written = 1;
+        while written > 0 {
+            written = 0;
+            for piece in [1 << 20, 4096, 1] {
+                while let Ok(count @ 1..) = ballast.write(&vec![0x55; piece]) {
+                    written += count;
+                }
+            }
+            let _ = ballast.sync_all();
         }
-        let _ = ballast.sync_all();
     }
 
     pub fn free(&self) {

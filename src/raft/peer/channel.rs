@@ -148,7 +148,7 @@ impl Channel {
         }
         let failed_at = self.0.failed.borrow().as_ref().map(|(at, _)| *at);
         if let Some(at) = failed_at {
-            cores::sleep(RECONNECT.saturating_sub(at.elapsed())).await;
+            cores::sleep(RECONNECT.saturating_sub(cores::elapsed(at))).await;
         }
         match self.try_connect().await {
             Ok(open) => {
@@ -163,7 +163,7 @@ impl Channel {
             Err(error) => {
                 let address = self.0.address.borrow().clone();
                 let why = format!("node {} at {address}: {error}", self.0.to);
-                let before = self.0.failed.replace(Some((Instant::now(), why.clone())));
+                let before = self.0.failed.replace(Some((cores::now(), why.clone())));
                 // Once for each reason, and for one lane of those that fail.
                 if before.is_none_or(|(_, before)| before != why) && self.0.lane == Lane::Control {
                     tracing::warn!(node = self.0.to, address, %error, "node cannot be reached");
@@ -296,7 +296,7 @@ impl Open {
         self.pending.borrow_mut().insert(id, sender);
         self.outgoing.push(parts);
         if self.unanswered_since.get().is_none() {
-            self.unanswered_since.set(Some(Instant::now()));
+            self.unanswered_since.set(Some(cores::now()));
         }
         Ok(Pending(answer))
     }
@@ -317,7 +317,7 @@ impl Open {
                 let _ = waiting.send((message, body));
             }
             pending.retain(|_, waiting| !waiting.is_closed());
-            self.unanswered_since.set((!pending.is_empty()).then(Instant::now));
+            self.unanswered_since.set((!pending.is_empty()).then(cores::now));
         }
         self.end();
     }
@@ -326,7 +326,7 @@ impl Open {
     async fn watch(self: Rc<Self>) {
         while !self.outgoing.has_ended() {
             cores::sleep(self.stall / 2).await;
-            if self.unanswered_since.get().is_some_and(|since| since.elapsed() > self.stall) {
+            if self.unanswered_since.get().is_some_and(|since| cores::elapsed(since) > self.stall) {
                 self.end();
             }
         }

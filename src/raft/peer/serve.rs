@@ -163,13 +163,13 @@ impl Acceptor {
         if lane == Lane::Adoption || process == 0 {
             return true;
         }
-        if let Some(known) = self.processes.is_member(from.node, process, Instant::now()) {
+        if let Some(known) = self.processes.is_member(from.node, process, cores::now()) {
             return known;
         }
         let there = ask_who(&address, me, from.node, WHO).await;
         let there = there.filter(|there| there.who == from && there.process != 0);
         let there = there.map(|there| there.process);
-        let decision = self.processes.decide(from.node, process, there, Instant::now());
+        let decision = self.processes.decide(from.node, process, there, cores::now());
         if decision == Decision::Successor {
             // It may have been a copy that is alive.
             self.places.end(from.node);
@@ -184,7 +184,7 @@ impl Acceptor {
             self.handler.note_called_as(Identity { cluster: from.cluster, node: to });
         }
         let why = why_refused(refusal);
-        if self.refused.borrow_mut().is_news((from, why), Instant::now()) {
+        if self.refused.borrow_mut().is_news((from, why), cores::now()) {
             let Identity { cluster, node: from } = from;
             tracing::warn!(from, %cluster, to, why, "a node was refused");
         }
