@@ -21,10 +21,10 @@ mod rule {
         ("io_uring", &["io/uring.rs"]),
         ("memmap2", &["io/map.rs"]),
         ("libc", &["io/", "server/"]),
-        ("socket2", &["io/net.rs", "server/"]),
+        ("socket2", &["io/real/", "server/"]),
         ("ureq", &["cli/", "server/invitation.rs"]),
         ("std::fs", &["io/", "server/", "cli/"]),
-        ("std::net", &["io/net.rs", "server/"]),
+        ("std::net", &["io/net.rs", "io/real/", "server/"]),
         ("std::thread", &["io/", "server/", "raft/runtime/", "cli/"]),
         ("std::time::SystemTime", &["io/", "server/"]),
     ];

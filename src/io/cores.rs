@@ -106,3 +106,14 @@ pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Opti
         Either::Right(_) => None,
     }
 }
+
+/// The same for what may fail: `TimedOut` when it is not there within `limit`.
+///
+/// # Errors
+/// Those of `future`, and `TimedOut`.
+pub async fn in_time<T>(
+    limit: Duration,
+    future: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    within(limit, future).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+}

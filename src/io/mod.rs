@@ -9,6 +9,7 @@ pub mod lock;
 pub mod map;
 pub mod net;
 pub mod process;
+mod real;
 pub mod sim;
 pub mod uring;
 

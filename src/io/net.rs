@@ -1,105 +1,42 @@
-//! Byte streams between nodes. Everything above speaks to [`Stream`] alone, so
-//! that what carries the bytes can change, to TLS above all, in this file.
+//! Byte streams between nodes. Everything above speaks to [`Stream`] and
+//! [`Listener`] alone, so that what carries the bytes can change: to sockets of the
+//! operating system, to the network of a simulation, to TLS one day.
 
 use std::{
-    cell::RefCell,
-    collections::HashMap,
-    io::{self, IoSlice, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    rc::Rc,
+    io::{self, IoSlice},
+    net::TcpListener,
     time::Duration,
 };
 
-use futures_util::{
-    FutureExt,
-    future::{LocalBoxFuture, Shared},
-};
-use glommio::{io::PollableFd, timer::Timer};
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-
-use super::cores;
-
-/// A peer that is silent for this long is asked whether it lives, this often.
-const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
-/// Bytes sent that are not acknowledged for this long end the connection.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
-/// How long to wait after accepting failed, as it does without descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use super::real;
 
 /// Bytes read from a connection at once.
-pub const READ_BYTES: usize = 64 << 10;
+pub const READ_BYTES: usize = real::net::READ_BYTES;
 
-thread_local! {
-    /// What is read passes through here, so that a connection that waits for bytes
-    /// holds no memory for them.
-    static PASSAGE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+/// A connection. One task may read while another writes. It ends when it is dropped.
+pub struct Stream(Carrier);
+
+/// What carries the bytes. A shipped build has one kind, and so no cost of it.
+enum Carrier {
+    Real(real::net::Stream),
 }
 
-/// A connection. One task may read while another writes.
-pub struct Stream(PollableFd<TcpStream>);
-
 impl Stream {
-    /// Connects to `address`, `host:port`, within `limit`. A name is looked up
-    /// each time; of several addresses each has its part of the time.
+    /// Connects to `address`, `host:port`, within `limit`.
     ///
     /// # Errors
-    /// What the system reports, `TimedOut` among it.
+    /// What the network reports, `TimedOut` among it.
     pub async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
-        let connect = async {
-            let addresses = resolve(address).await?;
-            let part = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
-            let mut outcome = Err(io::ErrorKind::NotFound.into());
-            for address in addresses.iter() {
-                outcome = in_time(part, Self::connect_to(*address)).await;
-                if outcome.is_ok() {
-                    break;
-                }
-            }
-            outcome
-        };
-        in_time(limit, connect).await
-    }
-
-    async fn connect_to(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        let under_way = match socket.connect(&address.into()) {
-            Ok(()) => false,
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
-            Err(error) => return Err(error),
-        };
-        let stream = Self::new(socket.into())?;
-        if under_way {
-            stream.0.writable().await?;
-            if let Some(error) = stream.0.get_ref().take_error()? {
-                return Err(error);
-            }
-        }
-        Ok(stream)
-    }
-
-    fn new(stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-        Ok(Self(PollableFd::new(stream)?))
+        real::net::Stream::connect(address, limit).await.map(Carrier::Real).map(Self)
     }
 
     /// Reads some bytes; 0 at the end of the stream.
     ///
     /// # Errors
-    /// What the system reports.
+    /// What the network reports.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.0.get_ref().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.0.readable().await?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
+        match &self.0 {
+            Carrier::Real(stream) => stream.read(buffer).await,
         }
     }
 
@@ -107,29 +44,17 @@ impl Stream {
     /// the stream.
     ///
     /// # Errors
-    /// What the system reports.
+    /// What the network reports.
     pub async fn read_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        loop {
-            let outcome = PASSAGE.with_borrow_mut(|passage| {
-                let room = most.min(passage.len());
-                let read = self.0.get_ref().read(&mut passage[..room])?;
-                buffer.extend_from_slice(&passage[..read]);
-                Ok(read)
-            });
-            match outcome {
-                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {
-                    self.0.readable().await?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
+        match &self.0 {
+            Carrier::Real(stream) => stream.read_onto(buffer, most).await,
         }
     }
 
     /// Fills the buffer.
     ///
     /// # Errors
-    /// What the system reports, and `UnexpectedEof`.
+    /// What the network reports, and `UnexpectedEof`.
     pub async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
         while !buffer.is_empty() {
             match self.read(buffer).await? {
@@ -143,77 +68,27 @@ impl Stream {
     /// Writes some bytes of the parts, one after the other.
     ///
     /// # Errors
-    /// What the system reports.
+    /// What the network reports.
     pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        loop {
-            match self.0.get_ref().write_vectored(parts) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.0.writable().await?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                outcome => return outcome,
-            }
+        match &self.0 {
+            Carrier::Real(stream) => stream.write(parts).await,
         }
     }
 
     /// Ends both directions: reads and writes under way end too.
     pub fn close(&self) {
-        // It may be closed already.
-        let _ = self.0.get_ref().shutdown(Shutdown::Both);
-    }
-}
-
-async fn in_time<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    cores::within(limit, future).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
-}
-
-/// What a name stands for, or why that is not known.
-type Found = Result<Rc<[SocketAddr]>, (io::ErrorKind, String)>;
-
-thread_local! {
-    /// Names that are being looked up: one at a time for each, since a name server
-    /// that does not answer would hold a thread for every try to connect.
-    static LOOKUPS: RefCell<HashMap<String, Shared<LocalBoxFuture<'static, Found>>>> =
-        RefCell::default();
-}
-
-/// The addresses of `host:port`.
-async fn resolve(address: &str) -> io::Result<Rc<[SocketAddr]>> {
-    if let Ok(address) = address.parse::<SocketAddr>() {
-        return Ok([address].into());
-    }
-    let under_way = LOOKUPS.with_borrow(|lookups| lookups.get(address).cloned());
-    let lookup = under_way.unwrap_or_else(|| {
-        let name = address.to_owned();
-        let lookup = look_up(name.clone()).boxed_local().shared();
-        LOOKUPS.with_borrow_mut(|lookups| lookups.insert(name.clone(), lookup.clone()));
-        let ended = lookup.clone();
-        // It goes on when nobody waits any more.
-        cores::spawn(async move {
-            // Whoever waits hears it too.
-            let _ = ended.await;
-            LOOKUPS.with_borrow_mut(|lookups| lookups.remove(&name));
-        });
-        lookup
-    });
-    lookup.await.map_err(|(kind, text)| io::Error::new(kind, text))
-}
-
-async fn look_up(name: String) -> Found {
-    let told = name.clone();
-    let look_up = move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
-    let found = cores::on_own_thread("resolve", look_up).await.and_then(|found| found);
-    match found {
-        Ok(found) if found.is_empty() => {
-            Err((io::ErrorKind::NotFound, format!("{told} has no address")))
+        match &self.0 {
+            Carrier::Real(stream) => stream.close(),
         }
-        Ok(found) => Ok(found.into()),
-        Err(error) => Err((error.kind(), error.to_string())),
     }
 }
 
 /// Where connections come in.
-pub struct Listener(PollableFd<TcpListener>);
+pub struct Listener(Entrance);
+
+enum Entrance {
+    Real(real::net::Listener),
+}
 
 impl Listener {
     /// Accepts on `listener`, which must be non-blocking.
@@ -221,29 +96,13 @@ impl Listener {
     /// # Errors
     /// When it cannot be watched.
     pub fn new(listener: TcpListener) -> io::Result<Self> {
-        Ok(Self(PollableFd::new(listener)?))
+        real::net::Listener::new(listener).map(Entrance::Real).map(Self)
     }
 
     /// The next connection.
     pub async fn accept(&self) -> Stream {
-        loop {
-            let error = match self.0.get_ref().accept() {
-                Ok((stream, _)) => {
-                    match stream.set_nonblocking(true).and_then(|()| Stream::new(stream)) {
-                        Ok(stream) => return stream,
-                        Err(error) => error,
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.0.readable().await.is_err() {
-                        Timer::new(ACCEPT_PAUSE).await;
-                    }
-                    continue;
-                }
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "cannot accept a connection of a node");
-            Timer::new(ACCEPT_PAUSE).await;
+        match &self.0 {
+            Entrance::Real(listener) => Stream(Carrier::Real(listener.accept().await)),
         }
     }
 }

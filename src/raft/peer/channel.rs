@@ -192,9 +192,7 @@ impl Channel {
             hello.send(&stream).await?;
             Welcome::receive(&stream).await
         };
-        let welcome = cores::within(connect, greet)
-            .await
-            .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+        let welcome = cores::in_time(connect, greet).await?;
         if let Some(refusal) = welcome.refusal {
             (self.0.on_refusal)(self.0.to, refusal);
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusal.to_string()));

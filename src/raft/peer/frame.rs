@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::io::{
-    cores,
+    cores::in_time,
     net::{READ_BYTES, Stream},
 };
 
@@ -262,10 +262,6 @@ impl<M: DeserializeOwned> FrameReader<M> {
             _ => Ok(()),
         }
     }
-}
-
-async fn in_time<T>(limit: Duration, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    cores::within(limit, future).await.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Parts that one system call writes.

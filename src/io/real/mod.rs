@@ -1,0 +1,3 @@
+//! The parts of the seam that meet the operating system.
+
+pub(super) mod net;

@@ -1,0 +1,212 @@
+//! Streams and listeners on sockets of the operating system.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io::{self, IoSlice, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
+    rc::Rc,
+    time::Duration,
+};
+
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, Shared},
+};
+use glommio::io::PollableFd;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::io::cores::{self, in_time};
+
+/// A peer that is silent for this long is asked whether it lives, this often.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
+/// Bytes sent that are not acknowledged for this long end the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// How long to wait after accepting failed, as it does without descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bytes read from a connection at once.
+pub(in crate::io) const READ_BYTES: usize = 64 << 10;
+
+thread_local! {
+    /// What is read passes through here, so that a connection that waits for bytes
+    /// holds no memory for them.
+    static PASSAGE: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// A connection. One task may read while another writes.
+pub(in crate::io) struct Stream(PollableFd<TcpStream>);
+
+impl Stream {
+    /// A name is looked up each time; of several addresses each has its part of
+    /// the time.
+    pub(in crate::io) async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
+        let connect = async {
+            let addresses = resolve(address).await?;
+            let part = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+            let mut outcome = Err(io::ErrorKind::NotFound.into());
+            for address in addresses.iter() {
+                outcome = in_time(part, Self::connect_to(*address)).await;
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome
+        };
+        in_time(limit, connect).await
+    }
+
+    async fn connect_to(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        let under_way = match socket.connect(&address.into()) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+            Err(error) => return Err(error),
+        };
+        let stream = Self::new(socket.into())?;
+        if under_way {
+            stream.0.writable().await?;
+            if let Some(error) = stream.0.get_ref().take_error()? {
+                return Err(error);
+            }
+        }
+        Ok(stream)
+    }
+
+    fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(&stream);
+        socket.set_tcp_keepalive(&KEEPALIVE)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        Ok(Self(PollableFd::new(stream)?))
+    }
+
+    pub(in crate::io) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.get_ref().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.readable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    pub(in crate::io) async fn read_onto(
+        &self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+    ) -> io::Result<usize> {
+        loop {
+            let outcome = PASSAGE.with_borrow_mut(|passage| {
+                let room = most.min(passage.len());
+                let read = self.0.get_ref().read(&mut passage[..room])?;
+                buffer.extend_from_slice(&passage[..read]);
+                Ok(read)
+            });
+            match outcome {
+                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {
+                    self.0.readable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    pub(in crate::io) async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match self.0.get_ref().write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.writable().await?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    pub(in crate::io) fn close(&self) {
+        // It may be closed already.
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+/// What a name stands for, or why that is not known.
+type Found = Result<Rc<[SocketAddr]>, (io::ErrorKind, String)>;
+
+thread_local! {
+    /// Names that are being looked up: one at a time for each, since a name server
+    /// that does not answer would hold a thread for every try to connect.
+    static LOOKUPS: RefCell<HashMap<String, Shared<LocalBoxFuture<'static, Found>>>> =
+        RefCell::default();
+}
+
+/// The addresses of `host:port`.
+async fn resolve(address: &str) -> io::Result<Rc<[SocketAddr]>> {
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return Ok([address].into());
+    }
+    let under_way = LOOKUPS.with_borrow(|lookups| lookups.get(address).cloned());
+    let lookup = under_way.unwrap_or_else(|| {
+        let name = address.to_owned();
+        let lookup = look_up(name.clone()).boxed_local().shared();
+        LOOKUPS.with_borrow_mut(|lookups| lookups.insert(name.clone(), lookup.clone()));
+        let ended = lookup.clone();
+        // It goes on when nobody waits any more.
+        cores::spawn(async move {
+            // Whoever waits hears it too.
+            let _ = ended.await;
+            LOOKUPS.with_borrow_mut(|lookups| lookups.remove(&name));
+        });
+        lookup
+    });
+    lookup.await.map_err(|(kind, text)| io::Error::new(kind, text))
+}
+
+async fn look_up(name: String) -> Found {
+    let told = name.clone();
+    let look_up = move || name.to_socket_addrs().map(Iterator::collect::<Vec<_>>);
+    let found = cores::on_own_thread("resolve", look_up).await.and_then(|found| found);
+    match found {
+        Ok(found) if found.is_empty() => {
+            Err((io::ErrorKind::NotFound, format!("{told} has no address")))
+        }
+        Ok(found) => Ok(found.into()),
+        Err(error) => Err((error.kind(), error.to_string())),
+    }
+}
+
+/// Where connections come in.
+pub(in crate::io) struct Listener(PollableFd<TcpListener>);
+
+impl Listener {
+    pub(in crate::io) fn new(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self(PollableFd::new(listener)?))
+    }
+
+    pub(in crate::io) async fn accept(&self) -> Stream {
+        loop {
+            let error = match self.0.get_ref().accept() {
+                Ok((stream, _)) => {
+                    match stream.set_nonblocking(true).and_then(|()| Stream::new(stream)) {
+                        Ok(stream) => return stream,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.0.readable().await.is_err() {
+                        cores::sleep(ACCEPT_PAUSE).await;
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(%error, "cannot accept a connection of a node");
+            cores::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}
