@@ -142,9 +142,10 @@ async fn member(id: NodeId) -> Member {
         part,
     );
     let replica = Rc::new(replica.await.unwrap());
-    let acceptor = Rc::new(peer::Acceptor::new(replica.inbound(Rc::new(|_, _, _| {
+    let handler = replica.inbound(Rc::new(|_, _, _| {
         std::future::ready((Answer::NotLeader, Bytes::new())).boxed_local()
-    }))));
+    }));
+    let acceptor = Rc::new(peer::Acceptor::new(handler, replica.process()));
     let listener = Listener::new(listener).unwrap();
     cores::spawn(async move {
         loop {

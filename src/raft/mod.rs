@@ -59,7 +59,7 @@ use openraft::{
     Config, Instant as _, Raft, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver, errors::ClientWriteError,
 };
-use peer::{Channel, Handler, Lane, Refusal};
+use peer::{Channel, Handler, Instance, Lane, Process, Refusal};
 use tokio::sync::watch;
 use types::{Callback, Command, from_raft_id, to_raft_id};
 
@@ -113,6 +113,8 @@ pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
     machine: StateMachine<D>,
     log: Log<D>,
     network: Network,
+    /// What other nodes tell this process of the node from others by.
+    process: Process,
     /// Where this node is reached now, whatever the log says.
     address: Address,
     timing: Timing,
@@ -203,7 +205,8 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             }
         };
         let stall = timing.heartbeat * HEARTBEATS_UNANSWERED;
-        let network = Network::new(log.identity(), stall, Rc::new(on_refusal));
+        let own = Instance::start(log.identity());
+        let network = Network::new(own, stall, Rc::new(on_refusal));
         let last_at_start = log.last();
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
         let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping, checkpoints);
@@ -218,6 +221,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             machine,
             log,
             network,
+            process: own.process,
             address,
             timing,
             heard,
@@ -385,6 +389,12 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     #[must_use]
     pub fn channel_apart(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
         self.network.apart(to, lane, address)
+    }
+
+    /// What other nodes tell this process of the node from others by.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        self.process
     }
 
     /// What answers other nodes; what is not Raft's goes to `on_request`.

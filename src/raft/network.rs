@@ -22,7 +22,8 @@ use openraft::{
 use super::{
     acknowledged::Acknowledged,
     peer::{
-        Answer, AppendAnswer, Body, CallError, Channel, Lane, OnRefusal, Parts, Request, Settings,
+        Answer, AppendAnswer, Body, CallError, Channel, Instance, Lane, OnRefusal, Parts, Request,
+        Settings,
     },
     pipeline::{Appended, Pipeline, Sent},
     snapshot::{self, SnapshotData},
@@ -36,7 +37,7 @@ use crate::{
         ids::{LogId, NodeId},
         timing::{ADMIN_STALL, REQUEST_STALL},
     },
-    log::{Identity, entry_head},
+    log::entry_head,
 };
 
 /// How long connecting may take.
@@ -47,7 +48,7 @@ const ENTRIES_STALL: Duration = Duration::from_secs(5);
 const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
 
 struct Inner {
-    me: Identity,
+    own: Instance,
     /// How long a heartbeat may be unanswered before its connection is given up.
     control_stall: Duration,
     channels: RefCell<HashMap<(NodeId, Lane), Channel>>,
@@ -60,9 +61,9 @@ struct Inner {
 pub struct Network(Rc<Inner>);
 
 impl Network {
-    pub(super) fn new(me: Identity, control_stall: Duration, on_refusal: OnRefusal) -> Self {
+    pub(super) fn new(own: Instance, control_stall: Duration, on_refusal: OnRefusal) -> Self {
         let (channels, acknowledged) = (RefCell::default(), Rc::default());
-        Self(Rc::new(Inner { me, control_stall, channels, on_refusal, acknowledged }))
+        Self(Rc::new(Inner { own, control_stall, channels, on_refusal, acknowledged }))
     }
 
     /// What the other nodes have acknowledged to this one as a leader.
@@ -89,7 +90,7 @@ impl Network {
         };
         let settings = Settings { connect: CONNECT.min(stall), stall };
         let on_refusal = Rc::clone(&self.0.on_refusal);
-        Channel::new(self.0.me, to, lane, address.to_owned(), settings, on_refusal)
+        Channel::new(self.0.own, to, lane, address.to_owned(), settings, on_refusal)
     }
 
     /// Closes the connections to nodes that are nowhere, and has the others go on

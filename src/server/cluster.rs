@@ -73,7 +73,7 @@ pub(super) fn start(
         let office = Rc::clone(&office);
         let on_request: OnRequest =
             Rc::new(move |_, request, body| Rc::clone(&office).answer(request, body).boxed_local());
-        let acceptor = Rc::new(peer::Acceptor::new(replica.inbound(on_request)));
+        let acceptor = Rc::new(peer::Acceptor::new(replica.inbound(on_request), replica.process()));
         cores::spawn(async move {
             loop {
                 let stream = listener.accept().await;

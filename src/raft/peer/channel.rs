@@ -18,13 +18,13 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
-    hello::{Hello, Lane, PROCESS, Refusal, VERSION, Welcome},
+    hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
+    processes::Instance,
 };
 use crate::{
     base::ids::NodeId,
     io::{cores, net::Stream},
-    log::Identity,
 };
 
 /// The longest body of an answer to writes: what became of each.
@@ -68,7 +68,7 @@ impl std::error::Error for CallError {}
 pub(in super::super) type OnRefusal = Rc<dyn Fn(NodeId, Refusal)>;
 
 struct Inner {
-    me: Identity,
+    own: Instance,
     to: NodeId,
     lane: Lane,
     address: RefCell<String>,
@@ -95,7 +95,7 @@ pub struct Channel(Rc<Inner>);
 impl Channel {
     /// A channel of `lane` to node `to` at `address`. Nothing is connected yet.
     pub(in super::super) fn new(
-        me: Identity,
+        own: Instance,
         to: NodeId,
         lane: Lane,
         address: String,
@@ -103,7 +103,7 @@ impl Channel {
         on_refusal: OnRefusal,
     ) -> Self {
         Self(Rc::new(Inner {
-            me,
+            own,
             to,
             lane,
             address: RefCell::new(address),
@@ -186,8 +186,8 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
         }
         let stream = Rc::new(Stream::connect(&address, connect).await?);
-        let Inner { me: from, to, lane, .. } = *self.0;
-        let hello = Hello { version: VERSION, lane, from, to, process: *PROCESS };
+        let Inner { own: Instance { who: from, process }, to, lane, .. } = *self.0;
+        let hello = Hello { version: VERSION, lane, from, to, process };
         let greet = async {
             hello.send(&stream).await?;
             Welcome::receive(&stream).await

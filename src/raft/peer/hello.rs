@@ -1,11 +1,11 @@
 //! The first words of a connection. Their layout never changes, so that any two
 //! versions can at least tell each other apart.
 
-use std::{fmt, io, sync::LazyLock, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use uuid::Uuid;
 
-use super::processes::Process;
+use super::processes::{Instance, Process};
 use crate::{
     base::{
         batch,
@@ -24,9 +24,6 @@ const _: () = assert!(
 );
 const MAGIC: [u8; 8] = *b"CAGTPEER";
 const BYTES: usize = 56;
-
-/// What this process tells itself apart by.
-pub(super) static PROCESS: LazyLock<Process> = LazyLock::new(|| rand::random::<Process>().max(1));
 
 /// What a connection is for. Messages of one lane do not wait for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,14 +168,14 @@ impl Welcome {
 /// Says who is at `address`; nothing when nobody says so within `limit`.
 pub(super) async fn ask_who(
     address: &str,
-    from: Identity,
+    own: Instance,
     to: NodeId,
     limit: Duration,
 ) -> Option<Welcome> {
     let ask = async {
         let stream = Stream::connect(address, limit).await?;
         // On this lane all are heard.
-        let (lane, process) = (Lane::Adoption, *PROCESS);
+        let (lane, Instance { who: from, process }) = (Lane::Adoption, own);
         Hello { version: VERSION, lane, from, to, process }.send(&stream).await?;
         Welcome::receive(&stream).await
     };

@@ -9,13 +9,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::base::ids::NodeId;
+use crate::{base::ids::NodeId, log::Identity};
 
 /// For so long after a process was refused it is so again without a question.
 const REFUSED: Duration = Duration::from_secs(2);
 
 /// What tells a process from others with the same identity; 0 where it does not say.
-pub(super) type Process = u32;
+pub type Process = u32;
+
+/// A node as one process runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Which node that is.
+    pub who: Identity,
+    /// The number that the process drew for itself.
+    pub process: Process,
+}
+
+impl Instance {
+    /// Node `who` as it is started now.
+    #[must_use]
+    pub fn start(who: Identity) -> Self {
+        Self { who, process: rand::random::<Process>().max(1) }
+    }
+}
 
 /// What a process is that says to be a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 
 use super::{
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
-    hello::{Hello, Lane, PROCESS, Refusal, VERSION, Welcome, ask_who},
+    hello::{Hello, Lane, Refusal, VERSION, Welcome, ask_who},
     message::{Answer, Request},
     places::Places,
-    processes::{Decision, Processes},
+    processes::{Decision, Instance, Process, Processes},
 };
 use crate::{
     base::ids::NodeId,
@@ -95,17 +95,19 @@ pub trait Handler: 'static {
 /// What lets other nodes in and serves them.
 pub struct Acceptor {
     handler: Rc<dyn Handler>,
+    /// The number of the process that this node is.
+    process: Process,
     places: Places,
     processes: Processes,
     refused: RefCell<Refused>,
 }
 
 impl Acceptor {
-    /// Serves others by `handler`.
+    /// Serves others by `handler`, as the process of that number.
     #[must_use]
-    pub fn new(handler: Rc<dyn Handler>) -> Self {
+    pub fn new(handler: Rc<dyn Handler>, process: Process) -> Self {
         let (places, processes) = (Places::default(), Processes::default());
-        Self { handler, places, processes, refused: RefCell::default() }
+        Self { handler, process, places, processes, refused: RefCell::default() }
     }
 
     /// Serves a connection until it ends, or until it has to give way to another.
@@ -146,7 +148,7 @@ impl Acceptor {
             if refusal.is_none() && !self.is_the_member(&hello, who).await {
                 refusal = Some(Refusal::OtherProcess);
             }
-            Welcome { version: VERSION, who, refusal, process: *PROCESS }.send(stream).await?;
+            Welcome { version: VERSION, who, refusal, process: self.process }.send(stream).await?;
             if let Some(refusal) = refusal {
                 self.note(&hello, refusal);
             }
@@ -166,7 +168,8 @@ impl Acceptor {
         if let Some(known) = self.processes.is_member(from.node, process, cores::now()) {
             return known;
         }
-        let there = ask_who(&address, me, from.node, WHO).await;
+        let own = Instance { who: me, process: self.process };
+        let there = ask_who(&address, own, from.node, WHO).await;
         let there = there.filter(|there| there.who == from && there.process != 0);
         let there = there.map(|there| there.process);
         let decision = self.processes.decide(from.node, process, there, cores::now());
