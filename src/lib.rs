@@ -22,7 +22,8 @@
 //!
 //! # The layers
 //!
-//! Each imports only from those below it; `tests/layers.rs` proves that.
+//! Each imports only from those below it; `tests/layers/` proves that, and that no file stands in a
+//! circle.
 //!
 //! | module | what it is |
 //! | --- | --- |

@@ -1,0 +1,11 @@
+//! Holds the structure of `src/` against its rules, from the source itself:
+//! imports point down, no file stands in a circle.
+
+#[cfg(test)]
+mod circles;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod source;
+#[cfg(test)]
+mod tokens;
