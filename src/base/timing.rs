@@ -64,6 +64,26 @@ pub const ADMIN_STALL: Duration = ms(60_000);
 /// How long the leader may take over a change of the members that was handed to it.
 pub const ADMIN_ANSWER: Duration = ms(45_000);
 
+// The members.
+
+/// How long a node may take to say who it is, or that it heard that it was removed.
+pub const INTRODUCTION_ANSWER: Duration = ms(3_000);
+/// How long an empty node may take to say whether it becomes a member.
+pub const ADOPTION_ANSWER: Duration = ms(3_000);
+/// How long it may take to become one.
+pub const ADOPTION_WAIT: Duration = ms(20_000);
+/// How long a change of the members waits for a leader, or for Raft to be done with the one
+/// before.
+pub const CHANGE_WAIT: Duration = ms(5_000);
+/// How long a change waits until it is its turn.
+pub const CHANGE_TURN: Duration = ms(15_000);
+/// How often to look again for what such a change waits for.
+pub const MEMBERS_RETRY: Duration = ms(50);
+/// How often it is looked for what is to be done about members.
+pub const RECONCILE_PERIOD: Duration = ms(200);
+/// How long to wait before a cluster is asked again to take a node in.
+pub const JOIN_RETRY: Duration = ms(500);
+
 // Leadership.
 
 /// How often a leader says that it leads, unless it is set.

@@ -3,8 +3,7 @@
 
 use std::{cell::Cell, net::TcpListener, time::Duration};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use glommio::LocalExecutorBuilder;
 use uuid::Uuid;
 
@@ -21,10 +20,12 @@ use crate::{
         sim::{Faults, SimDisk},
     },
     log::{Identity, Log, Options},
-    raft::{
-        Address, NoCheckpoints, Part, Replay, Timing,
-        peer::{self, Answer},
+    node::{
+        ForwardedWrites,
+        members::{Adoptions, Applicant, Introduction, Introductions, MembershipService},
+        peers::PeerService,
     },
+    raft::{Address, NoCheckpoints, Part, Replay, Timing},
     state::testing::ChangeText,
 };
 
@@ -121,6 +122,28 @@ struct Member {
     status: Arc<Status>,
 }
 
+/// No node is there but the members.
+struct NobodyElse;
+
+impl Introductions for NobodyElse {
+    fn who_is(
+        &self,
+        _: &str,
+        _: Duration,
+    ) -> LocalBoxFuture<'static, Result<Introduction, String>> {
+        unreachable!("nobody is taken in")
+    }
+
+    fn ask_to_be_taken_in(
+        &self,
+        _: &str,
+        _: &Applicant,
+        _: Duration,
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
+        unreachable!("nobody is to join")
+    }
+}
+
 /// A node of one cluster; the first founds it.
 async fn member(id: NodeId) -> Member {
     let disk = SimDisk::new(id);
@@ -142,18 +165,13 @@ async fn member(id: NodeId) -> Member {
         part,
     );
     let replica = Rc::new(replica.await.unwrap());
-    let handler = replica.inbound(Rc::new(|_, _, _| {
-        std::future::ready((Answer::NotLeader, Bytes::new())).boxed_local()
-    }));
-    let acceptor = Rc::new(peer::Acceptor::new(handler, replica.process()));
-    let listener = Listener::new(listener).unwrap();
-    cores::spawn(async move {
-        loop {
-            let stream = listener.accept().await;
-            let acceptor = Rc::clone(&acceptor);
-            cores::spawn(async move { acceptor.serve(stream).await });
-        }
-    });
+    let (adoptions, _) = Adoptions::new(Rc::clone(&replica));
+    let introductions = Rc::new(NobodyElse);
+    let members = MembershipService::new(Rc::clone(&replica), introductions, address.clone());
+    let forwarded = ForwardedWrites::new(Arc::default(), &Fanout::new(1), Rc::clone(&replica));
+    let peers =
+        PeerService::new(Rc::clone(&replica), Rc::new(forwarded), Rc::new(members), adoptions);
+    cores::spawn(peers.run(Listener::new(listener).unwrap()));
     Member { disk, address, replica, status: Arc::default() }
 }
 

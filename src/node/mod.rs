@@ -1,18 +1,20 @@
-//! What a serving core may ask of the replica, and the sequencer that turns
-//! its writes into batches or hands them to the leader.
+//! What a serving core may ask of the replica, the sequencer that turns its writes into
+//! batches or hands them to the leader, what other nodes ask, and the policy of membership.
 
 pub mod control;
+pub mod forwarded;
 mod forwarder;
-pub mod handed;
 pub mod handle;
 pub mod health;
 pub mod inbox;
+pub mod members;
+pub mod peers;
 pub mod sequencer;
 pub mod status;
 pub mod writes;
 
 pub use control::Control;
-pub use handed::Handed;
+pub use forwarded::ForwardedWrites;
 pub use handle::Handle;
 pub use inbox::Inbox;
 pub use status::Status;

@@ -1,4 +1,4 @@
-//! What other nodes ask of this one.
+//! What other nodes ask of Raft and the log of this one.
 
 use std::{cell::Cell, rc::Rc, time::Instant};
 
@@ -19,11 +19,11 @@ use super::{
     halt::{Halt, Statement},
     health::Health,
     network::append_answer,
-    peer::{Answer, AppendAnswer, Handler, Lane, Request, Standing},
+    peer::{Answer, AppendAnswer, Lane, Standing},
     snapshot::{self, Checkpoints, Transmission},
     state_machine::StateMachine,
     types::{
-        Entry, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
+        Entry, OnGlommio, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
         to_raft_vote,
     },
 };
@@ -33,20 +33,18 @@ use crate::{
     log::{Frame, Identity, Log, Vote, decode_frame},
 };
 
-/// Answers the requests that are not Raft's.
-pub type OnRequest = Rc<dyn Fn(NodeId, Request, Bytes) -> LocalBoxFuture<'static, (Answer, Bytes)>>;
-
 /// What a message may take beyond the largest entry.
 const OVERHEAD_BYTES: usize = 2 << 20;
 
 const NONE_BEGUN: &str = "no checkpoint was begun";
 
-/// See the module.
-pub(super) struct Inbound<D: Disk, R: Runtime> {
+/// Raft's and the log's part of what other nodes ask, one method for each message of
+/// theirs. `node::peers` says which is called. Entries are taken in in the order in which
+/// the futures are polled first.
+pub struct Inbound<D: Disk, R: Runtime = OnGlommio> {
     pub(super) raft: Raft<TypeConfig<R>, StateMachine<D>>,
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
-    pub(super) on_request: OnRequest,
     /// The newest leader that was heard of.
     pub(super) newest_leader: Rc<NewestLeader>,
     /// What ails this node.
@@ -64,19 +62,74 @@ pub(super) struct Inbound<D: Disk, R: Runtime> {
     pub(super) halt: watch::Sender<Option<Halt>>,
 }
 
-type Answering = LocalBoxFuture<'static, (Answer, Bytes)>;
+/// An answer that may take a while.
+pub type Answering = LocalBoxFuture<'static, Answer>;
 
-fn answered(answer: Answer) -> (Answer, Bytes) {
-    (answer, Bytes::new())
+/// An answer that is there already.
+pub fn at_once(answer: Answer) -> Answering {
+    std::future::ready(answer).boxed_local()
 }
 
-fn failed(text: String) -> Answering {
-    std::future::ready(answered(Answer::Failed(text))).boxed_local()
+fn failed(text: &str) -> Answering {
+    at_once(Answer::Failed(text.to_owned()))
+}
+
+/// What a leader asks to have appended: the fields of `Request::Append`.
+pub struct AppendRequest {
+    /// The lane on which it came.
+    pub lane: Lane,
+    /// Who sent it.
+    pub from: NodeId,
+    /// The vote of the leader.
+    pub vote: Vote,
+    /// The entry before the first one.
+    pub previous: Option<LogId>,
+    /// The last entry that is committed.
+    pub committed: Option<LogId>,
+    /// How many entries the body has.
+    pub entries: u32,
 }
 
 impl<D: Disk, R: Runtime> Inbound<D, R> {
+    /// Who this node is.
+    #[must_use]
+    pub fn me(&self) -> Identity {
+        self.log.identity()
+    }
+
+    /// What node `node` is to the cluster of this one.
+    #[must_use]
+    pub fn standing(&self, node: NodeId) -> Standing {
+        if self.machine.has_member(node) {
+            Standing::Member
+        } else if node <= self.machine.highest() {
+            // Numbers are never given again.
+            Standing::Removed
+        } else {
+            Standing::Stranger
+        }
+    }
+
+    /// Where the members reach node `node`, if it is one of them.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<String> {
+        self.machine.cluster_address(node)
+    }
+
+    /// Notes that a node of another cluster takes this one for that member of its cluster.
+    pub fn note_called_as(&self, member: Identity) {
+        self.claims.note(member, cores::now());
+    }
+
+    /// The longest body of a request.
+    #[must_use]
+    pub fn body_bytes_max(&self) -> usize {
+        self.log.payload_bytes_max() + OVERHEAD_BYTES
+    }
+
     /// Why nothing that concerns the log is answered to node `from`, if so.
-    fn refusal(&self, from: NodeId) -> Option<String> {
+    #[must_use]
+    pub fn refusal(&self, from: NodeId) -> Option<String> {
         if let Some(halt) = &*self.halt.borrow() {
             return Some(halt.to_string());
         }
@@ -106,20 +159,19 @@ impl<D: Disk, R: Runtime> Inbound<D, R> {
         Some(answer)
     }
 
-    fn append(&self, lane: Lane, from: NodeId, request: Request, body: &Bytes) -> Answering {
-        let Request::Append { vote, previous, committed, entries } = request else {
-            return failed("it is no request to append".to_owned());
-        };
+    /// Takes in the entries of `body`; without any it is a heartbeat.
+    pub fn append(&self, request: AppendRequest, body: &Bytes) -> Answering {
+        let AppendRequest { lane, from, vote, previous, committed, entries } = request;
         let Some(entries) = entries_of(body, entries) else {
-            return failed("entries were damaged on their way".to_owned());
+            return failed("entries were damaged on their way");
         };
         let ids: Vec<LogId> = entries.iter().map(|entry| from_raft_id(&entry.log_id())).collect();
         let statement = Statement { lane, vote, previous, committed, entries: &ids };
         if let Some(answer) = self.halt(&statement) {
-            return std::future::ready(answered(answer)).boxed_local();
+            return at_once(answer);
         }
         if let Some(why) = self.refusal(from) {
-            return failed(why);
+            return failed(&why);
         }
         // Only who was elected bears a committed vote.
         if vote.committed && self.newest_leader.get() < Some((vote.term, vote.node)) {
@@ -146,17 +198,91 @@ impl<D: Disk, R: Runtime> Inbound<D, R> {
                 Err(error) => Answer::Failed(error.to_string()),
             }
         }
-        .map(answered)
         .boxed_local()
     }
 
+    /// Votes for a candidate, or with `pre_vote` says only what the vote would be.
+    pub fn vote(
+        &self,
+        vote: Vote,
+        last: Option<LogId>,
+        transfer: bool,
+        pre_vote: bool,
+    ) -> Answering {
+        let raft = self.raft.clone();
+        let request = VoteRequest {
+            vote: to_raft_vote(vote),
+            last_log_id: last.map(to_raft_id),
+            leadership_transfer: transfer,
+        };
+        async move {
+            let response = match pre_vote {
+                true => raft.pre_vote(request).await,
+                false => raft.vote(request).await,
+            };
+            match response {
+                Ok(response) => Answer::Vote {
+                    vote: from_raft_vote(&response.vote),
+                    granted: response.vote_granted,
+                    last: response.last_log_id.as_ref().map(from_raft_id),
+                },
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        .boxed_local()
+    }
+
+    /// Hears that the leader hands leadership to `to`.
+    pub fn transfer_leader(&self, vote: Vote, to: NodeId, last: Option<LogId>) -> Answering {
+        if to == self.me().node && self.is_unfit() {
+            return failed("this node cannot lead: its disk fails");
+        }
+        let raft = self.raft.clone();
+        let request = TransferLeaderRequest::new(to_raft_vote(vote), to, last.map(to_raft_id));
+        async move {
+            match raft.handle_transfer_leader(request).await {
+                Ok(Ok(())) => Answer::Done,
+                Ok(Err(error)) => Answer::Failed(error.to_string()),
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        .boxed_local()
+    }
+
+    /// Says which entry must be applied for a read to see all that is acknowledged.
+    pub fn read_index(&self) -> Answering {
+        // To ask a quorum would keep the others from leading.
+        if self.is_unfit() {
+            return at_once(Answer::NotLeader);
+        }
+        let raft = self.raft.clone();
+        async move {
+            match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+                Ok(linearizer) => Answer::ReadIndex(linearizer.read_log_id().index()),
+                Err(_) => Answer::NotLeader,
+            }
+        }
+        .boxed_local()
+    }
+
+    /// What ails this node.
+    #[must_use]
+    pub fn ailment(&self) -> Option<Ailment> {
+        self.ailment.get()
+    }
+
+    /// Whether this node must neither lead nor hold others up.
+    fn is_unfit(&self) -> bool {
+        self.ailment.get() >= Some(Ailment::Stalled)
+    }
+
     /// Begins to take in a checkpoint.
-    fn begin_snapshot(&self, vote: Vote, last: LogId, bytes: u64) -> Answering {
+    pub fn begin_snapshot(&self, vote: Vote, last: LogId, bytes: u64) -> Answering {
         // It would take the place of entries that are committed here.
         let (lane, ids) = (Lane::Snapshot, [last]);
         let statement = Statement { lane, vote, previous: None, committed: None, entries: &ids };
         if let Some(answer) = self.halt(&statement) {
-            return std::future::ready(answered(answer)).boxed_local();
+            return at_once(answer);
         }
         tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
         let (begun, incoming) = (self.checkpoints.begin(), Rc::clone(&self.incoming));
@@ -169,149 +295,46 @@ impl<D: Disk, R: Runtime> Inbound<D, R> {
                 Err(error) => Answer::Failed(error.to_string()),
             }
         }
-        .map(answered)
         .boxed_local()
     }
-}
 
-impl<D: Disk, R: Runtime> Handler for Inbound<D, R> {
-    fn me(&self) -> Identity {
-        self.log.identity()
-    }
-
-    fn standing(&self, node: NodeId) -> Standing {
-        if self.machine.has_member(node) {
-            Standing::Member
-        } else if node <= self.machine.highest() {
-            // Numbers are never given again.
-            Standing::Removed
-        } else {
-            Standing::Stranger
-        }
-    }
-
-    fn address_of(&self, node: NodeId) -> Option<String> {
-        self.machine.cluster_address(node)
-    }
-
-    fn note_called_as(&self, member: Identity) {
-        self.claims.note(member, cores::now());
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        self.log.payload_bytes_max() + OVERHEAD_BYTES
-    }
-
-    fn answer(&self, lane: Lane, from: NodeId, request: Request, body: Bytes) -> Answering {
-        let raft = self.raft.clone();
-        let refusal = self.refusal(from).filter(|_| lane != Lane::Adoption);
-        match request {
-            // Nothing but that is said before a node belongs to the cluster.
-            Request::Adopt(_) if lane == Lane::Adoption => (self.on_request)(from, request, body),
-            _ if lane == Lane::Adoption => failed("it does not belong to the cluster".to_owned()),
-            Request::Removed => (self.on_request)(from, request, body),
-            Request::Append { .. } => self.append(lane, from, request, &body),
-            _ if refusal.is_some() => failed(refusal.unwrap_or_default()),
-            Request::Vote { vote, last, transfer, pre_vote } => async move {
-                let request = VoteRequest {
-                    vote: to_raft_vote(vote),
-                    last_log_id: last.map(to_raft_id),
-                    leadership_transfer: transfer,
-                };
-                let response = match pre_vote {
-                    true => raft.pre_vote(request).await,
-                    false => raft.vote(request).await,
-                };
-                match response {
-                    Ok(response) => Answer::Vote {
-                        vote: from_raft_vote(&response.vote),
-                        granted: response.vote_granted,
-                        last: response.last_log_id.as_ref().map(from_raft_id),
-                    },
-                    Err(error) => Answer::Failed(error.to_string()),
-                }
-            }
-            .map(answered)
-            .boxed_local(),
-            Request::Health => {
-                std::future::ready(answered(Answer::Health(self.ailment.get()))).boxed_local()
-            }
-            Request::TransferLeader { to, .. }
-                if to == self.me().node && self.ailment.get() >= Some(Ailment::Stalled) =>
-            {
-                let answer = Answer::Failed("this node cannot lead: its disk fails".to_owned());
-                std::future::ready(answered(answer)).boxed_local()
-            }
-            Request::TransferLeader { vote, to, last } => async move {
-                let (vote, last) = (to_raft_vote(vote), last.map(to_raft_id));
-                let request = TransferLeaderRequest::new(vote, to, last);
-                match raft.handle_transfer_leader(request).await {
-                    Ok(Ok(())) => Answer::Done,
-                    Ok(Err(error)) => Answer::Failed(error.to_string()),
-                    Err(error) => Answer::Failed(error.to_string()),
-                }
-            }
-            .map(answered)
-            .boxed_local(),
-            // To ask a quorum would keep the others from leading.
-            Request::ReadIndex if self.ailment.get() >= Some(Ailment::Stalled) => {
-                std::future::ready(answered(Answer::NotLeader)).boxed_local()
-            }
-            Request::ReadIndex => async move {
-                match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-                    Ok(linearizer) => Answer::ReadIndex(linearizer.read_log_id().index()),
-                    Err(_) => Answer::NotLeader,
-                }
-            }
-            .map(answered)
-            .boxed_local(),
-            Request::BeginSnapshot { vote, last, bytes } => self.begin_snapshot(vote, last, bytes),
-            Request::SnapshotPart => {
-                let appended = self.incoming.get().map(|(_, to)| self.checkpoints.append(to, body));
-                async move {
-                    match appended {
-                        Some(appended) => match appended.await {
-                            Ok(()) => Answer::Done,
-                            Err(error) => Answer::Failed(error.to_string()),
-                        },
-                        None => Answer::Failed(NONE_BEGUN.to_owned()),
-                    }
-                }
-                .map(answered)
-                .boxed_local()
-            }
-            Request::EndSnapshot => {
-                let incoming = self.incoming.take();
-                let ended = incoming.map(|(_, of)| self.checkpoints.end(of));
-                let checkpoints = Rc::clone(&self.checkpoints);
-                async move {
-                    let (Some((vote, transmission)), Some(ended)) = (incoming, ended) else {
-                        return Answer::Failed(NONE_BEGUN.to_owned());
-                    };
-                    let received = ended.await;
-                    let received =
-                        received.and_then(|head| snapshot::received(&head, transmission));
-                    let snapshot = match received {
-                        Ok(snapshot) => snapshot,
-                        Err(error) => return Answer::Failed(error.to_string()),
-                    };
-                    let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
-                    // Raft may have had no use for it.
-                    if let Err(error) = checkpoints.discard(transmission).await {
-                        tracing::warn!(%error, "a checkpoint that is not needed is left for now");
-                    }
-                    match installed {
-                        Ok(response) => Answer::Snapshot(from_raft_vote(&response.vote)),
-                        Err(error) => Answer::Failed(error.to_string()),
-                    }
-                }
-                .map(answered)
-                .boxed_local()
-            }
-            Request::Write | Request::Admin(_) | Request::Adopt(_) => {
-                (self.on_request)(from, request, body)
+    /// Takes in the next part of it.
+    pub fn snapshot_part(&self, part: Bytes) -> Answering {
+        let Some((_, to)) = self.incoming.get() else { return failed(NONE_BEGUN) };
+        let appended = self.checkpoints.append(to, part);
+        async move {
+            match appended.await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Failed(error.to_string()),
             }
         }
+        .boxed_local()
+    }
+
+    /// Has the checkpoint that is complete now take the place of what is here, if Raft has
+    /// a use for it.
+    pub fn end_snapshot(&self) -> Answering {
+        let Some((vote, transmission)) = self.incoming.take() else { return failed(NONE_BEGUN) };
+        let (raft, checkpoints) = (self.raft.clone(), Rc::clone(&self.checkpoints));
+        let ended = checkpoints.end(transmission);
+        async move {
+            let received = ended.await;
+            let received = received.and_then(|head| snapshot::received(&head, transmission));
+            let snapshot = match received {
+                Ok(snapshot) => snapshot,
+                Err(error) => return Answer::Failed(error.to_string()),
+            };
+            let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
+            // Raft may have had no use for it.
+            if let Err(error) = checkpoints.discard(transmission).await {
+                tracing::warn!(%error, "a checkpoint that is not needed is left for now");
+            }
+            match installed {
+                Ok(response) => Answer::Snapshot(from_raft_vote(&response.vote)),
+                Err(error) => Answer::Failed(error.to_string()),
+            }
+        }
+        .boxed_local()
     }
 }
 

@@ -31,7 +31,7 @@ pub use claims::Claim;
 pub use compact::{Compacted, Files, compact};
 pub use halt::Halt;
 pub use health::Ailment;
-pub use inbound::OnRequest;
+pub use inbound::{Answering, AppendRequest, Inbound, at_once};
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
@@ -53,13 +53,12 @@ use std::{
 use claims::Claims;
 use futures_util::future::{Either, select};
 use health::Health;
-use inbound::Inbound;
 use network::Network;
 use openraft::{
     Config, Instant as _, Raft, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy,
     async_runtime::WatchReceiver, errors::ClientWriteError,
 };
-use peer::{Channel, Handler, Instance, Lane, Process, Refusal};
+use peer::{Channel, Instance, Lane, Process, Refusal};
 use tokio::sync::watch;
 use types::{Callback, Command, from_raft_id, to_raft_id};
 
@@ -397,10 +396,10 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         self.process
     }
 
-    /// What answers other nodes; what is not Raft's goes to `on_request`.
+    /// What answers other nodes, as far as it is about Raft and the log.
     #[must_use]
-    pub fn inbound(&self, on_request: OnRequest) -> Rc<dyn Handler> {
-        Rc::new(Inbound {
+    pub fn inbound(&self) -> Inbound<D, R> {
+        Inbound {
             heard: Rc::clone(&self.heard),
             claims: Rc::clone(&self.claims),
             newest_leader: Rc::clone(&self.newest_leader),
@@ -410,10 +409,9 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
             raft: self.raft.clone(),
             machine: self.machine.clone(),
             log: self.log.clone(),
-            on_request,
             acknowledged: self.network.acknowledged(),
             halt: self.halt.clone(),
-        })
+        }
     }
 
     /// That nodes of another cluster take this one, which is alone, for a member of

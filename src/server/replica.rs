@@ -16,7 +16,7 @@ use glommio::signal::Signals;
 use tokio::sync::{Notify, mpsc as async_mpsc};
 
 use super::{
-    cluster::{self, Adopted},
+    cluster,
     config::Config,
     core::unless,
     executor::{queue, spawn_into},
@@ -31,7 +31,7 @@ use crate::{
     },
     io::{clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
     log::{Identity, Log, OpenError, Options, file_name},
-    node::{Status, health, sequencer::Sequencer, status::NextSegment},
+    node::{Status, health, members::Adopted, sequencer::Sequencer, status::NextSegment},
     raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},
 };
 
@@ -87,7 +87,13 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     }
 
     let cause = {
-        let adopted = async { adoption.recv().await.map_or(Cause::Removed, Cause::Adopted) };
+        let adopted = async {
+            match adoption.recv().await {
+                Some(adopted) => Cause::Adopted(adopted),
+                // Without a cluster port nobody asks.
+                None => std::future::pending().await,
+            }
+        };
         let removed = async {
             replica.was_removed().await;
             Cause::Removed

@@ -19,7 +19,7 @@ const RESERVED: [(&str, &[&str]); 12] = [
     ("memmap2", &["io/map.rs"]),
     ("libc", &["io/", "server/"]),
     ("socket2", &["io/real/", "server/"]),
-    ("ureq", &["cli/", "server/invitation.rs"]),
+    ("ureq", &["cli/", "server/introductions.rs"]),
     ("std::fs", &["io/", "server/", "cli/"]),
     ("std::net", &["io/net.rs", "io/real/", "server/"]),
     ("std::thread", &["io/", "server/", "raft/runtime/", "cli/"]),

@@ -71,6 +71,13 @@ pub enum Request {
     Health,
 }
 
+impl Request {
+    /// Whether its body has checksums of its own, as entries do.
+    pub(super) fn has_checked_body(&self) -> bool {
+        matches!(self, Self::Append { .. })
+    }
+}
+
 /// What an empty node is asked to become.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {

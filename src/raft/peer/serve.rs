@@ -286,11 +286,7 @@ impl Connection {
         frames: &mut FrameReader<Request>,
     ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
         let (id, request, body) = frames.next(&self.outgoing.stream).await?;
-        // Entries have checksums of their own.
-        let body = match request {
-            Request::Append { .. } => body.bytes,
-            _ => body.checked()?,
-        };
+        let body = if request.has_checked_body() { body.bytes } else { body.checked()? };
         let bytes = body.len();
         self.requests.set(self.requests.get() + 1);
         self.bytes.set(self.bytes.get() + bytes);

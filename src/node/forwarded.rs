@@ -1,4 +1,4 @@
-//! Writes that other nodes hand to this one, as long as it leads.
+//! Writes that other nodes forward to this one, as long as it leads.
 
 use std::{future::poll_fn, rc::Rc, sync::Arc};
 
@@ -18,15 +18,15 @@ use crate::{
     raft::{Leadership, Replica, peer::Answer},
 };
 
-/// See the module.
-pub struct Handed<D: Disk> {
+/// The writes of other nodes that wait here for their outcome.
+pub struct ForwardedWrites<D: Disk> {
     inbox: Arc<Inbox>,
     mailbox: Arc<Mailbox>,
     writes: Writes,
     replica: Rc<Replica<D>>,
 }
 
-impl<D: Disk> Handed<D> {
+impl<D: Disk> ForwardedWrites<D> {
     /// Takes writes for `inbox`, whose outcomes come by `fanout`.
     #[must_use]
     pub fn new(inbox: Arc<Inbox>, fanout: &Fanout, replica: Rc<Replica<D>>) -> Self {

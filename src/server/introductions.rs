@@ -7,23 +7,36 @@
 
 use std::time::Duration;
 
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::{base::ids::NodeId, io::cores, raft::peer::AdminRefusal};
+use crate::{
+    base::ids::{ClusterId, NodeId},
+    io::cores,
+    node::members::{Applicant, Introduction, Introductions},
+};
 
 /// What a node says of itself.
 #[derive(Deserialize)]
-pub(super) struct Probe {
-    pub(super) cluster: Uuid,
-    pub(super) node: NodeId,
-    pub(super) members: Vec<ProbedMember>,
+struct Cluster {
+    cluster: Uuid,
+    node: NodeId,
+    members: Vec<Member>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ProbedMember {
-    pub(super) id: NodeId,
-    pub(super) cluster_address: String,
+struct Member {
+    id: NodeId,
+    cluster_address: String,
+}
+
+impl From<Cluster> for Introduction {
+    fn from(Cluster { cluster, node, members }: Cluster) -> Self {
+        let cluster_addresses =
+            members.into_iter().map(|member| (member.id, member.cluster_address)).collect();
+        Self { cluster: ClusterId(cluster), node, cluster_addresses }
+    }
 }
 
 /// The longest answer that is read: a cluster of many hundred members.
@@ -31,35 +44,41 @@ const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// The longest text that is repeated of an answer.
 const TEXT_CHARACTERS_MAX: usize = 300;
 
-/// Asks the node that clients reach at `address` who it is.
-///
-/// # Errors
-/// [`AdminRefusal::Invalid`] when it does not say within `limit`, whatever the
-/// reason.
-pub(super) async fn probe(address: &str, limit: Duration) -> Result<Probe, AdminRefusal> {
-    who_is(address, limit).await.map_err(|error| {
-        tracing::warn!(address, error, "the node there does not say who it is");
-        AdminRefusal::Invalid(format!("no node is reached at {address} that says who it is"))
-    })
-}
+/// Asks over HTTP, on a thread of its own each time.
+pub(super) struct OverHttp;
 
-/// The same, with the reason where it does not say.
-pub(super) async fn who_is(address: &str, limit: Duration) -> Result<Probe, String> {
-    let url = format!("http://{address}/cluster");
-    let asked = cores::on_own_thread("probe", move || get(&url, limit)).await;
-    let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)?;
-    serde_json::from_str(&text).map_err(|error| error.to_string())
-}
+impl Introductions for OverHttp {
+    fn who_is(
+        &self,
+        address: &str,
+        limit: Duration,
+    ) -> LocalBoxFuture<'static, Result<Introduction, String>> {
+        let url = format!("http://{address}/cluster");
+        async move {
+            let asked = cores::on_own_thread("introduction", move || get(&url, limit)).await;
+            let text = asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)?;
+            let said: Cluster = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+            Ok(said.into())
+        }
+        .boxed_local()
+    }
 
-/// Asks the node that clients reach at `place` to take a node in; `body` says
-/// which.
-///
-/// # Errors
-/// What it answered, or why it did not within `limit`.
-pub(super) async fn ask_for(place: &str, body: &str, limit: Duration) -> Result<(), String> {
-    let (url, body) = (format!("http://{place}/cluster/members"), body.to_owned());
-    let asked = cores::on_own_thread("join", move || post(&url, &body, limit)).await;
-    asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)
+    fn ask_to_be_taken_in(
+        &self,
+        address: &str,
+        applicant: &Applicant,
+        limit: Duration,
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
+        let url = format!("http://{address}/cluster/members");
+        let role = if applicant.voter { "voter" } else { "learner" };
+        let address = serde_json::Value::from(applicant.address.clone());
+        let body = format!("{{\"address\":{address},\"role\":\"{role}\"}}");
+        async move {
+            let asked = cores::on_own_thread("join", move || post(&url, &body, limit)).await;
+            asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)
+        }
+        .boxed_local()
+    }
 }
 
 fn agent(limit: Duration) -> ureq::Agent {

@@ -1,0 +1,131 @@
+//! What other nodes ask of this one: the only place that tells their requests apart.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+
+use super::{
+    ForwardedWrites,
+    members::{Adoptions, MembershipService},
+};
+use crate::{
+    base::ids::NodeId,
+    io::{Disk, cores, net::Listener},
+    log::Identity,
+    raft::{
+        AppendRequest, Inbound, Replica, at_once,
+        peer::{Acceptor, Answer, Handler, Lane, Request, Standing},
+    },
+};
+
+/// Answers other nodes.
+pub struct PeerService<D: Disk> {
+    inbound: Inbound<D>,
+    replica: Rc<Replica<D>>,
+    forwarded: Rc<ForwardedWrites<D>>,
+    members: Rc<MembershipService<D>>,
+    adoptions: Adoptions<D>,
+}
+
+impl<D: Disk> PeerService<D> {
+    /// What is not about Raft goes to `forwarded`, `members` and `adoptions`.
+    #[must_use]
+    pub fn new(
+        replica: Rc<Replica<D>>,
+        forwarded: Rc<ForwardedWrites<D>>,
+        members: Rc<MembershipService<D>>,
+        adoptions: Adoptions<D>,
+    ) -> Self {
+        Self { inbound: replica.inbound(), replica, forwarded, members, adoptions }
+    }
+
+    /// Lets other nodes in at `listener`, for as long as it is polled.
+    pub async fn run(self, listener: Listener) {
+        let process = self.replica.process();
+        let acceptor = Rc::new(Acceptor::new(Rc::new(self), process));
+        loop {
+            let stream = listener.accept().await;
+            let acceptor = Rc::clone(&acceptor);
+            cores::spawn(async move { acceptor.serve(stream).await });
+        }
+    }
+}
+
+fn failed(text: &str) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+    std::future::ready((Answer::Failed(text.to_owned()), Bytes::new())).boxed_local()
+}
+
+impl<D: Disk> Handler for PeerService<D> {
+    fn me(&self) -> Identity {
+        self.inbound.me()
+    }
+
+    fn standing(&self, node: NodeId) -> Standing {
+        self.inbound.standing(node)
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<String> {
+        self.inbound.address_of(node)
+    }
+
+    fn note_called_as(&self, member: Identity) {
+        self.inbound.note_called_as(member);
+    }
+
+    fn body_bytes_max(&self) -> usize {
+        self.inbound.body_bytes_max()
+    }
+
+    fn answer(
+        &self,
+        lane: Lane,
+        from: NodeId,
+        request: Request,
+        body: Bytes,
+    ) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+        let is_adoption = matches!(request, Request::Adopt(_));
+        // Nothing but that is said before a node belongs to the cluster.
+        if lane == Lane::Adoption && !is_adoption {
+            return failed("it does not belong to the cluster");
+        }
+        // Append looks itself, and a node hears that it was removed whatever ails it.
+        let is_excepted =
+            lane == Lane::Adoption || matches!(request, Request::Append { .. } | Request::Removed);
+        if let Some(refusal) = self.inbound.refusal(from).filter(|_| !is_excepted) {
+            return failed(&refusal);
+        }
+        let inbound = &self.inbound;
+        let answer = match request {
+            Request::Append { vote, previous, committed, entries } => {
+                let request = AppendRequest { lane, from, vote, previous, committed, entries };
+                inbound.append(request, &body)
+            }
+            Request::Vote { vote, last, transfer, pre_vote } => {
+                inbound.vote(vote, last, transfer, pre_vote)
+            }
+            Request::TransferLeader { vote, to, last } => inbound.transfer_leader(vote, to, last),
+            Request::BeginSnapshot { vote, last, bytes } => {
+                inbound.begin_snapshot(vote, last, bytes)
+            }
+            Request::SnapshotPart => inbound.snapshot_part(body),
+            Request::EndSnapshot => inbound.end_snapshot(),
+            Request::ReadIndex => inbound.read_index(),
+            Request::Health => at_once(Answer::Health(inbound.ailment())),
+            Request::Removed => {
+                self.replica.note_removed();
+                at_once(Answer::Done)
+            }
+            Request::Adopt(adoption) => at_once(self.adoptions.consider(&adoption)),
+            Request::Admin(request) => {
+                let members = Rc::clone(&self.members);
+                async move { members.answer(&request).await }.boxed_local()
+            }
+            Request::Write => {
+                let forwarded = Rc::clone(&self.forwarded);
+                return async move { forwarded.write(body).await }.boxed_local();
+            }
+        };
+        answer.map(|answer| (answer, Bytes::new())).boxed_local()
+    }
+}
