@@ -21,6 +21,8 @@ pub mod table;
 mod writer;
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod recovery_tests;

@@ -7,7 +7,7 @@ use super::{
     testing::{Harness, Turns, entry, id, options},
 };
 use crate::base::ids::LogId;
-use crate::io::sim::{Faults, Loss, SimDisk};
+use crate::io::simulated::disk::{Faults, Loss, SimDisk};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{

@@ -11,7 +11,7 @@ use super::{
 use crate::base::ids::ClusterId;
 use crate::io::{
     BLOCK,
-    sim::{Faults, Loss, SimDisk},
+    simulated::disk::{Faults, Loss, SimDisk},
 };
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};

@@ -3,7 +3,7 @@
 
 use super::{Entry, Identity, Log, OpenError, Options};
 use crate::base::ids::{ClusterId, LogId};
-use crate::io::{Disk, sim::SimDisk};
+use crate::io::{Disk, simulated::disk::SimDisk};
 use bytes::Bytes;
 use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;

@@ -17,7 +17,7 @@ use crate::{
     feed::Fanout,
     io::{
         net::Listener,
-        sim::{Faults, SimDisk},
+        simulated::disk::{Faults, SimDisk},
     },
     log::{Identity, Log, Options},
     node::{

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::ids::{ClusterId, LogId},
     feed::Fanout,
-    io::sim::SimDisk,
+    io::simulated::disk::SimDisk,
     log::{self, Identity, Log, Options, SEGMENT_BYTES_MIN, Vote},
 };
 

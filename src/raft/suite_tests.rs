@@ -16,7 +16,7 @@ use super::{
 use crate::{
     base::ids::ClusterId,
     feed::Fanout,
-    io::{Disk, glommio::GlommioDisk, sim::SimDisk},
+    io::{Disk, real::disk::GlommioDisk, simulated::disk::SimDisk},
     log::{Identity, Log, Options},
 };
 

@@ -12,7 +12,7 @@ use super::{
     run::{ServerError, Shared},
 };
 use crate::{
-    io::{cores, glommio::GlommioDisk, net::Listener},
+    io::{cores, net::Listener, real::disk::GlommioDisk},
     node::{
         ForwardedWrites,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},

@@ -12,7 +12,7 @@ use std::{
 
 use super::run::{HOW_TO_GO_ON, ServerError};
 use crate::{
-    io::{cores, glommio::GlommioDisk},
+    io::{cores, real::disk::GlommioDisk},
     node::Status,
     raft::Replica,
 };

@@ -29,7 +29,7 @@ use crate::{
         ids::{ClusterId, NodeId},
         timing::{HAND_OVER, STOP},
     },
-    io::{clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
+    io::{clock::SystemClock, cores, map::Mapping, real::disk::GlommioDisk},
     log::{Identity, Log, OpenError, Options, file_name},
     node::{Status, health, members::Adopted, sequencer::Sequencer, status::NextSegment},
     raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},

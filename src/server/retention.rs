@@ -24,7 +24,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     base::ids::{ClusterId, LogId},
-    io::{clock::Clock, clock::SystemClock, cores, glommio::GlommioDisk, map::Mapping},
+    io::{clock::Clock, clock::SystemClock, cores, map::Mapping, real::disk::GlommioDisk},
     log::file_name,
     raft::{Checkpoints, Compacted, Files, Replay, Replica, Transmission, compact},
     state::{Position, checkpoint},

@@ -31,7 +31,7 @@ use crate::{
         batch::Append,
         ids::{ChangeId, NodeId},
     },
-    io::sim::Loss,
+    io::simulated::disk::Loss,
     raft::types::{Address, Callback, Command},
     state::testing::{ChangeText, batch_of},
 };

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::runtime::SimulatedRuntime;
 use crate::io::{
     Disk, DiskFile, FileInfo, FileName, OpenMode,
-    sim::{Loss, SimDisk, SimFile},
+    simulated::disk::{Loss, SimDisk, SimFile, SimFiles},
 };
 
 /// From a write to when it is durable, and from there to when that is known.
@@ -52,6 +52,7 @@ impl TimedDisk {
 
 impl Disk for TimedDisk {
     type File = TimedFile;
+    type Files = SimFiles;
 
     async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<TimedFile> {
         Ok(TimedFile { file: self.inner().open(name, mode).await?, disk: self.clone() })
@@ -80,6 +81,10 @@ impl Disk for TimedDisk {
 
     async fn free_bytes(&self) -> io::Result<u64> {
         self.inner().free_bytes().await
+    }
+
+    fn files(&self) -> SimFiles {
+        self.inner().files()
     }
 }
 

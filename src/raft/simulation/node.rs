@@ -1,12 +1,7 @@
 //! One node as it runs: the log on its disk, the state machine, openraft, and a
 //! serving core's view of what was applied.
 
-use std::{
-    cell::RefCell,
-    io::{self, Write},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use openraft::{
     Config, EntryPayload, RaftLogReader, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
@@ -22,7 +17,7 @@ use super::{
 use crate::{
     base::ids::{ChangeId, ClusterId, LogId, NodeId},
     feed::{Fanout, Mailbox},
-    io::map::Mapping,
+    io::{Disk as _, Files as _},
     log::{Identity, Log, Options, file_name},
     raft::{
         Command, LogStore, Replay, StateMachine,
@@ -80,7 +75,7 @@ impl Node {
         drop(SimulatedRuntime::spawn(keep_spare(log.clone())));
         drop(SimulatedRuntime::spawn(keep_marks(log.clone())));
 
-        let open_mapping = move |name: &str| map(&disk, name);
+        let open_mapping = move |name: &str| disk.files().map(name);
         let recovered =
             replay.finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)));
         let history = RefCell::new(recovered.unwrap().history());
@@ -189,15 +184,6 @@ pub(super) fn written(membership: &Membership) -> String {
         text.push_str(&format!(" learners [{learners}]"));
     }
     text
-}
-
-/// A completed segment as a file, since that is what is mapped.
-fn map(disk: &TimedDisk, name: &str) -> io::Result<Mapping> {
-    let files = disk.inner().snapshot();
-    let bytes = files.get(name).ok_or(io::ErrorKind::NotFound)?;
-    let mut file = tempfile::NamedTempFile::new()?;
-    file.write_all(bytes)?;
-    Mapping::open(file.path())
 }
 
 async fn keep_spare(log: Log<TimedDisk>) {

@@ -19,7 +19,7 @@ use super::{
     node::written,
     runtime::SimulatedRuntime,
 };
-use crate::{base::ids::NodeId, io::sim::Loss};
+use crate::{base::ids::NodeId, io::simulated::disk::Loss};
 
 /// How many runs there are.
 const SEEDS: u64 = 30;

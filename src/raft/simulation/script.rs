@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     base::ids::{LogId, NodeId},
-    io::sim::Loss,
+    io::simulated::disk::Loss,
 };
 
 /// What answers are waited for, and how often is looked.

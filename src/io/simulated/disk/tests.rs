@@ -43,6 +43,11 @@ fn unsynced_directory_changes_may_be_lost() {
         disk.rename("a", "b").await.unwrap();
         disk.sync_directory().await.unwrap();
         assert!(disk.crash(Loss::All).snapshot().contains_key("b"));
+        let disk = SimDisk::new(1);
+        prepared(&disk, "a", 1).await;
+        disk.rename("a", "b").await.unwrap();
+        let after = disk.crash(Loss::Nothing).snapshot();
+        assert!(after.contains_key("b") && !after.contains_key("a"));
     });
 }
 

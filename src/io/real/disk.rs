@@ -1,7 +1,6 @@
 //! The real disk: direct I/O on io_uring through glommio. Reads and writes are
 //! asynchronous; directory operations run on the executor's blocking threads.
 
-use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode};
 use ::glommio::{
     GlommioError, allocate_dma_buffer,
     io::{DmaBuffer, DmaFile, OpenOptions},
@@ -13,9 +12,11 @@ use std::{
     os::fd::AsRawFd,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
+
+use super::files::DirectoryFiles;
+use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode};
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a
 /// bounded piece keeps the memory of one read bounded.
@@ -29,10 +30,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// glommio executor.
 #[derive(Clone, Debug)]
 pub struct GlommioDisk {
-    directory: Rc<PathBuf>,
-    /// The directory itself, open for as long as the disk is used: that there is no
-    /// descriptor left must not look like a sync that failed.
-    handle: Arc<File>,
+    files: DirectoryFiles,
 }
 
 impl GlommioDisk {
@@ -41,23 +39,23 @@ impl GlommioDisk {
     /// # Errors
     /// When the directory cannot be opened.
     pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
-        let directory = directory.into();
-        let handle = Arc::new(File::open(&directory)?);
-        Ok(Self { directory: Rc::new(directory), handle })
+        Ok(Self { files: DirectoryFiles::open(directory.into())? })
     }
 
     /// The directory's path.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.files.directory()
     }
-}
 
-/// Runs `work` on a thread where it may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    ::glommio::executor().spawn_blocking(work).await
+    /// Runs `work` on the directory, on a thread where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&DirectoryFiles) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let files = self.files.clone();
+        ::glommio::executor().spawn_blocking(move || work(&files)).await
+    }
 }
 
 /// Keeps the operating system's error number, which the kind and `ENOSPC`
@@ -94,6 +92,7 @@ fn allocate(bytes: usize) -> DmaBuffer {
 
 impl Disk for GlommioDisk {
     type File = GlommioFile;
+    type Files = DirectoryFiles;
 
     async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
@@ -107,40 +106,26 @@ impl Disk for GlommioDisk {
                 options.write(true).create_new(true);
             }
         }
-        let file = options.dma_open(self.directory.join(name)).await.map_err(open_error)?;
+        let file = options.dma_open(self.directory().join(name)).await.map_err(open_error)?;
         Ok(GlommioFile { file })
     }
 
     async fn list(&self) -> io::Result<Vec<FileInfo>> {
-        let directory = self.directory.to_path_buf();
-        blocking(move || {
-            let mut files = Vec::new();
-            for entry in std::fs::read_dir(directory)? {
-                let entry = entry?;
-                let metadata = entry.metadata()?;
-                // A name that is not UTF-8 is none of ours.
-                if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                    files.push(FileInfo { name, bytes: metadata.len() });
-                }
-            }
-            Ok(files)
-        })
-        .await
+        self.blocking(DirectoryFiles::list).await
     }
 
     async fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
-        let (from, to) = (self.directory.join(from), self.directory.join(to));
-        blocking(move || std::fs::rename(from, to)).await
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.blocking(move |files| files.rename(&from, &to)).await
     }
 
     async fn remove(&self, name: &FileName) -> io::Result<()> {
-        let path = self.directory.join(name);
-        blocking(move || std::fs::remove_file(path)).await
+        let name = name.to_owned();
+        self.blocking(move |files| files.remove(&name)).await
     }
 
     async fn sync_directory(&self) -> io::Result<()> {
-        let handle = Arc::clone(&self.handle);
-        blocking(move || handle.sync_all()).await
+        self.blocking(DirectoryFiles::sync_directory).await
     }
 
     async fn pause(&self) {
@@ -148,8 +133,11 @@ impl Disk for GlommioDisk {
     }
 
     async fn free_bytes(&self) -> io::Result<u64> {
-        let handle = Arc::clone(&self.handle);
-        blocking(move || free_bytes_of(&handle)).await
+        self.blocking(|files| free_bytes_of(files.handle())).await
+    }
+
+    fn files(&self) -> DirectoryFiles {
+        self.files.clone()
     }
 }
 

@@ -1,17 +1,21 @@
 //! The log on a real disk, and the data directories that earlier versions
 //! wrote.
 
-use changeagent::base::ids::{ClusterId, LogId};
-use changeagent::io::{
-    Disk,
-    glommio::GlommioDisk,
-    sim::{Loss, SimDisk},
-};
-use changeagent::log::{Entry, Identity, Log, OpenError, Options, Vote};
+use std::path::{Path, PathBuf};
+
 use futures_util::future::join;
 use glommio::{LocalExecutorBuilder, Placement};
-use std::path::{Path, PathBuf};
 use uuid::Uuid;
+
+use super::{Entry, Identity, Log, OpenError, Options, Vote};
+use crate::{
+    base::ids::{ClusterId, LogId},
+    io::{
+        Disk,
+        real::disk::GlommioDisk,
+        simulated::disk::{Loss, SimDisk},
+    },
+};
 
 fn options() -> Options {
     let cluster = ClusterId(Uuid::from_u128(0x0C1A_57E2));
@@ -82,7 +86,9 @@ async fn check<D: Disk>(disk: D) -> Log<D> {
 /// Runs a test on a glommio executor with a directory beside the build, since
 /// the directory for temporary files is often memory.
 fn on_disk<F: Future<Output = ()> + 'static>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
-    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let beside = std::env::current_exe().expect("a program");
+    let beside = beside.parent().expect("it is in a directory");
+    let directory = tempfile::tempdir_in(beside).expect("a directory");
     let path = directory.path().to_owned();
     LocalExecutorBuilder::new(Placement::Unbound)
         .io_memory(64 * 1024)

@@ -2,18 +2,22 @@
 //! directory entries are volatile until synced, a crash keeps any subset of
 //! them, and operations fail on demand. The same seed gives the same run.
 
-use super::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     future::Future,
     io,
     pin::Pin,
-    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
+
+use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores};
+
+mod files;
+
+pub use files::{HeldFile, SimFiles};
 
 /// What the device writes as a whole or not at all.
 pub const SECTOR: usize = 512;
@@ -71,17 +75,18 @@ impl SimFileState {
         if let Some(to) = self.live.get_mut(at..end) {
             to.copy_from_slice(bytes);
         }
-        self.volatile.extend((at..end).step_by(SECTOR).map(|at| at / SECTOR));
+        self.volatile.extend(at / SECTOR..end.div_ceil(SECTOR));
     }
 
     /// Makes one volatile sector durable as it is.
     fn settle(&mut self, sector: usize) {
         let start = sector * SECTOR;
-        let Some(bytes) = self.live.get(start..start + SECTOR) else { return };
-        if self.durable.len() < start + SECTOR {
-            self.durable.resize(start + SECTOR, 0);
+        let end = self.live.len().min(start + SECTOR);
+        let Some(bytes) = self.live.get(start..end) else { return };
+        if self.durable.len() < end {
+            self.durable.resize(end, 0);
         }
-        if let Some(to) = self.durable.get_mut(start..start + SECTOR) {
+        if let Some(to) = self.durable.get_mut(start..end) {
             to.copy_from_slice(bytes);
         }
     }
@@ -176,6 +181,75 @@ impl State {
         self.changes.push(change);
     }
 
+    fn list(&self) -> Vec<FileInfo> {
+        let bytes = |id| self.file(id).map_or(0, |file| file.live.len() as u64);
+        let info =
+            |(name, &id): (&String, &usize)| FileInfo { name: name.clone(), bytes: bytes(id) };
+        self.names.iter().map(info).collect()
+    }
+
+    fn rename(&mut self, from: &FileName, to: &FileName) -> io::Result<()> {
+        self.find(from)?;
+        self.change(Change::Rename(from.into(), to.into()));
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &FileName) -> io::Result<()> {
+        self.find(name)?;
+        if self.chance(self.faults.remove_error) {
+            return Err(SimDisk::injected());
+        }
+        self.change(Change::Remove(name.into()));
+        Ok(())
+    }
+
+    fn sync_directory(&mut self) -> io::Result<()> {
+        if self.chance(self.faults.sync_error) || self.chance(self.faults.directory_sync_error) {
+            return Err(SimDisk::injected());
+        }
+        for change in std::mem::take(&mut self.changes) {
+            apply(&mut self.durable_names, &change);
+        }
+        Ok(())
+    }
+
+    /// Makes all of a file durable.
+    fn sync(&mut self, id: usize) -> io::Result<()> {
+        if self.chance(self.faults.sync_error) {
+            return Err(SimDisk::injected());
+        }
+        if let Some(file) = self.files.get_mut(id) {
+            file.settle_all();
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &FileName) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// A new empty file, whatever bore the name.
+    fn create(&mut self, name: &FileName) -> usize {
+        let id = self.files.len();
+        self.files.push(SimFileState::default());
+        self.change(Change::Create(name.into(), id));
+        id
+    }
+
+    /// The bytes of a file, unless reading fails.
+    fn read(&mut self, id: usize) -> io::Result<Vec<u8>> {
+        if self.chance(self.faults.read_error) {
+            return Err(SimDisk::injected());
+        }
+        Ok(self.file(id).map_or_else(Vec::new, |file| file.live.clone()))
+    }
+
+    /// Whether files may take so many bytes more.
+    fn has_room(&self, bytes: usize) -> bool {
+        let capacity = self.faults.capacity;
+        bytes == 0 || capacity.is_none_or(|most| self.used_bytes() + bytes as u64 <= most)
+    }
+
     fn write_fails(&mut self) -> bool {
         self.writes += 1;
         let planned = match &mut self.fail_write_after {
@@ -193,7 +267,7 @@ impl State {
 /// A disk in memory; clones are the same disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
-    state: Rc<RefCell<State>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl SimDisk {
@@ -207,7 +281,7 @@ impl SimDisk {
     #[must_use]
     pub fn with_faults(seed: u64, faults: Faults) -> Self {
         Self {
-            state: Rc::new(RefCell::new(State {
+            state: Arc::new(Mutex::new(State {
                 rng: StdRng::seed_from_u64(seed),
                 faults,
                 fail_write_after: None,
@@ -223,23 +297,23 @@ impl SimDisk {
 
     /// Replaces the faults from now on.
     pub fn set_faults(&self, faults: Faults) {
-        self.state.borrow_mut().faults = faults;
+        self.lock().faults = faults;
     }
 
     /// Lets `count` more writes succeed and fails all after them.
     pub fn fail_writes_after(&self, count: u64) {
-        self.state.borrow_mut().fail_write_after = Some(count);
+        self.lock().fail_write_after = Some(count);
     }
 
     /// Sets what all files together may take.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.state.borrow_mut().faults.capacity = bytes;
+        self.lock().faults.capacity = bytes;
     }
 
     /// Writes asked for so far.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        self.state.borrow().writes
+        self.lock().writes
     }
 
     /// Cuts the power: every open handle of this disk fails from now on, and
@@ -247,7 +321,7 @@ impl SimDisk {
     /// gone.
     #[must_use]
     pub fn crash(&self, loss: Loss) -> Self {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         state.dead = true;
         let seed = state.rng.random();
         let mut rng = StdRng::seed_from_u64(seed);
@@ -267,7 +341,7 @@ impl SimDisk {
             file.lose_power(loss, &mut rng);
         }
         Self {
-            state: Rc::new(RefCell::new(State {
+            state: Arc::new(Mutex::new(State {
                 rng,
                 faults: Faults {
                     capacity: state.faults.capacity,
@@ -289,11 +363,11 @@ impl SimDisk {
     /// fail, and what is volatile stays so and stays readable.
     #[must_use]
     pub fn kill(&self) -> Self {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         state.dead = true;
         let seed = state.rng.random();
         Self {
-            state: Rc::new(RefCell::new(State {
+            state: Arc::new(Mutex::new(State {
                 rng: StdRng::seed_from_u64(seed),
                 faults: state.faults.clone(),
                 fail_write_after: None,
@@ -310,7 +384,7 @@ impl SimDisk {
     /// Every file's name and bytes, as a reader sees them.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<String, Vec<u8>> {
-        let state = self.state.borrow();
+        let state = self.lock();
         let bytes = |id| state.file(id).map_or_else(Vec::new, |file| file.live.clone());
         state.names.iter().map(|(name, &id)| (name.clone(), bytes(id))).collect()
     }
@@ -327,7 +401,7 @@ impl SimDisk {
 
     /// Places a file with these bytes, durably.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         let id = state.files.len();
         state.files.push(SimFileState {
             live: bytes.clone(),
@@ -340,7 +414,7 @@ impl SimDisk {
 
     /// Takes a file away, durably, as damage does.
     pub fn take(&self, name: &str) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         state.names.remove(name);
         state.durable_names.remove(name);
     }
@@ -350,7 +424,7 @@ impl SimDisk {
     /// # Panics
     /// If there is no such file.
     pub fn damage(&self, name: &str, change: impl Fn(&mut [u8])) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         let id = *state.names.get(name).unwrap_or_else(|| panic!("no file {name}"));
         if let Some(file) = state.files.get_mut(id) {
             change(&mut file.live);
@@ -370,8 +444,13 @@ impl SimDisk {
         });
     }
 
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What panicked under the lock has failed its test.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn alive(&self) -> io::Result<()> {
-        if self.state.borrow().dead {
+        if self.lock().dead {
             return Err(io::Error::new(io::ErrorKind::NotConnected, "the power is off"));
         }
         Ok(())
@@ -380,12 +459,12 @@ impl SimDisk {
     /// Pends a seeded number of times.
     async fn delay(&self) -> io::Result<()> {
         let times = {
-            let mut state = self.state.borrow_mut();
+            let mut state = self.lock();
             let most = state.faults.pending_max;
             if most == 0 { 0 } else { state.rng.random_range(0..=most) }
         };
         Pend(times).await;
-        while self.state.borrow().faults.hangs {
+        while self.lock().faults.hangs {
             cores::sleep(HANGS_LOOK).await;
         }
         self.alive()
@@ -393,19 +472,15 @@ impl SimDisk {
 
     /// Runs `work` on the state of one file.
     fn with_file<T>(&self, id: usize, work: impl FnOnce(&mut SimFileState) -> T) -> io::Result<T> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         let file = state.files.get_mut(id).ok_or_else(|| io::Error::other("no such file"))?;
         Ok(work(file))
     }
 
     fn room_for(&self, id: usize, end: usize) -> io::Result<()> {
-        let state = self.state.borrow();
-        let Some(capacity) = state.faults.capacity else { return Ok(()) };
+        let state = self.lock();
         let grows = end.saturating_sub(state.file(id).map_or(0, |file| file.live.len()));
-        if grows > 0 && state.used_bytes() + grows as u64 > capacity {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"));
-        }
-        Ok(())
+        if state.has_room(grows) { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     fn injected() -> io::Error {
@@ -431,19 +506,15 @@ impl Future for Pend {
 
 impl Disk for SimDisk {
     type File = SimFile;
+    type Files = SimFiles;
 
     async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<SimFile> {
         self.delay().await?;
-        let mut state = self.state.borrow_mut();
+        let mut state = self.lock();
         let id = match (state.names.get(name).copied(), mode) {
             (Some(_), OpenMode::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(id), OpenMode::Read | OpenMode::WriteDurable) => id,
-            (None, OpenMode::Create) => {
-                let id = state.files.len();
-                state.files.push(SimFileState::default());
-                state.change(Change::Create(name.into(), id));
-                id
-            }
+            (None, OpenMode::Create) => state.create(name),
             (None, OpenMode::Read | OpenMode::WriteDurable) => {
                 return Err(io::ErrorKind::NotFound.into());
             }
@@ -453,50 +524,22 @@ impl Disk for SimDisk {
 
     async fn list(&self) -> io::Result<Vec<FileInfo>> {
         self.delay().await?;
-        let state = self.state.borrow();
-        let bytes = |id| state.file(id).map_or(0, |file| file.live.len() as u64);
-        Ok(state
-            .names
-            .iter()
-            .map(|(name, &id)| FileInfo { name: name.clone(), bytes: bytes(id) })
-            .collect())
+        Ok(self.lock().list())
     }
 
     async fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
         self.delay().await?;
-        let mut state = self.state.borrow_mut();
-        if !state.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        state.change(Change::Rename(from.into(), to.into()));
-        Ok(())
+        self.lock().rename(from, to)
     }
 
     async fn remove(&self, name: &FileName) -> io::Result<()> {
         self.delay().await?;
-        let mut state = self.state.borrow_mut();
-        if !state.names.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let probability = state.faults.remove_error;
-        if state.chance(probability) {
-            return Err(io::Error::other("the removal failed"));
-        }
-        state.change(Change::Remove(name.into()));
-        Ok(())
+        self.lock().remove(name)
     }
 
     async fn sync_directory(&self) -> io::Result<()> {
         self.delay().await?;
-        let mut state = self.state.borrow_mut();
-        let (any, directory) = (state.faults.sync_error, state.faults.directory_sync_error);
-        if state.chance(any) || state.chance(directory) {
-            return Err(Self::injected());
-        }
-        for change in std::mem::take(&mut state.changes) {
-            apply(&mut state.durable_names, &change);
-        }
-        Ok(())
+        self.lock().sync_directory()
     }
 
     async fn pause(&self) {
@@ -506,8 +549,12 @@ impl Disk for SimDisk {
 
     async fn free_bytes(&self) -> io::Result<u64> {
         self.delay().await?;
-        let state = self.state.borrow();
+        let state = self.lock();
         Ok(state.faults.capacity.map_or(u64::MAX, |most| most.saturating_sub(state.used_bytes())))
+    }
+
+    fn files(&self) -> SimFiles {
+        SimFiles::new(self.clone())
     }
 }
 
@@ -530,7 +577,7 @@ impl DiskFile for SimFile {
         let at = aligned(at, bytes)?;
         self.disk.delay().await?;
         {
-            let mut state = self.disk.state.borrow_mut();
+            let mut state = self.disk.lock();
             let probability = state.faults.read_error;
             if state.chance(probability) {
                 return Err(SimDisk::injected());
@@ -550,9 +597,9 @@ impl DiskFile for SimFile {
         self.disk.alive()?;
         let end = at + buffer.len();
         self.disk.room_for(self.id, end)?;
-        if self.disk.state.borrow_mut().write_fails() {
+        if self.disk.lock().write_fails() {
             let kept: Vec<bool> = {
-                let mut state = self.disk.state.borrow_mut();
+                let mut state = self.disk.lock();
                 buffer.chunks(SECTOR).map(|_| state.rng.random()).collect()
             };
             self.disk.with_file(self.id, |file| {
@@ -576,15 +623,7 @@ impl DiskFile for SimFile {
 
     async fn sync(&self) -> io::Result<()> {
         self.disk.delay().await?;
-        let fails = {
-            let mut state = self.disk.state.borrow_mut();
-            let probability = state.faults.sync_error;
-            state.chance(probability)
-        };
-        if fails {
-            return Err(SimDisk::injected());
-        }
-        self.disk.with_file(self.id, SimFileState::settle_all)
+        self.disk.lock().sync(self.id)
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
@@ -614,5 +653,4 @@ fn aligned(at: u64, bytes: usize) -> io::Result<usize> {
 }
 
 #[cfg(test)]
-#[path = "sim_tests.rs"]
 mod tests;

@@ -1,0 +1,124 @@
+//! The files of a directory by calls that block.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
+
+/// A directory on the machine's file system; clones are the same directory.
+#[derive(Clone, Debug)]
+pub struct DirectoryFiles {
+    directory: Arc<Path>,
+    /// The directory itself, open for as long as the disk is used: that there is no
+    /// descriptor left must not look like a sync that failed.
+    handle: Arc<File>,
+}
+
+impl DirectoryFiles {
+    /// The files of `directory`, which must exist.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        let handle = Arc::new(File::open(&directory)?);
+        Ok(Self { directory: directory.into(), handle })
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn handle(&self) -> &File {
+        &self.handle
+    }
+}
+
+impl Files for DirectoryFiles {
+    type Output = OutputFile;
+
+    fn list(&self) -> io::Result<Vec<FileInfo>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // A name that is not UTF-8 is none of ours.
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push(FileInfo { name, bytes: metadata.len() });
+            }
+        }
+        Ok(files)
+    }
+
+    fn read(&self, name: &FileName) -> io::Result<Vec<u8>> {
+        fs::read(self.directory.join(name))
+    }
+
+    fn create(&self, name: &FileName) -> io::Result<OutputFile> {
+        File::create(self.directory.join(name)).map(OutputFile)
+    }
+
+    fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &FileName) -> io::Result<()> {
+        fs::remove_file(self.directory.join(name))
+    }
+
+    fn map(&self, name: &FileName) -> io::Result<Mapping> {
+        Mapping::open(&self.directory.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+/// A file of a [`DirectoryFiles`] that is being written.
+#[derive(Debug)]
+pub struct OutputFile(File);
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Output for OutputFile {
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_written_renamed_read_mapped_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DirectoryFiles::open(directory.path().to_owned()).unwrap();
+        let mut output = files.create("a.tmp").unwrap();
+        output.write_all(b"seven").unwrap();
+        output.sync().unwrap();
+        assert_eq!(files.list().unwrap(), [FileInfo { name: "a.tmp".into(), bytes: 5 }]);
+        files.rename("a.tmp", "a").unwrap();
+        files.sync_directory().unwrap();
+        assert_eq!(files.read("a.tmp").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(files.read("a").unwrap(), b"seven");
+        assert_eq!(files.map("a").unwrap().get(1..4), Some(&b"eve"[..]));
+        drop(files.create("a").unwrap());
+        assert_eq!(files.read("a").unwrap(), b"", "cut to nothing");
+        files.remove("a").unwrap();
+        assert_eq!(files.remove("a").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(files.list().unwrap(), []);
+    }
+}

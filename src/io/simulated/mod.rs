@@ -1,0 +1,3 @@
+//! What tests run on in place of the machine.
+
+pub mod disk;
