@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::{
     Api, conditions,
     error::{ApiError, Code, excerpt},
@@ -19,6 +17,7 @@ use crate::{
         names::Named,
     },
     http::{Request, Response},
+    io::cores,
     state::index::Collection,
 };
 
@@ -81,7 +80,7 @@ impl Api {
             }
         };
         let action =
-            Action::CreateCollection { tenant, collection: Uuid::new_v4(), name: name.clone() };
+            Action::CreateCollection { tenant, collection: cores::uuid(), name: name.clone() };
         self.propose(action, Some(tenant), asked, Written::Name(name))
     }
 

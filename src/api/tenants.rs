@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use super::{
     Api, conditions,
     error::{ApiError, Code, excerpt},
@@ -19,6 +17,7 @@ use crate::{
         names::Named,
     },
     http::{Request, Response},
+    io::cores,
     state::index::Tenant,
 };
 
@@ -45,7 +44,7 @@ impl Api {
         let form = body_form(request)?;
         let asked = self.idempotency(request)?;
         let name = name_body::parse(request.body(), form)?;
-        let action = Action::CreateTenant { tenant: Uuid::new_v4(), name: name.clone() };
+        let action = Action::CreateTenant { tenant: cores::uuid(), name: name.clone() };
         self.propose(action, None, asked, Written::Name(name))
     }
 

@@ -1,7 +1,6 @@
 //! The seam to the machine: the disk, the network, the clocks and the executor. [`real`] is
 //! what the program runs on, `simulated` what tests run it on.
 
-pub mod clock;
 pub mod cores;
 mod disk;
 pub mod lock;
@@ -11,6 +10,5 @@ pub mod process;
 pub mod real;
 #[cfg(test)]
 pub mod simulated;
-pub mod uring;
 
 pub use disk::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output};

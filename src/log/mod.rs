@@ -29,7 +29,10 @@ mod recovery_tests;
 #[cfg(test)]
 mod testing;
 
-use crate::base::ids::{ClusterId, LogId, NodeId};
+use crate::{
+    base::ids::{ClusterId, LogId, NodeId},
+    io::cores,
+};
 use bytes::Bytes;
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
@@ -147,7 +150,7 @@ impl Options {
             expect_node: None,
             purged_max: Some(u64::MAX),
             free_margin_bytes: 64 * 1024 * 1024,
-            nonce_seed: rand::random(),
+            nonce_seed: cores::random(),
         }
     }
 }

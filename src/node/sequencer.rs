@@ -25,7 +25,7 @@ use crate::{
         },
     },
     feed::{Fanout, Origin, Ticket},
-    io::{BLOCK, Disk, clock::Clock, cores},
+    io::{BLOCK, Disk, cores},
     raft::{Applied, Leadership, Replica},
 };
 
@@ -33,7 +33,7 @@ use crate::{
 const BACKLOG_BYTES: usize = 64 << 20;
 
 /// See the module.
-pub struct Sequencer<D: Disk, C: Clock> {
+pub struct Sequencer<D: Disk> {
     /// The way in.
     pub inbox: Arc<Inbox>,
     /// Where batches go.
@@ -42,13 +42,11 @@ pub struct Sequencer<D: Disk, C: Clock> {
     pub fanout: Fanout,
     /// The node's condition.
     pub status: Arc<Status>,
-    /// Stamps the batches.
-    pub clock: C,
     /// Told when the log may have room again, or has failed.
     pub room: Rc<Notify>,
 }
 
-impl<D: Disk, C: Clock> Sequencer<D, C> {
+impl<D: Disk> Sequencer<D> {
     /// Runs until the inbox is closed and everything taken is answered.
     ///
     /// A leader has one batch in flight at a time. With more, the log would often
@@ -180,7 +178,7 @@ impl<D: Disk, C: Clock> Sequencer<D, C> {
 
     /// Now, but never before what was applied.
     fn stamp(&self) -> Timestamp {
-        Timestamp(self.clock.now_micros()).max(self.replica.last_at())
+        Timestamp(cores::wall_micros()).max(self.replica.last_at())
     }
 }
 

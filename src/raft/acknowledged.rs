@@ -13,10 +13,7 @@ use std::{
 use openraft::raft::StreamAppendError;
 use tokio::sync::watch;
 
-use super::{
-    pipeline::Appended,
-    types::{Runtime, from_raft_id},
-};
+use super::{pipeline::Appended, types::from_raft_id};
 use crate::base::ids::{LogId, NodeId};
 
 /// How often openraft is told that nothing is matched by a node. Once is enough,
@@ -53,7 +50,7 @@ impl Acknowledged {
     /// Takes note of what a follower answered to the leader of `term`; says
     /// whether the answer counts. It does not when the node lacks what it
     /// acknowledged in this term: no other leader can have had it removed.
-    pub(super) fn note<R: Runtime>(&self, node: NodeId, term: u64, answer: &Appended<R>) -> bool {
+    pub(super) fn note(&self, node: NodeId, term: u64, answer: &Appended) -> bool {
         match answer {
             Ok(Ok(Some(held))) => self.note_held(node, term, from_raft_id(held)),
             Ok(Err(StreamAppendError::Conflict(at))) => {
@@ -162,20 +159,17 @@ impl Acknowledged {
 mod tests {
     use super::*;
     use crate::log::Vote;
-    use crate::raft::{
-        OnGlommio,
-        types::{to_raft_id, to_raft_vote},
-    };
+    use crate::raft::types::{to_raft_id, to_raft_vote};
 
     fn id(term: u64, index: u64) -> LogId {
         LogId { term, index }
     }
 
-    fn held(id: LogId) -> Appended<OnGlommio> {
+    fn held(id: LogId) -> Appended {
         Ok(Ok(Some(to_raft_id(id))))
     }
 
-    fn conflict(id: LogId) -> Appended<OnGlommio> {
+    fn conflict(id: LogId) -> Appended {
         Ok(Err(StreamAppendError::Conflict(to_raft_id(id))))
     }
 
@@ -209,7 +203,7 @@ mod tests {
         assert!(acknowledged.note(2, 5, &conflict(id(2, 4))), "what was in another term");
         let vote = Vote { term: 7, node: 1, committed: true };
         let higher = Ok(Err(StreamAppendError::HigherVote(to_raft_vote(vote))));
-        assert!(acknowledged.note::<OnGlommio>(2, 5, &higher));
+        assert!(acknowledged.note(2, 5, &higher));
         assert!(!acknowledged.is_reverted(2));
     }
 }

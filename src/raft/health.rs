@@ -9,7 +9,7 @@ use openraft::async_runtime::WatchReceiver;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Replica, Runtime,
+    Replica,
     peer::{Answer, Lane, Request},
 };
 use crate::{base::ids::NodeId, base::timing::HEALTH_ANSWER, io::Disk};
@@ -37,7 +37,7 @@ pub enum Ailment {
 /// The health of a node, as all parts of its replica see it.
 pub(super) type Health = Cell<Option<Ailment>>;
 
-impl<D: Disk, R: Runtime> Replica<D, R> {
+impl<D: Disk> Replica<D> {
     /// Notes what ails this node. One that cannot make a vote durable neither leads nor
     /// stands for election; one that only lacks room does so when it `must`, since it may
     /// be the only one that has everything.

@@ -22,10 +22,7 @@ use super::{
     peer::{Answer, AppendAnswer, Lane, Standing},
     snapshot::{self, Checkpoints, Transmission},
     state_machine::StateMachine,
-    types::{
-        Entry, OnGlommio, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id,
-        to_raft_vote,
-    },
+    types::{Entry, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote},
 };
 use crate::{
     base::ids::{LogId, NodeId},
@@ -41,8 +38,8 @@ const NONE_BEGUN: &str = "no checkpoint was begun";
 /// Raft's and the log's part of what other nodes ask, one method for each message of
 /// theirs. `node::peers` says which is called. Entries are taken in in the order in which
 /// the futures are polled first.
-pub struct Inbound<D: Disk, R: Runtime = OnGlommio> {
-    pub(super) raft: Raft<TypeConfig<R>, StateMachine<D>>,
+pub struct Inbound<D: Disk> {
+    pub(super) raft: Raft<TypeConfig, StateMachine<D>>,
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
     /// The newest leader that was heard of.
@@ -90,7 +87,7 @@ pub struct AppendRequest {
     pub entries: u32,
 }
 
-impl<D: Disk, R: Runtime> Inbound<D, R> {
+impl<D: Disk> Inbound<D> {
     /// Who this node is.
     #[must_use]
     pub fn me(&self) -> Identity {

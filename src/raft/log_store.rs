@@ -8,8 +8,8 @@ use openraft::{
 };
 
 use super::types::{
-    Entry, RaftLogId, RaftVote, Runtime, TypeConfig, from_log, from_raft_id, from_raft_vote,
-    to_log, to_raft_id, to_raft_vote,
+    Entry, RaftLogId, RaftVote, TypeConfig, from_log, from_raft_id, from_raft_vote, to_log,
+    to_raft_id, to_raft_vote,
 };
 use crate::{io::Disk, log::Log};
 
@@ -44,7 +44,7 @@ impl<D: Disk> LogStore<D> {
     }
 }
 
-impl<D: Disk, R: Runtime> RaftLogReader<TypeConfig<R>> for LogStore<D> {
+impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug>(
         &mut self,
         range: RB,
@@ -79,10 +79,10 @@ impl<D: Disk, R: Runtime> RaftLogReader<TypeConfig<R>> for LogStore<D> {
     }
 }
 
-impl<D: Disk, R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<D> {
+impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
     type LogReader = Self;
 
-    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<R>>> {
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         Ok(LogState {
             last_purged_log_id: self.0.purged().map(to_raft_id),
             last_log_id: self.0.last().map(to_raft_id),
@@ -113,7 +113,7 @@ impl<D: Disk, R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<D> {
         Ok(self.0.committed().filter(|&id| Some(id) > purged).map(to_raft_id))
     }
 
-    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig<R>>) -> io::Result<()>
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
     where
         I: IntoIterator<Item = Entry>,
     {

@@ -17,7 +17,7 @@ use openraft::{
     raft::ClientWriteResponse,
 };
 
-use super::{Address, Replica, Runtime, TypeConfig, types::from_raft_id};
+use super::{Address, Replica, TypeConfig, types::from_raft_id};
 use crate::{
     base::ids::NodeId,
     io::{Disk, cores},
@@ -45,12 +45,10 @@ pub enum MembershipError {
     Unknown,
 }
 
-type Response<R> = Result<
-    ClientWriteResponse<TypeConfig<R>>,
-    RaftError<TypeConfig<R>, ClientWriteError<TypeConfig<R>>>,
->;
+type Response =
+    Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 
-fn outcome<R: Runtime>(response: Response<R>) -> Result<(), MembershipError> {
+fn outcome(response: Response) -> Result<(), MembershipError> {
     match response {
         Ok(_) => Ok(()),
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
@@ -66,7 +64,7 @@ fn outcome<R: Runtime>(response: Response<R>) -> Result<(), MembershipError> {
     }
 }
 
-impl<D: Disk, R: Runtime> Replica<D, R> {
+impl<D: Disk> Replica<D> {
     /// The members, voters and not, as of the newest entry that says so.
     #[must_use]
     pub fn members(&self) -> BTreeMap<NodeId, (Address, bool)> {

@@ -39,7 +39,7 @@ pub use replay::{Recovered, Replay};
 pub(crate) use snapshot::NoCheckpoints;
 pub use snapshot::{Checkpoints, Transmission};
 pub use state_machine::{OpenMapping, StateMachine};
-pub use types::{Address, Applied, OnGlommio, Runtime, TypeConfig};
+pub use types::{Address, Applied, TypeConfig};
 
 use std::{
     cell::Cell,
@@ -107,8 +107,8 @@ pub struct Part {
 const HEARTBEATS_UNANSWERED: u32 = 4;
 
 /// This node's part in the cluster. Lives on the Raft core.
-pub struct Replica<D: Disk, R: Runtime = OnGlommio> {
-    raft: Raft<TypeConfig<R>, StateMachine<D>>,
+pub struct Replica<D: Disk> {
+    raft: Raft<TypeConfig, StateMachine<D>>,
     machine: StateMachine<D>,
     log: Log<D>,
     network: Network,
@@ -157,7 +157,7 @@ pub enum Leadership {
 #[error("consensus did not start: {0}")]
 pub struct StartError(String);
 
-impl<D: Disk, R: Runtime> Replica<D, R> {
+impl<D: Disk> Replica<D> {
     /// Starts Raft on a log that was read by `replay`.
     ///
     /// # Errors
@@ -269,7 +269,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     pub async fn recovered(&self) -> Result<(), StartError> {
         let ended = |_| StartError("consensus ended".to_owned());
         let wait = self.raft.wait(None);
-        let knows = |metrics: &RaftMetrics<TypeConfig<R>>| {
+        let knows = |metrics: &RaftMetrics<TypeConfig>| {
             metrics.cluster_committed.is_some() && metrics.current_leader.is_some()
         };
         let metrics = wait
@@ -398,7 +398,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
 
     /// What answers other nodes, as far as it is about Raft and the log.
     #[must_use]
-    pub fn inbound(&self) -> Inbound<D, R> {
+    pub fn inbound(&self) -> Inbound<D> {
         Inbound {
             heard: Rc::clone(&self.heard),
             claims: Rc::clone(&self.claims),
@@ -508,7 +508,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
         let responder = Callback::new(|result| {
             done(match result {
                 Some(Ok(response)) => {
-                    let response: openraft::raft::ClientWriteResponse<TypeConfig<R>> = response;
+                    let response: openraft::raft::ClientWriteResponse<TypeConfig> = response;
                     Ok(response.data)
                 }
                 Some(Err(ClientWriteError::ForwardToLeader(_))) => Err(WriteError::NoLeader),

@@ -28,8 +28,8 @@ use super::{
     pipeline::{Appended, Pipeline, Sent},
     snapshot::{self, SnapshotData},
     types::{
-        Address, RaftLogId, RaftVote, Runtime, TypeConfig, from_raft_id, from_raft_vote, to_log,
-        to_raft_id, to_raft_vote,
+        Address, RaftLogId, RaftVote, TypeConfig, from_raft_id, from_raft_vote, to_log, to_raft_id,
+        to_raft_vote,
     },
 };
 use crate::{
@@ -122,7 +122,7 @@ impl Network {
     }
 }
 
-impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for Network {
+impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: NodeId, node: &Address) -> Peer {
@@ -146,7 +146,7 @@ pub struct Peer {
     snapshot: Channel,
 }
 
-fn rpc_error<R: Runtime>(error: &CallError) -> RPCError<TypeConfig<R>> {
+fn rpc_error(error: &CallError) -> RPCError<TypeConfig> {
     match error {
         CallError::NotSent(_) => RPCError::Unreachable(Unreachable::new(error)),
         CallError::Lost => RPCError::Network(NetworkError::new(error)),
@@ -154,11 +154,11 @@ fn rpc_error<R: Runtime>(error: &CallError) -> RPCError<TypeConfig<R>> {
 }
 
 /// Of a node that lost what it had acknowledged: nothing that it says counts.
-fn reverted<R: Runtime>() -> RPCError<TypeConfig<R>> {
+fn reverted() -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string("it lost what it had acknowledged"))
 }
 
-fn unexpected<R: Runtime>(answer: &Answer) -> RPCError<TypeConfig<R>> {
+fn unexpected(answer: &Answer) -> RPCError<TypeConfig> {
     let text = match answer {
         Answer::Failed(text) => text.clone(),
         other => format!("an answer to something else: {other:?}"),
@@ -167,12 +167,12 @@ fn unexpected<R: Runtime>(answer: &Answer) -> RPCError<TypeConfig<R>> {
 }
 
 impl Peer {
-    async fn ask_vote<R: Runtime>(
+    async fn ask_vote(
         &self,
-        rpc: VoteRequest<TypeConfig<R>>,
+        rpc: VoteRequest<TypeConfig>,
         pre_vote: bool,
         option: &RPCOption,
-    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         if self.acknowledged.is_reverted(self.node) {
             return Err(reverted());
         }
@@ -192,11 +192,10 @@ impl Peer {
     }
 
     /// Sends a request to append on the connection that stands.
-    fn send_append<R: Runtime>(
+    fn send_append(
         &self,
-        mut rpc: AppendEntriesRequest<TypeConfig<R>>,
-    ) -> Result<Sent<impl Future<Output = Appended<R>> + Unpin + use<R>>, RPCError<TypeConfig<R>>>
-    {
+        mut rpc: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<Sent<impl Future<Output = Appended> + Unpin + use<>>, RPCError<TypeConfig>> {
         if let Some(lost) = self.acknowledged.lost(self.node) {
             // By this it notices itself what it lost, whenever it is started again.
             rpc.prev_log_id = Some(to_raft_id(lost));
@@ -217,7 +216,7 @@ impl Peer {
     }
 }
 
-fn append_result<R: Runtime>(answer: Result<(Answer, Bytes), CallError>) -> Appended<R> {
+fn append_result(answer: Result<(Answer, Bytes), CallError>) -> Appended {
     match answer.map_err(|error| rpc_error(&error))?.0 {
         Answer::Append(AppendAnswer::Held(last)) => Ok(Ok(last.map(to_raft_id))),
         Answer::Append(AppendAnswer::Conflict(at)) => {
@@ -231,9 +230,7 @@ fn append_result<R: Runtime>(answer: Result<(Answer, Bytes), CallError>) -> Appe
 }
 
 /// A request to append, and the bytes of its entries.
-fn append_message<R: Runtime>(
-    rpc: AppendEntriesRequest<TypeConfig<R>>,
-) -> std::io::Result<(Request, Parts)> {
+fn append_message(rpc: AppendEntriesRequest<TypeConfig>) -> std::io::Result<(Request, Parts)> {
     let request = Request::Append {
         vote: from_raft_vote(&rpc.vote),
         previous: rpc.prev_log_id.as_ref().map(from_raft_id),
@@ -251,18 +248,17 @@ fn append_message<R: Runtime>(
     Ok((request, parts))
 }
 
-impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
+impl RaftNetworkV2<TypeConfig> for Peer {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<TypeConfig<R>>,
+        rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         use futures_util::StreamExt;
         let input = futures_util::stream::iter([rpc]);
-        let mut answers =
-            RaftNetworkV2::<TypeConfig<R>>::stream_append(self, input, option).await?;
+        let mut answers = RaftNetworkV2::<TypeConfig>::stream_append(self, input, option).await?;
         match answers.next().await {
             Some(answer) => Ok(answer?.into()),
             None => Err(rpc_error(&CallError::Lost)),
@@ -273,9 +269,9 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
         &'s mut self,
         input: S,
         _: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended<R>>, RPCError<TypeConfig<R>>>>
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<TypeConfig>>>
     where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin + 'static,
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin + 'static,
     {
         Box::pin(async move {
             let is_reverted = self.acknowledged.is_reverted(self.node);
@@ -310,27 +306,27 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
 
     async fn vote(
         &mut self,
-        rpc: VoteRequest<TypeConfig<R>>,
+        rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         self.ask_vote(rpc, false, &option).await
     }
 
     async fn pre_vote(
         &mut self,
-        rpc: VoteRequest<TypeConfig<R>>,
+        rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         self.ask_vote(rpc, true, &option).await
     }
 
     async fn full_snapshot(
         &mut self,
         vote: RaftVote,
-        snapshot: openraft::alias::SnapshotOf<TypeConfig<R>, SnapshotData>,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
         cancel: impl Future<Output = ReplicationClosed> + 'static,
         _: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         if self.acknowledged.is_reverted(self.node) {
             let lost = "it lost what it had acknowledged";
             return Err(StreamingError::Unreachable(Unreachable::from_string(lost)));
@@ -358,9 +354,9 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
 
     async fn transfer_leader(
         &mut self,
-        req: TransferLeaderRequest<TypeConfig<R>>,
+        req: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
-    ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
         if self.acknowledged.is_reverted(self.node) {
             return Err(reverted());
         }
@@ -378,8 +374,8 @@ impl<R: Runtime> RaftNetworkV2<TypeConfig<R>> for Peer {
 }
 
 /// The answer of this node to what it was asked to append.
-pub(super) fn append_answer<R: Runtime>(
-    response: AppendEntriesResponse<TypeConfig<R>>,
+pub(super) fn append_answer(
+    response: AppendEntriesResponse<TypeConfig>,
     previous: Option<RaftLogId>,
     last: Option<RaftLogId>,
 ) -> AppendAnswer {

@@ -18,7 +18,7 @@ use openraft::{
     raft::{AppendEntriesRequest, StreamAppendResult},
 };
 
-use super::types::{RaftLogId, Runtime, TypeConfig};
+use super::types::{RaftLogId, TypeConfig};
 
 /// Requests with entries that may be unanswered, for each follower.
 const WINDOW: usize = 64;
@@ -27,7 +27,7 @@ const WINDOW: usize = 64;
 const WINDOW_BYTES: usize = 8 << 20;
 
 /// What became of a request to append.
-pub(super) type Appended<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+pub(super) type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 /// A request that was sent.
 pub(super) struct Sent<A> {
@@ -74,10 +74,10 @@ impl<S: Unpin, F, A, E: Unpin> Unpin for Pipeline<S, F, A, E> {}
 
 impl<S, F, A, E> Pipeline<S, F, A, E> {
     /// Sends what there is to send, within the window.
-    fn fill<R: Runtime>(&mut self, cx: &mut Context<'_>) -> Result<(), RPCError<TypeConfig<R>>>
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), RPCError<TypeConfig>>
     where
-        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
-        F: FnMut(AppendEntriesRequest<TypeConfig<R>>) -> Result<Sent<A>, RPCError<TypeConfig<R>>>,
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+        F: FnMut(AppendEntriesRequest<TypeConfig>) -> Result<Sent<A>, RPCError<TypeConfig>>,
     {
         while self.unanswered.len() < WINDOW && self.bytes < WINDOW_BYTES {
             let Some(input) = &mut self.input else { break };
@@ -104,14 +104,14 @@ impl<S, F, A, E> Pipeline<S, F, A, E> {
     }
 }
 
-impl<R: Runtime, S, F, A, E> Stream for Pipeline<S, F, A, E>
+impl<S, F, A, E> Stream for Pipeline<S, F, A, E>
 where
-    S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + Unpin,
-    F: FnMut(AppendEntriesRequest<TypeConfig<R>>) -> Result<Sent<A>, RPCError<TypeConfig<R>>>,
-    A: Future<Output = Appended<R>> + Unpin,
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+    F: FnMut(AppendEntriesRequest<TypeConfig>) -> Result<Sent<A>, RPCError<TypeConfig>>,
+    A: Future<Output = Appended> + Unpin,
     E: Future<Output = ()> + Unpin,
 {
-    type Item = Appended<R>;
+    type Item = Appended;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;

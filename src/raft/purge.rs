@@ -2,14 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Compacted, Replica, Runtime, StartError, TypeConfig};
+use super::{Compacted, Replica, StartError, TypeConfig};
 use crate::{
     base::ids::LogId,
     io::{Disk, cores},
     state::Position,
 };
 
-impl<D: Disk, R: Runtime> Replica<D, R> {
+impl<D: Disk> Replica<D> {
     /// The sealed segments that may be purged once `is_old` says so of how far the
     /// list goes in them; it is told how far that goes now, too. Those before
     /// belong to it. Nothing when there is none.
@@ -60,13 +60,13 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
     async fn purge_log(&self, upto: u64) -> Result<(), StartError> {
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         self.raft.trigger().snapshot().await.map_err(|error| failed(&error))?;
-        let taken = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
+        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
             metrics.snapshot.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);
         wait.metrics(taken, "the checkpoint is known").await.map_err(|error| failed(&error))?;
         self.raft.trigger().purge_log(upto).await.map_err(|error| failed(&error))?;
-        let purged = |metrics: &openraft::RaftMetrics<TypeConfig<R>>| {
+        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| {
             metrics.purged.is_some_and(|id| id.index >= upto)
         };
         let wait = self.raft.wait(None);

@@ -12,7 +12,7 @@ use super::{
     LogStore, Replay, StateMachine, TypeConfig,
     halt::{Halt, Statement},
     peer::Lane,
-    runtime::GlommioRuntime,
+    runtime::RaftRuntime,
     snapshot::NoCheckpoints,
     types::{Entry, to_raft_id},
 };
@@ -25,7 +25,7 @@ use crate::{
 
 fn run(test: impl Future<Output = ()>) {
     let passed = Cell::new(false);
-    GlommioRuntime::run(async {
+    RaftRuntime::run(async {
         test.await;
         passed.set(true);
     });

@@ -20,8 +20,8 @@ use super::{
     replay::{Replay, SegmentEnd},
     snapshot::{Checkpoints, Meta, Snapshot, SnapshotData},
     types::{
-        Applied, Entry, RaftLogId, Runtime, StoredMembership, TypeConfig, from_raft_id,
-        highest_member, to_raft_id,
+        Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, highest_member,
+        to_raft_id,
     },
 };
 use crate::{
@@ -354,7 +354,7 @@ impl<D: Disk> StateMachine<D> {
     }
 }
 
-impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
+impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Self;
 
@@ -365,7 +365,7 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
     where
-        S: Stream<Item = io::Result<EntryResponder<TypeConfig<R>>>> + Unpin,
+        S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin,
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
@@ -422,7 +422,7 @@ impl<D: Disk, R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<D> {
     }
 }
 
-impl<D: Disk, R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for StateMachine<D> {
+impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {

@@ -10,7 +10,7 @@ use openraft_rt::AsyncRuntime;
 use tempfile::TempDir;
 
 use super::{
-    LogStore, OpenMapping, Replay, StateMachine, TypeConfig, runtime::GlommioRuntime,
+    LogStore, OpenMapping, Replay, StateMachine, TypeConfig, runtime::RaftRuntime,
     snapshot::NoCheckpoints,
 };
 use crate::{
@@ -75,7 +75,7 @@ impl StoreBuilder<TypeConfig, LogStore<SimDisk>, StateMachine<SimDisk>> for Simu
 
 fn run<T>(test: impl Future<Output = Result<T, StorageError>>) {
     let passed = Cell::new(false);
-    GlommioRuntime::run(async {
+    RaftRuntime::run(async {
         test.await.unwrap();
         passed.set(true);
     });

@@ -1,18 +1,17 @@
 //! openraft's types with ours filled in, and the conversions between an entry
 //! as Raft sees it and as the log stores it.
 
-use std::{fmt, io, marker::PhantomData};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use openraft::{
     EntryPayload, Membership, RaftTypeConfig, entry::RaftEntry, impls::leader_id_std,
     raft::responder::Responder, vote::RaftLeaderId,
 };
-use openraft_rt::AsyncRuntime;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::runtime::GlommioRuntime;
+use super::runtime::RaftRuntime;
 use crate::{
     base::{
         batch::Batch,
@@ -22,25 +21,11 @@ use crate::{
     log,
 };
 
-/// What Raft's tasks, timers and channels run on.
-pub trait Runtime: Copy + fmt::Debug + Default + Ord + 'static {
-    /// openraft's view of it.
-    type Async: AsyncRuntime;
-}
-
-/// Raft on the executor of a core.
+/// The types that Raft works with here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OnGlommio;
+pub struct TypeConfig;
 
-impl Runtime for OnGlommio {
-    type Async = GlommioRuntime;
-}
-
-/// The types that Raft works with here, on the runtime `R`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TypeConfig<R = OnGlommio>(PhantomData<R>);
-
-impl<R: Runtime> RaftTypeConfig for TypeConfig<R> {
+impl RaftTypeConfig for TypeConfig {
     type D = Command;
     type R = Applied;
     type NodeId = NodeId;
@@ -50,7 +35,7 @@ impl<R: Runtime> RaftTypeConfig for TypeConfig<R> {
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Command, NodeId, Address>;
     type Entry = openraft::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
-    type AsyncRuntime = R::Async;
+    type AsyncRuntime = RaftRuntime;
     type Responder<T: 'static> = Callback<T>;
     type Batch<T: 'static> = openraft::impls::InlineBatch<T>;
     type ErrorSource = openraft::impls::BoxedErrorSource;
@@ -117,7 +102,7 @@ impl<T> Callback<T> {
     }
 }
 
-impl<R: Runtime, T: 'static> Responder<TypeConfig<R>, T> for Callback<T> {
+impl<T: 'static> Responder<TypeConfig, T> for Callback<T> {
     fn on_complete(mut self, result: T) {
         if let Some(f) = self.0.take() {
             f(Some(result));

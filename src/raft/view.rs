@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 
-use super::{Address, Leadership, Replica, Runtime, TypeConfig, types::RaftLogId};
+use super::{Address, Leadership, Replica, TypeConfig, types::RaftLogId};
 use crate::{
     base::{
         cluster::{ClusterView, Member},
@@ -13,7 +13,7 @@ use crate::{
     io::{Disk, cores},
 };
 
-impl<D: Disk, R: Runtime> Replica<D, R> {
+impl<D: Disk> Replica<D> {
     /// The cluster as this node knows it.
     #[must_use]
     pub fn cluster(&self) -> ClusterView {
@@ -82,7 +82,7 @@ impl<D: Disk, R: Runtime> Replica<D, R> {
 
     /// Whether a member answered this node a moment ago, or may yet; also when this
     /// node does not lead, and so does not ask.
-    fn reaches(&self, metrics: &RaftMetrics<TypeConfig<R>>, id: NodeId) -> bool {
+    fn reaches(&self, metrics: &RaftMetrics<TypeConfig>, id: NodeId) -> bool {
         let Some(heartbeats) = &metrics.heartbeat else { return true };
         let recent = self.timing.election * 2;
         let term = metrics.current_term;

@@ -19,7 +19,7 @@ use glommio::{
 };
 
 use super::run::ServerError;
-use crate::io::uring;
+use crate::io::real::uring;
 
 /// Memory registered with each ring of an executor, for direct I/O: little, so
 /// that the usual limit of locked memory is enough.

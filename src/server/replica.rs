@@ -29,7 +29,7 @@ use crate::{
         ids::{ClusterId, NodeId},
         timing::{HAND_OVER, STOP},
     },
-    io::{clock::SystemClock, cores, map::Mapping, real::disk::GlommioDisk},
+    io::{cores, map::Mapping, real::disk::GlommioDisk},
     log::{Identity, Log, OpenError, Options, file_name},
     node::{Status, health, members::Adopted, sequencer::Sequencer, status::NextSegment},
     raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},
@@ -240,7 +240,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     // What nobody has taken in yet has no number.
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
-    let identity = Identity { cluster: ClusterId(uuid::Uuid::new_v4()), node };
+    let identity = Identity { cluster: ClusterId(cores::uuid()), node };
     let unusable =
         |error: io::Error| ServerError::Checkpoint(config.data.display().to_string(), error);
     let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
@@ -286,7 +286,6 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
         replica: Rc::clone(&replica),
         fanout: shared.fanout.clone(),
         status: Arc::clone(&shared.status),
-        clock: SystemClock,
         room: Rc::clone(&room),
     };
     let sequencer = cores::spawn(sequencer.run());

@@ -24,7 +24,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 
 use crate::{
     base::ids::{ClusterId, LogId},
-    io::{clock::Clock, clock::SystemClock, cores, map::Mapping, real::disk::GlommioDisk},
+    io::{cores, map::Mapping, real::disk::GlommioDisk},
     log::file_name,
     raft::{Checkpoints, Compacted, Files, Replay, Replica, Transmission, compact},
     state::{Position, checkpoint},
@@ -126,7 +126,7 @@ pub(super) async fn keep(
 ) {
     loop {
         cores::sleep(PERIOD).await;
-        let now = SystemClock.now_micros();
+        let now = cores::wall_micros();
         let over = |end, newest| retention.is_over(end, newest, now);
         let Some(segments) = replica.purgeable(over) else { continue };
         let count = segments.end() - segments.start() + 1;

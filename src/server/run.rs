@@ -34,7 +34,7 @@ use crate::{
     feed::Fanout,
     io::{
         lock::{DirectoryLock, LockError},
-        uring::{self, UringError},
+        real::uring::{self, UringError},
     },
     log::OpenError,
     node::{Control, Handle, Inbox, Status, handle::Seat},

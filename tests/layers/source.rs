@@ -171,7 +171,8 @@ pub fn module(file: &str) -> Vec<&str> {
 
 /// Whether a part of a file's path, or a module, is of tests.
 pub fn is_of_tests(part: &str) -> bool {
-    matches!(part, "tests" | "tests.rs" | "testing" | "testing.rs") || part.ends_with("_tests.rs")
+    let whole = ["tests", "tests.rs", "testing", "testing.rs", "simulation", "simulated"];
+    whole.contains(&part) || part.ends_with("_tests.rs")
 }
 
 /// The tokens of what is compiled into the program: without each item that

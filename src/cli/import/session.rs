@@ -17,7 +17,7 @@ use super::{
     source::{Position, Source},
     stored,
 };
-use crate::io::clock::{Clock, SystemClock};
+use crate::io::cores;
 
 /// For so long a node surely knows the key of a request, though its clock and
 /// this machine's differ: it keeps keys for 24 hours.
@@ -301,7 +301,7 @@ impl<'a> Session<'a> {
 }
 
 fn now_ms() -> u64 {
-    SystemClock.now_micros() / 1000
+    cores::wall_micros() / 1000
 }
 
 fn understood<'a, T: Deserialize<'a>>(answer: &'a [u8], lines: &Lines) -> Result<T, Failure> {

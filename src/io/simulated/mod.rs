@@ -1,3 +1,7 @@
-//! What tests run on in place of the machine.
+//! What tests run on in place of the machine: one thread in which whole clusters
+//! run on virtual time, with disks that fail as a seed says.
 
+pub mod clock;
+pub mod cores;
 pub mod disk;
+pub mod executor;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{base::ids::NodeId, log::Identity};
+use crate::{base::ids::NodeId, io::cores, log::Identity};
 
 /// For so long after a process was refused it is so again without a question.
 const REFUSED: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ impl Instance {
     /// Node `who` as it is started now.
     #[must_use]
     pub fn start(who: Identity) -> Self {
-        Self { who, process: rand::random::<Process>().max(1) }
+        Self { who, process: cores::random::<Process>().max(1) }
     }
 }
 

@@ -1,6 +1,5 @@
-//! openraft's asynchronous runtime on glommio: tasks stay on the core that
-//! spawned them, time comes from the reactor, and channels are tokio's, which
-//! need no tokio runtime.
+//! openraft's asynchronous runtime on [`cores`]: tasks stay on the core that
+//! spawned them, and channels are tokio's, which need no tokio runtime.
 
 pub(super) mod channel;
 mod time;
@@ -11,20 +10,21 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use openraft_rt::AsyncRuntime;
 
-/// The runtime of one core. Raft's tasks must be spawned from within a glommio
-/// executor; they inherit the task queue of the task that spawns them.
-pub struct GlommioRuntime {
-    executor: glommio::LocalExecutor,
-}
+use self::time::{Elapsed, Instant, Timeout};
+use crate::io::cores;
 
-impl fmt::Debug for GlommioRuntime {
+/// The runtime of one core. Raft's tasks must be spawned from within its executor;
+/// they inherit the task queue of the task that spawns them.
+pub struct RaftRuntime(cores::Executor);
+
+impl fmt::Debug for RaftRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GlommioRuntime")
+        f.write_str("RaftRuntime")
     }
 }
 
@@ -35,7 +35,7 @@ impl fmt::Debug for GlommioRuntime {
 pub struct TaskCancelled;
 
 /// A spawned task. Dropping it lets the task go on.
-pub struct JoinHandle<T>(glommio::task::JoinHandle<T>);
+pub struct JoinHandle<T>(cores::JoinHandle<T>);
 
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, TaskCancelled>;
@@ -45,14 +45,14 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-impl AsyncRuntime for GlommioRuntime {
+impl AsyncRuntime for RaftRuntime {
     type JoinError = TaskCancelled;
     type JoinHandle<T: 'static> = JoinHandle<T>;
-    type Sleep = time::Sleep;
+    type Sleep = cores::Sleep;
     type Instant = Instant;
-    type TimeoutError = time::Elapsed;
-    type Timeout<R, T: Future<Output = R>> = time::Timeout<T>;
-    type ThreadLocalRng = rand::rngs::ThreadRng;
+    type TimeoutError = Elapsed;
+    type Timeout<R, T: Future<Output = R>> = Timeout<T>;
+    type ThreadLocalRng = cores::Rng;
     type Mpsc = channel::Mpsc;
     type Watch = channel::Watch;
     type Oneshot = channel::Oneshot;
@@ -63,28 +63,26 @@ impl AsyncRuntime for GlommioRuntime {
         T: Future + 'static,
         T::Output: 'static,
     {
-        // A dropped glommio task is cancelled; a dropped handle of a detached
-        // one is not, and that is what openraft expects.
-        JoinHandle(glommio::spawn_local(future).detach())
+        JoinHandle(cores::spawn(future))
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {
-        time::Sleep::new(duration)
+        cores::sleep(duration)
     }
 
     fn sleep_until(deadline: Self::Instant) -> Self::Sleep {
-        time::Sleep::new(deadline.saturating_duration_since(Instant::now()))
+        cores::sleep(deadline.0.saturating_duration_since(cores::now()))
     }
 
     fn timeout<R, F: Future<Output = R>>(duration: Duration, future: F) -> Self::Timeout<R, F> {
-        time::Timeout::new(Self::sleep(duration), future)
+        Timeout::new(Self::sleep(duration), future)
     }
 
     fn timeout_at<R, F: Future<Output = R>>(
         deadline: Self::Instant,
         future: F,
     ) -> Self::Timeout<R, F> {
-        time::Timeout::new(Self::sleep_until(deadline), future)
+        Timeout::new(Self::sleep_until(deadline), future)
     }
 
     fn is_panic(_: &Self::JoinError) -> bool {
@@ -92,23 +90,19 @@ impl AsyncRuntime for GlommioRuntime {
     }
 
     fn thread_rng() -> Self::ThreadLocalRng {
-        rand::rng()
+        cores::rng()
     }
 
     /// One executor on the calling thread; `threads` has no meaning here.
     fn new(_threads: usize) -> Self {
-        let executor = glommio::LocalExecutorBuilder::default()
-            .io_memory(1 << 20)
-            .make()
-            .expect("an executor starts on this thread");
-        Self { executor }
+        Self(cores::Executor::new())
     }
 
     fn block_on<F, T>(&mut self, future: F) -> T
     where
         F: Future<Output = T>,
     {
-        self.executor.run(future)
+        self.0.block_on(future)
     }
 
     async fn spawn_blocking<F, T>(f: F) -> Result<T, io::Error>
@@ -116,16 +110,24 @@ impl AsyncRuntime for GlommioRuntime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (tx, rx) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new().name("raft-blocking".into()).spawn(move || tx.send(f()))?;
-        rx.await.map_err(|_| io::Error::other("the blocking call did not return"))
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        cores::off_core_detached(move || drop(done.send(f())));
+        outcome.await.map_err(|_| io::Error::other("the blocking call did not return"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use crate::io::simulated::executor;
+
     #[test]
     fn the_runtime_suite_of_openraft_passes() {
-        openraft_rt::testing::Suite::<super::GlommioRuntime>::test_all();
+        openraft_rt::testing::Suite::<RaftRuntime>::test_all();
+    }
+
+    #[test]
+    fn the_runtime_suite_of_openraft_passes_on_virtual_time() {
+        executor::chosen(0, openraft_rt::testing::Suite::<RaftRuntime>::test_all);
     }
 }

@@ -1,29 +1,60 @@
-//! Sleeping and time-outs on glommio's timers.
+//! Moments and time-outs.
 
 use std::{
     future::Future,
+    ops::{Add, AddAssign, Sub, SubAssign},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
 
-use glommio::timer::Timer;
 use pin_project_lite::pin_project;
 
-/// Resolves once its time has passed.
-pub struct Sleep(Timer);
+use crate::io::cores::{self, Sleep};
 
-impl Sleep {
-    pub(super) fn new(duration: Duration) -> Self {
-        Self(Timer::new(duration))
+/// A moment, as Raft asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instant(pub std::time::Instant);
+
+impl openraft_rt::Instant for Instant {
+    fn now() -> Self {
+        Self(cores::now())
     }
 }
 
-impl Future for Sleep {
-    type Output = ();
+impl Add<Duration> for Instant {
+    type Output = Self;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0 + duration)
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        self.0 += duration;
+    }
+}
+
+impl Sub<Duration> for Instant {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0 - duration)
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
+    }
+}
+
+impl SubAssign<Duration> for Instant {
+    fn sub_assign(&mut self, duration: Duration) {
+        self.0 -= duration;
     }
 }
 

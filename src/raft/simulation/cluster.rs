@@ -15,23 +15,21 @@ use openraft::{
     errors::{ClientWriteError, RaftError},
     raft::ClientWriteResult,
 };
-use openraft_rt::AsyncRuntime;
 use rand::RngExt;
 
-use super::{
-    Raft, Types,
-    disk::TimedDisk,
-    executor::Executor,
-    network::Network,
-    node::Node,
-    runtime::{SimulatedRuntime, spawn_in},
-};
+use super::{Raft, Types, disk::TimedDisk, network::Network, node::Node};
 use crate::{
     base::{
         batch::Append,
         ids::{ChangeId, NodeId},
     },
-    io::simulated::disk::Loss,
+    io::{
+        cores,
+        simulated::{
+            disk::Loss,
+            executor::{Executor, spawn_in},
+        },
+    },
     raft::types::{Address, Callback, Command},
     state::testing::{ChangeText, batch_of},
 };
@@ -207,10 +205,10 @@ impl Cluster {
             linearizer.await_ready(&node.raft).await.ok()?;
             Some(node.changes())
         });
-        drop(SimulatedRuntime::spawn(async move {
+        drop(cores::spawn(async move {
             let text = match read.await {
-                Ok(Some(changes)) => changes.join(" "),
-                Ok(None) | Err(_) => "refused".into(),
+                Some(Some(changes)) => changes.join(" "),
+                Some(None) | None => "refused".into(),
             };
             open.borrow_mut().remove(&what);
             record.note(format!("{what}: {text}"));
@@ -282,16 +280,16 @@ impl Cluster {
         open.borrow_mut().insert(what.clone());
         let request = request(node.raft.clone());
         let answer = spawn_in(id, request);
-        drop(SimulatedRuntime::spawn(async move {
+        drop(cores::spawn(async move {
             let text = match answer.await {
-                Ok(Ok(_)) => "done".into(),
-                Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                Some(Ok(_)) => "done".into(),
+                Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
                     "refused, it does not lead".into()
                 }
-                Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
+                Some(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
                     format!("refused, {error}")
                 }
-                Ok(Err(_)) | Err(_) => "unknown".into(),
+                Some(Err(_)) | None => "unknown".into(),
             };
             open.borrow_mut().remove(&what);
             record.note(format!("{what}: {text}"));

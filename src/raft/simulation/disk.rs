@@ -3,12 +3,10 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use openraft_rt::AsyncRuntime;
 use tokio::sync::watch;
 
-use super::runtime::SimulatedRuntime;
 use crate::io::{
-    Disk, DiskFile, FileInfo, FileName, OpenMode,
+    Disk, DiskFile, FileInfo, FileName, OpenMode, cores,
     simulated::disk::{Loss, SimDisk, SimFile, SimFiles},
 };
 
@@ -44,7 +42,7 @@ impl TimedDisk {
 
     /// One half of a write.
     async fn half_write(&self) {
-        SimulatedRuntime::sleep(WRITE).await;
+        cores::sleep(WRITE).await;
         // The sender is held here.
         let _ = self.is_paused.subscribe().wait_for(|is_paused| !is_paused).await;
     }

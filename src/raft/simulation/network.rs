@@ -21,17 +21,16 @@ use openraft::{
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
-use openraft_rt::AsyncRuntime;
 use rand::RngExt;
 use tokio::sync::oneshot;
 
-use super::{
-    Raft, Types,
-    executor::{Executor, SURROUNDINGS},
-    runtime::{Simulated, SimulatedRuntime, spawn_in},
-};
+use super::{Raft, Types};
 use crate::{
     base::ids::NodeId,
+    io::{
+        cores,
+        simulated::executor::{Executor, SURROUNDINGS, spawn_in},
+    },
     raft::{
         pipeline::{Appended, Pipeline, Sent},
         snapshot::SnapshotData,
@@ -122,7 +121,7 @@ impl Network {
 
     /// Whether a message arrives, once it would.
     async fn travel(&self, way: Way) -> bool {
-        SimulatedRuntime::sleep(DELAY + self.more()).await;
+        cores::sleep(DELAY + self.more()).await;
         !self.is_cut(way)
     }
 
@@ -214,9 +213,9 @@ impl Connection {
             let raft = network.0.nodes.borrow().get(&to).cloned();
             let result = match raft {
                 Some(raft) => match spawn_in(to, handle(raft)).await {
-                    Ok(Ok(result)) => Ok(result),
+                    Some(Ok(result)) => Ok(result),
                     // It stopped, or was killed meanwhile.
-                    Ok(Err(_)) | Err(_) => Err(Refused),
+                    Some(Err(_)) | None => Err(Refused),
                 },
                 None => Err(Refused),
             };
@@ -232,12 +231,12 @@ impl Connection {
             }
         };
         let timeout = option.soft_ttl();
-        match SimulatedRuntime::timeout(timeout, answered).await {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(Refused)) => {
+        match cores::within(timeout, answered).await {
+            Some(Ok(result)) => Ok(result),
+            Some(Err(Refused)) => {
                 Err(RPCError::Unreachable(Unreachable::from_string("connection refused")))
             }
-            Err(_) => {
+            None => {
                 Err(RPCError::Timeout(Timeout { action, id: self.from, target: self.to, timeout }))
             }
         }
@@ -251,14 +250,14 @@ impl Connection {
         request: AppendEntriesRequest<Types>,
         order: &Rc<Order>,
         timeout: Duration,
-    ) -> Sent<Pin<Box<dyn Future<Output = Appended<Simulated>>>>> {
+    ) -> Sent<Pin<Box<dyn Future<Output = Appended>>>> {
         let (network, from, to) = (self.network.clone(), self.from, self.to);
         let (answer, mut answered) = oneshot::channel();
         let (order, carries_entries) = (Rc::clone(order), self.carries_entries);
         let now = Executor::current().elapsed();
         let arrival = order.arrival(now + DELAY + network.more());
         drop(spawn_in(SURROUNDINGS, async move {
-            SimulatedRuntime::sleep(arrival - now).await;
+            cores::sleep(arrival - now).await;
             if network.is_cut((from, to)) {
                 order.is_broken.set(true);
             }
@@ -272,8 +271,8 @@ impl Connection {
                 Some(raft) => {
                     let append = async move { raft.append_entries(request).await };
                     match spawn_in(to, append).await {
-                        Ok(Ok(response)) => Ok(response.into_stream_result(previous, last)),
-                        Ok(Err(_)) | Err(_) => Err(Refused),
+                        Some(Ok(response)) => Ok(response.into_stream_result(previous, last)),
+                        Some(Err(_)) | None => Err(Refused),
                     }
                 }
                 None => Err(Refused),
@@ -288,19 +287,19 @@ impl Connection {
             let action = RPCTypes::AppendEntries;
             let lost = RPCError::Timeout(Timeout { action, id: from, target: to, timeout });
             loop {
-                match SimulatedRuntime::timeout(timeout, &mut answered).await {
-                    Ok(Ok(Ok(appended))) => return Ok(appended),
-                    Ok(Ok(Err(Refused))) => {
+                match cores::within(timeout, &mut answered).await {
+                    Some(Ok(Ok(appended))) => return Ok(appended),
+                    Some(Ok(Err(Refused))) => {
                         let refused = Unreachable::from_string("connection refused");
                         return Err(RPCError::Unreachable(refused));
                     }
                     // It was lost on the way.
-                    Ok(Err(_)) => {
-                        SimulatedRuntime::sleep(timeout).await;
+                    Some(Err(_)) => {
+                        cores::sleep(timeout).await;
                         return Err(lost);
                     }
-                    Err(_) if network.is_held((to, from)) => {}
-                    Err(_) => return Err(lost),
+                    None if network.is_held((to, from)) => {}
+                    None => return Err(lost),
                 }
             }
         };
@@ -315,7 +314,7 @@ impl RaftNetworkV2<Types> for Connection {
         &'s mut self,
         input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended<Simulated>>, RPCError<Types>>>
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Appended>, RPCError<Types>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + 'static,
     {

@@ -7,17 +7,13 @@ use openraft::{
     Config, EntryPayload, RaftLogReader, ServerState, SnapshotPolicy, async_runtime::WatchReceiver,
     entry::RaftEntry,
 };
-use openraft_rt::AsyncRuntime;
-use rand::RngExt;
 use uuid::Uuid;
 
-use super::{
-    Raft, Types, disk::TimedDisk, executor::Executor, network::Network, runtime::SimulatedRuntime,
-};
+use super::{Raft, Types, disk::TimedDisk, network::Network};
 use crate::{
     base::ids::{ChangeId, ClusterId, LogId, NodeId},
     feed::{Fanout, Mailbox},
-    io::{Disk as _, Files as _},
+    io::{Disk as _, Files as _, cores},
     log::{Identity, Log, Options, file_name},
     raft::{
         Command, LogStore, Replay, StateMachine,
@@ -63,7 +59,6 @@ impl Node {
         let options = Options {
             segment_bytes: SEGMENT_BYTES,
             free_margin_bytes: 0,
-            nonce_seed: Executor::current().rng().random(),
             ..Options::new(Identity { cluster: ClusterId(Uuid::from_u128(1)), node: id })
         };
         let mut replay = Replay::default();
@@ -71,9 +66,9 @@ impl Node {
             replay.entry(entry, place).map_err(|error| error.to_string())
         });
         let log = log.await.unwrap();
-        drop(SimulatedRuntime::spawn(log.run()));
-        drop(SimulatedRuntime::spawn(keep_spare(log.clone())));
-        drop(SimulatedRuntime::spawn(keep_marks(log.clone())));
+        drop(cores::spawn(log.run()));
+        drop(cores::spawn(keep_spare(log.clone())));
+        drop(cores::spawn(keep_marks(log.clone())));
 
         let open_mapping = move |name: &str| disk.files().map(name);
         let recovered =
@@ -195,7 +190,7 @@ async fn keep_spare(log: Log<TimedDisk>) {
 async fn keep_marks(log: Log<TimedDisk>) {
     let mut before = None;
     loop {
-        SimulatedRuntime::sleep(IDLE).await;
+        cores::sleep(IDLE).await;
         let last = log.last();
         if last == before && log.flush_marks().await.is_err() {
             return;

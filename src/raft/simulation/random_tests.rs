@@ -10,16 +10,22 @@ use std::{
 };
 
 use openraft::ChangeMembers;
-use openraft_rt::AsyncRuntime;
 use rand::{RngExt, rngs::StdRng};
 
 use super::{
     cluster::{Cluster, Outcome, address},
-    executor::Executor,
     node::written,
-    runtime::SimulatedRuntime,
 };
-use crate::{base::ids::NodeId, io::simulated::disk::Loss};
+use crate::{
+    base::ids::NodeId,
+    io::{
+        cores,
+        simulated::{
+            disk::Loss,
+            executor::{Executor, run},
+        },
+    },
+};
 
 /// How many runs there are.
 const SEEDS: u64 = 30;
@@ -54,7 +60,7 @@ impl Drop for Run {
 /// Plays the run of a seed and gives back all that happened in it.
 fn play(seed: u64) -> String {
     println!("seed {seed}");
-    SimulatedRuntime::seeded(seed).block_on(async {
+    run(seed, async {
         let mut run = Run {
             cluster: Cluster::default(),
             rng: Executor::current().rng(),
@@ -68,7 +74,7 @@ fn play(seed: u64) -> String {
         }
         run.cluster.initialize().await;
         // Before that, a power cut leaves nothing of the cluster.
-        SimulatedRuntime::sleep(Duration::from_secs(1)).await;
+        cores::sleep(Duration::from_secs(1)).await;
         for _ in 0..STEPS {
             run.step().await;
             run.rest().await;
@@ -132,7 +138,7 @@ impl Run {
     async fn rest(&mut self) {
         let ms_max = if self.rng.random_ratio(1, 10) { 2_000 } else { 100 };
         let ms = self.rng.random_range(0..ms_max);
-        SimulatedRuntime::sleep(Duration::from_millis(ms)).await;
+        cores::sleep(Duration::from_millis(ms)).await;
     }
 
     async fn propose(&mut self) {
@@ -276,7 +282,7 @@ impl Run {
             let label = format!("last-{attempt}");
             let leader = self.cluster.leader().map_or(1, |(id, _)| id);
             self.cluster.propose(leader, &label).await;
-            SimulatedRuntime::sleep(Duration::from_secs(1)).await;
+            cores::sleep(Duration::from_secs(1)).await;
             self.check();
             let acknowledged = matches!(self.cluster.outcomes()[&label], Outcome::Acknowledged(_));
             if acknowledged && self.lists_are_equal() {

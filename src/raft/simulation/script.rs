@@ -37,17 +37,18 @@ use std::{
 };
 
 use openraft::{ChangeMembers, ServerState};
-use openraft_rt::AsyncRuntime;
 
 use super::{
     cluster::{Cluster, Outcome, address},
     network::Way,
     node::{Line, Node, written},
-    runtime::SimulatedRuntime,
 };
 use crate::{
     base::ids::{LogId, NodeId},
-    io::simulated::disk::Loss,
+    io::{
+        cores,
+        simulated::{disk::Loss, executor::run},
+    },
 };
 
 /// What answers are waited for, and how often is looked.
@@ -57,7 +58,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Plays `script` and gives it back with what came of it.
 pub(super) fn play(script: &str) -> String {
-    SimulatedRuntime::seeded(1).block_on(async {
+    run(1, async {
         let mut player = Player::default();
         let mut out = String::new();
         for line in script.lines().filter(|line| !line.starts_with("  ")) {
@@ -122,7 +123,7 @@ impl Player {
             ("resume-disk", [id]) => self.cluster.pause_disk(number(id), false),
             ("run", [time]) => {
                 let time = humantime::parse_duration(time).unwrap();
-                SimulatedRuntime::sleep(time).await;
+                cores::sleep(time).await;
             }
             ("elect", [id]) => return self.elect(number(id)).await,
             ("transfer", [id]) => return self.transfer(number(id)).await,
@@ -147,7 +148,7 @@ impl Player {
         }
         self.cluster.initialize().await;
         wait(ELECTION, || self.cluster.leader().is_some()).await;
-        SimulatedRuntime::sleep(ANSWER).await;
+        cores::sleep(ANSWER).await;
         // Only who leads is worth telling.
         let notes = self.cluster.record.take();
         let leads = notes.into_iter().filter(|(_, text)| text.contains("leads"));
@@ -174,7 +175,7 @@ impl Player {
             wait(ANSWER, || node.leads()).await;
         }
         // Its first entry reaches those whom it reaches.
-        SimulatedRuntime::sleep(ANSWER).await;
+        cores::sleep(ANSWER).await;
         may_campaign(true);
         if node.leads() { String::new() } else { format!("{id} does not win") }
     }
@@ -185,7 +186,7 @@ impl Player {
         }
         self.cluster.transfer(id).await;
         wait(10 * ANSWER, || self.cluster.leader().is_some_and(|(leader, _)| leader == id)).await;
-        SimulatedRuntime::sleep(ANSWER).await;
+        cores::sleep(ANSWER).await;
         String::new()
     }
 
@@ -300,7 +301,7 @@ impl Player {
 async fn wait(limit: Duration, done: impl Fn() -> bool) {
     let mut waited = Duration::ZERO;
     while !done() && waited < limit {
-        SimulatedRuntime::sleep(LOOK).await;
+        cores::sleep(LOOK).await;
         waited += LOOK;
     }
 }

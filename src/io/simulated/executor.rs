@@ -12,17 +12,20 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::sync::oneshot;
+
+use super::{clock::ProcessClock, cores::JoinHandle};
 
 /// The process that a task belongs to: a node by its number, or what surrounds
 /// them all.
-pub(super) type Process = u64;
+pub type Process = u64;
 
 /// The process of the test itself and of the network.
-pub(super) const SURROUNDINGS: Process = 0;
+pub const SURROUNDINGS: Process = 0;
 
 /// Where time begins; a moment may be reckoned back from it.
 const BEGINNING: Duration = Duration::from_secs(86_400);
@@ -35,6 +38,22 @@ const MAIN: u64 = 0;
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Executor>>> = const { RefCell::new(None) };
+    /// Executors that are made on this thread are virtual ones, of this seed.
+    static CHOSEN: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Has executors that `work` makes by [`crate::io::cores::Executor::new`] be
+/// virtual ones.
+pub fn chosen<T>(seed: u64, work: impl FnOnce() -> T) -> T {
+    let before = CHOSEN.replace(Some(seed));
+    let result = work();
+    CHOSEN.set(before);
+    result
+}
+
+/// The seed of the executors to be made here, if those are to be virtual.
+pub fn chosen_seed() -> Option<u64> {
+    CHOSEN.get()
 }
 
 /// The tasks that were woken, in order.
@@ -82,11 +101,22 @@ struct Task {
     waker: Arc<TaskWaker>,
 }
 
-/// See the module.
-pub(super) struct Executor {
+/// What a process has beside its tasks.
+#[derive(Default)]
+struct ProcessState {
+    clock: ProcessClock,
+    /// Its tasks that were woken while it was paused, in order; none when it is not.
+    paused: Option<Vec<u64>>,
+}
+
+/// The executor of one run.
+pub struct Executor {
     now: Cell<Duration>,
+    /// Stands for the beginning of time: only differences to it are ever seen.
+    origin: Instant,
     ready: Arc<Ready>,
     tasks: RefCell<BTreeMap<u64, Task>>,
+    processes: RefCell<BTreeMap<Process, ProcessState>>,
     /// By their time and then by the order in which they were set.
     timers: RefCell<BTreeMap<(Duration, u64), Waker>>,
     /// Numbers tasks and timers.
@@ -100,11 +130,13 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    pub(super) fn new(seed: u64) -> Rc<Self> {
+    pub fn new(seed: u64) -> Rc<Self> {
         Rc::new(Self {
             now: Cell::new(BEGINNING),
+            origin: Instant::now(),
             ready: Arc::default(),
             tasks: RefCell::default(),
+            processes: RefCell::default(),
             timers: RefCell::default(),
             next: Cell::new(MAIN + 1),
             process: Cell::new(SURROUNDINGS),
@@ -115,9 +147,17 @@ impl Executor {
     }
 
     /// The executor that polls the caller.
-    pub(super) fn current() -> Rc<Self> {
-        let current = CURRENT.with_borrow(Option::clone);
-        current.expect("only what the executor polls may ask for it")
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn current() -> Rc<Self> {
+        Self::try_current().expect("only what the executor polls may ask for it")
+    }
+
+    /// The executor that polls the caller, if that is a virtual one.
+    pub fn try_current() -> Option<Rc<Self>> {
+        // While a thread ends there is none.
+        CURRENT.try_with(|current| current.try_borrow().ok()?.clone()).ok().flatten()
     }
 
     /// Makes this the current executor while `work` runs.
@@ -132,7 +172,7 @@ impl Executor {
     ///
     /// # Panics
     /// When a task does, or when nothing can ever happen again.
-    pub(super) fn block_on<T>(self: &Rc<Self>, future: impl Future<Output = T>) -> T {
+    pub fn block_on<T>(self: &Rc<Self>, future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         let main = TaskWaker::new(MAIN, &self.ready);
         main.wake_by_ref();
@@ -161,6 +201,10 @@ impl Executor {
     fn run(&self, number: u64) {
         // It is out of the table while it runs, so that it may spawn others.
         let Some(mut task) = self.tasks.borrow_mut().remove(&number) else { return };
+        if self.is_kept(task.process, number) {
+            self.tasks.borrow_mut().insert(number, task);
+            return;
+        }
         let outcome = self.poll(task.process, &task.waker, task.future.as_mut());
         if outcome.is_pending() {
             self.tasks.borrow_mut().insert(number, task);
@@ -202,26 +246,76 @@ impl Executor {
         self.next.replace(self.next.get() + 1)
     }
 
+    /// Keeps the task of a paused process until that goes on.
+    fn is_kept(&self, process: Process, task: u64) -> bool {
+        let mut processes = self.processes.borrow_mut();
+        let kept = processes.get_mut(&process).and_then(|state| state.paused.as_mut());
+        kept.map(|kept| kept.push(task)).is_some()
+    }
+
     /// Adds a task to the process of the one that is running.
-    pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.spawn_in(self.process.get(), future);
+    pub fn spawn<T: 'static>(&self, future: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+        self.spawn_in(self.process.get(), future)
     }
 
     /// Adds a task to `process`.
-    pub(super) fn spawn_in(&self, process: Process, future: impl Future<Output = ()> + 'static) {
+    pub fn spawn_in<T: 'static>(
+        &self,
+        process: Process,
+        future: impl Future<Output = T> + 'static,
+    ) -> JoinHandle<T> {
+        let (done, outcome) = oneshot::channel();
+        let future = async move { drop(done.send(future.await)) };
         let number = self.number();
         let waker = TaskWaker::new(number, &self.ready);
         waker.wake_by_ref();
         let task = Task { process, future: Box::pin(future), waker };
         self.tasks.borrow_mut().insert(number, task);
+        JoinHandle(outcome)
     }
 
-    /// Ends a process at once, wherever its tasks stand.
-    pub(super) fn kill(&self, process: Process) {
+    /// Ends a process at once, wherever its tasks stand. The next one of its number
+    /// has the same clock.
+    pub fn kill(&self, process: Process) {
         assert!(self.process.get() != process, "a process does not kill itself");
+        self.resume(process);
         let running = self.process.replace(process);
         self.drop_tasks(|task| task.process == process);
         self.process.set(running);
+    }
+
+    /// Has no task of a process run until it is resumed. Time goes on.
+    pub fn pause(&self, process: Process) {
+        assert!(self.process.get() != process, "a process does not pause itself");
+        self.change(process, |state| {
+            state.paused.get_or_insert_default();
+        });
+    }
+
+    /// Has a paused process go on.
+    pub fn resume(&self, process: Process) {
+        let kept = self.change(process, |state| state.paused.take());
+        kept.into_iter().flatten().for_each(|task| self.ready.push(task));
+    }
+
+    fn change<T>(&self, process: Process, change: impl FnOnce(&mut ProcessState) -> T) -> T {
+        change(self.processes.borrow_mut().entry(process).or_default())
+    }
+
+    /// The process whose task is running.
+    pub fn process(&self) -> Process {
+        self.process.get()
+    }
+
+    /// Changes the clock of a process.
+    pub fn change_clock(&self, process: Process, change: impl FnOnce(&mut ProcessClock, Duration)) {
+        let now = self.now.get();
+        self.change(process, |state| change(&mut state.clock, now));
+    }
+
+    fn clock(&self) -> ProcessClock {
+        let processes = self.processes.borrow();
+        processes.get(&self.process.get()).map_or_else(ProcessClock::default, |state| state.clock)
     }
 
     /// Drops those tasks, one after the other, with those that they spawn then.
@@ -238,36 +332,49 @@ impl Executor {
         }
     }
 
-    /// The time since some beginning.
-    pub(super) fn now(&self) -> Duration {
-        self.now.get()
+    /// What the running process takes for the time, since some beginning.
+    pub fn now(&self) -> Duration {
+        self.clock().at(self.now.get())
     }
 
-    /// The time since the executor began.
-    pub(super) fn elapsed(&self) -> Duration {
+    /// The same as a moment.
+    pub fn moment(&self) -> Instant {
+        self.origin + self.now()
+    }
+
+    /// The time of day of the running process.
+    pub fn wall_micros(&self) -> u64 {
+        let clock = self.clock();
+        clock.wall_micros(clock.at(self.now.get()).saturating_sub(BEGINNING))
+    }
+
+    /// The time since the run began, whatever clocks show.
+    pub fn elapsed(&self) -> Duration {
         self.now.get() - BEGINNING
     }
 
-    /// Wakes `waker` at `at`. The result takes that back.
-    pub(super) fn set_timer(&self, at: Duration, waker: Waker) -> (Duration, u64) {
-        let key = (at, self.number());
+    /// Wakes `waker` when the clock of the running process shows `at`. The result
+    /// takes that back. When its rate changes meanwhile, it is woken too soon or too
+    /// late, and looks.
+    pub fn set_timer(&self, at: Duration, waker: Waker) -> (Duration, u64) {
+        let key = (self.clock().when(at), self.number());
         self.timers.borrow_mut().insert(key, waker);
         key
     }
 
-    pub(super) fn clear_timer(&self, key: (Duration, u64)) {
+    pub fn clear_timer(&self, key: (Duration, u64)) {
         let cleared = self.timers.borrow_mut().remove(&key);
         drop(cleared);
     }
 
     /// A generator of its own.
-    pub(super) fn rng(&self) -> StdRng {
+    pub fn rng(&self) -> StdRng {
         StdRng::seed_from_u64(self.rng.borrow_mut().next_u64())
     }
 
     /// Drops all tasks. After a panic they are left alone: what they would say
     /// then hides it.
-    pub(super) fn close(self: &Rc<Self>) {
+    pub fn close(self: &Rc<Self>) {
         if self.is_polling.get() {
             std::mem::forget(self.tasks.take());
         } else {
@@ -277,9 +384,32 @@ impl Executor {
 }
 
 /// Forgets the timer when it is dropped, also when that is after the end.
-pub(super) fn clear_timer(key: (Duration, u64)) {
-    let current = CURRENT.try_with(|current| current.try_borrow().ok()?.clone());
-    if let Ok(Some(executor)) = current {
+pub fn clear_timer(key: (Duration, u64)) {
+    if let Some(executor) = Executor::try_current() {
         executor.clear_timer(key);
+    }
+}
+
+/// Adds a task to `process` of the executor that polls the caller.
+pub fn spawn_in<T: 'static>(
+    process: Process,
+    future: impl Future<Output = T> + 'static,
+) -> JoinHandle<T> {
+    Executor::current().spawn_in(process, future)
+}
+
+/// Runs `future`, and what it starts, on an executor whose chance follows from
+/// `seed`.
+pub fn run<T>(seed: u64, future: impl Future<Output = T>) -> T {
+    let executor = Executor::new(seed);
+    let _closed = Closed(&executor);
+    executor.block_on(future)
+}
+
+struct Closed<'a>(&'a Rc<Executor>);
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
