@@ -33,6 +33,7 @@
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
 //! | [`raft`] | consensus, and the only place that names openraft |
 //! | [`feed`] | from the one writer to the many readers and waiters |
+//! | [`checkpoint`] | the state at a position of the log, as files: format, writing, receiving |
 //! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
@@ -52,6 +53,7 @@
 
 pub mod api;
 pub mod base;
+pub mod checkpoint;
 pub mod cli;
 pub mod feed;
 pub mod http;

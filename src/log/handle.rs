@@ -76,6 +76,12 @@ impl<D: Disk> Log<D> {
         Self::open(disk, options, |_, _| Ok(())).await
     }
 
+    /// Its directory, for work off the core.
+    #[must_use]
+    pub fn files(&self) -> D::Files {
+        self.shared.disk.files()
+    }
+
     /// Whose log it is.
     #[must_use]
     pub fn identity(&self) -> Identity {

@@ -8,18 +8,17 @@ use super::{
     recover::{Recovery, Stop},
     segment::file_name,
 };
-use crate::io::BLOCK;
+use crate::io::{BLOCK, Files};
 
 /// Hands the committed entries of consecutive segments to `replay`, in order,
-/// but for those up to the index `skip_upto`. `load` gives the bytes of a
-/// segment. Entries whose commitment only a later segment tells are left out.
+/// but for those up to the index `skip_upto`. Entries whose commitment only a later segment tells are left out.
 ///
 /// # Errors
 /// [`OpenError`]: a segment is damaged or cannot be read, or `replay` refused.
 pub fn replay(
+    files: &impl Files,
     segments: impl Iterator<Item = u64>,
     skip_upto: Option<u64>,
-    load: impl Fn(u64) -> std::io::Result<Bytes>,
     replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
 ) -> Result<(), OpenError> {
     let mut recovery: Option<Recovery> = None;
@@ -31,7 +30,8 @@ pub fn replay(
             reason: reason.into(),
         };
         let what = format!("reading {file}");
-        let bytes = load(sequence).map_err(|source| OpenError::Io { what, source })?;
+        let bytes = files.read(&file).map_err(|source| OpenError::Io { what, source })?;
+        let bytes = Bytes::from(bytes);
         let header = match SegmentHeader::decode(bytes.get(..BLOCK).unwrap_or_default()) {
             HeaderBlock::Used(header) if header.sequence == sequence => header,
             _ => return Err(corrupt(0, "the header is missing or damaged")),

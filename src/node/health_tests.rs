@@ -25,7 +25,7 @@ use crate::{
         members::{Adoptions, Applicant, Introduction, Introductions, MembershipService},
         peers::PeerService,
     },
-    raft::{Address, NoCheckpoints, Part, Replay, Timing},
+    raft::{Address, Part, Replay, Timing},
     state::testing::ChangeText,
 };
 
@@ -156,14 +156,7 @@ async fn member(id: NodeId) -> Member {
     let cluster_address = listener.local_addr().unwrap().to_string();
     let address = Address { address: String::new(), cluster_address, votes: true };
     let part = Part { address: address.clone(), timing: Timing::default(), founds: id == 1 };
-    let replica = Replica::start(
-        log,
-        Replay::default(),
-        Fanout::new(1),
-        Box::new(|name| panic!("{name} is not full")),
-        Rc::new(NoCheckpoints),
-        part,
-    );
+    let replica = Replica::start(log, Replay::default(), Fanout::new(1), part);
     let replica = Rc::new(replica.await.unwrap());
     let (adoptions, _) = Adoptions::new(Rc::clone(&replica));
     let introductions = Rc::new(NobodyElse);

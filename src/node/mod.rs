@@ -4,11 +4,13 @@
 pub mod control;
 pub mod forwarded;
 mod forwarder;
+pub mod halt;
 pub mod handle;
 pub mod health;
 pub mod inbox;
 pub mod members;
 pub mod peers;
+pub mod retention;
 pub mod sequencer;
 pub mod status;
 pub mod writes;

@@ -4,13 +4,7 @@
 //! The state is rebuilt from the checkpoint before and the segments, apart from
 //! the one that goes on being written, so this runs beside everything else.
 
-use std::{
-    io::{self, Write},
-    ops::RangeInclusive,
-    sync::Arc,
-};
-
-use bytes::Bytes;
+use std::{io, ops::RangeInclusive, sync::Arc};
 
 use super::{
     replay::Replay,
@@ -21,14 +15,17 @@ use crate::{
         batch::put_change,
         ids::{ChangeId, ClusterId, LogId},
     },
-    io::map::Mapping,
+    checkpoint::{CheckpointFile, format, store},
+    io::Files,
     log::offline,
-    state::{Carried, History, Located, Position, checkpoint},
+    state::{Carried, History, Located, Position},
 };
 
 /// A checkpoint that was written.
 #[derive(Clone)]
 pub struct Compacted {
+    /// Its file.
+    pub file: CheckpointFile,
     /// The last entry that is in it.
     pub log_id: LogId,
     /// How far the list goes in it: what is up to there may be purged.
@@ -37,51 +34,36 @@ pub struct Compacted {
     pub(super) carried: Arc<Carried>,
 }
 
-/// What the disk does for a compaction.
-pub struct Files<L, M, W, E> {
-    /// Reads a whole segment.
-    pub load: L,
-    /// Maps a segment.
-    pub open_mapping: M,
-    /// Where the checkpoint goes.
-    pub out: W,
-    /// Makes the checkpoint durable and maps it.
-    pub end: E,
-}
-
-/// Writes the checkpoint of `cluster` that stands for `segments`, to be read after `before`;
-/// nothing when they hold no entry that is surely committed.
+/// Writes the checkpoint of `cluster` that stands for `segments`, to be read after the
+/// checkpoint before; nothing when they hold no entry that is surely committed. Durable on
+/// return.
 ///
 /// # Errors
 /// When a segment is damaged, or the disk fails.
-pub fn compact<W: Write>(
+pub fn compact(
+    files: &impl Files,
     cluster: ClusterId,
-    mut before: Replay,
     segments: RangeInclusive<u64>,
-    files: Files<
-        impl Fn(u64) -> io::Result<Bytes>,
-        impl Fn(u64) -> io::Result<Mapping>,
-        W,
-        impl FnOnce(W) -> io::Result<Mapping>,
-    >,
 ) -> io::Result<Option<Compacted>> {
-    let Files { load, open_mapping, mut out, end } = files;
-    let skip = before.applied().map(|id| id.index);
-    offline::replay(segments, skip, load, &mut |entry, place| {
-        before.entry(entry, place).map_err(|error| error.to_string())
+    let mut state = Replay::load(files)?.map_or_else(Replay::default, |(_, replay)| replay);
+    let skip = state.applied().map(|id| id.index);
+    offline::replay(files, segments, skip, &mut |entry, place| {
+        state.entry(entry, place).map_err(|error| error.to_string())
     })
     .map_err(io::Error::other)?;
-    let applied = before.applied().filter(|id| Some(id.index) > skip);
+    let applied = state.applied().filter(|id| Some(id.index) > skip);
     let Some(applied) = applied else { return Ok(None) };
-    let history = before.finish(u64::MAX, open_mapping)?.history();
+    let history = state.finish(u64::MAX, files)?.history();
     let log_id = from_raft_id(&applied);
-    let raft = membership_to_json(before.membership(), before.highest())?;
-    let change = |id| sent(&history, id);
-    let lines = checkpoint::write(&mut out, before.state(), cluster, log_id, raft, change)?;
-    let map = end(out)?;
-    let (membership, position) = (before.membership().clone(), before.state().position());
+    let raft = membership_to_json(state.membership(), state.highest())?;
+    let (lines, map) = store::write(files, log_id.index, |out| {
+        format::write(out, state.state(), cluster, log_id, raft, |id| sent(&history, id))
+    })?;
+    let name = store::file_name(log_id.index);
+    let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
+    let (membership, position) = (state.membership().clone(), state.state().position());
     let carried = Arc::new(Carried::new(lines, map));
-    Ok(Some(Compacted { log_id, position, membership, carried }))
+    Ok(Some(Compacted { file, log_id, position, membership, carried }))
 }
 
 /// The change `id` as it is sent.

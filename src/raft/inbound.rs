@@ -20,12 +20,13 @@ use super::{
     health::Health,
     network::append_answer,
     peer::{Answer, AppendAnswer, Lane, Standing},
-    snapshot::{self, Checkpoints, Transmission},
+    snapshot,
     state_machine::StateMachine,
     types::{Entry, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote},
 };
 use crate::{
     base::ids::{LogId, NodeId},
+    checkpoint::{Receiver, Transmission},
     io::{Disk, cores},
     log::{Frame, Identity, Log, Vote, decode_frame},
 };
@@ -50,7 +51,7 @@ pub struct Inbound<D: Disk> {
     pub(super) heard: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
     pub(super) claims: Rc<Claims>,
-    pub(super) checkpoints: Rc<dyn Checkpoints>,
+    pub(super) receiver: Rc<Receiver<D::Files>>,
     /// The checkpoint that is taken in, with the vote of the leader that sends it.
     pub(super) incoming: Rc<Cell<Option<(Vote, Transmission)>>>,
     /// What the other nodes have acknowledged to this one.
@@ -282,7 +283,7 @@ impl<D: Disk> Inbound<D> {
             return at_once(answer);
         }
         tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
-        let (begun, incoming) = (self.checkpoints.begin(), Rc::clone(&self.incoming));
+        let (begun, incoming) = (self.receiver.begin(), Rc::clone(&self.incoming));
         async move {
             match begun.await {
                 Ok(transmission) => {
@@ -298,7 +299,7 @@ impl<D: Disk> Inbound<D> {
     /// Takes in the next part of it.
     pub fn snapshot_part(&self, part: Bytes) -> Answering {
         let Some((_, to)) = self.incoming.get() else { return failed(NONE_BEGUN) };
-        let appended = self.checkpoints.append(to, part);
+        let appended = self.receiver.append(to, part);
         async move {
             match appended.await {
                 Ok(()) => Answer::Done,
@@ -312,8 +313,8 @@ impl<D: Disk> Inbound<D> {
     /// a use for it.
     pub fn end_snapshot(&self) -> Answering {
         let Some((vote, transmission)) = self.incoming.take() else { return failed(NONE_BEGUN) };
-        let (raft, checkpoints) = (self.raft.clone(), Rc::clone(&self.checkpoints));
-        let ended = checkpoints.end(transmission);
+        let (raft, receiver) = (self.raft.clone(), Rc::clone(&self.receiver));
+        let ended = receiver.end(transmission);
         async move {
             let received = ended.await;
             let received = received.and_then(|head| snapshot::received(&head, transmission));
@@ -323,7 +324,7 @@ impl<D: Disk> Inbound<D> {
             };
             let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
             // Raft may have had no use for it.
-            if let Err(error) = checkpoints.discard(transmission).await {
+            if let Err(error) = receiver.discard(transmission).await {
                 tracing::warn!(%error, "a checkpoint that is not needed is left for now");
             }
             match installed {

@@ -28,17 +28,14 @@ mod types;
 mod view;
 
 pub use claims::Claim;
-pub use compact::{Compacted, Files, compact};
+pub use compact::{Compacted, compact};
 pub use halt::Halt;
 pub use health::Ailment;
 pub use inbound::{Answering, AppendRequest, Inbound, at_once};
 pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
-#[cfg(test)]
-pub(crate) use snapshot::NoCheckpoints;
-pub use snapshot::{Checkpoints, Transmission};
-pub use state_machine::{OpenMapping, StateMachine};
+pub use state_machine::StateMachine;
 pub use types::{Address, Applied, TypeConfig};
 
 use std::{
@@ -166,8 +163,6 @@ impl<D: Disk> Replica<D> {
         log: Log<D>,
         replay: Replay,
         fanout: Fanout,
-        open_mapping: OpenMapping,
-        checkpoints: Rc<dyn Checkpoints>,
         part: Part,
     ) -> Result<Self, StartError> {
         let Part { address, timing, founds } = part;
@@ -208,7 +203,7 @@ impl<D: Disk> Replica<D> {
         let network = Network::new(own, stall, Rc::new(on_refusal));
         let last_at_start = log.last();
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
-        let machine = StateMachine::new(log.clone(), replay, fanout, open_mapping, checkpoints);
+        let machine = StateMachine::new(log.clone(), replay, fanout);
         let store = LogStore(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
@@ -404,7 +399,7 @@ impl<D: Disk> Replica<D> {
             claims: Rc::clone(&self.claims),
             newest_leader: Rc::clone(&self.newest_leader),
             ailment: Rc::clone(&self.ailment),
-            checkpoints: self.machine.checkpoints(),
+            receiver: self.machine.receiver(),
             incoming: Rc::default(),
             raft: self.raft.clone(),
             machine: self.machine.clone(),

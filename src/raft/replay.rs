@@ -16,12 +16,10 @@ use crate::{
         batch::{Batch, NumberedBatch, Skips},
         ids::{ChangeId, NodeId},
     },
-    io::map::Mapping,
+    checkpoint::{Checkpoint, CheckpointFile, store},
+    io::{Files, map::Mapping},
     log::{self, Place},
-    state::{
-        Carried, History, Index, Position, SealedBatch, SealedSegment, State,
-        checkpoint::Checkpoint,
-    },
+    state::{Carried, History, Index, Position, SealedBatch, SealedSegment, State},
 };
 
 /// A batch of the segment that is being read.
@@ -118,20 +116,16 @@ impl Replay {
     }
 
     /// What every serving core starts with. `active` is the segment that the
-    /// log goes on writing; `open_mapping` maps a segment by its number.
+    /// log goes on writing; those before it are mapped.
     ///
     /// # Errors
     /// When a segment cannot be mapped.
-    pub fn finish(
-        &mut self,
-        active: u64,
-        open_mapping: impl Fn(u64) -> io::Result<Mapping>,
-    ) -> io::Result<Recovered> {
+    pub fn finish(&mut self, active: u64, files: &impl Files) -> io::Result<Recovered> {
         if self.open.last().is_some_and(|open| open.place.segment != active) {
             self.complete_segment();
         }
         let sealed = self.complete.drain(..).map(|segment| {
-            let map = open_mapping(segment.sequence)?;
+            let map = files.map(&log::file_name(segment.sequence))?;
             let Complete { sequence, batches, skips, last } = segment;
             Ok(Arc::new(SealedSegment::new(sequence, batches, skips, last, map)))
         });
@@ -141,11 +135,20 @@ impl Replay {
         Ok(Recovered { sealed, recent, index: Arc::clone(self.state.index()), begun, carried })
     }
 
-    /// Goes on from a checkpoint.
+    /// What a node goes on from: the newest checkpoint of its directory.
     ///
     /// # Errors
-    /// When the membership in it cannot be read.
-    pub fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
+    /// When it cannot be read, or is damaged.
+    pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Self)>> {
+        let Some((file, checkpoint, map)) = store::load(files)? else { return Ok(None) };
+        let replay = Self::from_checkpoint(checkpoint, map).map_err(|error| {
+            let text = format!("the checkpoint {} cannot be used: {error}", file.name);
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })?;
+        Ok(Some((file, replay)))
+    }
+
+    fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
         let Checkpoint { head, state, lines } = checkpoint;
         let (membership, highest) = membership_from_json(&head.raft)?;
         let applied = Some(to_raft_id(head.log_id()));

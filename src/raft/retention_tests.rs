@@ -13,7 +13,6 @@ use super::{
     halt::{Halt, Statement},
     peer::Lane,
     runtime::RaftRuntime,
-    snapshot::NoCheckpoints,
     types::{Entry, to_raft_id},
 };
 use crate::{
@@ -92,13 +91,7 @@ fn a_sealed_segment_ends_where_a_later_term_cut_it() {
         assert_eq!(log.place(cut).unwrap().segment, first);
         assert!(log.place(cut + 1).unwrap().segment > first);
 
-        let mut machine = StateMachine::new(
-            log.clone(),
-            Replay::default(),
-            Fanout::new(1),
-            Box::new(|name| panic!("{name} holds no batch")),
-            std::rc::Rc::new(NoCheckpoints),
-        );
+        let mut machine = StateMachine::new(log.clone(), Replay::default(), Fanout::new(1));
         let entries = (0..=last + 3).map(|index| {
             let id = log.id(index).unwrap();
             Ok((Entry::new(to_raft_id(id), EntryPayload::Blank), None))

@@ -5,7 +5,6 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::future::LocalBoxFuture;
 use openraft::storage::SnapshotMeta;
 
 use super::{
@@ -13,32 +12,11 @@ use super::{
     types::{RaftVote, from_raft_vote, membership_from_json, to_raft_id},
 };
 use crate::{
+    checkpoint::{Head, Transmission},
     io::cores,
     log::Vote,
-    state::{Carried, Position, checkpoint::Head},
+    state::{Carried, Position},
 };
-
-/// Names one checkpoint on its way.
-pub type Transmission = u64;
-
-/// What keeps checkpoints on disk.
-pub trait Checkpoints: 'static {
-    /// Begins to take one in.
-    fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>>;
-
-    /// Adds the next part.
-    fn append(&self, to: Transmission, part: Bytes) -> LocalBoxFuture<'static, io::Result<()>>;
-
-    /// Verifies what was taken in and makes it durable, beside the others.
-    fn end(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<Head>>;
-
-    /// Makes it the one that a start begins from, as it stands for entries up to
-    /// `index`: durable on return.
-    fn install(&self, of: Transmission, index: u64) -> LocalBoxFuture<'static, io::Result<()>>;
-
-    /// Removes what was taken in, unless it was installed.
-    fn discard(&self, of: Transmission) -> LocalBoxFuture<'static, io::Result<()>>;
-}
 
 /// A position of the log, and the checkpoint of it where there is one.
 #[derive(Clone)]
@@ -108,32 +86,5 @@ async fn ask(channel: &Channel, request: &Request, body: Bytes) -> Result<Answer
     match channel.ask(request, body).await? {
         Answer::Failed(text) => Err(CallError::NotSent(text)),
         answer => Ok(answer),
-    }
-}
-
-/// For nodes that no checkpoint is sent to.
-#[cfg(test)]
-pub(crate) struct NoCheckpoints;
-
-#[cfg(test)]
-impl Checkpoints for NoCheckpoints {
-    fn begin(&self) -> LocalBoxFuture<'static, io::Result<Transmission>> {
-        unreachable!("no checkpoint is sent")
-    }
-
-    fn append(&self, _: Transmission, _: Bytes) -> LocalBoxFuture<'static, io::Result<()>> {
-        unreachable!("no checkpoint is sent")
-    }
-
-    fn end(&self, _: Transmission) -> LocalBoxFuture<'static, io::Result<Head>> {
-        unreachable!("no checkpoint is sent")
-    }
-
-    fn install(&self, _: Transmission, _: u64) -> LocalBoxFuture<'static, io::Result<()>> {
-        unreachable!("no checkpoint is sent")
-    }
-
-    fn discard(&self, _: Transmission) -> LocalBoxFuture<'static, io::Result<()>> {
-        unreachable!("no checkpoint is sent")
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{
     compact::Compacted,
     replay::{Replay, SegmentEnd},
-    snapshot::{Checkpoints, Meta, Snapshot, SnapshotData},
+    snapshot::{Meta, Snapshot, SnapshotData},
     types::{
         Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, highest_member,
         to_raft_id,
@@ -29,8 +29,9 @@ use crate::{
         batch::Skips,
         ids::{ChangeId, LogId, NodeId, Timestamp},
     },
+    checkpoint::Receiver,
     feed::Fanout,
-    io::{Disk, cores, map::Mapping},
+    io::{Disk, Files, cores},
     log::{Log, Sealed},
     state::{Index, Position, SealedBatch, SealedSegment, State},
 };
@@ -40,9 +41,6 @@ use crate::{
 const BACKLOG_BYTES: usize = 128 << 20;
 /// How often it is looked whether it has.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
-
-/// Makes the bytes of a sealed segment readable, by file name.
-pub type OpenMapping = Box<dyn Fn(&str) -> io::Result<Mapping>>;
 
 /// An applied batch with accepted changes that no published segment holds yet.
 pub(super) struct Unsealed {
@@ -92,8 +90,8 @@ pub struct StateMachine<D: Disk> {
     progress: watch::Sender<Option<LogId>>,
     log: Log<D>,
     fanout: Fanout,
-    open_mapping: Rc<OpenMapping>,
-    checkpoints: Rc<dyn Checkpoints>,
+    /// What takes in checkpoints of other nodes.
+    receiver: Rc<Receiver<D::Files>>,
     /// A checkpoint from another node stands for more than the state has.
     superseded: watch::Sender<bool>,
 }
@@ -106,8 +104,7 @@ impl<D: Disk> Clone for StateMachine<D> {
             progress: self.progress.clone(),
             log: self.log.clone(),
             fanout: self.fanout.clone(),
-            open_mapping: Rc::clone(&self.open_mapping),
-            checkpoints: Rc::clone(&self.checkpoints),
+            receiver: Rc::clone(&self.receiver),
             superseded: self.superseded.clone(),
         }
     }
@@ -116,13 +113,7 @@ impl<D: Disk> Clone for StateMachine<D> {
 impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
-    pub fn new(
-        log: Log<D>,
-        replay: Replay,
-        fanout: Fanout,
-        open_mapping: OpenMapping,
-        checkpoints: Rc<dyn Checkpoints>,
-    ) -> Self {
+    pub fn new(log: Log<D>, replay: Replay, fanout: Fanout) -> Self {
         let active = log.active_segment();
         let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
@@ -145,9 +136,9 @@ impl<D: Disk> StateMachine<D> {
         };
         let progress = watch::Sender::new(inner.applied.as_ref().map(from_raft_id));
         let inner = Rc::new(RefCell::new(inner));
-        let (open_mapping, superseded) = (Rc::new(open_mapping), watch::Sender::new(false));
-        let members = watch::Sender::new(());
-        Self { inner, members, progress, log, fanout, open_mapping, checkpoints, superseded }
+        let (members, superseded) = (watch::Sender::new(()), watch::Sender::new(false));
+        let receiver = Rc::new(Receiver::new(log.files(), log.identity().cluster));
+        Self { inner, members, progress, log, fanout, receiver, superseded }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -162,9 +153,9 @@ impl<D: Disk> StateMachine<D> {
         self.progress.subscribe()
     }
 
-    /// What keeps checkpoints.
-    pub(super) fn checkpoints(&self) -> Rc<dyn Checkpoints> {
-        Rc::clone(&self.checkpoints)
+    /// What takes in checkpoints of other nodes.
+    pub(super) fn receiver(&self) -> Rc<Receiver<D::Files>> {
+        Rc::clone(&self.receiver)
     }
 
     /// Resolves when a checkpoint from another node stands for more than the
@@ -294,7 +285,7 @@ impl<D: Disk> StateMachine<D> {
             let (before, now) = (inner.ended.back().copied(), inner.state.position());
             let mut position = before.map_or(now, |end| end.position);
             if !batches.is_empty() {
-                let map = match (self.open_mapping)(&sealed.file) {
+                let map = match self.log.files().map(&sealed.file) {
                     Ok(map) => map,
                     Err(error) => {
                         // The batches stay in memory until it works.
@@ -404,7 +395,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
         let known = self.inner.borrow().state.position();
         if let Some(transmission) = snapshot.received {
             let index = meta.last_log_id.map_or(0, |id| id.index);
-            self.checkpoints.install(transmission, index).await?;
+            self.receiver.install(transmission, index).await?;
             self.superseded.send_replace(true);
         } else if snapshot.position != known {
             // It names a position and holds no change.

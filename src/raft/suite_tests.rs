@@ -9,10 +9,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft_rt::AsyncRuntime;
 use tempfile::TempDir;
 
-use super::{
-    LogStore, OpenMapping, Replay, StateMachine, TypeConfig, runtime::RaftRuntime,
-    snapshot::NoCheckpoints,
-};
+use super::{LogStore, Replay, StateMachine, TypeConfig, runtime::RaftRuntime};
 use crate::{
     base::ids::ClusterId,
     feed::Fanout,
@@ -33,14 +30,7 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     });
     let log = log.await.unwrap();
     glommio::spawn_local(log.run()).detach();
-    let open_mapping: OpenMapping = Box::new(|name| panic!("{name} holds no batch"));
-    let machine = StateMachine::new(
-        log.clone(),
-        replay,
-        Fanout::new(1),
-        open_mapping,
-        std::rc::Rc::new(NoCheckpoints),
-    );
+    let machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
     (LogStore(log), machine)
 }
 

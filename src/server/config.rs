@@ -11,7 +11,6 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::retention::Retention;
 use crate::{
     api::browser::{HostName, Origin},
     base::{
@@ -21,6 +20,7 @@ use crate::{
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
+    node::retention::Retention,
     raft::Timing,
 };
 

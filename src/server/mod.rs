@@ -8,13 +8,11 @@ mod connection;
 mod core;
 mod deadlines;
 mod executor;
-mod halt;
 mod introductions;
 mod limits;
 mod listen;
 mod overdue;
 mod replica;
-mod retention;
 mod run;
 mod succession;
 

@@ -20,8 +20,6 @@ use super::{
     config::Config,
     core::unless,
     executor::{queue, spawn_into},
-    halt,
-    retention::{self, CheckpointFile, Incoming},
     run::{End, News, ServerError, Shared},
 };
 use crate::{
@@ -29,9 +27,13 @@ use crate::{
         ids::{ClusterId, NodeId},
         timing::{HAND_OVER, STOP},
     },
-    io::{cores, map::Mapping, real::disk::GlommioDisk},
-    log::{Identity, Log, OpenError, Options, file_name},
-    node::{Status, health, members::Adopted, sequencer::Sequencer, status::NextSegment},
+    checkpoint::{CheckpointFile, store},
+    io::{Disk, cores, real::disk::GlommioDisk},
+    log::{Identity, Log, OpenError, Options},
+    node::{
+        Status, halt, health, members::Adopted, retention, sequencer::Sequencer,
+        status::NextSegment,
+    },
     raft::{Ailment, Claim, Leadership, Part, Recovered, Replay, Replica},
 };
 
@@ -235,15 +237,18 @@ struct Started {
 async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, ServerError> {
     let config = &shared.config;
     let directory = config.data.clone();
-    halt::check(&directory)?;
     let disk = GlommioDisk::open(&directory)
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
+    let files = disk.files();
     // What nobody has taken in yet has no number.
     let node = if config.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(cores::uuid()), node };
     let unusable =
         |error: io::Error| ServerError::Checkpoint(config.data.display().to_string(), error);
-    let (checkpoint, mut replay) = match retention::load(&directory).map_err(unusable)? {
+    if let Some(why) = halt::reason(&files).map_err(unusable)? {
+        return Err(ServerError::Halted(config.data.display().to_string(), why));
+    }
+    let (checkpoint, mut replay) = match Replay::load(&files).map_err(unusable)? {
         Some((checkpoint, replay)) => (Some(checkpoint), replay),
         None => (None, Replay::default()),
     };
@@ -267,20 +272,18 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     let spare = cores::spawn(spare);
     cores::spawn(keep_marks(log.clone()));
 
-    let open_mapping = move |name: &str| Mapping::open(&directory.join(name));
     let recovered = replay
-        .finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)))
+        .finish(log.active_segment(), &files)
         .map_err(|error| ServerError::System("cannot map a segment of the log", error))?;
     let Identity { cluster: cluster_id, node } = log.identity();
     let part =
         Part { address: shared.address.clone(), timing: config.timing, founds: node == FOUNDER };
-    let checkpoints = Rc::new(Incoming::new(config.data.clone(), cluster_id));
-    let (fanout, open_mapping) = (shared.fanout.clone(), Box::new(open_mapping));
-    let replica = Replica::start(log, replay, fanout, open_mapping, checkpoints, part).await?;
+    let replica = Replica::start(log, replay, shared.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
     let leads = replica.is_alone() && lead_alone(&replica, &shared.status).await?;
-    retention::tidy(&config.data, checkpoint.as_ref()).map_err(unusable)?;
-    cores::spawn(retain(Rc::clone(&replica), Arc::clone(config), checkpoint));
+    store::tidy(&files, checkpoint.as_ref()).map_err(unusable)?;
+    let (policy, bytes) = (config.retention, config.segment_bytes);
+    cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, checkpoint));
     let sequencer = Sequencer {
         inbox: Arc::clone(&shared.inbox),
         replica: Rc::clone(&replica),
@@ -299,8 +302,7 @@ async fn start(shared: Shared, cluster: Option<TcpListener>) -> Result<Started, 
     cores::spawn(watch_claims(Rc::clone(&replica), Arc::clone(&shared.status)));
     let watch = watch_failure(Rc::clone(&replica), Rc::clone(&room), Arc::clone(&shared.status));
     cores::spawn(watch);
-    let halt = halt::watch(Rc::clone(&replica), config.data.clone(), Arc::clone(&shared.status));
-    cores::spawn(halt);
+    cores::spawn(halt::watch(Rc::clone(&replica), Arc::clone(&shared.status)));
     let health = health::keep(Rc::clone(&replica), Arc::clone(&shared.status), room);
     cores::spawn(health);
     let ready = Ready { recovered, cluster: cluster_id };
@@ -320,24 +322,6 @@ async fn lead_alone(replica: &Replica<GlommioDisk>, status: &Status) -> Result<b
     }
     tracing::warn!("the log has no room to begin with: nothing can be read before it has");
     Ok(false)
-}
-
-/// Ends a purge that was interrupted, and purges what may be from then on.
-async fn retain(
-    replica: Rc<Replica<GlommioDisk>>,
-    config: Arc<Config>,
-    checkpoint: Option<CheckpointFile>,
-) {
-    if let Some(checkpoint) = &checkpoint
-        && replica.finish_purge(checkpoint.log_id).await.is_err()
-    {
-        // Raft has stopped, and says so itself.
-        return;
-    }
-    if let Some(policy) = config.retention {
-        let (into, bytes) = (config.data.clone(), config.segment_bytes);
-        retention::keep(replica, policy, into, bytes, checkpoint).await;
-    }
 }
 
 /// Notes when this node serves nothing older than it did before.
@@ -362,7 +346,7 @@ fn cannot_open(
     error: OpenError,
 ) -> ServerError {
     let shown = directory.display().to_string();
-    let name = checkpoint.map(CheckpointFile::name).unwrap_or_default();
+    let name = checkpoint.map(|file| file.name.clone()).unwrap_or_default();
     let text = match (&error, checkpoint) {
         (OpenError::Cluster { file, found, expected }, Some(_)) => {
             format!("its checkpoint {name} is of cluster {expected}, its log {file} of {found}")
@@ -371,7 +355,7 @@ fn cannot_open(
             format!("the log that its checkpoint {name} of cluster {cluster} belongs to is missing")
         }
         (OpenError::Purged(index), newest) => {
-            let missing = retention::file_name_of(*index);
+            let missing = store::file_name(*index);
             let newest = newest.map_or_else(String::new, |_| format!(" (the newest is {name})"));
             format!("its log is purged, and the checkpoint {missing} of that is missing{newest}")
         }

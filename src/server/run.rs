@@ -37,7 +37,7 @@ use crate::{
         real::uring::{self, UringError},
     },
     log::OpenError,
-    node::{Control, Handle, Inbox, Status, handle::Seat},
+    node::{Control, Handle, Inbox, Status, halt::HOW_TO_GO_ON, handle::Seat},
     raft::{self, Address, Recovered},
 };
 
@@ -84,9 +84,6 @@ pub enum ServerError {
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
 }
-
-/// What is to be done with a node that must not go on with what it holds.
-pub(super) const HOW_TO_GO_ON: &str = "to go on, move the directory away and start the node empty, under its addresses and with --join";
 
 /// What all cores of a node share.
 #[derive(Clone)]

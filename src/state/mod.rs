@@ -2,7 +2,6 @@
 //! found again. Pure: it decides and remembers, others do the I/O.
 
 pub mod carried;
-pub mod checkpoint;
 pub mod history;
 pub mod index;
 pub mod machine;

@@ -7,8 +7,20 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 11] =
-    ["cli", "server", "api", "node", "raft", "feed", "state", "log", "http", "io", "base"];
+const LAYERS: [&str; 12] = [
+    "cli",
+    "server",
+    "api",
+    "node",
+    "raft",
+    "feed",
+    "checkpoint",
+    "state",
+    "log",
+    "http",
+    "io",
+    "base",
+];
 
 /// Paths that only some parts of `src/` may name.
 const RESERVED: [(&str, &[&str]); 20] = [

@@ -13,8 +13,8 @@ use super::{Raft, Types, disk::TimedDisk, network::Network};
 use crate::{
     base::ids::{ChangeId, ClusterId, LogId, NodeId},
     feed::{Fanout, Mailbox},
-    io::{Disk as _, Files as _, cores},
-    log::{Identity, Log, Options, file_name},
+    io::cores,
+    log::{Identity, Log, Options},
     raft::{
         Command, LogStore, Replay, StateMachine,
         types::{self, from_raft_id},
@@ -70,19 +70,11 @@ impl Node {
         drop(cores::spawn(keep_spare(log.clone())));
         drop(cores::spawn(keep_marks(log.clone())));
 
-        let open_mapping = move |name: &str| disk.files().map(name);
-        let recovered =
-            replay.finish(log.active_segment(), |sequence| open_mapping(&file_name(sequence)));
+        let recovered = replay.finish(log.active_segment(), &log.files());
         let history = RefCell::new(recovered.unwrap().history());
         let fanout = Fanout::new(1);
         let mailbox = fanout.mailbox(0);
-        let machine = StateMachine::new(
-            log.clone(),
-            replay,
-            fanout,
-            Box::new(open_mapping),
-            std::rc::Rc::new(crate::raft::snapshot::NoCheckpoints),
-        );
+        let machine = StateMachine::new(log.clone(), replay, fanout);
         let log = LogStore(log);
         let config = Arc::new(config().validate().unwrap());
         let raft = Raft::new(id, config, network.of(id), log.clone(), machine).await.unwrap();

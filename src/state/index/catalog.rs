@@ -88,7 +88,7 @@ impl Collection {
     }
 
     /// Makes `id` the current version of a key, as a checkpoint has it.
-    pub(in crate::state) fn restore_key(&self, key: &str, id: ChangeId) {
+    pub fn restore_key(&self, key: &str, id: ChangeId) {
         lock(&self.keys).insert(key.into(), id);
     }
 
@@ -184,7 +184,7 @@ impl Catalog {
     }
 
     /// Adds a tenant, whose name must be free.
-    pub(in crate::state) fn add_tenant(&self, id: Uuid, name: &str) {
+    pub fn add_tenant(&self, id: Uuid, name: &str) {
         let tenant = Arc::new(Tenant::new(id, name));
         let mut tenants = lock(&self.tenants);
         tenants.by_name.insert(name.into(), Arc::clone(&tenant));
@@ -192,7 +192,7 @@ impl Catalog {
     }
 
     /// Adds a collection, whose name must be free in `tenant`.
-    pub(in crate::state) fn add_collection(&self, id: Uuid, tenant: &Tenant, name: &str) {
+    pub fn add_collection(&self, id: Uuid, tenant: &Tenant, name: &str) {
         let collection = Arc::new(Collection::new(id, tenant.id, name));
         lock(&tenant.collections).insert(name.into(), Arc::clone(&collection));
         lock(&self.collections).insert(id, collection);

@@ -93,7 +93,7 @@ impl Index {
     }
 
     /// Remembers a request again, as a checkpoint has it.
-    pub(super) fn restore_request(&self, known: &Known) {
+    pub fn restore_request(&self, known: &Known) {
         lock(&self.idempotency).restore(*known);
     }
 

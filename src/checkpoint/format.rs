@@ -21,14 +21,16 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    carried::Line,
-    index::{Known, Slice},
-    machine::{Position, State},
-};
-use crate::base::{
-    batch::{TailParts, tail_parts},
-    ids::{ChangeId, ClusterId, LogId, Timestamp},
+use crate::{
+    base::{
+        batch::{TailParts, tail_parts},
+        ids::{ChangeId, ClusterId, LogId, Timestamp},
+    },
+    state::{
+        Position, State,
+        carried::Line,
+        index::{Known, Slice},
+    },
 };
 
 /// The format written, and read.

@@ -1,0 +1,11 @@
+//! Checkpoints: the state at a position of the log, as files, which stand for history that is
+//! purged. [`mod@format`] says what is in one, [`store`] how it comes to its name and goes,
+//! [`receive`] how one of another node is taken in.
+
+pub mod format;
+pub mod receive;
+pub mod store;
+
+pub use format::{Checkpoint, Head};
+pub use receive::{Receiver, Transmission};
+pub use store::CheckpointFile;

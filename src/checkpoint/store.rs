@@ -1,0 +1,154 @@
+//! The files of checkpoints in a data directory.
+//!
+//! ```text
+//! written under another name · synced · renamed · directory synced
+//! ```
+//!
+//! So what bears the name of a checkpoint is whole, whatever ends the process or the power
+//! when. The newest is the one that a start begins from.
+
+use std::io::{self, BufWriter};
+
+use super::format::{self, Checkpoint};
+use crate::{
+    base::ids::{ClusterId, LogId},
+    io::{FileName, Files, Output, map::Mapping},
+};
+
+/// Bytes of a checkpoint that are gathered before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+/// Digits of the number in a file's name.
+const DIGITS: usize = 20;
+const SUFFIX: &str = ".checkpoint";
+/// The name of one that is being written.
+const TEMPORARY: &str = "checkpoint.tmp";
+/// The name of one that another node sends, before its number.
+pub(super) const INCOMING: &str = "checkpoint.incoming-";
+
+/// A checkpoint on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointFile {
+    /// The name in the data directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The last entry that is in it.
+    pub log_id: LogId,
+    /// The cluster whose history it is of.
+    pub cluster: ClusterId,
+}
+
+/// What a checkpoint is written by, gathered into large pieces.
+pub type Writer<F> = BufWriter<<F as Files>::Output>;
+
+/// The name of the checkpoint that stands for entries up to `index`.
+#[must_use]
+pub fn file_name(index: u64) -> String {
+    format!("{index:0width$}{SUFFIX}", width = DIGITS)
+}
+
+/// The names of the checkpoints of a directory, oldest first.
+fn names(files: &impl Files) -> io::Result<Vec<String>> {
+    let is_checkpoint = |name: &String| {
+        let number = name.strip_suffix(SUFFIX);
+        number.is_some_and(|number| number.len() == DIGITS)
+    };
+    let names = files.list()?.into_iter().map(|file| file.name);
+    let mut names: Vec<_> = names.filter(is_checkpoint).collect();
+    // They are numbers of one length.
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The newest checkpoint of a directory, read and mapped.
+///
+/// # Errors
+/// When it cannot be read, or is damaged.
+pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Checkpoint, Mapping)>> {
+    let Some(name) = names(files)?.pop() else { return Ok(None) };
+    let damaged = |error: &dyn std::fmt::Display| {
+        let text = format!("the checkpoint {name} cannot be used: {error}");
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let map = files.map(&name).map_err(|error| damaged(&error))?;
+    let bytes = map.get(0..map.len()).unwrap_or_default();
+    let checkpoint = format::read(bytes).map_err(|error| damaged(&error))?;
+    let (log_id, cluster) = (checkpoint.head.log_id(), ClusterId(checkpoint.head.cluster));
+    let file = CheckpointFile { bytes: map.len() as u64, name, log_id, cluster };
+    Ok(Some((file, checkpoint, map)))
+}
+
+/// Makes a checkpoint for entries up to `index`, of what `write` writes: durable on return.
+///
+/// # Errors
+/// What `write` and the disk report.
+pub fn write<F: Files, T>(
+    files: &F,
+    index: u64,
+    write: impl FnOnce(&mut Writer<F>) -> io::Result<T>,
+) -> io::Result<(T, Mapping)> {
+    let outcome = write_as(files, &file_name(index), write);
+    if outcome.is_err() {
+        // The error before says more than that of this.
+        let _ = files.remove(TEMPORARY);
+    }
+    outcome
+}
+
+fn write_as<F: Files, T>(
+    files: &F,
+    name: &FileName,
+    write: impl FnOnce(&mut Writer<F>) -> io::Result<T>,
+) -> io::Result<(T, Mapping)> {
+    let mut out = create(files, TEMPORARY)?;
+    let written = write(&mut out)?;
+    sync(out)?;
+    let map = files.map(TEMPORARY)?;
+    files.rename(TEMPORARY, name)?;
+    files.sync_directory()?;
+    Ok((written, map))
+}
+
+/// Begins to write a file.
+pub(super) fn create<F: Files>(files: &F, name: &FileName) -> io::Result<Writer<F>> {
+    Ok(BufWriter::with_capacity(WRITE_BYTES, files.create(name)?))
+}
+
+/// Writes what is left and makes all of it durable.
+pub(super) fn sync(out: BufWriter<impl Output>) -> io::Result<()> {
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync()
+}
+
+/// Removes a file, if it is there.
+pub(super) fn remove(files: &impl Files, name: &FileName) -> io::Result<()> {
+    match files.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what no start begins from any more.
+///
+/// # Errors
+/// What the disk reports.
+pub fn tidy(files: &impl Files, newest: Option<&CheckpointFile>) -> io::Result<()> {
+    for file in files.list()? {
+        if file.name == TEMPORARY || file.name.starts_with(INCOMING) {
+            files.remove(&file.name)?;
+        }
+    }
+    newest.map_or(Ok(()), |newest| remove_older(files, newest))
+}
+
+/// Removes the checkpoints before `newest`, durably.
+///
+/// # Errors
+/// What the disk reports.
+pub fn remove_older(files: &impl Files, newest: &CheckpointFile) -> io::Result<()> {
+    for name in names(files)? {
+        if name < newest.name {
+            files.remove(&name)?;
+        }
+    }
+    files.sync_directory()
+}

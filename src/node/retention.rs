@@ -1,0 +1,114 @@
+//! Retention: history that is old enough is purged, segment by segment, behind a
+//! checkpoint of what later history needs of it.
+//!
+//! ```text
+//! checkpoint written · synced · renamed · directory synced
+//!     · readers told · log purged, durably · segments and older checkpoints removed
+//! ```
+//!
+//! A crash between any two steps leaves a checkpoint and the entries after it.
+
+use std::{io, ops::RangeInclusive, rc::Rc, time::Duration};
+
+use crate::{
+    checkpoint::{CheckpointFile, store},
+    io::{Disk, cores},
+    raft::{Compacted, Replica, compact},
+    state::Position,
+};
+
+/// How often it is looked for what may be purged.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long to wait after a compaction failed.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At least so many of the newest changes.
+    pub min_changes: u64,
+    /// Changes younger than this.
+    pub min_age: Duration,
+}
+
+impl Retention {
+    /// Whether changes up to `end` may be purged of a list that goes to `newest`,
+    /// at `now` in microseconds.
+    fn is_over(&self, end: Position, newest: Position, now: u64) -> bool {
+        let age = u64::try_from(self.min_age.as_micros()).unwrap_or(u64::MAX);
+        end.last.0.saturating_add(self.min_changes) <= newest.last.0
+            && end.last_at.0.saturating_add(age) <= now
+    }
+}
+
+/// Ends a purge that was interrupted, and purges what may be from then on, for as long as the
+/// node runs. `newest` is the checkpoint that it began from; without a policy nothing else is
+/// purged.
+pub async fn run<D: Disk>(
+    replica: Rc<Replica<D>>,
+    policy: Option<Retention>,
+    segment_bytes: u64,
+    newest: Option<CheckpointFile>,
+) {
+    if let Some(checkpoint) = &newest
+        && replica.finish_purge(checkpoint.log_id).await.is_err()
+    {
+        // Raft has stopped, and says so itself.
+        return;
+    }
+    if let Some(policy) = policy {
+        keep(replica, policy, segment_bytes, newest).await;
+    }
+}
+
+/// Purges what may be, for as long as the node runs.
+async fn keep<D: Disk>(
+    replica: Rc<Replica<D>>,
+    retention: Retention,
+    segment_bytes: u64,
+    mut newest: Option<CheckpointFile>,
+) {
+    loop {
+        cores::sleep(PERIOD).await;
+        let now = cores::wall_micros();
+        let over = |end, newest| retention.is_over(end, newest, now);
+        let Some(segments) = replica.purgeable(over) else { continue };
+        let count = segments.end() - segments.start() + 1;
+        // A checkpoint is written anew each time: it must be worth it.
+        if newest.as_ref().is_some_and(|file| file.bytes > count * segment_bytes) {
+            continue;
+        }
+        let outcome = match checkpointed(&replica, segments).await {
+            // Only what follows tells that these entries are committed.
+            Ok(None) => Ok(false),
+            Ok(Some(compacted)) => {
+                tracing::info!(checkpoint = compacted.file.name, "history is purged");
+                if replica.purge(&compacted).await.is_err() {
+                    // Raft has stopped, and says so itself.
+                    return;
+                }
+                let (files, file) = (replica.log().files(), compacted.file);
+                newest = Some(file.clone());
+                cores::off_core(move || store::remove_older(&files, &file)).await.map(|()| true)
+            }
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => cores::sleep(RETRY).await,
+            Err(error) => {
+                tracing::warn!(%error, "history cannot be purged");
+                cores::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Writes the checkpoint that stands for `segments`, beside everything else.
+async fn checkpointed<D: Disk>(
+    replica: &Replica<D>,
+    segments: RangeInclusive<u64>,
+) -> io::Result<Option<Compacted>> {
+    let (files, cluster) = (replica.log().files(), replica.log().identity().cluster);
+    cores::on_own_thread("checkpoint", move || compact(&files, cluster, segments)).await?
+}
