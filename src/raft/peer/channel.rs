@@ -3,7 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     future::Future,
     io,
@@ -31,6 +31,9 @@ use crate::{
 const OUTCOMES_BYTES_MAX: usize = 16 << 20;
 /// How long an answer may take once it has begun to arrive.
 const ANSWER_UNDER_WAY: Duration = Duration::from_secs(10);
+/// Requests of one connection that wait for an answer: whoever sends much keeps far below
+/// that.
+const UNANSWERED_MAX: usize = 1024;
 /// After a connection failed, the next is tried no sooner.
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -267,7 +270,10 @@ struct Open {
     outgoing: Outgoing,
     /// The number of the next request.
     next: Cell<u64>,
-    pending: RefCell<HashMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
+    /// Who waits for which answer.
+    ///
+    /// Invariant: at most [`UNANSWERED_MAX`], all of numbers below `next`.
+    pending: RefCell<BTreeMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
     /// When the first request was sent that nothing came after; there may be
     /// nobody any more who waits for it.
     unanswered_since: Cell<Option<Instant>>,
@@ -288,10 +294,17 @@ impl Open {
         if self.outgoing.has_ended() {
             return Err(not_sent(&"the connection broke"));
         }
-        let id = self.next.replace(self.next.get() + 1);
+        let mut pending = self.pending.borrow_mut();
+        if pending.len() >= UNANSWERED_MAX {
+            return Err(not_sent(&"too many requests are unanswered"));
+        }
+        let id = self.next.get();
         let parts = encode(id, request, body).map_err(|error| not_sent(&error))?;
+        self.next.set(id + 1);
         let (sender, answer) = oneshot::channel();
-        self.pending.borrow_mut().insert(id, sender);
+        let before = pending.insert(id, sender);
+        assert!(before.is_none(), "two requests have the number {id}");
+        drop(pending);
         self.outgoing.push(parts);
         if self.unanswered_since.get().is_none() {
             self.unanswered_since.set(Some(cores::now()));
@@ -309,6 +322,10 @@ impl Open {
         let mut frames = FrameReader::new(self.limits);
         while let Ok((id, message, body)) = frames.next(&self.outgoing.stream).await {
             let Ok(body) = body.checked() else { break };
+            if id >= self.next.get() {
+                tracing::warn!(id, "a node answers what it was not asked");
+                break;
+            }
             let mut pending = self.pending.borrow_mut();
             if let Some(waiting) = pending.remove(&id) {
                 // Nobody may wait any more.

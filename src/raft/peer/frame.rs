@@ -142,6 +142,8 @@ struct Begun<M> {
     checksum: u32,
     body_bytes: usize,
     /// What of the body has arrived. It grows with that, to its exact size.
+    ///
+    /// Invariant: never more than `body_bytes`.
     body: Vec<u8>,
 }
 
@@ -152,8 +154,12 @@ struct Begun<M> {
 struct Assembly<M> {
     limits: FrameLimits,
     /// What arrived and is not taken out yet.
+    ///
+    /// Invariant: never more than one frame with the longest head, and what is read at once.
     held: Vec<u8>,
     /// How much of `held` is taken out already.
+    ///
+    /// Invariant: no more than there is.
     taken: usize,
     begun: Option<Begun<M>>,
 }
@@ -167,6 +173,7 @@ impl<M: DeserializeOwned> Assembly<M> {
     fn room(&mut self) -> (&mut Vec<u8>, usize) {
         match &mut self.begun {
             Some(Begun { body_bytes, body, .. }) => {
+                assert!(body.len() <= *body_bytes, "more of a body arrived than was read for it");
                 let left = *body_bytes - body.len();
                 if body.len() == body.capacity() {
                     // Twice what came, but never more than comes.
@@ -192,10 +199,14 @@ impl<M: DeserializeOwned> Assembly<M> {
         let whole = self.begun.take_if(|begun| begun.body.len() == begun.body_bytes);
         let Some(Begun { id, message, checksum, body, .. }) = whole else {
             // What is waited for now may be long in coming.
+            assert!(self.taken <= self.held.len(), "more was taken out than was there");
             self.held.drain(..std::mem::take(&mut self.taken));
             self.held.shrink_to(HELD_BYTES);
+            let most = PREFIX_BYTES + self.limits.head_bytes + READ_BYTES;
+            assert!(self.held.len() <= most, "what is complete is taken out");
             return Ok(None);
         };
+        assert!(body.capacity() == body.len(), "a body has memory of its size");
         Ok(Some((id, message, Arrived { bytes: body.into(), checksum })))
     }
 

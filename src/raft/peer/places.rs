@@ -6,7 +6,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     rc::Rc,
 };
 
@@ -26,7 +26,9 @@ type Holder = Option<NodeId>;
 #[derive(Default)]
 struct Inner {
     /// By holder, the oldest first.
-    taken: HashMap<Holder, VecDeque<(u64, End)>>,
+    ///
+    /// Invariant: of each no more than it may have, and none without.
+    taken: BTreeMap<Holder, VecDeque<(u64, End)>>,
     next: u64,
 }
 
@@ -37,6 +39,7 @@ impl Inner {
         let taken = self.taken.entry(holder).or_default();
         let oldest = if taken.len() >= most { taken.pop_front() } else { None };
         taken.push_back((id, end));
+        assert!(taken.len() <= most, "{holder:?} has more places than there are");
         oldest.map(|(_, end)| end)
     }
 

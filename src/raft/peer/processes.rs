@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -55,7 +55,7 @@ struct Known {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Processes(RefCell<HashMap<NodeId, Known>>);
+pub(super) struct Processes(RefCell<BTreeMap<NodeId, Known>>);
 
 impl Processes {
     /// Whether a process is the member that it says to be; nothing when the

@@ -273,8 +273,12 @@ struct Connection {
     from: NodeId,
     handler: Rc<dyn Handler>,
     /// Requests that are being answered.
+    ///
+    /// Invariant: at most [`UNDER_WAY`].
     requests: Cell<usize>,
     /// Bytes of their bodies.
+    ///
+    /// Invariant: none without requests; at most [`UNDER_WAY_BYTES`] and one body.
     bytes: Cell<usize>,
     answered: Notify,
 }
@@ -288,6 +292,7 @@ impl Connection {
         let (id, request, body) = frames.next(&self.outgoing.stream).await?;
         let body = if request.has_checked_body() { body.bytes } else { body.checked()? };
         let bytes = body.len();
+        assert!(!self.is_full(), "a request was read that there is no room for");
         self.requests.set(self.requests.get() + 1);
         self.bytes.set(self.bytes.get() + bytes);
         Ok((id, bytes, self.handler.answer(self.lane, self.from, request, body)))
@@ -298,8 +303,11 @@ impl Connection {
     }
 
     fn send(&self, id: u64, bytes: usize, (answer, body): (Answer, Bytes)) {
-        self.requests.set(self.requests.get() - 1);
-        self.bytes.set(self.bytes.get() - bytes);
+        let left = self.requests.get().checked_sub(1).zip(self.bytes.get().checked_sub(bytes));
+        let (requests, left) = left.expect("what is answered was counted when it came");
+        assert!(requests > 0 || left == 0, "{left} bytes of no request are being answered");
+        self.requests.set(requests);
+        self.bytes.set(left);
         self.answered.notify_one();
         match encode(id, &answer, Body::Plain(body)) {
             Ok(parts) => self.outgoing.push(parts),
