@@ -9,6 +9,8 @@ use std::{
 };
 
 use super::real;
+#[cfg(test)]
+use super::simulated;
 
 /// Bytes read from a connection at once.
 pub const READ_BYTES: usize = real::net::READ_BYTES;
@@ -19,6 +21,8 @@ pub struct Stream(Carrier);
 /// What carries the bytes. A shipped build has one kind, and so no cost of it.
 enum Carrier {
     Real(real::net::Stream),
+    #[cfg(test)]
+    Simulated(simulated::net::Stream),
 }
 
 impl Stream {
@@ -27,6 +31,11 @@ impl Stream {
     /// # Errors
     /// What the network reports, `TimedOut` among it.
     pub async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
+        #[cfg(test)]
+        if simulated::cores::is_here() {
+            let stream = simulated::net::Stream::connect(address, limit).await?;
+            return Ok(Self(Carrier::Simulated(stream)));
+        }
         real::net::Stream::connect(address, limit).await.map(Carrier::Real).map(Self)
     }
 
@@ -37,6 +46,8 @@ impl Stream {
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.read(buffer).await,
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.read(buffer).await,
         }
     }
 
@@ -48,6 +59,8 @@ impl Stream {
     pub async fn read_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.read_onto(buffer, most).await,
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.read_onto(buffer, most).await,
         }
     }
 
@@ -72,6 +85,8 @@ impl Stream {
     pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.write(parts).await,
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.write(parts).await,
         }
     }
 
@@ -79,6 +94,8 @@ impl Stream {
     pub fn close(&self) {
         match &self.0 {
             Carrier::Real(stream) => stream.close(),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.close(),
         }
     }
 }
@@ -88,6 +105,8 @@ pub struct Listener(Entrance);
 
 enum Entrance {
     Real(real::net::Listener),
+    #[cfg(test)]
+    Simulated(simulated::net::Listener),
 }
 
 impl Listener {
@@ -99,10 +118,22 @@ impl Listener {
         real::net::Listener::new(listener).map(Entrance::Real).map(Self)
     }
 
+    /// Accepts what is called at `address` in a simulation, for the process of the
+    /// caller.
+    ///
+    /// # Errors
+    /// `AddrInUse`
+    #[cfg(test)]
+    pub fn simulated(address: &str) -> io::Result<Self> {
+        simulated::net::Listener::bind(address).map(Entrance::Simulated).map(Self)
+    }
+
     /// The next connection.
     pub async fn accept(&self) -> Stream {
         match &self.0 {
             Entrance::Real(listener) => Stream(Carrier::Real(listener.accept().await)),
+            #[cfg(test)]
+            Entrance::Simulated(listener) => Stream(Carrier::Simulated(listener.accept().await)),
         }
     }
 }

@@ -18,11 +18,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::io::cores::{self, in_time};
 
-/// A peer that is silent for this long is asked whether it lives, this often.
+/// A peer that is silent for this long is asked whether it lives.
+pub(in crate::io) const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
+/// How often it is.
+pub(in crate::io) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE: TcpKeepalive =
-    TcpKeepalive::new().with_time(Duration::from_secs(10)).with_interval(Duration::from_secs(3));
+    TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
 /// Bytes sent that are not acknowledged for this long end the connection.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+pub(in crate::io) const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

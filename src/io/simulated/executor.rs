@@ -18,7 +18,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
-use super::{clock::ProcessClock, cores::JoinHandle};
+use super::{clock::ProcessClock, cores::JoinHandle, net::Network};
 
 /// The process that a task belongs to: a node by its number, or what surrounds
 /// them all.
@@ -127,7 +127,11 @@ pub struct Executor {
     is_polling: Cell<bool>,
     steps: Cell<u64>,
     rng: RefCell<StdRng>,
+    network: Network,
 }
+
+/// The network's chance is its own, so that its use changes nothing else.
+const NETWORK_SEED: u64 = 0x006E_6574_776F_726B;
 
 impl Executor {
     pub fn new(seed: u64) -> Rc<Self> {
@@ -143,6 +147,7 @@ impl Executor {
             is_polling: Cell::new(false),
             steps: Cell::new(0),
             rng: RefCell::new(StdRng::seed_from_u64(seed)),
+            network: Network::new(seed ^ NETWORK_SEED),
         })
     }
 
@@ -279,6 +284,7 @@ impl Executor {
     pub fn kill(&self, process: Process) {
         assert!(self.process.get() != process, "a process does not kill itself");
         self.resume(process);
+        self.network.kill(process);
         let running = self.process.replace(process);
         self.drop_tasks(|task| task.process == process);
         self.process.set(running);
@@ -300,6 +306,11 @@ impl Executor {
 
     fn change<T>(&self, process: Process, change: impl FnOnce(&mut ProcessState) -> T) -> T {
         change(self.processes.borrow_mut().entry(process).or_default())
+    }
+
+    /// What connects the processes.
+    pub fn network(&self) -> Network {
+        self.network.clone()
     }
 
     /// The process whose task is running.

@@ -5,3 +5,4 @@ pub mod clock;
 pub mod cores;
 pub mod disk;
 pub mod executor;
+pub mod net;

@@ -16,6 +16,8 @@ mod channel;
 mod frame;
 mod hello;
 mod message;
+#[cfg(test)]
+mod network_tests;
 mod places;
 mod processes;
 mod serve;
