@@ -4,10 +4,10 @@
 //! buffers on a copy of the input, as it needs to write to it, and then finds
 //! the end of the value in text that is known to be valid.
 
-use changeagent::api::answer::{Frame, ListAnswer};
-use changeagent::api::change_body::{Scope, parse};
-use changeagent::api::content_type::Form;
+use changeagent::api::body::{Scope, parse};
 use changeagent::api::json::{compact, validate};
+use changeagent::api::read::answer::{Frame, ListAnswer};
+use changeagent::api::request::content_type::Form;
 use changeagent::base::ids::{ChangeId, Timestamp};
 use changeagent::base::limits::Limits;
 use changeagent::state::index::Catalog;

@@ -2,8 +2,8 @@
 //! bounds that the log relies on.
 #![no_main]
 
-use changeagent::api::change_body::{Scope, parse};
-use changeagent::api::content_type::Form;
+use changeagent::api::body::{Scope, parse};
+use changeagent::api::request::content_type::Form;
 use changeagent::base::batch::{Batch, encode};
 use changeagent::base::ids::Timestamp;
 use changeagent::base::limits::Limits;

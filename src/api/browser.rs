@@ -10,11 +10,11 @@
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use super::{
-    Api,
-    error::{ApiError, Code, excerpt},
+use super::error::{ApiError, Code, excerpt};
+use crate::{
+    base::cluster::Member,
+    http::{Method, Request, Response},
 };
-use crate::http::{Method, Request, Response};
 
 /// What a page may send, beyond what is always allowed.
 const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-Match, \
@@ -51,6 +51,73 @@ impl BrowserPolicy {
             .iter()
             .find(|Origin(known)| origin.eq_ignore_ascii_case(known.as_bytes()))?;
         Some(found)
+    }
+
+    /// Who will read the answer to `request`.
+    pub(super) fn reader(&self, request: &Request) -> Reader<'_> {
+        if self.origins.is_empty() {
+            return Reader::Own;
+        }
+        let origin = request.header("origin").and_then(|origin| self.allowed(origin));
+        origin.map_or(Reader::Other, Reader::Page)
+    }
+
+    /// Whether `request` may come from where its browser says, and is for this
+    /// node; `members` are those of the cluster, asked for where that matters. Costs a look at the `Host`, and for a write one at each header.
+    ///
+    /// # Errors
+    /// [`Code::Misdirected`] and [`Code::Forbidden`].
+    pub(super) fn admit(
+        &self,
+        request: &Request,
+        members: impl FnOnce() -> Vec<Member>,
+    ) -> Result<(), ApiError> {
+        // Without one it is no browser's.
+        let host = request.host().unwrap_or_default();
+        let name = host_name(host);
+        let known = host.is_empty() || is_address(name) || self.knows_host(name);
+        let is_of = |member: &Member| host_name(&member.address).eq_ignore_ascii_case(name);
+        // It may have been moved since it was started.
+        if !known && !members().iter().any(is_of) {
+            let (host, name) = (excerpt(host), excerpt(name));
+            let detail = format!(
+                "the host {host:?} is not known to be this node's: use its address, localhost or \
+                 its advertised name, or start it with --allow-host {name}"
+            );
+            return Err(ApiError::new(Code::Misdirected, detail));
+        }
+        match request.method() {
+            Method::Get | Method::Head | Method::Options => Ok(()),
+            _ => self.admit_write(request, host),
+        }
+    }
+
+    fn admit_write(&self, request: &Request, host: &str) -> Result<(), ApiError> {
+        let (mut of_other_site, mut origins, mut allowed) = (false, 0, 0);
+        for (name, value) in request.headers() {
+            match name.len() {
+                6 if name.eq_ignore_ascii_case("origin") => {
+                    origins += 1;
+                    if self.allowed(value).is_some() {
+                        allowed += 1;
+                    } else if !is_origin_of(value, host) {
+                        return Err(refused(&format!(
+                            "pages of the origin {:?}",
+                            excerpt(&String::from_utf8_lossy(value))
+                        )));
+                    }
+                }
+                14 if name.eq_ignore_ascii_case("sec-fetch-site") => {
+                    let own = [&b"same-origin"[..], b"none"];
+                    of_other_site |= !own.iter().any(|own| value.eq_ignore_ascii_case(own));
+                }
+                _ => {}
+            }
+        }
+        if of_other_site && (origins == 0 || allowed < origins) {
+            return Err(refused("pages of other sites"));
+        }
+        Ok(())
     }
 }
 
@@ -132,77 +199,6 @@ impl Reader<'_> {
             .with_header("Access-Control-Allow-Methods", methods)
             .with_header("Access-Control-Allow-Headers", REQUEST_HEADERS)
             .with_number("Access-Control-Max-Age", PREFLIGHT_KEPT_S)
-    }
-}
-
-impl Api {
-    /// Who will read the answer to `request`.
-    #[must_use]
-    pub fn reader(&self, request: &Request) -> Reader<'_> {
-        if self.browsers.origins.is_empty() {
-            return Reader::Own;
-        }
-        let origin = request.header("origin").and_then(|origin| self.browsers.allowed(origin));
-        origin.map_or(Reader::Other, Reader::Page)
-    }
-
-    /// Whether `request` may come from where its browser says, and is for this
-    /// node. Costs a look at the `Host`, and for a write one at each header.
-    ///
-    /// # Errors
-    /// [`Code::Misdirected`] and [`Code::Forbidden`].
-    pub(super) fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        // Without one it is no browser's.
-        let host = request.host().unwrap_or_default();
-        let name = host_name(host);
-        let known = host.is_empty() || is_address(name) || self.browsers.knows_host(name);
-        if !known && !self.is_name_of_member(name) {
-            let (host, name) = (excerpt(host), excerpt(name));
-            let detail = format!(
-                "the host {host:?} is not known to be this node's: use its address, localhost or \
-                 its advertised name, or start it with --allow-host {name}"
-            );
-            return Err(ApiError::new(Code::Misdirected, detail));
-        }
-        match request.method() {
-            Method::Get | Method::Head | Method::Options => Ok(()),
-            _ => self.admit_write(request, host),
-        }
-    }
-
-    fn admit_write(&self, request: &Request, host: &str) -> Result<(), ApiError> {
-        let (mut of_other_site, mut origins, mut allowed) = (false, 0, 0);
-        for (name, value) in request.headers() {
-            match name.len() {
-                6 if name.eq_ignore_ascii_case("origin") => {
-                    origins += 1;
-                    if self.browsers.allowed(value).is_some() {
-                        allowed += 1;
-                    } else if !is_origin_of(value, host) {
-                        return Err(refused(&format!(
-                            "pages of the origin {:?}",
-                            excerpt(&String::from_utf8_lossy(value))
-                        )));
-                    }
-                }
-                14 if name.eq_ignore_ascii_case("sec-fetch-site") => {
-                    let own = [&b"same-origin"[..], b"none"];
-                    of_other_site |= !own.iter().any(|own| value.eq_ignore_ascii_case(own));
-                }
-                _ => {}
-            }
-        }
-        if of_other_site && (origins == 0 || allowed < origins) {
-            return Err(refused("pages of other sites"));
-        }
-        Ok(())
-    }
-
-    /// Whether a member of the cluster is reached under that name: it may have
-    /// been moved since it was started.
-    fn is_name_of_member(&self, name: &str) -> bool {
-        let members = self.node.status().cluster().members;
-        members.iter().any(|member| host_name(&member.address).eq_ignore_ascii_case(name))
     }
 }
 

@@ -1,62 +1,53 @@
-//! The HTTP API, one file per resource: requests come in, answers or things to
-//! wait for go out. It knows nothing of sockets.
+//! The HTTP API: requests come in, answers or things to wait for go out. It knows
+//! nothing of sockets.
+//!
+//! [`Api`] is its face. `dispatch` finds what a request is for in the table of
+//! `route` and hands it to one of `resources`, which take it apart with `request`
+//! and `body`, and answer it with `read` and `write`.
 
-mod accept;
-pub mod answer;
+pub mod body;
 pub mod browser;
-pub mod change_body;
-mod changes;
-mod cluster;
-mod collections;
-mod conditions;
-pub mod content_type;
+mod context;
+mod dispatch;
 pub mod error;
 mod head;
-mod idempotency;
 pub mod json;
-mod keys;
-mod list;
 pub mod metrics;
-mod name_body;
-mod name_list;
-mod node;
-mod object_body;
-mod openapi;
-mod page;
-mod page_reader;
-pub mod query;
-mod rendered;
+pub mod read;
 mod reply;
+pub mod request;
+mod resources;
 mod route;
-mod stream;
-pub mod tag_filter;
-mod tenants;
 mod write;
-mod written;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
-pub use rendered::FULL;
-pub use reply::{Parked, Reply, Told, Write};
-pub use route::ROUTES;
-pub use stream::{Next, Stream};
-
+use self::{
+    browser::{BrowserPolicy, Reader},
+    context::Context,
+    error::ApiError,
+    metrics::Metrics,
+    read::{SharedPage, stream},
+    route::Resource,
+};
+pub use self::{
+    read::{
+        FULL,
+        stream::{Next, Stream},
+    },
+    reply::{Parked, Reply},
+    route::ROUTES,
+    write::{Told, Write},
+};
 use crate::{
     base::{held::HeldByCore, limits::Limits},
+    http::{Request, Response},
     node::Handle,
     state::Verified,
 };
 
 /// The API of one serving core.
-pub struct Api {
-    node: Handle,
-    limits: Arc<Limits>,
-    shared: list::SharedAnswer,
-    verified: RefCell<Verified>,
-    browsers: Arc<browser::BrowserPolicy>,
-    held: Rc<HeldByCore>,
-    metrics: Arc<metrics::Metrics>,
-}
+pub struct Api(Context);
 
 impl Api {
     /// An API in front of `node` that keeps to `limits`, lets pages of the web do
@@ -66,23 +57,82 @@ impl Api {
     pub fn new(
         node: Handle,
         limits: Arc<Limits>,
-        browsers: Arc<browser::BrowserPolicy>,
+        browsers: Arc<BrowserPolicy>,
         held: Rc<HeldByCore>,
-        metrics: Arc<metrics::Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        let shared = list::SharedAnswer::default();
-        Self { node, limits, shared, verified: RefCell::default(), browsers, held, metrics }
+        let (shared, verified) = (SharedPage::default(), Verified::default().into());
+        Self(Context { node, limits, shared, verified, browsers, held, metrics })
+    }
+
+    /// Answers `request`, which arrived at `now`.
+    pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
+        match self.admit(&request) {
+            Ok(()) => dispatch::handle(&self.0, request, now, None).await,
+            Err(error) => Reply::Now(error.into()),
+        }
+    }
+
+    /// Answers a write anew, which arrived at `since`, as [`Told::Again`] asks for.
+    pub async fn again(&self, request: Box<Request>, since: Instant) -> Reply {
+        dispatch::again(&self.0, request, since).await
+    }
+
+    /// Goes on with a parked read, because something changed or because it
+    /// has waited long enough.
+    pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
+        dispatch::resume(&self.0, parked, now).await
+    }
+
+    /// The next part of a stream.
+    ///
+    /// # Errors
+    /// When it cannot go on: it must break off.
+    pub async fn advance(&self, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+        stream::advance(&self.0, stream, now).await
+    }
+
+    /// The refusal that a request earns whatever its body is; nothing when the
+    /// body is needed to tell.
+    pub async fn refusal_by_head(&self, request: &Request) -> Option<Response> {
+        match self.admit(request) {
+            Ok(()) => head::refusal(&self.0, request).await,
+            Err(error) => Some(error.into()),
+        }
+    }
+
+    /// The answer to a request that is refused with `error`.
+    #[must_use]
+    pub fn refusal(&self, request: &Request, error: ApiError) -> Response {
+        dispatch::refusal(request, error)
+    }
+
+    /// Whether a request is about the node or its cluster, and not about what is
+    /// stored.
+    #[must_use]
+    pub fn is_about_node(&self, request: &Request) -> bool {
+        Resource::of(&request.path_segments()).is_some_and(|resource| resource.is_of_node())
+    }
+
+    /// Who will read the answer to `request`.
+    #[must_use]
+    pub fn reader(&self, request: &Request) -> Reader<'_> {
+        self.0.browsers.reader(request)
     }
 
     /// What is counted.
     #[must_use]
-    pub fn metrics(&self) -> &metrics::Metrics {
-        &self.metrics
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// The node behind it.
     #[must_use]
     pub fn node(&self) -> &Handle {
-        &self.node
+        &self.0.node
+    }
+
+    fn admit(&self, request: &Request) -> Result<(), ApiError> {
+        self.0.browsers.admit(request, || self.0.node.status().cluster().members)
     }
 }

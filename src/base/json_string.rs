@@ -37,6 +37,14 @@ pub fn write_json_string(out: &mut impl BufMut, text: &str) {
     out.put_u8(b'"');
 }
 
+/// `text` as a JSON string in that spelling.
+#[must_use]
+pub fn json_string(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    write_json_string(&mut out, text);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// The text of a string in that spelling, given with its quotes; `None` for
 /// bytes that [`write_json_string`] does not write.
 #[must_use]

@@ -19,7 +19,7 @@ if ! cmp -s tests/schema/requirements.txt "$wanted"; then
   cp tests/schema/requirements.txt "$wanted"
 fi
 
-"$venv/bin/openapi-spec-validator" --schema 3.1 src/api/openapi.json
+"$venv/bin/openapi-spec-validator" --schema 3.1 src/api/resources/openapi.json
 
 cargo build --locked
 mkdir -p "$target/tmp"

@@ -1,7 +1,7 @@
 //! The text format that every version of Prometheus and its tools reads.
 
 /// The media type of the format, with its version.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(in crate::api) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Turns OpenMetrics text into it: a counter is declared by its full name, and
 /// there are neither units nor an end.

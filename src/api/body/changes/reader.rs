@@ -1,0 +1,366 @@
+//! One pass over a body: forms, members, rendering.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+use super::{
+    accepted::{ChangeBody, Shape},
+    error::{BodyError, Fault},
+    member::Known,
+    names::{Named, Names},
+    scope::{Members, Scope},
+    tags::{SPELLING_BYTES_MAX, Tags},
+};
+use crate::{
+    api::{
+        error::excerpt,
+        json::{JsonError, Reason, Scanner, StringSpan, ValueSpan, compact, unescape},
+        request::content_type::Form,
+    },
+    base::{
+        batch::{Append, ChangeSpan, Conditions, TAIL_OVERHEAD_BYTES, TailMembers},
+        limits::{KEY_BYTES_MAX, Limits},
+        names::{self, is_key},
+    },
+    state::index::Catalog,
+};
+
+/// `ChangeSpan` holds the places and lengths of keys as `u16`; this bound is why
+/// the casts are exact.
+const _: () =
+    assert!(TAIL_OVERHEAD_BYTES + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2 <= u16::MAX as usize);
+
+/// The members of a change, as they were found.
+#[derive(Default)]
+struct Read<'a> {
+    named: Named<'a>,
+    key: Option<Cow<'a, str>>,
+    data: Option<ValueSpan>,
+}
+
+/// A body being read. After an error it is dropped with all it has rendered.
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    limits: &'a Limits,
+    scope: &'a Scope,
+    names: Names<'a>,
+    /// The change being read, in a batch.
+    index: Option<usize>,
+    /// The first name that does not exist, or belongs to another tenant.
+    unresolved: Option<BodyError>,
+    /// The tags of the change being read.
+    tags: Tags,
+    spans: SmallVec<[ChangeSpan; 1]>,
+    tails: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    /// `text` must be shorter than 4 GiB: offsets of tails are `u32`.
+    pub(super) fn new(
+        text: &'a str,
+        limits: &'a Limits,
+        scope: &'a Scope,
+        catalog: &'a Catalog,
+    ) -> Self {
+        Self {
+            text,
+            limits,
+            scope,
+            names: Names::new(scope, catalog),
+            index: None,
+            unresolved: None,
+            tags: Tags::default(),
+            spans: SmallVec::new(),
+            tails: Vec::new(),
+        }
+    }
+
+    pub(super) fn read(mut self, form: Form) -> Result<ChangeBody, BodyError> {
+        let mut scan = Scanner::new(self.text.as_bytes());
+        scan.start().map_err(|error| self.json(error))?;
+        let shape = match form {
+            Form::Json => self.json_body(&mut scan)?,
+            Form::Ndjson => self.lines()?,
+        };
+        match self.unresolved {
+            Some(unresolved) => Err(unresolved),
+            None => {
+                // A boxed slice holds no spare memory for as long as it is shared.
+                let tails = self.tails.into_boxed_slice().into();
+                let append = Append { spans: self.spans, tails, conditions: Conditions::default() };
+                Ok(ChangeBody { shape, by_name: self.names.is_by_name(), append })
+            }
+        }
+    }
+
+    fn json_body(&mut self, scan: &mut Scanner<'_>) -> Result<Shape, BodyError> {
+        let shape = match scan.peek() {
+            Some(b'{') => {
+                self.change(scan)?;
+                Shape::One
+            }
+            Some(b'[') if self.scope.members != Members::Value => {
+                self.array(scan)?;
+                Shape::Many
+            }
+            _ if self.scope.members == Members::Value => {
+                return Err(self.unlike(scan, Fault::NoValue));
+            }
+            _ => return Err(self.unlike(scan, Fault::NoChanges)),
+        };
+        scan.finish().map_err(|error| self.json(error))?;
+        Ok(shape)
+    }
+
+    fn array(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let start = scan.at();
+        scan.accept(b'[');
+        scan.spaces();
+        if scan.accept(b']') {
+            return Err(self.fault(start, Fault::Empty));
+        }
+        self.tails.reserve_exact(self.text.len());
+        loop {
+            self.next_change(scan)?;
+            scan.spaces();
+            if scan.accept(b']') {
+                return Ok(());
+            }
+            if !scan.accept(b',') {
+                self.index = None;
+                return Err(self.json(scan.wrong(Reason::InArray)));
+            }
+            scan.spaces();
+        }
+    }
+
+    fn lines(&mut self) -> Result<Shape, BodyError> {
+        self.tails.reserve_exact(self.text.len());
+        let mut start = 0;
+        for line in self.text.split_inclusive('\n') {
+            let end = start + line.strip_suffix('\n').unwrap_or(line).len();
+            let before = self.text.as_bytes().get(..end).unwrap_or_default();
+            let mut scan = Scanner::starting_at(before, start);
+            scan.spaces();
+            if scan.peek().is_some() {
+                self.next_change(&mut scan)?;
+                scan.finish().map_err(|error| self.json(error))?;
+            }
+            start += line.len();
+        }
+        if self.index.is_none() {
+            return Err(self.fault(self.text.len(), Fault::Empty));
+        }
+        Ok(Shape::Many)
+    }
+
+    fn next_change(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let index = self.index.map_or(0, |index| index + 1);
+        if index == self.limits.batch_changes {
+            self.index = None;
+            return Err(self.fault(scan.at(), Fault::TooManyChanges(index)));
+        }
+        self.index = Some(index);
+        self.change(scan)
+    }
+
+    /// Reads the object under the cursor and renders its tail.
+    fn change(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let start = scan.at();
+        if scan.peek() != Some(b'{') {
+            return Err(self.unlike(scan, Fault::NoObject));
+        }
+        scan.accept(b'{');
+        scan.spaces();
+        self.tags.clear();
+        let mut seen = 0;
+        let mut read = Read::default();
+        while !(seen == 0 && scan.accept(b'}')) {
+            let at = scan.at();
+            let known = self.member(scan)?;
+            if seen & known as u8 != 0 {
+                return Err(self.fault(at, Fault::Duplicate(known.name())));
+            }
+            seen |= known as u8;
+            match known {
+                Known::Data => read.data = Some(self.data(scan)?),
+                Known::Tags => self.read_tags(scan)?,
+                Known::Tenant => read.named.tenant = Some(self.tenant(scan)?),
+                Known::Collection => read.named.collection = Some(self.collection(scan)?),
+                Known::Key => read.key = Some(self.key(scan)?),
+            }
+            scan.spaces();
+            if scan.accept(b'}') {
+                break;
+            }
+            if !scan.accept(b',') {
+                return Err(self.json(scan.wrong(Reason::InObject)));
+            }
+            scan.spaces();
+        }
+        let missing = match self.scope.members {
+            _ if read.data.is_none() => Some("data"),
+            Members::Item if read.key.is_none() => Some("key"),
+            Members::Change if read.key.is_some() && read.named.collection.is_none() => {
+                Some("collection")
+            }
+            _ => None,
+        };
+        if let Some(member) = missing {
+            return Err(self.fault(start, Fault::MissingMember(member)));
+        }
+        self.resolve_and_render(&read);
+        Ok(())
+    }
+
+    fn member(&mut self, scan: &mut Scanner<'_>) -> Result<Known, BodyError> {
+        let at = scan.at();
+        let name = scan.name().map_err(|error| self.json(error))?;
+        let name = self.characters(name)?;
+        Known::of(&name, self.scope.members)
+            .ok_or_else(|| self.fault(at, Fault::UnknownMember(excerpt(&name))))
+    }
+
+    fn data(&self, scan: &mut Scanner<'_>) -> Result<ValueSpan, BodyError> {
+        let data = scan.value(self.limits.json_depth).map_err(|error| self.json(error))?;
+        let (bytes, bytes_max) = (data.compact_bytes(), self.limits.data_bytes);
+        if bytes > bytes_max {
+            return Err(self.fault(data.start, Fault::DataTooLarge { bytes, bytes_max }));
+        }
+        Ok(data)
+    }
+
+    fn read_tags(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+        if scan.peek() != Some(b'[') {
+            let expected = "an array of strings";
+            return Err(self.unlike(scan, Fault::Type { member: "tags", expected }));
+        }
+        scan.accept(b'[');
+        scan.spaces();
+        if scan.accept(b']') {
+            return Ok(());
+        }
+        loop {
+            self.tag(scan)?;
+            scan.spaces();
+            if scan.accept(b']') {
+                return Ok(());
+            }
+            if !scan.accept(b',') {
+                return Err(self.json(scan.wrong(Reason::InArray)));
+            }
+            scan.spaces();
+        }
+    }
+
+    fn tag(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
+        let at = scan.at();
+        let expected = "an array of strings";
+        let tag = self.string(scan, Fault::Type { member: "tags", expected })?;
+        self.tags.push(&tag).map_err(|fault| self.fault(at, fault))
+    }
+
+    /// Reads a `tenant`: a UUID or a name.
+    fn tenant(&self, scan: &mut Scanner<'_>) -> Result<(usize, Cow<'a, str>), BodyError> {
+        let at = scan.at();
+        let expected = "a string";
+        let name = self.string(scan, Fault::Type { member: "tenant", expected })?;
+        match names::Named::parse(&name) {
+            Some(_) => Ok((at, name)),
+            None => Err(self.fault(at, Fault::Name)),
+        }
+    }
+
+    /// Reads a `collection`: a UUID.
+    fn collection(&self, scan: &mut Scanner<'_>) -> Result<(usize, Uuid), BodyError> {
+        let at = scan.at();
+        let expected = "a string";
+        let text = self.string(scan, Fault::Type { member: "collection", expected })?;
+        match names::Named::parse(&text) {
+            Some(names::Named::Id(id)) => Ok((at, id)),
+            _ => Err(self.fault(at, Fault::Uuid)),
+        }
+    }
+
+    fn key(&self, scan: &mut Scanner<'_>) -> Result<Cow<'a, str>, BodyError> {
+        let at = scan.at();
+        let key = self.string(scan, Fault::Type { member: "key", expected: "a string" })?;
+        if is_key(&key) { Ok(key) } else { Err(self.fault(at, Fault::Key)) }
+    }
+
+    /// Finds what a change names, and renders it unless a name does not exist:
+    /// that is reported when nothing else is wrong in the whole body.
+    fn resolve_and_render(&mut self, read: &Read<'a>) {
+        if self.unresolved.is_some() {
+            return;
+        }
+        let Some(data) = read.data else { return };
+        match self.names.resolve(&read.named) {
+            Ok((tenant, collection)) => {
+                let key = read.key.as_deref().or(self.scope.key.as_deref());
+                self.render(tenant, collection, key, data);
+            }
+            Err((at, fault)) => self.unresolved = Some(self.fault(at, fault)),
+        }
+    }
+
+    /// Reads a string that must be Unicode text; another value is `otherwise`.
+    fn string(&self, scan: &mut Scanner<'_>, otherwise: Fault) -> Result<Cow<'a, str>, BodyError> {
+        if scan.peek() != Some(b'"') {
+            return Err(self.unlike(scan, otherwise));
+        }
+        let string = scan.string().map_err(|error| self.json(error))?;
+        self.characters(string)
+    }
+
+    fn characters(&self, string: StringSpan) -> Result<Cow<'a, str>, BodyError> {
+        let raw = self.text.get(string.start..string.end).unwrap_or_default();
+        if !string.escaped {
+            return Ok(Cow::Borrowed(raw));
+        }
+        unescape(raw).map_err(|lone| {
+            self.fault(string.start + lone.offset, Fault::Json(Reason::LoneSurrogate))
+        })
+    }
+
+    fn render(
+        &mut self,
+        tenant: Option<Uuid>,
+        collection: Option<Uuid>,
+        key: Option<&str>,
+        data: ValueSpan,
+    ) {
+        let members = TailMembers { tenant, collection, key, tags: self.tags.text() };
+        // A batch has reserved for most of its changes at once.
+        self.tails.reserve(members.bytes_max() + data.compact_bytes());
+        let sent = self.text.as_bytes().get(data.start..data.end).unwrap_or_default();
+        let span = members.write(&mut self.tails, |out| match data.spaces {
+            0 => out.extend_from_slice(sent),
+            _ => compact(out, sent),
+        });
+        self.spans.push(span);
+    }
+
+    fn json(&self, error: JsonError) -> BodyError {
+        self.fault(error.offset, Fault::Json(error.reason))
+    }
+
+    #[cold]
+    fn fault(&self, offset: usize, fault: Fault) -> BodyError {
+        BodyError { offset, index: self.index, fault }
+    }
+
+    /// The error for a value of another type under the cursor, unless no value
+    /// can start there at all.
+    #[cold]
+    fn unlike(&self, scan: &Scanner<'_>, fault: Fault) -> BodyError {
+        match scan.peek() {
+            Some(b'"' | b'{' | b'[' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+                self.fault(scan.at(), fault)
+            }
+            _ => self.json(scan.wrong(Reason::Value)),
+        }
+    }
+}

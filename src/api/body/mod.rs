@@ -1,0 +1,7 @@
+//! The bodies of requests: changes, and small objects.
+
+mod changes;
+pub(super) mod name;
+pub(super) mod object;
+
+pub use changes::{BodyError, ChangeBody, Fault, Members, Scope, Shape, parse};

@@ -1,0 +1,37 @@
+//! What the requests of one serving core are answered from.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use super::{browser::BrowserPolicy, metrics::Metrics, read::SharedPage};
+use crate::{
+    base::{held::HeldByCore, ids::ChangeId, limits::Limits},
+    node::Handle,
+    state::{Verified, index::Catalog},
+};
+
+/// What every request of a core may use.
+pub(super) struct Context {
+    pub(super) node: Handle,
+    pub(super) limits: Arc<Limits>,
+    /// The newest page, for the many who ask the same.
+    pub(super) shared: SharedPage,
+    /// What was checked of sealed segments.
+    pub(super) verified: RefCell<Verified>,
+    pub(super) browsers: Arc<BrowserPolicy>,
+    /// What the answers hold that are being rendered.
+    pub(super) held: Rc<HeldByCore>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// The tenants and collections by their names.
+    pub(super) fn catalog(&self) -> &Catalog {
+        &self.node.index().catalog
+    }
+
+    /// The oldest and the newest change held.
+    pub(super) fn bounds(&self) -> (ChangeId, ChangeId) {
+        let history = self.node.history();
+        (history.first(), history.last())
+    }
+}

@@ -1,0 +1,291 @@
+//! From a request to the resource that answers it, and on after a wait.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    context::Context,
+    error::{ApiError, Code},
+    read::{
+        freshness::{self, learn_names, wait_for},
+        key, list,
+        question::Start,
+        stream,
+    },
+    reply::{Asked, Parked, Reply},
+    request::{
+        ChangesQuery, Consistency, ReadQuery,
+        accept::{self, Media, negotiated},
+        parameter,
+    },
+    resources::{
+        changes, cluster, collections, keys, members, metrics, node, openapi, page, tenants,
+    },
+    route::{ALL, Resource},
+};
+use crate::{
+    base::limits::MIN_ID_WAIT,
+    feed::Wait,
+    http::{Method, Request, Response},
+};
+
+/// What became of a request.
+enum Routed {
+    /// It is answered, or waits for what it names.
+    Reply(Reply),
+    /// It is to be asked again from the start, once this resolves or the moment
+    /// comes.
+    Again(Wait, Instant),
+}
+
+/// Answers a request that arrived at `now`, or has been waited with until
+/// `deadline` already.
+pub(super) async fn handle(
+    api: &Context,
+    mut request: Box<Request>,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Reply {
+    let routed = route(api, &request, now, deadline).await;
+    if !matches!(routed, Ok(Routed::Reply(Reply::Write(_)))) {
+        // What was found, or found missing, may be newer than this core's list.
+        api.node.settle().await;
+    }
+    match routed {
+        Ok(Routed::Reply(Reply::Write(mut write))) => {
+            if write.by_name {
+                write.request = Some(request);
+            }
+            Reply::Write(write)
+        }
+        Ok(Routed::Reply(reply)) => reply,
+        Ok(Routed::Again(wait, deadline)) => {
+            request.release_buffer();
+            Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
+        }
+        Err(error) => Reply::Now(refusal(&request, error)),
+    }
+}
+
+/// Answers a write anew that was refused because what it names was not there:
+/// this node may not have known yet what its names stand for by now. A second
+/// refusal is told. It arrived at `since`, and its time is not extended.
+pub(super) async fn again(api: &Context, request: Box<Request>, since: Instant) -> Reply {
+    if let Err(error) = learn_names(api, since).await {
+        return Reply::Now(error.into());
+    }
+    let mut reply = handle(api, request, since, None).await;
+    if let Reply::Write(write) = &mut reply {
+        write.request = None;
+    }
+    reply
+}
+
+/// Goes on with a parked read, because something changed or because it has waited
+/// long enough.
+pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply {
+    if let Err(error) = freshness::check_halted(api) {
+        return Reply::Now(error.into());
+    }
+    let deadline = if api.node.is_stopping() { now } else { parked.deadline };
+    let is_key = matches!(parked.asked, Asked::Key(_));
+    let reply = match parked.asked {
+        Asked::List(question) => list::ask(api, question, deadline, now).await,
+        Asked::Rest(mut question) => {
+            question.start = Start::After(parked.wait.examined());
+            // It has stood until now; from here on it is a read like others.
+            drop(parked.wait);
+            list::ask(api, question, deadline, now).await
+        }
+        Asked::Key(question) => key::ask(api, *question, deadline, now).await,
+        Asked::Stream(stream) => stream::open(api, *stream, deadline, now),
+        Asked::Request(request) => return handle(api, request, now, Some(deadline)).await,
+    };
+    api.node.settle().await;
+    reply.unwrap_or_else(|error| {
+        let refusal = Response::from(error);
+        Reply::Now(if is_key { refusal } else { negotiated(refusal) })
+    })
+}
+
+/// The answer to a request that is refused with `error`.
+pub(super) fn refusal(request: &Request, error: ApiError) -> Response {
+    let is_list = || Resource::of(&request.path_segments()).is_some_and(|of| of.is_list());
+    let reads = matches!(request.method(), Method::Get | Method::Head);
+    let passes = error.code.status() == 503;
+    match reads && is_list() {
+        true if passes && accept::takes_only(request, Media::Events) => stream::unavailable(error),
+        true => negotiated(error.into()),
+        false => error.into(),
+    }
+}
+
+async fn route(
+    api: &Context,
+    request: &Request,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Result<Routed, ApiError> {
+    let path = request.path_segments();
+    if request.method() == Method::Options && path.is_empty() {
+        return Ok(Routed::Reply(options(api, request, ALL)));
+    }
+    let resource = match Resource::find(request, &path) {
+        Ok(resource) => resource,
+        Err(refusal) => return Ok(Routed::Reply(Reply::Now(*refusal))),
+    };
+    match request.method() {
+        Method::Options => Ok(Routed::Reply(options(api, request, resource.methods()))),
+        // Apart from the connection, which may be parked with it gone.
+        Method::Get | Method::Head if resource.is_of_node() => {
+            Box::pin(read_node(api, request, resource)).await.map(Routed::Reply)
+        }
+        Method::Get | Method::Head if resource.is_list() => {
+            Box::pin(read_list(api, request, resource, now)).await.map(Routed::Reply)
+        }
+        Method::Get | Method::Head => {
+            Box::pin(read_resource(api, request, resource, now, deadline)).await
+        }
+        _ => write(api, request, resource, now).await.map(Routed::Reply),
+    }
+}
+
+fn options(api: &Context, request: &Request, methods: &'static str) -> Reply {
+    Reply::Now(api.browsers.reader(request).preflight(request, methods))
+}
+
+/// What the node says about itself.
+async fn read_node(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+) -> Result<Reply, ApiError> {
+    parameter::check_none(request)?;
+    let is_json = |resource| {
+        matches!(
+            resource,
+            Resource::OpenApi | Resource::Cluster | Resource::Members | Resource::Member(_)
+        )
+    };
+    if is_json(resource) {
+        accept::choose(request, &[Media::Json])?;
+    }
+    Ok(match resource {
+        Resource::Health => node::health(),
+        Resource::Ready => node::ready(api)?,
+        Resource::Index if page::is_asked_for(request) => page::get(),
+        Resource::Index => node::index(api),
+        Resource::Metrics => metrics::get(api).await,
+        Resource::OpenApi => openapi::get(),
+        Resource::Cluster => cluster::get(api),
+        Resource::Members => members::list(api),
+        Resource::Member(id) => members::get(api, id)?,
+        _ => unreachable!("no other resource of the node can be read"),
+    })
+}
+
+async fn read_list(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+    now: Instant,
+) -> Result<Reply, ApiError> {
+    freshness::check(api)?;
+    let query = ChangesQuery::parse(request.query());
+    if query.as_ref().is_ok_and(|query| query.consistency == Consistency::Strong) {
+        api.node.barrier().await?;
+    }
+    // What the path names comes first.
+    let list = resource.list(api.catalog())?;
+    let list = list.unwrap_or_else(|| unreachable!("it is a list"));
+    changes::get_list(api, request, list, query?, now).await
+}
+
+async fn read_resource(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Result<Routed, ApiError> {
+    freshness::check(api)?;
+    let query = ReadQuery::parse(resource.read_of(), request.query())?;
+    // What was waited with has been asked already.
+    if deadline.is_none() && query.consistency == Consistency::Strong {
+        api.node.barrier().await?;
+    }
+    accept::choose(request, &[Media::Json])?;
+    if let Some(min_id) = query.min_id {
+        let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
+        let may_wait = now < until && !api.node.is_stopping();
+        if let Some(wait) = wait_for(api, min_id, may_wait)? {
+            return Ok(Routed::Again(wait, until));
+        }
+    }
+    Ok(Routed::Reply(match resource {
+        Resource::Change(id) => changes::get(api, id).await?,
+        Resource::Tenants => tenants::list(api, &query).await,
+        Resource::Tenant(tenant) => tenants::get(api, tenant)?,
+        Resource::Collections(tenant) => collections::list(api, tenant, &query).await?,
+        Resource::Collection(path) => collections::get(api, path)?,
+        Resource::Keys(path) => keys::list(api, path, &query).await?,
+        Resource::Key(path, key) => {
+            let until = deadline.unwrap_or(now + query.block.unwrap_or(Duration::ZERO));
+            keys::get(api, request, path, key, &query, until, now).await?
+        }
+        _ => unreachable!("every other resource is of the node, or a list"),
+    }))
+}
+
+/// Has a write done whose method the resource has.
+async fn write(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+    now: Instant,
+) -> Result<Reply, ApiError> {
+    let parameters = parameter::check_none(request);
+    let mut reply = write_resource(api, request, resource, parameters.as_ref()).await;
+    if let Err(error) = &reply
+        && matches!(error.code, Code::NotFound | Code::TenantMismatch)
+        && !resource.is_of_node()
+    {
+        // It may be there and not be known here yet.
+        learn_names(api, now).await?;
+        reply = write_resource(api, request, resource, parameters.as_ref()).await;
+    }
+    if let Ok(Reply::Write(write)) = &mut reply {
+        write.by_name |= resource.is_by_name();
+    }
+    reply
+}
+
+/// Does that once; `parameters` tells whether there are any, which no write has.
+async fn write_resource(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+    parameters: Result<&(), &ApiError>,
+) -> Result<Reply, ApiError> {
+    if let Err(error) = parameters {
+        // What the path names comes first.
+        return Err(resource.missing(api.catalog()).unwrap_or_else(|| error.clone()));
+    }
+    match (request.method(), resource) {
+        (Method::Post, Resource::Changes) => changes::post(api, request, None).await,
+        (Method::Post, Resource::TenantChanges(tenant)) => {
+            changes::post(api, request, Some(tenant)).await
+        }
+        (Method::Post, Resource::Tenants) => tenants::create(api, request),
+        (Method::Post, Resource::Collections(tenant)) => collections::create(api, request, tenant),
+        (Method::Post, Resource::Keys(path)) => keys::post(api, request, path).await,
+        (Method::Put, Resource::Key(path, key)) => keys::put(api, request, path, key).await,
+        (Method::Delete, Resource::Key(path, key)) => keys::delete(api, request, path, key),
+        (Method::Delete, Resource::Collection(path)) => collections::delete(api, request, path),
+        (Method::Delete, Resource::Tenant(tenant)) => tenants::delete(api, request, tenant),
+        (Method::Post, Resource::Members) => members::add(api, request).await,
+        (Method::Patch, Resource::Member(id)) => members::change(api, request, id).await,
+        (Method::Delete, Resource::Member(id)) => members::remove(api, request, id).await,
+        (Method::Post, Resource::Leader) => cluster::lead(api, request).await,
+        _ => unreachable!("no resource has this method"),
+    }
+}

@@ -1,0 +1,102 @@
+//! What is looked up when the metrics are asked for.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::family::Family,
+    registry::{Registry, Unit},
+};
+
+use super::{
+    copied::Copied,
+    register::{Gauge, gauge},
+};
+use crate::{base::cluster::ClusterView, node::Handle};
+
+/// A member of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MemberLabel {
+    member: u64,
+}
+
+/// The state of the node as metrics.
+#[derive(Debug)]
+pub(super) struct AtScrape {
+    log_write_seconds: Copied,
+    last_change: Gauge,
+    tenants: Gauge,
+    collections: Gauge,
+    tags: Gauge,
+    idempotency_keys: Gauge,
+    ready: Gauge,
+    failed: Gauge,
+    disk_full: Gauge,
+    leader: Gauge,
+    term: Gauge,
+    committed: Gauge,
+    applied: Gauge,
+    lag: Family<MemberLabel, Gauge>,
+}
+
+impl AtScrape {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let log_write_seconds = Copied::default();
+        let help = "Time of a write of the log, from submission until it is durable";
+        registry.register_with_unit("log_write", help, Unit::Seconds, log_write_seconds.clone());
+        let lag = Family::default();
+        let help = "Entries that a member lacks; known to the leader alone";
+        registry.register("raft_lag", help, Family::clone(&lag));
+        let mut gauge = |name, help| gauge(registry, name, help);
+        Self {
+            log_write_seconds,
+            last_change: gauge("last_change", "Id of the newest change applied"),
+            tenants: gauge("tenants", "Tenants"),
+            collections: gauge("collections", "Collections"),
+            tags: gauge("tags", "Tags in the index"),
+            idempotency_keys: gauge("idempotency_keys", "Idempotency keys remembered"),
+            ready: gauge("ready", "1 when the node can be sent traffic"),
+            failed: gauge("log_failed", "1 once a write to the log failed"),
+            disk_full: gauge("disk_full", "1 while no log segment can be prepared"),
+            leader: gauge("raft_leader", "Number of the leader, 0 without one"),
+            term: gauge("raft_term", "Term"),
+            committed: gauge("raft_committed", "Index of the last committed entry"),
+            applied: gauge("raft_applied", "Index of the last applied entry"),
+            lag,
+        }
+    }
+
+    /// Takes over how `node` is now.
+    pub(super) fn observe(&self, node: &Handle) {
+        let (index, status) = (node.index(), node.status());
+        let (tenants, collections) = index.catalog.counts();
+        self.log_write_seconds.set(status.log_writes.read());
+        self.last_change.set(number(node.last().0));
+        self.tenants.set(number(tenants as u64));
+        self.collections.set(number(collections as u64));
+        self.tags.set(number(index.tags() as u64));
+        self.idempotency_keys.set(number(index.idempotency().len() as u64));
+        self.ready.set(status.is_ready().into());
+        self.failed.set(status.has_failed().into());
+        self.disk_full.set(status.is_full().into());
+        self.observe_cluster(&status.cluster());
+    }
+
+    fn observe_cluster(&self, cluster: &ClusterView) {
+        self.leader.set(number(cluster.leader.unwrap_or(0)));
+        self.term.set(number(cluster.term));
+        self.committed.set(number(cluster.committed));
+        self.applied.set(number(cluster.applied));
+        // Members come and go.
+        self.lag.clear();
+        let own = cluster.members.iter().find(|member| member.id == cluster.node);
+        if let Some(own) = own.filter(|own| cluster.leader == Some(own.id)) {
+            for member in cluster.members.iter().filter(|member| member.id != own.id) {
+                let lag = own.matched.saturating_sub(member.matched);
+                self.lag.get_or_create(&MemberLabel { member: member.id }).set(number(lag));
+            }
+        }
+    }
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,60 @@
+//! A page of a list of changes: at once, or parked until there is something to
+//! answer with.
+
+use std::time::Instant;
+
+use super::{
+    answer::Frame,
+    freshness::wait_for,
+    part,
+    question::{Question, Start},
+    shared_page::Page,
+};
+use crate::{
+    api::{
+        context::Context,
+        error::ApiError,
+        reply::{Asked, Parked, Reply},
+        request::accept::negotiated,
+    },
+    base::{ids::ChangeId, limits::READ_BYTES_MAX},
+    http::Response,
+};
+
+/// Answers a question, or parks it.
+pub(in crate::api) async fn ask(
+    api: &Context,
+    mut question: Question,
+    deadline: Instant,
+    now: Instant,
+) -> Result<Reply, ApiError> {
+    let may_wait = now < deadline && !api.node.is_stopping();
+    if let Some(wait) = wait_for(api, question.min_id, may_wait)? {
+        return Ok(Reply::Park(Parked { asked: Asked::List(question), wait, deadline }));
+    }
+    let page = page(api, &question).await?;
+    if page.changes == 0 && page.at_end && question.block && may_wait {
+        // What was examined need not be examined again.
+        question.start = Start::After(page.last);
+        let wait = api.node.beyond(question.list, page.last);
+        return Ok(Reply::Park(Parked { asked: Asked::Rest(question), wait, deadline }));
+    }
+    Ok(Reply::Now(negotiated(Response::json(200, page.body))))
+}
+
+async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
+    // A list that is gone is not answered from memory.
+    let cursor = question.cursor(api.node.index())?;
+    api.node.settle().await;
+    let bounds = api.bounds();
+    if let Some(page) = api.shared.get(question, bounds) {
+        return Ok(page);
+    }
+    let (frame, all) = (Frame::Changes, ChangeId(u64::MAX));
+    let part = part::read(api, question, cursor, frame, all, READ_BYTES_MAX).await?;
+    let changes = part.list.changes();
+    let body = part.list.finish(part.at_start, part.at_end, part.examined);
+    let page = Page { body, changes, last: part.examined, at_end: part.at_end };
+    api.shared.set(question, bounds, &page);
+    Ok(page)
+}

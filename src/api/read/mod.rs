@@ -1,0 +1,18 @@
+//! Reading: what is asked for, pages, streams, single changes and keys.
+
+pub mod answer;
+pub(super) mod change;
+pub(super) mod freshness;
+pub(super) mod key;
+pub(super) mod list;
+pub(super) mod names;
+mod page_reader;
+mod part;
+mod places;
+pub(super) mod question;
+mod rendered;
+mod shared_page;
+pub(super) mod stream;
+
+pub use rendered::FULL;
+pub(super) use shared_page::SharedPage;

@@ -1,0 +1,74 @@
+//! Reading a part of a list: a page, or what a stream sends next.
+
+use super::{
+    answer::{Frame, ListAnswer},
+    change::load,
+    page_reader::PageReader,
+    places::Source,
+    question::Question,
+    rendered::Rendered,
+};
+use crate::{
+    api::{
+        context::Context,
+        error::{ApiError, damaged, purged},
+    },
+    base::{ids::ChangeId, limits::READ_EXPECTED_FILTERED},
+    io::cores,
+    state::{Cursor, ListId},
+};
+
+/// What was read of a list.
+pub(super) struct Part {
+    pub(super) list: ListAnswer,
+    /// The last id examined.
+    pub(super) examined: ChangeId,
+    pub(super) at_start: bool,
+    pub(super) at_end: bool,
+}
+
+/// Reads changes up to `until` into an answer in that frame, as many as fit
+/// `bytes_max`.
+pub(super) async fn read(
+    api: &Context,
+    question: &Question,
+    cursor: Option<Cursor>,
+    frame: Frame,
+    until: ChangeId,
+    bytes_max: usize,
+) -> Result<Part, ApiError> {
+    let (first, last) = api.bounds();
+    let last = last.min(until);
+    if question.start.is_purged(first) {
+        return Err(purged(first));
+    }
+    let asked = question.start.id();
+    let at_start = match (question.list, &cursor) {
+        (ListId::All, _) | (_, None) => asked < first || last < first,
+        (_, Some(cursor)) => cursor.first(first).is_none_or(|oldest| oldest > asked),
+    };
+    let since = ChangeId(asked.0.max(first.0 - 1));
+    let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
+    let filtered = if cursor.is_none() { usize::MAX } else { READ_EXPECTED_FILTERED };
+    let expected = question.limit.min(there).min(filtered);
+    let list = ListAnswer::with_bytes_max(frame, expected, bytes_max);
+    let mut reader = PageReader::new(list, since, last, question.limit, &question.tags, cursor);
+    let mut rendered = Rendered::new(&api.held);
+    while !reader.is_done() {
+        let some = reader.read_some(&mut Source {
+            history: &api.node.history(),
+            verified: &mut api.verified.borrow_mut(),
+            index: api.node.index(),
+        });
+        if let Some(cold) = some.map_err(|error| damaged(&error))? {
+            reader.loaded(load(api, cold).await?);
+        }
+        rendered.hold(reader.held_bytes())?;
+        cores::yield_if_needed().await;
+    }
+    reader.look_on(api.node.index());
+    // A `since` beyond the newest change stays what it is.
+    let examined = reader.examined().max(asked);
+    let at_end = examined >= last;
+    Ok(Part { list: reader.into_list(), examined, at_start, at_end })
+}

@@ -1,0 +1,44 @@
+//! The newest page of a core, kept for the many who ask the same.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+
+use super::question::Question;
+use crate::base::ids::ChangeId;
+
+/// Pages up to this size are kept for the next one with the same question.
+const SHARED_BYTES_MAX: usize = 1 << 20;
+
+/// The oldest and the newest change held when a page was made.
+type Bounds = (ChangeId, ChangeId);
+
+/// A rendered answer.
+#[derive(Clone)]
+pub(super) struct Page {
+    pub(super) body: Bytes,
+    pub(super) changes: usize,
+    /// The last id examined.
+    pub(super) last: ChangeId,
+    pub(super) at_end: bool,
+}
+
+/// The newest page, with what it answers.
+#[derive(Default)]
+pub(in crate::api) struct SharedPage(RefCell<Option<(Question, Bounds, Page)>>);
+
+impl SharedPage {
+    /// The page that answers `question` while so much is held, if it is that one.
+    pub(super) fn get(&self, question: &Question, bounds: Bounds) -> Option<Page> {
+        match &*self.0.borrow() {
+            Some((asked, then, page)) if asked == question && *then == bounds => Some(page.clone()),
+            _ => None,
+        }
+    }
+
+    /// Keeps a page in the place of the one before, unless it is large.
+    pub(super) fn set(&self, question: &Question, bounds: Bounds, page: &Page) {
+        let is_small = page.body.len() <= SHARED_BYTES_MAX;
+        *self.0.borrow_mut() = is_small.then(|| (question.clone(), bounds, page.clone()));
+    }
+}

@@ -1,0 +1,87 @@
+//! The parameters of a read of something that is no list of changes.
+
+use std::time::Duration;
+
+use super::parameter::{
+    Consistency, invalid, once, read_block, read_consistency, read_id, read_limit, unknown,
+};
+use crate::{api::error::ApiError, base::ids::ChangeId};
+
+/// The parameters of a read of something that is no list of changes. Which of
+/// them it has is for [`parse`](Self::parse) to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadQuery<'q> {
+    /// `after`, or `last`: only what comes after this name or key.
+    pub after: Option<&'q str>,
+    /// `prefix`: only keys that begin with this.
+    pub prefix: Option<&'q str>,
+    /// `limit`, 1 to [`READ_LIMIT_MAX`].
+    pub limit: Option<usize>,
+    /// `since`: only a version after this id.
+    pub since: Option<ChangeId>,
+    /// `block`, at most [`BLOCK_MAX`].
+    pub block: Option<Duration>,
+    /// `min_id`.
+    pub min_id: Option<ChangeId>,
+    /// `consistency`.
+    pub consistency: Consistency,
+}
+
+/// What a read is of, which says which parameters it has besides `min_id` and
+/// `consistency`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadOf {
+    /// One resource: no others.
+    One,
+    /// A list of names: `after`, `limit`.
+    Names,
+    /// A list of keys: `after` or `last`, `limit`, `prefix`.
+    Keys,
+    /// A key: `since`, `block`.
+    Key,
+}
+
+impl<'q> ReadQuery<'q> {
+    /// Reads percent-decoded pairs of name and value.
+    ///
+    /// # Errors
+    /// [`Code::InvalidParameter`], naming the parameter, its value and its range.
+    pub fn parse(
+        of: ReadOf,
+        pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
+    ) -> Result<Self, ApiError> {
+        let (mut limit, mut since, mut block) = (None, None, None);
+        let (mut min_id, mut consistency) = (None, None);
+        let mut query = Self::default();
+        for (name, value) in pairs {
+            match (name, of) {
+                ("min_id", _) => once(&mut min_id, "min_id", value, read_id)?,
+                ("consistency", _) => {
+                    once(&mut consistency, "consistency", value, read_consistency)?;
+                }
+                ("limit", ReadOf::Names | ReadOf::Keys) => {
+                    once(&mut limit, "limit", value, read_limit)?;
+                }
+                ("after", ReadOf::Names | ReadOf::Keys) | ("last", ReadOf::Keys) => {
+                    if query.after.is_some() {
+                        let detail = format!("parameter \"{name}\" is given twice");
+                        return Err(invalid(name, detail));
+                    }
+                    query.after = Some(value);
+                }
+                ("prefix", ReadOf::Keys) => {
+                    if query.prefix.is_some() {
+                        let detail = "parameter \"prefix\" is given twice".into();
+                        return Err(invalid("prefix", detail));
+                    }
+                    query.prefix = Some(value);
+                }
+                ("since", ReadOf::Key) => once(&mut since, "since", value, read_id)?,
+                ("block", ReadOf::Key) => once(&mut block, "block", value, read_block)?,
+                _ => return Err(unknown(name)),
+            }
+        }
+        let consistency = consistency.unwrap_or_default();
+        Ok(Self { limit, since, block, min_id, consistency, ..query })
+    }
+}

@@ -1,0 +1,110 @@
+//! Lists of changes, and one change by its id: `/changes`, `/changes/<id>`,
+//! `/tenants/T/changes`, `/collections/C/changes`.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    api::{
+        body::{Members, Scope},
+        context::Context,
+        error::{ApiError, Code, excerpt, purged},
+        read::{
+            change, list,
+            question::{Question, Start},
+            stream::{self, Stream, StreamKind, no_last_event_id},
+        },
+        reply::Reply,
+        request::{
+            ChangesQuery, Since,
+            accept::{self, Media},
+            path,
+        },
+        write::{self, Written},
+    },
+    base::{
+        ids::ChangeId,
+        limits::{MIN_ID_WAIT, READ_LIMIT_DEFAULT},
+    },
+    http::{Request, Response},
+    state::ListId,
+};
+
+/// `POST /changes` and `POST /tenants/T/changes`
+pub(in crate::api) async fn post(
+    api: &Context,
+    request: &Request,
+    tenant: Option<&str>,
+) -> Result<Reply, ApiError> {
+    let tenant = match tenant.map(|text| path::tenant(api.catalog(), text)) {
+        None => None,
+        Some(Ok(tenant)) => Some(tenant.id),
+        Some(Err(error)) => return write::repeated_or(api, request, Written::Change, error),
+    };
+    let scope = Scope { members: Members::Change, tenant, ..Scope::default() };
+    write::append(api, request, scope, Written::Change).await
+}
+
+/// `GET` of a list of changes: a page, or a stream.
+pub(in crate::api) async fn get_list(
+    api: &Context,
+    request: &Request,
+    list: ListId,
+    query: ChangesQuery,
+    now: Instant,
+) -> Result<Reply, ApiError> {
+    let media = accept::choose(request, &accept::OF_CHANGES)?;
+    let kind = match media {
+        Media::Events => Some(StreamKind::events(request, &query)?),
+        Media::Ndjson | Media::PlainNdjson | Media::Jsonl => Some(StreamKind::lines(&query)?),
+        Media::Json => {
+            no_last_event_id(&query)?;
+            None
+        }
+    };
+    let block = query.block.unwrap_or(Duration::ZERO);
+    let wait = match query.min_id {
+        Some(_) => query.block.unwrap_or(MIN_ID_WAIT),
+        None if kind.is_some() => MIN_ID_WAIT,
+        None => block,
+    };
+    let question = Question {
+        list,
+        start: match query.since {
+            Since::Id(ChangeId::ZERO) => Start::Oldest,
+            Since::Id(id) => Start::After(id),
+            Since::Now => Start::After(api.node.last()),
+        },
+        limit: query.limit.unwrap_or(READ_LIMIT_DEFAULT),
+        tags: query.tags,
+        min_id: query.min_id.unwrap_or_default(),
+        block: block > Duration::ZERO,
+    };
+    match kind {
+        None => list::ask(api, question, now + wait, now).await,
+        Some(kind) => {
+            let stream = Stream::new(question, kind, media, request, now);
+            stream::open(api, stream, now + wait, now)
+        }
+    }
+}
+
+/// `GET /changes/<id>`
+pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiError> {
+    let not_found =
+        || ApiError::new(Code::NotFound, format!("there is no change {:?}", excerpt(id)));
+    let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
+    let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
+    // One that another core shows is here as well.
+    api.node.settle().await;
+    let (first, last) = api.bounds();
+    if id > last {
+        return Err(not_found());
+    }
+    if id < first {
+        return Err(purged(first));
+    }
+    match change::change(api, id).await? {
+        Some(change) => Ok(Reply::Now(Response::json(200, change))),
+        None => Err(purged(api.node.history().first())),
+    }
+}

@@ -1,0 +1,96 @@
+//! `/tenants/T/collections`, `/collections/C` and the same by name.
+
+use crate::{
+    api::{
+        body::name,
+        context::Context,
+        error::ApiError,
+        read::names,
+        reply::Reply,
+        request::{
+            ReadQuery, conditions,
+            content_type::body_form,
+            idempotency,
+            path::{CollectionPath, collection, tenant},
+        },
+        write::{self, Written, collection_json},
+    },
+    base::{
+        batch::{Action, Conditions, TailMembers},
+        json_string::json_string,
+    },
+    http::{Request, Response},
+    io::cores,
+    state::index::Collection,
+};
+
+/// `POST /tenants/T/collections`
+pub(in crate::api) fn create(
+    api: &Context,
+    request: &Request,
+    tenant_text: &str,
+) -> Result<Reply, ApiError> {
+    conditions::refuse(request)?;
+    let tenant = tenant(api.catalog(), tenant_text);
+    if tenant.is_err() && request.header("idempotency-key").is_none() {
+        tenant.as_ref().map_err(Clone::clone)?;
+    }
+    let form = body_form(request)?;
+    let asked = idempotency::of_small(request)?;
+    let name = name::parse(request.body(), form)?;
+    let tenant = match tenant {
+        Ok(tenant) => tenant.id,
+        Err(error) => {
+            return write::repeated(api, asked.as_ref(), &Written::Name(name)).ok_or(error);
+        }
+    };
+    let action = Action::CreateCollection { tenant, collection: cores::uuid(), name: name.clone() };
+    write::propose(api, action, Some(tenant), asked, Written::Name(name))
+}
+
+/// `GET /tenants/T/collections`
+pub(in crate::api) async fn list(
+    api: &Context,
+    tenant_text: &str,
+    query: &ReadQuery<'_>,
+) -> Result<Reply, ApiError> {
+    let tenant = tenant(api.catalog(), tenant_text)?;
+    let slice = |after: Option<&str>, count| tenant.collections_after(after, count);
+    Ok(names::list("collections", query, slice, |collection| json(collection)).await)
+}
+
+/// `GET /collections/C`
+pub(in crate::api) fn get(api: &Context, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
+    let collection = collection(api.catalog(), path)?;
+    Ok(Reply::Now(Response::json(200, json(&collection))))
+}
+
+/// `DELETE /collections/C`
+pub(in crate::api) fn delete(
+    api: &Context,
+    request: &Request,
+    path: CollectionPath<'_>,
+) -> Result<Reply, ApiError> {
+    conditions::refuse(request)?;
+    let asked = idempotency::of_small(request)?;
+    match collection(api.catalog(), path) {
+        Ok(collection) => {
+            let members = members_of(&collection);
+            write::delete(api, members, Conditions::default(), asked)
+        }
+        Err(error) => write::repeated(api, asked.as_ref(), &Written::Deletion).ok_or(error),
+    }
+}
+
+/// The members of a change of that collection.
+pub(super) fn members_of(collection: &Collection) -> TailMembers<'static> {
+    TailMembers {
+        tenant: Some(collection.tenant),
+        collection: Some(collection.id),
+        ..TailMembers::default()
+    }
+}
+
+fn json(collection: &Collection) -> String {
+    collection_json(collection.id, &json_string(&collection.name), collection.tenant)
+}

@@ -1,0 +1,12 @@
+//! What can be asked for, one file a resource.
+
+pub(super) mod changes;
+pub(super) mod cluster;
+pub(super) mod collections;
+pub(super) mod keys;
+pub(super) mod members;
+pub(super) mod metrics;
+pub(super) mod node;
+pub(super) mod openapi;
+pub(super) mod page;
+pub(super) mod tenants;

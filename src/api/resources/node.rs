@@ -1,0 +1,50 @@
+//! `/`, `/health` and `/ready`: the node about itself.
+
+use crate::{
+    api::{
+        context::Context,
+        error::{ApiError, Code, claimed},
+        read::freshness::check_halted,
+        reply::Reply,
+    },
+    http::Response,
+};
+
+/// `GET /health`: the process serves.
+pub(in crate::api) fn health() -> Reply {
+    Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]))
+}
+
+/// `GET /ready`: it can be sent traffic.
+pub(in crate::api) fn ready(api: &Context) -> Result<Reply, ApiError> {
+    let status = api.node.status();
+    check_halted(api)?;
+    if let Some(problem) = status.storage_problem() {
+        let detail = format!("the node cannot store changes: {problem}");
+        return Err(ApiError::new(Code::Storage, detail));
+    }
+    if !status.has_recovered() && status.cluster().leader.is_some() {
+        let detail = "this node has not caught up since it was started";
+        return Err(ApiError::new(Code::Behind, detail));
+    }
+    if status.is_claimed() {
+        return Err(claimed());
+    }
+    if !status.is_ready() {
+        return Err(ApiError::new(Code::NoLeader, "the node knows no leader yet"));
+    }
+    Ok(Reply::Now(Response::json(200, &b"{\"status\":\"ready\"}"[..])))
+}
+
+/// `GET /`: what is here.
+pub(in crate::api) fn index(api: &Context) -> Reply {
+    let (cluster, last) = (api.node.cluster(), api.node.last());
+    let version = env!("CARGO_PKG_VERSION");
+    let body = format!(
+        "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
+         \"last\":{last},\"resources\":[\"/changes\",\"/tenants\",\"/collections/{{collection}}\",\
+         \"/cluster\",\"/health\",\"/ready\",\"/metrics\",\"/openapi.json\"]}}"
+    );
+    // A browser gets the page instead.
+    Reply::Now(Response::json(200, body).with_header("Vary", "Accept"))
+}

@@ -1,0 +1,101 @@
+//! Proposing a write, unless it repeats one that was decided.
+
+use uuid::Uuid;
+
+use super::{
+    pending::Write,
+    written::{Written, written},
+};
+use crate::{
+    api::{
+        context::Context,
+        error::{ApiError, claimed},
+        metrics::Limit,
+        reply::Reply,
+        request::{
+            content_type::{Form, body_form},
+            idempotency::{self, Asked},
+            small_body::SMALL_BODY_BYTES,
+        },
+    },
+    base::{
+        batch::{Action, Append, Command, Conditions, TailMembers},
+        outcome::WriteError,
+    },
+    http::Request,
+};
+
+/// Has `action` done, which concerns `tenant`, unless it was before.
+pub(in crate::api) fn propose(
+    api: &Context,
+    action: Action,
+    tenant: Option<Uuid>,
+    asked: Option<Asked>,
+    kind: Written,
+) -> Result<Reply, ApiError> {
+    if api.node.status().is_claimed() {
+        return Err(claimed());
+    }
+    // Its name may be another tenant's by now than when it was asked first.
+    if let Some(reply) = repeated(api, asked.as_ref(), &kind) {
+        return Ok(reply);
+    }
+    let idempotency = asked.map(|asked| asked.of(tenant));
+    let pending = api.node.propose(Command { action, idempotency }).inspect_err(|error| {
+        if *error == WriteError::Overloaded {
+            api.metrics.limited(Limit::Writes);
+        }
+    })?;
+    Ok(Reply::Write(Write { pending, written: kind, by_name: false, weak: false, request: None }))
+}
+
+/// Appends the change that records the deletion of what `members` name.
+pub(in crate::api) fn delete(
+    api: &Context,
+    members: TailMembers<'_>,
+    conditions: Conditions,
+    asked: Option<Asked>,
+) -> Result<Reply, ApiError> {
+    let tenant = members.tenant;
+    let mut tails = Vec::with_capacity(members.bytes_max());
+    let span = members.write_deletion(&mut tails);
+    let spans = [span].into_iter().collect();
+    let append = Append { spans, tails: tails.into(), conditions };
+    propose(api, Action::Append(append), tenant, asked, Written::Deletion)
+}
+
+/// The answer to a request that repeats one that was decided, also where what it
+/// names is not there any more: it may itself have taken that away.
+pub(in crate::api) fn repeated(
+    api: &Context,
+    asked: Option<&Asked>,
+    kind: &Written,
+) -> Option<Reply> {
+    let asked = asked?;
+    let decision = api.node.index().idempotency().repeated(&asked.of(None))?;
+    Some(Reply::Now(written(kind, decision, asked.weak)))
+}
+
+/// The answer to an append whose path names what is not there: that to the one it
+/// repeats, if it does, else `error`.
+pub(in crate::api) fn repeated_or(
+    api: &Context,
+    request: &Request,
+    single: Written,
+    error: ApiError,
+) -> Result<Reply, ApiError> {
+    // A batch that is too large to be digested here is not looked for.
+    let is_small = request.body().len() <= SMALL_BODY_BYTES;
+    if request.header("idempotency-key").is_none() || !is_small {
+        return Err(error);
+    }
+    let asked = idempotency::of_small(request)?;
+    repeated(api, asked.as_ref(), &shape_of(request, single)).ok_or(error)
+}
+
+/// The answer that a body asks for, as far as its first character tells.
+fn shape_of(request: &Request, single: Written) -> Written {
+    let many = body_form(request) == Ok(Form::Ndjson)
+        || request.body().trim_ascii_start().first() == Some(&b'[');
+    if many { Written::Changes } else { single }
+}

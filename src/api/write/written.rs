@@ -1,0 +1,122 @@
+//! The answer to a write, from how it was decided.
+
+use uuid::Uuid;
+
+use crate::{
+    api::error::{ApiError, Code},
+    base::{
+        json_string::json_string,
+        outcome::{Decision, Effect, Missing, Refusal},
+    },
+    http::Response,
+};
+
+/// What kind of answer a write asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Written {
+    /// A change of a list: `201` and its id.
+    Change,
+    /// Several: `201` and the range of their ids.
+    Changes,
+    /// A version of a key: `201`, or `200` where it takes the place of another.
+    Key,
+    /// A deletion: `200` and the id of the change that records it.
+    Deletion,
+    /// A tenant or a collection of this name: `201` and its UUID.
+    Name(Box<str>),
+}
+
+/// The answer to a write that was decided; `weak` when its `If-Match` had a weak
+/// tag.
+pub(in crate::api) fn written(kind: &Written, decision: Decision, weak: bool) -> Response {
+    let response = match decision.result {
+        Ok(effect) => done(kind, effect),
+        Err(refusal) => {
+            let mut error = refused(kind, refusal);
+            if weak && error.code == Code::PreconditionFailed {
+                error.detail += "; a weak tag (W/) in If-Match never matches";
+            }
+            error.into()
+        }
+    };
+    match decision.replayed {
+        true => response.with_header("Idempotency-Replayed", "true"),
+        false => response,
+    }
+}
+
+fn done(kind: &Written, effect: Effect) -> Response {
+    match (effect, kind) {
+        (Effect::Changes { first, count, .. }, Written::Changes) => {
+            let last = first.0 + u64::from(count) - 1;
+            let body = format!("{{\"first\":{first},\"last\":{last},\"count\":{count}}}");
+            Response::json(201, body)
+        }
+        (Effect::Changes { first: id, replaced, .. }, kind) => {
+            let status = match kind {
+                Written::Deletion => 200,
+                Written::Key if replaced => 200,
+                _ => 201,
+            };
+            let response = Response::json(status, format!("{{\"_id\":{id}}}"))
+                .with_header("Location", format!("/changes/{id}"));
+            match kind {
+                Written::Key => response.with_header("ETag", format!("\"{id}\"")),
+                _ => response,
+            }
+        }
+        (Effect::Tenant(tenant), kind) => {
+            let name = name(kind);
+            Response::json(201, format!("{{\"tenant\":\"{tenant}\",\"name\":{name}}}"))
+                .with_header("Location", format!("/tenants/{tenant}"))
+        }
+        (Effect::Collection { collection, tenant }, kind) => {
+            Response::json(201, collection_json(collection, &name(kind), tenant))
+                .with_header("Location", format!("/collections/{collection}"))
+        }
+    }
+}
+
+fn name(kind: &Written) -> String {
+    match kind {
+        Written::Name(name) => json_string(name),
+        _ => "null".to_owned(),
+    }
+}
+
+/// A collection as answers show it; `name` is a JSON string.
+pub(in crate::api) fn collection_json(collection: Uuid, name: &str, tenant: Uuid) -> String {
+    format!("{{\"collection\":\"{collection}\",\"name\":{name},\"tenant\":\"{tenant}\"}}")
+}
+
+fn refused(kind: &Written, refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::NotFound(missing) => {
+            let what = match missing {
+                Missing::Tenant => "the tenant does not exist",
+                Missing::Collection => "the collection does not exist",
+                Missing::Key => "the key has no current version",
+            };
+            ApiError::new(Code::NotFound, what)
+        }
+        Refusal::TenantTaken(holder) => taken("tenant", kind, holder),
+        Refusal::CollectionTaken(holder) => taken("collection", kind, holder),
+        Refusal::PreconditionFailed(current) => {
+            let code = Code::PreconditionFailed;
+            match current {
+                Some(id) => ApiError::new(code, format!("the current version of the key is {id}"))
+                    .with_number("current", id.0),
+                None => ApiError::new(code, "the key has no current version").with_null("current"),
+            }
+        }
+        Refusal::IdempotencyMismatch => ApiError::new(
+            Code::IdempotencyMismatch,
+            "the Idempotency-Key was used before for another request",
+        ),
+    }
+}
+
+fn taken(what: &'static str, kind: &Written, holder: Uuid) -> ApiError {
+    let detail = format!("the name {} is that of the {what} {holder}", name(kind));
+    ApiError::new(Code::NameTaken, detail).with_text(what, holder.to_string())
+}
