@@ -107,6 +107,29 @@ pub const RELIEF_RETRY: Duration = ms(1_000);
 /// How long another node may take to take over leadership when it is told to.
 pub const TAKE_OVER: Duration = ms(2_000);
 
+// The log.
+
+/// A log without writes for this long has its marks written, so that damage to the last
+/// writes is told from a torn tail.
+pub const MARKS_IDLE: Duration = ms(100);
+/// How soon a spare segment is tried again after it could not be made.
+pub const SPARE_RETRY: Duration = ms(500);
+/// How often it is looked whether the log waits for room.
+pub const ROOM_LOOK: Duration = ms(500);
+
+// What a node knows of its cluster.
+
+/// How long the only member may take to lead its cluster when it starts.
+pub const LEAD_ALONE_WAIT: Duration = ms(60_000);
+/// How long the view of the cluster is at least kept before it is made anew.
+pub const CLUSTER_VIEW_PAUSE: Duration = ms(100);
+/// How old it is at most when nothing changes that is told.
+pub const CLUSTER_VIEW_AGE: Duration = ms(500);
+/// How often it is looked whether others still take this node for theirs.
+pub const CLAIM_LOOK: Duration = ms(500);
+/// How long they do before it is said.
+pub const CLAIM_PATIENCE: Duration = ms(1_000);
+
 // A stop.
 
 /// How long a signal may wait to be taken, and a stop may take after that: a little longer

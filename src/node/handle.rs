@@ -50,7 +50,7 @@ struct Inner {
 pub struct Handle(Rc<Inner>);
 
 /// What a serving core is built from; may be sent to it.
-pub struct Seat {
+pub struct CoreContext {
     /// Its number among the serving cores.
     pub core: usize,
     /// The history it serves.
@@ -66,19 +66,19 @@ pub struct Seat {
 }
 
 impl Handle {
-    /// The handle of the core that has `seat` and starts out with `history`, the
+    /// The handle of the core of `context`, which starts out with `history`, the
     /// changes of which are found by `index`.
     #[must_use]
-    pub fn new(seat: Seat, history: History, index: Arc<Index>) -> Self {
+    pub fn new(context: CoreContext, history: History, index: Arc<Index>) -> Self {
         let waiters = Waiters::default();
         waiters.advance(&[], history.last());
         Self(Rc::new(Inner {
-            core: seat.core,
-            cluster: seat.cluster,
-            status: seat.status,
-            inbox: seat.inbox,
-            control: seat.control,
-            mailbox: seat.mailbox,
+            core: context.core,
+            cluster: context.cluster,
+            status: context.status,
+            inbox: context.inbox,
+            control: context.control,
+            mailbox: context.mailbox,
             history: RefCell::new(history),
             index,
             waiters,

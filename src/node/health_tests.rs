@@ -160,7 +160,7 @@ async fn member(id: NodeId) -> Member {
     let replica = Rc::new(replica.await.unwrap());
     let (adoptions, _) = Adoptions::new(Rc::clone(&replica));
     let introductions = Rc::new(NobodyElse);
-    let members = MembershipService::new(Rc::clone(&replica), introductions, address.clone());
+    let members = MembershipService::new(Rc::clone(&replica), introductions);
     let forwarded = ForwardedWrites::new(Arc::default(), &Fanout::new(1), Rc::clone(&replica));
     let peers =
         PeerService::new(Rc::clone(&replica), Rc::new(forwarded), Rc::new(members), adoptions);

@@ -10,9 +10,11 @@ pub mod health;
 pub mod inbox;
 pub mod members;
 pub mod peers;
+pub mod replica;
 pub mod retention;
 pub mod sequencer;
 pub mod status;
+mod wiring;
 pub mod writes;
 
 pub use control::Control;
@@ -20,3 +22,4 @@ pub use forwarded::ForwardedWrites;
 pub use handle::Handle;
 pub use inbox::Inbox;
 pub use status::Status;
+pub use wiring::{Ready, Wiring};

@@ -2,7 +2,6 @@
 //! what drives connections.
 
 mod admission;
-mod cluster;
 pub mod config;
 mod connection;
 mod core;

@@ -25,20 +25,19 @@ use super::{
     limits,
     listen::listen,
     overdue::{self, Stop},
-    replica::{self, Ready},
+    replica,
     succession::Legacy,
 };
 use crate::{
     api::{browser::BrowserPolicy, metrics::Metrics},
-    base::{held::HeldByNode, ids::ClusterId, timing::STOP_MAX},
-    feed::Fanout,
+    base::{held::HeldByNode, timing::STOP_MAX},
     io::{
         lock::{DirectoryLock, LockError},
         real::uring::{self, UringError},
     },
     log::OpenError,
-    node::{Control, Handle, Inbox, Status, halt::HOW_TO_GO_ON, handle::Seat},
-    raft::{self, Address, Recovered},
+    node::{Ready, Wiring, halt::HOW_TO_GO_ON, replica::End},
+    raft::{self, Address},
 };
 
 /// Why a node did not start, or did not stop as it should.
@@ -91,23 +90,11 @@ pub(super) struct Shared {
     pub(super) config: Arc<Config>,
     /// Where clients and other nodes are told to reach the node.
     pub(super) address: Address,
-    pub(super) fanout: Fanout,
-    pub(super) inbox: Arc<Inbox>,
-    pub(super) control: Arc<Control>,
-    pub(super) status: Arc<Status>,
+    pub(super) wiring: Wiring,
     connections: Arc<Connections>,
     held: Arc<HeldByNode>,
     browsers: Arc<BrowserPolicy>,
     metrics: Arc<Metrics>,
-}
-
-/// How a node ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It is to stop.
-    Stop,
-    /// It is to go on as another.
-    Again,
 }
 
 /// Runs a node until a signal stops it.
@@ -160,14 +147,11 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         connections: Arc::new(Connections::new(places)),
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
         config: Arc::new(config),
-        fanout: Fanout::new(serving),
-        inbox: Arc::default(),
-        control: Arc::default(),
-        status: Arc::default(),
+        wiring: Wiring::new(serving),
         metrics: Arc::default(),
     };
 
-    let (events, news) = mpsc::channel();
+    let (events, told) = mpsc::channel();
     // The Raft core stops once every serving core has dropped its end of this.
     let (alive, serving_cores) = async_mpsc::channel(1);
     let report = Report { events, alive };
@@ -185,7 +169,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         // Only the end of the process gives the directory free.
         legacy: ManuallyDrop::new(legacy),
     };
-    main.run(&news)
+    main.run(&told)
 }
 
 /// What others are told of a port: what was set, else the name of the host as it was
@@ -216,7 +200,7 @@ fn claim(config: &Config, serving: usize) -> Result<Legacy, ServerError> {
 /// How a core reports to the main thread, and shows the Raft core that it runs.
 #[derive(Clone)]
 struct Report {
-    events: mpsc::Sender<News>,
+    events: mpsc::Sender<Event>,
     alive: async_mpsc::Sender<()>,
 }
 
@@ -237,7 +221,7 @@ fn start_raft_core(
         });
         let outcome = replica::run(shared, cluster, own, &events, serving_cores).await;
         // Only a main thread that failed does not wait for it.
-        let _ = events.send(News::Stopped(outcome));
+        let _ = events.send(Event::Stopped(outcome));
     })
 }
 
@@ -260,21 +244,21 @@ struct Main {
 }
 
 impl Main {
-    fn run(mut self, news: &mpsc::Receiver<News>) -> Result<(), ServerError> {
+    fn run(mut self, events: &mpsc::Receiver<Event>) -> Result<(), ServerError> {
         let mut stop = Stop::default();
         loop {
-            match news.recv_timeout(Watch::PERIOD) {
+            match events.recv_timeout(Watch::PERIOD) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
                     if stop.is_overdue(overdue::is_signal_pending(), Instant::now()) {
                         return Err(ServerError::Stop(STOP_MAX));
                     }
                 }
-                Ok(News::Ready(ready)) => {
+                Ok(Event::Ready(ready)) => {
                     self.legacy.lock.sign();
                     self.start_serving_cores(&ready)?;
                 }
-                Ok(News::Serving) => {
+                Ok(Event::Serving) => {
                     self.starting -= 1;
                     if self.starting == 0 {
                         let Shared { config, .. } = &self.shared;
@@ -286,11 +270,11 @@ impl Main {
                     }
                 }
                 // Those who connect from now on are refused.
-                Ok(News::Stopping) => {
+                Ok(Event::Stopping) => {
                     self.legacy.listeners.clear();
                     stop.begin(Instant::now());
                 }
-                Ok(News::Stopped(outcome)) => match outcome? {
+                Ok(Event::Stopped(outcome)) => match outcome? {
                     End::Stop => {
                         tracing::info!("node stopped");
                         return Ok(());
@@ -320,7 +304,7 @@ impl Main {
 }
 
 /// What the cores tell the main thread.
-pub(super) enum News {
+pub(super) enum Event {
     /// The replica is there: serving cores may start.
     Ready(Ready),
     /// One serving core accepts connections.
@@ -333,31 +317,17 @@ pub(super) enum News {
 
 async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready, report: Report) {
     let Report { events, alive } = report;
-    let Ready { recovered, cluster } = ready;
-    let node = handle(&shared, core, recovered, cluster);
+    let node = shared.wiring.handle(core, ready);
     let limits = Arc::new(shared.config.limits.clone());
     let Shared { connections, held, browsers, metrics, .. } = shared;
     let core = Core { node, listener, limits, held, browsers, metrics, connections };
     // The main thread has gone only when the node stops already.
-    let _ = events.send(News::Serving);
+    let _ = events.send(Event::Serving);
     drop(events);
     if let Err(error) = core.run().await {
         tracing::error!(%error, "a serving core stopped");
     }
     drop(alive);
-}
-
-fn handle(shared: &Shared, core: usize, recovered: Recovered, cluster: ClusterId) -> Handle {
-    let seat = Seat {
-        core,
-        cluster,
-        status: Arc::clone(&shared.status),
-        inbox: Arc::clone(&shared.inbox),
-        control: Arc::clone(&shared.control),
-        mailbox: shared.fanout.mailbox(core),
-    };
-    let index = recovered.index();
-    Handle::new(seat, recovered.history(), index)
 }
 
 /// Writes a line to standard output, at once: whoever started the node waits

@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 
-use super::{Introduction, MembershipService, Rejected};
+use super::{
+    introductions::Introduction,
+    leader::{MembershipLeader, Rejected},
+};
 use crate::{
     base::{
         ids::{ClusterId, NodeId},
@@ -18,34 +21,34 @@ use crate::{
 
 /// Takes in the empty node that clients reach at `address`; says under which number.
 pub(super) async fn add<D: Disk>(
-    service: &MembershipService<D>,
+    leader: &MembershipLeader<D>,
     address: &str,
     voter: bool,
 ) -> Result<NodeId, Rejected> {
-    let replica = &service.replica;
-    let introduction = service.who_is(address).await?;
+    let replica = &leader.replica;
+    let introduction = leader.who_is(address).await?;
     let cluster_address = introduction.cluster_address();
     if cluster_address.is_empty() {
         let text = format!("the node at {address} has no cluster port: start it with one");
         return Err(AdminRefusal::Invalid(text).into());
     }
     let here = Address { address: address.to_owned(), cluster_address, votes: voter };
-    if let Some(id) = known_already(service, &introduction, &here).await? {
+    if let Some(id) = known_already(leader, &introduction, &here).await? {
         return Ok(id);
     }
     let who = (introduction.cluster, introduction.node);
-    ask_to_join(service, who, None, &here).await?;
-    remove_predecessor(service, &here).await?;
+    ask_to_join(leader, who, None, &here).await?;
+    remove_predecessor(leader, &here).await?;
     // Numbers that are given must be in the log, and all that are there known.
     if cores::within(CHANGE_WAIT, replica.settled()).await.flatten().is_none() {
         return Err(Rejected::LedElsewhere);
     }
     let id = replica.next_id();
     tracing::info!(id, address, voter, "a node is taken in");
-    service.step(|| replica.add(id, here.clone())).await?;
-    if let Err(error) = adopt(service, who, id, &here).await {
+    leader.step(|| replica.add(id, here.clone())).await?;
+    if let Err(error) = adopt(leader, who, id, &here).await {
         tracing::warn!(id, address, "the node did not become a member and is taken out again");
-        service.step(|| replica.remove(id)).await?;
+        leader.step(|| replica.remove(id)).await?;
         return Err(error);
     }
     Ok(id)
@@ -54,11 +57,11 @@ pub(super) async fn add<D: Disk>(
 /// The number of the node that introduces itself, if it was taken in before; it votes from
 /// then on if it is to.
 async fn known_already<D: Disk>(
-    service: &MembershipService<D>,
+    leader: &MembershipLeader<D>,
     introduction: &Introduction,
     here: &Address,
 ) -> Result<Option<NodeId>, Rejected> {
-    let (replica, id) = (&service.replica, introduction.node);
+    let (replica, id) = (&leader.replica, introduction.node);
     let members = replica.members();
     let known =
         members.get(&id).filter(|_| introduction.cluster == replica.log().identity().cluster);
@@ -70,25 +73,25 @@ async fn known_already<D: Disk>(
     }
     if here.votes && !known.votes {
         let votes = Address { votes: true, ..known.clone() };
-        service.step(|| replica.set(id, votes.clone())).await?;
+        leader.step(|| replica.set(id, votes.clone())).await?;
     }
     Ok(Some(id))
 }
 
 /// Takes out whoever was in that place before: it has lost its data directory.
 async fn remove_predecessor<D: Disk>(
-    service: &MembershipService<D>,
+    leader: &MembershipLeader<D>,
     here: &Address,
 ) -> Result<(), Rejected> {
-    let members = service.replica.members();
+    let members = leader.replica.members();
     let gone = members.iter().find(|(_, (known, _))| {
         known.address == here.address || known.cluster_address == here.cluster_address
     });
     if let Some((&gone, _)) = gone {
-        service.may_cease_to_vote(gone).await?;
+        leader.may_cease_to_vote(gone).await?;
         let address = &here.address;
         tracing::warn!(gone, address, "a member is replaced by the empty node in its place");
-        service.step(|| service.replica.remove(gone)).await?;
+        leader.step(|| leader.replica.remove(gone)).await?;
     }
     Ok(())
 }
@@ -96,16 +99,16 @@ async fn remove_predecessor<D: Disk>(
 /// Asks the empty node `who` at that address to become node `id` of this cluster, or
 /// without one, whether it would.
 async fn ask_to_join<D: Disk>(
-    service: &MembershipService<D>,
+    leader: &MembershipLeader<D>,
     who: (ClusterId, NodeId),
     id: Option<NodeId>,
     at: &Address,
 ) -> Result<(), Rejected> {
-    let log = service.replica.log();
+    let log = leader.replica.log();
     let entry_bytes_max = log.payload_bytes_max() as u64;
     let cluster = log.identity().cluster;
     let adoption = Adoption { who, cluster, node: id, entry_bytes_max };
-    let channel = service.replica.channel_apart(who.1, Lane::Adoption, &at.cluster_address);
+    let channel = leader.replica.channel_apart(who.1, Lane::Adoption, &at.cluster_address);
     let answer = channel.call(&Request::Adopt(adoption), Bytes::new(), ADOPTION_ANSWER).await;
     match answer {
         Ok((Answer::Done, _)) => Ok(()),
@@ -117,14 +120,14 @@ async fn ask_to_join<D: Disk>(
 
 /// Has the empty node `who` at that address become node `id` of this cluster.
 async fn adopt<D: Disk>(
-    service: &MembershipService<D>,
+    leader: &MembershipLeader<D>,
     who: (ClusterId, NodeId),
     id: NodeId,
     at: &Address,
 ) -> Result<(), Rejected> {
-    ask_to_join(service, who, Some(id), at).await?;
+    ask_to_join(leader, who, Some(id), at).await?;
     let end = cores::now() + ADOPTION_WAIT;
-    let channel = service.replica.channel_apart(id, Lane::Control, &at.cluster_address);
+    let channel = leader.replica.channel_apart(id, Lane::Control, &at.cluster_address);
     loop {
         match channel.connect().await {
             Ok(()) => return Ok(()),

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Applicant, Introductions};
+use super::introductions::{Applicant, Introductions};
 use crate::{
     base::timing::{ADMIN_ANSWER, INTRODUCTION_ANSWER, JOIN_RETRY},
     io::{Disk, cores},

@@ -1,9 +1,11 @@
 //! What is done about members without being asked: those vote that are to, and where this
 //! node is reached is known.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
-use super::MembershipService;
+use super::service::MembershipService;
 use crate::{
     base::timing::{INTRODUCTION_ANSWER, RECONCILE_PERIOD},
     io::{Disk, cores},
@@ -13,25 +15,25 @@ use crate::{
     },
 };
 
-/// Does that for as long as it is polled.
-pub(super) async fn reconcile<D: Disk>(service: &MembershipService<D>) {
+/// Does that for as long as it is polled; `own` is where this node is reached.
+pub async fn reconcile<D: Disk>(service: Rc<MembershipService<D>>, own: Address) {
     loop {
         cores::sleep(RECONCILE_PERIOD).await;
-        make_address_known(service).await;
-        if service.replica.leadership() == Leadership::Here
-            && let Ok(_one) = service.one_change.try_lock()
-            && let Err(error) = service.replica.reconcile().await
+        make_address_known(&service, &own).await;
+        if service.replica().leadership() == Leadership::Here
+            && let Some(_turn) = service.try_turn()
+            && let Err(error) = service.replica().reconcile().await
         {
             tracing::debug!(%error, "the members are not all that they are to be yet");
         }
     }
 }
 
-async fn make_address_known<D: Disk>(service: &MembershipService<D>) {
-    let replica = &service.replica;
+async fn make_address_known<D: Disk>(service: &MembershipService<D>, own: &Address) {
+    let replica = service.replica();
     let (id, members) = (replica.id(), replica.members());
     let Some((known, _)) = members.get(&id) else { return };
-    let Address { address, cluster_address, .. } = service.own.clone();
+    let Address { address, cluster_address, .. } = own.clone();
     if (&known.address, &known.cluster_address) == (&address, &cluster_address) {
         return;
     }

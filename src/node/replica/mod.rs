@@ -1,0 +1,13 @@
+//! The Raft core of a node, composed: the log is recovered, Raft and the sequencer run on
+//! it, and what has to be watched is watched. The same on a real disk and a simulated one;
+//! signals, threads and sockets are its caller's.
+
+mod running;
+mod settings;
+mod spare;
+mod start;
+mod watch;
+
+pub use running::{Cause, End, Running, StopError};
+pub use settings::Settings;
+pub use start::{StartError, start};

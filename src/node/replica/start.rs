@@ -1,0 +1,208 @@
+//! The start of a Raft core.
+
+use std::{io, pin::pin, rc::Rc, sync::Arc};
+
+use futures_util::future::{Either, select};
+use tokio::sync::{Notify, mpsc};
+
+use super::{running::Running, settings::Settings, spare, watch};
+use crate::{
+    base::{
+        ids::{ClusterId, NodeId},
+        timing::LEAD_ALONE_WAIT,
+    },
+    checkpoint::{CheckpointFile, store},
+    io::{Disk, cores, net::Listener},
+    log::{Identity, Log, OpenError, Options},
+    node::{
+        ForwardedWrites, Ready, Wiring, halt, health,
+        members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
+        peers::PeerService,
+        retention,
+        sequencer::Sequencer,
+    },
+    raft::{self, Address, Part, Replay, Replica},
+};
+
+/// The number of the node that a cluster begins with.
+const FOUNDER: NodeId = 1;
+
+/// Why a Raft core did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The log is damaged or of another kind; nothing was changed.
+    #[error(transparent)]
+    Log(OpenError),
+    /// The checkpoint of purged history cannot be used; nothing was changed.
+    #[error(transparent)]
+    Checkpoint(io::Error),
+    /// The node must not go on with what the disk holds: it said so before.
+    #[error("{0}")]
+    Halted(String),
+    /// A segment of the log cannot be mapped.
+    #[error("cannot map a segment of the log: {0}")]
+    Segment(io::Error),
+    /// Raft did not start.
+    #[error(transparent)]
+    Raft(#[from] raft::StartError),
+    /// The only member of its cluster does not lead it.
+    #[error("consensus did not start in time")]
+    NotInTime,
+}
+
+/// Starts a Raft core on what `disk` holds, and lets other nodes in at `listener`. Gives what
+/// serving cores start with, too.
+///
+/// # Errors
+/// [`StartError`]
+pub async fn start<D: Disk>(
+    disk: D,
+    settings: Settings,
+    wiring: Wiring,
+    listener: Option<Listener>,
+    introductions: Rc<dyn Introductions>,
+) -> Result<(Running<D>, Ready), StartError> {
+    let files = disk.files();
+    if let Some(why) = halt::reason(&files).map_err(StartError::Checkpoint)? {
+        return Err(StartError::Halted(why));
+    }
+    let Recovery { log, mut replay, newest } = recover(&disk, &settings).await?;
+    let status = Arc::clone(&wiring.status);
+    log.on_write(move |time| status.log_writes.add(time));
+    cores::spawn(log.run());
+    let room = Rc::new(Notify::new());
+    let spare = spare::keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&wiring.status));
+    let spare = cores::spawn(spare);
+    cores::spawn(spare::keep_marks(log.clone()));
+
+    let recovered = replay.finish(log.active_segment(), &files).map_err(StartError::Segment)?;
+    let Identity { cluster, node } = log.identity();
+    let address = settings.address.clone();
+    let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
+    let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
+    let replica = Rc::new(replica);
+    if replica.is_alone() && lead_alone(&replica, &wiring).await? {
+        wiring.status.set_recovered();
+    }
+    store::tidy(&files, newest.as_ref()).map_err(StartError::Checkpoint)?;
+    let (policy, bytes) = (settings.retention, settings.segment_bytes);
+    cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest));
+    let sequencer = Sequencer {
+        inbox: Arc::clone(&wiring.inbox),
+        replica: Rc::clone(&replica),
+        fanout: wiring.fanout.clone(),
+        status: Arc::clone(&wiring.status),
+        room: Rc::clone(&room),
+    };
+    let sequencer = cores::spawn(sequencer.run());
+    let adopted = serve_cluster(&replica, &settings, &wiring, listener, introductions);
+    watch::start(&replica, &wiring.status, &room);
+    cores::spawn(halt::watch(Rc::clone(&replica), Arc::clone(&wiring.status)));
+    cores::spawn(health::keep(Rc::clone(&replica), Arc::clone(&wiring.status), room));
+    let ready = Ready { recovered, cluster };
+    let running = Running { disk, settings, wiring, replica, sequencer, spare, adopted };
+    Ok((running, ready))
+}
+
+/// What a disk holds, read.
+struct Recovery<D: Disk> {
+    log: Log<D>,
+    replay: Replay,
+    /// The checkpoint that the log goes on from.
+    newest: Option<CheckpointFile>,
+}
+
+async fn recover<D: Disk>(disk: &D, settings: &Settings) -> Result<Recovery<D>, StartError> {
+    // What nobody has taken in yet has no number.
+    let node = if settings.join.is_empty() { FOUNDER } else { 0 };
+    let identity = Identity { cluster: ClusterId(cores::uuid()), node };
+    let (newest, mut replay) = match Replay::load(&disk.files()).map_err(StartError::Checkpoint)? {
+        Some((newest, replay)) => (Some(newest), replay),
+        None => (None, Replay::default()),
+    };
+    // Nothing is replayed onto a checkpoint that it does not follow.
+    let options = Options {
+        expect: newest.as_ref().map(|checkpoint| checkpoint.cluster),
+        purged_max: newest.as_ref().map(|checkpoint| checkpoint.log_id.index),
+        ..settings.log_options(identity)
+    };
+    let log = Log::open(disk.clone(), options, |entry, place| {
+        replay.entry(entry, place).map_err(|error| error.to_string())
+    })
+    .await
+    .map_err(|error| cannot_open(newest.as_ref(), error))?;
+    tracing::info!(last = ?log.last(), "log recovered");
+    Ok(Recovery { log, replay, newest })
+}
+
+/// Says what is wrong with a log, or with a checkpoint that it does not go on from.
+fn cannot_open(newest: Option<&CheckpointFile>, error: OpenError) -> StartError {
+    let name = newest.map(|newest| newest.name.as_str()).unwrap_or_default();
+    let text = match (&error, newest) {
+        (OpenError::Cluster { file, found, expected }, Some(_)) => {
+            format!("its checkpoint {name} is of cluster {expected}, its log {file} of {found}")
+        }
+        (OpenError::Missing(cluster), Some(_)) => {
+            format!("the log that its checkpoint {name} of cluster {cluster} belongs to is missing")
+        }
+        (OpenError::Purged(index), newest) => {
+            let missing = store::file_name(*index);
+            let newest = newest.map_or_else(String::new, |_| format!(" (the newest is {name})"));
+            format!("its log is purged, and the checkpoint {missing} of that is missing{newest}")
+        }
+        _ => return StartError::Log(error),
+    };
+    StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// Waits until the only member leads its cluster; `false` when the disk has no room for
+/// that. Then the node listens, and goes on as soon as there is.
+async fn lead_alone<D: Disk>(replica: &Replica<D>, wiring: &Wiring) -> Result<bool, StartError> {
+    let recovered = pin!(cores::within(LEAD_ALONE_WAIT, replica.recovered()));
+    let no_room = pin!(spare::log_waits_for_room(replica, &wiring.status));
+    match select(recovered, no_room).await {
+        Either::Left((Some(recovered), _)) => Ok(recovered.map(|()| true)?),
+        Either::Left((None, _)) if wiring.status.segment_problem().is_none() => {
+            Err(StartError::NotInTime)
+        }
+        Either::Left((None, _)) | Either::Right(_) => {
+            tracing::warn!("the log has no room to begin with: nothing can be read before it has");
+            Ok(false)
+        }
+    }
+}
+
+/// Starts everything that is about other nodes; gives what says when this node is to become
+/// a member of another cluster.
+fn serve_cluster<D: Disk>(
+    replica: &Rc<Replica<D>>,
+    settings: &Settings,
+    wiring: &Wiring,
+    listener: Option<Listener>,
+    introductions: Rc<dyn Introductions>,
+) -> mpsc::Receiver<Adopted> {
+    let own = settings.address.clone();
+    let service = MembershipService::new(Rc::clone(replica), Rc::clone(&introductions));
+    let service = Rc::new(service);
+    let forwarded =
+        ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(replica));
+    let forwarded = Rc::new(forwarded);
+    let (adoptions, adopted) = Adoptions::new(Rc::clone(replica));
+    if let Some(listener) = listener {
+        let (forwarded, service) = (Rc::clone(&forwarded), Rc::clone(&service));
+        let peers = PeerService::new(Rc::clone(replica), forwarded, service, adoptions);
+        cores::spawn(peers.run(listener));
+    }
+    cores::spawn(async move { forwarded.run().await });
+    let (control, reading) = (Arc::clone(&wiring.control), Rc::clone(replica));
+    cores::spawn(async move { control.run_reads(reading).await });
+    cores::spawn(Rc::clone(&service).serve(Arc::clone(&wiring.control)));
+    cores::spawn(members::reconcile(service, own));
+    let places = settings.join.clone();
+    if !places.is_empty() {
+        let Address { address, votes, .. } = settings.address.clone();
+        let applicant = Applicant { address, voter: votes };
+        cores::spawn(members::join(Rc::clone(replica), introductions, places, applicant));
+    }
+    adopted
+}
