@@ -1,17 +1,21 @@
-//! The simulated disk for work off the core, and what it holds as memory.
+//! The simulated disk for work off the core.
 
 use std::{
-    collections::BTreeSet,
     io::{self, Write},
-    ops::Range,
-    sync::{Mutex, PoisonError},
+    sync::Arc,
 };
 
-use super::{SECTOR, SimDisk};
+use super::{
+    device::SimDisk,
+    directory::FileId,
+    faults::SECTOR,
+    held::HeldFile,
+    state::{EIO, Fate, State, failed},
+};
 use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
 
-/// What is read into memory at once.
-const PAGE: usize = 4096;
+/// The most that one write takes.
+const WRITE_BYTES_MAX: usize = 64 * SECTOR;
 
 /// The files of a [`SimDisk`].
 #[derive(Clone, Debug)]
@@ -29,41 +33,48 @@ impl Files for SimFiles {
     type Output = SimOutput;
 
     fn list(&self) -> io::Result<Vec<FileInfo>> {
-        self.disk.alive()?;
-        Ok(self.disk.lock().list())
+        self.disk.step(|state| state.descriptor().map(|()| state.list()))
     }
 
     fn read(&self, name: &FileName) -> io::Result<Vec<u8>> {
-        self.disk.alive()?;
-        let mut state = self.disk.lock();
-        let id = state.find(name)?;
-        state.read(id)
+        self.disk.step(|state| {
+            let file = state.find(name)?;
+            state.descriptor()?;
+            state.read(file, 0, usize::MAX)
+        })
     }
 
     fn create(&self, name: &FileName) -> io::Result<SimOutput> {
-        self.disk.alive()?;
-        let id = self.disk.lock().create(name);
-        Ok(SimOutput { disk: self.disk.clone(), id, written: 0 })
+        let (file, opened) = self.disk.step(|state| {
+            state.descriptor()?;
+            // One that is there is cut to nothing, and stays the same file.
+            let file = match state.directory.find(name) {
+                Some(file) => {
+                    state.file_mut(file)?.set_len(0);
+                    file
+                }
+                None => state.create(name),
+            };
+            Ok((file, Arc::clone(&state.file_mut(file)?.opened)))
+        })?;
+        Ok(SimOutput { disk: self.disk.clone(), file, written: 0, _opened: opened })
     }
 
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
-        self.disk.alive()?;
-        self.disk.lock().rename(from, to)
+        self.disk.step(|state| state.rename(from, to))
     }
 
     fn remove(&self, name: &FileName) -> io::Result<()> {
-        self.disk.alive()?;
-        self.disk.lock().remove(name)
+        self.disk.step(|state| state.remove(name))
     }
 
     fn map(&self, name: &FileName) -> io::Result<Mapping> {
         let bytes = self.read(name)?;
-        Ok(Mapping::held(HeldFile { bytes, resident: Mutex::default() }))
+        Ok(Mapping::held(HeldFile::new(self.disk.clone(), bytes)))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.disk.alive()?;
-        self.disk.lock().sync_directory()
+        self.disk.step(State::sync_directory)
     }
 }
 
@@ -71,27 +82,33 @@ impl Files for SimFiles {
 #[derive(Debug)]
 pub struct SimOutput {
     disk: SimDisk,
-    id: usize,
+    file: FileId,
     written: usize,
+    /// Keeps the bytes when no name leads to them any more.
+    _opened: Arc<()>,
 }
 
 impl Write for SimOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.alive()?;
-        let mut state = self.disk.lock();
-        if state.write_fails() {
-            return Err(SimDisk::injected());
-        }
-        if !state.has_room(bytes.len()) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        // A write of any length may be cut short.
-        let taken = bytes.len().min(64 * SECTOR);
-        if let Some(file) = state.files.get_mut(self.id) {
-            file.write(self.written, &bytes[..taken]);
-        }
-        self.written += taken;
-        Ok(taken)
+        // A write may take a part of what it is given.
+        let bytes = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
+        let (at, end) = (self.written, self.written + bytes.len());
+        self.disk.step(|state| {
+            let (file, at) = match state.fate(self.file, bytes.len(), end)? {
+                Fate::Done => (self.file, at),
+                Fate::Misdirected(file, at) => (file, at),
+                Fate::Lost => {
+                    return state
+                        .file_mut(self.file)
+                        .map(|file| file.write(at, &vec![0; bytes.len()]));
+                }
+                Fate::Fails => return Err(failed(EIO)),
+            };
+            state.file_mut(file)?.write(at, bytes);
+            Ok(())
+        })?;
+        self.written = end;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -101,36 +118,6 @@ impl Write for SimOutput {
 
 impl Output for SimOutput {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.alive()?;
-        self.disk.lock().sync(self.id)
-    }
-}
-
-/// A file as it was when it was mapped, of which nothing is in memory at first.
-pub struct HeldFile {
-    bytes: Vec<u8>,
-    resident: Mutex<BTreeSet<usize>>,
-}
-
-impl HeldFile {
-    pub(in crate::io) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    pub(in crate::io) fn is_resident(&self, range: Range<usize>) -> bool {
-        if range.start > range.end || range.end > self.bytes.len() {
-            return false;
-        }
-        let resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
-        (range.start / PAGE..range.end.div_ceil(PAGE)).all(|page| resident.contains(&page))
-    }
-
-    pub(in crate::io) fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        if range.start > range.end || range.end > self.bytes.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut resident = self.resident.lock().unwrap_or_else(PoisonError::into_inner);
-        resident.extend(range.start / PAGE..range.end.div_ceil(PAGE));
-        Ok(())
+        self.disk.step(|state| state.sync(self.file))
     }
 }
