@@ -11,6 +11,7 @@ mod context;
 mod dispatch;
 pub mod error;
 mod head;
+mod headers;
 pub mod json;
 pub mod metrics;
 pub mod read;
@@ -31,6 +32,7 @@ use self::{
     route::Resource,
 };
 pub use self::{
+    headers::{date, http_context},
     read::{
         FULL,
         stream::{Next, Stream},

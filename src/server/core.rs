@@ -6,7 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use futures_util::future::select;
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     api::{
-        Api,
+        self, Api,
         browser::BrowserPolicy,
         metrics::{Limit, Metrics},
     },
@@ -29,7 +29,6 @@ use crate::{
         limits::Limits,
         timing::DRAIN,
     },
-    http::{self, DateText},
     node::Handle,
 };
 
@@ -68,15 +67,15 @@ impl Core {
     /// When the listener cannot be watched.
     pub async fn run(self) -> io::Result<()> {
         let node = self.node.clone();
-        let http = Rc::new(http_context(&self.limits, &node));
+        let http = Rc::new(api::http_context(&self.limits, &node));
         let (deadlines, held) = (Deadlines::default(), Rc::new(HeldByCore::new(self.held)));
         let limits = Arc::clone(&self.limits);
         let api = Api::new(node.clone(), limits, self.browsers, Rc::clone(&held), self.metrics);
         let admission = Admission::new(self.connections, deadlines.clone());
         let shared = Rc::new(Shared::new(api, http, deadlines, admission, held));
         let listener = PollableFd::new(self.listener)?;
-        let doorman = Doorman { shared: Rc::clone(&shared), open: Rc::default() };
-        let open = Rc::clone(&doorman.open);
+        let acceptor = Acceptor { shared: Rc::clone(&shared), open: Rc::default() };
+        let open = Rc::clone(&acceptor.open);
 
         let mail = {
             let node = node.clone();
@@ -88,10 +87,10 @@ impl Core {
         };
         let halt = glommio::spawn_local(end_waits_when_halted(Rc::clone(&shared)));
         let ticks = glommio::spawn_local(tick(Rc::clone(&shared)));
-        let doors = glommio::spawn_local(doorman.accept(listener));
+        let accepting = glommio::spawn_local(acceptor.accept(listener));
 
         node.stopped().await;
-        doors.cancel().await;
+        accepting.cancel().await;
         shared.deadlines.wake_all();
         let end = Instant::now() + DRAIN;
         while open.get() > 0 && Instant::now() < end {
@@ -108,25 +107,11 @@ impl Core {
     }
 }
 
-fn http_context(limits: &Limits, node: &Handle) -> http::Context {
-    let node = node.clone();
-    let cluster = node.cluster().to_string();
-    http::Context::new(limits.clone(), date()).with_common_headers(move |headers| {
-        headers.number("ChangeAgent-Last", node.last().0);
-        headers.text("ChangeAgent-Cluster", &cluster);
-    })
-}
-
-fn date() -> DateText {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    DateText::from_unix_seconds(since_1970.map_or(0, |duration| duration.as_secs()))
-}
-
 /// Keeps the `Date` of answers right to the second, and has slow and idle
 /// connections make room where that is needed.
 async fn tick(shared: Rc<Shared>) {
     loop {
-        shared.http.set_date(date());
+        shared.http.set_date(api::date());
         let now = Instant::now();
         shared.deadlines.relieve(shared.held.excess(now), now);
         shared.admission.make_room(now);
@@ -142,14 +127,14 @@ async fn end_waits_when_halted(shared: Rc<Shared>) {
     shared.deadlines.wake_all();
 }
 
-/// Lets connections in.
-struct Doorman {
+/// Lets clients in.
+struct Acceptor {
     shared: Rc<Shared>,
     /// Connections of this core.
     open: Rc<Cell<usize>>,
 }
 
-impl Doorman {
+impl Acceptor {
     async fn accept(self, listener: PollableFd<TcpListener>) {
         let mut refused = None;
         loop {

@@ -7,13 +7,13 @@ mod connection;
 mod core;
 mod deadlines;
 mod executor;
+mod handoff;
 mod introductions;
 mod limits;
 mod listen;
 mod overdue;
 mod replica;
 mod run;
-mod succession;
 
 pub use config::{Config, ConfigError, Flags};
 pub use run::{ServerError, run};

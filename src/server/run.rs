@@ -22,11 +22,11 @@ use super::{
     config::{Config, Role},
     core::Core,
     executor::{self, Purpose, Watch},
+    handoff::Handoff,
     limits,
     listen::listen,
     overdue::{self, Stop},
     replica,
-    succession::Legacy,
 };
 use crate::{
     api::{browser::BrowserPolicy, metrics::Metrics},
@@ -114,17 +114,17 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let serving = config.cores.saturating_sub(1).max(1);
     let places = limits::places(config.limits.connections, serving)?;
     config.limits.connections = places.connections;
-    let legacy = Legacy::take();
-    let inherited = legacy.is_some();
-    let legacy = match legacy {
-        Some(legacy) => legacy,
+    let handoff = Handoff::take();
+    let inherited = handoff.is_some();
+    let handoff = match handoff {
+        Some(handoff) => handoff,
         None => claim(&config, serving)?,
     };
     let cannot_listen = |error| ServerError::System("cannot use a listening socket", error);
     let copy = |socket: &TcpListener| socket.try_clone().map_err(cannot_listen);
     let listeners: Vec<TcpListener> =
-        legacy.listeners.iter().map(copy).collect::<Result<_, _>>()?;
-    let cluster = legacy.cluster.as_ref().map(copy).transpose()?;
+        handoff.listeners.iter().map(copy).collect::<Result<_, _>>()?;
+    let cluster = handoff.cluster.as_ref().map(copy).transpose()?;
     let bound = match listeners.first() {
         Some(listener) => listener.local_addr().map_err(cannot_listen)?,
         None => config.listen,
@@ -167,7 +167,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         report: Some(report),
         watches: vec![raft],
         // Only the end of the process gives the directory free.
-        legacy: ManuallyDrop::new(legacy),
+        handoff: ManuallyDrop::new(handoff),
     };
     main.run(&told)
 }
@@ -184,7 +184,7 @@ fn told(advertised: &Option<String>, name: &Option<String>, bound: Option<Socket
 }
 
 /// Claims ports and directory for this process.
-fn claim(config: &Config, serving: usize) -> Result<Legacy, ServerError> {
+fn claim(config: &Config, serving: usize) -> Result<Handoff, ServerError> {
     let (_, listeners) = listen(config.listen, serving)
         .map_err(|error| ServerError::Listen(config.listen, error))?;
     let cluster = config.cluster_listen.map(|address| {
@@ -194,7 +194,7 @@ fn claim(config: &Config, serving: usize) -> Result<Legacy, ServerError> {
     std::fs::create_dir_all(&config.data)
         .map_err(|error| ServerError::Directory(config.data.display().to_string(), error))?;
     let cluster = cluster.transpose()?.flatten();
-    Ok(Legacy { lock: DirectoryLock::acquire(&config.data)?, listeners, cluster })
+    Ok(Handoff { lock: DirectoryLock::acquire(&config.data)?, listeners, cluster })
 }
 
 /// How a core reports to the main thread, and shows the Raft core that it runs.
@@ -240,7 +240,7 @@ struct Main {
     /// Given up once they are.
     report: Option<Report>,
     watches: Vec<Watch>,
-    legacy: ManuallyDrop<Legacy>,
+    handoff: ManuallyDrop<Handoff>,
 }
 
 impl Main {
@@ -255,7 +255,7 @@ impl Main {
                     }
                 }
                 Ok(Event::Ready(ready)) => {
-                    self.legacy.lock.sign();
+                    self.handoff.lock.sign();
                     self.start_serving_cores(&ready)?;
                 }
                 Ok(Event::Serving) => {
@@ -271,7 +271,7 @@ impl Main {
                 }
                 // Those who connect from now on are refused.
                 Ok(Event::Stopping) => {
-                    self.legacy.listeners.clear();
+                    self.handoff.listeners.clear();
                     stop.begin(Instant::now());
                 }
                 Ok(Event::Stopped(outcome)) => match outcome? {
@@ -280,8 +280,8 @@ impl Main {
                         return Ok(());
                     }
                     End::Again => {
-                        let legacy = ManuallyDrop::into_inner(self.legacy);
-                        let error = legacy.hand_on();
+                        let handoff = ManuallyDrop::into_inner(self.handoff);
+                        let error = handoff.hand_on();
                         return Err(ServerError::System("the node cannot go on", error));
                     }
                 },

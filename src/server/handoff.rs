@@ -19,14 +19,14 @@ use crate::io::lock::DirectoryLock;
 /// clients.
 const VARIABLE: &str = "CHANGEAGENT_INHERITED";
 
-/// What goes from a node to its successor.
-pub(super) struct Legacy {
+/// What goes from a process to its successor.
+pub(super) struct Handoff {
     pub(super) lock: DirectoryLock,
     pub(super) listeners: Vec<TcpListener>,
     pub(super) cluster: Option<TcpListener>,
 }
 
-impl Legacy {
+impl Handoff {
     /// What this process was left by its predecessor, if it has one.
     pub(super) fn take() -> Option<Self> {
         let text = env::var(VARIABLE).ok()?;

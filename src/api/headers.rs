@@ -1,0 +1,26 @@
+//! What every answer bears, whatever it is of.
+
+use crate::{
+    base::limits::Limits,
+    http::{self, DateText},
+    io::cores,
+    node::Handle,
+};
+
+/// What the connections of the core of `node` share: the limits that requests keep to, and the
+/// headers of every answer.
+#[must_use]
+pub fn http_context(limits: &Limits, node: &Handle) -> http::Context {
+    let node = node.clone();
+    let cluster = node.cluster().to_string();
+    http::Context::new(limits.clone(), date()).with_common_headers(move |headers| {
+        headers.number("ChangeAgent-Last", node.last().0);
+        headers.text("ChangeAgent-Cluster", &cluster);
+    })
+}
+
+/// The `Date` of answers that are given now.
+#[must_use]
+pub fn date() -> DateText {
+    DateText::from_unix_seconds(cores::wall_micros() / 1_000_000)
+}
