@@ -5,10 +5,7 @@
 //! nowhere else. A leader that notices it counts such a node for nothing from
 //! then on; what the node has forgotten of its votes cannot be known either.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap},
-};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use openraft::raft::StreamAppendError;
 use tokio::sync::watch;
@@ -42,7 +39,7 @@ struct Reverted {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Acknowledged {
-    followers: RefCell<HashMap<NodeId, Follower>>,
+    followers: RefCell<BTreeMap<NodeId, Follower>>,
     reverted: watch::Sender<BTreeMap<NodeId, Reverted>>,
 }
 

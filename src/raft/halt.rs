@@ -45,7 +45,7 @@ pub(super) struct Statement<'a> {
     pub(super) vote: Vote,
     pub(super) previous: Option<LogId>,
     pub(super) committed: Option<LogId>,
-    /// Invariant: in order.
+    /// Invariant: in order, each once.
     pub(super) entries: &'a [LogId],
 }
 
@@ -53,6 +53,8 @@ impl Statement<'_> {
     /// Why the node with this log, which has applied up to `applied`, must not go
     /// on, if so.
     pub(super) fn halt<D: Disk>(&self, log: &Log<D>, applied: u64) -> Option<Halt> {
+        let is_ordered = self.entries.is_sorted_by(|one, next| one.index < next.index);
+        assert!(is_ordered, "whoever takes in entries looks at their order first");
         if log.vote().is_some_and(|own| own.term > self.vote.term) {
             // It was replaced; its entries may have been, too.
             return None;

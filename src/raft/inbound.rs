@@ -13,11 +13,10 @@ use openraft::{
 use tokio::sync::watch;
 
 use super::{
-    Ailment, NewestLeader,
     acknowledged::Acknowledged,
     claims::Claims,
     halt::{Halt, Statement},
-    health::Health,
+    health::{Ailment, Health},
     network::append_answer,
     peer::{Answer, AppendAnswer, Lane, Standing},
     snapshot,
@@ -30,6 +29,9 @@ use crate::{
     io::{Disk, cores},
     log::{Frame, Identity, Log, Vote, decode_frame},
 };
+
+/// The newest leader that was heard of, with its term.
+pub(super) type NewestLeader = Cell<Option<(u64, NodeId)>>;
 
 /// What a message may take beyond the largest entry.
 const OVERHEAD_BYTES: usize = 2 << 20;
@@ -336,13 +338,17 @@ impl<D: Disk> Inbound<D> {
     }
 }
 
-/// The entries of a body; nothing when it is not sound. One that came alone has
+/// The entries of a body, one behind the other; nothing when it is not sound. One that came alone has
 /// the memory of the body; of several each has its own, as one that is kept
 /// must not keep the others.
 fn entries_of(body: &Bytes, count: u32) -> Option<Vec<Entry>> {
     let (mut entries, mut at) = (Vec::with_capacity(count.min(1024) as usize), 0);
     while at < body.len() {
         let (Frame::Entry(mut entry, _), end) = decode_frame(body, at)? else { return None };
+        let follows = |before: &Entry| before.log_id.index.checked_add(1) == Some(entry.id.index);
+        if !entries.last().is_none_or(follows) {
+            return None;
+        }
         if count > 1 {
             entry.payload = Bytes::copy_from_slice(&entry.payload);
         }

@@ -17,7 +17,10 @@ use openraft::{
     raft::ClientWriteResponse,
 };
 
-use super::{Address, Replica, TypeConfig, types::from_raft_id};
+use super::{
+    replica::Replica,
+    types::{Address, TypeConfig, from_raft_id},
+};
 use crate::{
     base::ids::NodeId,
     io::{Disk, cores},
@@ -65,6 +68,15 @@ fn outcome(response: Response) -> Result<(), MembershipError> {
 }
 
 impl<D: Disk> Replica<D> {
+    /// Whether nothing was ever written to this node, and it shares its history
+    /// with no other: it may become a member of another cluster.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.machine.is_empty()
+            && self.members().len() <= 1
+            && (!self.is_member() || self.is_alone())
+    }
+
     /// The members, voters and not, as of the newest entry that says so.
     #[must_use]
     pub fn members(&self) -> BTreeMap<NodeId, (Address, bool)> {

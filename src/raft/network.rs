@@ -1,7 +1,7 @@
 //! openraft's network on our channels: its requests turned into messages, and
 //! nothing that decides.
 
-use std::{cell::RefCell, collections::HashMap, pin::pin, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -51,7 +51,7 @@ struct Inner {
     own: Instance,
     /// How long a heartbeat may be unanswered before its connection is given up.
     control_stall: Duration,
-    channels: RefCell<HashMap<(NodeId, Lane), Channel>>,
+    channels: RefCell<BTreeMap<(NodeId, Lane), Channel>>,
     on_refusal: OnRefusal,
     acknowledged: Rc<Acknowledged>,
 }

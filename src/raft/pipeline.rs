@@ -42,6 +42,8 @@ struct Unanswered<A> {
     /// The entry before those of the request.
     previous: Option<RaftLogId>,
     /// The last entry of the request; without any, the one before.
+    ///
+    /// Invariant: not before that of the request before it.
     last: Option<RaftLogId>,
 }
 
@@ -58,8 +60,11 @@ pub(super) struct Pipeline<S, F, A, E> {
     /// None once it has ended.
     input: Option<S>,
     send: F,
+    /// Invariant: at most [`WINDOW`].
     unanswered: VecDeque<Unanswered<A>>,
     /// Bytes of their entries.
+    ///
+    /// Invariant: below [`WINDOW_BYTES`], but for the last request.
     bytes: usize,
     end: E,
 }
@@ -85,6 +90,8 @@ impl<S, F, A, E> Pipeline<S, F, A, E> {
                 Poll::Ready(Some(rpc)) => {
                     let previous = rpc.prev_log_id;
                     let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
+                    let before = self.unanswered.back().and_then(|before| before.last);
+                    assert!(last >= before, "a request ends before the one that was sent before");
                     match (self.send)(rpc) {
                         Ok(sent) => {
                             self.bytes += sent.bytes;
@@ -126,8 +133,10 @@ where
                 return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
             };
             let answer = std::task::ready!(first.sent.answer.poll_unpin(cx));
-            this.bytes -= first.sent.bytes;
+            let left = this.bytes.checked_sub(first.sent.bytes);
+            this.bytes = left.expect("what is answered was counted when it was sent");
             this.unanswered.pop_front();
+            assert!(this.bytes == 0 || !this.unanswered.is_empty(), "bytes of no request");
             // Requests end where the one before did or later: what does not
             // confirm the next one confirms none.
             let next = this.unanswered.front();

@@ -2,7 +2,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Compacted, Replica, StartError, TypeConfig};
+use super::{
+    compact::Compacted,
+    replica::{Replica, StartError},
+    types::TypeConfig,
+};
 use crate::{
     base::ids::LogId,
     io::{Disk, cores},

@@ -5,22 +5,30 @@ use std::{io, sync::Arc};
 
 use openraft::{EntryPayload, entry::RaftEntry};
 
-use super::{
-    state_machine::Unsealed,
-    types::{
-        RaftLogId, StoredMembership, from_log, highest_member, membership_from_json, to_raft_id,
-    },
+use super::types::{
+    RaftLogId, StoredMembership, from_log, highest_member, membership_from_json, to_raft_id,
 };
 use crate::{
     base::{
         batch::{Batch, NumberedBatch, Skips},
-        ids::{ChangeId, NodeId},
+        ids::{ChangeId, NodeId, Timestamp},
     },
     checkpoint::{Checkpoint, CheckpointFile, store},
     io::{Files, map::Mapping},
     log::{self, Place},
     state::{Carried, History, Index, Position, SealedBatch, SealedSegment, State},
 };
+
+/// An applied batch with accepted changes that no published segment holds yet.
+pub(super) struct Unsealed {
+    /// The timestamp of its changes.
+    pub(super) at: Timestamp,
+    /// Its index in the Raft log.
+    pub(super) index: u64,
+    pub(super) first: ChangeId,
+    pub(super) last: ChangeId,
+    pub(super) skips: Skips,
+}
 
 /// A batch of the segment that is being read.
 struct Open {

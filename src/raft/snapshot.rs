@@ -34,8 +34,8 @@ impl std::fmt::Debug for SnapshotData {
     }
 }
 
-pub(super) type Snapshot = openraft::alias::SnapshotOf<super::TypeConfig, SnapshotData>;
-pub(super) type Meta = openraft::alias::SnapshotMetaOf<super::TypeConfig>;
+pub(super) type Snapshot = openraft::alias::SnapshotOf<super::types::TypeConfig, SnapshotData>;
+pub(super) type Meta = openraft::alias::SnapshotMetaOf<super::types::TypeConfig>;
 
 /// The snapshot that a checkpoint from another node is.
 pub(super) fn received(head: &Head, of: Transmission) -> io::Result<Snapshot> {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     compact::Compacted,
-    replay::{Replay, SegmentEnd},
+    replay::{Replay, SegmentEnd, Unsealed},
     snapshot::{Meta, Snapshot, SnapshotData},
     types::{
         Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, highest_member,
@@ -41,17 +41,6 @@ use crate::{
 const BACKLOG_BYTES: usize = 128 << 20;
 /// How often it is looked whether it has.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
-
-/// An applied batch with accepted changes that no published segment holds yet.
-pub(super) struct Unsealed {
-    /// The timestamp of its changes.
-    pub(super) at: Timestamp,
-    /// Its index in the Raft log.
-    pub(super) index: u64,
-    pub(super) first: ChangeId,
-    pub(super) last: ChangeId,
-    pub(super) skips: Skips,
-}
 
 struct Inner {
     state: State,

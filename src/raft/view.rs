@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 
-use super::{Address, Leadership, Replica, TypeConfig, types::RaftLogId};
+use super::{
+    leadership::Leadership,
+    replica::Replica,
+    types::{Address, RaftLogId, TypeConfig},
+};
 use crate::{
     base::{
         cluster::{ClusterView, Member},

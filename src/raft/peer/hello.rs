@@ -26,7 +26,7 @@ const MAGIC: [u8; 8] = *b"CAGTPEER";
 const BYTES: usize = 56;
 
 /// What a connection is for. Messages of one lane do not wait for another's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// Entries of the log.
     Entries = 1,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     base::ids::{ClusterId, LogId, NodeId},
     log::Vote,
-    raft::Ailment,
+    raft::health::Ailment,
 };
 
 /// What is asked of a node.

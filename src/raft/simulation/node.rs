@@ -16,8 +16,8 @@ use crate::{
     io::cores,
     log::{Identity, Log, Options},
     raft::{
-        Command, LogStore, Replay, StateMachine,
-        types::{self, from_raft_id},
+        LogStore, Replay, StateMachine,
+        types::{self, Command, from_raft_id},
     },
     state::{History, Located},
 };
