@@ -10,6 +10,7 @@ pub mod json_string;
 pub mod limits;
 pub mod names;
 pub mod outcome;
+pub mod planted;
 pub mod tags;
 pub mod times;
 pub mod timing;

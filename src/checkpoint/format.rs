@@ -186,6 +186,8 @@ pub fn write(
             }
         }
     }
+    // The state does not change meanwhile, so the head's counts hold.
+    assert_eq!(lines.len(), keys, "the head counts the keys that follow");
     let end = serde_json::to_vec(&End { crc32c: out.crc })?;
     out.line(&end)?;
     out.out.flush()?;
@@ -230,7 +232,8 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let known: Known = lines.json()?;
         index.restore_request(&known);
     }
-    let mut found = Vec::with_capacity(head.keys);
+    // Each takes more than a byte, whatever the head says.
+    let mut found = Vec::with_capacity(head.keys.min(bytes.len()));
     for _ in 0..head.keys {
         let (offset, line) = lines.next()?;
         let wrong = || format!("a change that cannot be read at byte {offset}");
@@ -241,7 +244,21 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let bytes = u32::try_from(line.len()).map_err(|_| wrong())?;
         found.push(Line { id: ChangeId(_id), offset: offset as u64, bytes });
     }
+    check_ids(&found, head.position().last)?;
     Ok(Checkpoint { head, state, lines: found })
+}
+
+/// Checks that each key has a change of its own, and none that comes later.
+fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
+    let mut ids: Vec<ChangeId> = lines.iter().map(|line| line.id).collect();
+    ids.sort_unstable();
+    if let Some(twice) = ids.windows(2).find(|ids| ids[0] == ids[1]) {
+        return Err(format!("change {} is that of two keys", twice[0]));
+    }
+    match ids.last() {
+        Some(id) if *id > last => Err(format!("change {id} is beyond the last, {last}")),
+        _ => Ok(()),
+    }
 }
 
 /// Checks the last line against all others.
@@ -372,6 +389,20 @@ mod tests {
         let asked = Idempotency { key: [7; 16], request: [9; 16] };
         assert!(state.index().idempotency().decision(&asked).unwrap().replayed);
         assert_eq!(state.index().reaches(), ChangeId(4));
+    }
+
+    #[test]
+    fn what_no_state_amounts_to_is_an_error() {
+        let text = String::from_utf8(written()).unwrap();
+        let refused = |from: &str, to: &str| {
+            let changed = text.replace(from, to);
+            let content = &changed[..changed.rfind("{\"crc32c").unwrap()];
+            let sum = crc32c::crc32c(content.as_bytes());
+            read(format!("{content}{{\"crc32c\":{sum}}}\n").as_bytes()).err().unwrap()
+        };
+        assert!(refused("{\"_id\":4", "{\"_id\":1").contains("of two keys"));
+        assert!(refused("{\"_id\":4", "{\"_id\":5").contains("beyond the last"));
+        assert!(refused("\"keys\":2", "\"keys\":99999999999999").contains("cannot be read"));
     }
 
     #[test]

@@ -7,11 +7,14 @@
 //! So what bears the name of a checkpoint is whole, whatever ends the process or the power
 //! when. The newest is the one that a start begins from.
 
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 
 use super::format::{self, Checkpoint};
 use crate::{
-    base::ids::{ClusterId, LogId},
+    base::{
+        ids::{ClusterId, LogId},
+        planted::planted,
+    },
     io::{FileName, Files, Output, map::Mapping},
 };
 
@@ -102,10 +105,22 @@ fn write_as<F: Files, T>(
 ) -> io::Result<(T, Mapping)> {
     let mut out = create(files, TEMPORARY)?;
     let written = write(&mut out)?;
-    sync(out)?;
+    if planted!(RenameCheckpointBeforeSync) {
+        files.rename(TEMPORARY, name)?;
+        sync(out)?;
+        let map = files.map(name)?;
+        return files.sync_directory().map(|()| (written, map));
+    }
+    if planted!(SkipCheckpointSync) {
+        out.flush()?;
+    } else {
+        sync(out)?;
+    }
     let map = files.map(TEMPORARY)?;
     files.rename(TEMPORARY, name)?;
-    files.sync_directory()?;
+    if !planted!(SkipCheckpointDirectorySync) {
+        files.sync_directory()?;
+    }
     Ok((written, map))
 }
 

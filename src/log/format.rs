@@ -157,6 +157,13 @@ pub struct HardState {
     pub purged: Option<LogId>,
 }
 
+impl HardState {
+    /// Whether its marks contradict each other.
+    pub(super) fn is_sound(&self) -> bool {
+        self.purged.map(|id| id.index) <= self.committed.map(|id| id.index)
+    }
+}
+
 /// What a group holds besides its state.
 #[derive(Clone, Copy, Debug)]
 pub enum FrameRef<'a> {
@@ -205,6 +212,7 @@ pub fn encode_group<'a>(
     state: &HardState,
     frames: impl Iterator<Item = FrameRef<'a>>,
 ) -> u32 {
+    assert!(state.is_sound(), "what is purged is committed: {state:?}");
     let mut checksum = 0;
     let mut count = 0_u32;
     let mut at = GROUP_HEAD_BYTES;

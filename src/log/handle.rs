@@ -8,7 +8,7 @@ use super::{
     queue::{Done, Op},
     shared::{ActivePlace, Inner, Shared},
 };
-use crate::base::ids::LogId;
+use crate::base::{ids::LogId, planted::planted};
 use crate::io::{BLOCK, Disk};
 use smallvec::SmallVec;
 use std::{cell::RefCell, future::Future, io, rc::Rc, time::Duration};
@@ -247,8 +247,14 @@ impl<D: Disk> Log<D> {
             inner.queue.push(Op::Entry(entry));
         }
         inner.next = next;
-        inner.queue.push(Op::AppendDone(Box::new(done)));
-        drop(inner);
+        if planted!(AcknowledgeBeforeDurable) {
+            inner.queue.push(Op::AppendDone(Box::new(|_| {})));
+            drop(inner);
+            done(Ok(()));
+        } else {
+            inner.queue.push(Op::AppendDone(Box::new(done)));
+            drop(inner);
+        }
         self.shared.work.notify_one();
         Ok(())
     }
@@ -271,6 +277,11 @@ impl<D: Disk> Log<D> {
             let mut inner = self.shared.get_mut();
             inner.usable()?;
             inner.state.vote = Some(vote);
+        }
+        if planted!(SkipVoteDurability) {
+            self.shared.get_mut().queue.push(Op::Vote(vote, Box::new(|_| {})));
+            self.shared.work.notify_one();
+            return Ok(());
         }
         self.submit(|done| Op::Vote(vote, done)).await
     }

@@ -100,10 +100,17 @@ impl Queue {
             *last = *id;
             return;
         }
-        self.urgent += usize::from(!matches!(op, Op::Mark(_)));
+        let is_mark = matches!(op, Op::Mark(_));
+        assert!(!is_mark || !matches!(self.ops.back(), Some(Op::Mark(_))), "marks merge");
+        self.urgent += usize::from(!is_mark);
         self.frame_bytes += op.frame_bytes() as u64;
         self.calls += u64::from(!matches!(op, Op::Mark(_) | Op::Entry(_)));
         self.ops.push_back(op);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ops.is_empty()
     }
 
     /// Whether something waits that must be written now.
@@ -155,6 +162,8 @@ impl Queue {
             self.frame_bytes -= op.frame_bytes() as u64;
             self.calls -= u64::from(!matches!(op, Op::Mark(_) | Op::Entry(_)));
         }
+        let nothing = self.urgent == 0 && self.frame_bytes == 0 && self.calls == 0;
+        assert!(!self.ops.is_empty() || nothing, "what is counted is what waits");
         taken
     }
 

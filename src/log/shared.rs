@@ -168,6 +168,20 @@ impl<D: Disk> Inner<D> {
         if self.closing { Err(LogError::Closed) } else { Ok(()) }
     }
 
+    /// Stops the node when what is durable is not what was asked for: the next start would
+    /// read something else than what is answered for now.
+    pub(super) fn assert_sound(&self) {
+        let (durable, first) = (self.table.next(), self.tail_first());
+        assert!(
+            first <= durable || self.state.purged.is_some_and(|id| first <= id.index + 1),
+            "entries before {first} are not in memory, and durable only to {durable}"
+        );
+        if self.queue.is_empty() && !self.writing {
+            assert_eq!(durable, self.next, "nothing waits, so all entries are durable");
+            assert_eq!(self.durable, self.state, "nothing waits, so all marks are durable");
+        }
+    }
+
     /// Whether something is not durable yet, or damage to the newest group
     /// would pass for a torn write.
     pub(super) fn is_unsettled(&self) -> bool {

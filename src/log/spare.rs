@@ -7,6 +7,7 @@ use super::{
     segment::{self, file_name, temporary_name},
     shared::Shared,
 };
+use crate::base::planted::planted;
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
 
@@ -87,7 +88,9 @@ impl<D: Disk> Log<D> {
         segment::fill(&shared.disk, sequence, bytes, hurry).await?;
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
-        self.sync_directory().await?;
+        if !planted!(SkipSegmentDirectorySync) {
+            self.sync_directory().await?;
+        }
         let file = shared.disk.open(&name, OpenMode::WriteDurable).await?;
         shared.get_mut().spare = Some(Spare { file, sequence, bytes });
         shared.spare_ready.notify_one();
@@ -121,9 +124,12 @@ impl<D: Disk> Log<D> {
             let oldest = {
                 let inner = self.shared.get();
                 let needed = inner.table.oldest_segment().unwrap_or(u64::MAX);
+                let needed = needed.saturating_add(u64::from(planted!(PurgeOneSegmentTooMany)));
                 if inner.oldest >= needed.min(inner.purge_segment) {
                     return Ok(());
                 }
+                assert!(inner.table.indexes_in(inner.oldest).is_none(), "only purged entries go");
+                assert!(inner.oldest < inner.active.sequence, "what is written to stays");
                 inner.oldest
             };
             match self.shared.disk.remove(&file_name(oldest)).await {

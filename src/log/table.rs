@@ -84,6 +84,10 @@ impl Table {
             return false;
         }
         let Place { segment, offset, bytes } = place;
+        assert!(
+            self.slots.back().is_none_or(|last| last.segment <= segment),
+            "entry {id:?} lies in segment {segment}, before the one that it follows"
+        );
         self.slots.push_back(Slot { term: id.term, segment, offset, bytes });
         true
     }

@@ -134,6 +134,8 @@ impl<D: Disk> Writer<D> {
             inner.writing = true;
             (ops, state, checksum, inner.on_write.clone())
         };
+        let end = self.active.offset + bytes as u64;
+        assert!(end <= self.active.bytes, "a group ends at {end}, beyond its segment");
         let submitted = on_write.as_ref().map(|_| cores::now());
         match self.active.file.write_at(buffer, self.active.offset).await {
             Ok(buffer) => self.keep(buffer),
@@ -157,6 +159,7 @@ impl<D: Disk> Writer<D> {
         let (spare, header) = {
             let mut inner = self.shared.get_mut();
             let Some(spare) = inner.spare.take() else { return Ok(()) };
+            assert_eq!(spare.sequence, self.active.sequence + 1, "segments are numbered in order");
             inner.rolling = true;
             let header = SegmentHeader {
                 cluster: self.shared.identity.cluster,
@@ -280,5 +283,6 @@ impl<D: Disk> Inner<D> {
         self.next_group += 1;
         self.chain = checksum;
         self.ends_in_data = ops.iter().any(Op::is_data);
+        self.assert_sound();
     }
 }

@@ -8,9 +8,12 @@ use tokio::sync::Notify;
 
 use super::status::Status;
 use crate::{
-    base::timing::{
-        DISK_SILENCE, HEALTH_LOOK, NO_SEGMENT_DEFERENCE, NO_SEGMENT_PATIENCE, RELIEF_RETRY,
-        TAKE_OVER,
+    base::{
+        planted::planted,
+        timing::{
+            DISK_SILENCE, HEALTH_LOOK, NO_SEGMENT_DEFERENCE, NO_SEGMENT_PATIENCE, RELIEF_RETRY,
+            TAKE_OVER,
+        },
     },
     io::{Disk, cores},
     log::Progress,
@@ -81,6 +84,7 @@ pub async fn keep<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>, room: R
         let has_failed = log.poison().is_some();
         let seen = Seen { progress: log.progress(), has_failed, lacks_segment };
         let (before, ailment) = (replica.ailment(), course.ailment(seen, now));
+        let ailment = ailment.filter(|_| !planted!(LeadWithFailedDisk));
         unled_since = (!replica.is_led()).then(|| unled_since.unwrap_or(now));
         let must = unled_since.is_some_and(|since| now - since >= NO_SEGMENT_DEFERENCE);
         replica.set_ailment(ailment, must);

@@ -7,7 +7,7 @@ use crate::{base::ids::ChangeId, io::map::Mapping};
 
 /// See the module. Immutable, shared by all cores.
 pub struct Carried {
-    /// Invariant: sorted by id.
+    /// Invariant: sorted by id, none twice.
     lines: Vec<Line>,
     map: Arc<Mapping>,
 }
@@ -28,6 +28,7 @@ impl Carried {
     #[must_use]
     pub fn new(mut lines: Vec<Line>, map: Mapping) -> Self {
         lines.sort_unstable_by_key(|line| line.id);
+        assert!(lines.is_sorted_by(|a, b| a.id < b.id), "a change is the current one of one key");
         Self { lines, map: Arc::new(map) }
     }
 

@@ -1,0 +1,86 @@
+//! Bugs that a test plants, to prove that the simulation would find them: one at a time, on
+//! the thread of the test. `planted!(Name)` stands where the bug would, and is false outside
+//! of tests.
+
+/// A bug that may be planted.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A write is acknowledged before it is durable.
+    AcknowledgeBeforeDurable,
+    /// A vote is given before it is durable.
+    SkipVoteDurability,
+    /// A log that is damaged is cut there, as if that were a torn tail.
+    CutLogAtCorruption,
+    /// A spare segment goes by its name before the directory is synced.
+    SkipSegmentDirectorySync,
+    /// A checkpoint is not synced before it gets its name.
+    SkipCheckpointSync,
+    /// The directory is not synced after a checkpoint got its name.
+    SkipCheckpointDirectorySync,
+    /// A checkpoint gets its name, and is synced then.
+    RenameCheckpointBeforeSync,
+    /// A checkpoint goes on having what was deleted since the one before.
+    ForgetTombstone,
+    /// A checkpoint does not say the highest number that a member ever had.
+    ForgetHighestMember,
+    /// What a checkpoint holds is applied again onto it.
+    ApplyTwiceAfterCheckpoint,
+    /// One segment more is removed than was purged.
+    PurgeOneSegmentTooMany,
+    /// A log goes on from what contradicts the checkpoint that it begins from.
+    KeepContradictedTail,
+    /// A leader whose disk failed, or hangs, goes on leading.
+    LeadWithFailedDisk,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether a bug is planted on this thread.
+#[cfg(test)]
+pub fn is_planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// Runs `work` with a bug.
+#[cfg(test)]
+pub fn with<T>(bug: Option<Bug>, work: impl FnOnce() -> T) -> T {
+    struct Before(Option<Bug>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PLANTED.set(self.0);
+        }
+    }
+    let _before = Before(PLANTED.replace(bug));
+    work()
+}
+
+/// Whether the bug of that name is planted: never outside of tests.
+macro_rules! planted {
+    ($bug:ident) => {{
+        #[cfg(test)]
+        let planted = $crate::base::planted::is_planted($crate::base::planted::Bug::$bug);
+        #[cfg(not(test))]
+        let planted = false;
+        planted
+    }};
+}
+pub(crate) use planted;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_is_there_for_as_long_as_it_is_planted() {
+        let both = || (planted!(SkipCheckpointSync), planted!(ForgetTombstone));
+        assert_eq!(both(), (false, false));
+        assert_eq!(with(Some(Bug::ForgetTombstone), both), (false, true));
+        let panicked = std::panic::catch_unwind(|| with(Some(Bug::ForgetTombstone), || panic!()));
+        assert!(panicked.is_err());
+        assert_eq!(both(), (false, false));
+    }
+}
