@@ -32,6 +32,22 @@ pub enum Bug {
     KeepContradictedTail,
     /// A leader whose disk failed, or hangs, goes on leading.
     LeadWithFailedDisk,
+    /// An answer counts for a request that was sent after the one that it answers.
+    CreditAnswerToLaterRequest,
+    /// A leader lets strong reads pass without asking anybody whether it still leads.
+    BelieveDeposedLeader,
+    /// A write that was tried again after nobody knew its outcome may be told as refused.
+    ForgetMayHaveHappened,
+    /// A request that was sent on a connection that broke is told as not sent.
+    TellLostAsNotSent,
+    /// A new leader stamps before it has applied everything from before its term.
+    StampBeforeApplied,
+    /// A write that comes now and then wakes nobody, and takes the place of the waker.
+    LoseWakeUp,
+    /// A follower that lost what it had acknowledged goes on counting.
+    CountReverted,
+    /// A follower answers writes that it forwarded before it has applied them.
+    AnswerBeforeApplied,
 }
 
 #[cfg(test)]

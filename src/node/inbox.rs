@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    base::batch::Command,
+    base::{batch::Command, planted::planted},
     feed::{Origin, Ticket},
     io::cores,
 };
@@ -81,6 +81,9 @@ impl Inbox {
         inner.proposals.push_back(proposal);
         let waker = inner.waker.take();
         drop(inner);
+        if planted!(LoseWakeUp) && cores::random::<u8>() < 8 {
+            return Ok(());
+        }
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -19,6 +19,7 @@ use crate::{
         ids::Timestamp,
         limits::BATCH_BYTES,
         outcome::{Effect, Outcome, StorageProblem, WriteError},
+        planted::planted,
         timing::{
             COMMIT_WAIT, DEPOSED_WAIT, FLIGHT_WATCH, OWN_QUEUE_WAIT, PEER_QUEUE_WAIT, PREPARE_WAIT,
             QUEUE_WAIT, WRITE_RETRY,
@@ -136,6 +137,9 @@ impl<D: Disk> Sequencer<D> {
         let admitted = cores::within(PREPARE_WAIT, self.admit(bytes)).await;
         admitted.unwrap_or(Err(WriteError::Overloaded))?;
         // What is stamped must follow everything that an earlier leader stamped.
+        if planted!(StampBeforeApplied) {
+            reign.term = Some(self.replica.term());
+        }
         if reign.term != Some(self.replica.term()) {
             let left = end.saturating_duration_since(cores::now());
             reign.term = cores::within(left, self.replica.settled()).await.flatten();
@@ -323,7 +327,9 @@ impl Returns {
             };
             let outcome = match outcome(&command) {
                 // An attempt before may have succeeded, or do so yet.
-                Err(_) if may_have_happened => Err(WriteError::Unknown),
+                Err(_) if may_have_happened && !planted!(ForgetMayHaveHappened) => {
+                    Err(WriteError::Unknown)
+                }
                 outcome => outcome,
             };
             outcomes.push((ticket, outcome));

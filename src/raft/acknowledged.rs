@@ -11,7 +11,10 @@ use openraft::raft::StreamAppendError;
 use tokio::sync::watch;
 
 use super::{pipeline::Appended, types::from_raft_id};
-use crate::base::ids::{LogId, NodeId};
+use crate::base::{
+    ids::{LogId, NodeId},
+    planted::planted,
+};
 
 /// How often openraft is told that nothing is matched by a node. Once is enough,
 /// unless it was busy with something else.
@@ -96,7 +99,7 @@ impl Acknowledged {
         let Some(Follower { last, .. }) = follower.filter(|follower| follower.term == term) else {
             return;
         };
-        if at.index > last.index || self.is_reverted(node) {
+        if at.index > last.index || self.is_reverted(node) || planted!(CountReverted) {
             return;
         }
         tracing::error!(

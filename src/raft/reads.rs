@@ -10,7 +10,7 @@ use super::{
     types::{TypeConfig, from_raft_id},
 };
 use crate::{
-    base::ids::LogId,
+    base::{ids::LogId, planted::planted},
     io::{Disk, cores},
 };
 
@@ -47,6 +47,9 @@ impl<D: Disk> Replica<D> {
     pub async fn read_index(&self) -> Option<u64> {
         if !self.may_lead() {
             return None;
+        }
+        if planted!(BelieveDeposedLeader) {
+            return Some(self.last_applied());
         }
         let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         Some(linearizer.read_log_id().index())

@@ -23,7 +23,7 @@ use super::{
     processes::Instance,
 };
 use crate::{
-    base::ids::NodeId,
+    base::{ids::NodeId, planted::planted},
     io::{cores, net::Stream},
 };
 
@@ -355,6 +355,9 @@ impl Future for Pending {
     type Output = Result<(Answer, Bytes), CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(|_| CallError::Lost)
+        Pin::new(&mut self.0).poll(cx).map_err(|_| match planted!(TellLostAsNotSent) {
+            true => CallError::NotSent("the connection broke".to_owned()),
+            false => CallError::Lost,
+        })
     }
 }
