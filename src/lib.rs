@@ -62,4 +62,6 @@ pub mod log;
 pub mod node;
 pub mod raft;
 pub mod server;
+#[cfg(test)]
+mod simulation;
 pub mod state;

@@ -1,0 +1,4 @@
+//! Whole nodes in one thread, on virtual time.
+
+mod history;
+mod oracle;

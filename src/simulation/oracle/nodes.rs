@@ -1,0 +1,58 @@
+//! No node ever shows less than it did before, restarts included.
+
+use std::collections::BTreeMap;
+
+use super::{Violation, violation};
+use crate::{
+    base::ids::NodeId,
+    simulation::history::{Call, Moment, Told},
+};
+
+pub(super) fn check(history: &[Call]) -> Result<(), Violation> {
+    let mut nodes: BTreeMap<(NodeId, u32), Vec<&Call>> = BTreeMap::new();
+    for call in history {
+        if shows(&call.told) && call.last.is_some() {
+            nodes.entry((call.node, call.life)).or_default().push(call);
+        }
+    }
+    nodes.values_mut().try_for_each(|calls| check_node(calls))
+}
+
+/// Whether an answer shows what the node holds.
+fn shows(told: &Told) -> bool {
+    matches!(
+        told,
+        Told::Done { .. }
+            | Told::Refused { .. }
+            | Told::Page { .. }
+            | Told::Key(_)
+            | Told::Purged { .. }
+    )
+}
+
+fn check_node(calls: &mut [&Call]) -> Result<(), Violation> {
+    let mut ended: Vec<(Moment, &Call)> = calls.iter().map(|call| (call.returned, *call)).collect();
+    ended.sort_by_key(|(moment, _)| *moment);
+    let mut ended = ended.into_iter().peekable();
+    calls.sort_by_key(|call| call.called);
+    let mut newest: Option<&Call> = None;
+    for call in calls {
+        while let Some((_, before)) = ended.next_if(|(moment, _)| *moment < call.called) {
+            if newest.is_none_or(|newest| newest.last < before.last) {
+                newest = Some(before);
+            }
+        }
+        if let Some(before) = newest
+            && shown(call) < shown(before)
+        {
+            let text = format!("{call:?} shows less than, before it, {before:?}");
+            return Err(violation("a node never goes back", text));
+        }
+    }
+    Ok(())
+}
+
+/// How far the list is that the answer shows.
+fn shown(call: &Call) -> u64 {
+    call.last.unwrap_or(0)
+}

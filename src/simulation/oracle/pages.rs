@@ -1,0 +1,98 @@
+//! Every part of a list that anybody was given is that part of the list: without a gap,
+//! a repeat, or a word of purged history where nothing was purged.
+
+use super::{Found, Settings, Truth, Violation, violation};
+use crate::simulation::history::{Asked, Call, Consistency, Filter, Seen, Told};
+
+pub(super) fn check(
+    history: &[Call],
+    truth: &Truth,
+    settings: Settings,
+    found: &mut Found,
+) -> Result<(), Violation> {
+    for call in history {
+        let Asked::List { filter, since, consistency } = call.asked else { continue };
+        match &call.told {
+            Told::Page { changes, last, .. } => {
+                found.pages += 1;
+                let page = Page { call, filter, since, changes, last: *last };
+                page.check(truth, settings)?;
+                page.is_new_enough(consistency)?;
+            }
+            Told::Purged { first } => {
+                found.purged += 1;
+                let purged = call
+                    .last
+                    .unwrap_or(0)
+                    .saturating_sub(settings.retained_min.unwrap_or(u64::MAX));
+                if since + 1 >= *first || *first > purged + 1 {
+                    let text = format!("{first} is said to be the first: {call:?}");
+                    return Err(violation("no false 410", text));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+struct Page<'a> {
+    call: &'a Call,
+    filter: Filter,
+    since: u64,
+    changes: &'a [Seen],
+    last: u64,
+}
+
+impl Page<'_> {
+    fn wrong(&self, rule: &'static str, what: &str) -> Violation {
+        violation(rule, format!("{what}: {:?}", self.call))
+    }
+
+    fn check(&self, truth: &Truth, settings: Settings) -> Result<(), Violation> {
+        let mut before = self.since;
+        for seen in self.changes {
+            if seen.id <= before {
+                return Err(self.wrong("no repeat", "what comes is not after what came"));
+            }
+            before = seen.id;
+            let change = truth.get(seen.id);
+            if !change.is_some_and(|change| change.is_in(self.filter)) {
+                return Err(self.wrong("lists", &format!("{} is not of this list", seen.id)));
+            }
+        }
+        if self.last < before {
+            return Err(self.wrong("lists", "its end is before its last change"));
+        }
+        let mut given = self.changes.iter().map(|seen| seen.id).peekable();
+        for (id, change) in truth.between(self.since, self.last) {
+            if !change.is_in(self.filter) {
+                continue;
+            }
+            if given.peek() == Some(&id) {
+                given.next();
+            } else if !self.may_be_purged(id, settings) {
+                return Err(self.wrong("no gap", &format!("{id} is left out")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Only who starts from the very beginning is not told what is gone.
+    fn may_be_purged(&self, id: u64, settings: Settings) -> bool {
+        let is_before_all = self.changes.first().is_none_or(|first| id < first.id);
+        let held = self.call.last.unwrap_or(0);
+        let retained = settings.retained_min.unwrap_or(u64::MAX);
+        self.since == 0 && is_before_all && id <= held.saturating_sub(retained)
+    }
+
+    fn is_new_enough(&self, consistency: Consistency) -> Result<(), Violation> {
+        let (Consistency::AtLeast(id), Some(held)) = (consistency, self.call.last) else {
+            return Ok(());
+        };
+        match held >= id {
+            true => Ok(()),
+            false => Err(self.wrong("min_id", "less was held than was asked for")),
+        }
+    }
+}
