@@ -2,3 +2,5 @@
 
 mod history;
 mod oracle;
+mod serving;
+mod wire;

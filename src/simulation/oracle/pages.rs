@@ -21,11 +21,10 @@ pub(super) fn check(
             }
             Told::Purged { first } => {
                 found.purged += 1;
-                let purged = call
-                    .last
-                    .unwrap_or(0)
-                    .saturating_sub(settings.retained_min.unwrap_or(u64::MAX));
-                if since + 1 >= *first || *first > purged + 1 {
+                let retained = settings.retained_min.unwrap_or(u64::MAX);
+                let purged_max = call.last.map(|held| held.saturating_sub(retained));
+                let is_too_much = purged_max.is_some_and(|most| *first > most + 1);
+                if since + 1 >= *first || is_too_much {
                     let text = format!("{first} is said to be the first: {call:?}");
                     return Err(violation("no false 410", text));
                 }

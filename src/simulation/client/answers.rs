@@ -1,0 +1,113 @@
+//! What answers mean.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::simulation::{
+    history::{Asked, Seen, Told},
+    wire::{Answer, Heard},
+};
+
+#[derive(Deserialize)]
+struct Page {
+    changes: Vec<Box<RawValue>>,
+    last: u64,
+    #[serde(rename = "atEnd")]
+    at_end: bool,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    _id: u64,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    _id: Option<u64>,
+    first: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Problem {
+    first: Option<u64>,
+    current: Option<u64>,
+}
+
+/// What came of a request, and the newest change that the node says to hold.
+pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
+    let is_read = matches!(asked, Asked::List { .. } | Asked::Key { .. });
+    let answer = match heard {
+        Heard::Answer(answer) => answer,
+        Heard::NotSent => return (Told::Failed, None),
+        Heard::Broken => return (if is_read { Told::Failed } else { Told::Unknown }, None),
+    };
+    let last = answer.header("changeagent-last").and_then(|text| text.parse().ok());
+    let told = match answer.status {
+        503 => Told::Failed,
+        504 if is_read => Told::Failed,
+        504 => Told::Unknown,
+        // Nothing of it was taken up.
+        408 => Told::Failed,
+        _ => match asked {
+            Asked::List { .. } => list(&answer),
+            Asked::Key { .. } => key(&answer),
+            Asked::Append { .. } | Asked::Put { .. } | Asked::Delete { .. } => write(&answer, asked),
+        },
+    };
+    (told, last)
+}
+
+fn odd(answer: &Answer) -> Told {
+    Told::Odd(format!("{} {}", answer.status, answer.body))
+}
+
+fn write(answer: &Answer, asked: &Asked) -> Told {
+    let problem = || serde_json::from_str::<Problem>(&answer.body).unwrap_or_default();
+    match answer.status {
+        200 | 201 => match serde_json::from_str(&answer.body) {
+            Ok(Written { _id: Some(first), .. } | Written { first: Some(first), .. }) => {
+                Told::Done { first, created: answer.status == 201 }
+            }
+            _ => odd(answer),
+        },
+        412 => Told::Refused { current: problem().current },
+        404 if matches!(asked, Asked::Delete { .. }) => Told::Refused { current: None },
+        _ => odd(answer),
+    }
+}
+
+/// The changes of a list, as they were sent.
+pub fn parse_page(body: &str) -> Option<(Vec<Seen>, u64, bool)> {
+    let page: Page = serde_json::from_str(body).ok()?;
+    let changes: Option<Vec<Seen>> =
+        page.changes.iter().map(|change| parse_change(change.get())).collect();
+    Some((changes?, page.last, page.at_end))
+}
+
+/// One change, as it was sent.
+pub fn parse_change(text: &str) -> Option<Seen> {
+    let Id { _id } = serde_json::from_str(text).ok()?;
+    Some(Seen { id: _id, text: text.to_owned() })
+}
+
+fn list(answer: &Answer) -> Told {
+    match answer.status {
+        200 => match parse_page(&answer.body) {
+            Some((changes, last, at_end)) => Told::Page { changes, last, at_end },
+            None => odd(answer),
+        },
+        410 => match serde_json::from_str(&answer.body) {
+            Ok(Problem { first: Some(first), .. }) => Told::Purged { first },
+            _ => odd(answer),
+        },
+        _ => odd(answer),
+    }
+}
+
+fn key(answer: &Answer) -> Told {
+    match answer.status {
+        200 => parse_change(&answer.body).map_or_else(|| odd(answer), |seen| Told::Key(Some(seen))),
+        404 => Told::Key(None),
+        _ => odd(answer),
+    }
+}

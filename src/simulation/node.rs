@@ -1,0 +1,150 @@
+//! One process: a node as the program composes it, on a simulated disk and network.
+
+use std::{pin::pin, rc::Rc, time::Duration};
+
+use futures_util::{
+    FutureExt,
+    future::{Either, LocalBoxFuture, select},
+};
+use serde::Deserialize;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{
+    places::{Setup, client_address, cluster_address},
+    serving,
+    wire::{Heard, Link, Request},
+};
+use crate::{
+    base::ids::{ClusterId, NodeId},
+    io::{cores, net::Listener, simulated::disk::SimDisk},
+    node::{
+        Wiring,
+        members::{Applicant, Introduction, Introductions},
+        replica::{self, Cause, End, Settings},
+    },
+    raft::{Address, Timing},
+};
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to, or removed.
+    Stopped,
+    /// It is to go on as another.
+    Again,
+    /// It did not start.
+    NotStarted(String),
+    /// It did not come to an end in order.
+    NotStopped(String),
+}
+
+/// Runs node `id` on `disk` until it ends, or until `stop`. To be called in its process.
+pub async fn run(id: NodeId, setup: Setup, disk: SimDisk, stop: Rc<Notify>) -> Exit {
+    let (address, cluster_address) = (client_address(id), cluster_address(id));
+    let cluster = Listener::simulated(&cluster_address).expect("nobody else has the address");
+    let address = Address { address, cluster_address, votes: setup.votes };
+    // The first begins a cluster; the others ask it to take them in.
+    let join = if id == 1 { Vec::new() } else { vec![client_address(1)] };
+    let settings = Settings {
+        address,
+        timing: Timing::default(),
+        segment_bytes: setup.segment_bytes,
+        retention: setup.retention,
+        join,
+    };
+    let wiring = Wiring::new(setup.cores);
+    let introductions = Rc::new(OverHttp);
+    let started =
+        replica::start(disk, settings, wiring.clone(), Some(cluster), introductions).await;
+    let (mut running, ready) = match started {
+        Ok(started) => started,
+        Err(error) => return Exit::NotStarted(error.to_string()),
+    };
+    let listener = Listener::simulated(&client_address(id)).expect("nobody else has the address");
+    let listener = Rc::new(listener);
+    let serving: Vec<_> = (0..setup.cores)
+        .map(|core| {
+            let handle = wiring.handle(core, ready.clone());
+            cores::spawn(serving::serve(handle, Rc::clone(&listener)))
+        })
+        .collect();
+    let cause = match select(pin!(running.ended()), pin!(stop.notified())).await {
+        Either::Left((cause, _)) => cause,
+        Either::Right(_) => Cause::Told,
+    };
+    running.hand_over(cause).await;
+    let served = async {
+        for core in serving {
+            core.await;
+        }
+    };
+    match running.stop(cause, served).await {
+        Ok(End::Stop) => Exit::Stopped,
+        Ok(End::Again) => Exit::Again,
+        Err(error) => Exit::NotStopped(error.to_string()),
+    }
+}
+
+/// What nodes ask strangers, over the streams of the simulation.
+struct OverHttp;
+
+#[derive(Deserialize)]
+struct Cluster {
+    cluster: Uuid,
+    node: NodeId,
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    id: NodeId,
+    cluster_address: String,
+}
+
+impl Introductions for OverHttp {
+    fn who_is(
+        &self,
+        address: &str,
+        limit: Duration,
+    ) -> LocalBoxFuture<'static, Result<Introduction, String>> {
+        let request = Request::get("/cluster".to_owned());
+        let asked = ask(address.to_owned(), request, limit);
+        async move {
+            let said: Cluster =
+                serde_json::from_str(&asked.await?).map_err(|error| error.to_string())?;
+            let cluster_addresses =
+                said.members.into_iter().map(|member| (member.id, member.cluster_address));
+            Ok(Introduction {
+                cluster: ClusterId(said.cluster),
+                node: said.node,
+                cluster_addresses: cluster_addresses.collect(),
+            })
+        }
+        .boxed_local()
+    }
+
+    fn ask_to_be_taken_in(
+        &self,
+        address: &str,
+        applicant: &Applicant,
+        limit: Duration,
+    ) -> LocalBoxFuture<'static, Result<(), String>> {
+        let role = if applicant.voter { "voter" } else { "learner" };
+        let body = format!(r#"{{"address":"{}","role":"{role}"}}"#, applicant.address);
+        let request = Request::with_body("POST", "/cluster/members".to_owned(), body);
+        let asked = ask(address.to_owned(), request, limit);
+        async move { asked.await.map(drop) }.boxed_local()
+    }
+}
+
+async fn ask(address: String, request: Request, limit: Duration) -> Result<String, String> {
+    let mut link = Link::new(address);
+    let heard = cores::within(limit, link.ask(&request)).await;
+    link.close();
+    match heard {
+        Some(Heard::Answer(answer)) if answer.status < 300 => Ok(answer.body),
+        Some(Heard::Answer(answer)) => Err(format!("it answers {}", answer.status)),
+        other => Err(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,100 @@
+//! What happens in a run, in order: the trace for people, the history for the oracle.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Write as _,
+    io,
+    rc::Rc,
+};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::history::{Call, Moment};
+use crate::io::simulated::executor::Executor;
+
+thread_local! {
+    /// The trace of the run on this thread.
+    static TRACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The record of one run. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Record(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    moment: Cell<Moment>,
+    label: Cell<u64>,
+    history: RefCell<Vec<Call>>,
+}
+
+impl Record {
+    /// A moment after all that were given before.
+    pub fn moment(&self) -> Moment {
+        self.0.moment.replace(self.0.moment.get() + 1)
+    }
+
+    /// What tells a change from all others.
+    pub fn label(&self) -> u64 {
+        self.0.label.replace(self.0.label.get() + 1)
+    }
+
+    /// Notes what a client asked and was told.
+    pub fn call(&self, call: Call) {
+        let Call { client, node, asked, told, .. } = &call;
+        note(&format!("client {client} at {node}: {asked:?} -> {told:?}"));
+        self.0.history.borrow_mut().push(call);
+    }
+
+    /// Takes out all that was noted for the oracle.
+    pub fn take_history(&self) -> Vec<Call> {
+        self.0.history.take()
+    }
+}
+
+/// Adds a line to the trace.
+pub fn note(text: &str) {
+    let time = Executor::try_current().map(|executor| executor.elapsed());
+    TRACE.with_borrow_mut(|trace| {
+        let time = time.unwrap_or_default().as_secs_f64();
+        writeln!(trace, "{time:11.6} {text}").unwrap();
+    });
+}
+
+/// Takes out the trace.
+pub fn take_trace() -> String {
+    TRACE.take()
+}
+
+/// Has what nodes say to operators stand in the trace, while `run` goes on.
+pub fn with_logs<T>(run: impl FnOnce() -> T) -> T {
+    let subscriber = tracing_subscriber::fmt()
+        .without_time()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(Logs)
+        .finish();
+    tracing::subscriber::with_default(subscriber, run)
+}
+
+struct Logs;
+
+impl<'w> MakeWriter<'w> for Logs {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        Self
+    }
+}
+
+impl io::Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let process = Executor::try_current().map_or(0, |executor| executor.process());
+        note(&format!("node {process}: {}", String::from_utf8_lossy(bytes).trim()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
