@@ -1,5 +1,7 @@
 //! What clients asked and what they were told: all that the oracle knows.
 
+use std::fmt;
+
 use crate::base::ids::NodeId;
 
 /// A moment in the order of the events of a run. No two events share one.
@@ -113,4 +115,64 @@ pub struct Seen {
     pub id: u64,
     /// Its very bytes.
     pub text: String,
+}
+
+impl fmt::Display for Call {
+    /// On one line, for the trace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, node, called, returned, asked, told, last, .. } = self;
+        write!(f, "client {client} at {node} [{called} {returned}] {asked} -> {told}")?;
+        last.map_or(Ok(()), |last| write!(f, " (last {last})"))
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Append { labels, place, idempotency } => {
+                write!(f, "append {labels:?}")?;
+                place.tenant.map_or(Ok(()), |tenant| write!(f, " tenant {tenant}"))?;
+                place.tag.map_or(Ok(()), |tag| write!(f, " tag {tag}"))?;
+                idempotency.as_ref().map_or(Ok(()), |key| write!(f, " under {key}"))
+            }
+            Self::Put { label, key, condition } => write!(f, "put {label} at k{key}{condition}"),
+            Self::Delete { key, condition } => write!(f, "delete k{key}{condition}"),
+            Self::List { filter, since, consistency } => {
+                write!(f, "read {filter:?} after {since} {consistency:?}")
+            }
+            Self::Key { key, consistency } => write!(f, "read k{key} {consistency:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Is(id) => write!(f, " if it is {id}"),
+            Self::IsAbsent => write!(f, " if there is none"),
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done { first, created } => {
+                write!(f, "done as {first}{}", if *created { "" } else { ", replaced" })
+            }
+            Self::Refused { current } => write!(f, "refused, it is {current:?}"),
+            Self::Failed => write!(f, "failed"),
+            Self::Unknown => write!(f, "unknown"),
+            Self::Page { changes, last, at_end } => {
+                let (first, to) = (changes.first(), changes.last());
+                let ids = first.zip(to).map(|(first, to)| (first.id, to.id));
+                let end = if *at_end { ", the end" } else { "" };
+                write!(f, "{} changes {ids:?}, up to {last}{end}", changes.len())
+            }
+            Self::Key(seen) => write!(f, "{:?}", seen.as_ref().map(|seen| &seen.text)),
+            Self::Purged { first } => write!(f, "purged, {first} is the first"),
+            Self::Odd(text) => write!(f, "ODD: {text}"),
+        }
+    }
 }

@@ -7,20 +7,18 @@ use std::{
 };
 
 use rand::RngExt;
+use tokio::sync::Notify;
 
 use super::node::{self, Exit};
+use super::record::note;
 use crate::{
     base::ids::NodeId,
-    io::{
-        cores,
-        simulated::{
-            disk::{Loss, SimDisk},
-            executor::{Executor, Process, SURROUNDINGS, spawn_in},
-        },
+    io::simulated::{
+        disk::{Loss, SimDisk},
+        executor::{Executor, Process, SURROUNDINGS, spawn_in},
     },
     node::retention::Retention,
 };
-use super::record::note;
 
 /// How a node is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +40,8 @@ struct Place {
     runs: Cell<bool>,
     /// Counts the processes that were started here.
     starts: Cell<u64>,
-    stop: Rc<tokio::sync::Notify>,
+    /// Has the process that runs come to an end.
+    stop: RefCell<Rc<Notify>>,
 }
 
 /// The places of a run. Clones are the same.
@@ -76,7 +75,7 @@ impl Places {
             life: Cell::default(),
             runs: Cell::default(),
             starts: Cell::default(),
-            stop: Rc::default(),
+            stop: RefCell::default(),
         };
         self.0.borrow_mut().push(Rc::new(place));
         id
@@ -99,6 +98,10 @@ impl Places {
         self.place(node).life.get()
     }
 
+    pub fn votes(&self, node: NodeId) -> bool {
+        self.place(node).setup.votes
+    }
+
     pub fn runs(&self, node: NodeId) -> bool {
         self.place(node).runs.get()
     }
@@ -118,12 +121,13 @@ impl Places {
             return;
         }
         place.starts.set(place.starts.get() + 1);
-        drop(spawn_in(SURROUNDINGS, supervise(self.clone(), place)));
+        place.stop.take();
+        drop(spawn_in(SURROUNDINGS, supervise(place)));
     }
 
     /// Has the node come to an end in order.
     pub fn stop(&self, node: NodeId) {
-        self.place(node).stop.notify_one();
+        self.place(node).stop.borrow().notify_one();
     }
 
     /// Kills the process; what was not durable is lost as `loss` says.
@@ -136,22 +140,14 @@ impl Places {
         let survived = place.disk.borrow().crash(loss);
         place.disk.replace(survived);
     }
-
-    /// Gives a node that does not run another disk.
-    pub fn replace_disk(&self, node: NodeId, disk: SimDisk) {
-        let place = self.place(node);
-        assert!(!place.runs.get(), "its disk is in use");
-        place.disk.replace(disk);
-        place.life.set(place.life.get() + 1);
-    }
 }
 
 /// Runs the processes of a place until the node stops or is killed.
-async fn supervise(places: Places, place: Rc<Place>) {
+async fn supervise(place: Rc<Place>) {
+    let starts = place.starts.get();
     loop {
-        let starts = place.starts.get();
         let disk = place.disk.borrow().clone();
-        let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop));
+        let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
         let main = spawn_in(process_of(id), node::run(id, setup, disk, stop));
         let Some(exit) = main.await else { return };
         if place.starts.get() != starts {
@@ -164,7 +160,5 @@ async fn supervise(places: Places, place: Rc<Place>) {
             place.runs.set(false);
             return;
         }
-        cores::yield_now().await;
-        drop(places.clone());
     }
 }

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use super::history::{Call, Moment};
 use crate::io::simulated::executor::Executor;
@@ -41,8 +41,7 @@ impl Record {
 
     /// Notes what a client asked and was told.
     pub fn call(&self, call: Call) {
-        let Call { client, node, asked, told, .. } = &call;
-        note(&format!("client {client} at {node}: {asked:?} -> {told:?}"));
+        note(&call.to_string());
         self.0.history.borrow_mut().push(call);
     }
 
@@ -68,10 +67,12 @@ pub fn take_trace() -> String {
 
 /// Has what nodes say to operators stand in the trace, while `run` goes on.
 pub fn with_logs<T>(run: impl FnOnce() -> T) -> T {
+    // What openraft says bears the time of the machine.
     let subscriber = tracing_subscriber::fmt()
         .without_time()
         .with_ansi(false)
-        .with_max_level(tracing::Level::INFO)
+        .with_env_filter(EnvFilter::new("changeagent=info"))
+        .with_target(false)
         .with_writer(Logs)
         .finish();
     tracing::subscriber::with_default(subscriber, run)

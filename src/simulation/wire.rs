@@ -62,7 +62,8 @@ impl Answer {
         found.map(|(_, value)| value.as_str())
     }
 
-    fn is_chunked(&self) -> bool {
+    /// Whether it comes in parts.
+    pub fn is_chunked(&self) -> bool {
         self.header("transfer-encoding") == Some("chunked")
     }
 }
@@ -91,10 +92,6 @@ struct Gone;
 impl Link {
     pub fn new(address: String) -> Self {
         Self { address, stream: None, received: Vec::new() }
-    }
-
-    pub fn address(&self) -> &str {
-        &self.address
     }
 
     /// Asks and waits for the whole answer.

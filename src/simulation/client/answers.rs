@@ -51,7 +51,9 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
         _ => match asked {
             Asked::List { .. } => list(&answer),
             Asked::Key { .. } => key(&answer),
-            Asked::Append { .. } | Asked::Put { .. } | Asked::Delete { .. } => write(&answer, asked),
+            Asked::Append { .. } | Asked::Put { .. } | Asked::Delete { .. } => {
+                write(&answer, asked)
+            }
         },
     };
     (told, last)
@@ -77,7 +79,7 @@ fn write(answer: &Answer, asked: &Asked) -> Told {
 }
 
 /// The changes of a list, as they were sent.
-pub fn parse_page(body: &str) -> Option<(Vec<Seen>, u64, bool)> {
+fn parse_page(body: &str) -> Option<(Vec<Seen>, u64, bool)> {
     let page: Page = serde_json::from_str(body).ok()?;
     let changes: Option<Vec<Seen>> =
         page.changes.iter().map(|change| parse_change(change.get())).collect();

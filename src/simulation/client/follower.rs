@@ -52,8 +52,8 @@ impl Follow {
         let target = format!("{list}?since={}{tag}", self.since);
         let request = Request::get(target).header("Accept", "text/event-stream".to_owned());
         let Heard::Answer(head) = client.link(self.node).send(&request).await else { return };
-        if head.status != 200 {
-            // It is no stream: it has a length.
+        if head.status != 200 || !head.is_chunked() {
+            // It is no stream but a refusal that will pass, or a word of purged history.
             return client.link(self.node).close();
         }
         let mut text = String::new();
@@ -98,12 +98,7 @@ impl Follow {
         true
     }
 
-    fn page(
-        &mut self,
-        client: &Client,
-        changes: Vec<crate::simulation::history::Seen>,
-        to: u64,
-    ) {
+    fn page(&mut self, client: &Client, changes: Vec<crate::simulation::history::Seen>, to: u64) {
         // It began where history does, wherever that is now.
         let begin = changes.first().map_or(to, |first| first.id - 1);
         let since = if self.since == 0 { begin } else { self.since };
@@ -114,8 +109,7 @@ impl Follow {
     fn note(&self, client: &Client, told: Told, since: u64) {
         let record = &client.shared.record;
         let (called, returned) = (record.moment(), record.moment());
-        let asked =
-            Asked::List { filter: self.filter, since, consistency: Consistency::Local };
+        let asked = Asked::List { filter: self.filter, since, consistency: Consistency::Local };
         let (client, node, life) = (client.id, self.node, self.life);
         // How far the node was when the stream began says nothing of later parts.
         record.call(Call { client, node, life, called, returned, asked, told, last: None });

@@ -21,10 +21,12 @@ use crate::{
     base::ids::NodeId,
     io::{
         cores,
-        simulated::executor::{Executor, Process, spawn_in},
+        simulated::{
+            cores::JoinHandle,
+            executor::{Executor, Process, spawn_in},
+        },
     },
 };
-pub use answers::parse_page;
 
 /// The processes of clients begin with this number.
 pub const FIRST_PROCESS: Process = 1_000;
@@ -65,7 +67,7 @@ pub struct Client {
 
 /// Starts clients; resolves once all have come to an end, which they do soon after
 /// `shared.ended`.
-pub fn start(crowd: Crowd, shared: &Shared) -> Vec<cores::JoinHandle<()>> {
+pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     let mut id = 0;
     let mut client = || {
         id += 1;
@@ -147,16 +149,8 @@ impl Client {
         // It may have begun anew meanwhile, with another disk.
         let last = last.filter(|_| self.shared.places.life(node) == life);
         let returned = self.shared.record.moment();
-        let call = Call {
-            client: self.id,
-            node,
-            life,
-            called,
-            returned,
-            asked,
-            told: told.clone(),
-            last,
-        };
+        let call =
+            Call { client: self.id, node, life, called, returned, asked, told: told.clone(), last };
         self.shared.record.call(call);
         told
     }

@@ -16,7 +16,8 @@ const TRIES: usize = 6;
 
 pub(super) async fn run(mut client: Client) {
     while client.rest().await {
-        let count = if client.rng.random_ratio(1, 4) { client.rng.random_range(2..=BATCH) } else { 1 };
+        let count =
+            if client.rng.random_ratio(1, 4) { client.rng.random_range(2..=BATCH) } else { 1 };
         let labels: Vec<u64> = (0..count).map(|_| client.shared.record.label()).collect();
         let one_of = |client: &mut Client, count: u64| {
             client.rng.random_ratio(1, 3).then(|| client.rng.random_range(1..=count))
@@ -40,10 +41,8 @@ pub(super) async fn run(mut client: Client) {
 fn request(labels: &[u64], place: Place, idempotency: Option<&str>) -> Request {
     let tag = place.tag.map(|tag| format!(r#""tags":["g{tag}"],"#)).unwrap_or_default();
     let tenant = place.tenant.map(|tenant| format!(r#","t":{tenant}"#)).unwrap_or_default();
-    let changes: Vec<String> = labels
-        .iter()
-        .map(|label| format!(r#"{{{tag}"data":{{"w":{label}{tenant}}}}}"#))
-        .collect();
+    let changes: Vec<String> =
+        labels.iter().map(|label| format!(r#"{{{tag}"data":{{"w":{label}{tenant}}}}}"#)).collect();
     let body = match &changes[..] {
         [one] => one.clone(),
         several => format!("[{}]", several.join(",")),

@@ -1,0 +1,224 @@
+//! One run from its seed to its verdict: nodes are started and made a cluster, clients and
+//! faults do what was planned, all is healed, and what the clients were told is judged.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use super::{
+    client::{self, Client, Shared},
+    faults,
+    history::{Asked, Consistency, Filter, Place, Told},
+    oracle::{self, Found},
+    places::{Places, client_address},
+    plan::Plan,
+    record::{Record, note, take_trace, with_logs},
+    wire::{Heard, Link, Request},
+};
+use crate::{
+    base::ids::NodeId,
+    io::{
+        cores,
+        simulated::{
+            cores::JoinHandle,
+            executor::{self, Executor},
+        },
+    },
+};
+
+/// In so long nodes are to become a cluster, in which nothing is wrong yet.
+const FORMATION: Duration = Duration::from_secs(60);
+/// In so long after everything is well again all nodes are to serve all that there is.
+const RECOVERY: Duration = Duration::from_secs(120);
+/// In so long all clients have come to an end.
+const CLIENTS_END: Duration = Duration::from_secs(90);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(250);
+/// The most changes that are read at once.
+const LIMIT: u64 = 1_000;
+
+/// A run as those who change it see it.
+pub struct World {
+    pub places: Places,
+    shared: Shared,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub trace: String,
+    pub found: Found,
+}
+
+/// Runs what a seed decides.
+///
+/// # Panics
+/// When something is not as it must be; the trace is printed then.
+pub fn run(seed: u64) -> Report {
+    let printed = PrintedOnPanic(seed);
+    drop(take_trace());
+    let found = with_logs(|| {
+        executor::run(seed, async {
+            let plan = Plan::draw(&mut Executor::current().rng());
+            note(&format!("seed {seed}: {plan}"));
+            World::new(&plan).run(&plan).await
+        })
+    });
+    drop(printed);
+    Report { trace: take_trace(), found }
+}
+
+struct PrintedOnPanic(u64);
+
+impl Drop for PrintedOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let seed = self.0;
+            println!("{}", take_trace());
+            println!("seed {seed} fails; SEED={seed} cargo test --lib simulation::tests::one_seed");
+        }
+    }
+}
+
+impl World {
+    fn new(plan: &Plan) -> Self {
+        let places = Places::default();
+        for node in 1..=plan.shape.nodes() {
+            let votes = node <= plan.shape.voters;
+            places.add(super::places::Setup { votes, ..plan.shape.setup });
+        }
+        let (record, ended) = (Record::default(), Rc::new(Cell::new(false)));
+        let shared = Shared { places: places.clone(), record, ended };
+        Self { places, shared }
+    }
+
+    async fn run(&self, plan: &Plan) -> Found {
+        self.form().await;
+        client::prepare(&self.shared).await;
+        let archive = self.archive();
+        let clients = client::start(plan.crowd, &self.shared);
+        for (after, fault) in &plan.steps {
+            cores::sleep(*after).await;
+            note(&format!("> {fault:?}"));
+            fault.apply(self).await;
+        }
+        note("> heal");
+        faults::heal(self);
+        self.recover().await;
+        self.shared.ended.set(true);
+        let over = async {
+            for client in clients.into_iter().chain(archive) {
+                client.await;
+            }
+        };
+        assert!(cores::within(CLIENTS_END, over).await.is_some(), "a client does not end");
+        self.read_all().await;
+        let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
+        let settings = oracle::Settings { retained_min };
+        let found = oracle::check(&self.shared.record.take_history(), settings);
+        let found = found.unwrap_or_else(|violation| panic!("{violation}"));
+        note(&format!("{found:?}"));
+        found
+    }
+
+    /// Starts all nodes, and waits until they are one cluster.
+    async fn form(&self) {
+        let count = self.places.count();
+        self.places.all().for_each(|node| self.places.start(node));
+        let mut link = Link::new(client_address(1));
+        let formed = async {
+            loop {
+                cores::sleep(LOOK).await;
+                let heard = link.ask(&Request::get("/cluster/members".to_owned())).await;
+                let Heard::Answer(answer) = heard else { continue };
+                let learners = answer.body.matches(r#""role":"learner""#).count() as u64;
+                let voters = answer.body.matches(r#""role":"voter""#).count() as u64;
+                let to_vote = self.places.all().filter(|node| self.places.votes(*node)).count();
+                if voters == to_vote as u64 && voters + learners == count {
+                    return;
+                }
+            }
+        };
+        assert!(cores::within(FORMATION, formed).await.is_some(), "no cluster is formed");
+        link.close();
+        note("the cluster is formed");
+    }
+
+    /// Clients that read everything at each node as it goes on.
+    fn archive(&self) -> Vec<JoinHandle<()>> {
+        let archivist = |node| {
+            let (shared, id) = (self.shared.clone(), 100 + node);
+            executor::spawn_in(client::FIRST_PROCESS + id, async move {
+                let mut client = Client::new(id, shared.clone());
+                let mut since = 0;
+                while !shared.ended.get() {
+                    let more = format!("&limit={LIMIT}&block=2");
+                    let read =
+                        client.read(node, Filter::All, since, Consistency::Local, &more).await;
+                    match read {
+                        Told::Page { last, .. } => since = last,
+                        Told::Purged { first } => since = first.saturating_sub(1),
+                        _ => cores::sleep(LOOK).await,
+                    }
+                }
+            })
+        };
+        self.places.all().map(archivist).collect()
+    }
+
+    /// Starts what does not run, and waits until every node takes a write and shows it.
+    async fn recover(&self) {
+        self.places.all().for_each(|node| self.places.start(node));
+        let recovered = async {
+            for node in self.places.all() {
+                self.is_well(node).await;
+            }
+        };
+        let recovered = cores::within(RECOVERY, recovered).await;
+        assert!(recovered.is_some(), "all is healed, and not all nodes serve");
+    }
+
+    /// Waits until a node takes a write, and shows all that there is.
+    async fn is_well(&self, node: NodeId) {
+        let mut client = Client::new(200 + node, self.shared.clone());
+        loop {
+            // A stop may have been under way.
+            self.places.start(node);
+            let label = self.shared.record.label();
+            let body = format!(r#"{{"data":{{"w":{label}}}}}"#);
+            let request = Request::with_body("POST", "/changes".to_owned(), body);
+            let asked =
+                Asked::Append { labels: vec![label], place: Place::default(), idempotency: None };
+            if let Told::Done { first, .. } = client.ask(node, asked, &request).await {
+                let since = first - 1;
+                let read =
+                    client.read(node, Filter::All, since, Consistency::Strong, "&limit=1").await;
+                if matches!(read, Told::Page { .. }) {
+                    return;
+                }
+            }
+            cores::sleep(LOOK).await;
+        }
+    }
+
+    /// Reads all that each node holds, to the newest change of all.
+    async fn read_all(&self) {
+        let mut newest = 0;
+        for node in self.places.all().chain(self.places.all()) {
+            let mut client = Client::new(300 + node, self.shared.clone());
+            let mut since = 0;
+            loop {
+                let consistency = Consistency::AtLeast(newest);
+                let more = format!("&limit={LIMIT}");
+                match client.read(node, Filter::All, since, consistency, &more).await {
+                    Told::Page { last, at_end, .. } => {
+                        since = last;
+                        newest = newest.max(last);
+                        if at_end {
+                            break;
+                        }
+                    }
+                    other => panic!("node {node} does not show all: {other:?}"),
+                }
+            }
+        }
+    }
+}
