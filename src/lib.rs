@@ -29,6 +29,7 @@
 //! | --- | --- |
 //! | [`cli`] | the command line: `serve`, and the commands that are clients of a node |
 //! | [`server`] | composition root: settings, start and stop, cores, sockets |
+//! | `simulation` | the other composition root, test code: whole nodes on virtual time |
 //! | [`api`] | the HTTP API, one file per resource |
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
 //! | [`raft`] | consensus, and the only place that names openraft |

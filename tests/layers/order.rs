@@ -7,9 +7,10 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "cli",
     "server",
+    "simulation",
     "api",
     "node",
     "raft",
