@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{inbox::Proposal, sequencer::Returns};
+use super::{completions::Completions, inbox::Proposal};
 use crate::{
     base::{
         batch::encode,
@@ -27,10 +27,10 @@ use crate::{
 /// Batches that may be with the leader at once.
 const UNDER_WAY: u32 = 4;
 
-/// See the module.
+/// Hands writes to the leader.
 pub(super) struct Forwarder<D: Disk> {
     replica: Rc<Replica<D>>,
-    returns: Returns,
+    completions: Completions,
     rooms: Arc<Semaphore>,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Forwarder<D: Disk> {
 pub(super) type Room = OwnedSemaphorePermit;
 
 impl<D: Disk> Forwarder<D> {
-    pub(super) fn new(replica: Rc<Replica<D>>, returns: Returns) -> Self {
-        Self { replica, returns, rooms: Arc::new(Semaphore::new(UNDER_WAY as usize)) }
+    pub(super) fn new(replica: Rc<Replica<D>>, completions: Completions) -> Self {
+        Self { replica, completions, rooms: Arc::new(Semaphore::new(UNDER_WAY as usize)) }
     }
 
     /// Waits until there is room for one more batch.
@@ -56,11 +56,11 @@ impl<D: Disk> Forwarder<D> {
     /// Hands writes to the leader `id`, which the members reach at `address`.
     pub(super) fn forward(&self, proposals: Vec<Proposal>, id: NodeId, address: &str, room: Room) {
         let channel = self.replica.channel(id, Lane::Requests, address);
-        let (replica, returns) = (Rc::clone(&self.replica), self.returns.clone());
+        let (replica, completions) = (Rc::clone(&self.replica), self.completions.clone());
         cores::spawn(async move {
             match hand_over(id, &channel, &proposals, &replica).await {
-                Ok(outcomes) => settle(proposals, outcomes, &returns).await,
-                Err(error) => returns.failed(proposals, error).await,
+                Ok(outcomes) => settle(proposals, outcomes, &completions).await,
+                Err(error) => completions.failed(proposals, error).await,
             }
             drop(room);
         });
@@ -110,7 +110,7 @@ async fn hand_over<D: Disk>(
 }
 
 /// Answers writes, and has those tried again that may be.
-async fn settle(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, returns: &Returns) {
+async fn settle(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, completions: &Completions) {
     let (mut decided, mut decisions) = (Vec::new(), Vec::new());
     let (mut leaderless, mut unknown) = (Vec::new(), Vec::new());
     for (proposal, outcome) in proposals.into_iter().zip(outcomes) {
@@ -124,7 +124,7 @@ async fn settle(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, returns: &Retu
         }
     }
     let mut decisions = decisions.into_iter();
-    returns.answer(decided, |_| decisions.next().unwrap_or(Err(WriteError::Unknown)));
-    returns.failed(leaderless, WriteError::NoLeader).await;
-    returns.failed(unknown, WriteError::Unknown).await;
+    completions.answer(decided, |_| decisions.next().unwrap_or(Err(WriteError::Unknown)));
+    completions.failed(leaderless, WriteError::NoLeader).await;
+    completions.failed(unknown, WriteError::Unknown).await;
 }

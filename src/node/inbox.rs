@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     sync::{Mutex, MutexGuard, PoisonError},
     task::{Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -38,6 +38,12 @@ impl Proposal {
     #[must_use]
     pub fn new(command: Command, origin: Origin, ticket: Ticket) -> Self {
         Self { command, origin, ticket, since: cores::now(), may_have_happened: false }
+    }
+
+    /// How long ago it came, at `now`.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a serving core may ask of the replica, the sequencer that turns its writes into
 //! batches or hands them to the leader, what other nodes ask, and the policy of membership.
 
+mod completions;
 pub mod control;
 pub mod forwarded;
 mod forwarder;
@@ -8,10 +9,12 @@ pub mod halt;
 pub mod handle;
 pub mod health;
 pub mod inbox;
+mod leader_term;
 pub mod members;
 pub mod peers;
 pub mod replica;
 pub mod retention;
+mod retry;
 pub mod sequencer;
 pub mod status;
 mod wiring;
