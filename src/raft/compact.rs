@@ -45,29 +45,29 @@ pub fn compact(
     cluster: ClusterId,
     segments: RangeInclusive<u64>,
 ) -> io::Result<Option<Compacted>> {
-    let mut state = Replay::load(files)?.map_or_else(Replay::default, |(_, replay)| replay);
-    let skip = state.applied().map(|id| id.index);
+    let mut replay = Replay::load(files)?.map_or_else(Replay::default, |(_, replay)| replay);
+    let skip = replay.fold().applied().map(|id| id.index);
     offline::replay(files, segments, skip, &mut |entry, place| {
-        state.entry(entry, place).map_err(|error| error.to_string())
+        replay.entry(entry, place).map_err(|error| error.to_string())
     })
     .map_err(io::Error::other)?;
-    let applied = state.applied().filter(|id| Some(id.index) > skip);
+    let applied = replay.fold().applied().filter(|id| Some(id.index) > skip);
     let Some(applied) = applied else { return Ok(None) };
-    let history = state.finish(u64::MAX, files)?.history();
-    let log_id = from_raft_id(&applied);
-    let raft = membership_to_json(state.membership(), state.highest())?;
+    let history = replay.finish(u64::MAX, files)?.history();
+    let (log_id, fold) = (from_raft_id(&applied), replay.fold());
+    let raft = membership_to_json(fold.membership(), fold.highest())?;
     let (lines, map) = store::write(files, log_id.index, |out| {
-        format::write(out, state.state(), cluster, log_id, raft, |id| sent(&history, id))
+        format::write(out, fold.state(), cluster, log_id, raft, |id| sent(&history, id))
     })?;
     let name = store::file_name(log_id.index);
     let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
-    let (membership, position) = (state.membership().clone(), state.state().position());
+    let (membership, position) = (fold.membership().clone(), fold.position());
     let carried = Arc::new(Carried::new(lines, map));
     Ok(Some(Compacted { file, log_id, position, membership, carried }))
 }
 
 /// The change `id` as it is sent.
-fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
+pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
     let missing = || io::Error::other(format!("change {id} is missing"));
     let mut out = Vec::new();
     match history.locate(id).ok_or_else(missing)? {

@@ -6,6 +6,9 @@ mod acknowledged;
 mod claims;
 mod compact;
 mod ending;
+mod fold;
+#[cfg(test)]
+mod fold_tests;
 mod halt;
 mod handover;
 mod health;
@@ -23,6 +26,7 @@ mod replica;
 #[cfg(test)]
 mod retention_tests;
 pub mod runtime;
+mod sealing;
 #[cfg(test)]
 mod simulation;
 mod snapshot;

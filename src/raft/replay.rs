@@ -3,59 +3,37 @@
 
 use std::{io, sync::Arc};
 
-use openraft::{EntryPayload, entry::RaftEntry};
+use openraft::entry::RaftEntry;
 
-use super::types::{
-    RaftLogId, StoredMembership, from_log, highest_member, membership_from_json, to_raft_id,
+use super::{
+    fold::Fold,
+    sealing::{SegmentBatches, SegmentEnd, Unsealed},
+    types::{RaftLogId, StoredMembership, from_log, membership_from_json, to_raft_id},
 };
 use crate::{
     base::{
-        batch::{Batch, NumberedBatch, Skips},
-        ids::{ChangeId, NodeId, Timestamp},
+        batch::{Batch, NumberedBatch},
+        ids::ChangeId,
     },
     checkpoint::{Checkpoint, CheckpointFile, store},
     io::{Files, map::Mapping},
     log::{self, Place},
-    state::{Carried, History, Index, Position, SealedBatch, SealedSegment, State},
+    state::{Carried, History, Index, Position, SealedSegment},
 };
-
-/// An applied batch with accepted changes that no published segment holds yet.
-pub(super) struct Unsealed {
-    /// The timestamp of its changes.
-    pub(super) at: Timestamp,
-    /// Its index in the Raft log.
-    pub(super) index: u64,
-    pub(super) first: ChangeId,
-    pub(super) last: ChangeId,
-    pub(super) skips: Skips,
-}
 
 /// A batch of the segment that is being read.
 struct Open {
-    index: u64,
+    unsealed: Unsealed,
     batch: NumberedBatch,
     place: Place,
 }
 
-/// A segment read to its end.
-struct Complete {
-    sequence: u64,
-    batches: Vec<SealedBatch>,
-    skips: Vec<(u32, Skips)>,
-    last: ChangeId,
-}
-
-/// See the module. Holds the batches of one segment at a time in memory.
+/// A node's start so far. Holds the batches of one segment at a time in memory.
 #[derive(Default)]
 pub struct Replay {
-    state: State,
-    applied: Option<RaftLogId>,
-    membership: StoredMembership,
-    /// The highest number that a member ever had.
-    highest: NodeId,
-    /// A command was ever applied.
-    is_written: bool,
-    complete: Vec<Complete>,
+    fold: Fold,
+    /// The segments read to their ends.
+    complete: Vec<(u64, SegmentBatches)>,
     open: Vec<Open>,
     /// The segments that entries came from, in order.
     segments: Vec<SegmentEnd>,
@@ -63,14 +41,6 @@ pub struct Replay {
     begun: Position,
     checkpoint: Option<(RaftLogId, StoredMembership)>,
     carried: Option<Arc<Carried>>,
-}
-
-/// The last entry of a segment, and how far the list goes with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SegmentEnd {
-    pub(super) sequence: u64,
-    pub(super) index: u64,
-    pub(super) position: Position,
 }
 
 impl Replay {
@@ -85,26 +55,16 @@ impl Replay {
         let entry = from_log(entry)?;
         let id = entry.log_id();
         // What a checkpoint holds is not applied again.
-        if self.applied.is_some_and(|applied| id.index <= applied.index) {
+        if self.fold.applied().is_some_and(|applied| id.index <= applied.index) {
             return Ok(());
         }
-        match entry.payload {
-            EntryPayload::Blank => {}
-            EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(id), membership);
-                self.highest = self.highest.max(highest_member(&self.membership));
-            }
-            EntryPayload::Normal(command) => {
-                self.is_written = true;
-                let batch = self.state.apply(command.0).batch;
-                if batch.changes() > 0 {
-                    self.open.push(Open { index: id.index, batch, place });
-                }
-            }
+        let batch = self.fold.entry(entry).batch;
+        let position = self.fold.position();
+        if let Some(batch) = batch {
+            let unsealed = Unsealed::new(id.index, &batch, position);
+            self.open.push(Open { unsealed, batch, place });
         }
-        self.applied = Some(id);
-        let (sequence, position) = (place.segment, self.state.position());
-        let end = SegmentEnd { sequence, index: id.index, position };
+        let end = SegmentEnd { sequence: place.segment, index: id.index, position };
         match self.segments.last_mut() {
             Some(last) if last.sequence == place.segment => *last = end,
             _ => self.segments.push(end),
@@ -113,14 +73,10 @@ impl Replay {
     }
 
     fn complete_segment(&mut self) {
-        let Some(open) = self.open.last() else { return };
-        let last = open.batch.last();
-        let sequence = open.place.segment;
-        let refused = self.open.iter().zip(0..).map(|(open, n)| (n, open.batch.skips.clone()));
-        let skips = refused.filter(|(_, skips)| skips.refused() > 0).collect();
-        let batches = self.open.drain(..);
-        let batches = batches.map(|open| SealedBatch::new(open.batch.first, open.place)).collect();
-        self.complete.push(Complete { sequence, batches, skips, last });
+        let Some(sequence) = self.open.first().map(|open| open.place.segment) else { return };
+        let batches = self.open.iter().map(|open| (&open.unsealed, open.place));
+        self.complete.push((sequence, SegmentBatches::of(batches)));
+        self.open.clear();
     }
 
     /// What every serving core starts with. `active` is the segment that the
@@ -132,15 +88,20 @@ impl Replay {
         if self.open.last().is_some_and(|open| open.place.segment != active) {
             self.complete_segment();
         }
-        let sealed = self.complete.drain(..).map(|segment| {
-            let map = files.map(&log::file_name(segment.sequence))?;
-            let Complete { sequence, batches, skips, last } = segment;
-            Ok(Arc::new(SealedSegment::new(sequence, batches, skips, last, map)))
+        let complete = self.complete.drain(..).filter(|(_, batches)| !batches.is_empty());
+        let sealed = complete.map(|(sequence, batches)| {
+            let map = files.map(&log::file_name(sequence))?;
+            Ok(batches.into_segment(sequence, map).map(Arc::new))
         });
-        let sealed = sealed.collect::<io::Result<_>>()?;
-        let recent = self.open.iter().map(|open| detached(&open.batch)).collect();
-        let (begun, carried) = (self.begun.last, self.carried.clone());
-        Ok(Recovered { sealed, recent, index: Arc::clone(self.state.index()), begun, carried })
+        let sealed: Vec<_> = sealed.collect::<io::Result<_>>()?;
+        let recent = self.open.iter().filter(|open| open.batch.changes() > 0);
+        Ok(Recovered {
+            sealed: sealed.into_iter().flatten().collect(),
+            recent: recent.map(|open| detached(&open.batch)).collect(),
+            index: Arc::clone(self.fold.state().index()),
+            begun: self.begun.last,
+            carried: self.carried.clone(),
+        })
     }
 
     /// What a node goes on from: the newest checkpoint of its directory.
@@ -159,13 +120,12 @@ impl Replay {
     fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
         let Checkpoint { head, state, lines } = checkpoint;
         let (membership, highest) = membership_from_json(&head.raft)?;
-        let applied = Some(to_raft_id(head.log_id()));
-        let checkpoint = applied.map(|id| (id, membership.clone()));
+        let applied = to_raft_id(head.log_id());
+        let checkpoint = Some((applied, membership.clone()));
         let begun = state.position();
         let carried = Some(Arc::new(Carried::new(lines, map)));
-        let replay = Self { state, applied, membership, highest, begun, ..Self::default() };
-        let is_written = true;
-        Ok(Self { checkpoint, carried, is_written, ..replay })
+        let fold = Fold::from_checkpoint(state, applied, membership, highest);
+        Ok(Self { fold, begun, checkpoint, carried, ..Self::default() })
     }
 
     /// The entry and the membership of the checkpoint that it began from.
@@ -188,43 +148,14 @@ impl Replay {
         &self.segments
     }
 
-    /// The state that the entries amount to.
-    pub(super) fn state(&self) -> &State {
-        &self.state
+    /// What the entries amount to.
+    pub(super) fn fold(&self) -> &Fold {
+        &self.fold
     }
 
-    /// The same, taken out.
-    pub(super) fn into_state(self) -> State {
-        self.state
-    }
-
-    pub(super) fn applied(&self) -> Option<RaftLogId> {
-        self.applied
-    }
-
-    pub(super) fn membership(&self) -> &StoredMembership {
-        &self.membership
-    }
-
-    /// The highest number that a member ever had.
-    pub(super) fn highest(&self) -> NodeId {
-        self.highest
-    }
-
-    /// Whether a command was ever applied.
-    pub(super) fn is_written(&self) -> bool {
-        self.is_written
-    }
-
-    /// The batches of the active segment.
-    pub(super) fn unsealed(&self) -> impl Iterator<Item = Unsealed> + '_ {
-        self.open.iter().map(|open| Unsealed {
-            index: open.index,
-            first: open.batch.first,
-            last: open.batch.last(),
-            skips: open.batch.skips.clone(),
-            at: open.batch.batch.at(),
-        })
+    /// The same, taken out, with the batches of the active segment.
+    pub(super) fn into_parts(self) -> (Fold, impl Iterator<Item = Unsealed>) {
+        (self.fold, self.open.into_iter().map(|open| open.unsealed))
     }
 }
 

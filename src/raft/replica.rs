@@ -314,7 +314,7 @@ impl<D: Disk> Replica<D> {
 /// Removes entries that were never committed and that a checkpoint contradicts: a
 /// node that took it in was interrupted before it had removed them.
 async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io::Result<()> {
-    let Some(applied) = replay.applied().as_ref().map(from_raft_id) else { return Ok(()) };
+    let Some(applied) = replay.fold().applied().as_ref().map(from_raft_id) else { return Ok(()) };
     match log.id(applied.index) {
         Some(held) if held != applied => log.truncate_after(log.committed()).await,
         _ => Ok(()),

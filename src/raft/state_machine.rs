@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, time::Dur
 
 use futures_util::{Stream, StreamExt};
 use openraft::{
-    EntryPayload, RaftSnapshotBuilder,
+    RaftSnapshotBuilder,
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine, SnapshotMeta},
 };
@@ -17,23 +17,19 @@ use tokio::sync::watch;
 
 use super::{
     compact::Compacted,
-    replay::{Replay, SegmentEnd, Unsealed},
+    fold::{Fold, Folded},
+    replay::Replay,
+    sealing::{SegmentBatches, SegmentEnd, Unsealed},
     snapshot::{Meta, Snapshot, SnapshotData},
-    types::{
-        Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, highest_member,
-        to_raft_id,
-    },
+    types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
 };
 use crate::{
-    base::{
-        batch::Skips,
-        ids::{ChangeId, LogId, NodeId, Timestamp},
-    },
+    base::ids::{ChangeId, LogId, NodeId, Timestamp},
     checkpoint::Receiver,
     feed::Fanout,
     io::{Disk, Files, cores},
     log::{Log, Sealed},
-    state::{Index, Position, SealedBatch, SealedSegment, State},
+    state::{Index, Position},
 };
 
 /// What a serving core may have to take in before more is applied. The sequencer
@@ -43,20 +39,16 @@ const BACKLOG_BYTES: usize = 128 << 20;
 const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 
 struct Inner {
-    state: State,
-    applied: Option<RaftLogId>,
-    membership: StoredMembership,
-    /// The highest number that a member ever had.
-    highest: NodeId,
-    /// A command was ever applied.
-    is_written: bool,
-    /// Invariant: ascending, without a gap, up to the newest batch applied.
+    fold: Fold,
+    /// Invariant: indices ascend, up to that of the newest batch applied.
     unsealed: VecDeque<Unsealed>,
     /// Sealed segments whose last entry is not applied yet, or which could not
     /// be mapped yet.
     sealed: VecDeque<Sealed>,
     /// Sealed segments that are wholly applied, in order.
     ended: VecDeque<SegmentEnd>,
+    /// How far the list goes with the newest of them, purged or not.
+    ended_at: Position,
     snapshot: Option<Snapshot>,
     /// The snapshot is that of a checkpoint, which stands for purged entries.
     is_checkpoint: bool,
@@ -105,25 +97,25 @@ impl<D: Disk> StateMachine<D> {
     pub fn new(log: Log<D>, replay: Replay, fanout: Fanout) -> Self {
         let active = log.active_segment();
         let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
+        let ended: VecDeque<SegmentEnd> = ended.collect();
+        let ended_at = ended.back().map_or(replay.begun(), |end| end.position);
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
             let file = replay.carried();
             let snapshot = SnapshotData { position: replay.begun(), file, received: None };
             Snapshot { meta, snapshot }
         });
+        let (fold, unsealed) = replay.into_parts();
         let inner = Inner {
-            ended: ended.collect(),
-            applied: replay.applied(),
-            membership: replay.membership().clone(),
-            highest: replay.highest(),
-            is_written: replay.is_written(),
-            unsealed: replay.unsealed().collect(),
-            state: replay.into_state(),
+            fold,
+            unsealed: unsealed.collect(),
             sealed: VecDeque::new(),
+            ended,
+            ended_at,
             is_checkpoint: snapshot.is_some(),
             snapshot,
         };
-        let progress = watch::Sender::new(inner.applied.as_ref().map(from_raft_id));
+        let progress = watch::Sender::new(inner.fold.applied().as_ref().map(from_raft_id));
         let inner = Rc::new(RefCell::new(inner));
         let (members, superseded) = (watch::Sender::new(()), watch::Sender::new(false));
         let receiver = Rc::new(Receiver::new(log.files(), log.identity().cluster));
@@ -134,7 +126,19 @@ impl<D: Disk> StateMachine<D> {
     /// list goes in them, and how far it goes now.
     pub(super) fn ended(&self) -> (Vec<SegmentEnd>, Position) {
         let inner = self.inner.borrow();
-        (inner.ended.iter().copied().collect(), inner.state.position())
+        (inner.ended.iter().copied().collect(), inner.fold.position())
+    }
+
+    /// What all entries so far amount to.
+    #[cfg(test)]
+    pub(super) fn with_fold<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
+        look(&self.inner.borrow().fold)
+    }
+
+    /// The batches that no published segment holds.
+    #[cfg(test)]
+    pub(super) fn unsealed(&self) -> Vec<Unsealed> {
+        self.inner.borrow().unsealed.iter().cloned().collect()
     }
 
     /// The last entry applied, as it changes.
@@ -171,28 +175,29 @@ impl<D: Disk> StateMachine<D> {
 
     /// Whether a node is a member as of the last entry applied.
     pub(super) fn has_member(&self, node: NodeId) -> bool {
-        self.inner.borrow().membership.membership().get_node(&node).is_some()
+        self.inner.borrow().fold.membership().membership().get_node(&node).is_some()
     }
 
     /// Where the members reach one of them.
     pub(super) fn cluster_address(&self, node: NodeId) -> Option<String> {
         let inner = self.inner.borrow();
-        inner.membership.membership().get_node(&node).map(|node| node.cluster_address.clone())
+        let member = inner.fold.membership().membership().get_node(&node);
+        member.map(|member| member.cluster_address.clone())
     }
 
     /// The highest number that a member ever had.
     pub(super) fn highest(&self) -> NodeId {
-        self.inner.borrow().highest
+        self.inner.borrow().fold.highest()
     }
 
     /// Whether nothing was ever written to it.
     pub(super) fn is_empty(&self) -> bool {
-        !self.inner.borrow().is_written
+        !self.inner.borrow().fold.is_written()
     }
 
     /// What changes are found by.
     pub(super) fn index(&self) -> Arc<Index> {
-        Arc::clone(self.inner.borrow().state.index())
+        Arc::clone(self.inner.borrow().fold.state().index())
     }
 
     /// Takes up a checkpoint as what a snapshot is, and tells readers that what
@@ -218,44 +223,28 @@ impl<D: Disk> StateMachine<D> {
     /// The timestamp of the newest change applied.
     #[must_use]
     pub fn last_at(&self) -> Timestamp {
-        self.inner.borrow().state.last_at()
+        self.inner.borrow().fold.position().last_at
     }
 
     fn apply_entry(&self, entry: Entry) -> Applied {
-        let mut inner = self.inner.borrow_mut();
-        let id = entry.log_id();
-        let mut outcome = Applied { first: ChangeId::ZERO, decisions: None };
-        match entry.payload {
-            EntryPayload::Blank => {}
-            EntryPayload::Membership(membership) => {
-                inner.membership = StoredMembership::new(Some(id), membership);
-                inner.highest = inner.highest.max(highest_member(&inner.membership));
-                self.members.send_replace(());
-            }
-            EntryPayload::Normal(command) => {
-                inner.is_written = true;
-                let applied = inner.state.apply(command.0);
-                let batch = applied.batch;
-                outcome = Applied { first: batch.first, decisions: applied.decisions };
-                if batch.changes() > 0 {
-                    inner.unsealed.push_back(Unsealed {
-                        index: id.index,
-                        first: batch.first,
-                        last: batch.last(),
-                        skips: batch.skips.clone(),
-                        at: batch.batch.at(),
-                    });
-                    self.fanout.publish(&batch);
-                }
-                if !applied.removed.is_empty() {
-                    // A collection may have held millions of keys.
-                    let removed = applied.removed;
-                    cores::off_core_detached(move || drop(removed));
-                }
-            }
+        let inner = &mut *self.inner.borrow_mut();
+        let index = entry.log_id().index;
+        let Folded { batch, decisions, removed, is_membership } = inner.fold.entry(entry);
+        if is_membership {
+            self.members.send_replace(());
         }
-        inner.applied = Some(id);
-        outcome
+        if !removed.is_empty() {
+            // A collection may have held millions of keys.
+            cores::off_core_detached(move || drop(removed));
+        }
+        let Some(batch) = batch else { return Applied { first: ChangeId::ZERO, decisions: None } };
+        let ascends = inner.unsealed.back().is_none_or(|before| before.index < index);
+        assert!(ascends, "batches are sealed in the order of the log");
+        inner.unsealed.push_back(Unsealed::new(index, &batch, inner.fold.position()));
+        if batch.changes() > 0 {
+            self.fanout.publish(&batch);
+        }
+        Applied { first: batch.first, decisions }
     }
 
     /// Publishes the segments that are sealed and wholly applied.
@@ -266,13 +255,12 @@ impl<D: Disk> StateMachine<D> {
             // Of its last entries some may have been removed since it was sealed, and
             // stand in a later segment with other content.
             let last_index = self.last_index_in(sealed);
-            let applied = inner.applied.as_ref().map(|id| id.index);
+            let applied = inner.fold.applied().map(|id| id.index);
             if applied < last_index {
                 return;
             }
-            let (batches, skips, last) = self.batches_of(sealed.sequence, &inner.unsealed);
-            let (before, now) = (inner.ended.back().copied(), inner.state.position());
-            let mut position = before.map_or(now, |end| end.position);
+            let batches = self.batches_of(sealed.sequence, &inner.unsealed);
+            let (count, position) = (batches.count(), batches.position());
             if !batches.is_empty() {
                 let map = match self.log.files().map(&sealed.file) {
                     Ok(map) => map,
@@ -282,22 +270,22 @@ impl<D: Disk> StateMachine<D> {
                         return;
                     }
                 };
-                if let Some(newest) = inner.unsealed.drain(..batches.len()).next_back() {
-                    position = Position { last, last_at: newest.at };
+                if let Some(segment) = batches.into_segment(sealed.sequence, map) {
+                    self.fanout.seal(&Arc::new(segment));
                 }
-                let segment = SealedSegment::new(sealed.sequence, batches, skips, last, map);
-                self.fanout.seal(&Arc::new(segment));
             }
+            inner.unsealed.drain(..count);
             if let Some(last) = last_index {
                 self.log.release(last);
             }
             // After a start, those that were replayed come once more. One without
             // entries has nothing to purge.
-            let covered = before.map(|end| end.index).max(inner.checkpoint_index());
+            let known = inner.ended.back().map(|end| end.index).max(inner.checkpoint_index());
             if let Some(index) = last_index
-                && covered.is_none_or(|covered| covered < index)
+                && known.is_none_or(|known| known < index)
             {
-                let sequence = sealed.sequence;
+                inner.ended_at = position.unwrap_or(inner.ended_at);
+                let (sequence, position) = (sealed.sequence, inner.ended_at);
                 inner.ended.push_back(SegmentEnd { sequence, index, position });
             }
             inner.sealed.pop_front();
@@ -313,24 +301,12 @@ impl<D: Disk> StateMachine<D> {
         (first..=last).rev().find(holds)
     }
 
-    /// The places of the oldest unsealed batches, as far as they lie in the
-    /// segment `sequence`, what was refused of them, and the last change in them.
-    fn batches_of(
-        &self,
-        sequence: u64,
-        unsealed: &VecDeque<Unsealed>,
-    ) -> (Vec<SealedBatch>, Vec<(u32, Skips)>, ChangeId) {
-        let (mut batches, mut skips, mut last) = (Vec::new(), Vec::new(), ChangeId::ZERO);
-        for batch in unsealed {
-            let place = self.log.place(batch.index).filter(|place| place.segment == sequence);
-            let Some(place) = place else { break };
-            if batch.skips.refused() > 0 {
-                skips.push((batches.len() as u32, batch.skips.clone()));
-            }
-            batches.push(SealedBatch::new(batch.first, place));
-            last = batch.last;
-        }
-        (batches, skips, last)
+    /// The oldest unsealed batches, as far as they lie in the segment `sequence`.
+    fn batches_of(&self, sequence: u64, unsealed: &VecDeque<Unsealed>) -> SegmentBatches {
+        let place = |batch: &Unsealed| {
+            self.log.place(batch.index).filter(|place| place.segment == sequence)
+        };
+        SegmentBatches::of(unsealed.iter().map_while(|batch| Some((batch, place(batch)?))))
     }
 }
 
@@ -340,7 +316,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn applied_state(&mut self) -> io::Result<(Option<RaftLogId>, StoredMembership)> {
         let inner = self.inner.borrow();
-        Ok((inner.applied, inner.membership.clone()))
+        Ok((inner.fold.applied(), inner.fold.membership().clone()))
     }
 
     async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
@@ -381,7 +357,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
-        let known = self.inner.borrow().state.position();
+        let known = self.inner.borrow().fold.position();
         if let Some(transmission) = snapshot.received {
             let index = meta.last_log_id.map_or(0, |id| id.index);
             self.receiver.install(transmission, index).await?;
@@ -391,8 +367,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
             return Err(io::Error::other("a snapshot of another position cannot be installed"));
         }
         let mut inner = self.inner.borrow_mut();
-        inner.applied = meta.last_log_id;
-        inner.membership = meta.last_membership.clone();
+        inner.fold.covered(meta.last_log_id, meta.last_membership.clone());
         inner.snapshot = Some(Snapshot { meta: meta.clone(), snapshot });
         Ok(())
     }
@@ -411,9 +386,10 @@ impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
         if let Some(snapshot) = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint) {
             return Ok(snapshot.clone());
         }
-        let meta =
-            SnapshotMeta { last_log_id: inner.applied, last_membership: inner.membership.clone() };
-        let position = inner.state.position();
+        let fold = &inner.fold;
+        let (last_log_id, last_membership) = (fold.applied(), fold.membership().clone());
+        let meta = SnapshotMeta { last_log_id, last_membership };
+        let position = fold.position();
         let snapshot = SnapshotData { position, file: None, received: None };
         let snapshot = Snapshot { meta, snapshot };
         inner.snapshot = Some(snapshot.clone());

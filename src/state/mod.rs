@@ -6,7 +6,7 @@ pub mod history;
 pub mod index;
 pub mod machine;
 #[cfg(test)]
-mod model_tests;
+pub(crate) mod model_tests;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -171,10 +171,12 @@ impl Catalog {
         share(&self.tenants).by_id.keys().copied().collect()
     }
 
-    /// The UUIDs of all collections, in no order.
+    /// The UUIDs of all collections, in their order: the same on every node.
     #[must_use]
     pub fn collection_ids(&self) -> Vec<Uuid> {
-        share(&self.collections).keys().copied().collect()
+        let mut ids: Vec<Uuid> = share(&self.collections).keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// How many tenants and collections there are.

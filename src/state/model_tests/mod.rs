@@ -14,10 +14,25 @@ use self::{
 };
 use super::{Cursor, State, testing::batch_of};
 use crate::base::{
-    batch::Command,
+    batch::{Batch, Command},
     ids::ChangeId,
     outcome::{Decision, Effect},
 };
+
+/// Random batches that mostly make sense one after the other.
+pub(crate) fn batches() -> impl Strategy<Value = Vec<Batch>> {
+    let cuts = proptest::collection::vec(0usize..120, 0..60);
+    (steps(), cuts).prop_map(|(steps, cuts)| {
+        let chunks = steps.chunk_by(|a, b| a.hour == b.hour && !cuts.contains(&a.number));
+        chunks.map(batch).collect()
+    })
+}
+
+/// The batch of steps of one hour.
+fn batch(steps: &[Step]) -> Batch {
+    let commands: Vec<Command> = steps.iter().map(Step::command).collect();
+    batch_of(&commands, steps[0].hour * 3_600_000_000)
+}
 
 /// Everything that a state was seen to decide.
 #[derive(Debug, PartialEq, Eq)]
