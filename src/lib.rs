@@ -30,6 +30,7 @@
 //! | [`cli`] | the command line: `serve`, and the commands that are clients of a node |
 //! | [`server`] | composition root: settings, start and stop, cores, sockets |
 //! | `simulation` | the other composition root, test code: whole nodes on virtual time |
+//! | `fuzzing` | what fuzz targets call; not part of the program |
 //! | [`api`] | the HTTP API, one file per resource |
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
 //! | [`raft`] | consensus, and the only place that names openraft |
@@ -57,6 +58,9 @@ pub mod base;
 pub mod checkpoint;
 pub mod cli;
 pub mod feed;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 pub mod io;
 pub mod log;

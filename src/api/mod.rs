@@ -10,6 +10,8 @@ pub mod browser;
 mod context;
 mod dispatch;
 pub mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 mod headers;
 pub mod json;

@@ -3,6 +3,8 @@
 //! [`receive`] how one of another node is taken in.
 
 pub mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod receive;
 pub mod store;
 

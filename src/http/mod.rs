@@ -12,6 +12,8 @@ mod context;
 mod date;
 mod encode;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod head;
 pub mod problem;
 mod request;

@@ -8,6 +8,8 @@
 
 mod cursor;
 pub mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handle;
 pub mod offline;
 mod open;

@@ -341,7 +341,7 @@ impl<D: Disk> Inbound<D> {
 /// The entries of a body, one behind the other; nothing when it is not sound. One that came alone has
 /// the memory of the body; of several each has its own, as one that is kept
 /// must not keep the others.
-fn entries_of(body: &Bytes, count: u32) -> Option<Vec<Entry>> {
+pub(super) fn entries_of(body: &Bytes, count: u32) -> Option<Vec<Entry>> {
     let (mut entries, mut at) = (Vec::with_capacity(count.min(1024) as usize), 0);
     while at < body.len() {
         let (Frame::Entry(mut entry, _), end) = decode_frame(body, at)? else { return None };

@@ -2,6 +2,8 @@
 //! found again. Pure: it decides and remembers, others do the I/O.
 
 pub mod carried;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod history;
 pub mod index;
 pub mod machine;

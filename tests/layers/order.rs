@@ -7,10 +7,11 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "cli",
     "server",
     "simulation",
+    "fuzzing",
     "api",
     "node",
     "raft",

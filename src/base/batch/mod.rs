@@ -45,6 +45,8 @@
 
 mod command;
 mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod numbered;
 mod read;
 mod tail;

@@ -20,7 +20,7 @@ use crate::io::{
 
 /// Bytes before the head: its length, the body's, a checksum of the lengths and the
 /// head, and one of the body.
-const PREFIX_BYTES: usize = 16;
+pub(super) const PREFIX_BYTES: usize = 16;
 /// The longest head: messages are small, what is large is in the body.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// What a connection keeps of its memory while it waits for bytes.
@@ -151,7 +151,7 @@ struct Begun<M> {
 ///
 /// Invariant: a body that is handed out has memory of its own, of its size.
 /// Whoever keeps a part of it for long pins nothing of other frames.
-struct Assembly<M> {
+pub(super) struct Assembly<M> {
     limits: FrameLimits,
     /// What arrived and is not taken out yet.
     ///
@@ -165,12 +165,12 @@ struct Assembly<M> {
 }
 
 impl<M: DeserializeOwned> Assembly<M> {
-    fn new(limits: FrameLimits) -> Self {
+    pub(super) fn new(limits: FrameLimits) -> Self {
         Self { limits, held: Vec::new(), taken: 0, begun: None }
     }
 
     /// Where bytes that arrive go next, and how many at most.
-    fn room(&mut self) -> (&mut Vec<u8>, usize) {
+    pub(super) fn room(&mut self) -> (&mut Vec<u8>, usize) {
         match &mut self.begun {
             Some(Begun { body_bytes, body, .. }) => {
                 assert!(body.len() <= *body_bytes, "more of a body arrived than was read for it");
@@ -192,7 +192,7 @@ impl<M: DeserializeOwned> Assembly<M> {
     }
 
     /// The next frame, once it is there as a whole: number, message and body.
-    fn next(&mut self) -> io::Result<Option<(u64, M, Arrived)>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<(u64, M, Arrived)>> {
         if self.begun.is_none() {
             self.begun = self.begin()?;
         }

@@ -23,7 +23,7 @@ const _: () = assert!(
     "nodes must understand the batches of those that they speak with"
 );
 const MAGIC: [u8; 8] = *b"CAGTPEER";
-const BYTES: usize = 56;
+pub(super) const BYTES: usize = 56;
 
 /// What a connection is for. Messages of one lane do not wait for another's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,15 +102,22 @@ pub(super) struct Hello {
 
 impl Hello {
     pub(super) async fn send(&self, stream: &Stream) -> io::Result<()> {
+        send(stream, self.words()).await
+    }
+
+    pub(super) fn words(&self) -> Words {
         let Self { version, lane, from, to, process } = *self;
-        send(stream, ([version, lane as u32], from.cluster, [from.node, to], process)).await
+        ([version, lane as u32], from.cluster, [from.node, to], process)
     }
 
     /// `None` when it is none.
     pub(super) async fn receive(stream: &Stream) -> io::Result<Option<Self>> {
-        let ([version, lane], cluster, [node, to], process) = receive(stream).await?;
+        receive(stream).await.map(Self::of)
+    }
+
+    pub(super) fn of(([version, lane], cluster, [node, to], process): Words) -> Option<Self> {
         let from = Identity { cluster, node };
-        Ok(Lane::of(lane).map(|lane| Self { version, lane, from, to, process }))
+        Lane::of(lane).map(|lane| Self { version, lane, from, to, process })
     }
 }
 
@@ -136,6 +143,10 @@ mod number {
 
 impl Welcome {
     pub(super) async fn send(&self, stream: &Stream) -> io::Result<()> {
+        send(stream, self.words()).await
+    }
+
+    pub(super) fn words(&self) -> Words {
         let number = match self.refusal {
             None => number::NONE,
             Some(Refusal::Version(_)) => number::VERSION,
@@ -146,11 +157,14 @@ impl Welcome {
             Some(Refusal::OtherProcess) => number::OTHER_PROCESS,
         };
         let Identity { cluster, node } = self.who;
-        send(stream, ([self.version, number], cluster, [node, 0], self.process)).await
+        ([self.version, number], cluster, [node, 0], self.process)
     }
 
     pub(super) async fn receive(stream: &Stream) -> io::Result<Self> {
-        let ([version, number], cluster, [node, _], process) = receive(stream).await?;
+        receive(stream).await.map(Self::of)
+    }
+
+    pub(super) fn of(([version, number], cluster, [node, _], process): Words) -> Self {
         let who = Identity { cluster, node };
         let refusal = match number {
             number::NONE => None,
@@ -161,7 +175,7 @@ impl Welcome {
             number::OTHER_PROCESS => Some(Refusal::OtherProcess),
             _ => Some(Refusal::Version(version)),
         };
-        Ok(Self { version, who, refusal, process })
+        Self { version, who, refusal, process }
     }
 }
 
@@ -183,7 +197,7 @@ pub(super) async fn ask_who(
 }
 
 /// Small words, a cluster, nodes, and the process, which has no checksum.
-type Words = ([u32; 2], ClusterId, [u64; 2], Process);
+pub(super) type Words = ([u32; 2], ClusterId, [u64; 2], Process);
 
 async fn send(stream: &Stream, words: Words) -> io::Result<()> {
     let bytes = written(words);
@@ -195,7 +209,7 @@ async fn send(stream: &Stream, words: Words) -> io::Result<()> {
     Ok(())
 }
 
-fn written((small, cluster, nodes, process): Words) -> Vec<u8> {
+pub(super) fn written((small, cluster, nodes, process): Words) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(BYTES);
     bytes.extend_from_slice(&MAGIC);
     small.iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
@@ -215,7 +229,7 @@ async fn receive(stream: &Stream) -> io::Result<Words> {
     })
 }
 
-fn read(bytes: &[u8; BYTES]) -> Option<Words> {
+pub(super) fn read(bytes: &[u8; BYTES]) -> Option<Words> {
     let (magic, rest) = bytes.split_first_chunk::<8>()?;
     let (small, rest) = rest.split_first_chunk::<8>()?;
     let (cluster, rest) = rest.split_first_chunk::<16>()?;
@@ -230,6 +244,14 @@ fn read(bytes: &[u8; BYTES]) -> Option<Words> {
     let node = |at: usize| Some(u64::from_le_bytes(*nodes.get(at..)?.first_chunk()?));
     let cluster = ClusterId(Uuid::from_bytes(*cluster));
     Some(([word(0)?, word(4)?], cluster, [node(0)?, node(8)?], process))
+}
+
+/// Makes any bytes words of this layout.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn seal(bytes: &mut [u8; BYTES]) {
+    bytes[..8].copy_from_slice(&MAGIC);
+    let checksum = crc32c::crc32c(&bytes[..48]).to_le_bytes();
+    bytes[48..52].copy_from_slice(&checksum);
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@
 
 mod channel;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hello;
 mod message;
 #[cfg(test)]
