@@ -142,6 +142,7 @@ impl SegmentHeader {
         };
         let checksum = crc32c::crc32c(r.seen());
         let sound = r.u32()? == checksum && is_zero(block.get(r.at..)?);
+        let sound = sound && has_next(header.first_index) && has_next(header.first_group);
         sound.then_some(HeaderBlock::Used(header))
     }
 }
@@ -331,6 +332,12 @@ pub enum GroupFault {
     Padding,
 }
 
+/// Whether a number can be followed by another: whoever counts on from what was
+/// read here need not ask.
+const fn has_next(number: u64) -> bool {
+    number < u64::MAX
+}
+
 /// The number of the group that claims to start at `at`, if the first sector of
 /// one is there: its magic, nonce and own offset are right. Such a sector
 /// proves that every group with a lower number was written whole.
@@ -373,6 +380,9 @@ fn read_group(segment: &Bytes, at: usize, nonce: u64) -> Option<ReadGroup> {
     let body = r.u32()? as usize;
     let count = r.u32()?;
     let place = GroupPlace { previous: r.u32()?, ..place };
+    if !has_next(place.number) {
+        return None;
+    }
     let state = read_state(&mut r)?;
     let frames_end = r.at.checked_add(body)?;
     let end = at.checked_add(group_bytes(body))?;
@@ -394,6 +404,9 @@ fn read_state(r: &mut Reader<'_>) -> Option<HardState> {
     let vote = Vote { term: r.u64()?, node: r.u64()?, committed: flags & VOTE_COMMITTED != 0 };
     let committed = LogId { term: r.u64()?, index: r.u64()? };
     let purged = LogId { term: r.u64()?, index: r.u64()? };
+    if ![committed, purged].iter().all(|id| has_next(id.index)) {
+        return None;
+    }
     Some(HardState {
         vote: (flags & HAS_VOTE != 0).then_some(vote),
         committed: (flags & HAS_COMMITTED != 0).then_some(committed),
@@ -448,6 +461,9 @@ pub fn decode_frame(bytes: &Bytes, at: usize) -> Option<(Frame, usize)> {
     let payload_bytes = r.u32()? as usize;
     let id = LogId { term: r.u64()?, index: r.u64()? };
     let &[frame, kind, 0, 0, 0, 0, 0, 0] = r.take(8)? else { return None };
+    if !has_next(id.index) {
+        return None;
+    }
     let payload_at = r.at;
     let end = payload_at.checked_add(payload_bytes)?;
     if crc32c::crc32c(bytes.get(at + 4..end)?) != expected {

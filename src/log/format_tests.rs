@@ -157,3 +157,25 @@ proptest! {
         let _ = decode_frame(&Bytes::from(bytes), 0);
     }
 }
+
+#[test]
+fn a_number_that_nothing_can_follow_is_not_sound() {
+    let last = LogId { term: 4, index: u64::MAX };
+    let entry = entry(u64::MAX, Vec::new());
+    for frame in [FrameRef::Entry(&entry), FrameRef::Truncate(Some(u64::MAX))] {
+        let bytes = Bytes::from(segment(0, 1, &full_state(), &[frame]));
+        assert!(decode_frame(&bytes, GROUP_HEAD_BYTES).is_none(), "{frame:?}");
+        assert!(decode_group(&bytes, 0, place(0).nonce).is_err(), "{frame:?}");
+    }
+    for state in [
+        HardState { committed: Some(last), ..full_state() },
+        HardState { purged: Some(last), ..full_state() },
+    ] {
+        let bytes = Bytes::from(segment(0, 1, &state, &[]));
+        assert!(decode_group(&bytes, 0, place(0).nonce).is_err(), "{state:?}");
+    }
+    let mut bytes = vec![0; BLOCK];
+    let at = GroupPlace { number: u64::MAX, ..place(0) };
+    encode_group(&mut bytes, &at, &full_state(), std::iter::empty());
+    assert!(decode_group(&bytes.into(), 0, at.nonce).is_err());
+}
