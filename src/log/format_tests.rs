@@ -123,7 +123,7 @@ proptest! {
     #[test]
     fn groups_read_back_and_a_flipped_bit_is_found(
         payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..3000), 0..6),
-        truncate in any::<Option<u64>>(),
+        truncate in proptest::option::of(0..u64::MAX),
         with_state: bool,
         bit: prop::sample::Index,
     ) {
