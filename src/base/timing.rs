@@ -56,6 +56,31 @@ pub const READ_APPLY_WAIT: Duration = ms(10_000);
 
 // The network.
 
+/// How long connecting to another node may take, its welcome included.
+pub const CONNECT: Duration = ms(1_000);
+/// After a connection failed, the next is tried no sooner.
+pub const RECONNECT: Duration = ms(50);
+/// How long whoever connects may take to say who it is.
+pub const HELLO: Duration = ms(5_000);
+/// How long the address of a member may take to say who is there: whoever connects waits
+/// for that.
+pub const WHO_ANSWER: Duration = ms(300);
+/// For so long after a process was refused it is so again without a question.
+pub const PROCESS_REFUSED: Duration = ms(2_000);
+/// Who was refused is told of again after so long.
+pub const REFUSED_AGAIN: Duration = ms(60_000);
+/// Heartbeats that may be unanswered before their connection is given up.
+pub const HEARTBEATS_UNANSWERED: u32 = 4;
+/// A follower may take this long to write what it was sent.
+pub const ENTRIES_STALL: Duration = ms(5_000);
+/// A node may take this long to verify a checkpoint.
+pub const SNAPSHOT_STALL: Duration = ms(60_000);
+/// How long a request may take once it has begun to arrive: no shorter than whoever asks
+/// goes on without an answer.
+pub const REQUEST_UNDER_WAY: Duration = ms(60_000);
+/// How long an answer may take once it has begun to arrive.
+pub const ANSWER_UNDER_WAY: Duration = ms(10_000);
+
 /// How long anything that the leader is asked may be unanswered before its connection is
 /// given up.
 pub const REQUEST_STALL: Duration = ms(10_000);
@@ -70,13 +95,18 @@ pub const ADMIN_ANSWER: Duration = ms(45_000);
 pub const INTRODUCTION_ANSWER: Duration = ms(3_000);
 /// How long an empty node may take to say whether it becomes a member.
 pub const ADOPTION_ANSWER: Duration = ms(3_000);
-/// How long it may take to become one.
+/// How long a node that wants this one to join may say nothing.
+pub const ADOPTION_IDLE: Duration = ms(5_000);
+/// How long an empty node may take to become a member.
 pub const ADOPTION_WAIT: Duration = ms(20_000);
 /// How long a change of the members waits for a leader, or for Raft to be done with the one
 /// before.
 pub const CHANGE_WAIT: Duration = ms(5_000);
 /// How long a change waits until it is its turn.
 pub const CHANGE_TURN: Duration = ms(15_000);
+/// How long Raft may take over one step of a change; then nobody knows whether it comes
+/// about.
+pub const MEMBERSHIP_STEP: Duration = ms(10_000);
 /// How often to look again for what such a change waits for.
 pub const MEMBERS_RETRY: Duration = ms(50);
 /// How often it is looked for what is to be done about members.
@@ -117,6 +147,11 @@ pub const SPARE_RETRY: Duration = ms(500);
 /// How often it is looked whether the log waits for room.
 pub const ROOM_LOOK: Duration = ms(500);
 
+/// How often it is looked for history that may be purged.
+pub const RETENTION_PERIOD: Duration = ms(1_000);
+/// How long to wait after that failed.
+pub const RETENTION_RETRY: Duration = ms(30_000);
+
 // What a node knows of its cluster.
 
 /// How long the only member may take to lead its cluster when it starts.
@@ -127,6 +162,8 @@ pub const CLUSTER_VIEW_PAUSE: Duration = ms(100);
 pub const CLUSTER_VIEW_AGE: Duration = ms(500);
 /// How often it is looked whether others still take this node for theirs.
 pub const CLAIM_LOOK: Duration = ms(500);
+/// Whoever still does calls again within this time.
+pub const CLAIM_AGAIN: Duration = ms(10_000);
 /// How long they do before it is said.
 pub const CLAIM_PATIENCE: Duration = ms(1_000);
 
@@ -172,6 +209,38 @@ const _: () = assert!(nest(&[DEPOSED_WAIT, FLIGHT_WATCH], COMMIT_WAIT));
 const _: () = assert!(nest(&[LEADER_ANSWER], REQUEST_STALL));
 const _: () = assert!(nest(&[READ_INDEX_ANSWER], READ_LEADER_WAIT));
 const _: () = assert!(nest(&[ADMIN_ANSWER], ADMIN_STALL));
+const _: () = assert!(nest(&[READ_INDEX_ANSWER], REQUEST_STALL));
+// What is asked is answered before its connection is given up, or what is under way on it.
+const _: () = assert!(nest(&[RECONNECT], CONNECT));
+const _: () = assert!(nest(&[CONNECT, HOP], LEADER_ANSWER));
+const _: () = assert!(nest(&[CONNECT], READ_LEADER_WAIT));
+const _: () = assert!(nest(&[WHO_ANSWER, HOP], CONNECT));
+const _: () = assert!(nest(&[WHO_ANSWER, HOP], HEARTBEAT.saturating_mul(HEARTBEATS_UNANSWERED)));
+const _: () = assert!(nest(&[CONNECT], HELLO));
+const _: () = assert!(nest(&[DISK_SILENCE, HEALTH_LOOK], ENTRIES_STALL));
+const _: () = assert!(nest(&[ENTRIES_STALL], REQUEST_UNDER_WAY));
+const _: () = assert!(nest(&[REQUEST_STALL], REQUEST_UNDER_WAY));
+const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], SNAPSHOT_STALL));
+const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], ADMIN_STALL));
+// A node is taken in before whoever asked for that is told that nobody knows, but for the
+// steps of Raft, which are made at once where there is a quorum.
+const _: () = assert!(nest(
+    &[CHANGE_TURN, INTRODUCTION_ANSWER, ADOPTION_ANSWER, ADOPTION_ANSWER, ADOPTION_WAIT],
+    ADMIN_ANSWER
+));
+// So is leadership handed over, and a member that led taken out.
+const _: () = assert!(nest(
+    &[CHANGE_TURN, HEALTH_ANSWER, TAKE_OVER, TAKE_OVER, CHANGE_WAIT, MEMBERSHIP_STEP],
+    ADMIN_ANSWER
+));
+const _: () = assert!(nest(&[ADOPTION_ANSWER], ADOPTION_IDLE));
+const _: () = assert!(nest(&[TAKE_OVER], CHANGE_WAIT));
+const _: () = assert!(nest(&[ELECTION, ELECTION], CHANGE_WAIT));
+const _: () = assert!(nest(&[RECONCILE_PERIOD], CHANGE_WAIT));
+const _: () = assert!(nest(&[MEMBERS_RETRY], RECONCILE_PERIOD));
+// Whoever calls this node for its own is not forgotten between two looks.
+const _: () = assert!(nest(&[CLAIM_LOOK, CLAIM_PATIENCE], CLAIM_AGAIN));
+const _: () = assert!(nest(&[CLUSTER_VIEW_PAUSE], CLUSTER_VIEW_AGE));
 // A write outlives the replacement of a leader: twice the election time-out at most.
 const _: () = assert!(nest(&[ELECTION, ELECTION], QUEUE_WAIT));
 const _: () = assert!(nest(&[HEARTBEAT, HEARTBEAT], ELECTION));

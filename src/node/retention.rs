@@ -11,16 +11,12 @@
 use std::{io, ops::RangeInclusive, rc::Rc, time::Duration};
 
 use crate::{
+    base::timing::{RETENTION_PERIOD, RETENTION_RETRY},
     checkpoint::{CheckpointFile, store},
     io::{Disk, cores},
     raft::{Compacted, Replica, compact},
     state::Position,
 };
-
-/// How often it is looked for what may be purged.
-const PERIOD: Duration = Duration::from_secs(1);
-/// How long to wait after a compaction failed.
-const RETRY: Duration = Duration::from_secs(30);
 
 /// What is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +65,7 @@ async fn keep<D: Disk>(
     mut newest: Option<CheckpointFile>,
 ) {
     loop {
-        cores::sleep(PERIOD).await;
+        cores::sleep(RETENTION_PERIOD).await;
         let now = cores::wall_micros();
         let over = |end, newest| retention.is_over(end, newest, now);
         let Some(segments) = replica.purgeable(over) else { continue };
@@ -95,10 +91,10 @@ async fn keep<D: Disk>(
         };
         match outcome {
             Ok(true) => {}
-            Ok(false) => cores::sleep(RETRY).await,
+            Ok(false) => cores::sleep(RETENTION_RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, "history cannot be purged");
-                cores::sleep(RETRY).await;
+                cores::sleep(RETENTION_RETRY).await;
             }
         }
     }

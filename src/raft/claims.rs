@@ -2,17 +2,12 @@
 //! stands alone at such a place was meant to be that member, and has lost its
 //! data directory or was given another.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, time::Instant};
 
 use tokio::sync::Notify;
 
-use crate::log::Identity;
+use crate::{base::timing::CLAIM_AGAIN, log::Identity};
 
-/// Whoever still takes this node for its member calls again within this time.
-const AGAIN: Duration = Duration::from_secs(10);
 /// So many calls are no accident: a leader calls a member several times a second.
 const CALLS: u32 = 3;
 
@@ -59,12 +54,14 @@ impl Claims {
 
 impl Claim {
     fn is_over(&self, now: Instant) -> bool {
-        now.duration_since(self.last) >= AGAIN
+        now.duration_since(self.last) >= CLAIM_AGAIN
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::base::ids::ClusterId;
 

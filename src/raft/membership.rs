@@ -5,10 +5,7 @@
 //! that was left half-way, and has those vote that are to, once they have caught
 //! up.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use openraft::{
     ChangeMembers,
@@ -22,14 +19,12 @@ use super::{
     types::{Address, TypeConfig, from_raft_id},
 };
 use crate::{
-    base::ids::NodeId,
+    base::{ids::NodeId, timing::MEMBERSHIP_STEP},
     io::{Disk, cores},
 };
 
 /// A node votes once it lacks no more than so many entries.
 const CAUGHT_UP: u64 = 64;
-/// How long a change may take; then nobody knows whether it comes about.
-const STEP: Duration = Duration::from_secs(10);
 
 /// Why the cluster was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -147,7 +142,7 @@ impl<D: Disk> Replica<D> {
         let newest = || *self.raft.metrics().borrow_watched().membership_config.log_id();
         let before = newest();
         let changed = self.raft.change_membership(change, retain);
-        let changed = cores::within(STEP, changed).await;
+        let changed = cores::within(MEMBERSHIP_STEP, changed).await;
         match changed.map_or(Err(MembershipError::Unknown), outcome) {
             // Its first step may have been made.
             Err(MembershipError::NotLeader) if newest() != before => Err(MembershipError::Unknown),

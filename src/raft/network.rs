@@ -35,17 +35,10 @@ use super::{
 use crate::{
     base::{
         ids::{LogId, NodeId},
-        timing::{ADMIN_STALL, REQUEST_STALL},
+        timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, REQUEST_STALL, SNAPSHOT_STALL},
     },
     log::entry_head,
 };
-
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(1);
-/// A follower may take this long to write what it was sent.
-const ENTRIES_STALL: Duration = Duration::from_secs(5);
-/// A node may take this long to verify a checkpoint.
-const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
 
 struct Inner {
     own: Instance,

@@ -29,7 +29,7 @@ use crate::{
         batch::Batch,
         ids::{LogId, NodeId, Timestamp},
         outcome::WriteError,
-        timing::{ELECTION, HEARTBEAT},
+        timing::{ELECTION, HEARTBEAT, HEARTBEATS_UNANSWERED},
     },
     feed::Fanout,
     io::{Disk, cores},
@@ -64,9 +64,6 @@ pub struct Part {
     /// taken in.
     pub founds: bool,
 }
-
-/// Heartbeats that may be unanswered before their connection is given up.
-const HEARTBEATS_UNANSWERED: u32 = 4;
 
 /// This node's part in the cluster. Lives on the Raft core.
 pub struct Replica<D: Disk> {

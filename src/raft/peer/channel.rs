@@ -23,19 +23,16 @@ use super::{
     processes::Instance,
 };
 use crate::{
+    base::timing::{ANSWER_UNDER_WAY, RECONNECT},
     base::{ids::NodeId, planted::planted},
     io::{cores, net::Stream},
 };
 
 /// The longest body of an answer to writes: what became of each.
 const OUTCOMES_BYTES_MAX: usize = 16 << 20;
-/// How long an answer may take once it has begun to arrive.
-const ANSWER_UNDER_WAY: Duration = Duration::from_secs(10);
 /// Requests of one connection that wait for an answer: whoever sends much keeps far below
 /// that.
 const UNANSWERED_MAX: usize = 1024;
-/// After a connection failed, the next is tried no sooner.
-const RECONNECT: Duration = Duration::from_millis(50);
 
 /// How a channel behaves.
 #[derive(Clone, Copy, Debug)]

@@ -3,16 +3,13 @@
 //! the second is refused for as long as the first is alive. Whether it is, the
 //! address tells at which the cluster knows the member. Pure.
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    time::{Duration, Instant},
+use std::{cell::RefCell, collections::BTreeMap, time::Instant};
+
+use crate::{
+    base::{ids::NodeId, timing::PROCESS_REFUSED},
+    io::cores,
+    log::Identity,
 };
-
-use crate::{base::ids::NodeId, io::cores, log::Identity};
-
-/// For so long after a process was refused it is so again without a question.
-const REFUSED: Duration = Duration::from_secs(2);
 
 /// What tells a process from others with the same identity; 0 where it does not say.
 pub type Process = u32;
@@ -67,7 +64,7 @@ impl Processes {
             return Some(true);
         }
         let (other, at) = (*refused)?;
-        (other == process && now.duration_since(at) < REFUSED).then_some(false)
+        (other == process && now.duration_since(at) < PROCESS_REFUSED).then_some(false)
     }
 
     /// Decides by which process answers at the member's address, if one does.
@@ -108,7 +105,7 @@ mod tests {
         assert_eq!(processes.decide(2, 8, Some(7), now), Decision::Second);
         assert_eq!(processes.is_member(2, 8, now), Some(false));
         assert_eq!(processes.is_member(2, 7, now), Some(true));
-        let later = now + REFUSED;
+        let later = now + PROCESS_REFUSED;
         assert_eq!(processes.is_member(2, 8, later), None, "it is asked again");
         let decision = processes.decide(2, 8, None, later);
         assert_eq!(decision, Decision::Successor, "nobody answers there any more");

@@ -7,7 +7,7 @@ use std::{
     io,
     rc::Rc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -22,18 +22,14 @@ use super::{
     processes::{Decision, Instance, Process, Processes},
 };
 use crate::{
-    base::ids::NodeId,
+    base::{
+        ids::NodeId,
+        timing::{ADOPTION_IDLE, HELLO, REFUSED_AGAIN, REQUEST_UNDER_WAY, WHO_ANSWER},
+    },
     io::{cores, net::Stream},
     log::Identity,
 };
 
-/// How long a hello may take.
-const HELLO: Duration = Duration::from_secs(5);
-/// How long the address of a member may take to say who is there: whoever waits
-/// for that has little more patience.
-const WHO: Duration = Duration::from_millis(300);
-/// Who was refused is told of again after so long.
-const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// How many of those are remembered.
 const REFUSED_MAX: usize = 64;
 /// Requests of one connection that are being answered; no more are read.
@@ -45,11 +41,6 @@ const UNDER_WAY_BYTES: usize = 16 << 20;
 pub(in super::super) const PART_BYTES_MAX: usize = 1 << 20;
 /// The longest head of a request that has only numbers.
 const SMALL_HEAD_BYTES_MAX: usize = 4 << 10;
-/// How long a request may take once it has begun to arrive: longer than whoever
-/// asks goes on without an answer.
-const UNDER_WAY_TIME: Duration = Duration::from_secs(60);
-/// How long a node that wants this one to join may say nothing.
-const ADOPTION_IDLE: Duration = Duration::from_secs(5);
 
 /// What a node is to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +160,7 @@ impl Acceptor {
             return known;
         }
         let own = Instance { who: me, process: self.process };
-        let there = ask_who(&address, own, from.node, WHO).await;
+        let there = ask_who(&address, own, from.node, WHO_ANSWER).await;
         let there = there.filter(|there| there.who == from && there.process != 0);
         let there = there.map(|there| there.process);
         let decision = self.processes.decide(from.node, process, there, cores::now());
@@ -231,7 +222,7 @@ fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
     };
     let (under_way, idle) = match lane {
         Lane::Adoption => (ADOPTION_IDLE, Some(ADOPTION_IDLE)),
-        _ => (UNDER_WAY_TIME, None),
+        _ => (REQUEST_UNDER_WAY, None),
     };
     FrameLimits { head_bytes, body_bytes, under_way, idle }
 }
