@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{Batch, encode},
+        batch::Batch,
         ids::Timestamp,
         limits::BATCH_BYTES,
         outcome::{StorageProblem, WriteError},
@@ -110,8 +110,7 @@ impl<D: Disk> Sequencer<D> {
         };
         let stamp = leader_term.next_stamp(self.stamp());
         let commands = proposals.iter().map(|proposal| &proposal.command);
-        let batch = Batch::parse(encode(commands, stamp));
-        let batch = batch.expect("what was just encoded can be read");
+        let batch = Batch::of(commands, stamp);
         let (answered, answer) = oneshot::channel();
         let done = move |applied: Result<Applied, WriteError>| {
             // After too long nobody waits for it.

@@ -8,8 +8,8 @@ use openraft::{
 };
 
 use super::types::{
-    Entry, RaftLogId, RaftVote, TypeConfig, from_log, from_raft_id, from_raft_vote, to_log,
-    to_raft_id, to_raft_vote,
+    Entry, RaftLogId, RaftVote, TypeConfig, checked_before, from_log, from_raft_id, from_raft_vote,
+    to_log, to_raft_id, to_raft_vote,
 };
 use crate::{io::Disk, log::Log};
 
@@ -17,25 +17,47 @@ use crate::{io::Disk, log::Log};
 const READ_BYTES: usize = 1 << 20;
 
 /// The log as openraft uses it. Clones share the log.
-pub struct LogStore<D: Disk>(pub Log<D>);
+pub struct LogStore<D: Disk> {
+    log: Log<D>,
+    /// The last entry that was there before this process: what comes after was
+    /// checked when it was taken in, and is not once more when it is read.
+    found: Option<u64>,
+}
 
 impl<D: Disk> Clone for LogStore<D> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { log: self.log.clone(), found: self.found }
     }
 }
 
 impl<D: Disk> LogStore<D> {
+    /// The store of a log that was just opened.
+    pub fn new(log: Log<D>) -> Self {
+        let found = log.last().map(|id| id.index);
+        Self { log, found }
+    }
+
+    /// The log itself.
+    pub fn log(&self) -> &Log<D> {
+        &self.log
+    }
+
     /// The entries from `from` on, unless some of them are purged.
     async fn read(&self, from: u64, to: u64, bytes: usize) -> io::Result<Option<Vec<Entry>>> {
-        if from < self.0.first_index() {
+        if from < self.log.first_index() {
             return Ok(None);
         }
-        match self.0.read(from, to, bytes).await {
-            Ok(entries) => entries.iter().map(from_log).collect::<io::Result<_>>().map(Some),
+        match self.log.read(from, to, bytes).await {
+            Ok(entries) => {
+                let entries = entries.iter().map(|entry| match self.found {
+                    Some(found) if entry.id.index <= found => from_log(entry),
+                    _ => checked_before(entry),
+                });
+                entries.collect::<io::Result<_>>().map(Some)
+            }
             // Their segment was removed while they were read.
             Err(error)
-                if error.kind() == io::ErrorKind::NotFound && from < self.0.first_index() =>
+                if error.kind() == io::ErrorKind::NotFound && from < self.log.first_index() =>
             {
                 Ok(None)
             }
@@ -61,7 +83,7 @@ impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
         };
         loop {
             // openraft asks from 0 and means what there is.
-            let from = from.max(self.0.first_index());
+            let from = from.max(self.log.first_index());
             if let Some(entries) = self.read(from, to, usize::MAX).await? {
                 return Ok(entries);
             }
@@ -75,7 +97,7 @@ impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
-        Ok(self.0.vote().map(to_raft_vote))
+        Ok(self.log.vote().map(to_raft_vote))
     }
 }
 
@@ -84,8 +106,8 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         Ok(LogState {
-            last_purged_log_id: self.0.purged().map(to_raft_id),
-            last_log_id: self.0.last().map(to_raft_id),
+            last_purged_log_id: self.log.purged().map(to_raft_id),
+            last_log_id: self.log.last().map(to_raft_id),
         })
     }
 
@@ -94,7 +116,7 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
-        self.0.save_vote(from_raft_vote(vote)).await
+        self.log.save_vote(from_raft_vote(vote)).await
     }
 
     /// Only noted: the mark travels with the next group. Until then a restart
@@ -102,15 +124,15 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
     /// they are committed again before anything is read.
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> io::Result<()> {
         if let Some(committed) = committed {
-            self.0.set_committed(from_raft_id(&committed));
+            self.log.set_committed(from_raft_id(&committed));
         }
         Ok(())
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<RaftLogId>> {
         // What is purged is in a snapshot and not to be applied again.
-        let purged = self.0.purged();
-        Ok(self.0.committed().filter(|&id| Some(id) > purged).map(to_raft_id))
+        let purged = self.log.purged();
+        Ok(self.log.committed().filter(|&id| Some(id) > purged).map(to_raft_id))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -118,15 +140,15 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
         I: IntoIterator<Item = Entry>,
     {
         let entries = entries.into_iter().map(to_log).collect::<io::Result<Vec<_>>>()?;
-        self.0.append(entries, |result| callback.io_completed(result))?;
+        self.log.append(entries, |result| callback.io_completed(result))?;
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
-        self.0.truncate_after(last.as_ref().map(from_raft_id)).await
+        self.log.truncate_after(last.as_ref().map(from_raft_id)).await
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        self.0.purge(from_raft_id(&upto)).await
+        self.log.purge(from_raft_id(&upto)).await
     }
 }

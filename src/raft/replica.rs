@@ -152,7 +152,7 @@ impl<D: Disk> Replica<D> {
         let last_at_start = log.last();
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
         let machine = StateMachine::new(log.clone(), replay, fanout);
-        let store = LogStore(log.clone());
+        let store = LogStore::new(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;

@@ -20,6 +20,7 @@ use crate::{
     feed::Fanout,
     io::simulated::disk::SimDisk,
     log::{self, Identity, Log, Options, SEGMENT_BYTES_MIN, Vote},
+    state::testing::batch,
 };
 
 fn run(test: impl Future<Output = ()>) {
@@ -112,7 +113,7 @@ fn entries_are_not_read_from_later_on_than_asked() {
         append(&log, id(1, last + 2)).await;
         log.set_committed(id(1, last));
         log.purge(id(1, last)).await.unwrap();
-        let mut store = LogStore(log);
+        let mut store = LogStore::new(log);
         let mut limited = async |from, to| {
             let read = RaftLogReader::<TypeConfig>::limited_get_log_entries(&mut store, from, to);
             read.await.unwrap().iter().map(|entry| entry.log_id().index).collect::<Vec<_>>()
@@ -121,6 +122,33 @@ fn entries_are_not_read_from_later_on_than_asked() {
         assert_eq!(limited(last + 1, last + 3).await, [last + 1, last + 2]);
         let all = RaftLogReader::<TypeConfig>::try_get_log_entries(&mut store, ..).await.unwrap();
         assert_eq!(all.len(), 2);
+    });
+}
+
+#[test]
+fn what_an_earlier_run_left_is_checked_when_it_is_read() {
+    run(async {
+        let log = open(4).await;
+        let store = LogStore::new(log.clone());
+        let batch = batch(3, b'}');
+        let whole = batch.bytes().clone();
+        let cut = whole.slice(..whole.len() - 1);
+        for (index, payload) in (0..).zip([whole, cut]) {
+            let (done, appended) = oneshot::channel();
+            let entry = log::Entry { id: id(1, index), kind: 2, payload };
+            log.append([entry], |outcome| done.send(outcome).unwrap()).unwrap();
+            appended.await.unwrap().unwrap();
+        }
+        // As if it was opened now.
+        let mut found = LogStore::new(log);
+        let read = RaftLogReader::<TypeConfig>::try_get_log_entries(&mut found, ..1).await.unwrap();
+        let EntryPayload::Normal(command) = &read[0].payload else { panic!("{read:?}") };
+        assert_eq!(command.0.bytes(), batch.bytes());
+        assert!(RaftLogReader::<TypeConfig>::try_get_log_entries(&mut found, ..).await.is_err());
+        // What this process took in, it checked before.
+        let mut own = store;
+        let read = RaftLogReader::<TypeConfig>::try_get_log_entries(&mut own, ..).await;
+        assert_eq!(read.unwrap().len(), 2);
     });
 }
 

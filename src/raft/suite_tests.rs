@@ -31,7 +31,7 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let log = log.await.unwrap();
     glommio::spawn_local(log.run()).detach();
     let machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
-    (LogStore(log), machine)
+    (LogStore::new(log), machine)
 }
 
 struct OnDisk;

@@ -222,8 +222,25 @@ pub(super) fn to_log(entry: Entry) -> io::Result<log::Entry> {
     Ok(log::Entry { id: from_raft_id(&entry.log_id()), kind, payload })
 }
 
-/// The entry as Raft sees it. A batch is not copied.
+/// The entry as Raft sees it, every table of its batch checked. For what comes from
+/// another node or from an earlier run: from there on it is taken for checked
+/// ([`checked_before`]). A batch is not copied.
 pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
+    to_entry(entry, |bytes| Batch::parse(bytes).map_err(|error| error.to_string()))
+}
+
+/// The same for an entry that this process has taken in or made, and has read back
+/// from its own log: only the header of its batch is read.
+pub(super) fn checked_before(entry: &log::Entry) -> io::Result<Entry> {
+    to_entry(entry, |bytes| {
+        Batch::parsed_before(bytes).ok_or_else(|| "batch is shorter than its header".to_owned())
+    })
+}
+
+fn to_entry(
+    entry: &log::Entry,
+    batch: impl FnOnce(Bytes) -> Result<Batch, String>,
+) -> io::Result<Entry> {
     let damaged = |error: &dyn fmt::Display| {
         let text = format!("log entry {} cannot be read: {error}", entry.id);
         io::Error::new(io::ErrorKind::InvalidData, text)
@@ -237,9 +254,10 @@ pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
                 Membership::new(record.configs, record.nodes).map_err(|error| damaged(&error))?;
             EntryPayload::Membership(membership)
         }
-        kind::BATCH => EntryPayload::Normal(Command(
-            Batch::parse(entry.payload.clone()).map_err(|error| damaged(&error))?,
-        )),
+        kind::BATCH => {
+            let batch = batch(entry.payload.clone()).map_err(|error| damaged(&error))?;
+            EntryPayload::Normal(Command(batch))
+        }
         other => return Err(damaged(&format_args!("unknown kind {other}"))),
     };
     Ok(Entry::new(to_raft_id(entry.id), payload))

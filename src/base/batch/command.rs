@@ -5,7 +5,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::{CHANGE_BYTES, COMMAND_BYTES, member};
+use super::layout::{CHANGE_BYTES, COMMAND_BYTES, member};
 use crate::base::ids::ChangeId;
 
 /// One write request.

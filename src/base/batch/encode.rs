@@ -3,9 +3,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION,
-    command::{Action, Command},
-    command_flag, kind,
+    command::{Action, Append, Command},
+    layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
 use crate::base::ids::Timestamp;
 
@@ -56,7 +55,7 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     out.freeze()
 }
 
-fn appended(command: &Command) -> Option<&super::Append> {
+fn appended(command: &Command) -> Option<&Append> {
     match &command.action {
         Action::Append(append) => Some(append),
         _ => None,

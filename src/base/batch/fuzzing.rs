@@ -18,7 +18,7 @@ pub fn batch(input: &[u8]) -> Option<Batch> {
     }
     let written = encode(&commands, batch.at());
     let bytes: usize = commands.iter().map(Command::encoded_bytes).sum();
-    assert_eq!(written.len(), super::HEADER_BYTES + bytes);
+    assert_eq!(written.len(), super::layout::HEADER_BYTES + bytes);
     let Ok(again) = Batch::parse(written.clone()) else { panic!("it cannot be written again") };
     assert_eq!(again.to_commands(), commands);
     assert_eq!(encode(&again.to_commands(), again.at()), written);

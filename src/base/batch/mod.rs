@@ -47,6 +47,7 @@ mod command;
 mod encode;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod layout;
 mod numbered;
 mod read;
 mod tail;
@@ -55,45 +56,9 @@ mod tests;
 
 pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, Versions, flag};
 pub use encode::encode;
+pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
 pub use read::{ActionRef, Batch, BatchError, ChangeRef, CommandRef};
 pub use tail::{
     HEAD_BYTES_MAX, TAIL_OVERHEAD_BYTES, TailMembers, TailParts, put_change, tail_parts,
 };
-
-/// The version written by this build. Stable: it is on disk.
-pub const VERSION: u8 = 3;
-const HEADER_BYTES: usize = 24;
-const COMMAND_BYTES: usize = 12;
-const CHANGE_BYTES: usize = 12;
-/// The flag of a batch that concerns no index.
-const PLAIN: u8 = 1;
-
-/// The kinds of a command. Stable: they are on disk.
-mod kind {
-    pub(super) const APPEND: u8 = 1;
-    pub(super) const CREATE_TENANT: u8 = 2;
-    pub(super) const CREATE_COLLECTION: u8 = 3;
-}
-
-/// The flags of a command. Stable: they are on disk.
-mod command_flag {
-    pub(super) const IDEMPOTENCY: u8 = 1;
-    pub(super) const CONDITIONS: u8 = 2;
-}
-
-/// The members that a tail may begin with, as they are spelled.
-pub mod member {
-    /// Before the UUID of a tenant.
-    pub const TENANT: &[u8] = b",\"tenant\":\"";
-    /// Before the UUID of a collection.
-    pub const COLLECTION: &[u8] = b",\"collection\":\"";
-    /// Before a key, which has its own quotes.
-    pub const KEY: &[u8] = b",\"key\":";
-    /// A UUID in its usual form.
-    pub const UUID_BYTES: usize = 36;
-    /// A tenant's member with its closing quote.
-    pub const TENANT_BYTES: usize = TENANT.len() + UUID_BYTES + 1;
-    /// A collection's member with its closing quote.
-    pub const COLLECTION_BYTES: usize = COLLECTION.len() + UUID_BYTES + 1;
-}

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION,
     command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
-    command_flag, kind, member,
+    encode::encode,
+    layout::{
+        CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind, member,
+    },
 };
 use crate::base::{ids::Timestamp, json_string::read_json_string};
 
@@ -258,6 +260,18 @@ impl<B: AsRef<[u8]>> Batch<B> {
 }
 
 impl Batch {
+    /// The batch of `commands`, in order, stamped `at`. It is what was encoded, so
+    /// it is not checked.
+    ///
+    /// # Panics
+    /// As [`encode`].
+    #[must_use]
+    pub fn of<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: Timestamp) -> Self {
+        let bytes = encode(commands, at);
+        debug_assert!(Self::parse(bytes.clone()).is_ok(), "what was encoded can be read");
+        Self::parsed_before(bytes).expect("a batch has a header")
+    }
+
     /// Its commands as they were before they were put into it: tails are shared
     /// with it.
     #[must_use]

@@ -1,4 +1,4 @@
-use super::*;
+use super::{layout::HEADER_BYTES, *};
 use crate::base::ids::{ChangeId, Timestamp};
 use proptest::prelude::*;
 use smallvec::smallvec;
@@ -228,4 +228,13 @@ fn conditions_hold_or_not() {
         let conditions = Conditions { if_match, if_none_match };
         assert_eq!(conditions.hold(current), holds, "{conditions:?} {current:?}");
     }
+}
+
+#[test]
+fn a_batch_of_commands_is_what_their_bytes_are_read_as() {
+    let commands = every_kind();
+    let (made, read) = (Batch::of(&commands, Timestamp(7)), encode(&commands, Timestamp(7)));
+    let read = Batch::parse(read).unwrap();
+    assert_eq!(format!("{made:?}"), format!("{read:?}"));
+    assert_eq!(made.to_commands(), commands);
 }

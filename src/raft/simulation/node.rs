@@ -75,7 +75,7 @@ impl Node {
         let fanout = Fanout::new(1);
         let mailbox = fanout.mailbox(0);
         let machine = StateMachine::new(log.clone(), replay, fanout);
-        let log = LogStore(log);
+        let log = LogStore::new(log);
         let config = Arc::new(config().validate().unwrap());
         let raft = Raft::new(id, config, network.of(id), log.clone(), machine).await.unwrap();
         Self { raft, log, mailbox, history }
@@ -88,7 +88,7 @@ impl Node {
             state: metrics.state,
             term: metrics.current_term,
             leader: metrics.current_leader,
-            last: self.log.0.last(),
+            last: self.log.log().last(),
             committed: metrics.local_committed.map(|id| id.index),
             applied: metrics.last_applied.map(|id| id.index),
         }

@@ -1,0 +1,38 @@
+//! The sizes and numbers of the byte form of a batch.
+
+/// The version written by this build. Stable: it is on disk.
+pub const VERSION: u8 = 3;
+pub(super) const HEADER_BYTES: usize = 24;
+pub(super) const COMMAND_BYTES: usize = 12;
+pub(super) const CHANGE_BYTES: usize = 12;
+/// The flag of a batch that concerns no index.
+pub(super) const PLAIN: u8 = 1;
+
+/// The kinds of a command. Stable: they are on disk.
+pub(super) mod kind {
+    pub(in crate::base::batch) const APPEND: u8 = 1;
+    pub(in crate::base::batch) const CREATE_TENANT: u8 = 2;
+    pub(in crate::base::batch) const CREATE_COLLECTION: u8 = 3;
+}
+
+/// The flags of a command. Stable: they are on disk.
+pub(super) mod command_flag {
+    pub(in crate::base::batch) const IDEMPOTENCY: u8 = 1;
+    pub(in crate::base::batch) const CONDITIONS: u8 = 2;
+}
+
+/// The members that a tail may begin with, as they are spelled.
+pub mod member {
+    /// Before the UUID of a tenant.
+    pub const TENANT: &[u8] = b",\"tenant\":\"";
+    /// Before the UUID of a collection.
+    pub const COLLECTION: &[u8] = b",\"collection\":\"";
+    /// Before a key, which has its own quotes.
+    pub const KEY: &[u8] = b",\"key\":";
+    /// A UUID in its usual form.
+    pub const UUID_BYTES: usize = 36;
+    /// A tenant's member with its closing quote.
+    pub const TENANT_BYTES: usize = TENANT.len() + UUID_BYTES + 1;
+    /// A collection's member with its closing quote.
+    pub const COLLECTION_BYTES: usize = COLLECTION.len() + UUID_BYTES + 1;
+}
