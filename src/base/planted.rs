@@ -74,6 +74,23 @@ pub fn with<T>(bug: Option<Bug>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
+/// The first of `seeds` whose run finds the bug, that is, panics.
+///
+/// # Panics
+/// When a run does without the bug, or when no run does with it.
+#[cfg(test)]
+pub fn prove(bug: Bug, seeds: std::ops::Range<u64>, run: impl Fn(u64)) -> u64 {
+    let is_found = |seed| {
+        let run = std::panic::AssertUnwindSafe(|| with(Some(bug), || run(seed)));
+        std::panic::catch_unwind(run).is_err()
+    };
+    let found = seeds.clone().find(|&seed| is_found(seed));
+    let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found by {seeds:?}"));
+    with(None, || run(seed));
+    println!("{bug:?} is found by seed {seed}, number {}", seed - seeds.start + 1);
+    seed
+}
+
 /// Whether the bug of that name is planted: never outside of tests.
 macro_rules! planted {
     ($bug:ident) => {{

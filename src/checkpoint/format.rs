@@ -295,7 +295,7 @@ impl<'b> Lines<'b> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         base::batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
@@ -334,10 +334,15 @@ mod tests {
     }
 
     fn written() -> Vec<u8> {
+        written_at(5)
+    }
+
+    /// A checkpoint for entries up to `index`.
+    pub(in crate::checkpoint) fn written_at(index: u64) -> Vec<u8> {
         let (state, changes) = state();
         let mut out = Vec::new();
         let raft = serde_json::value::to_raw_value(&[1, 2]).unwrap();
-        let (cluster, log_id) = (ClusterId(Uuid::from_u128(3)), LogId { term: 4, index: 5 });
+        let (cluster, log_id) = (ClusterId(Uuid::from_u128(3)), LogId { term: 4, index });
         let change = |id: ChangeId| Ok(changes[id.0 as usize - 1].clone());
         let lines = write(&mut out, &state, cluster, log_id, raft, change).unwrap();
         for line in lines {

@@ -2,6 +2,8 @@
 //! purged. [`mod@format`] says what is in one, [`store`] how it comes to its name and goes,
 //! [`receive`] how one of another node is taken in.
 
+#[cfg(test)]
+mod crash_tests;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

@@ -27,6 +27,8 @@ mod disk_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod planted_tests;
+#[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
 mod testing;

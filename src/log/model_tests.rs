@@ -339,7 +339,35 @@ impl Run {
     }
 }
 
-fn lives(seed: u64, count: usize) -> SimDisk {
+/// A bit of a log at rest flips: what is found is all there was, or nothing is served.
+pub(super) fn rots(seed: u64) {
+    let mut run = Run::new(seed);
+    run.live();
+    let log = run.open();
+    run.harness.start(&log);
+    for _ in 0..20 {
+        run.act(&log);
+        run.turns(4);
+    }
+    // A log that rests has a group behind its last data.
+    run.harness.run(log.close()).unwrap();
+    run.harness.run(Turns(500));
+    let acknowledged = run.history.acknowledged.get();
+    if run.history.steps.borrow()[acknowledged..].iter().any(|step| !matches!(step, Step::Mark(_)))
+    {
+        // There was no segment for it.
+        return;
+    }
+    run.disk = run.disk.kill();
+    run.harness = Harness::new();
+    run.disk.rot();
+    let seed = run.rng.random();
+    let Ok((log, _)) = run.harness.open(&run.disk, options(seed)) else { return };
+    assert_eq!((log.vote(), log.purged()), (run.now.vote, run.now.purged));
+    assert_eq!(log.last().map_or(0, |id| id.index + 1), run.now.next());
+}
+
+pub(super) fn lives(seed: u64, count: usize) -> SimDisk {
     let mut run = Run::new(seed);
     for _ in 0..count {
         run.live();
@@ -354,6 +382,11 @@ proptest! {
     #[test]
     fn acknowledged_is_there_after_anything(seed: u64) {
         lives(seed, 5);
+    }
+
+    #[test]
+    fn damage_is_found_or_does_no_harm(seed: u64) {
+        rots(seed);
     }
 }
 
