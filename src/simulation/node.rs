@@ -39,13 +39,18 @@ pub enum Exit {
     NotStopped(String),
 }
 
-/// Runs node `id` on `disk` until it ends, or until `stop`. To be called in its process.
-pub async fn run(id: NodeId, setup: Setup, disk: SimDisk, stop: Rc<Notify>) -> Exit {
+/// Runs node `id` on `disk` until it ends, or until `stop`; without a cluster it asks those
+/// of `join` to be taken in, or begins one when there are none. To be called in its process.
+pub async fn run(
+    id: NodeId,
+    setup: Setup,
+    disk: SimDisk,
+    join: Vec<String>,
+    stop: Rc<Notify>,
+) -> Exit {
     let (address, cluster_address) = (client_address(id), cluster_address(id));
     let cluster = Listener::simulated(&cluster_address).expect("nobody else has the address");
     let address = Address { address, cluster_address, votes: setup.votes };
-    // The first begins a cluster; the others ask it to take them in.
-    let join = if id == 1 { Vec::new() } else { vec![client_address(1)] };
     let settings = Settings {
         address,
         timing: Timing::default(),

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
+    time::Duration,
 };
 
 use rand::RngExt;
@@ -14,7 +15,7 @@ use super::record::note;
 use crate::{
     base::ids::NodeId,
     io::simulated::{
-        disk::{Loss, SimDisk},
+        disk::{Faults, Loss, SimDisk},
         executor::{Executor, Process, SURROUNDINGS, spawn_in},
     },
     node::retention::Retention,
@@ -37,6 +38,10 @@ struct Place {
     disk: RefCell<SimDisk>,
     /// How often it was given another disk.
     life: Cell<u32>,
+    /// What the disk was once.
+    copy: RefCell<Option<SimDisk>>,
+    /// Its disk does not hold any more what it was told to.
+    is_spoiled: Cell<bool>,
     runs: Cell<bool>,
     /// Counts the processes that were started here.
     starts: Cell<u64>,
@@ -63,16 +68,23 @@ pub fn process_of(node: NodeId) -> Process {
     node
 }
 
+/// How a disk is when all is well.
+pub fn usual() -> Faults {
+    Faults { latency_max: Duration::from_millis(1), ..Faults::default() }
+}
+
 impl Places {
     /// Adds a place with an empty disk. Nothing runs there yet.
     pub fn add(&self, setup: Setup) -> NodeId {
         let id = self.count() + 1;
-        let disk = SimDisk::new(Executor::current().rng().random());
+        let disk = SimDisk::with_faults(Executor::current().rng().random(), usual());
         let place = Place {
             id,
             setup,
             disk: RefCell::new(disk),
             life: Cell::default(),
+            copy: RefCell::default(),
+            is_spoiled: Cell::default(),
             runs: Cell::default(),
             starts: Cell::default(),
             stop: RefCell::default(),
@@ -122,7 +134,7 @@ impl Places {
         }
         place.starts.set(place.starts.get() + 1);
         place.stop.take();
-        drop(spawn_in(SURROUNDINGS, supervise(place)));
+        drop(spawn_in(SURROUNDINGS, supervise(place, self.all().collect())));
     }
 
     /// Has the node come to an end in order.
@@ -130,25 +142,67 @@ impl Places {
         self.place(node).stop.borrow().notify_one();
     }
 
-    /// Kills the process; what was not durable is lost as `loss` says.
+    /// Cuts the power, whether the node runs or not; what was not durable is lost as `loss`
+    /// says.
     pub fn crash(&self, node: NodeId, loss: Loss) {
         let place = self.place(node);
-        if !place.runs.replace(false) {
-            return;
-        }
+        place.runs.set(false);
         Executor::current().kill(process_of(node));
         let survived = place.disk.borrow().crash(loss);
         place.disk.replace(survived);
     }
+
+    /// Notes that a disk does not hold any more what it was told to.
+    pub fn spoil(&self, node: NodeId) {
+        self.place(node).is_spoiled.set(true);
+    }
+
+    pub fn is_spoiled(&self, node: NodeId) -> bool {
+        self.place(node).is_spoiled.get()
+    }
+
+    /// Keeps a copy of the disk as it is.
+    pub fn keep_copy(&self, node: NodeId) {
+        let copy = self.disk(node).copy(Executor::current().rng().random());
+        self.place(node).copy.replace(Some(copy));
+    }
+
+    /// Cuts the power, and puts the copy that was kept in the place of the disk, which is
+    /// spoiled by that; `false` when there is none.
+    pub fn go_back(&self, node: NodeId) -> bool {
+        let copy = self.place(node).copy.take();
+        let Some(copy) = copy else { return false };
+        self.replace_disk(node, copy);
+        self.spoil(node);
+        true
+    }
+
+    /// Cuts the power, and puts another disk in the place of the node's.
+    pub fn replace_disk(&self, node: NodeId, disk: SimDisk) {
+        self.crash(node, Loss::All);
+        let place = self.place(node);
+        disk.set_faults(usual());
+        place.disk.replace(disk);
+        place.copy.take();
+        place.life.set(place.life.get() + 1);
+        place.is_spoiled.set(false);
+    }
 }
 
 /// Runs the processes of a place until the node stops or is killed.
-async fn supervise(place: Rc<Place>) {
+async fn supervise(place: Rc<Place>, all: Vec<NodeId>) {
     let starts = place.starts.get();
     loop {
         let disk = place.disk.borrow().clone();
         let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
-        let main = spawn_in(process_of(id), node::run(id, setup, disk, stop));
+        // The first begins a cluster; the others ask it to take them in, and it them, when it
+        // lost its disk.
+        let join = if id == 1 && place.life.get() == 0 {
+            Vec::new()
+        } else {
+            all.iter().filter(|&&other| other != id).map(|&other| client_address(other)).collect()
+        };
+        let main = spawn_in(process_of(id), node::run(id, setup, disk, join, stop));
         let Some(exit) = main.await else { return };
         if place.starts.get() != starts {
             return;

@@ -23,6 +23,8 @@ const SLOW_RATIO: u32 = 16;
 /// Work on a thread of its own is the long one.
 const OWN_THREAD: Duration = Duration::from_millis(50);
 const OWN_THREAD_SLOW: Duration = Duration::from_secs(1);
+/// How often it is looked whether work that does not go on may.
+const HELD_LOOK: Duration = Duration::from_millis(20);
 /// A task has run long enough one time in so many.
 const YIELD_RATIO: u32 = 4;
 
@@ -88,15 +90,23 @@ async fn blocking<T: 'static>(
     work: impl FnOnce() -> T + 'static,
 ) -> T {
     let done = spawn(async move {
-        sleep(chance_of(takes)).await;
+        off_core_time(takes).await;
         let output = work();
-        sleep(chance_of(takes)).await;
+        off_core_time(takes).await;
         output
     });
     match done.await {
         Some(output) => output,
         // The process was killed, and with it whoever waits here.
         None => std::future::pending().await,
+    }
+}
+
+/// The time that a half of some work takes, which may not go on for now.
+async fn off_core_time(takes: (Duration, Duration)) {
+    sleep(chance_of(takes)).await;
+    while Virtual::current().holds_off_core() {
+        sleep(HELD_LOOK).await;
     }
 }
 

@@ -107,6 +107,8 @@ struct ProcessState {
     clock: ProcessClock,
     /// Its tasks that were woken while it was paused, in order; none when it is not.
     paused: Option<Vec<u64>>,
+    /// Its work off the core does not go on.
+    holds_off_core: bool,
 }
 
 /// The executor of one run.
@@ -284,6 +286,7 @@ impl Executor {
     pub fn kill(&self, process: Process) {
         assert!(self.process.get() != process, "a process does not kill itself");
         self.resume(process);
+        self.hold_off_core(process, false);
         self.network.kill(process);
         let running = self.process.replace(process);
         self.drop_tasks(|task| task.process == process);
@@ -311,6 +314,17 @@ impl Executor {
     /// What connects the processes.
     pub fn network(&self) -> Network {
         self.network.clone()
+    }
+
+    /// Has no work off the core of a process begin or end while `holds`, as when its disk
+    /// hangs.
+    pub fn hold_off_core(&self, process: Process, holds: bool) {
+        self.change(process, |state| state.holds_off_core = holds);
+    }
+
+    /// Whether the work off the core of the running process does not go on.
+    pub fn holds_off_core(&self) -> bool {
+        self.change(self.process(), |state| state.holds_off_core)
     }
 
     /// The process whose task is running.

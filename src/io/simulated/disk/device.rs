@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     content::Content,
     faults::{Faults, Loss},
-    state::State,
+    state::{EIO, EMFILE, State},
 };
 
 /// A disk in memory; clones are the same disk.
@@ -78,6 +78,29 @@ impl SimDisk {
     /// leaves then is what was there at that step.
     pub fn cut_power_after(&self, steps: u64) {
         self.lock().cut_after = Some(steps);
+    }
+
+    /// The same, counting only the steps of work off the core: of checkpoints, above all.
+    pub fn cut_power_off_core_after(&self, steps: u64) {
+        self.lock().cut_off_core_after = Some(steps);
+    }
+
+    /// Cuts no power that was to be cut.
+    pub fn keep_power(&self) {
+        let mut state = self.lock();
+        (state.cut_after, state.cut_off_core_after) = (None, None);
+    }
+
+    /// Whether `other` is this disk, and not what was found of it after a restart.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Whether an operation failed since the process that uses it began.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.lock().has_failed
     }
 
     /// Resolves when the power is off.
@@ -216,6 +239,25 @@ impl SimDisk {
             self.shared.changed.send_replace(());
         }
         begun?;
-        effect(&mut state)
+        let outcome = effect(&mut state);
+        let told = outcome.as_ref().err().and_then(io::Error::raw_os_error);
+        state.has_failed |= matches!(told, Some(EIO | EMFILE));
+        outcome
+    }
+
+    /// Takes one step off the core.
+    pub(super) fn step_off_core<T>(
+        &self,
+        effect: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        {
+            let state = &mut *self.lock();
+            match &mut state.cut_off_core_after {
+                Some(0) => state.cut_after = Some(0),
+                Some(left) => *left -= 1,
+                None => {}
+            }
+        }
+        self.step(effect)
     }
 }

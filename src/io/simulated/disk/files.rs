@@ -33,11 +33,11 @@ impl Files for SimFiles {
     type Output = SimOutput;
 
     fn list(&self) -> io::Result<Vec<FileInfo>> {
-        self.disk.step(|state| state.descriptor().map(|()| state.list()))
+        self.disk.step_off_core(|state| state.descriptor().map(|()| state.list()))
     }
 
     fn read(&self, name: &FileName) -> io::Result<Vec<u8>> {
-        self.disk.step(|state| {
+        self.disk.step_off_core(|state| {
             let file = state.find(name)?;
             state.descriptor()?;
             state.read(file, 0, usize::MAX)
@@ -45,7 +45,7 @@ impl Files for SimFiles {
     }
 
     fn create(&self, name: &FileName) -> io::Result<SimOutput> {
-        let (file, opened) = self.disk.step(|state| {
+        let (file, opened) = self.disk.step_off_core(|state| {
             state.descriptor()?;
             // One that is there is cut to nothing, and stays the same file.
             let file = match state.directory.find(name) {
@@ -61,11 +61,11 @@ impl Files for SimFiles {
     }
 
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
-        self.disk.step(|state| state.rename(from, to))
+        self.disk.step_off_core(|state| state.rename(from, to))
     }
 
     fn remove(&self, name: &FileName) -> io::Result<()> {
-        self.disk.step(|state| state.remove(name))
+        self.disk.step_off_core(|state| state.remove(name))
     }
 
     fn map(&self, name: &FileName) -> io::Result<Mapping> {
@@ -74,7 +74,7 @@ impl Files for SimFiles {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.disk.step(State::sync_directory)
+        self.disk.step_off_core(State::sync_directory)
     }
 }
 
@@ -93,7 +93,7 @@ impl Write for SimOutput {
         // A write may take a part of what it is given.
         let bytes = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
         let (at, end) = (self.written, self.written + bytes.len());
-        self.disk.step(|state| {
+        self.disk.step_off_core(|state| {
             let (file, at) = match state.fate(self.file, bytes.len(), end)? {
                 Fate::Done => (self.file, at),
                 Fate::Misdirected(file, at) => (file, at),
@@ -118,6 +118,6 @@ impl Write for SimOutput {
 
 impl Output for SimOutput {
     fn sync(&mut self) -> io::Result<()> {
-        self.disk.step(|state| state.sync(self.file))
+        self.disk.step_off_core(|state| state.sync(self.file))
     }
 }

@@ -165,7 +165,7 @@ impl DiskFile for SimFile {
         self.disk.step(|state| write(state, &first))?;
         delay(&self.disk).await;
         if fails {
-            return Err(failed(EIO));
+            return self.disk.step(|_| Err(failed(EIO)));
         }
         self.disk.step(|state| {
             write(state, &second)?;

@@ -27,10 +27,14 @@ pub(super) struct State {
     pub(super) fail_write_after: Option<u64>,
     /// Cuts the power after so many steps more.
     pub(super) cut_after: Option<u64>,
+    /// The same, of steps off the core.
+    pub(super) cut_off_core_after: Option<u64>,
     pub(super) directory: Directory,
     files: BTreeMap<FileId, Content>,
     next: FileId,
     pub(super) writes: u64,
+    /// An operation failed.
+    pub(super) has_failed: bool,
     /// The power is off, or the process is gone: handles from before are dead.
     pub(super) is_dead: bool,
 }
@@ -54,6 +58,8 @@ impl State {
             faults,
             fail_write_after: None,
             cut_after: None,
+            cut_off_core_after: None,
+            has_failed: false,
             directory: Directory::default(),
             files: BTreeMap::new(),
             next: 0,
