@@ -8,12 +8,13 @@ use std::{io, ops::RangeInclusive, sync::Arc};
 
 use super::{
     replay::Replay,
-    types::{StoredMembership, from_raft_id, membership_to_json},
+    types::{StoredMembership, from_raft_id, highest_member, membership_to_json},
 };
 use crate::{
     base::{
         batch::put_change,
         ids::{ChangeId, ClusterId, LogId},
+        planted::planted,
     },
     checkpoint::{CheckpointFile, format, store},
     io::Files,
@@ -55,7 +56,17 @@ pub fn compact(
     let Some(applied) = applied else { return Ok(None) };
     let history = replay.finish(u64::MAX, files)?.history();
     let (log_id, fold) = (from_raft_id(&applied), replay.fold());
-    let raft = membership_to_json(fold.membership(), fold.highest())?;
+    let mut highest = fold.highest();
+    if planted!(ForgetHighestMember) {
+        highest = highest_member(fold.membership());
+    }
+    #[cfg(test)]
+    {
+        if planted!(ForgetTombstone) {
+            restore_deleted(files, fold)?;
+        }
+    }
+    let raft = membership_to_json(fold.membership(), highest)?;
     let (lines, map) = store::write(files, log_id.index, |out| {
         format::write(out, fold.state(), cluster, log_id, raft, |id| sent(&history, id))
     })?;
@@ -64,6 +75,24 @@ pub fn compact(
     let (membership, position) = (fold.membership().clone(), fold.position());
     let carried = Arc::new(Carried::new(lines, map));
     Ok(Some(Compacted { file, log_id, position, membership, carried }))
+}
+
+#[cfg(test)]
+/// Restores keys of the checkpoint before that were deleted since: a planted bug.
+fn restore_deleted(files: &impl Files, fold: &super::fold::Fold) -> io::Result<()> {
+    let Some((_, before, map)) = store::load(files)? else { return Ok(()) };
+    for line in before.lines {
+        let range = line.offset as usize..line.offset as usize + line.bytes as usize;
+        let parts = map.get(range).and_then(crate::base::batch::tail_parts);
+        let Some(parts) = parts else { continue };
+        let Some(collection) = fold.state().index().catalog.collection(parts.collection) else {
+            continue;
+        };
+        if collection.current(&parts.key).is_none() {
+            collection.restore_key(&parts.key, line.id);
+        }
+    }
+    Ok(())
 }
 
 /// The change `id` as it is sent.

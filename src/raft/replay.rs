@@ -14,6 +14,7 @@ use crate::{
     base::{
         batch::{Batch, NumberedBatch},
         ids::ChangeId,
+        planted::planted,
     },
     checkpoint::{Checkpoint, CheckpointFile, store},
     io::{Files, map::Mapping},
@@ -55,7 +56,8 @@ impl Replay {
         let entry = from_log(entry)?;
         let id = entry.log_id();
         // What a checkpoint holds is not applied again.
-        if self.fold.applied().is_some_and(|applied| id.index <= applied.index) {
+        let is_held = self.fold.applied().is_some_and(|applied| id.index <= applied.index);
+        if is_held && !planted!(ApplyTwiceAfterCheckpoint) {
             return Ok(());
         }
         let batch = self.fold.entry(entry).batch;

@@ -29,6 +29,7 @@ use crate::{
         batch::Batch,
         ids::{LogId, NodeId, Timestamp},
         outcome::WriteError,
+        planted::planted,
         timing::{ELECTION, HEARTBEAT, HEARTBEATS_UNANSWERED},
     },
     feed::Fanout,
@@ -313,7 +314,9 @@ impl<D: Disk> Replica<D> {
 async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io::Result<()> {
     let Some(applied) = replay.fold().applied().as_ref().map(from_raft_id) else { return Ok(()) };
     match log.id(applied.index) {
-        Some(held) if held != applied => log.truncate_after(log.committed()).await,
+        Some(held) if held != applied && !planted!(KeepContradictedTail) => {
+            log.truncate_after(log.committed()).await
+        }
         _ => Ok(()),
     }
 }

@@ -132,9 +132,10 @@ impl Places {
         if place.runs.replace(true) {
             return;
         }
-        place.starts.set(place.starts.get() + 1);
+        let starts = place.starts.get() + 1;
+        place.starts.set(starts);
         place.stop.take();
-        drop(spawn_in(SURROUNDINGS, supervise(place, self.all().collect())));
+        drop(spawn_in(SURROUNDINGS, supervise(place, starts, self.all().collect())));
     }
 
     /// Has the node come to an end in order.
@@ -190,9 +191,9 @@ impl Places {
 }
 
 /// Runs the processes of a place until the node stops or is killed.
-async fn supervise(place: Rc<Place>, all: Vec<NodeId>) {
-    let starts = place.starts.get();
-    loop {
+async fn supervise(place: Rc<Place>, starts: u64, all: Vec<NodeId>) {
+    // A crash may have come before, and another start.
+    while place.runs.get() && place.starts.get() == starts {
         let disk = place.disk.borrow().clone();
         let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
         // The first begins a cluster; the others ask it to take them in, and it them, when it
