@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Node, eventually};
+use testkit::{Node, eventually};
 
 #[test]
 fn a_blocked_list_answers_at_once_when_there_is_something() {

@@ -1,7 +1,7 @@
 //! What the pages of other sites can have a visitor's browser do: nothing, unless
 //! their origin is allowed.
 
-use crate::common::{Answer, Client, Node, NodeBuilder};
+use testkit::{Answer, Client, Node, NodeBuilder};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");

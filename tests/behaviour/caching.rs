@@ -1,6 +1,6 @@
 //! What caches and proxies in front of a node are told.
 
-use crate::common::{Bar, Client};
+use testkit::{Bar, Client};
 
 fn told(client: &mut Client, target: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
     let answer = client.request("GET", target, headers, b"");

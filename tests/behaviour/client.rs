@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use serde_json::Value;
 
-use crate::common::{
+use testkit::{
     Held, Node, NodeBuilder, Stream, Watched, eventually, file, run, run_with, temporary,
 };
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::common::{Fake, Fault, Held, Watched, eventually, file, run, run_with, temporary};
+use testkit::{Fake, Fault, Held, Watched, eventually, file, run, run_with, temporary};
 
 /// Lines to import: so many changes, numbered from 1.
 fn changes(count: u64) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
-use crate::common::{Fake, program, run, run_with, temporary};
+use testkit::{Fake, program, run, run_with, temporary};
 
 const CHANGES: [&str; 3] =
     [r#"{"data":1}"#, r#"{"tags":["a"],"data":[{"b":"],["}]}"#, r#"{"data":3.0}"#];
@@ -21,7 +21,7 @@ fn pretty(change: &str) -> String {
 }
 
 /// An import of those bytes.
-fn import(fake: &Fake, bytes: &[u8]) -> crate::common::Ended {
+fn import(fake: &Fake, bytes: &[u8]) -> testkit::Ended {
     let directory = temporary();
     let path = directory.path().join("in");
     std::fs::write(&path, bytes).unwrap();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Fake, Fault, Node, run};
+use testkit::{Fake, Fault, Node, run};
 
 /// The leader of three members, of which the last is a learner.
 fn three() -> Fake {
@@ -255,8 +255,8 @@ fn without_a_quorum_a_change_says_so_soon() {
 fn a_quorum_that_is_lost_meanwhile_is_said_too() {
     let fake = three();
     fake.membership(|cluster| cluster.looks = u64::MAX);
-    let held = crate::common::Held::start(fake.url(), &["members", "remove", "2"]);
-    crate::common::eventually("it is asked for", || asked(&fake).len() == 1);
+    let held = testkit::Held::start(fake.url(), &["members", "remove", "2"]);
+    testkit::eventually("it is asked for", || asked(&fake).len() == 1);
     fake.membership(|cluster| cluster.leader = None);
     held.ends().fails_saying(&["DELETE ", "accepted", "member 2 is still listed", "no quorum"]);
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{
+use testkit::{
     Client, Held, Node, Watched, eventually, file, program, run, run_with, temporary, without_times,
 };
 
@@ -66,7 +66,7 @@ fn acknowledged(journal: &Path) -> u64 {
     serde_json::from_slice::<Value>(&text).unwrap()["position"]["lines"].as_u64().unwrap()
 }
 
-fn import_file(name: &str, text: &str) -> (crate::common::Temporary, PathBuf) {
+fn import_file(name: &str, text: &str) -> (testkit::Temporary, PathBuf) {
     let directory = temporary();
     let path = file(directory.path(), name, text);
     (directory, path)

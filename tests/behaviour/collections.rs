@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Node, ids, percent, strings};
+use testkit::{Client, Node, ids, percent, strings};
 
 const NOTHING: &str = "0d4f6c1e-6a7b-4c8d-9e0f-112233445566";
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Bar, Client, Node};
+use testkit::{Answer, Bar, Client, Node};
 
 const MATCH: &str = "If-Match";
 const NONE: &str = "If-None-Match";

@@ -2,7 +2,7 @@
 
 use std::{io::Read, time::Duration};
 
-use crate::common::{Client, Node, NodeBuilder, eventually};
+use testkit::{Client, Node, NodeBuilder, eventually};
 
 const LIMIT: usize = 8;
 

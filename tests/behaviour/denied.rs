@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Failed, NodeBuilder, PATIENCE, Restriction, eventually};
+use testkit::{Failed, NodeBuilder, PATIENCE, Restriction, eventually};
 
 /// Within so long a start that cannot be ends.
 const SOON: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::common::{Client, Node, NodeBuilder, eventually};
+use testkit::{Client, Node, NodeBuilder, eventually};
 
 const WRITERS: usize = 4;
 

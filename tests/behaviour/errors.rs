@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bar, Client, Node, installed};
+use testkit::{Bar, Client, Node, installed};
 
 /// What a request is refused with.
 struct Row {

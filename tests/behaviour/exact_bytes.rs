@@ -1,6 +1,6 @@
 //! `data` is given back as the very bytes that were sent.
 
-use crate::common::{Client, Node};
+use testkit::{Client, Node};
 
 /// The text of `data` of the change with that id, cut out of the answer.
 fn stored(client: &mut Client, id: u64) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::Node;
+use testkit::Node;
 
 #[test]
 fn a_posted_change_gets_the_next_id() {

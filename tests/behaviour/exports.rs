@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Node, Stream};
+use testkit::{Client, Node, Stream};
 
 const LINES: &str = "application/x-ndjson";
 

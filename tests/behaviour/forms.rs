@@ -1,6 +1,6 @@
 //! The forms that every route takes and gives, and the paths beside the routes.
 
-use crate::common::routes;
+use testkit::routes;
 
 #[test]
 fn every_route_that_reads_gives_json_to_everyone_and_refuses_what_it_has_not() {

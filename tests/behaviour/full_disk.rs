@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::common::{Client, Node, NodeBuilder, SmallDisk, eventually};
+use testkit::{Client, Node, NodeBuilder, SmallDisk, eventually};
 
 /// All of one length, so that where one has no room the next has none either.
 fn content(n: usize) -> String {
@@ -218,5 +218,5 @@ fn a_start_without_room_for_a_log_says_so() {
 }
 
 fn has_segments(data: &Path) -> bool {
-    data.is_dir() && crate::common::files(data).values().any(|bytes| bytes.starts_with(b"CAGT"))
+    data.is_dir() && testkit::files(data).values().any(|bytes| bytes.starts_with(b"CAGT"))
 }

@@ -9,7 +9,7 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::common::{Node, PATIENCE, eventually};
+use testkit::{Node, PATIENCE, eventually};
 
 /// Bytes of the data of one large change, and how many of them make an answer of
 /// the largest size.

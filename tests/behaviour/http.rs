@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Client, Node};
+use testkit::{Client, Node};
 
 const BODY: &str = r#"{"data":1}"#;
 

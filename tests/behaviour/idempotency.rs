@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Bar, Client, Node};
+use testkit::{Answer, Bar, Client, Node};
 
 /// A write: method, target, further header, body.
 type Write<'a> = (&'a str, &'a str, Option<(&'a str, &'a str)>, &'a str);

@@ -2,7 +2,7 @@
 //! and of a key: what is JSON comes back byte for byte, what is not is refused
 //! at its first wrong byte.
 
-use crate::common::{Answer, Bar};
+use testkit::{Answer, Bar};
 
 /// JSON without the white space outside its strings.
 fn stripped(json: &str) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bar, Node, percent, strings};
+use testkit::{Bar, Node, percent, strings};
 
 /// Keys whose order by bytes is that of this list: not that of UTF-16 (where
 /// U+FFFD stands behind U+10000), of letters regardless of case, or of length.

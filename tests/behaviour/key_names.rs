@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{Bar, percent};
+use testkit::{Bar, percent};
 
 /// Text that has a meaning somewhere on the way of a key, or looks as if.
 const TEXTS: [&str; 40] = [

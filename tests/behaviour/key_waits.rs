@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Bar, Client, eventually};
+use testkit::{Bar, Client, eventually};
 
 /// Sends a request that waits, behind one whose answer shows that the node has
 /// read both.
@@ -185,7 +185,7 @@ fn a_stopping_node_answers_readers_who_wait_for_a_key() {
 
 #[test]
 fn a_reader_that_leaves_frees_its_connection() {
-    let mut bar = Bar::on(crate::common::Node::with(&["--max-connections", "8"]));
+    let mut bar = Bar::on(testkit::Node::with(&["--max-connections", "8"]));
     let id = bar.put("k", 0);
     let target = format!("{}?since={id}&block=300", bar.key("k"));
     let mut waiting: Vec<_> = (0..7).map(|_| bar.node.client()).collect();

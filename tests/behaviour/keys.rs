@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::common::{Bar, ids};
+use testkit::{Bar, ids};
 
 #[test]
 fn the_examples_of_keys_work_as_written() {

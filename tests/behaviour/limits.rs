@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::common::{Bar, Client, Node, NodeBuilder, temporary};
+use testkit::{Bar, Client, Node, NodeBuilder, temporary};
 
 /// A node with nothing set.
 fn plain() -> Node {

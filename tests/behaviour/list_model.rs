@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::common::{Client, Node, ids, percent, strings};
+use testkit::{Client, Node, ids, percent, strings};
 
 const TAGS: [&str; 4] = ["red", "green", "blue", "é/&"];
 

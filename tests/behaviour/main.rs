@@ -2,10 +2,6 @@
 //! test, one subject a module.
 
 #[cfg(test)]
-#[path = "../common/mod.rs"]
-mod common;
-
-#[cfg(test)]
 mod blocking;
 #[cfg(test)]
 mod browsers;

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use crate::common::{Answer, Client, Node, ids};
+use testkit::{Answer, Client, Node, ids};
 
 /// Changes that the writer makes.
 const CHANGES: u64 = 1500;

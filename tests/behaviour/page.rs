@@ -5,7 +5,7 @@ mod browser;
 use browser::Browser;
 use serde_json::json;
 
-use crate::common::{Client, Node, eventually};
+use testkit::{Client, Node, eventually};
 
 /// Text that would be markup, script or an end of either if it were not escaped.
 const HOSTILE: &str = r#"<script>document.title='owned'</script></script><img src=x onerror=document.title='owned'> " ' & &lt; \u202e <!--"#;

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::common::{Bar, Route, routes};
+use testkit::{Bar, Route, routes};
 
 /// The parameters of a route's GET, each with a value that it takes.
 fn parameters(route: &Route) -> &'static [&'static str] {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Bar, Node, eventually};
+use testkit::{Bar, Node, eventually};
 
 /// A request and the problem that answers it.
 struct Case {
@@ -231,7 +231,7 @@ fn a_long_name_is_cut_where_it_is_told() {
 fn what_is_told_is_json_whatever_was_sent() {
     let mut bar = Bar::start();
     let odd = "\"\\\u{1}\u{7f}\u{2028}é🎉</script>";
-    let path = crate::common::percent(odd);
+    let path = testkit::percent(odd);
     bar.client.get(&format!("/tenants/{path}")).problem(404, "not-found");
     bar.client.get(&bar.key(odd)).problem(404, "not-found");
     bar.client.get(&format!("/changes?{path}={path}")).problem(400, "invalid-parameter");

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::common::{Client, Node, Stream, Temporary, eventually, installed, temporary};
+use testkit::{Client, Node, Stream, Temporary, eventually, installed, temporary};
 
 /// The settings, as they are published.
 fn published() -> String {

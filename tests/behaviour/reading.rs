@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Node};
+use testkit::{Client, Node};
 
 fn ids(list: &Value) -> Vec<u64> {
     let changes = list["changes"].as_array().expect("changes");

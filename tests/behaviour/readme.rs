@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Node, NodeBuilder, PATIENCE, eventually};
+use testkit::{Node, NodeBuilder, PATIENCE, eventually};
 
 /// A command of the documentation and what it is said to print.
 struct Example {

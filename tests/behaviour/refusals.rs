@@ -1,6 +1,6 @@
 //! What is wrong gets its code, says where it is wrong, and stores nothing.
 
-use crate::common::Node;
+use testkit::Node;
 
 /// A change that is refused, with its status, its code and, for JSON, the
 /// offset of the first wrong byte.

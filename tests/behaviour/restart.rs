@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Client, Node, NodeBuilder, files, percent, strings};
+use testkit::{Answer, Client, Node, NodeBuilder, files, percent, strings};
 
 /// What was seen at each place.
 type Seen = BTreeMap<String, String>;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Bar, Client, Node, NodeBuilder, Stream, eventually, ids, percent, strings};
+use testkit::{Bar, Client, Node, NodeBuilder, Stream, eventually, ids, percent, strings};
 
 /// How often a stream says how far it is whatever happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);

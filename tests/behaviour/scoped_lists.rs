@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Node, eventually, ids};
+use testkit::{Client, Node, eventually, ids};
 
 /// Tenants `a` and `b`; `a` has the collection `c`.
 struct Scopes {

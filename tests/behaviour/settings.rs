@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::common::{Node, NodeBuilder, temporary};
+use testkit::{Node, NodeBuilder, temporary};
 
 /// The limit of `data` that a node keeps to, found by trying.
 fn data_limit(node: &Node) -> usize {

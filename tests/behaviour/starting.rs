@@ -3,7 +3,7 @@
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
-use crate::common::{Failed, Node, NodeBuilder, files, temporary};
+use testkit::{Failed, Node, NodeBuilder, files, temporary};
 
 const BLOCK: usize = 4096;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::common::{Node, NodeBuilder};
+use testkit::{Node, NodeBuilder};
 
 /// The longest that a graceful stop may take.
 const STOP: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{Client, Event, Message, Node, Stream, eventually};
+use testkit::{Client, Event, Message, Node, Stream, eventually};
 
 const EVENTS: &str = "text/event-stream";
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::common::{Client, Node, ids, percent, strings};
+use testkit::{Client, Node, ids, percent, strings};
 
 const NOBODY: &str = "0d4f6c1e-6a7b-4c8d-9e0f-112233445566";
 
-fn named(client: &mut Client, name: &str) -> crate::common::Answer {
+fn named(client: &mut Client, name: &str) -> testkit::Answer {
     client.json("POST", "/tenants", json!({"name": name}).to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::Node;
+use testkit::Node;
 
 const NDJSON: [(&str, &str); 1] = [("Content-Type", "application/x-ndjson")];
 
@@ -169,7 +169,7 @@ fn concurrent_writes_get_ids_of_their_own() {
     let writers: Vec<_> = (0..CLIENTS)
         .map(|writer| {
             std::thread::spawn(move || {
-                let mut client = crate::common::Client::connect(address);
+                let mut client = testkit::Client::connect(address);
                 let write =
                     |n| (client.append(format!("{{\"data\":[{writer},{n}]}}")), [writer, n]);
                 (0..WRITES).map(write).collect::<Vec<_>>()
@@ -196,7 +196,7 @@ fn writes_that_together_exceed_a_segment_are_all_taken() {
     let writers: Vec<_> = (0..CLIENTS)
         .map(|_| {
             std::thread::spawn(move || {
-                let mut client = crate::common::Client::connect(address);
+                let mut client = testkit::Client::connect(address);
                 for _ in 0..WRITES {
                     client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(60_000)));
                 }

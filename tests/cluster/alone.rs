@@ -1,6 +1,8 @@
 //! A node without any cluster settings keeps what a cluster promises.
 
-use crate::{ROUNDS, SOME, cluster::Cluster, workload::Workload};
+use testkit::{cluster::Cluster, workload::Workload};
+
+use crate::{ROUNDS, SOME};
 
 #[test]
 fn kills_lose_nothing_and_keys_are_linearizable() {

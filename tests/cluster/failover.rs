@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    SOME,
+use testkit::{
     cluster::Cluster,
-    common::eventually,
+    eventually,
     workload::{Workload, number},
 };
+
+use crate::SOME;
 
 /// How long a stop may take, and how long the others may be without a leader.
 const SOON: Duration = Duration::from_secs(10);

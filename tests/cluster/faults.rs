@@ -3,12 +3,13 @@
 
 use serde_json::json;
 
-use crate::{
-    ROUNDS, SOME,
+use testkit::{
     cluster::Cluster,
-    common::eventually,
+    eventually,
     workload::{Workload, number},
 };
+
+use crate::{ROUNDS, SOME};
 
 #[test]
 fn nodes_grow_to_one_list() {

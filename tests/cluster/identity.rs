@@ -4,11 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::{
-    cluster::Cluster,
-    common::{Client, NodeBuilder, eventually, temporary},
-    workload::number,
-};
+use testkit::{Client, NodeBuilder, cluster::Cluster, eventually, temporary, workload::number};
 
 /// Copies a directory of files.
 fn copy(from: &Path, to: &Path) {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::common::{Client, Node, NodeBuilder};
+use testkit::{Client, Node, NodeBuilder};
 
 /// Where something answers one connection with these bytes, after it has read a
 /// request's head.

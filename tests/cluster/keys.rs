@@ -1,8 +1,8 @@
 //! Keys behave as if there were one copy of each, whatever happens to the nodes.
 
-use crate::{
-    ROUNDS, SOME, cluster::Cluster, common::eventually, network::Network, workload::Workload,
-};
+use testkit::{cluster::Cluster, eventually, network::Network, workload::Workload};
+
+use crate::{ROUNDS, SOME};
 
 const KEYS: usize = 3;
 
@@ -11,7 +11,7 @@ fn a_name_that_was_given_anew_is_found_on_every_node() {
     let cluster = Cluster::start(3);
     let leader = cluster.leader();
     let (mut there, mut here) = (cluster.client(leader), cluster.client((leader + 1) % 3));
-    let create = |client: &mut crate::common::Client| {
+    let create = |client: &mut testkit::Client| {
         let answer = client.json("POST", "/tenants", r#"{"name":"foo"}"#);
         assert_eq!(answer.status, 201, "{answer:?}");
     };

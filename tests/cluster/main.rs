@@ -2,24 +2,6 @@
 //! cut off from each other while clients write and read at every node.
 
 #[cfg(test)]
-#[expect(dead_code, unused_imports, reason = "what one node needs is used elsewhere")]
-#[path = "../common/mod.rs"]
-mod common;
-
-#[cfg(test)]
-#[path = "../common/cluster.rs"]
-mod cluster;
-#[cfg(test)]
-#[path = "../common/linearizable.rs"]
-mod linearizable;
-#[cfg(test)]
-#[path = "../common/network.rs"]
-mod network;
-#[cfg(test)]
-#[path = "../common/workload.rs"]
-mod workload;
-
-#[cfg(test)]
 mod alone;
 #[cfg(test)]
 mod failover;

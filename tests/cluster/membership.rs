@@ -4,12 +4,14 @@ use std::{fs, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{
-    SOME,
+use testkit::{
+    NodeBuilder,
     cluster::Cluster,
-    common::{NodeBuilder, eventually, temporary},
+    eventually, temporary,
     workload::{Workload, number},
 };
+
+use crate::SOME;
 
 #[test]
 fn a_cluster_grows_and_shrinks_under_load() {
@@ -234,7 +236,7 @@ fn a_member_that_is_not_reached_is_listed_as_that() {
     });
     assert_eq!(states(&cluster, other), ["leader", "unknown", "follower"]);
     let url = format!("http://{}", cluster.address(leader));
-    let list = Command::new(env!("CARGO_BIN_EXE_changeagent"))
+    let list = Command::new(testkit::executable())
         .args(["members", "list", "--url", &url])
         .output()
         .unwrap();

@@ -1,6 +1,6 @@
 //! What a node keeps in memory of what others send to it.
 
-use crate::{cluster::Cluster, common::Client};
+use testkit::{Client, cluster::Cluster};
 
 const WRITES: usize = 20_000;
 /// Few, so that hardly any two writes share an entry of the log.

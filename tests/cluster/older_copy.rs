@@ -7,11 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    cluster::Cluster,
-    common::{Stream, eventually, files},
-    workload::number,
-};
+use testkit::{Stream, cluster::Cluster, eventually, files, workload::number};
 
 type Copy = BTreeMap<PathBuf, Vec<u8>>;
 

@@ -1,13 +1,16 @@
 //! Networks that lose packets: those who are the most go on, the others
 //! acknowledge nothing, and all of them agree afterwards.
 
-use crate::{
-    ROUNDS, SOME,
-    cluster::{Cluster, SILENCE, within},
-    common::{Client, eventually},
+use testkit::{
+    Client,
+    cluster::{Cluster, SILENCE},
+    eventually,
     network::Network,
+    within,
     workload::{Workload, number},
 };
+
+use crate::{ROUNDS, SOME};
 
 #[test]
 fn an_isolated_leader_acknowledges_nothing() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, common::eventually};
+use testkit::{cluster::Cluster, eventually};
 
 /// Changes that fill some segments.
 fn fill(cluster: &Cluster, node: usize) {

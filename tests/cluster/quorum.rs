@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    SOME,
-    cluster::{Cluster, within},
-    common::{Client, eventually, run},
+use testkit::{
+    Client,
+    cluster::Cluster,
+    eventually, run, within,
     workload::{Workload, number},
 };
+
+use crate::SOME;
 
 /// How soon a write is refused that cannot be done.
 const REFUSED: Duration = Duration::from_secs(10);

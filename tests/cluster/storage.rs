@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::{
-    cluster::{Cluster, within},
-    common::{NodeBuilder, SmallDisk, eventually},
-    workload::number,
-};
+use testkit::{NodeBuilder, SmallDisk, cluster::Cluster, eventually, within, workload::number};
 
 /// How long the cluster may refuse writes.
 const SOON: Duration = Duration::from_secs(20);

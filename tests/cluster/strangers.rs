@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{cluster::Cluster, common::PATIENCE};
+use testkit::{PATIENCE, cluster::Cluster};
 
 const BYTES: usize = 56;
 const VERSION: u32 = 2;

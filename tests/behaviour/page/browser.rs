@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::{PATIENCE, Temporary, eventually, installed, temporary};
+use testkit::{PATIENCE, Temporary, eventually, installed, temporary};
 
 /// Nothing but the page under test is talked to, and nothing is kept.
 const FLAGS: [&str; 16] = [

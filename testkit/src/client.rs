@@ -271,3 +271,23 @@ impl Answer {
         self.header("changeagent-last").unwrap().parse().unwrap()
     }
 }
+
+/// What is asked of a node that may not be there, or not for long.
+impl Client {
+    /// A connection that counts as broken after so long without a byte.
+    pub fn try_connect(address: SocketAddr, silence: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, silence).ok()?;
+        Some(Self::over(stream, silence, false))
+    }
+
+    /// The answer, or nothing where the connection broke before its end.
+    pub fn try_request(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<Answer> {
+        if self.try_send_request(method, target, headers, body) { self.try_answer() } else { None }
+    }
+}

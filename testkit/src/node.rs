@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, PATIENCE, Restriction, eventually};
+use super::{
+    Client, PATIENCE, Restriction, eventually,
+    program::{built, executable},
+};
 
 /// Small files and bodies, so that preparing segments takes no time.
 const SMALL: [&str; 6] = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
@@ -22,7 +25,8 @@ pub type Temporary = Rc<tempfile::TempDir>;
 
 /// Makes a directory of its own for a test.
 pub fn temporary() -> Temporary {
-    let inside = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let inside = built().join("tmp");
+    std::fs::create_dir_all(&inside).unwrap();
     Rc::new(tempfile::TempDir::new_in(inside).unwrap())
 }
 
@@ -114,12 +118,12 @@ impl NodeBuilder {
     }
 
     fn spawn(&self, stderr: &Path) -> Child {
-        let program = env!("CARGO_BIN_EXE_changeagent");
+        let program = executable();
         let mut command = match self.launcher.split_first() {
-            None => Command::new(program),
+            None => Command::new(&program),
             Some((launcher, words)) => {
                 let mut command = Command::new(launcher);
-                command.args(words).arg(program);
+                command.args(words).arg(&program);
                 command
             }
         };

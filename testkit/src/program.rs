@@ -43,9 +43,22 @@ impl Ended {
     }
 }
 
+/// Where the tests that run were built: `target/debug`.
+pub(crate) fn built() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    // The tests themselves stand in `deps`, documentation tests elsewhere.
+    let deps = test.ancestors().find(|place| place.ends_with("deps")).unwrap();
+    deps.parent().unwrap().to_owned()
+}
+
+/// The program that was built with the tests.
+pub fn executable() -> PathBuf {
+    built().join("changeagent")
+}
+
 /// A command of the program; the node is named in the environment.
 pub fn program<S: AsRef<OsStr>>(url: &str, arguments: &[S]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_changeagent"));
+    let mut command = Command::new(executable());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHANGEAGENT_")) {
         command.env_remove(name);
     }

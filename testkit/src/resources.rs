@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::{
+use crate::{
     client::{Answer, Client},
+    eventually,
     node::{Node, NodeBuilder},
 };
 
@@ -60,6 +61,18 @@ impl Client {
     pub fn post_lines(&mut self, target: &str, lines: &str) -> Answer {
         let headers = [("Content-Type", "application/x-ndjson")];
         self.request("POST", target, &headers, lines.as_bytes())
+    }
+
+    /// How many reads wait at the node for a change.
+    pub fn parked(&mut self) -> u64 {
+        let metrics = self.get("/metrics");
+        let line = metrics.text().lines().find(|line| line.starts_with("changeagent_parked "));
+        line.and_then(|line| line.split(' ').nth(1)).expect("a number").parse().unwrap()
+    }
+
+    /// Waits until so many reads wait at the node.
+    pub fn sees_parked(&mut self, count: usize) {
+        eventually("they wait", || self.parked() == count as u64);
     }
 }
 

@@ -1,17 +1,21 @@
 //! A cluster of real processes, which are killed, stopped, paused, added and
 //! taken out while clients go on.
 
+mod page;
+mod views;
+
 use std::{
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
-use super::{
-    common::{Answer, Client, Node, NodeBuilder, PATIENCE, eventually},
+pub use self::page::{id_of, page};
+use self::views::{member, members, view};
+use crate::{
+    Client, Node, NodeBuilder, PATIENCE, eventually,
     network::{Network, Place},
 };
 
@@ -49,16 +53,6 @@ enum State {
     Down(NodeBuilder),
     /// Taken out for good.
     Gone,
-}
-
-/// One page of the list, its changes as they came.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow)]
-    changes: Vec<&'a RawValue>,
-    last: u64,
-    #[serde(rename = "atEnd")]
-    at_end: bool,
 }
 
 impl Cluster {
@@ -304,70 +298,6 @@ impl Cluster {
         self.running().into_iter().filter(|&number| number != leader).collect()
     }
 
-    /// The cluster as a node sees it, where it answers.
-    pub fn view(&self, number: usize) -> Option<Value> {
-        view(self.address(number))
-    }
-
-    /// The views of the nodes that run.
-    fn views(&self) -> Vec<(usize, Value)> {
-        let views = self.running().into_iter().map(|number| (number, self.view(number)));
-        views.filter_map(|(number, view)| Some((number, view?))).collect()
-    }
-
-    /// The node that leads most voters.
-    pub fn leader(&self) -> usize {
-        let mut leader = None;
-        eventually("the cluster has a leader", || {
-            leader = self.try_leader();
-            leader.is_some()
-        });
-        leader.expect("a leader")
-    }
-
-    fn try_leader(&self) -> Option<usize> {
-        let views = self.views();
-        let leads = |(_, view): &&(usize, Value)| view["state"] == "leader";
-        let (number, view) =
-            views.iter().filter(leads).max_by_key(|(_, view)| view["term"].as_u64())?;
-        let voters: Vec<_> = members(view).filter(|member| member["role"] == "voter").collect();
-        let follows = |(_, other): &&(usize, Value)| {
-            let votes = voters.iter().any(|voter| voter["id"] == other["node"]);
-            votes && other["leader"] == view["node"] && other["term"] == view["term"]
-        };
-        (views.iter().filter(follows).count() * 2 > voters.len()).then_some(*number)
-    }
-
-    /// Waits until every node that runs follows one leader of so many voters and
-    /// learners.
-    pub fn waits_for(&self, voters: usize, learners: usize) {
-        eventually("every node knows the members and one leader", || {
-            let Some(leader) = self.try_leader() else { return false };
-            let id = self.id(leader);
-            let views = self.views();
-            views.len() == self.running().len()
-                && views.iter().all(|(_, view)| {
-                    let count =
-                        |role| members(view).filter(|member| member["role"] == role).count();
-                    let counts = (count("voter"), count("learner"));
-                    counts == (voters, learners) && view["leader"] == id
-                })
-        });
-    }
-
-    /// Waits until a node has what the leader has now.
-    pub fn catches_up(&self, number: usize) {
-        let goal = self.leaders_view()["last"].as_u64().expect("an id");
-        eventually("the node catches up", || {
-            let view = self.view(number).unwrap_or_default();
-            view["last"].as_u64().is_some_and(|last| last >= goal)
-        });
-        eventually("the node is ready", || {
-            let mut client = self.client(number);
-            client.get("/ready").status == 200
-        });
-    }
-
     /// SIGKILL.
     pub fn kill(&mut self, number: usize) {
         self.ends(number, Node::kill);
@@ -414,109 +344,5 @@ impl Cluster {
             }
             _ => panic!("the node is not paused"),
         };
-    }
-
-    /// Waits until every node that runs is as far as the others, and checks that
-    /// all of them hold the same list byte for byte, with dense ids; the list.
-    pub fn agree(&self) -> Vec<String> {
-        let mut last = 0;
-        eventually("every node is as far as the others", || {
-            let views = self.views();
-            let mut lasts = views.iter().map(|(_, view)| view["last"].as_u64().expect("an id"));
-            let first = lasts.next();
-            last = first.unwrap_or_default();
-            views.len() == self.running().len()
-                && lasts.all(|other| Some(other) == first)
-                && self.try_leader().is_some()
-        });
-        let mut lists = self.running().into_iter().map(|number| (number, self.list(number, last)));
-        let (first, list) = lists.next().expect("a node that runs");
-        for (number, other) in lists {
-            assert_eq!(other.len(), list.len(), "nodes {first} and {number}");
-            for (one, other) in list.iter().zip(&other) {
-                assert_eq!(one, other, "nodes {first} and {number}");
-            }
-        }
-        list
-    }
-
-    /// The list of one node up to `last`, each change as it came.
-    pub fn list(&self, number: usize, last: u64) -> Vec<String> {
-        let mut client = self.client(number);
-        let (mut list, mut since) = (Vec::new(), 0);
-        while since < last {
-            let target = format!("/changes?since={since}&limit=1000");
-            let (changes, end) = page(since, &client.get(&target));
-            assert!(end > since, "node {number} ends at {since} before {last}");
-            since = end;
-            list.extend(changes);
-        }
-        list.truncate(usize::try_from(last).unwrap());
-        list
-    }
-}
-
-/// The changes of a page after `since`, which must be dense, and where the next
-/// one begins.
-pub fn page(since: u64, answer: &Answer) -> (Vec<String>, u64) {
-    assert_eq!(answer.status, 200, "{answer:?} {}", answer.text());
-    let Page { changes, last, at_end } = serde_json::from_slice(&answer.body).expect("a page");
-    let changes: Vec<String> = changes.iter().map(|change| change.get().to_owned()).collect();
-    for (change, id) in changes.iter().zip(since + 1..) {
-        assert_eq!(id_of(change), id, "{change}");
-    }
-    assert_eq!(since + changes.len() as u64, last);
-    assert!(at_end || !changes.is_empty());
-    (changes, last)
-}
-
-/// The id of a change as it came.
-pub fn id_of(change: &str) -> u64 {
-    let rest = change.strip_prefix("{\"_id\":").expect("a change begins with its id");
-    let end = rest.find(|c: char| !c.is_ascii_digit()).expect("more than an id");
-    rest[..end].parse().expect("an id")
-}
-
-fn view(address: SocketAddr) -> Option<Value> {
-    let mut client = Client::try_connect(address, SILENCE)?;
-    let answer = client.try_request("GET", "/cluster", &[], b"")?;
-    (answer.status == 200).then(|| answer.json())
-}
-
-fn members(view: &Value) -> impl Iterator<Item = &Value> {
-    view["members"].as_array().into_iter().flatten()
-}
-
-fn member(view: &Value, id: u64) -> Option<Value> {
-    members(view).find(|member| member["id"] == id).cloned()
-}
-
-/// Waits until `condition` holds, for that long at most.
-pub fn within(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    eventually(what, || {
-        let holds = condition();
-        assert!(holds || start.elapsed() < time, "not within {time:?}: {what}");
-        holds
-    });
-}
-
-/// What is asked of a node that may not be there, or not for long.
-impl Client {
-    /// A connection that counts as broken after so long without a byte.
-    pub fn try_connect(address: SocketAddr, silence: Duration) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&address, silence).ok()?;
-        Some(Self::over(stream, silence, false))
-    }
-
-    /// The answer, or nothing where the connection broke before its end.
-    pub fn try_request(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Option<Answer> {
-        if self.try_send_request(method, target, headers, body) { self.try_answer() } else { None }
     }
 }
