@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use testkit::{Node, eventually};
+use testkit::Node;
 
 #[test]
 fn a_blocked_list_answers_at_once_when_there_is_something() {
@@ -23,6 +23,7 @@ fn a_blocked_list_answers_at_once_on_a_commit() {
     let mut waiting = node.client();
     for id in 1..=20 {
         waiting.send_request("GET", &format!("/changes?since={}&block=300", id - 1), &[], b"");
+        client.sees_parked(1);
         assert_eq!(client.append(format!("{{\"data\":{id}}}")), id);
         let list = waiting.answer().json();
         assert_eq!(list["changes"][0]["data"], id, "{list}");
@@ -63,7 +64,9 @@ fn a_block_above_300_seconds_is_taken() {
     let node = Node::start();
     let mut waiting = node.client();
     waiting.send_request("GET", "/changes?block=99999999999999999999999999", &[], b"");
-    node.client().append(r#"{"data":1}"#);
+    let mut client = node.client();
+    client.sees_parked(1);
+    client.append(r#"{"data":1}"#);
     assert_eq!(waiting.answer().json()["last"], 1);
 }
 
@@ -71,16 +74,17 @@ fn a_block_above_300_seconds_is_taken() {
 fn a_refused_write_wakes_nobody() {
     let node = Node::start();
     let mut waiting = node.client();
-    let start = Instant::now();
-    waiting.send_request("GET", "/changes?block=1", &[], b"");
+    waiting.send_request("GET", "/changes?block=300", &[], b"");
     let mut client = node.client();
-    while start.elapsed() < Duration::from_millis(700) {
+    client.sees_parked(1);
+    for _ in 0..100 {
         client.post(r#"{"dat":1}"#).problem(400, "unknown-member");
         client.post(r#"[{"data":1},{}]"#).problem(400, "missing-member");
     }
-    let list = waiting.answer().json();
-    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
-    assert_eq!(list["changes"], json!([]));
+    assert_eq!(client.parked(), 1, "it waits still");
+    // Whoever was woken before would have answered without it.
+    client.append(r#"{"data":"taken"}"#);
+    assert_eq!(waiting.answer().json()["changes"][0]["data"], "taken");
 }
 
 #[test]
@@ -88,14 +92,15 @@ fn a_filtered_list_sleeps_through_commits_of_other_tags() {
     let node = Node::start();
     let mut waiting = node.client();
     let start = Instant::now();
-    waiting.send_request("GET", "/changes?tag=a&block=1", &[], b"");
+    waiting.send_request("GET", "/changes?tag=a&block=3", &[], b"");
     let mut client = node.client();
+    client.sees_parked(1);
     let mut newest = 0;
-    while start.elapsed() < Duration::from_millis(500) {
+    for _ in 0..100 {
         newest = client.append(r#"{"tags":["b"],"data":1}"#);
     }
     let list = waiting.answer().json();
-    assert!(start.elapsed() >= Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
     assert_eq!(list["changes"], json!([]));
     assert_eq!(list["last"], newest, "what was examined need not be examined again");
 }
@@ -106,6 +111,7 @@ fn a_filtered_list_answers_when_its_tag_comes() {
     let mut waiting = node.client();
     waiting.send_request("GET", "/changes?tag=a&tag=z&block=60", &[], b"");
     let mut client = node.client();
+    client.sees_parked(1);
     for _ in 0..10 {
         client.append(r#"{"tags":["b"],"data":1}"#);
     }
@@ -122,18 +128,11 @@ fn since_now_waits_for_what_comes_after() {
     client.append(r#"{"data":"before"}"#);
     let mut waiting = node.client();
     waiting.send_request("GET", "/changes?since=now&block=60", &[], b"");
-    // When exactly the list begins to wait cannot be seen, so changes come
-    // until it answers.
-    let mut answered = false;
-    eventually("the list answers", || {
-        client.append(r#"{"data":"after"}"#);
-        answered = waiting.hears_within(Duration::from_millis(5));
-        answered
-    });
+    client.sees_parked(1);
+    client.append(r#"{"data":"after"}"#);
     let list = waiting.answer().json();
-    let changes = list["changes"].as_array().unwrap();
-    assert!(changes.iter().all(|change| change["data"] == "after"), "{list}");
-    assert!(!changes.is_empty());
+    assert_eq!(list["changes"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["changes"][0]["data"], "after");
 }
 
 #[test]
@@ -144,7 +143,9 @@ fn a_thousand_blocked_lists_are_answered_by_one_change() {
     for client in &mut waiting {
         client.send_request("GET", "/changes?block=300", &[], b"");
     }
-    node.client().append(r#"{"data":"for all"}"#);
+    let mut client = node.client();
+    client.sees_parked(WAITING);
+    client.append(r#"{"data":"for all"}"#);
     let mut first = None;
     for client in &mut waiting {
         let answer = client.answer();
@@ -162,8 +163,9 @@ fn a_request_behind_a_blocked_list_is_answered_after_it() {
     client.send(
         "GET /changes?block=60 HTTP/1.1\r\nHost: a\r\n\r\nGET /health HTTP/1.1\r\nHost: a\r\n\r\n",
     );
-    assert!(!client.hears_within(Duration::from_millis(200)));
-    node.client().append(r#"{"data":1}"#);
+    let mut other = node.client();
+    other.sees_parked(1);
+    other.append(r#"{"data":1}"#);
     assert_eq!(client.answer().json()["last"], 1);
     assert_eq!(client.answer().json(), json!({"status": "ok"}));
 }
@@ -185,7 +187,9 @@ fn a_blocked_head_request_waits_like_a_get() {
     let node = Node::start();
     let mut client = node.client();
     client.send_request("HEAD", "/changes?block=60", &[], b"");
-    node.client().append(r#"{"data":1}"#);
+    let mut other = node.client();
+    other.sees_parked(1);
+    other.append(r#"{"data":1}"#);
     let answer = client.answer_to_head();
     assert_eq!((answer.status, answer.last()), (200, 1));
 }

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use testkit::{Bar, Client, eventually};
 
-/// Sends a request that waits, behind one whose answer shows that the node has
-/// read both.
-fn park(client: &mut Client, target: &str) {
-    client.send(format!(
-        "GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET {target} HTTP/1.1\r\nHost: a\r\n\r\n"
-    ));
-    assert_eq!(client.answer().status, 200);
+/// A client whose request waits, which the node says itself.
+fn waiter(bar: &mut Bar, target: &str) -> Client {
+    let before = bar.client.parked();
+    let mut client = bar.node.client();
+    client.send_request("GET", target, &[], b"");
+    eventually("it waits", || bar.client.parked() == before + 1);
+    client
 }
 
 #[test]
@@ -37,8 +37,8 @@ fn a_waiting_reader_is_answered_when_its_key_changes() {
     let mut id = bar.put("k", 0);
     let path = bar.key("k");
     for n in 1..=10 {
-        let mut waiting = bar.node.client();
-        park(&mut waiting, &format!("{path}?since={id}&block=60"));
+        let target = format!("{path}?since={id}&block=60");
+        let mut waiting = waiter(&mut bar, &target);
         id = bar.put("k", n);
         let answer = waiting.answer();
         assert_eq!((answer.status, answer.json()["_id"].as_u64()), (200, Some(id)));
@@ -63,14 +63,14 @@ fn a_change_of_another_key_wakes_no_reader() {
     let mut bar = Bar::start();
     let id = bar.put("k", 0);
     let second = bar.client.collection("foo", "second");
-    let mut waiting = bar.node.client();
-    park(&mut waiting, &format!("{}?since={id}&block=60", bar.key("k")));
+    let target = format!("{}?since={id}&block=60", bar.key("k"));
+    let mut waiting = waiter(&mut bar, &target);
     for n in 0..20 {
         bar.put("kk", n);
         bar.client.put(&format!("/collections/{second}/keys/k"), r#"{"data":1}"#).id();
         bar.client.append(format!("{{\"data\":1,\"collection\":\"{}\"}}", bar.collection));
     }
-    assert!(!waiting.hears_within(Duration::from_millis(100)));
+    assert_eq!(bar.client.parked(), 1, "it waits still");
     let id = bar.put("k", "\"mine\"");
     let answer = waiting.answer();
     assert_eq!((answer.status, answer.json()["_id"].as_u64()), (200, Some(id)));
@@ -104,8 +104,8 @@ fn a_deletion_answers_a_waiting_reader_404_at_once() {
     for what in 0..3 {
         let mut bar = Bar::start();
         let id = bar.put("k", 0);
-        let mut waiting = bar.node.client();
-        park(&mut waiting, &format!("{}?since={id}&block=300", bar.key("k")));
+        let target = format!("{}?since={id}&block=300", bar.key("k"));
+        let mut waiting = waiter(&mut bar, &target);
         let gone =
             [bar.key("k"), format!("/collections/{}", bar.collection), "/tenants/foo".into()];
         bar.client.delete(&gone[what]).id();
@@ -132,8 +132,8 @@ fn a_key_that_is_not_there_is_404_at_once() {
 fn a_key_made_again_in_the_same_batch_as_its_waiter_sees_the_last() {
     let mut bar = Bar::start();
     let id = bar.put("k", 0);
-    let mut waiting = bar.node.client();
-    park(&mut waiting, &format!("{}?since={id}&block=60", bar.key("k")));
+    let target = format!("{}?since={id}&block=60", bar.key("k"));
+    let mut waiting = waiter(&mut bar, &target);
     let body = r#"[{"key":"k","data":1},{"key":"l","data":2},{"key":"k","data":3}]"#;
     assert_eq!(bar.client.json("POST", &bar.keys, body).status, 201);
     assert_eq!(waiting.answer().json()["data"], 3);
@@ -148,6 +148,7 @@ fn a_hundred_readers_of_one_key_are_answered_by_one_change() {
     for client in &mut waiting {
         client.send_request("GET", &target, &[], b"");
     }
+    bar.client.sees_parked(waiting.len());
     bar.put("k", 1);
     for client in &mut waiting {
         assert_eq!(client.answer().json()["data"], 1);
@@ -173,8 +174,8 @@ fn min_id_and_consistency_hold_for_a_key() {
 fn a_stopping_node_answers_readers_who_wait_for_a_key() {
     let mut bar = Bar::start();
     let id = bar.put("k", 0);
-    let mut waiting = bar.node.client();
-    park(&mut waiting, &format!("{}?since={id}&block=300", bar.key("k")));
+    let target = format!("{}?since={id}&block=300", bar.key("k"));
+    let mut waiting = waiter(&mut bar, &target);
     bar.node.signal(libc::SIGTERM);
     let answer = waiting.answer();
     assert_eq!((answer.status, &answer.json()["_id"]), (200, &id.into()), "{answer:?}");
@@ -188,11 +189,12 @@ fn a_reader_that_leaves_frees_its_connection() {
     let mut bar = Bar::on(testkit::Node::with(&["--max-connections", "8"]));
     let id = bar.put("k", 0);
     let target = format!("{}?since={id}&block=300", bar.key("k"));
-    let mut waiting: Vec<_> = (0..7).map(|_| bar.node.client()).collect();
-    for client in &mut waiting {
-        park(client, &target);
-    }
-    park(&mut bar.client, &target);
+    let waiting: Vec<_> = (0..7).map(|_| waiter(&mut bar, &target)).collect();
+    // The eighth has been read when what comes before it is answered.
+    bar.client.send(format!(
+        "GET /health HTTP/1.1\r\nHost: a\r\n\r\nGET {target} HTTP/1.1\r\nHost: a\r\n\r\n"
+    ));
+    assert_eq!(bar.client.answer().status, 200);
     bar.node.client().get("/changes").problem(503, "overloaded");
     drop(waiting);
     eventually("a connection is free", || {

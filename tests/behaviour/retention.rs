@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::{Bar, Client, Node, NodeBuilder, Stream, eventually, ids, percent, strings};
+use testkit::{Bar, Client, NodeBuilder, PATIENCE, Stream, eventually, ids, percent, strings};
 
 /// How often a stream says how far it is whatever happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -79,13 +79,6 @@ fn purged_history_is_410_and_what_is_held_is_whole() {
     assert_eq!(client.append("{\"data\":1}"), last + 1);
 }
 
-/// How many reads wait for a change.
-fn parked(client: &mut Client) -> u64 {
-    let metrics = client.get("/metrics");
-    let line = metrics.text().lines().find(|line| line.starts_with("changeagent_parked"));
-    line.and_then(|line| line.split(' ').nth(1)).expect("a number").parse().unwrap()
-}
-
 #[test]
 fn waits_that_stand_while_history_is_purged_have_missed_nothing() {
     const EVENTS: &str = "text/event-stream";
@@ -116,7 +109,7 @@ fn waits_that_stand_while_history_is_purged_have_missed_nothing() {
     };
     let (mut events, mut lines) = (open(EVENTS, ""), open(LINES, "&block=300"));
     let all = polls.len() + events.len() + lines.len();
-    eventually("all of them wait", || parked(&mut client) == all as u64);
+    client.sees_parked(all);
 
     fill(&mut client, 8);
     let last = client.list("?since=now")["last"].as_u64().unwrap();
@@ -124,7 +117,7 @@ fn waits_that_stand_while_history_is_purged_have_missed_nothing() {
     for list in &lists {
         client.get(list).problem(410, "purged");
     }
-    assert_eq!(parked(&mut client), all as u64, "they waited all the time");
+    assert_eq!(client.parked(), all as u64, "they waited all the time");
     let id = client.append(&mine);
     for poll in polls.iter_mut().step_by(2) {
         let answer = poll.answer();
@@ -149,7 +142,7 @@ fn a_poll_that_ends_after_a_purge_says_how_far_it_looked() {
     client.append(r#"{"tenant":"quiet","data":1}"#);
     let mut poll = node.client();
     poll.send_request("GET", "/tenants/quiet/changes?since=1&block=300", &[], b"");
-    eventually("it waits", || parked(&mut client) == 1);
+    client.sees_parked(1);
     fill(&mut client, 8);
     let last = client.list("?since=now")["last"].as_u64().unwrap();
     purged_beyond(&mut client, last - 4000);
@@ -179,7 +172,7 @@ fn a_stream_that_waits_says_how_far_it_is_when_history_is_purged() {
         let target = format!("{list}since=1&block=300&cursors=true");
         Stream::open(node.client(), &target, "application/x-ndjson")
     });
-    eventually("all of them wait", || parked(&mut client) == 4);
+    client.sees_parked(4);
     fill(&mut client, 5);
     let first = purged_beyond(&mut client, 1);
     let last_of = |mut stream: Stream, read: fn(&mut Stream) -> u64| {
@@ -303,22 +296,83 @@ fn keys_names_and_idempotency_keys_outlive_the_history_they_come_from() {
     }
 }
 
+/// What shows how far a purge has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// Its checkpoint is being written.
+    Writes,
+    /// The checkpoint has its name, and the segments are still there.
+    Named,
+    /// The first of the segments is gone.
+    Removes,
+}
+
+/// The steps of the next purge, as the files of a data directory show them.
+struct Purge {
+    data: PathBuf,
+    newest_checkpoint: Option<PathBuf>,
+    oldest_segment: PathBuf,
+}
+
+impl Purge {
+    fn next(data: &Path) -> Self {
+        let newest_checkpoint = ending(data, ".checkpoint").into_iter().max();
+        let oldest_segment = ending(data, ".seg").into_iter().min().expect("a segment");
+        Self { data: data.to_owned(), newest_checkpoint, oldest_segment }
+    }
+
+    fn is_at(&self, step: Step) -> bool {
+        let is_whole = self.oldest_segment.exists();
+        match step {
+            Step::Writes => self.data.join("checkpoint.tmp").exists(),
+            Step::Named => {
+                is_whole
+                    && ending(&self.data, ".checkpoint").into_iter().max() > self.newest_checkpoint
+            }
+            Step::Removes => !is_whole,
+        }
+    }
+
+    /// Fills segments until a purge is at that step, and looks without a pause:
+    /// steps are short.
+    fn comes_to(client: &mut Client, data: &Path, step: Step) -> Self {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            fill(client, 4);
+            let purge = Self::next(data);
+            let look = Instant::now();
+            while look.elapsed() < Duration::from_secs(3) {
+                if purge.is_at(step) {
+                    return purge;
+                }
+            }
+            assert!(Instant::now() < end, "no purge comes to {step:?}");
+        }
+    }
+}
+
 #[test]
 fn kills_while_history_is_purged_lose_nothing_that_is_current() {
+    const STEPS: [Step; 3] = [Step::Writes, Step::Named, Step::Removes];
     let mut bar = Bar::on(builder().start());
+    let data = bar.node.data();
     let mut versions = std::collections::BTreeMap::new();
+    let mut halfway = 0;
     for round in 0..6 {
         for n in 0..50 {
             let target = format!("{}/k{}", bar.keys, (n * 7 + round) % 90);
             let answer = bar.client.put(&target, format!("{{\"data\":[{round},{n}]}}"));
             versions.insert(target, answer.id());
         }
-        fill(&mut bar.client, 4);
         // Entries without changes are a part of history, too.
         bar.client.tenant(&format!("of-round-{round}"));
-        // Somewhere between the steps of a purge, or before them.
-        std::thread::park_timeout(std::time::Duration::from_millis(150 * round));
-        bar = bar.again(Node::kill);
+        let step = STEPS[round % STEPS.len()];
+        let purge = Purge::comes_to(&mut bar.client, &data, step);
+        bar = bar.again(|node| {
+            let killed = node.kill();
+            halfway += u64::from(step != Step::Removes && purge.is_at(step));
+            killed
+        });
         for (target, version) in &versions {
             let answer = bar.client.get(target);
             assert_eq!(answer.header("etag"), Some(&*format!("\"{version}\"")), "{target}");
@@ -338,6 +392,7 @@ fn kills_while_history_is_purged_lose_nothing_that_is_current() {
         }
         assert_eq!(count, last - oldest, "the list is dense");
     }
+    assert!(halfway > 0, "no kill came while a purge was under way");
 }
 
 #[test]
