@@ -25,6 +25,23 @@ fn write_until_refused(client: &mut Client, acknowledged: &mut Vec<String>) {
     }
 }
 
+/// A node that fills its disk, and the contents that it acknowledged.
+fn filled(disk: &SmallDisk) -> (Node, Vec<String>) {
+    let node = disk.node().start();
+    let mut acknowledged = Vec::new();
+    disk.fill();
+    write_until_refused(&mut node.client(), &mut acknowledged);
+    (node, acknowledged)
+}
+
+/// Waits until a write is taken, of `content`.
+fn takes_again(client: &mut Client, content: String, acknowledged: &mut Vec<String>) {
+    eventually("writes are taken again", || {
+        client.post(format!("{{\"data\":{content}}}")).status == 201
+    });
+    acknowledged.push(content);
+}
+
 fn check(client: &mut Client, acknowledged: &[String]) {
     let mut since = 0;
     while since < acknowledged.len() {
@@ -56,10 +73,7 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
         disk.free();
         // Less would fit before there is a spare segment, and the next round begin too early.
         let room = content(acknowledged.len());
-        eventually("writes are taken again", || {
-            client.post(format!("{{\"data\":{room}}}")).status == 201
-        });
-        acknowledged.push(room);
+        takes_again(&mut client, room, &mut acknowledged);
         assert_eq!(parked.answer().json()["last"], acknowledged.len());
     }
     check(&mut client, &acknowledged);
@@ -70,29 +84,21 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
 #[test]
 fn a_node_on_a_full_disk_restarts_and_serves() {
     let Some(disk) = SmallDisk::new(160) else { return };
-    let node = disk.node().start();
-    let mut client = node.client();
-    let mut acknowledged = Vec::new();
-    disk.fill();
-    write_until_refused(&mut client, &mut acknowledged);
+    let (node, mut acknowledged) = filled(&disk);
     let node = node.kill().start();
     let mut client = node.client();
     check(&mut client, &acknowledged);
     client.post(format!("{{\"data\":\"{}\"}}", "x".repeat(900_000))).problem(503, "storage");
     disk.free();
-    eventually("writes are taken again", || client.post(r#"{"data":"room"}"#).status == 201);
-    acknowledged.push("\"room\"".into());
+    takes_again(&mut client, "\"room\"".into(), &mut acknowledged);
     check(&mut client, &acknowledged);
 }
 
 #[test]
 fn a_node_starts_at_once_and_serves_when_not_even_a_small_write_fits() {
     let Some(disk) = SmallDisk::new(160) else { return };
-    let mut node = disk.node().start();
+    let (mut node, mut acknowledged) = filled(&disk);
     let mut client = node.client();
-    let mut acknowledged = Vec::new();
-    disk.fill();
-    write_until_refused(&mut client, &mut acknowledged);
     let before = acknowledged.len();
     while client.post(r#"{"data":1}"#).status == 201 {
         acknowledged.push("1".into());
@@ -111,9 +117,8 @@ fn a_node_starts_at_once_and_serves_when_not_even_a_small_write_fits() {
     }
     disk.free();
     let mut client = node.client();
-    eventually("writes are taken again", || client.post(r#"{"data":"room"}"#).status == 201);
+    takes_again(&mut client, "\"room\"".into(), &mut acknowledged);
     eventually("it is ready", || client.get("/ready").status == 200);
-    acknowledged.push("\"room\"".into());
     check(&mut client, &acknowledged);
 }
 
@@ -134,12 +139,8 @@ fn restart_until_nothing_fits(mut node: Node, end: fn(Node) -> NodeBuilder) -> N
 #[test]
 fn a_node_listens_even_when_its_log_takes_nothing_more() {
     let Some(disk) = SmallDisk::new(160) else { return };
-    let mut node = disk.node().start();
-    let mut client = node.client();
-    let mut acknowledged = Vec::new();
-    disk.fill();
-    write_until_refused(&mut client, &mut acknowledged);
-    node = restart_until_nothing_fits(node, Node::kill);
+    let (node, acknowledged) = filled(&disk);
+    let node = restart_until_nothing_fits(node, Node::kill);
     let mut client = node.client();
     client.post(r#"{"data":1}"#).problem(503, "storage");
     client.get("/ready").problem(503, "storage");
@@ -199,8 +200,7 @@ fn a_node_without_descriptors_refuses_writes_until_it_has_some() {
     assert!(problem["detail"].as_str().unwrap().contains("cannot prepare"), "{problem}");
     check(&mut client, &acknowledged);
     node.limit_descriptors(before);
-    eventually("writes are taken again", || client.post(r#"{"data":"more"}"#).status == 201);
-    acknowledged.push("\"more\"".into());
+    takes_again(&mut client, "\"more\"".into(), &mut acknowledged);
     check(&mut client, &acknowledged);
     // A small write is taken before there is a spare segment.
     eventually("it is ready", || client.get("/ready").status == 200);

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use testkit::{Stream, cluster::Cluster, eventually, files, workload::number};
+use testkit::{NodeBuilder, Stream, cluster::Cluster, eventually, files, workload::number};
 
 type Copy = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -47,12 +47,44 @@ fn ready(cluster: &Cluster, node: usize) -> u16 {
     cluster.client(node).get("/ready").status
 }
 
-/// Waits until so many reads wait at a node.
-fn parked(cluster: &Cluster, node: usize, count: usize) {
-    let line = format!("changeagent_parked {count}");
-    eventually("the reads wait", || {
-        cluster.client(node).get("/metrics").text().lines().any(|other| other == line)
+/// Three nodes with three changes, and a copy of what one follower had then.
+struct Copied {
+    cluster: Cluster,
+    leader: usize,
+    /// The one whose directory was copied.
+    older: usize,
+    third: usize,
+    data: PathBuf,
+    copy: Copy,
+}
+
+impl Copied {
+    fn start() -> Self {
+        let mut cluster = Cluster::start(3);
+        let leader = cluster.leader();
+        let [older, third] = cluster.followers()[..] else { panic!("two followers") };
+        let data = cluster.node(older).data();
+        append(&cluster, leader, 0..3);
+        cluster.agree();
+        let copy = copied(&mut cluster, older, &data);
+        assert_eq!(cluster.leader(), leader);
+        Self { cluster, leader, older, third, data, copy }
+    }
+}
+
+/// Waits until a node says that it must not go on.
+fn says_what_is_wrong(cluster: &Cluster, node: usize) {
+    eventually("it says what is wrong", || {
+        cluster.node(node).stderr().contains("this node must not go on and serves nothing more")
     });
+}
+
+/// A node that must not go on is not started again on its directory; how it would be.
+fn is_refused_its_directory(cluster: &mut Cluster, node: usize) -> NodeBuilder {
+    cluster.stop(node);
+    let builder = cluster.leave(node);
+    builder.fails().says(&["must not be used", "--join"]);
+    builder
 }
 
 /// What the leader says of a member: its state, and how far it is.
@@ -66,13 +98,7 @@ fn listed(cluster: &Cluster, member: usize) -> Option<(String, u64)> {
 
 #[test]
 fn a_member_on_an_older_copy_is_noticed_and_counts_for_nothing() {
-    let mut cluster = Cluster::start(3);
-    let leader = cluster.leader();
-    let [older, third] = cluster.followers()[..] else { panic!("two followers") };
-    let data = cluster.node(older).data();
-    append(&cluster, leader, 0..3);
-    cluster.agree();
-    let copy = copied(&mut cluster, older, &data);
+    let Copied { mut cluster, leader, older, third, data, copy } = Copied::start();
     append(&cluster, leader, 3..6);
     cluster.agree();
     assert_eq!(cluster.leader(), leader);
@@ -80,9 +106,7 @@ fn a_member_on_an_older_copy_is_noticed_and_counts_for_nothing() {
     cluster.stop(older);
     restore(&data, &copy);
     cluster.restart(older);
-    eventually("it says what is wrong", || {
-        cluster.node(older).stderr().contains("this node must not go on and serves nothing more")
-    });
+    says_what_is_wrong(&cluster, older);
     eventually("it is not ready", || ready(&cluster, older) == 503);
     let answer = cluster.client(older).get("/ready");
     answer.problem(503, "storage");
@@ -109,9 +133,7 @@ fn a_member_on_an_older_copy_is_noticed_and_counts_for_nothing() {
     append(&cluster, cluster.leader(), 7..8);
 
     // It is not started again on that directory, but on an empty one.
-    cluster.stop(older);
-    let builder = cluster.leave(older);
-    builder.fails().says(&["must not be used", "--join"]);
+    let builder = is_refused_its_directory(&mut cluster, older);
     empty(&data);
     let leader = cluster.leader();
     let door = cluster.address(leader).to_string();
@@ -125,14 +147,7 @@ fn a_member_on_an_older_copy_is_noticed_and_counts_for_nothing() {
 
 #[test]
 fn a_member_whose_committed_entries_are_contradicted_serves_nothing_more() {
-    let mut cluster = Cluster::start(3);
-    let leader = cluster.leader();
-    let [older, third] = cluster.followers()[..] else { panic!("two followers") };
-    let data = cluster.node(older).data();
-    append(&cluster, leader, 0..3);
-    cluster.agree();
-    let copy = copied(&mut cluster, older, &data);
-    assert_eq!(cluster.leader(), leader);
+    let Copied { mut cluster, leader, older, third, data, copy } = Copied::start();
     cluster.catches_up(third);
 
     // Three more are acknowledged by the leader and the one that will lose them.
@@ -143,7 +158,7 @@ fn a_member_whose_committed_entries_are_contradicted_serves_nothing_more() {
     let mut waits = cluster.client(leader);
     waits.send_request("GET", "/changes?since=6&block=300", &[], b"");
     let mut follows = Stream::open(cluster.client(leader), "/changes", "text/event-stream");
-    parked(&cluster, leader, 2);
+    cluster.client(leader).sees_parked(2);
     cluster.pause(leader);
     restore(&data, &copy);
     cluster.restart(older);
@@ -154,9 +169,7 @@ fn a_member_whose_committed_entries_are_contradicted_serves_nothing_more() {
     assert_eq!(others.len(), 5, "ids are given anew");
 
     cluster.resume(leader);
-    eventually("it says what is wrong", || {
-        cluster.node(leader).stderr().contains("this node must not go on and serves nothing more")
-    });
+    says_what_is_wrong(&cluster, leader);
     let answer = cluster.client(leader).get("/ready");
     answer.problem(503, "storage");
     assert!(answer.text().contains("is committed here"), "{}", answer.text());
@@ -169,7 +182,5 @@ fn a_member_whose_committed_entries_are_contradicted_serves_nothing_more() {
     // A quorum goes on.
     append(&cluster, cluster.leader(), 12..13);
     assert_eq!(cluster.list(next, 5), others);
-    cluster.stop(leader);
-    let builder = cluster.leave(leader);
-    builder.fails().says(&["must not be used", "--join"]);
+    is_refused_its_directory(&mut cluster, leader);
 }
