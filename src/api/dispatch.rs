@@ -48,7 +48,7 @@ pub(super) async fn handle(
     let routed = route(api, &request, now, deadline).await;
     if !matches!(routed, Ok(Routed::Reply(Reply::Write(_)))) {
         // What was found, or found missing, may be newer than this core's list.
-        api.node.settle().await;
+        api.node.catch_up_with_index().await;
     }
     match routed {
         Ok(Routed::Reply(Reply::Write(mut write))) => {
@@ -100,7 +100,7 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
         Asked::Stream(stream) => stream::open(api, *stream, deadline, now),
         Asked::Request(request) => return handle(api, request, now, Some(deadline)).await,
     };
-    api.node.settle().await;
+    api.node.catch_up_with_index().await;
     reply.unwrap_or_else(|error| {
         let refusal = Response::from(error);
         Reply::Now(if is_key { refusal } else { negotiated(refusal) })

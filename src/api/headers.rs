@@ -14,6 +14,8 @@ pub fn http_context(limits: &Limits, node: &Handle) -> http::Context {
     let node = node.clone();
     let cluster = node.cluster().to_string();
     http::Context::new(limits.clone(), date()).with_common_headers(move |headers| {
+        // Also an answer that never came as far as the API tells of all that was told before.
+        node.catch_up();
         headers.number("ChangeAgent-Last", node.last().0);
         headers.text("ChangeAgent-Cluster", &cluster);
     })

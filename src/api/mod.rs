@@ -50,7 +50,8 @@ use crate::{
     state::Verified,
 };
 
-/// The API of one serving core.
+/// The API of one serving core. What is asked of it begins by catching up with what the Raft
+/// core has told, so that whoever was told of a write on any core can read it here.
 pub struct Api(Context);
 
 impl Api {
@@ -71,6 +72,7 @@ impl Api {
 
     /// Answers `request`, which arrived at `now`.
     pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
+        self.0.node.catch_up();
         match self.admit(&request) {
             Ok(()) => dispatch::handle(&self.0, request, now, None).await,
             Err(error) => Reply::Now(error.into()),
@@ -79,12 +81,14 @@ impl Api {
 
     /// Answers a write anew, which arrived at `since`, as [`Told::Again`] asks for.
     pub async fn again(&self, request: Box<Request>, since: Instant) -> Reply {
+        self.0.node.catch_up();
         dispatch::again(&self.0, request, since).await
     }
 
     /// Goes on with a parked read, because something changed or because it
     /// has waited long enough.
     pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
+        self.0.node.catch_up();
         dispatch::resume(&self.0, parked, now).await
     }
 
@@ -93,12 +97,14 @@ impl Api {
     /// # Errors
     /// When it cannot go on: it must break off.
     pub async fn advance(&self, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+        self.0.node.catch_up();
         stream::advance(&self.0, stream, now).await
     }
 
     /// The refusal that a request earns whatever its body is; nothing when the
     /// body is needed to tell.
     pub async fn refusal_by_head(&self, request: &Request) -> Option<Response> {
+        self.0.node.catch_up();
         match self.admit(request) {
             Ok(()) => head::refusal(&self.0, request).await,
             Err(error) => Some(error.into()),

@@ -28,7 +28,7 @@ use crate::{
     },
     state::{
         Position, State,
-        carried::Line,
+        checkpointed::Line,
         index::{Known, Slice},
     },
 };
@@ -393,7 +393,7 @@ pub(super) mod tests {
         assert_eq!(lines.iter().map(|line| line.id.0).collect::<Vec<_>>(), [1, 4]);
         let asked = Idempotency { key: [7; 16], request: [9; 16] };
         assert!(state.index().idempotency().decision(&asked).unwrap().replayed);
-        assert_eq!(state.index().reaches(), ChangeId(4));
+        assert_eq!(state.index().applying_up_to(), ChangeId(4));
     }
 
     #[test]

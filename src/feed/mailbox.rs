@@ -15,7 +15,7 @@ use std::{
 
 use crate::{
     base::{batch::NumberedBatch, ids::ChangeId, outcome::Outcome},
-    state::{Carried, SealedSegment},
+    state::{CheckpointedChanges, SealedSegment},
 };
 
 /// Names a waiting write on the core that proposed it.
@@ -38,8 +38,8 @@ pub struct Delivery {
     pub batches: Vec<NumberedBatch>,
     /// Segments sealed since; all their batches were delivered before.
     pub sealed: Vec<Arc<SealedSegment>>,
-    /// Changes below this one are purged, but for some that are carried on.
-    pub purged: Option<(ChangeId, Arc<Carried>)>,
+    /// Changes below this one are purged, but for some that are kept in a checkpoint.
+    pub purged: Option<(ChangeId, Arc<CheckpointedChanges>)>,
     /// What became of writes that this core proposed. At most as many as it
     /// has writes waiting.
     pub outcomes: Vec<(Ticket, Outcome)>,
@@ -165,10 +165,10 @@ impl Fanout {
     }
 
     /// Tells every core that changes below `first` are purged, but for those in
-    /// `carried`.
-    pub fn purge(&self, first: ChangeId, carried: &Arc<Carried>) {
+    /// `checkpointed`.
+    pub fn purge(&self, first: ChangeId, checkpointed: &Arc<CheckpointedChanges>) {
         for mailbox in &*self.cores {
-            mailbox.post(|delivery| delivery.purged = Some((first, Arc::clone(carried))));
+            mailbox.post(|delivery| delivery.purged = Some((first, Arc::clone(checkpointed))));
         }
     }
 

@@ -29,7 +29,7 @@ enum Topic {
     Retention,
 }
 
-/// Waiters for one topic, by what they wait beyond, then by number.
+/// Waiters for one topic, by the change that they wait after, then by number.
 type Waiting = BTreeMap<(ChangeId, u64), Waker>;
 
 #[derive(Default)]
@@ -107,7 +107,12 @@ impl Inner {
     }
 
     /// Has those who waited for changes of a part look at the change `id`.
-    fn wake(&mut self, taken: Waiting, id: ChangeId, woken: &mut Vec<Waker>) {
+    fn wake(
+        &mut self,
+        taken: impl IntoIterator<Item = ((ChangeId, u64), Waker)>,
+        id: ChangeId,
+        woken: &mut Vec<Waker>,
+    ) {
         for ((_, number), waker) in taken {
             self.woken_after.insert(number, ChangeId(id.0 - 1));
             woken.push(waker);
@@ -130,9 +135,12 @@ impl Inner {
             }
             if change.is_deletion() && key.is_none() {
                 // Rare, and it may concern any part of what it takes away.
-                for waiting in std::mem::take(&mut self.scoped).into_values() {
-                    self.wake(waiting, id, woken);
-                }
+                let all = std::mem::take(&mut self.scoped).into_values().flatten();
+                // In the order in which they came, which does not depend on hashes.
+                let all: BTreeMap<_, _> =
+                    all.map(|((at, number), waker)| ((number, at), waker)).collect();
+                let all = all.into_iter().map(|((number, at), waker)| ((at, number), waker));
+                self.wake(all, id, woken);
             }
         }
     }
@@ -151,13 +159,13 @@ impl Waiters {
     /// nothing, at most once for each change beyond `since` that there is: who
     /// waits looks again.
     #[must_use]
-    pub fn beyond(&self, list: ListId, since: ChangeId) -> Wait {
+    pub fn wait_after(&self, list: ListId, since: ChangeId) -> Wait {
         self.wait(Topic::List(list), since)
     }
 
     /// Waits for a change of one key with an id above `since`, likewise.
     #[must_use]
-    pub fn beyond_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
+    pub fn wait_after_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
         let topic = self.0.borrow().key(collection, key);
         self.wait(topic, since)
     }
@@ -305,10 +313,10 @@ mod tests {
     fn only_those_behind_the_new_change_are_woken() {
         let waiters = Waiters::default();
         waiters.advance(&[], ChangeId(5));
-        let mut past = waiters.beyond(ALL, ChangeId(4));
+        let mut past = waiters.wait_after(ALL, ChangeId(4));
         assert!(poll(&mut past).is_ready(), "what is there needs no waiting");
-        let mut next = waiters.beyond(ALL, ChangeId(5));
-        let mut far = waiters.beyond(ALL, ChangeId(9));
+        let mut next = waiters.wait_after(ALL, ChangeId(5));
+        let mut far = waiters.wait_after(ALL, ChangeId(9));
         assert!(poll(&mut next).is_pending() && poll(&mut far).is_pending());
         assert_eq!(waiting(&waiters), 2);
         waiters.advance(&[], ChangeId(6));
@@ -325,12 +333,12 @@ mod tests {
         let waiters = Waiters::default();
         let [one, two, shelf] = [1, 2, 3].map(Uuid::from_u128);
         let since = ChangeId::ZERO;
-        let mut of_one = waiters.beyond(ListId::Tenant(one), since);
-        let mut of_two = waiters.beyond(ListId::Tenant(two), since);
-        let mut late = waiters.beyond(ListId::Tenant(two), ChangeId(3));
-        let mut of_shelf = waiters.beyond(ListId::Collection(shelf), since);
-        let mut of_key = waiters.beyond_key(shelf, "k\"", since);
-        let mut of_other = waiters.beyond_key(shelf, "other", since);
+        let mut of_one = waiters.wait_after(ListId::Tenant(one), since);
+        let mut of_two = waiters.wait_after(ListId::Tenant(two), since);
+        let mut late = waiters.wait_after(ListId::Tenant(two), ChangeId(3));
+        let mut of_shelf = waiters.wait_after(ListId::Collection(shelf), since);
+        let mut of_key = waiters.wait_after_key(shelf, "k\"", since);
+        let mut of_other = waiters.wait_after_key(shelf, "other", since);
         let mut ready = || {
             [&mut of_one, &mut of_two, &mut late, &mut of_shelf, &mut of_key, &mut of_other]
                 .map(|wait| poll(wait).is_ready())
@@ -351,20 +359,20 @@ mod tests {
     fn what_came_before_the_first_poll_is_not_missed() {
         let waiters = Waiters::default();
         let list = ListId::Tenant(Uuid::from_u128(1));
-        let mut early = waiters.beyond(list, ChangeId::ZERO);
+        let mut early = waiters.wait_after(list, ChangeId::ZERO);
         told(&waiters, 1, &[ChangeText::of(Uuid::from_u128(1), None, None)]);
         assert!(poll(&mut early).is_ready());
-        assert!(poll(&mut waiters.beyond(list, ChangeId::ZERO)).is_ready(), "it came before");
-        assert!(poll(&mut waiters.beyond(list, ChangeId(1))).is_pending());
+        assert!(poll(&mut waiters.wait_after(list, ChangeId::ZERO)).is_ready(), "it came before");
+        assert!(poll(&mut waiters.wait_after(list, ChangeId(1))).is_pending());
     }
 
     #[test]
     fn a_waiter_knows_how_far_there_was_nothing_for_it() {
         let waiters = Waiters::default();
         let [one, two] = [1, 2].map(Uuid::from_u128);
-        let mut quiet = waiters.beyond(ListId::Tenant(one), ChangeId::ZERO);
-        let mut ahead = waiters.beyond(ListId::Tenant(one), ChangeId(9));
-        let mut all = waiters.beyond(ALL, ChangeId::ZERO);
+        let mut quiet = waiters.wait_after(ListId::Tenant(one), ChangeId::ZERO);
+        let mut ahead = waiters.wait_after(ListId::Tenant(one), ChangeId(9));
+        let mut all = waiters.wait_after(ALL, ChangeId::ZERO);
         told(&waiters, 1, &[ChangeText::of(two, None, None), ChangeText::plain("2")]);
         assert!(poll(&mut quiet).is_pending());
         assert_eq!(quiet.examined(), ChangeId(2));
@@ -403,7 +411,8 @@ mod tests {
     fn a_dropped_waiter_frees_its_slot() {
         let waiters = Waiters::default();
         for list in [ALL, ListId::Collection(Uuid::nil())] {
-            let mut waits: Vec<_> = (0..100).map(|_| waiters.beyond(list, ChangeId(3))).collect();
+            let mut waits: Vec<_> =
+                (0..100).map(|_| waiters.wait_after(list, ChangeId(3))).collect();
             assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
             assert!(waits.iter_mut().all(|wait| poll(wait).is_pending()));
             assert_eq!(waiting(&waiters), 100);

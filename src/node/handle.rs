@@ -117,7 +117,9 @@ impl Handle {
     /// # Errors
     /// [`ReadError`]
     pub async fn barrier(&self) -> Result<(), ReadError> {
-        self.0.control.barrier().await
+        let outcome = self.0.control.barrier().await;
+        self.catch_up();
+        outcome
     }
 
     /// Has the cluster changed, and says which member that concerned.
@@ -128,22 +130,22 @@ impl Handle {
         self.0.control.admin(request).await
     }
 
-    /// The history as of now: every change acknowledged by any core of this
-    /// node is in it. Must not be held over an await.
+    /// The history as this core knows it: after [`catch_up`](Self::catch_up) every change
+    /// acknowledged by any core of this node is in it. Must not be held over an await.
     #[must_use]
     pub fn history(&self) -> Ref<'_, History> {
-        self.refresh();
         self.0.history.borrow()
     }
 
-    /// The newest change applied here.
+    /// The newest change of that.
     #[must_use]
     pub fn last(&self) -> ChangeId {
         self.history().last()
     }
 
     /// What changes are found by. Whoever has looked there calls
-    /// [`settle`](Self::settle) before it reads the history or answers.
+    /// [`catch_up_with_index`](Self::catch_up_with_index) before it reads the history or
+    /// answers.
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.0.index
@@ -155,28 +157,30 @@ impl Handle {
         Arc::clone(&self.0.index)
     }
 
-    /// Waits until the history of this core reaches as far as what was read of
-    /// the index before: it is applied to first. On one core, that is at once;
-    /// else it takes no longer than applying a batch does.
-    pub async fn settle(&self) {
-        // What was read came from no later; and it reaches less far than it said
-        // when something of a batch was refused.
-        let upto = self.0.index.reaches();
-        while self.last() < upto.min(self.0.index.reaches()) {
+    /// Waits until the history of this core goes as far as what was read of the index before:
+    /// that is applied to first. On one core, that is at once; else it takes no longer than
+    /// applying a batch does.
+    pub async fn catch_up_with_index(&self) {
+        self.catch_up();
+        // What was read came from no later; and the batch ends before what was said when
+        // something of it was refused.
+        let upto = self.0.index.applying_up_to();
+        while self.last() < upto.min(self.0.index.applying_up_to()) {
             cores::yield_now().await;
+            self.catch_up();
         }
     }
 
-    /// Waits for a change of `list` beyond `since`.
+    /// Waits for a change of `list` after `since`.
     #[must_use]
-    pub fn beyond(&self, list: ListId, since: ChangeId) -> Wait {
-        self.0.waiters.beyond(list, since)
+    pub fn wait_after(&self, list: ListId, since: ChangeId) -> Wait {
+        self.0.waiters.wait_after(list, since)
     }
 
-    /// Waits for a change of one key beyond `since`.
+    /// Waits for a change of one key after `since`.
     #[must_use]
-    pub fn beyond_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
-        self.0.waiters.beyond_key(collection, key, since)
+    pub fn wait_after_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
+        self.0.waiters.wait_after_key(collection, key, since)
     }
 
     /// Waits until retention comes to a client that goes on after `position`, from
@@ -212,8 +216,10 @@ impl Handle {
         self.0.stopping.get()
     }
 
-    /// Takes the mailbox and acts on it.
-    fn refresh(&self) {
+    /// Takes what the Raft core has told this core since and acts on it: the history goes on,
+    /// writes are resolved, and what waits is woken. Costs one atomic load when there is
+    /// nothing. Every request begins with it.
+    pub fn catch_up(&self) {
         // Whoever reads the history at this moment goes on with what it sees;
         // the mail waits for the next one.
         let Ok(mut history) = self.0.history.try_borrow_mut() else { return };
@@ -225,8 +231,8 @@ impl Handle {
             history.seal(segment);
         }
         let is_purged = delivery.purged.is_some();
-        if let Some((first, carried)) = delivery.purged {
-            history.purge(first, carried);
+        if let Some((first, checkpointed)) = delivery.purged {
+            history.purge(first, checkpointed);
             self.0.purged_next.set(history.purged_next());
         }
         let last = history.last();
@@ -250,7 +256,7 @@ impl Handle {
     pub async fn run(&self) {
         loop {
             poll_fn(|cx| self.0.mailbox.poll_full(cx)).await;
-            self.refresh();
+            self.catch_up();
         }
     }
 

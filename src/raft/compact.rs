@@ -19,7 +19,7 @@ use crate::{
     checkpoint::{CheckpointFile, format, store},
     io::Files,
     log::offline,
-    state::{Carried, History, Located, Position},
+    state::{CheckpointedChanges, History, Located, Position},
 };
 
 /// A checkpoint that was written.
@@ -32,7 +32,7 @@ pub struct Compacted {
     /// How far the list goes in it: what is up to there may be purged.
     pub position: Position,
     pub(super) membership: StoredMembership,
-    pub(super) carried: Arc<Carried>,
+    pub(super) checkpointed: Arc<CheckpointedChanges>,
 }
 
 /// Writes the checkpoint of `cluster` that stands for `segments`, to be read after the
@@ -73,8 +73,8 @@ pub fn compact(
     let name = store::file_name(log_id.index);
     let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
     let (membership, position) = (fold.membership().clone(), fold.position());
-    let carried = Arc::new(Carried::new(lines, map));
-    Ok(Some(Compacted { file, log_id, position, membership, carried }))
+    let checkpointed = Arc::new(CheckpointedChanges::new(lines, map));
+    Ok(Some(Compacted { file, log_id, position, membership, checkpointed }))
 }
 
 #[cfg(test)]
@@ -107,8 +107,8 @@ pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
             let batch = segment.batch(n).map_err(io::Error::other)?;
             put_change(&mut out, id, batch.batch.at(), batch.change(id).tail);
         }
-        Located::Carried(carried, range) => {
-            out.extend_from_slice(carried.change(range).ok_or_else(missing)?);
+        Located::Checkpointed(checkpointed, range) => {
+            out.extend_from_slice(checkpointed.change(range).ok_or_else(missing)?);
         }
     }
     Ok(out)

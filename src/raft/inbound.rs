@@ -49,8 +49,8 @@ pub struct Inbound<D: Disk> {
     pub(super) newest_leader: Rc<NewestLeader>,
     /// What ails this node.
     pub(super) ailment: Rc<Health>,
-    /// When a leader was last heard.
-    pub(super) heard: Rc<Cell<Option<Instant>>>,
+    /// When a leader last spoke to this node.
+    pub(super) last_contact: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
     pub(super) claims: Rc<Claims>,
     pub(super) receiver: Rc<Receiver<D::Files>>,
@@ -177,7 +177,7 @@ impl<D: Disk> Inbound<D> {
         if vote.committed && self.newest_leader.get() < Some((vote.term, vote.node)) {
             self.newest_leader.set(Some((vote.term, vote.node)));
         }
-        let (raft, heard) = (self.raft.clone(), Rc::clone(&self.heard));
+        let (raft, last_contact) = (self.raft.clone(), Rc::clone(&self.last_contact));
         let previous = previous.map(to_raft_id);
         let last = entries.last().map(Entry::log_id).or(previous);
         let request = AppendEntriesRequest {
@@ -191,7 +191,7 @@ impl<D: Disk> Inbound<D> {
                 Ok(response) => {
                     let answer = append_answer(response, previous, last);
                     if !matches!(answer, AppendAnswer::HigherVote(_)) {
-                        heard.set(Some(cores::now()));
+                        last_contact.set(Some(cores::now()));
                     }
                     Answer::Append(answer)
                 }

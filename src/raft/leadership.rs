@@ -61,7 +61,9 @@ impl<D: Disk> Replica<D> {
                 let acknowledged = metrics.last_quorum_acked.as_ref();
                 acknowledged.is_some_and(|at| at.elapsed() < recent)
             }
-            Leadership::At(..) => self.heard.get().is_some_and(|at| cores::elapsed(at) < recent),
+            Leadership::At(..) => {
+                self.last_contact.get().is_some_and(|at| cores::elapsed(at) < recent)
+            }
             Leadership::Unknown => false,
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     checkpoint::{Checkpoint, CheckpointFile, store},
     io::{Files, map::Mapping},
     log::{self, Place},
-    state::{Carried, History, Index, Position, SealedSegment},
+    state::{CheckpointedChanges, History, Index, Position, SealedSegment},
 };
 
 /// A batch of the segment that is being read.
@@ -41,7 +41,7 @@ pub struct Replay {
     /// The position that it began at.
     begun: Position,
     checkpoint: Option<(RaftLogId, StoredMembership)>,
-    carried: Option<Arc<Carried>>,
+    checkpointed: Option<Arc<CheckpointedChanges>>,
 }
 
 impl Replay {
@@ -102,7 +102,7 @@ impl Replay {
             recent: recent.map(|open| detached(&open.batch)).collect(),
             index: Arc::clone(self.fold.state().index()),
             begun: self.begun.last,
-            carried: self.carried.clone(),
+            checkpointed: self.checkpointed.clone(),
         })
     }
 
@@ -125,9 +125,9 @@ impl Replay {
         let applied = to_raft_id(head.log_id());
         let checkpoint = Some((applied, membership.clone()));
         let begun = state.position();
-        let carried = Some(Arc::new(Carried::new(lines, map)));
+        let checkpointed = Some(Arc::new(CheckpointedChanges::new(lines, map)));
         let fold = Fold::from_checkpoint(state, applied, membership, highest);
-        Ok(Self { fold, begun, checkpoint, carried, ..Self::default() })
+        Ok(Self { fold, begun, checkpoint, checkpointed, ..Self::default() })
     }
 
     /// The entry and the membership of the checkpoint that it began from.
@@ -136,8 +136,8 @@ impl Replay {
     }
 
     /// The checkpoint that it began from, as a file.
-    pub(super) fn carried(&self) -> Option<Arc<Carried>> {
-        self.carried.clone()
+    pub(super) fn checkpointed(&self) -> Option<Arc<CheckpointedChanges>> {
+        self.checkpointed.clone()
     }
 
     /// The position that it began at.
@@ -176,7 +176,7 @@ pub struct Recovered {
     recent: Vec<NumberedBatch>,
     index: Arc<Index>,
     begun: ChangeId,
-    carried: Option<Arc<Carried>>,
+    checkpointed: Option<Arc<CheckpointedChanges>>,
 }
 
 impl Recovered {
@@ -184,7 +184,7 @@ impl Recovered {
     #[must_use]
     pub fn history(self) -> History {
         let mut history = History::default();
-        history.begin_after(self.begun, self.carried);
+        history.begin_after(self.begun, self.checkpointed);
         self.sealed.into_iter().for_each(|segment| history.seal(segment));
         self.recent.into_iter().for_each(|batch| history.push(batch));
         history

@@ -77,8 +77,8 @@ pub struct Replica<D: Disk> {
     /// Where this node is reached now, whatever the log says.
     pub(super) address: Address,
     pub(super) timing: Timing,
-    /// When a leader was last heard here.
-    pub(super) heard: Rc<Cell<Option<Instant>>>,
+    /// When a leader last spoke to this node.
+    pub(super) last_contact: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
     pub(super) claims: Rc<Claims>,
     /// The newest leader that was heard of, and its term, whatever Raft has made of it yet.
@@ -158,7 +158,7 @@ impl<D: Disk> Replica<D> {
             .await
             .map_err(|error| failed(&error))?;
         let stopping = Cell::new(false);
-        let heard = Rc::default();
+        let last_contact = Rc::default();
         let replica = Self {
             raft,
             machine,
@@ -167,7 +167,7 @@ impl<D: Disk> Replica<D> {
             process: own.process,
             address,
             timing,
-            heard,
+            last_contact,
             claims: Rc::default(),
             newest_leader: Rc::default(),
             ailment: Rc::default(),
@@ -250,7 +250,7 @@ impl<D: Disk> Replica<D> {
     #[must_use]
     pub fn inbound(&self) -> Inbound<D> {
         Inbound {
-            heard: Rc::clone(&self.heard),
+            last_contact: Rc::clone(&self.last_contact),
             claims: Rc::clone(&self.claims),
             newest_leader: Rc::clone(&self.newest_leader),
             ailment: Rc::clone(&self.ailment),

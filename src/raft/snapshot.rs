@@ -15,7 +15,7 @@ use crate::{
     checkpoint::{Head, Transmission},
     io::cores,
     log::Vote,
-    state::{Carried, Position},
+    state::{CheckpointedChanges, Position},
 };
 
 /// A position of the log, and the checkpoint of it where there is one.
@@ -23,7 +23,7 @@ use crate::{
 pub struct SnapshotData {
     pub(super) position: Position,
     /// What can be sent of it.
-    pub(super) file: Option<Arc<Carried>>,
+    pub(super) file: Option<Arc<CheckpointedChanges>>,
     /// It was taken in from another node, and is to be installed.
     pub(super) received: Option<Transmission>,
 }
@@ -66,7 +66,7 @@ pub(super) async fn send(
     sent
 }
 
-async fn send_parts(channel: &Channel, file: &Carried) -> Result<Vote, CallError> {
+async fn send_parts(channel: &Channel, file: &CheckpointedChanges) -> Result<Vote, CallError> {
     let not_sent = |text: &str| CallError::NotSent(text.to_owned());
     let bytes = file.map().len();
     for start in (0..bytes).step_by(PART_BYTES_MAX) {

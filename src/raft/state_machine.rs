@@ -101,7 +101,7 @@ impl<D: Disk> StateMachine<D> {
         let ended_at = ended.back().map_or(replay.begun(), |end| end.position);
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
-            let file = replay.carried();
+            let file = replay.checkpointed();
             let snapshot = SnapshotData { position: replay.begun(), file, received: None };
             Snapshot { meta, snapshot }
         });
@@ -208,7 +208,7 @@ impl<D: Disk> StateMachine<D> {
             last_log_id: Some(to_raft_id(compacted.log_id)),
             last_membership: compacted.membership.clone(),
         };
-        let (position, file) = (compacted.position, Some(Arc::clone(&compacted.carried)));
+        let (position, file) = (compacted.position, Some(Arc::clone(&compacted.checkpointed)));
         let snapshot = SnapshotData { position, file, received: None };
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
@@ -217,7 +217,7 @@ impl<D: Disk> StateMachine<D> {
         while inner.ended.front().is_some_and(|end| end.index <= compacted.log_id.index) {
             inner.ended.pop_front();
         }
-        self.fanout.purge(first, &compacted.carried);
+        self.fanout.purge(first, &compacted.checkpointed);
     }
 
     /// The timestamp of the newest change applied.

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use crate::base::{batch::NumberedBatch, ids::ChangeId};
 
-use super::{Carried, SealedSegment};
+use super::{CheckpointedChanges, SealedSegment};
 
 /// The newest batches stay in memory up to this many bytes, and longer while
 /// their segment is not sealed.
@@ -24,7 +24,7 @@ pub struct History {
     first: ChangeId,
     last: ChangeId,
     /// Changes below `first` that are current versions of keys.
-    carried: Option<Arc<Carried>>,
+    checkpointed: Option<Arc<CheckpointedChanges>>,
 }
 
 /// The batch that holds a change.
@@ -34,7 +34,7 @@ pub enum Located<'a> {
     /// In a sealed segment, by number.
     Sealed(&'a Arc<SealedSegment>, usize),
     /// In a checkpoint, as it is sent: there.
-    Carried(&'a Arc<Carried>, Range<usize>),
+    Checkpointed(&'a Arc<CheckpointedChanges>, Range<usize>),
 }
 
 impl Default for History {
@@ -55,25 +55,25 @@ impl History {
             recent_bytes_max,
             first: ChangeId(1),
             last: ChangeId::ZERO,
-            carried: None,
+            checkpointed: None,
         }
     }
 
-    /// Begins after the change `last`, of those before it with `carried` alone.
+    /// Begins after the change `last`, of those before it with `checkpointed` alone.
     ///
     /// # Panics
     /// If there is something in it.
-    pub fn begin_after(&mut self, last: ChangeId, carried: Option<Arc<Carried>>) {
+    pub fn begin_after(&mut self, last: ChangeId, checkpointed: Option<Arc<CheckpointedChanges>>) {
         assert!(self.last == ChangeId::ZERO, "only an empty history has no beginning yet");
-        (self.first, self.last, self.carried) = (last.next(), last, carried);
+        (self.first, self.last, self.checkpointed) = (last.next(), last, checkpointed);
     }
 
-    /// Forgets the changes below `first`, but for those in `carried`.
-    pub fn purge(&mut self, first: ChangeId, carried: Arc<Carried>) {
+    /// Forgets the changes below `first`, but for those in `checkpointed`.
+    pub fn purge(&mut self, first: ChangeId, checkpointed: Arc<CheckpointedChanges>) {
         let gone = self.sealed.partition_point(|segment| segment.last() < first);
         self.sealed.drain(..gone);
         self.first = self.first.max(first);
-        self.carried = Some(carried);
+        self.checkpointed = Some(checkpointed);
     }
 
     /// The oldest change held; one past [`last`](Self::last) when there is none.
@@ -142,8 +142,8 @@ impl History {
     #[must_use]
     pub fn locate(&self, id: ChangeId) -> Option<Located<'_>> {
         if id < self.first {
-            let carried = self.carried.as_ref()?;
-            return Some(Located::Carried(carried, carried.range(id)?));
+            let checkpointed = self.checkpointed.as_ref()?;
+            return Some(Located::Checkpointed(checkpointed, checkpointed.range(id)?));
         }
         if id > self.last {
             return None;
@@ -175,7 +175,7 @@ mod tests {
         Some(match history.locate(id)? {
             Located::Recent(batch) => batch.change(id).tail[0],
             Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).tail[0],
-            Located::Carried(carried, range) => carried.change(range).unwrap()[0],
+            Located::Checkpointed(checkpointed, range) => checkpointed.change(range).unwrap()[0],
         })
     }
 

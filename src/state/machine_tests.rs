@@ -124,7 +124,7 @@ fn ids_are_dense_over_plain_and_mixed_batches() {
     let batch = apply(&mut state, 4, &[plain("7")]);
     assert_eq!(batch.batch.first, ChangeId(7));
     assert_eq!(state.position(), Position { last: ChangeId(7), last_at: Timestamp(4) });
-    assert_eq!(state.index().reaches(), ChangeId(7));
+    assert_eq!(state.index().applying_up_to(), ChangeId(7));
 }
 
 #[test]
@@ -154,7 +154,11 @@ fn refused_commands_take_no_id_and_the_others_are_found_by_theirs() {
     let want =
         [(1, tail(ChangeText::plain("1"))), (2, tail(ChangeText::plain("2"))), (3, tail(put("k")))];
     assert_eq!(found, want);
-    assert_eq!(state.index().reaches(), ChangeId(3), "no change is awaited that never comes");
+    assert_eq!(
+        state.index().applying_up_to(),
+        ChangeId(3),
+        "no change is awaited that never comes"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What applied batches amount to: the ids they got, and where each change is
 //! found again. Pure: it decides and remembers, others do the I/O.
 
-pub mod carried;
+pub mod checkpointed;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod history;
@@ -14,7 +14,7 @@ pub mod sealed;
 pub(crate) mod testing;
 mod verified;
 
-pub use carried::Carried;
+pub use checkpointed::CheckpointedChanges;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};
 pub use machine::{Applied, Position, Removed, State};

@@ -66,7 +66,7 @@ pub(in crate::api) fn wait_for(
         return Ok(None);
     }
     if may_wait {
-        return Ok(Some(api.node.beyond(ListId::All, ChangeId(min_id.0 - 1))));
+        return Ok(Some(api.node.wait_after(ListId::All, ChangeId(min_id.0 - 1))));
     }
     let detail = format!("this node holds changes up to {last}, not {min_id}");
     Err(ApiError::new(Code::Behind, detail))

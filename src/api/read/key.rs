@@ -38,7 +38,7 @@ pub(in crate::api) async fn ask(
         let before = api.node.last();
         let collection = api.catalog().collection(question.collection);
         let current = collection.and_then(|collection| collection.current(&question.key));
-        api.node.settle().await;
+        api.node.catch_up_with_index().await;
         let Some(id) = current else {
             let detail = format!("the key {:?} has no current version", excerpt(&question.key));
             return Err(ApiError::new(Code::NotFound, detail));
@@ -50,7 +50,7 @@ pub(in crate::api) async fn ask(
         }
         if question.since.is_some_and(|since| id <= since) && may_wait {
             // A deletion is of interest whatever `since` says.
-            let wait = api.node.beyond_key(question.collection, &question.key, before);
+            let wait = api.node.wait_after_key(question.collection, &question.key, before);
             let asked = Asked::Key(Box::new(question));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }
@@ -80,7 +80,7 @@ pub(in crate::api) async fn list(
         let left = limit - list.changes();
         let slice = collection.keys_after(after.as_deref(), prefix, left);
         // What was found is in this core's history after that.
-        api.node.settle().await;
+        api.node.catch_up_with_index().await;
         for id in slice.entries {
             let push = |stored: Stored<'_>| match stored {
                 Stored::Tail { id, at, tail } => list.push(id, at, tail),

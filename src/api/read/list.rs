@@ -36,7 +36,7 @@ pub(in crate::api) async fn ask(
     if page.changes == 0 && page.at_end && question.block && may_wait {
         // What was examined need not be examined again.
         question.start = Start::After(page.last);
-        let wait = api.node.beyond(question.list, page.last);
+        let wait = api.node.wait_after(question.list, page.last);
         return Ok(Reply::Park(Parked { asked: Asked::Rest(question), wait, deadline }));
     }
     Ok(Reply::Now(negotiated(Response::json(200, page.body))))
@@ -45,7 +45,7 @@ pub(in crate::api) async fn ask(
 async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
     // A list that is gone is not answered from memory.
     let cursor = question.cursor(api.node.index())?;
-    api.node.settle().await;
+    api.node.catch_up_with_index().await;
     let bounds = api.bounds();
     if let Some(page) = api.shared.get(question, bounds) {
         return Ok(page);

@@ -119,7 +119,7 @@ impl<'q> PageReader<'q> {
                     self.take(source.index, &read.batch, &mut turn);
                     turn.bytes = turn.bytes.saturating_sub(read.checked_bytes);
                 }
-                Some(Located::Carried(..)) | None => {
+                Some(Located::Checkpointed(..)) | None => {
                     unreachable!("every change from the first to the last is held")
                 }
             }

@@ -52,12 +52,12 @@ impl Places {
             Some(Located::Recent(batch)) => {
                 Looked::Found(take(tail(batch.batch.at(), batch.change(id).tail)))
             }
-            Some(Located::Carried(carried, range)) => {
-                if !carried.map().is_resident(range.clone()) {
-                    let (sequence, map) = (CHECKPOINT, Arc::clone(carried.map()));
+            Some(Located::Checkpointed(checkpointed, range)) => {
+                if !checkpointed.map().is_resident(range.clone()) {
+                    let (sequence, map) = (CHECKPOINT, Arc::clone(checkpointed.map()));
                     return Ok(Looked::Cold(Cold { sequence, map, range }));
                 }
-                match carried.change(range.clone()) {
+                match checkpointed.change(range.clone()) {
                     Some(change) => Looked::Found(take(Stored::Whole(change))),
                     None => unreachable!("the checkpoint was read to its end"),
                 }

@@ -95,7 +95,7 @@ pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiErr
     let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
     let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
     // One that another core shows is here as well.
-    api.node.settle().await;
+    api.node.catch_up_with_index().await;
     let (first, last) = api.bounds();
     if id > last {
         return Err(not_found());

@@ -133,7 +133,7 @@ impl Node {
             Located::Sealed(segment, n) => {
                 label(segment.batch(n).unwrap().change(ChangeId(id)).tail)
             }
-            Located::Carried(..) => unreachable!("nothing is purged here"),
+            Located::Checkpointed(..) => unreachable!("nothing is purged here"),
         };
         (1..=history.last().0).map(change).collect()
     }

@@ -9,7 +9,7 @@
 //! The writer applies a batch here before it publishes the batch to the serving
 //! cores, and first says up to which change that goes (`Index::begin`). So a
 //! reader that has looked here waits until its core holds that change too
-//! ([`Index::reaches`]): what it answers then is never older in one part than in
+//! ([`Index::applying_up_to`]): what it answers then is never older in one part than in
 //! another.
 
 mod catalog;
@@ -47,7 +47,7 @@ pub struct Index {
     tag_hash: RandomState,
     idempotency: RwLock<IdempotencyKeys>,
     /// The last change of the batch that is being, or was last applied.
-    reaches: AtomicU64,
+    applying_up_to: AtomicU64,
 }
 
 impl Index {
@@ -56,13 +56,13 @@ impl Index {
     pub(super) fn begin(&self, last: ChangeId) {
         // Release is not enough to keep what follows from being seen first;
         // the locks taken after it are.
-        self.reaches.store(last.0, Ordering::SeqCst);
+        self.applying_up_to.store(last.0, Ordering::SeqCst);
     }
 
     /// The change that what was read here before may come from.
     #[must_use]
-    pub fn reaches(&self) -> ChangeId {
-        ChangeId(self.reaches.load(Ordering::SeqCst))
+    pub fn applying_up_to(&self) -> ChangeId {
+        ChangeId(self.applying_up_to.load(Ordering::SeqCst))
     }
 
     /// What stands for a tag in the index, given its stored spelling. Two tags

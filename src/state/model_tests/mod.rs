@@ -62,7 +62,7 @@ fn run(steps: &[Step], cuts: &[usize]) -> (State, Seen) {
         let changes = applied.batch.iter().map(|(id, change)| (id.0, change.tail.to_vec()));
         seen.changes.extend(changes);
         assert_eq!(state.last().0 as usize, seen.changes.len(), "ids are dense");
-        assert_eq!(state.index().reaches(), state.last());
+        assert_eq!(state.index().applying_up_to(), state.last());
     }
     (state, seen)
 }

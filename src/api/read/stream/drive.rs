@@ -148,7 +148,7 @@ async fn read_part(
     let part = part::read(api, question, cursor, stream.frame, until, STREAM_PART_BYTES).await?;
     question.start = Start::After(part.examined);
     if part.at_end && stream.until.is_none() {
-        stream.wait = Some(api.node.beyond(question.list, part.examined));
+        stream.wait = Some(api.node.wait_after(question.list, part.examined));
     }
     let changes = part.list.changes();
     if changes > 0 {

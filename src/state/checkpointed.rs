@@ -6,7 +6,7 @@ use std::{ops::Range, sync::Arc};
 use crate::{base::ids::ChangeId, io::map::Mapping};
 
 /// See the module. Immutable, shared by all cores.
-pub struct Carried {
+pub struct CheckpointedChanges {
     /// Invariant: sorted by id, none twice.
     lines: Vec<Line>,
     map: Arc<Mapping>,
@@ -23,7 +23,7 @@ pub struct Line {
     pub bytes: u32,
 }
 
-impl Carried {
+impl CheckpointedChanges {
     /// Changes at `lines` of a checkpoint.
     #[must_use]
     pub fn new(mut lines: Vec<Line>, map: Mapping) -> Self {
