@@ -22,6 +22,7 @@ mod node;
 mod oracle;
 mod places;
 mod plan;
+mod planted;
 mod record;
 mod serving;
 mod tests;

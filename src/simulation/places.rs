@@ -17,6 +17,7 @@ use crate::{
     io::simulated::{
         disk::{Faults, Loss, SimDisk},
         executor::{Executor, Process, SURROUNDINGS, spawn_in},
+        net::Network,
     },
     node::retention::Retention,
 };
@@ -132,6 +133,7 @@ impl Places {
         if place.runs.replace(true) {
             return;
         }
+        Network::current().switch_on(process_of(node));
         let starts = place.starts.get() + 1;
         place.starts.set(starts);
         place.stop.take();
@@ -144,10 +146,14 @@ impl Places {
     }
 
     /// Cuts the power, whether the node runs or not; what was not durable is lost as `loss`
-    /// says.
+    /// says. Where anything may be, connections do not even end; else it is the process
+    /// alone that is killed.
     pub fn crash(&self, node: NodeId, loss: Loss) {
         let place = self.place(node);
         place.runs.set(false);
+        if loss != Loss::Nothing {
+            Network::current().switch_off(process_of(node));
+        }
         Executor::current().kill(process_of(node));
         let survived = place.disk.borrow().crash(loss);
         place.disk.replace(survived);

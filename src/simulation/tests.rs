@@ -6,7 +6,7 @@ use super::world::run;
 const FIXED: std::ops::Range<u64> = 0..8;
 
 /// A number from the environment.
-fn given(name: &str) -> Option<u64> {
+pub fn given(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
 }
 

@@ -54,6 +54,16 @@ pub struct Report {
 /// When something is not as it must be; the trace is printed then.
 pub fn run(seed: u64) -> Report {
     let printed = PrintedOnPanic(seed);
+    let report = attempt(seed);
+    drop(printed);
+    report
+}
+
+/// The same without a word.
+///
+/// # Panics
+/// When something is not as it must be.
+pub fn attempt(seed: u64) -> Report {
     drop(take_trace());
     let found = with_logs(|| {
         executor::run(seed, async {
@@ -62,7 +72,6 @@ pub fn run(seed: u64) -> Report {
             World::new(&plan).run(&plan).await
         })
     });
-    drop(printed);
     Report { trace: take_trace(), found }
 }
 

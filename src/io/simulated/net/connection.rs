@@ -155,6 +155,7 @@ impl Connection {
         let (network, rng) = (network.clone(), RefCell::new(rng));
         let connection = Rc::new(Self { network, ends, buffer_bytes, rng });
         let known = &connection.network.0.connections;
+        known.borrow_mut().retain(|known| known.strong_count() > 0);
         known.borrow_mut().push(Rc::downgrade(&connection));
         let [one, other] = [Side::Client, Side::Server].map(|side| {
             drop(spawn_in(SURROUNDINGS, Rc::clone(&connection).carry(side)));

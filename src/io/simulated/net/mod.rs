@@ -15,7 +15,7 @@ mod stream;
 mod tests;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
     rc::{Rc, Weak},
@@ -62,6 +62,8 @@ struct Inner {
     owners: RefCell<BTreeMap<String, Process>>,
     /// In the order in which they were made.
     connections: RefCell<Vec<Weak<Connection>>>,
+    /// How often all was healed.
+    heals: Cell<u64>,
     /// Wakes whatever waits for a way, whenever one may have changed.
     changed: Notify,
     rng: RefCell<StdRng>,
@@ -79,6 +81,7 @@ impl Network {
             listeners: RefCell::default(),
             owners: RefCell::default(),
             connections: RefCell::default(),
+            heals: Cell::default(),
             changed: Notify::new(),
             rng: RefCell::new(StdRng::seed_from_u64(seed)),
         }))
@@ -131,7 +134,14 @@ impl Network {
         self.0.links.borrow_mut().clear();
         self.0.entries.borrow_mut().clear();
         self.0.blocked.borrow_mut().clear();
+        self.0.heals.set(self.0.heals.get() + 1);
         self.0.changed.notify_waiters();
+    }
+
+    /// How often all was healed: by that whoever waits to change a way sees whether it is
+    /// still to be.
+    pub fn heals(&self) -> u64 {
+        self.0.heals.get()
     }
 
     /// Has attempts to connect to `address` end so from now on.

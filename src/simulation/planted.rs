@@ -1,0 +1,48 @@
+//! The proof of the prover: with each bug that can be planted, some seed fails soon.
+//!
+//! `BUG=LoseWakeUp cargo test --release --lib simulation::planted -- --ignored --nocapture`
+//! says by which seed that one is found; `FROM` begins at another.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{tests::given, world};
+use crate::base::planted::{self, Bug};
+
+/// The bugs, and within how many seeds each is found.
+const BUGS: [(Bug, u64); 8] = [
+    (Bug::AnswerBeforeApplied, 100),
+    (Bug::BelieveDeposedLeader, 100),
+    (Bug::CountReverted, 400),
+    (Bug::CreditAnswerToLaterRequest, 400),
+    (Bug::ForgetMayHaveHappened, 200),
+    (Bug::LoseWakeUp, 20),
+    (Bug::StampBeforeApplied, 200),
+    (Bug::TellLostAsNotSent, 100),
+];
+
+/// What is wrong with the first run that shows the bug, and its seed.
+fn find(bug: Bug, from: u64, most: u64) -> Option<(u64, String)> {
+    (from..from + most).find_map(|seed| {
+        let run = || planted::with(Some(bug), || world::attempt(seed));
+        let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
+        let text = panic.downcast_ref::<String>().cloned();
+        Some((seed, text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))?))
+    })
+}
+
+#[test]
+#[ignore = "it takes minutes: run it in release"]
+fn each_planted_bug_is_found() {
+    let only = std::env::var("BUG").ok();
+    let from = given("FROM").unwrap_or(0);
+    for (bug, within) in BUGS {
+        let name = format!("{bug:?}");
+        if only.as_ref().is_some_and(|only| *only != name) {
+            continue;
+        }
+        let found = find(bug, from, given("SEEDS").unwrap_or(within));
+        let (seed, text) = found.unwrap_or_else(|| panic!("{name} is not found"));
+        let seeds = seed - from + 1;
+        println!("{name}: {seeds} seeds: {}", text.chars().take(300).collect::<String>());
+    }
+}
