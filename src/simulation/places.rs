@@ -25,6 +25,8 @@ use crate::{
 /// How a node is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
+    /// How many nodes there are.
+    pub nodes: u64,
     /// Serving cores.
     pub cores: usize,
     pub segment_bytes: u64,
@@ -44,6 +46,8 @@ struct Place {
     /// Its disk does not hold any more what it was told to.
     is_spoiled: Cell<bool>,
     runs: Cell<bool>,
+    /// It is no member any more, or about to be none: it can only come anew.
+    is_removed: Cell<bool>,
     /// Counts the processes that were started here.
     starts: Cell<u64>,
     /// Has the process that runs come to an end.
@@ -87,6 +91,7 @@ impl Places {
             copy: RefCell::default(),
             is_spoiled: Cell::default(),
             runs: Cell::default(),
+            is_removed: Cell::default(),
             starts: Cell::default(),
             stop: RefCell::default(),
         };
@@ -127,13 +132,20 @@ impl Places {
         self.place(node).disk.borrow().clone()
     }
 
-    /// Starts the node on what its disk holds, unless it runs.
+    /// Starts the node on what its disk holds, unless it runs; one that was removed on
+    /// an empty disk.
     pub fn start(&self, node: NodeId) {
         let place = self.place(node);
         if place.runs.replace(true) {
             return;
         }
         Network::current().switch_on(process_of(node));
+        if place.is_removed.replace(false) {
+            let disk = SimDisk::new(Executor::current().rng().random());
+            disk.set_faults(usual());
+            place.disk.replace(disk);
+            place.life.set(place.life.get() + 1);
+        }
         let starts = place.starts.get() + 1;
         place.starts.set(starts);
         place.stop.take();
@@ -193,6 +205,15 @@ impl Places {
         place.copy.take();
         place.life.set(place.life.get() + 1);
         place.is_spoiled.set(false);
+        place.is_removed.set(false);
+    }
+}
+
+impl Places {
+    /// Says that the cluster is asked to go on without a node, which comes anew the next
+    /// time.
+    pub fn set_removed(&self, node: NodeId) {
+        self.place(node).is_removed.set(true);
     }
 }
 

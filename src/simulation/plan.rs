@@ -21,6 +21,12 @@ impl Shape {
         self.voters + self.learners
     }
 
+    /// Voters that may all lose what they hold, or be of no use: the others are enough.
+    pub fn minority(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let count = self.voters.saturating_sub(1) / 2;
+        self.voters - count + 1..=self.voters
+    }
+
     pub fn any_node(&self, rng: &mut StdRng) -> NodeId {
         rng.random_range(1..=self.nodes())
     }
@@ -33,6 +39,21 @@ pub struct Plan {
     pub crowd: Crowd,
     /// What happens, each so long after the one before.
     pub steps: Vec<(Duration, Fault)>,
+    /// What is wrong with a minority of the voters after that, while all else is well.
+    pub minority: Vec<(NodeId, Broken)>,
+}
+
+/// How a node is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    Down,
+    Paused,
+    DiskHangs,
+    Isolated,
+    /// It hears the others and is not heard.
+    Mute,
+    /// It is heard and hears nothing.
+    Deaf,
 }
 
 /// How many things happen at most.
@@ -49,7 +70,8 @@ impl Plan {
             .then(|| Retention { min_changes: rng.random_range(50..200), min_age: Duration::ZERO });
         let segment_bytes = [32 << 10, 64 << 10, 256 << 10][rng.random_range(0..3)];
         let cores = rng.random_range(1..=2);
-        let setup = Setup { cores, segment_bytes, retention, votes: true };
+        let nodes = voters + learners;
+        let setup = Setup { nodes, cores, segment_bytes, retention, votes: true };
         let shape = Shape { voters, learners, setup };
         let crowd = Crowd {
             writers: rng.random_range(1..=4),
@@ -62,14 +84,33 @@ impl Plan {
         let pause = rng.random_range(Duration::from_millis(100)..PAUSE);
         let step = |_| (rng.random_range(Duration::ZERO..pause), Fault::draw(rng, &shape));
         let steps = (0..count).map(step).collect();
-        Self { shape, crowd, steps }
+        let minority = draw_minority(rng, &shape);
+        Self { shape, crowd, steps, minority }
     }
+}
+
+fn draw_minority(rng: &mut StdRng, shape: &Shape) -> Vec<(NodeId, Broken)> {
+    let mut nodes: Vec<NodeId> = shape.minority().collect();
+    let mut broken = Vec::new();
+    for _ in 0..rng.random_range(0..=nodes.len()) {
+        let node = nodes.swap_remove(rng.random_range(0..nodes.len()));
+        let how = match rng.random_range(0..6) {
+            0 => Broken::Down,
+            1 => Broken::Paused,
+            2 => Broken::DiskHangs,
+            3 => Broken::Isolated,
+            4 => Broken::Mute,
+            _ => Broken::Deaf,
+        };
+        broken.push((node, how));
+    }
+    broken
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shape, crowd, steps } = self;
-        writeln!(f, "{shape:?}, {crowd:?}")?;
+        let Self { shape, crowd, steps, minority } = self;
+        writeln!(f, "{shape:?}, {crowd:?}, in the end {minority:?}")?;
         steps.iter().try_for_each(|(after, fault)| writeln!(f, "  after {after:?}: {fault:?}"))
     }
 }

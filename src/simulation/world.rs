@@ -109,9 +109,16 @@ impl World {
             note(&format!("> {fault:?}"));
             fault.apply(self).await;
         }
+        if !plan.minority.is_empty() {
+            note(&format!("> all but these are well: {:?}", plan.minority));
+            faults::heal(self);
+            plan.minority.iter().for_each(|(node, broken)| broken.apply(*node, self));
+            let is_well = |node: &NodeId| plan.minority.iter().all(|(other, _)| other != node);
+            self.recover(self.places.all().filter(is_well).collect()).await;
+        }
         note("> heal");
         faults::heal(self);
-        self.recover().await;
+        self.recover(self.places.all().collect()).await;
         self.shared.ended.set(true);
         let over = async {
             for client in clients.into_iter().chain(archive) {
@@ -173,16 +180,16 @@ impl World {
         self.places.all().map(archivist).collect()
     }
 
-    /// Starts what does not run, and waits until every node takes a write and shows it.
-    async fn recover(&self) {
-        self.places.all().for_each(|node| self.places.start(node));
+    /// Starts those nodes, and waits until each takes a write and shows it.
+    async fn recover(&self, nodes: Vec<NodeId>) {
+        nodes.iter().for_each(|&node| self.places.start(node));
         let recovered = async {
-            for node in self.places.all() {
+            for &node in &nodes {
                 self.is_well(node).await;
             }
         };
         let recovered = cores::within(RECOVERY, recovered).await;
-        assert!(recovered.is_some(), "all is healed, and not all nodes serve");
+        assert!(recovered.is_some(), "all is well with {nodes:?}, and not all of them serve");
     }
 
     /// Waits until a node takes a write, and shows all that there is.

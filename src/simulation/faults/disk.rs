@@ -152,9 +152,8 @@ impl Fault {
 
 /// A node whose data may be lost: they are a minority, always of the same nodes.
 fn spoilable(rng: &mut StdRng, shape: &Shape) -> Option<NodeId> {
-    let minority = shape.voters.saturating_sub(1) / 2;
-    let some = shape.voters - minority + 1..=shape.voters;
-    (!some.is_empty()).then(|| rng.random_range(some))
+    let some: Vec<NodeId> = shape.minority().collect();
+    (!some.is_empty()).then(|| some[rng.random_range(0..some.len())])
 }
 
 fn empty() -> SimDisk {

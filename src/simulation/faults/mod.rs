@@ -3,12 +3,21 @@
 
 pub mod clock;
 pub mod disk;
+pub mod members;
 pub mod network;
 pub mod process;
 
 use rand::{RngExt, rngs::StdRng};
 
-use super::{plan::Shape, world::World};
+use super::{
+    places::process_of,
+    plan::{Broken, Shape},
+    world::World,
+};
+use crate::{
+    base::ids::NodeId,
+    io::simulated::{disk::Loss, executor::Executor, net::Network},
+};
 
 /// Something that goes wrong, or gets well again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,16 +26,18 @@ pub enum Fault {
     Network(network::Fault),
     Clock(clock::Fault),
     Disk(disk::Fault),
+    Members(members::Fault),
 }
 
 impl Fault {
     /// What happens next.
     pub fn draw(rng: &mut StdRng, shape: &Shape) -> Self {
         match rng.random_range(0..100) {
-            0..45 => Self::Process(process::Fault::draw(rng, shape)),
-            45..80 => Self::Network(network::Fault::draw(rng, shape)),
-            80..90 => Self::Clock(clock::Fault::draw(rng, shape)),
-            _ => Self::Disk(disk::Fault::draw(rng, shape)),
+            0..40 => Self::Process(process::Fault::draw(rng, shape)),
+            40..68 => Self::Network(network::Fault::draw(rng, shape)),
+            68..76 => Self::Clock(clock::Fault::draw(rng, shape)),
+            76..95 => Self::Disk(disk::Fault::draw(rng, shape)),
+            _ => Self::Members(members::Fault::draw(rng, shape)),
         }
     }
 
@@ -37,6 +48,28 @@ impl Fault {
             Self::Network(fault) => fault.apply(world),
             Self::Clock(fault) => fault.apply(world),
             Self::Disk(fault) => fault.apply(world),
+            Self::Members(fault) => fault.apply(world).await,
+        }
+    }
+}
+
+impl Broken {
+    /// Has a node be of no use.
+    pub fn apply(self, node: NodeId, world: &World) {
+        let (network, process) = (Network::current(), process_of(node));
+        let others = || world.places.all().filter(|other| *other != node).map(process_of);
+        let mute = || others().for_each(|other| network.block((process, other)));
+        let deaf = || others().for_each(|other| network.block((other, process)));
+        match self {
+            Self::Down => world.places.crash(node, Loss::All),
+            Self::Paused => Executor::current().pause(process),
+            Self::DiskHangs => disk::Fault::Hang(node).apply(world),
+            Self::Isolated => {
+                mute();
+                deaf();
+            }
+            Self::Mute => mute(),
+            Self::Deaf => deaf(),
         }
     }
 }
