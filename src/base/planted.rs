@@ -48,6 +48,16 @@ pub enum Bug {
     CountReverted,
     /// A follower answers writes that it forwarded before it has applied them.
     AnswerBeforeApplied,
+    /// A follower takes all that its leader sends for committed.
+    ShowUncommitted,
+    /// What a quorum holds is applied before it is durable here.
+    ShowUndurable,
+    /// Changes are stamped with the time of day, wherever that has gone.
+    StampGoesBack,
+    /// A strong read is answered from what this node holds.
+    WeakStrongRead,
+    /// Requests that were answered are not remembered.
+    ForgetIdempotency,
 }
 
 #[cfg(test)]

@@ -24,7 +24,10 @@ use super::{
     types::{Entry, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote},
 };
 use crate::{
-    base::ids::{LogId, NodeId},
+    base::{
+        ids::{LogId, NodeId},
+        planted::planted,
+    },
     checkpoint::{Receiver, Transmission},
     io::{Disk, cores},
     log::{Frame, Identity, Log, Vote, decode_frame},
@@ -184,7 +187,7 @@ impl<D: Disk> Inbound<D> {
             vote: to_raft_vote(vote),
             prev_log_id: previous,
             entries,
-            leader_commit: committed.map(to_raft_id),
+            leader_commit: if planted!(ShowUncommitted) { last } else { committed.map(to_raft_id) },
         };
         async move {
             match raft.append_entries(request).await {

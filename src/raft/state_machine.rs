@@ -24,7 +24,10 @@ use super::{
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
 };
 use crate::{
-    base::ids::{ChangeId, LogId, NodeId, Timestamp},
+    base::{
+        ids::{ChangeId, LogId, NodeId, Timestamp},
+        planted::planted,
+    },
     checkpoint::Receiver,
     feed::Fanout,
     io::{Disk, Files, cores},
@@ -332,7 +335,9 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
             }
             // A quorum may have it before this node does; what was shown here
             // must still be here after a crash.
-            self.log.durable(entry.log_id().index).await?;
+            if !planted!(ShowUndurable) {
+                self.log.durable(entry.log_id().index).await?;
+            }
             while self.fanout.backlog_bytes() > BACKLOG_BYTES {
                 // A serving core is far behind.
                 cores::sleep(BACKLOG_PAUSE).await;

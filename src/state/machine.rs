@@ -10,6 +10,7 @@ use crate::base::{
     batch::{ActionRef, Batch, ChangeRef, CommandRef, Conditions, NumberedBatch, Skips},
     ids::{ChangeId, Timestamp},
     outcome::{Decision, Effect, Missing, Refusal},
+    planted::planted,
     tags,
 };
 
@@ -156,7 +157,7 @@ impl Writer<'_> {
         if let Some(asked) = &command.idempotency {
             let mut known = self.index.idempotency_mut();
             known.expire(self.at);
-            if let Some(decision) = known.decision(asked) {
+            if let Some(decision) = known.decision(asked).filter(|_| !planted!(ForgetIdempotency)) {
                 return decision;
             }
         }
