@@ -45,6 +45,8 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
     let told = match answer.status {
         503 => Told::Failed,
         504 if is_read => Told::Failed,
+        // The disk fails.
+        500 if is_read => Told::Failed,
         504 => Told::Unknown,
         // Nothing of it was taken up.
         408 => Told::Failed,
