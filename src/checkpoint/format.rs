@@ -421,6 +421,9 @@ pub(super) mod tests {
             bad[at] ^= 1;
             assert!(read(&bad).is_err(), "changed at {at}");
         }
+        let more = FIXTURE.replace("\"keys\":2", "\"keys\":1000000000000000000");
+        let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
+        assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
         let later = String::from_utf8(good).unwrap().replace("checkpoint\":1", "checkpoint\":2");
         let error = read(later.as_bytes()).err().unwrap();
         assert!(error.contains("format 2"), "{error}");

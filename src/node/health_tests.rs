@@ -25,7 +25,10 @@ use crate::{
         members::{Adoptions, Applicant, Introduction, Introductions, MembershipService},
         peers::PeerService,
     },
-    raft::{Address, Part, Replay, Timing},
+    raft::{
+        Address, Part, Replay, Timing,
+        peer::{AdminRefusal, AdminRequest, Answer},
+    },
     state::testing::ChangeText,
 };
 
@@ -119,6 +122,7 @@ struct Member {
     disk: SimDisk,
     address: Address,
     replica: Rc<Replica<SimDisk>>,
+    service: Rc<MembershipService<SimDisk>>,
     status: Arc<Status>,
 }
 
@@ -160,12 +164,12 @@ async fn member(id: NodeId) -> Member {
     let replica = Rc::new(replica.await.unwrap());
     let (adoptions, _) = Adoptions::new(Rc::clone(&replica));
     let introductions = Rc::new(NobodyElse);
-    let members = MembershipService::new(Rc::clone(&replica), introductions);
+    let service = Rc::new(MembershipService::new(Rc::clone(&replica), introductions));
     let forwarded = ForwardedWrites::new(Arc::default(), &Fanout::new(1), Rc::clone(&replica));
     let peers =
-        PeerService::new(Rc::clone(&replica), Rc::new(forwarded), Rc::new(members), adoptions);
+        PeerService::new(Rc::clone(&replica), Rc::new(forwarded), Rc::clone(&service), adoptions);
     cores::spawn(peers.run(Listener::new(listener).unwrap()));
-    Member { disk, address, replica, status: Arc::default() }
+    Member { disk, address, replica, service, status: Arc::default() }
 }
 
 async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
@@ -240,6 +244,41 @@ fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
     executor.spawn(run).unwrap().join().unwrap();
 }
 
+/// Why an operator's request cannot be done at the moment.
+async fn refusal(member: &Member, request: AdminRequest) -> String {
+    match member.service.answer(&request).await {
+        Answer::Refused(AdminRefusal::Precondition(text)) => text,
+        other => panic!("{request:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn who_leaves_hands_leadership_to_nobody_who_is_stalled() {
+    let run = || async {
+        let members = cluster(3).await;
+        let [Member { replica: first, .. }, second, third] = &members[..] else { panic!("three") };
+        assert!(writes(first).await);
+        let stalled = Some(Ailment::Stalled);
+        second.replica.set_ailment(stalled, false);
+        // A stop asks for no more than that.
+        assert_eq!(first.heir(Ailment::Stalled).await, Some(3));
+        third.replica.set_ailment(stalled, false);
+        assert_eq!(first.heir(Ailment::Stalled).await, None);
+        let text = refusal(&members[0], AdminRequest::Remove(1)).await;
+        assert_eq!(text, "no other member can lead in its place");
+        let text = refusal(&members[0], AdminRequest::Lead(2)).await;
+        assert!(text.contains("member 2 cannot lead"), "{text}");
+        assert_eq!(first.leadership(), Leadership::Here);
+        third.replica.set_ailment(None, false);
+        let removed = members[0].service.answer(&AdminRequest::Remove(1)).await;
+        eventually("the third leads", async || third.replica.leadership() == Leadership::Here)
+            .await;
+        assert!(!matches!(removed, Answer::Refused(AdminRefusal::Precondition(_))), "{removed:?}");
+    };
+    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
+    executor.spawn(run).unwrap().join().unwrap();
+}
+
 #[test]
 fn who_lacks_much_of_the_log_is_not_handed_leadership() {
     let run = || async {
@@ -261,6 +300,9 @@ fn who_lacks_much_of_the_log_is_not_handed_leadership() {
         second.replica.set_ailment(Some(Ailment::NoSegment), false);
         assert_eq!(first.heir(Ailment::NoSegment).await, None, "the third cannot lead for long");
         assert!(first.is_close(2) && !first.is_close(3));
+        let text = refusal(&members[0], AdminRequest::Lead(3)).await;
+        assert!(text.contains("member 3 lacks too much of the log"), "{text}");
+        assert_eq!(first.leadership(), Leadership::Here);
     };
     let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
     executor.spawn(run).unwrap().join().unwrap();
