@@ -14,6 +14,8 @@
 //! Everything panics where a test would fail. The program is the one that was
 //! built with the tests: it is found beside them.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod client;
 pub mod cluster;
 mod disk;

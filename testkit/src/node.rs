@@ -51,6 +51,12 @@ pub struct Failed {
     pub stderr: String,
 }
 
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl NodeBuilder {
     /// A node on `data`, with nothing but a free port set.
     pub fn bare(directory: &Temporary, data: &Path) -> Self {
