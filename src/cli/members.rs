@@ -1,24 +1,19 @@
 //! `changeagent members`: who the members of a cluster are, and changes of that,
 //! each watched until it has come about.
 
+mod arguments;
 mod change;
 mod goal;
 mod list;
 
-use std::{fmt, time::Duration};
-
-use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::Subcommand;
 use ureq::http::uri::Authority;
 
-use super::{
-    failure::Failure,
-    node::{NodeArguments, RetryArguments},
+use self::{
+    arguments::{ChangeArguments, Role},
+    change::Change,
 };
-use change::Change;
-
-/// A node that has nothing to say for so long is not well.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
+use super::failure::Failure;
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -60,41 +55,6 @@ pub(super) enum Command {
         #[command(flatten)]
         how: ChangeArguments,
     },
-}
-
-/// What the commands that change something have in common.
-#[derive(Debug, Args)]
-pub(super) struct ChangeArguments {
-    #[command(flatten)]
-    node: NodeArguments,
-    #[command(flatten)]
-    retry: RetryArguments,
-    /// End when the change is accepted, before it has come about
-    #[arg(long)]
-    no_wait: bool,
-    /// How long to wait until it has come about
-    #[arg(long, value_name = "TIME", default_value = "60s", conflicts_with = "no_wait")]
-    #[arg(value_parser = humantime::parse_duration)]
-    timeout: Duration,
-}
-
-/// Whether a member takes part in decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Role {
-    /// It votes, and counts for the quorum
-    Voter,
-    /// It is a read-only replica
-    Learner,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Voter => "voter",
-            Self::Learner => "learner",
-        })
-    }
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {

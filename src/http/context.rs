@@ -1,6 +1,6 @@
 //! What all connections of one core share.
 
-use super::{date::DateText, encode::FieldWriter};
+use super::{date::DateText, field_writer::FieldWriter};
 use crate::base::limits::Limits;
 use std::{cell::Cell, fmt};
 

@@ -3,7 +3,8 @@
 
 use super::{
     error::ProtocolError,
-    request::{Field, Fields, Method, Request, Version},
+    method::Method,
+    request::{Field, Fields, Request, Version},
     span::Span,
     target::{Target, is_authority},
 };

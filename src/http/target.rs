@@ -1,7 +1,7 @@
 //! The request target (RFC 9112, section 3.2): its path segments and query,
 //! percent-decoded once and strictly.
 
-use super::{error::ProtocolError, request::Method, span::Span};
+use super::{error::ProtocolError, method::Method, span::Span};
 use smallvec::SmallVec;
 use std::ops::Range;
 

@@ -5,6 +5,7 @@ use super::{
     Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote,
     format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES},
     open,
+    purged::remove_purged,
     queue::{Done, Op},
     shared::{ActivePlace, Inner, Shared},
 };
@@ -350,7 +351,7 @@ impl<D: Disk> Log<D> {
             inner.next = inner.next.max(upto.index + 1);
         }
         self.submit(|done| Op::Purge(upto, done)).await?;
-        self.remove_purged().await
+        remove_purged(&self.shared).await
     }
 
     /// Lets entries up to `upto` leave memory, once they are durable in sealed

@@ -1,9 +1,9 @@
-//! Segments come and go: the next one is prepared ahead of need, purged ones
-//! are removed.
+//! The next segment is prepared ahead of need.
 
 use super::{
     Log,
     open::Spare,
+    purged::sync_directory,
     segment::{self, file_name, temporary_name},
     shared::Shared,
 };
@@ -19,15 +19,6 @@ impl<D: Disk> Drop for Preparing<D> {
         self.0.get_mut().preparing = false;
         self.0.spare_used.notify_one();
         self.0.spare_ready.notify_one();
-    }
-}
-
-/// Says that nobody removes segments any more.
-struct Removing<D: Disk>(Rc<Shared<D>>);
-
-impl<D: Disk> Drop for Removing<D> {
-    fn drop(&mut self) {
-        self.0.get_mut().removing = false;
     }
 }
 
@@ -89,63 +80,11 @@ impl<D: Disk> Log<D> {
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
         if !planted!(SkipSegmentDirectorySync) {
-            self.sync_directory().await?;
+            sync_directory(shared).await?;
         }
         let file = shared.disk.open(&name, OpenMode::WriteDurable).await?;
         shared.get_mut().spare = Some(Spare { file, sequence, bytes });
         shared.spare_ready.notify_one();
         Ok(())
-    }
-
-    /// Syncs the directory. A failure poisons: what was renamed or removed may
-    /// come back, and asking again would not tell.
-    async fn sync_directory(&self) -> io::Result<()> {
-        let synced = self.shared.disk.sync_directory().await;
-        if let Err(error) = &synced {
-            self.shared.poison("syncing the data directory", error, Vec::new());
-        }
-        synced
-    }
-
-    /// Removes the segments that hold only purged entries, oldest first, each
-    /// durably before the next, so that a crash never leaves a gap. One that cannot
-    /// be removed stays, and those after it, until the next purge: it takes up room
-    /// and does no harm.
-    pub(super) async fn remove_purged(&self) -> io::Result<()> {
-        {
-            let mut inner = self.shared.get_mut();
-            if inner.removing {
-                return Ok(());
-            }
-            inner.removing = true;
-        }
-        let _removing = Removing(Rc::clone(&self.shared));
-        loop {
-            let oldest = {
-                let inner = self.shared.get();
-                let needed = inner.table.oldest_segment().unwrap_or(u64::MAX);
-                let needed = needed.saturating_add(u64::from(planted!(PurgeOneSegmentTooMany)));
-                if inner.oldest >= needed.min(inner.purge_segment) {
-                    return Ok(());
-                }
-                assert!(inner.table.indexes_in(inner.oldest).is_none(), "only purged entries go");
-                assert!(inner.oldest < inner.active.sequence, "what is written to stays");
-                inner.oldest
-            };
-            match self.shared.disk.remove(&file_name(oldest)).await {
-                Ok(()) => {}
-                // A removal that failed before may have been done all the same.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let file = file_name(oldest);
-                    tracing::warn!(file, %error, "a purged log segment is left for now");
-                    return Ok(());
-                }
-            }
-            self.sync_directory().await?;
-            let mut inner = self.shared.get_mut();
-            inner.oldest = oldest + 1;
-            inner.sealed.retain(|sealed| sealed.sequence != oldest);
-        }
     }
 }

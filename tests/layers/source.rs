@@ -171,33 +171,28 @@ pub fn module(file: &str) -> Vec<&str> {
 
 /// Whether a part of a file's path, or a module, is of tests.
 pub fn is_of_tests(part: &str) -> bool {
-    let whole = ["tests", "tests.rs", "testing", "testing.rs", "simulation", "simulated"];
-    whole.contains(&part) || part.ends_with("_tests.rs")
+    let names = ["tests", "testing", "fuzzing", "simulation", "simulated"];
+    names.contains(&part.trim_end_matches(".rs")) || part.ends_with("_tests.rs")
 }
 
 /// The tokens of what is compiled into the program: without each item that
-/// follows `#[cfg(test)]`. The names of the modules that are left out so are
+/// follows `#[cfg(test)]`, or another condition that names tests. The names of the modules that are left out so are
 /// added to `left_out`.
 pub fn without_tests(tokens: &[(Token, usize)], left_out: &mut Vec<String>) -> Vec<(Token, usize)> {
     let word = |at: usize| match tokens.get(at) {
         Some((Token::Word(word), _)) => word.as_str(),
         _ => "",
     };
-    let mark =
-        |at: usize, mark| tokens.get(at).is_some_and(|(token, _)| *token == Token::Mark(mark));
     let mut kept = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        let of_tests = mark(at, b'#')
-            && mark(at + 1, b'[')
-            && (word(at + 2), word(at + 4)) == ("cfg", "test")
-            && mark(at + 5, b')');
-        if !of_tests {
+        let length = attribute_of_tests(&tokens[at..]);
+        if length == 0 {
             kept.push(tokens[at].clone());
             at += 1;
             continue;
         }
-        at += 7;
+        at += length;
         let start = at;
         let mut depth = 0;
         while at < tokens.len() {
@@ -226,6 +221,19 @@ pub fn without_tests(tokens: &[(Token, usize)], left_out: &mut Vec<String>) -> V
         }
     }
     kept
+}
+
+/// The length of an attribute at the start of `tokens` by which an item is compiled
+/// for tests alone, such as `#[cfg(any(test, feature = "fuzzing"))]`; else 0.
+fn attribute_of_tests(tokens: &[(Token, usize)]) -> usize {
+    let is = |at: usize, wanted: &Token| tokens.get(at).is_some_and(|(token, _)| token == wanted);
+    let word = |word: &str| Token::Word(word.to_owned());
+    if !is(0, &Token::Mark(b'#')) || !is(1, &Token::Mark(b'[')) || !is(2, &word("cfg")) {
+        return 0;
+    }
+    let end = tokens.iter().take_while(|(token, _)| *token != Token::Mark(b']')).count();
+    let names = |wanted: &str| (3..end).any(|at| is(at, &word(wanted)));
+    if names("test") && !names("not") { end + 1 } else { 0 }
 }
 
 fn is_item(word: &str) -> bool {

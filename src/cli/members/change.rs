@@ -18,7 +18,7 @@ use super::{
         node::{Node, Write, WriteFailure},
         progress::Progress,
     },
-    ChangeArguments, Role, SILENCE_MAX,
+    arguments::{ChangeArguments, Role, SILENCE_MAX},
     goal::{Goal, Whom},
 };
 

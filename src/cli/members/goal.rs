@@ -2,7 +2,7 @@
 
 use super::{
     super::cluster::{Cluster, Member},
-    Role,
+    arguments::Role,
 };
 
 /// What is to be seen in the cluster.

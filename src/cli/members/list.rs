@@ -11,7 +11,7 @@ use super::super::{
     node::{Node, NodeArguments, RetryArguments},
     table::aligned,
 };
-use super::SILENCE_MAX;
+use super::arguments::SILENCE_MAX;
 
 /// How to show it.
 #[derive(Debug, Args)]

@@ -1,12 +1,13 @@
 //! The answering side of a connection.
 
-use super::{Connection, Event, Exchange, HEAD_METHOD, HeadProgress, Phase, Stream};
+use super::state::{Connection, Event, Exchange, HEAD_METHOD, HeadProgress, Phase, Stream};
 use crate::{
     base::limits::BODY_COPY_BYTES,
     http::{
         encode::{self, Delimiter, Persistence},
         error::ProtocolError,
-        request::{Method, Version},
+        method::Method,
+        request::Version,
         response::Response,
     },
 };

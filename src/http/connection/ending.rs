@@ -1,11 +1,8 @@
 //! How a connection ends: by the clock, on request, and so that the client can
 //! read the last answer.
 
-use super::{Connection, HeadProgress, Phase};
-use crate::{
-    base::limits::{LINGER_TIMEOUT, WRITE_WINDOW_BYTES},
-    http::error::ProtocolError,
-};
+use super::state::{Connection, Phase};
+use crate::base::limits::{LINGER_TIMEOUT, WRITE_WINDOW_BYTES};
 use bytes::BytesMut;
 use std::time::Instant;
 
@@ -16,25 +13,6 @@ impl Connection {
         match (self.read_deadline, self.write_deadline) {
             (Some(read), Some(write)) => Some(read.min(write)),
             (read, write) => read.or(write),
-        }
-    }
-
-    /// Acts on the time: a client that is too slow is refused or cut off. Does
-    /// nothing before it is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.write_deadline.is_some_and(|deadline| deadline <= now) {
-            self.abort();
-        }
-        if self.read_deadline.is_none_or(|deadline| now < deadline) {
-            return;
-        }
-        match &self.phase {
-            Phase::Head(HeadProgress { begun: true, .. }) | Phase::Body { .. } => {
-                self.refuse(ProtocolError::Timeout, now);
-                self.refused = Some(ProtocolError::Timeout);
-            }
-            Phase::Head(_) | Phase::Lingering => self.abort(),
-            Phase::Answering(_) | Phase::Closing { .. } | Phase::Closed => {}
         }
     }
 

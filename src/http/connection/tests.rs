@@ -7,10 +7,12 @@ mod refusals;
 mod requests;
 mod timeouts;
 
+use std::rc::Rc;
+
 use super::*;
 use crate::{
-    base::limits::Limits,
-    http::{DateText, Response},
+    base::limits::{LINGER_BYTES, Limits},
+    http::{Context, DateText, Request, Response},
 };
 
 /// What the tests compare of a request: everything a caller can see.

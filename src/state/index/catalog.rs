@@ -9,7 +9,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{lock, postings::Postings, share};
+use super::{
+    locks::{lock, share},
+    postings::Postings,
+};
 use crate::base::ids::ChangeId;
 
 /// Entries that a reader takes from a map before it lets the writer in again.

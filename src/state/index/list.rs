@@ -5,7 +5,11 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Collection, Index, Tenant, share};
+use super::{
+    catalog::{Collection, Tenant},
+    locks::share,
+    whole::Index,
+};
 use crate::base::ids::ChangeId;
 
 /// Ids taken from the index at once: few at first, since most reads want few.
