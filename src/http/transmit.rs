@@ -106,6 +106,7 @@ impl TransmitQueue {
 
     /// The first slices to send.
     pub(super) fn slices(&self) -> Slices<'_> {
+        debug_assert!(!self.segments.iter().any(|segment| segment.as_slice().is_empty()));
         let mut slices = [&[][..]; SLICES];
         for (slice, segment) in slices.iter_mut().zip(&self.segments) {
             *slice = segment.as_slice();

@@ -105,6 +105,7 @@ impl State {
         self.position.last = last;
         self.index.begin(last);
         let batch = NumberedBatch { first, batch, skips: Skips::of(accepted) };
+        assert_eq!(batch.last(), last, "each accepted change has got one id");
         Applied { batch, decisions: Some(decisions), removed }
     }
 

@@ -52,6 +52,7 @@ impl Verified {
                 self.places.pop_front();
             }
             self.places.push_back(place);
+            assert!(self.places.len() <= VERIFIED_BATCHES, "the oldest made room");
         }
         Ok(Read { batch, checked_bytes })
     }

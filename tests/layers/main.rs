@@ -4,7 +4,11 @@
 #[cfg(test)]
 mod circles;
 #[cfg(test)]
+mod invariants;
+#[cfg(test)]
 mod order;
+#[cfg(test)]
+mod size;
 #[cfg(test)]
 mod source;
 #[cfg(test)]

@@ -243,6 +243,7 @@ impl Nesting {
 
     #[inline]
     fn close(&mut self) {
+        debug_assert!(self.depth > 0, "a container is open");
         self.depth -= 1;
         self.inner >>= 1;
         if self.depth > 0 && self.depth.is_multiple_of(64) {

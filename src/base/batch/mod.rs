@@ -43,6 +43,7 @@
 //! Version 1, still read, has commands of 8 bytes (no arguments), all of kind 1,
 //! and changes of 8 bytes (no key length and flags).
 
+mod change_ref;
 mod command;
 mod encode;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -54,11 +55,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+pub use change_ref::ChangeRef;
 pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, Versions, flag};
 pub use encode::encode;
 pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
-pub use read::{ActionRef, Batch, BatchError, ChangeRef, CommandRef};
+pub use read::{ActionRef, Batch, BatchError, CommandRef};
 pub use tail::{
     HEAD_BYTES_MAX, TAIL_OVERHEAD_BYTES, TailMembers, TailParts, put_change, tail_parts,
 };

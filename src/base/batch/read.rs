@@ -1,18 +1,15 @@
 //! A batch read where it lies.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
+    change_ref::{ChangeRef, fits},
+    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency},
     encode::encode,
-    layout::{
-        CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind, member,
-    },
+    layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
-use crate::base::{ids::Timestamp, json_string::read_json_string};
+use crate::base::ids::Timestamp;
 
 /// Sizes of version 1.
 const COMMAND_BYTES_1: usize = 8;
@@ -61,17 +58,6 @@ pub enum ActionRef<'b> {
     CreateTenant(Uuid, &'b str),
     /// Creates a collection: UUID of the tenant, its own, name.
     CreateCollection(Uuid, Uuid, &'b str),
-}
-
-/// One change of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChangeRef<'b> {
-    /// What follows `{"_id":N,"_ts":T`.
-    pub tail: &'b [u8],
-    /// The text inside the brackets of `tags`.
-    pub tags: &'b [u8],
-    flags: u16,
-    key_bytes: u16,
 }
 
 impl<B: AsRef<[u8]>> Batch<B> {
@@ -313,26 +299,6 @@ impl Batch {
     }
 }
 
-/// Whether the members that a span speaks of lie within `tail_bytes`.
-fn fits(span: ChangeSpan, tail_bytes: u32) -> bool {
-    let flags = span.flags;
-    let has = |bits: u16| flags & bits == bits;
-    let ordered = !has(flag::COLLECTION) || has(flag::TENANT);
-    let ordered = ordered && (!has(flag::KEY) || has(flag::COLLECTION));
-    let ordered = ordered && (!has(flag::DELETED) || has(flag::TENANT));
-    let before_tags = members_bytes(flags) + u32::from(span.key_bytes);
-    let tags_end = u32::from(span.tags_at) + u32::from(span.tags_bytes);
-    ordered && flags & !flag::ALL == 0 && before_tags <= tail_bytes && tags_end <= tail_bytes
-}
-
-/// Bytes of the members before tags, without the key itself.
-fn members_bytes(flags: u16) -> u32 {
-    let has = |bits: u16, bytes: usize| if flags & bits == 0 { 0 } else { bytes as u32 };
-    has(flag::TENANT, member::TENANT_BYTES)
-        + has(flag::COLLECTION, member::COLLECTION_BYTES)
-        + has(flag::KEY, member::KEY.len())
-}
-
 fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<CommandRef<'_>> {
     if flags & !(command_flag::IDEMPOTENCY | command_flag::CONDITIONS) != 0 {
         return None;
@@ -369,50 +335,6 @@ fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<Co
     };
     let creates = !matches!(action, ActionRef::Append(_));
     (!creates || changes == 0).then_some(CommandRef { changes, idempotency, action })
-}
-
-impl<'b> ChangeRef<'b> {
-    /// Whether it belongs to no list but the global one and has no tag.
-    #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.flags == 0 && self.tags.is_empty()
-    }
-
-    /// Its tenant.
-    #[must_use]
-    pub fn tenant(&self) -> Option<Uuid> {
-        self.uuid(flag::TENANT, member::TENANT.len())
-    }
-
-    /// Its collection.
-    #[must_use]
-    pub fn collection(&self) -> Option<Uuid> {
-        self.uuid(flag::COLLECTION, member::TENANT_BYTES + member::COLLECTION.len())
-    }
-
-    fn uuid(&self, flag: u16, at: usize) -> Option<Uuid> {
-        if self.flags & flag == 0 {
-            return None;
-        }
-        let text = self.tail.get(at..at + member::UUID_BYTES)?;
-        Uuid::try_parse_ascii(text).ok()
-    }
-
-    /// Its key.
-    #[must_use]
-    pub fn key(&self) -> Option<Cow<'b, str>> {
-        if self.flags & flag::KEY == 0 {
-            return None;
-        }
-        let at = members_bytes(self.flags) as usize;
-        read_json_string(self.tail.get(at..at + usize::from(self.key_bytes))?)
-    }
-
-    /// Whether it records a deletion.
-    #[must_use]
-    pub fn is_deletion(&self) -> bool {
-        self.flags & flag::DELETED != 0
-    }
 }
 
 fn u32_at(raw: &[u8], at: usize) -> u32 {

@@ -10,6 +10,7 @@ impl Connection {
     /// When [`handle_timeout`](Self::handle_timeout) is next due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.check();
         match (self.read_deadline, self.write_deadline) {
             (Some(read), Some(write)) => Some(read.min(write)),
             (read, write) => read.or(write),

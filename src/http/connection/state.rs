@@ -138,6 +138,16 @@ impl Connection {
         }
     }
 
+    /// What holds between two calls, whatever they are.
+    pub(super) fn check(&self) {
+        let is_timed = self.write_deadline.is_some();
+        debug_assert_eq!(
+            is_timed,
+            !self.queue.is_empty(),
+            "the clock of writing runs while it must"
+        );
+    }
+
     /// The head of the request whose client asks whether to send the body.
     #[must_use]
     pub fn asking(&self) -> Option<&Request> {

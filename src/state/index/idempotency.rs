@@ -141,7 +141,9 @@ impl IdempotencyKeys {
                 return;
             }
             self.order.pop_front();
-            if let Some(known) = self.known[shard(&key)].remove(&key) {
+            let known = self.known[shard(&key)].remove(&key);
+            assert!(known.is_some(), "what stands in the order is known");
+            if let Some(known) = known {
                 self.forget_request(&known);
             }
         }

@@ -1,0 +1,86 @@
+//! One change of a batch, read where it lies.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::{
+    command::{ChangeSpan, flag},
+    layout::member,
+};
+use crate::base::json_string::read_json_string;
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeRef<'b> {
+    /// What follows `{"_id":N,"_ts":T`.
+    pub tail: &'b [u8],
+    /// The text inside the brackets of `tags`.
+    pub tags: &'b [u8],
+    pub(super) flags: u16,
+    pub(super) key_bytes: u16,
+}
+
+impl<'b> ChangeRef<'b> {
+    /// Whether it belongs to no list but the global one and has no tag.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.flags == 0 && self.tags.is_empty()
+    }
+
+    /// Its tenant.
+    #[must_use]
+    pub fn tenant(&self) -> Option<Uuid> {
+        self.uuid(flag::TENANT, member::TENANT.len())
+    }
+
+    /// Its collection.
+    #[must_use]
+    pub fn collection(&self) -> Option<Uuid> {
+        self.uuid(flag::COLLECTION, member::TENANT_BYTES + member::COLLECTION.len())
+    }
+
+    fn uuid(&self, flag: u16, at: usize) -> Option<Uuid> {
+        if self.flags & flag == 0 {
+            return None;
+        }
+        let text = self.tail.get(at..at + member::UUID_BYTES)?;
+        Uuid::try_parse_ascii(text).ok()
+    }
+
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> Option<Cow<'b, str>> {
+        if self.flags & flag::KEY == 0 {
+            return None;
+        }
+        let at = members_bytes(self.flags) as usize;
+        read_json_string(self.tail.get(at..at + usize::from(self.key_bytes))?)
+    }
+
+    /// Whether it records a deletion.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.flags & flag::DELETED != 0
+    }
+}
+
+/// Whether the members that a span speaks of lie within `tail_bytes`.
+pub(super) fn fits(span: ChangeSpan, tail_bytes: u32) -> bool {
+    let flags = span.flags;
+    let has = |bits: u16| flags & bits == bits;
+    let ordered = !has(flag::COLLECTION) || has(flag::TENANT);
+    let ordered = ordered && (!has(flag::KEY) || has(flag::COLLECTION));
+    let ordered = ordered && (!has(flag::DELETED) || has(flag::TENANT));
+    let before_tags = members_bytes(flags) + u32::from(span.key_bytes);
+    let tags_end = u32::from(span.tags_at) + u32::from(span.tags_bytes);
+    ordered && flags & !flag::ALL == 0 && before_tags <= tail_bytes && tags_end <= tail_bytes
+}
+
+/// Bytes of the members before tags, without the key itself.
+fn members_bytes(flags: u16) -> u32 {
+    let has = |bits: u16, bytes: usize| if flags & bits == 0 { 0 } else { bytes as u32 };
+    has(flag::TENANT, member::TENANT_BYTES)
+        + has(flag::COLLECTION, member::COLLECTION_BYTES)
+        + has(flag::KEY, member::KEY.len())
+}
