@@ -11,7 +11,7 @@ use super::{
         question::Start,
         stream,
     },
-    reply::{Asked, Parked, Reply},
+    reply::{Parked, ParkedRead, Reply},
     request::{
         ChangesQuery, Consistency, ReadQuery,
         accept::{self, Media, negotiated},
@@ -60,7 +60,7 @@ pub(super) async fn handle(
         Ok(Routed::Reply(reply)) => reply,
         Ok(Routed::Again(wait, deadline)) => {
             request.release_buffer();
-            Reply::Park(Parked { asked: Asked::Request(request), wait, deadline })
+            Reply::Park(Parked { asked: ParkedRead::Request(request), wait, deadline })
         }
         Err(error) => Reply::Now(refusal(&request, error)),
     }
@@ -87,18 +87,18 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
         return Reply::Now(error.into());
     }
     let deadline = if api.node.is_stopping() { now } else { parked.deadline };
-    let is_key = matches!(parked.asked, Asked::Key(_));
+    let is_key = matches!(parked.asked, ParkedRead::Key(_));
     let reply = match parked.asked {
-        Asked::List(question) => list::ask(api, question, deadline, now).await,
-        Asked::Rest(mut question) => {
+        ParkedRead::List(question) => list::ask(api, question, deadline, now).await,
+        ParkedRead::Rest(mut question) => {
             question.start = Start::After(parked.wait.examined());
             // It has stood until now; from here on it is a read like others.
             drop(parked.wait);
             list::ask(api, question, deadline, now).await
         }
-        Asked::Key(question) => key::ask(api, *question, deadline, now).await,
-        Asked::Stream(stream) => stream::open(api, *stream, deadline, now),
-        Asked::Request(request) => return handle(api, request, now, Some(deadline)).await,
+        ParkedRead::Key(question) => key::ask(api, *question, deadline, now).await,
+        ParkedRead::Stream(stream) => stream::open(api, *stream, deadline, now),
+        ParkedRead::Request(request) => return handle(api, request, now, Some(deadline)).await,
     };
     api.node.catch_up_with_index().await;
     reply.unwrap_or_else(|error| {

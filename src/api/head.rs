@@ -4,7 +4,7 @@
 use super::{
     context::Context,
     error::ApiError,
-    request::{conditions, content_type::body_form, idempotency::Keyed, parameter, small_body},
+    request::{conditions, content_type::body_form, idempotency::KeyedHead, parameter, small_body},
     route::Resource,
 };
 use crate::http::{Method, Request, Response};
@@ -36,7 +36,7 @@ async fn check(api: &Context, request: &Request, resource: Resource<'_>) -> Resu
         Resource::Keys(_) => {}
         _ => small_body::check_declared(request)?,
     }
-    if Keyed::of(request, form)?.is_some() {
+    if KeyedHead::of(request, form)?.is_some() {
         // It may repeat a request that was answered while what it names was there.
         return Ok(());
     }

@@ -33,14 +33,14 @@ pub enum Reply {
 
 /// A read that waits for a change, at most until its deadline.
 pub struct Parked {
-    pub(super) asked: Asked,
+    pub(super) asked: ParkedRead,
     pub(super) wait: Wait,
     /// When to answer with what there is.
     pub deadline: Instant,
 }
 
 /// What is to be asked again after a wait.
-pub(super) enum Asked {
+pub(super) enum ParkedRead {
     /// A list of changes, once this node holds the change that it must.
     List(Question),
     /// A list of changes of which everything was examined that there was.
@@ -58,7 +58,7 @@ impl Parked {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         match &self.asked {
-            Asked::Request(request) => request.held_bytes(),
+            ParkedRead::Request(request) => request.held_bytes(),
             _ => 0,
         }
     }

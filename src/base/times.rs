@@ -10,7 +10,7 @@ const FIRST: Duration = Duration::from_micros(50);
 /// Buckets with a longest time: up to 13 seconds.
 const BOUNDED: usize = 19;
 
-/// See the module.
+/// How often something took how long.
 #[derive(Debug, Default)]
 pub struct Times {
     /// The last one is for what is longer than all bounds.

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{base::ids::ChangeId, io::map::Mapping};
 
-/// See the module. Immutable, shared by all cores.
+/// The changes that a checkpoint holds. Immutable, shared by all cores.
 pub struct CheckpointedChanges {
     /// Invariant: sorted by id, none twice.
     lines: Vec<Line>,

@@ -12,7 +12,7 @@ use super::{CheckpointedChanges, SealedSegment};
 /// their segment is not sealed.
 pub const RECENT_BYTES: usize = 32 << 20;
 
-/// See the module.
+/// All changes as one core sees them.
 pub struct History {
     /// Invariant: ascending and without a gap from `first` on.
     sealed: Vec<Arc<SealedSegment>>,

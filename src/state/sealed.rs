@@ -34,7 +34,7 @@ impl SealedBatch {
     }
 }
 
-/// See the module.
+/// A segment that is written no more, with the places of its batches.
 pub struct SealedSegment {
     /// Its number in the log.
     pub sequence: u64,

@@ -10,7 +10,7 @@ use crate::base::{
 
 use super::{SealedSegment, sealed::Damaged};
 
-/// See the module.
+/// The batches of sealed segments that one core has checked.
 #[derive(Default)]
 pub struct Verified {
     /// Segment and place in it of batches that were checked and have been in memory

@@ -1,5 +1,6 @@
 //! Holds the structure of `src/` against its rules, from the source itself:
-//! imports point down, no file stands in a circle.
+//! imports point down, no file stands in a circle, files and functions are short,
+//! and what is said to hold is asserted.
 
 #[cfg(test)]
 mod circles;

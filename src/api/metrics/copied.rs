@@ -12,7 +12,7 @@ use prometheus_client::{
 
 use crate::base::times::{Counted, Times};
 
-/// See the module. Clones are the same copy.
+/// A copy of a histogram. Clones are the same copy.
 #[derive(Clone, Debug)]
 pub(super) struct Copied(Arc<Mutex<Counted>>);
 

@@ -13,7 +13,7 @@ use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, excerpt},
-        reply::{Asked, Parked, Reply},
+        reply::{Parked, ParkedRead, Reply},
         request::ReadQuery,
     },
     base::{
@@ -51,7 +51,7 @@ pub(in crate::api) async fn ask(
         if question.since.is_some_and(|since| id <= since) && may_wait {
             // A deletion is of interest whatever `since` says.
             let wait = api.node.wait_after_key(question.collection, &question.key, before);
-            let asked = Asked::Key(Box::new(question));
+            let asked = ParkedRead::Key(Box::new(question));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }
         if !question.known.hold(Some(id)) {

@@ -14,7 +14,7 @@ use crate::{
     api::{
         context::Context,
         error::ApiError,
-        reply::{Asked, Parked, Reply},
+        reply::{Parked, ParkedRead, Reply},
         request::accept::negotiated,
     },
     base::{ids::ChangeId, limits::READ_BYTES_MAX},
@@ -30,14 +30,14 @@ pub(in crate::api) async fn ask(
 ) -> Result<Reply, ApiError> {
     let may_wait = now < deadline && !api.node.is_stopping();
     if let Some(wait) = wait_for(api, question.min_id, may_wait)? {
-        return Ok(Reply::Park(Parked { asked: Asked::List(question), wait, deadline }));
+        return Ok(Reply::Park(Parked { asked: ParkedRead::List(question), wait, deadline }));
     }
     let page = page(api, &question).await?;
     if page.changes == 0 && page.at_end && question.block && may_wait {
         // What was examined need not be examined again.
         question.start = Start::After(page.last);
         let wait = api.node.wait_after(question.list, page.last);
-        return Ok(Reply::Park(Parked { asked: Asked::Rest(question), wait, deadline }));
+        return Ok(Reply::Park(Parked { asked: ParkedRead::Rest(question), wait, deadline }));
     }
     Ok(Reply::Now(negotiated(Response::json(200, page.body))))
 }

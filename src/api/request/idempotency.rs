@@ -23,13 +23,13 @@ use crate::{
 const KEY_BYTES_MAX: usize = 255;
 
 /// A request that bears an `Idempotency-Key`, but for its body.
-pub(in crate::api) struct Keyed {
+pub(in crate::api) struct KeyedHead {
     key: [u8; 32],
     request: Sha256,
     weak: bool,
 }
 
-impl Keyed {
+impl KeyedHead {
     /// Reads the header; nothing without one.
     ///
     /// # Errors
@@ -69,9 +69,9 @@ impl Keyed {
     }
 
     /// The same with its body: takes a time that grows with that.
-    pub(in crate::api) fn with_body(mut self, body: &[u8]) -> Asked {
+    pub(in crate::api) fn with_body(mut self, body: &[u8]) -> KeyedRequest {
         self.request.update(body);
-        Asked { key: self.key, request: half(self.request.finalize()), weak: self.weak }
+        KeyedRequest { key: self.key, request: half(self.request.finalize()), weak: self.weak }
     }
 }
 
@@ -79,23 +79,23 @@ impl Keyed {
 /// asks for that.
 ///
 /// # Errors
-/// As [`Keyed::of`], and [`Code::TooLarge`] for a body that no such request
+/// As [`KeyedHead::of`], and [`Code::TooLarge`] for a body that no such request
 /// needs.
-pub(in crate::api) fn of_small(request: &Request) -> Result<Option<Asked>, ApiError> {
+pub(in crate::api) fn of_small(request: &Request) -> Result<Option<KeyedRequest>, ApiError> {
     small_body::check(request.body().len())?;
-    let keyed = Keyed::of(request, body_form(request).unwrap_or(Form::Json))?;
+    let keyed = KeyedHead::of(request, body_form(request).unwrap_or(Form::Json))?;
     Ok(keyed.map(|keyed| keyed.with_body(request.body())))
 }
 
 /// A request that bears an `Idempotency-Key`.
-pub(in crate::api) struct Asked {
+pub(in crate::api) struct KeyedRequest {
     key: [u8; 32],
     request: [u8; 16],
     /// Whether its `If-Match` has a weak tag, which matches nothing.
     pub(in crate::api) weak: bool,
 }
 
-impl Asked {
+impl KeyedRequest {
     /// What the log is told of it: it is a write of `tenant`, or of none.
     pub(in crate::api) fn of(&self, tenant: Option<Uuid>) -> Idempotency {
         let mut key = half(self.key);

@@ -19,7 +19,7 @@ use crate::{
             accept::{self, Media},
             path,
         },
-        write::{self, Written},
+        write::{self, AnswerKind},
     },
     base::{
         ids::ChangeId,
@@ -38,10 +38,10 @@ pub(in crate::api) async fn post(
     let tenant = match tenant.map(|text| path::tenant(api.catalog(), text)) {
         None => None,
         Some(Ok(tenant)) => Some(tenant.id),
-        Some(Err(error)) => return write::repeated_or(api, request, Written::Change, error),
+        Some(Err(error)) => return write::repeated_or(api, request, AnswerKind::Change, error),
     };
     let scope = Scope { members: Members::Change, tenant, ..Scope::default() };
-    write::append(api, request, scope, Written::Change).await
+    write::append(api, request, scope, AnswerKind::Change).await
 }
 
 /// `GET` of a list of changes: a page, or a stream.

@@ -13,7 +13,7 @@ use crate::{
             idempotency,
             path::{CollectionPath, collection, tenant},
         },
-        write::{self, Written, collection_json},
+        write::{self, AnswerKind, collection_json},
     },
     base::{
         batch::{Action, Conditions, TailMembers},
@@ -41,11 +41,11 @@ pub(in crate::api) fn create(
     let tenant = match tenant {
         Ok(tenant) => tenant.id,
         Err(error) => {
-            return write::repeated(api, asked.as_ref(), &Written::Name(name)).ok_or(error);
+            return write::repeated(api, asked.as_ref(), &AnswerKind::Name(name)).ok_or(error);
         }
     };
     let action = Action::CreateCollection { tenant, collection: cores::uuid(), name: name.clone() };
-    write::propose(api, action, Some(tenant), asked, Written::Name(name))
+    write::propose(api, action, Some(tenant), asked, AnswerKind::Name(name))
 }
 
 /// `GET /tenants/T/collections`
@@ -78,7 +78,7 @@ pub(in crate::api) fn delete(
             let members = members_of(&collection);
             write::delete(api, members, Conditions::default(), asked)
         }
-        Err(error) => write::repeated(api, asked.as_ref(), &Written::Deletion).ok_or(error),
+        Err(error) => write::repeated(api, asked.as_ref(), &AnswerKind::Deletion).ok_or(error),
     }
 }
 

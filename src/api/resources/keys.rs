@@ -17,7 +17,7 @@ use crate::{
             ReadQuery, conditions, idempotency,
             path::{CollectionPath, collection},
         },
-        write::{self, Written},
+        write::{self, AnswerKind},
     },
     base::{batch::TailMembers, limits::KEY_BYTES_MAX, names::is_key},
     http::Request,
@@ -33,9 +33,9 @@ pub(in crate::api) async fn post(
     match collection(api.catalog(), path) {
         Ok(collection) => {
             let scope = scope(&collection, Members::Item, None);
-            write::append(api, request, scope, Written::Key).await
+            write::append(api, request, scope, AnswerKind::Key).await
         }
-        Err(error) => write::repeated_or(api, request, Written::Key, error),
+        Err(error) => write::repeated_or(api, request, AnswerKind::Key, error),
     }
 }
 
@@ -50,9 +50,9 @@ pub(in crate::api) async fn put(
         Ok(collection) => {
             check_key(key)?;
             let scope = scope(&collection, Members::Value, Some(key));
-            write::append(api, request, scope, Written::Key).await
+            write::append(api, request, scope, AnswerKind::Key).await
         }
-        Err(error) => write::repeated_or(api, request, Written::Key, error),
+        Err(error) => write::repeated_or(api, request, AnswerKind::Key, error),
     }
 }
 
@@ -75,7 +75,7 @@ pub(in crate::api) fn delete(
             }
             Ok(reply)
         }
-        Err(error) => write::repeated(api, asked.as_ref(), &Written::Deletion).ok_or(error),
+        Err(error) => write::repeated(api, asked.as_ref(), &AnswerKind::Deletion).ok_or(error),
     }
 }
 

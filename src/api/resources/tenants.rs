@@ -8,7 +8,7 @@ use crate::{
         read::names,
         reply::Reply,
         request::{ReadQuery, conditions, content_type::body_form, idempotency, path::tenant},
-        write::{self, Written},
+        write::{self, AnswerKind},
     },
     base::{
         batch::{Action, Conditions, TailMembers},
@@ -26,7 +26,7 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
     let asked = idempotency::of_small(request)?;
     let name = name::parse(request.body(), form)?;
     let action = Action::CreateTenant { tenant: cores::uuid(), name: name.clone() };
-    write::propose(api, action, None, asked, Written::Name(name))
+    write::propose(api, action, None, asked, AnswerKind::Name(name))
 }
 
 /// `GET /tenants`
@@ -54,7 +54,7 @@ pub(in crate::api) fn delete(
             let members = TailMembers { tenant: Some(tenant.id), ..TailMembers::default() };
             write::delete(api, members, Conditions::default(), asked)
         }
-        Err(error) => write::repeated(api, asked.as_ref(), &Written::Deletion).ok_or(error),
+        Err(error) => write::repeated(api, asked.as_ref(), &AnswerKind::Deletion).ok_or(error),
     }
 }
 

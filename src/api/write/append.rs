@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     propose::{propose, repeated},
-    written::Written,
+    written::AnswerKind,
 };
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
         request::{
             conditions,
             content_type::{Form, body_form, plain_body_form},
-            idempotency::{Asked, Keyed},
+            idempotency::{KeyedHead, KeyedRequest},
         },
     },
     base::batch::{Action, Conditions},
@@ -33,7 +33,7 @@ pub(in crate::api) async fn append(
     api: &Context,
     request: &Request,
     scope: Scope,
-    single: Written,
+    single: AnswerKind,
 ) -> Result<Reply, ApiError> {
     let headers = WriteHeaders::of(request);
     let form = if headers.encoding { body_form(request)? } else { plain_body_form(request)? };
@@ -41,10 +41,10 @@ pub(in crate::api) async fn append(
         let detail = "a body of lines cannot be the value of one key";
         return Err(ApiError::new(Code::UnsupportedMediaType, detail));
     }
-    let keyed = if headers.idempotency { Keyed::of(request, form)? } else { None };
+    let keyed = if headers.idempotency { KeyedHead::of(request, form)? } else { None };
     let conditions = match single {
         _ if !headers.conditions => Conditions::default(),
-        Written::Key => conditions::of_write(request)?,
+        AnswerKind::Key => conditions::of_write(request)?,
         _ => {
             conditions::refuse(request)?;
             Conditions::default()
@@ -61,7 +61,7 @@ pub(in crate::api) async fn append(
             if !conditions.is_empty() {
                 conditions::refuse(request)?;
             }
-            Written::Changes
+            AnswerKind::Changes
         }
     };
     append.conditions = conditions;
@@ -80,8 +80,8 @@ async fn read_body(
     request: &Request,
     form: Form,
     scope: Scope,
-    keyed: Option<Keyed>,
-) -> (Result<ChangeBody, BodyError>, Option<Asked>) {
+    keyed: Option<KeyedHead>,
+) -> (Result<ChangeBody, BodyError>, Option<KeyedRequest>) {
     let body = request.body().clone();
     if body.len() <= INLINE_PARSE_BYTES {
         let asked = keyed.map(|keyed| keyed.with_body(&body));
@@ -100,10 +100,10 @@ async fn read_body(
 fn refused(
     api: &Context,
     error: BodyError,
-    asked: Option<&Asked>,
-    single: Written,
+    asked: Option<&KeyedRequest>,
+    single: AnswerKind,
 ) -> Result<Reply, ApiError> {
-    let kind = if error.index.is_some() { Written::Changes } else { single };
+    let kind = if error.index.is_some() { AnswerKind::Changes } else { single };
     if let Some(limit) = error.fault.limit() {
         api.metrics.limited(limit);
     }

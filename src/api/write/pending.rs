@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use super::written::{Written, written};
+use super::written::{AnswerKind, written};
 use crate::{
     api::error::ApiError,
     base::outcome::{Decision, Missing, Refusal, WriteError},
@@ -17,7 +17,7 @@ use crate::{
 /// A proposed write; resolves to what is to be told of it.
 pub struct Write {
     pub(in crate::api) pending: PendingWrite,
-    pub(in crate::api) written: Written,
+    pub(in crate::api) written: AnswerKind,
     /// Whether its body names a tenant by name.
     pub(in crate::api) by_name: bool,
     /// Whether its `If-Match` has a weak tag, which matches nothing.

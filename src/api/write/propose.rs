@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     pending::Write,
-    written::{Written, written},
+    written::{AnswerKind, written},
 };
 use crate::{
     api::{
@@ -14,7 +14,7 @@ use crate::{
         reply::Reply,
         request::{
             content_type::{Form, body_form},
-            idempotency::{self, Asked},
+            idempotency::{self, KeyedRequest},
             small_body::SMALL_BODY_BYTES,
         },
     },
@@ -30,8 +30,8 @@ pub(in crate::api) fn propose(
     api: &Context,
     action: Action,
     tenant: Option<Uuid>,
-    asked: Option<Asked>,
-    kind: Written,
+    asked: Option<KeyedRequest>,
+    kind: AnswerKind,
 ) -> Result<Reply, ApiError> {
     if api.node.status().is_claimed() {
         return Err(claimed());
@@ -54,22 +54,22 @@ pub(in crate::api) fn delete(
     api: &Context,
     members: TailMembers<'_>,
     conditions: Conditions,
-    asked: Option<Asked>,
+    asked: Option<KeyedRequest>,
 ) -> Result<Reply, ApiError> {
     let tenant = members.tenant;
     let mut tails = Vec::with_capacity(members.bytes_max());
     let span = members.write_deletion(&mut tails);
     let spans = [span].into_iter().collect();
     let append = Append { spans, tails: tails.into(), conditions };
-    propose(api, Action::Append(append), tenant, asked, Written::Deletion)
+    propose(api, Action::Append(append), tenant, asked, AnswerKind::Deletion)
 }
 
 /// The answer to a request that repeats one that was decided, also where what it
 /// names is not there any more: it may itself have taken that away.
 pub(in crate::api) fn repeated(
     api: &Context,
-    asked: Option<&Asked>,
-    kind: &Written,
+    asked: Option<&KeyedRequest>,
+    kind: &AnswerKind,
 ) -> Option<Reply> {
     let asked = asked?;
     let decision = api.node.index().idempotency().repeated(&asked.of(None))?;
@@ -81,7 +81,7 @@ pub(in crate::api) fn repeated(
 pub(in crate::api) fn repeated_or(
     api: &Context,
     request: &Request,
-    single: Written,
+    single: AnswerKind,
     error: ApiError,
 ) -> Result<Reply, ApiError> {
     // A batch that is too large to be digested here is not looked for.
@@ -94,8 +94,8 @@ pub(in crate::api) fn repeated_or(
 }
 
 /// The answer that a body asks for, as far as its first character tells.
-fn shape_of(request: &Request, single: Written) -> Written {
+fn shape_of(request: &Request, single: AnswerKind) -> AnswerKind {
     let many = body_form(request) == Ok(Form::Ndjson)
         || request.body().trim_ascii_start().first() == Some(&b'[');
-    if many { Written::Changes } else { single }
+    if many { AnswerKind::Changes } else { single }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// What kind of answer a write asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::api) enum Written {
+pub(in crate::api) enum AnswerKind {
     /// A change of a list: `201` and its id.
     Change,
     /// Several: `201` and the range of their ids.
@@ -28,7 +28,7 @@ pub(in crate::api) enum Written {
 
 /// The answer to a write that was decided; `weak` when its `If-Match` had a weak
 /// tag.
-pub(in crate::api) fn written(kind: &Written, decision: Decision, weak: bool) -> Response {
+pub(in crate::api) fn written(kind: &AnswerKind, decision: Decision, weak: bool) -> Response {
     let response = match decision.result {
         Ok(effect) => done(kind, effect),
         Err(refusal) => {
@@ -45,23 +45,23 @@ pub(in crate::api) fn written(kind: &Written, decision: Decision, weak: bool) ->
     }
 }
 
-fn done(kind: &Written, effect: Effect) -> Response {
+fn done(kind: &AnswerKind, effect: Effect) -> Response {
     match (effect, kind) {
-        (Effect::Changes { first, count, .. }, Written::Changes) => {
+        (Effect::Changes { first, count, .. }, AnswerKind::Changes) => {
             let last = first.0 + u64::from(count) - 1;
             let body = format!("{{\"first\":{first},\"last\":{last},\"count\":{count}}}");
             Response::json(201, body)
         }
         (Effect::Changes { first: id, replaced, .. }, kind) => {
             let status = match kind {
-                Written::Deletion => 200,
-                Written::Key if replaced => 200,
+                AnswerKind::Deletion => 200,
+                AnswerKind::Key if replaced => 200,
                 _ => 201,
             };
             let response = Response::json(status, format!("{{\"_id\":{id}}}"))
                 .with_header("Location", format!("/changes/{id}"));
             match kind {
-                Written::Key => response.with_header("ETag", format!("\"{id}\"")),
+                AnswerKind::Key => response.with_header("ETag", format!("\"{id}\"")),
                 _ => response,
             }
         }
@@ -77,9 +77,9 @@ fn done(kind: &Written, effect: Effect) -> Response {
     }
 }
 
-fn name(kind: &Written) -> String {
+fn name(kind: &AnswerKind) -> String {
     match kind {
-        Written::Name(name) => json_string(name),
+        AnswerKind::Name(name) => json_string(name),
         _ => "null".to_owned(),
     }
 }
@@ -89,7 +89,7 @@ pub(in crate::api) fn collection_json(collection: Uuid, name: &str, tenant: Uuid
     format!("{{\"collection\":\"{collection}\",\"name\":{name},\"tenant\":\"{tenant}\"}}")
 }
 
-fn refused(kind: &Written, refusal: Refusal) -> ApiError {
+fn refused(kind: &AnswerKind, refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::NotFound(missing) => {
             let what = match missing {
@@ -116,7 +116,7 @@ fn refused(kind: &Written, refusal: Refusal) -> ApiError {
     }
 }
 
-fn taken(what: &'static str, kind: &Written, holder: Uuid) -> ApiError {
+fn taken(what: &'static str, kind: &AnswerKind, holder: Uuid) -> ApiError {
     let detail = format!("the name {} is that of the {what} {holder}", name(kind));
     ApiError::new(Code::NameTaken, detail).with_text(what, holder.to_string())
 }

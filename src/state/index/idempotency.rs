@@ -62,7 +62,7 @@ mod hex {
     }
 }
 
-/// See the module.
+/// The idempotency keys that are remembered, with what became of their requests.
 #[derive(Debug)]
 pub struct IdempotencyKeys {
     /// By the first byte of the key, then by the key.

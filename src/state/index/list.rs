@@ -94,7 +94,7 @@ impl Run {
 /// Tags of which a change must bear at least one, as the index knows them.
 pub type TagSet = [u64];
 
-/// See the module. Each id may be a change of the list: whether it bears a tag
+/// Finds the changes of a list, one after the other. Each id may be a change of the list: whether it bears a tag
 /// is for whoever reads it to see, as tags may share a place in the index.
 #[derive(Debug)]
 pub struct Cursor {

@@ -10,7 +10,7 @@ use crate::base::ids::ChangeId;
 /// Ids of one block; decoding one takes well under a microsecond.
 const BLOCK_IDS: u32 = 256;
 
-/// See the module.
+/// The ids of the changes of one list.
 #[derive(Debug, Default)]
 pub enum Postings {
     /// No id.

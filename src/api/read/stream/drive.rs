@@ -18,7 +18,7 @@ use crate::{
             part,
             question::Start,
         },
-        reply::{Asked, Parked, Reply},
+        reply::{Parked, ParkedRead, Reply},
     },
     base::{
         ids::ChangeId,
@@ -37,7 +37,7 @@ pub(in crate::api) fn open(
     match wait_for(api, stream.question.min_id, may_wait) {
         Ok(None) => {}
         Ok(Some(wait)) => {
-            let asked = Asked::Stream(Box::new(stream));
+            let asked = ParkedRead::Stream(Box::new(stream));
             return Ok(Reply::Park(Parked { asked, wait, deadline }));
         }
         Err(error) if stream.takes_only_events => return Ok(Reply::Now(unavailable(error))),
