@@ -15,7 +15,7 @@ use super::{
         accept::{self, Media},
         conditions,
         content_type::{self, Form},
-        idempotency::Keyed,
+        idempotency::KeyedHead,
     },
     route::Resource,
 };
@@ -186,7 +186,7 @@ fn meanings(request: &Request) {
     let _ = accept::takes_only(request, Media::Events);
     let content_type = request.content_type().and_then(|value| std::str::from_utf8(value).ok());
     let form = content_type::form(content_type).unwrap_or(Form::Json);
-    if let Ok(Some(keyed)) = Keyed::of(request, form) {
+    if let Ok(Some(keyed)) = KeyedHead::of(request, form) {
         let asked = keyed.with_body(b"{}");
         assert_ne!(asked.of(None).key, asked.of(Some(TENANT)).key);
     }

@@ -169,7 +169,7 @@ fn a_number_that_nothing_can_follow_is_not_sound() {
     }
     for state in [
         HardState { committed: Some(last), ..full_state() },
-        HardState { purged: Some(last), ..full_state() },
+        HardState { committed: Some(last), purged: Some(last), ..full_state() },
     ] {
         let bytes = Bytes::from(segment(0, 1, &state, &[]));
         assert!(decode_group(&bytes, 0, place(0).nonce).is_err(), "{state:?}");
