@@ -9,15 +9,20 @@ use super::{tests::given, world};
 use crate::base::planted::{self, Bug};
 
 /// The bugs, and within how many seeds each is found.
-const BUGS: [(Bug, u64); 8] = [
+const BUGS: [(Bug, u64); 13] = [
     (Bug::AnswerBeforeApplied, 100),
     (Bug::BelieveDeposedLeader, 100),
     (Bug::CountReverted, 400),
     (Bug::CreditAnswerToLaterRequest, 400),
+    (Bug::ForgetIdempotency, 20),
     (Bug::ForgetMayHaveHappened, 200),
     (Bug::LoseWakeUp, 20),
+    (Bug::ShowUncommitted, 200),
+    (Bug::ShowUndurable, 200),
     (Bug::StampBeforeApplied, 200),
+    (Bug::StampGoesBack, 50),
     (Bug::TellLostAsNotSent, 100),
+    (Bug::WeakStrongRead, 20),
 ];
 
 /// What is wrong with the first run that shows the bug, and its seed.

@@ -82,7 +82,9 @@ impl Drop for PrintedOnPanic {
         if std::thread::panicking() {
             let seed = self.0;
             println!("{}", take_trace());
-            println!("seed {seed} fails; SEED={seed} cargo test --lib simulation::tests::one_seed");
+            println!(
+                "seed {seed} fails; SEED={seed} cargo test --lib simulation::tests::one_seed -- --nocapture"
+            );
         }
     }
 }
@@ -182,22 +184,22 @@ impl World {
 
     /// Starts those nodes, and waits until each takes a write and shows it.
     async fn recover(&self, nodes: Vec<NodeId>) {
-        nodes.iter().for_each(|&node| self.places.start(node));
         let recovered = async {
             for &node in &nodes {
-                self.is_well(node).await;
+                self.is_well(node, &nodes).await;
             }
         };
         let recovered = cores::within(RECOVERY, recovered).await;
         assert!(recovered.is_some(), "all is well with {nodes:?}, and not all of them serve");
     }
 
-    /// Waits until a node takes a write, and shows all that there is.
-    async fn is_well(&self, node: NodeId) {
+    /// Waits until one of `nodes`, which are to run, takes a write and shows all that there
+    /// is.
+    async fn is_well(&self, node: NodeId, nodes: &[NodeId]) {
         let mut client = Client::new(200 + node, self.shared.clone());
         loop {
-            // A stop may have been under way.
-            self.places.start(node);
+            // A stop may have been under way, of this one or of one that it needs.
+            nodes.iter().for_each(|&node| self.places.start(node));
             let label = self.shared.record.label();
             let body = format!(r#"{{"data":{{"w":{label}}}}}"#);
             let request = Request::with_body("POST", "/changes".to_owned(), body);
