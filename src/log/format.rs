@@ -214,6 +214,16 @@ pub fn encode_group<'a>(
     frames: impl Iterator<Item = FrameRef<'a>>,
 ) -> u32 {
     assert!(state.is_sound(), "what is purged is committed: {state:?}");
+    put_group(out, place, state, frames)
+}
+
+/// The same, whatever the state says.
+pub(super) fn put_group<'a>(
+    out: &mut [u8],
+    place: &GroupPlace,
+    state: &HardState,
+    frames: impl Iterator<Item = FrameRef<'a>>,
+) -> u32 {
     let mut checksum = 0;
     let mut count = 0_u32;
     let mut at = GROUP_HEAD_BYTES;

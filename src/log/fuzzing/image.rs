@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::super::{
     Entry, Identity, SEGMENT_BYTES_MIN, Vote,
-    format::{FrameRef, GroupPlace, HardState, SegmentHeader, encode_group, group_bytes},
+    format::{FrameRef, GroupPlace, HardState, SegmentHeader, group_bytes, put_group},
     segment::file_name,
 };
 use super::disk::HeldDisk;
@@ -301,7 +301,7 @@ impl Image {
         let (bytes, offset) = (group_bytes(body), self.offset);
         let Some(segment) = self.segments.last_mut() else { return };
         let out = &mut segment[offset..offset + bytes];
-        self.chain = encode_group(out, &place, &state, frames.iter().map(Frame::by_ref));
+        self.chain = put_group(out, &place, &state, frames.iter().map(Frame::by_ref));
         self.next_group = place.number.wrapping_add(1);
         self.offset += bytes;
         let (segment, entries) = (self.segments.len() - 1, self.entries.clone());
