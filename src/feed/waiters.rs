@@ -98,6 +98,7 @@ impl Inner {
     /// Takes out those who wait for the change `id` of a topic.
     fn take(&mut self, topic: Topic, id: ChangeId, woken: &mut Vec<Waker>) {
         let Some(waiting) = self.scoped.get_mut(&topic) else { return };
+        assert!(!waiting.is_empty(), "`scoped` has a part that nobody waits for");
         let rest = waiting.split_off(&(id, 0));
         let taken = std::mem::replace(waiting, rest);
         if waiting.is_empty() {
@@ -156,7 +157,7 @@ pub struct Waiters(Rc<RefCell<Inner>>);
 
 impl Waiters {
     /// Waits for a change of `list` with an id above `since`. It may resolve for
-    /// nothing, at most once for each change beyond `since` that there is: who
+    /// nothing, at most once for each change after `since` that there is: who
     /// waits looks again.
     #[must_use]
     pub fn wait_after(&self, list: ListId, since: ChangeId) -> Wait {
@@ -210,12 +211,17 @@ impl Waiters {
             let told = inner.last;
             let waiting = inner.all.split_off(&(told, 0));
             woken.extend(std::mem::replace(&mut inner.all, waiting).into_values());
+            let first = inner.all.first_key_value().map(|((since, _), _)| *since);
+            assert!(
+                first.is_none_or(|since| since >= told),
+                "whoever of `all` waited for less is woken"
+            );
         }
         woken.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Resolves once it is worth looking for a change beyond its `since`. Dropping
+/// Resolves once it is worth looking for a change after its `since`. Dropping
 /// it frees its slot at once.
 pub struct Wait {
     waiters: Waiters,

@@ -239,6 +239,8 @@ impl Connection {
             self.write_deadline = None;
             self.arm_write(now);
         }
+        let is_timed = self.write_deadline.is_some();
+        assert_eq!(is_timed, !self.queue.is_empty(), "what is sent has its time, and only that");
         if self.queue.is_empty() {
             self.arm_head(now);
             self.end_writing(now);

@@ -124,6 +124,7 @@ impl TransmitQueue {
         let mut done = 0;
         for segment in &self.segments {
             let bytes = segment.as_slice().len();
+            assert!(bytes > 0, "none of the segments is empty");
             if self.sent < bytes {
                 break;
             }

@@ -195,6 +195,7 @@ impl<D: Disk> Inner<D> {
 
     /// The first index of the tail.
     pub(super) fn tail_first(&self) -> u64 {
+        assert!(self.tail.len() as u64 <= self.next, "the tail ends with the last entry");
         self.next - self.tail.len() as u64
     }
 

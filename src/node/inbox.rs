@@ -164,8 +164,11 @@ impl Inner {
             count += 1;
             bytes += more;
         }
+        assert!(self.bytes >= bytes, "writes of {bytes} bytes wait and {} are counted", self.bytes);
         self.bytes -= bytes;
-        self.proposals.drain(..count).collect()
+        let taken = self.proposals.drain(..count).collect();
+        assert!(self.bytes == 0 || !self.proposals.is_empty(), "bytes of no write are counted");
+        taken
     }
 }
 

@@ -102,6 +102,8 @@ impl History {
     pub fn push(&mut self, batch: NumberedBatch) {
         assert_eq!(batch.first, self.last.next(), "batches arrive in order");
         assert!(batch.changes() > 0, "a batch without changes is found by none");
+        let follows = self.recent.back().is_none_or(|before| before.last() == self.last);
+        assert!(follows, "the newest batch in memory ends with the newest change");
         self.last = batch.last();
         self.recent_bytes += batch.batch.bytes().len();
         self.recent.push_back(batch);

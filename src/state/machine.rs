@@ -102,6 +102,7 @@ impl State {
             decisions.push(decision);
         }
         let Writer { last, removed, .. } = writer;
+        assert!(last >= self.position.last, "ids are given once, in order");
         self.position.last = last;
         self.index.begin(last);
         let batch = NumberedBatch { first, batch, skips: Skips::of(accepted) };

@@ -1,6 +1,6 @@
 //! Holds the structure of `src/` against its rules, from the source itself:
-//! imports point down, no file stands in a circle, files and functions are short,
-//! and what is said to hold is asserted.
+//! imports point down, no file stands in a circle, what other nodes ask is told apart in one
+//! place, files and functions are short, and what is said to hold is asserted.
 
 #[cfg(test)]
 mod circles;
@@ -8,6 +8,8 @@ mod circles;
 mod invariants;
 #[cfg(test)]
 mod order;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod size;
 #[cfg(test)]

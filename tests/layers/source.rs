@@ -172,7 +172,8 @@ pub fn module(file: &str) -> Vec<&str> {
 /// Whether a part of a file's path, or a module, is of tests.
 pub fn is_of_tests(part: &str) -> bool {
     let names = ["tests", "testing", "fuzzing", "simulation", "simulated"];
-    names.contains(&part.trim_end_matches(".rs")) || part.ends_with("_tests.rs")
+    let part = part.trim_end_matches(".rs");
+    names.contains(&part) || part.ends_with("_tests")
 }
 
 /// The tokens of what is compiled into the program: without each item that

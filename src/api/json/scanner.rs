@@ -238,6 +238,7 @@ impl Nesting {
             self.outer.push(self.inner);
         }
         self.inner = self.inner << 1 | u64::from(object);
+        debug_assert_eq!(self.inner & 1 == 1, object, "the lowest bit is the innermost container");
         self.depth += 1;
     }
 

@@ -65,6 +65,16 @@ pub struct Append {
 }
 
 impl Append {
+    /// Checks that its spans are those of its tails.
+    ///
+    /// # Panics
+    /// If they are not.
+    pub(super) fn assert_whole(&self) {
+        let ascend = self.spans.is_sorted_by_key(|span| span.end);
+        let end = self.spans.last().map_or(0, |last| last.end as usize);
+        assert!(ascend && end == self.tails.len(), "spans ascend to the end of the tails");
+    }
+
     /// The tenant of its first change.
     #[must_use]
     pub fn tenant(&self) -> Option<Uuid> {

@@ -37,6 +37,7 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     out.extend_from_slice(&heads);
     let mut base = 0;
     for append in commands().filter_map(appended) {
+        append.assert_whole();
         for span in &append.spans {
             out.put_u32_le(base + span.end);
             out.put_u16_le(span.tags_at);

@@ -325,6 +325,7 @@ impl Link {
             self.held_since = (bytes > 0).then_some(self.now);
         }
         self.held.set(bytes);
+        assert_eq!(self.held.bytes(), bytes, "the node counts what is held");
     }
 
     /// What it waits for when it waits for its client.

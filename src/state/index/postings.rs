@@ -117,6 +117,8 @@ impl Blocks {
         }
         assert!(id > self.last, "change {id} follows {} in a list", self.last);
         if self.open.ids == BLOCK_IDS {
+            let ascends = self.full.last().is_none_or(|before| before.first < self.open.first);
+            assert!(ascends, "blocks ascend");
             let full = std::mem::take(&mut self.open.differences);
             self.full.push(Block { first: self.open.first, differences: full.into() });
             self.open = OpenBlock { first: id, differences: Vec::new(), ids: 1 };
