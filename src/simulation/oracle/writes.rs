@@ -42,10 +42,10 @@ pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Resul
                 }
             }
             Told::Unknown => found.unknown += 1,
-            Told::Failed | Told::Refused { .. } => {
-                if idempotency(call).is_none_or(|key| !happened.contains(key)) {
-                    refused(call, truth)?;
-                }
+            Told::Failed | Told::Refused { .. }
+                if idempotency(call).is_none_or(|key| !happened.contains(key)) =>
+            {
+                refused(call, truth)?;
             }
             _ => {}
         }

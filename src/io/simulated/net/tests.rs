@@ -127,7 +127,8 @@ fn of_two_connections_either_may_be_faster() {
             let (first, second) = (read(1, one.1), read(2, two.1));
             send(&one.0, b"abc").await.unwrap();
             send(&two.0, b"abc").await.unwrap();
-            (first.await.unwrap(), second.await.unwrap());
+            first.await.unwrap();
+            second.await.unwrap();
             order.take() == [1, 2]
         })
     };

@@ -46,7 +46,10 @@ fn identity(node: NodeId) -> Identity {
 
 /// What arrived at the nodes of a run, by who asked whom, in order.
 #[derive(Clone, Default)]
-struct Arrived(Rc<RefCell<BTreeMap<(NodeId, NodeId), Vec<u64>>>>);
+struct Arrived(Rc<RefCell<BTreeMap<Way, Vec<u64>>>>);
+
+/// From the first to the second.
+type Way = (NodeId, NodeId);
 
 impl Arrived {
     /// The requests of `from` that arrived at `to`.
