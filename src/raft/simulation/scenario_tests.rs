@@ -1,13 +1,21 @@
 //! Every scenario is played and must come out as it is written down. With the
 //! environment variable `REWRITE` set, what came out is written down instead.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::script::play;
+use crate::base::planted::{self, Bug};
+
+fn file(name: &str) -> PathBuf {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/raft/simulation/scenarios");
+    scenarios.join(name).with_extension("txt")
+}
 
 fn check(name: &str) {
-    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/raft/simulation/scenarios");
-    let file = scenarios.join(name).with_extension("txt");
+    let file = file(name);
     let script = fs::read_to_string(&file).unwrap();
     let played = play(&script);
     if std::env::var_os("REWRITE").is_some() {
@@ -53,4 +61,12 @@ scenarios! {
     partition
     pre_vote
     restart_of_all
+}
+
+/// What it takes to see it comes together in a script, and hardly ever by chance.
+#[test]
+fn an_answer_that_counts_for_a_later_request_is_found() {
+    let script = fs::read_to_string(file("late_answers")).unwrap();
+    let played = planted::with(Some(Bug::CreditAnswerToLaterRequest), || play(&script));
+    assert!(played.contains("read 1: a b\n"), "no read was answered without c:\n{played}");
 }

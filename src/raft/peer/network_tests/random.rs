@@ -2,12 +2,15 @@
 //! nothing is taken up twice, no answer is another's, what was not sent never arrives,
 //! and once all is well again everybody is answered.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, panic::catch_unwind};
 
 use rand::rngs::StdRng;
 
 use super::*;
-use crate::io::simulated::{executor::run, net::Link};
+use crate::{
+    base::planted::{self, Bug},
+    io::simulated::{executor::run, net::Link},
+};
 
 const SEEDS: u64 = 12;
 const NODES: [NodeId; 3] = [1, 2, 3];
@@ -171,4 +174,11 @@ fn whatever_the_network_does_requests_arrive_once_and_answers_are_their_own() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     assert_eq!(play(SEEDS), play(SEEDS));
+}
+
+#[test]
+fn a_request_that_is_lost_and_told_as_not_sent_is_found() {
+    let bug = Some(Bug::TellLostAsNotSent);
+    let shows = |seed| planted::with(bug, || catch_unwind(|| play(seed))).is_err();
+    assert!((0..SEEDS).any(shows));
 }
