@@ -21,10 +21,7 @@ pub(super) fn check(
             }
             Told::Purged { first } => {
                 found.purged += 1;
-                let retained = settings.retained_min.unwrap_or(u64::MAX);
-                let purged_max = call.last.map(|held| held.saturating_sub(retained));
-                let is_too_much = purged_max.is_some_and(|most| *first > most + 1);
-                if since + 1 >= *first || is_too_much {
+                if since + 1 >= *first || *first > purged_max(truth, settings) + 1 {
                     let text = format!("{first} is said to be the first: {call:?}");
                     return Err(violation("no false 410", text));
                 }
@@ -33,6 +30,12 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+/// How much may be purged by now: what a node purges goes by the newest change that any node
+/// has, since it may go on from another's checkpoint.
+fn purged_max(truth: &Truth, settings: Settings) -> u64 {
+    settings.retained_min.map_or(0, |retained| truth.last().saturating_sub(retained))
 }
 
 struct Page<'a> {
@@ -70,7 +73,7 @@ impl Page<'_> {
             }
             if given.peek() == Some(&id) {
                 given.next();
-            } else if !self.may_be_purged(id, settings) {
+            } else if !self.may_be_purged(id, truth, settings) {
                 return Err(self.wrong("no gap", &format!("{id} is left out")));
             }
         }
@@ -78,11 +81,9 @@ impl Page<'_> {
     }
 
     /// Only who starts from the very beginning is not told what is gone.
-    fn may_be_purged(&self, id: u64, settings: Settings) -> bool {
+    fn may_be_purged(&self, id: u64, truth: &Truth, settings: Settings) -> bool {
         let is_before_all = self.changes.first().is_none_or(|first| id < first.id);
-        let held = self.call.last.unwrap_or(0);
-        let retained = settings.retained_min.unwrap_or(u64::MAX);
-        self.since == 0 && is_before_all && id <= held.saturating_sub(retained)
+        self.since == 0 && is_before_all && id <= purged_max(truth, settings)
     }
 
     fn is_new_enough(&self, consistency: Consistency) -> Result<(), Violation> {
