@@ -90,15 +90,27 @@ pub fn with<T>(bug: Option<Bug>, work: impl FnOnce() -> T) -> T {
 /// When a run does without the bug, or when no run does with it.
 #[cfg(test)]
 pub fn prove(bug: Bug, seeds: std::ops::Range<u64>, run: impl Fn(u64)) -> u64 {
-    let is_found = |seed| {
-        let run = std::panic::AssertUnwindSafe(|| with(Some(bug), || run(seed)));
-        std::panic::catch_unwind(run).is_err()
-    };
-    let found = seeds.clone().find(|&seed| is_found(seed));
-    let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found by {seeds:?}"));
+    let found = found_by(bug, seeds.clone(), &run);
+    let (seed, _) = found.unwrap_or_else(|| panic!("{bug:?} is not found by {seeds:?}"));
     with(None, || run(seed));
     println!("{bug:?} is found by seed {seed}, number {}", seed - seeds.start + 1);
     seed
+}
+
+/// The first of `seeds` whose run panics with the bug, and what it says.
+#[cfg(test)]
+pub fn found_by(
+    bug: Bug,
+    mut seeds: std::ops::Range<u64>,
+    run: impl Fn(u64),
+) -> Option<(u64, String)> {
+    seeds.find_map(|seed| {
+        let run = std::panic::AssertUnwindSafe(|| with(Some(bug), || run(seed)));
+        let panic = std::panic::catch_unwind(run).err()?;
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        Some((seed, text.unwrap_or_default()))
+    })
 }
 
 /// Whether the bug of that name is planted: never outside of tests.

@@ -16,6 +16,7 @@
 //! time and chance, and nothing goes by the order of a hash.
 
 mod client;
+mod disk_tests;
 mod faults;
 mod history;
 mod node;

@@ -3,6 +3,8 @@
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
+use rand::rngs::StdRng;
+
 use super::{
     client::{self, Client, Shared},
     faults,
@@ -68,6 +70,22 @@ pub fn attempt(seed: u64) -> Report {
     let found = with_logs(|| {
         executor::run(seed, async {
             let plan = Plan::draw(&mut Executor::current().rng());
+            note(&format!("seed {seed}: {plan}"));
+            World::new(&plan).run(&plan).await
+        })
+    });
+    Report { trace: take_trace(), found }
+}
+
+/// Runs a plan that `draw` makes of a seed, and says nothing but what comes of it.
+///
+/// # Panics
+/// When something is not as it must be.
+pub fn attempt_planned(seed: u64, draw: impl Fn(&mut StdRng) -> Plan) -> Report {
+    drop(take_trace());
+    let found = with_logs(|| {
+        executor::run(seed, async {
+            let plan = draw(&mut Executor::current().rng());
             note(&format!("seed {seed}: {plan}"));
             World::new(&plan).run(&plan).await
         })
