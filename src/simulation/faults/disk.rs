@@ -68,7 +68,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub(super) fn draw(rng: &mut StdRng, shape: &Shape) -> Self {
+    pub fn draw(rng: &mut StdRng, shape: &Shape) -> Self {
         let node = shape.any_node(rng);
         let loss = [Loss::All, Loss::Random, Loss::Random, Loss::Nothing][rng.random_range(0..4)];
         if let Some(node) = spoilable(rng, shape)
