@@ -7,6 +7,7 @@ use rand::{RngExt, rngs::StdRng};
 use super::{
     faults::{Fault, disk, process},
     plan::Plan,
+    tests::given,
     world::attempt_planned,
 };
 use crate::{
@@ -39,7 +40,7 @@ fn draw(rng: &mut StdRng) -> Plan {
     plan.shape.setup.segment_bytes = 32 << 10;
     plan.crowd.writers = rng.random_range(2..=4);
     plan.crowd.keepers = 2;
-    let shape = plan.shape.clone();
+    let (shape, count) = (plan.shape.clone(), rng.random_range(10..40));
     let step = |_| {
         let fault = match rng.random_range(0..10) {
             0..5 => Fault::Disk(disk::Fault::draw(rng, &shape)),
@@ -48,12 +49,8 @@ fn draw(rng: &mut StdRng) -> Plan {
         };
         (rng.random_range(Duration::ZERO..Duration::from_secs(3)), fault)
     };
-    plan.steps = (0..rng.random_range(10..40)).map(step).collect();
+    plan.steps = (0..count).map(step).collect();
     plan
-}
-
-fn given(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
 }
 
 /// `SEEDS` runs from `FROM` on, two without.

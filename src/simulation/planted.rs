@@ -7,10 +7,8 @@
 //! a later request in `raft/simulation/scenario_tests.rs`, a lost request that is told as not
 //! sent in `raft/peer/network_tests`.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::{tests::given, world};
-use crate::base::planted::{self, Bug};
+use crate::base::planted::{Bug, found_by};
 
 /// The bugs, and within how many seeds each is found.
 const BUGS: [(Bug, u64); 9] = [
@@ -29,16 +27,6 @@ const BUGS: [(Bug, u64); 9] = [
 const NOT_FOUND_YET: [(Bug, u64); 2] =
     [(Bug::CountReverted, 1_000), (Bug::ForgetMayHaveHappened, 1_000)];
 
-/// What is wrong with the first run that shows the bug, and its seed.
-fn find(bug: Bug, from: u64, most: u64) -> Option<(u64, String)> {
-    (from..from + most).find_map(|seed| {
-        let run = || planted::with(Some(bug), || world::attempt(seed));
-        let panic = catch_unwind(AssertUnwindSafe(run)).err()?;
-        let text = panic.downcast_ref::<String>().cloned();
-        Some((seed, text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))?))
-    })
-}
-
 #[test]
 #[ignore = "it takes minutes: run it in release"]
 fn each_planted_bug_is_found() {
@@ -51,7 +39,9 @@ fn each_planted_bug_is_found() {
         if only.as_ref().is_some_and(|only| *only != name) {
             continue;
         }
-        let found = find(bug, from, given("SEEDS").unwrap_or(within));
+        let found = found_by(bug, from..from + given("SEEDS").unwrap_or(within), |seed| {
+            drop(world::attempt(seed));
+        });
         let (seed, text) = found.unwrap_or_else(|| panic!("{name} is not found"));
         let seeds = seed - from + 1;
         println!("{name}: {seeds} seeds: {}", text.chars().take(300).collect::<String>());
