@@ -8,7 +8,7 @@ use super::{
     faults::{Fault, disk, process},
     plan::Plan,
     tests::given,
-    world::attempt_planned,
+    world::{attempt_planned, run_planned},
 };
 use crate::{
     base::planted::{Bug, found_by},
@@ -58,7 +58,7 @@ fn draw(rng: &mut StdRng) -> Plan {
 fn disks_fail() {
     let from = given("FROM").unwrap_or(0);
     for seed in from..from + given("SEEDS").unwrap_or(2) {
-        println!("seed {seed}: {:?}", attempt_planned(seed, draw).found);
+        println!("seed {seed}: {:?}", run_planned(seed, draw).found);
     }
 }
 

@@ -77,7 +77,18 @@ pub fn attempt(seed: u64) -> Report {
     Report { trace: take_trace(), found }
 }
 
-/// Runs a plan that `draw` makes of a seed, and says nothing but what comes of it.
+/// Runs a plan that `draw` makes of a seed.
+///
+/// # Panics
+/// When something is not as it must be; the trace is printed then.
+pub fn run_planned(seed: u64, draw: impl Fn(&mut StdRng) -> Plan) -> Report {
+    let printed = PrintedOnPanic(seed);
+    let report = attempt_planned(seed, draw);
+    drop(printed);
+    report
+}
+
+/// The same, which says nothing but what comes of it.
 ///
 /// # Panics
 /// When something is not as it must be.
