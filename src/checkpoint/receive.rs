@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{
     format::{self, Head},
-    store::{INCOMING, Writer, create, file_name, remove, sync},
+    store::{INCOMING, Writer, create, file_name, remove, sync, sync_name},
 };
 use crate::{
     base::ids::ClusterId,
@@ -102,7 +102,7 @@ impl<F: Files> Receiver<F> {
         let files = self.files.clone();
         cores::off_core(move || {
             files.rename(&name(of), &file_name(index))?;
-            files.sync_directory()
+            sync_name(&files, &file_name(index))
         })
     }
 

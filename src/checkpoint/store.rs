@@ -119,9 +119,17 @@ fn write_as<F: Files, T>(
     let map = files.map(TEMPORARY)?;
     files.rename(TEMPORARY, name)?;
     if !planted!(SkipCheckpointDirectorySync) {
-        files.sync_directory()?;
+        sync_name(files, name)?;
     }
     Ok((written, map))
+}
+
+/// Makes durable that a file bears a name. A later sync may succeed and make nothing of it
+/// durable, so after a failure nobody is to begin from that file.
+pub(super) fn sync_name(files: &impl Files, name: &FileName) -> io::Result<()> {
+    files.sync_directory().inspect_err(|_| {
+        let _ = files.remove(name);
+    })
 }
 
 /// Begins to write a file.

@@ -79,8 +79,13 @@ impl<D: Disk> Log<D> {
         segment::fill(&shared.disk, sequence, bytes, hurry).await?;
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
-        if !planted!(SkipSegmentDirectorySync) {
-            sync_directory(shared).await?;
+        if !planted!(SkipSegmentDirectorySync)
+            && let Err(error) = sync_directory(shared).await
+        {
+            // A later sync may succeed and make nothing of the name durable, so the next start is
+            // not to find it.
+            let _ = shared.disk.remove(&name).await;
+            return Err(error);
         }
         let file = shared.disk.open(&name, OpenMode::WriteDurable).await?;
         shared.get_mut().spare = Some(Spare { file, sequence, bytes });
