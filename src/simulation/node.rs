@@ -71,7 +71,7 @@ pub async fn run(
     let serving: Vec<_> = (0..setup.cores)
         .map(|core| {
             let handle = wiring.handle(core, ready.clone());
-            cores::spawn(serving::serve(handle, Rc::clone(&listener)))
+            cores::spawn(serving::serve(handle, client_address(id), Rc::clone(&listener)))
         })
         .collect();
     let cause = match select(pin!(running.ended()), pin!(stop.notified())).await {

@@ -171,6 +171,15 @@ impl Places {
         place.disk.replace(survived);
     }
 
+    /// Starts a node again whose disk failed an operation since it began, as an operator does.
+    pub fn restart_if_disk_failed(&self, node: NodeId) {
+        if self.disk(node).has_failed() {
+            note(&format!("node {node} is started again: its disk failed"));
+            self.crash(node, Loss::Random);
+            self.start(node);
+        }
+    }
+
     /// Notes that a disk does not hold any more what it was told to.
     pub fn spoil(&self, node: NodeId) {
         self.place(node).is_spoiled.set(true);

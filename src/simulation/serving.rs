@@ -14,13 +14,13 @@ use std::{
 use futures_util::future::{Either, select};
 
 use crate::{
-    api::{Api, Next, Reply, Stream as Answers, Told, Write},
+    api::{self, Api, Next, Reply, Stream as Answers, Told, Write, browser::BrowserPolicy},
     base::{
         held::{HeldByCore, HeldByNode},
         limits::Limits,
         timing::CLIENT_WRITE,
     },
-    http::{self, Connection, DateText, Event},
+    http::{self, Connection, Event},
     io::{
         cores,
         net::{Listener, Stream},
@@ -37,18 +37,13 @@ struct Core {
     http: Rc<http::Context>,
 }
 
-/// Serves the connections of `listener` until the node stops.
-pub async fn serve(node: Handle, listener: Rc<Listener>) {
+/// Serves the connections of `listener`, which clients know as `address`, until the node stops.
+pub async fn serve(node: Handle, address: String, listener: Rc<Listener>) {
     let held = Rc::new(HeldByCore::new(Arc::new(HeldByNode::new(HELD_BYTES))));
     let limits = Arc::new(Limits::default());
-    let api = Api::new(node.clone(), Arc::clone(&limits), Arc::default(), held, Arc::default());
-    let (of, cluster) = (node.clone(), node.cluster().to_string());
-    let seconds = cores::wall_micros() / 1_000_000;
-    let http = http::Context::new((*limits).clone(), DateText::from_unix_seconds(seconds))
-        .with_common_headers(move |headers| {
-            headers.number("ChangeAgent-Last", of.last().0);
-            headers.text("ChangeAgent-Cluster", &cluster);
-        });
+    let browsers = Arc::new(BrowserPolicy::new(&[&address], &[], &[]));
+    let api = Api::new(node.clone(), Arc::clone(&limits), browsers, held, Arc::default());
+    let http = api::http_context(&limits, &node);
     let core = Rc::new(Core { api, http: Rc::new(http) });
     let mail = node.clone();
     cores::spawn(async move { mail.run().await });

@@ -227,7 +227,9 @@ impl World {
     async fn is_well(&self, node: NodeId, nodes: &[NodeId]) {
         let mut client = Client::new(200 + node, self.shared.clone());
         loop {
-            // A stop may have been under way, of this one or of one that it needs.
+            // A stop may have been under way, or a disk may have failed what was begun before it
+            // was well again: of this one or of one that it needs.
+            nodes.iter().for_each(|&node| self.places.restart_if_disk_failed(node));
             nodes.iter().for_each(|&node| self.places.start(node));
             let label = self.shared.record.label();
             let body = format!(r#"{{"data":{{"w":{label}}}}}"#);
@@ -250,21 +252,33 @@ impl World {
     async fn read_all(&self) {
         let mut newest = 0;
         for node in self.places.all().chain(self.places.all()) {
-            let mut client = Client::new(300 + node, self.shared.clone());
-            let mut since = 0;
-            loop {
-                let consistency = Consistency::AtLeast(newest);
-                let more = format!("&limit={LIMIT}");
-                match client.read(node, Filter::All, since, consistency, &more).await {
-                    Told::Page { last, at_end, .. } => {
-                        since = last;
-                        newest = newest.max(last);
-                        if at_end {
-                            break;
-                        }
+            let shown = cores::within(RECOVERY, self.read_all_of(node, &mut newest)).await;
+            assert!(shown.is_some(), "node {node} does not show all");
+        }
+    }
+
+    async fn read_all_of(&self, node: NodeId, newest: &mut u64) {
+        let mut client = Client::new(300 + node, self.shared.clone());
+        let mut since = 0;
+        loop {
+            let consistency = Consistency::AtLeast(*newest);
+            let more = format!("&limit={LIMIT}");
+            match client.read(node, Filter::All, since, consistency, &more).await {
+                Told::Page { last, at_end, .. } => {
+                    since = last;
+                    *newest = last.max(*newest);
+                    if at_end {
+                        return;
                     }
-                    other => panic!("node {node} does not show all: {other:?}"),
                 }
+                // Its removal may have been under way: it comes anew.
+                Told::Failed => {
+                    self.places.all().for_each(|node| self.places.start(node));
+                    cores::sleep(LOOK).await;
+                }
+                // It came anew, and has no more than the others have kept.
+                Told::Purged { first } => since = first.saturating_sub(1),
+                other => panic!("node {node} does not show all: {other:?}"),
             }
         }
     }

@@ -199,10 +199,6 @@ pub(super) fn heal(world: &World) {
         let disk = places.disk(node);
         disk.set_faults(usual());
         disk.keep_power();
-        if disk.has_failed() {
-            note(&format!("node {node} is started again: its disk failed"));
-            places.crash(node, Loss::Random);
-            places.start(node);
-        }
+        places.restart_if_disk_failed(node);
     }
 }

@@ -214,6 +214,9 @@ fn a_node_never_shows_less_than_before() {
         .then(list(0, Consistency::Local), page(&[], 0), 0)
         .all(&[seen(1, 10)])
         .breaks("a node never goes back");
+    // What was decided may be said before it is shown.
+    let story = Story::default().then(append(&[10]), done(1), 1).then(append(&[11]), done(2), 1);
+    story.all(&[seen(1, 10), seen(2, 11)]).holds();
 }
 
 #[test]
