@@ -35,7 +35,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
 ) -> Result<End, ServerError> {
     let signals =
         Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
-    let started = unless(start(&shared, cluster), stop_signal(&signals)).await;
+    // One wait for as long as the node runs: what a wait that was given up has read is lost.
+    let mut told = pin!(stop_signal(&signals));
+    let started = unless(start(&shared, cluster), told.as_mut()).await;
     // Stopped while it started: there is nothing to finish.
     let Some(started) = started else { return Ok(End::Stop) };
     let (mut running, ready) = started?;
@@ -47,7 +49,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         spawn_into(own(ready), queue("serve"))?.detach();
     }
 
-    let cause = match select(pin!(running.ended()), pin!(stop_signal(&signals))).await {
+    let cause = match select(pin!(running.ended()), told).await {
         Either::Left((cause, _)) => cause,
         Either::Right(_) => Cause::Told,
     };
