@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     rc::Rc,
@@ -138,6 +139,15 @@ impl NodeBuilder {
         }
         if let Some(restriction) = self.restriction {
             restriction.impose(&mut command);
+        }
+        // Whoever runs the tests in the background has it ignored, and what is ignored when a
+        // program begins is lost until the program says otherwise.
+        // SAFETY: between fork and exec only a system call is made.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
         }
         // What tests that write their requests by hand call the node.
         command.env("CHANGEAGENT_ALLOW_HOST", "a,h");
