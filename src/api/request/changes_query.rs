@@ -32,10 +32,10 @@ pub enum Since {
 pub struct ChangesQuery {
     /// `since`, by default id 0.
     pub since: Since,
-    /// `limit`, 1 to [`READ_LIMIT_MAX`]; absent means another number in a list
+    /// `limit`, 1 to `READ_LIMIT_MAX`; absent means another number in a list
     /// than in a stream.
     pub limit: Option<usize>,
-    /// `block`, at most [`BLOCK_MAX`]; absent is not the same as 0 for streams
+    /// `block`, at most `BLOCK_MAX`; absent is not the same as 0 for streams
     /// and `min_id`.
     pub block: Option<Duration>,
     /// `tag`, any number up to [`QUERY_TAGS_MAX`].
@@ -54,7 +54,7 @@ impl ChangesQuery {
     /// Reads percent-decoded pairs of name and value.
     ///
     /// # Errors
-    /// [`Code::InvalidParameter`], naming the parameter, its value and its range.
+    /// `Code::InvalidParameter`, naming the parameter, its value and its range.
     pub fn parse<'q>(
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, ApiError> {

@@ -15,11 +15,11 @@ pub struct ReadQuery<'q> {
     pub after: Option<&'q str>,
     /// `prefix`: only keys that begin with this.
     pub prefix: Option<&'q str>,
-    /// `limit`, 1 to [`READ_LIMIT_MAX`].
+    /// `limit`, 1 to `READ_LIMIT_MAX`.
     pub limit: Option<usize>,
     /// `since`: only a version after this id.
     pub since: Option<ChangeId>,
-    /// `block`, at most [`BLOCK_MAX`].
+    /// `block`, at most `BLOCK_MAX`.
     pub block: Option<Duration>,
     /// `min_id`.
     pub min_id: Option<ChangeId>,
@@ -45,7 +45,7 @@ impl<'q> ReadQuery<'q> {
     /// Reads percent-decoded pairs of name and value.
     ///
     /// # Errors
-    /// [`Code::InvalidParameter`], naming the parameter, its value and its range.
+    /// `Code::InvalidParameter`, naming the parameter, its value and its range.
     pub fn parse(
         of: ReadOf,
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,

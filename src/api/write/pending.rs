@@ -31,7 +31,7 @@ pub enum Told {
     /// The answer.
     Answer(Response),
     /// What a name stood for is gone. Nothing was written, and it may stand for
-    /// something else by now: [`Api::again`](super::Api::again) finds out.
+    /// something else by now: `Api::again` finds out.
     Again(Box<Request>),
 }
 

@@ -38,7 +38,7 @@ pub(in crate::api) struct Lines {
 
 impl StreamKind {
     /// # Errors
-    /// [`Code::InvalidParameter`] for what has no meaning in a stream of events,
+    /// `Code::InvalidParameter` for what has no meaning in a stream of events,
     /// and a `Last-Event-ID` that is none of ours.
     pub(in crate::api) fn events(
         request: &Request,
@@ -62,7 +62,7 @@ impl StreamKind {
     }
 
     /// # Errors
-    /// [`Code::InvalidParameter`] for what has a meaning in a stream of events only.
+    /// `Code::InvalidParameter` for what has a meaning in a stream of events only.
     pub(in crate::api) fn lines(query: &ChangesQuery) -> Result<Self, ApiError> {
         no_last_event_id(query)?;
         Ok(Self::Lines(Lines {
@@ -75,7 +75,7 @@ impl StreamKind {
 }
 
 /// # Errors
-/// [`Code::InvalidParameter`] for an id that only a stream of events resumes by.
+/// `Code::InvalidParameter` for an id that only a stream of events resumes by.
 pub(in crate::api) fn no_last_event_id(query: &ChangesQuery) -> Result<(), ApiError> {
     match query.last_event_id {
         None => Ok(()),
