@@ -67,11 +67,13 @@ pub fn take_trace() -> String {
 
 /// Has what nodes say to operators stand in the trace, while `run` goes on.
 pub fn with_logs<T>(run: impl FnOnce() -> T) -> T {
-    // What openraft says bears the time of the machine.
+    // More is said with `LOG`, as `LOG=debug` or `LOG=changeagent=debug,openraft=info`. What
+    // openraft says bears the time of the machine, so that runs differ then.
+    let filter = std::env::var("LOG").unwrap_or_else(|_| "changeagent=info".into());
     let subscriber = tracing_subscriber::fmt()
         .without_time()
         .with_ansi(false)
-        .with_env_filter(EnvFilter::new("changeagent=info"))
+        .with_env_filter(EnvFilter::new(filter))
         .with_target(false)
         .with_writer(Logs)
         .finish();
