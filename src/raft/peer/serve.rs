@@ -281,6 +281,10 @@ impl Connection {
         frames: &mut FrameReader<Request>,
     ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
         let (id, request, body) = frames.next(&self.outgoing.stream).await?;
+        if self.lane != Lane::Adoption && self.handler.standing(self.from) == Standing::Removed {
+            // It may not know so yet, and hears it when it comes again.
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
         let body = if request.has_checked_body() { body.bytes } else { body.checked()? };
         let bytes = body.len();
         assert!(!self.is_full(), "a request was read that there is no room for");

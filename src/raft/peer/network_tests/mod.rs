@@ -66,6 +66,8 @@ struct Echo {
     takes: Duration,
     /// Whom other clusters take this node for.
     called_as: Rc<RefCell<Vec<Identity>>>,
+    /// The member that was removed last.
+    removed: Rc<Cell<Option<NodeId>>>,
 }
 
 impl Handler for Echo {
@@ -75,6 +77,7 @@ impl Handler for Echo {
 
     fn standing(&self, node: NodeId) -> Standing {
         match node {
+            _ if self.removed.get() == Some(node) => Standing::Removed,
             0..10 => Standing::Member,
             10..20 => Standing::Removed,
             _ => Standing::Stranger,
@@ -160,16 +163,21 @@ struct Node {
     /// What it was refused with.
     refused: Rc<RefCell<Vec<Refusal>>>,
     called_as: Rc<RefCell<Vec<Identity>>>,
+    /// The member that was removed last, as far as this node knows.
+    removed: Rc<Cell<Option<NodeId>>>,
 }
 
 impl Node {
     /// Starts node `node` at its address, as the process of that number.
     fn start(node: NodeId, arrived: &Arrived, takes: Duration) -> Self {
-        let called_as = Rc::default();
-        let own =
-            Self { instance: Instance::start(identity(node)), refused: Rc::default(), called_as };
-        let echo =
-            Echo { node, arrived: arrived.clone(), takes, called_as: Rc::clone(&own.called_as) };
+        let own = Self::silent(Instance::start(identity(node)));
+        let echo = Echo {
+            node,
+            arrived: arrived.clone(),
+            takes,
+            called_as: Rc::clone(&own.called_as),
+            removed: Rc::clone(&own.removed),
+        };
         let acceptor = Rc::new(Acceptor::new(Rc::new(echo), own.instance.process));
         drop(spawn_in(node, async move {
             let listener = Listener::simulated(&address(node)).unwrap();
@@ -180,6 +188,12 @@ impl Node {
             }
         }));
         own
+    }
+
+    /// A node that asks and is not asked.
+    fn silent(instance: Instance) -> Self {
+        let (refused, called_as, removed) = (Rc::default(), Rc::default(), Rc::default());
+        Self { instance, refused, called_as, removed }
     }
 
     /// A channel to another node; it must be used by tasks of this node alone.

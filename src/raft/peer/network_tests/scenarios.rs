@@ -147,11 +147,8 @@ fn a_second_process_with_the_number_of_a_member_is_refused_while_that_is_there()
         let back = two.channel(1, Lane::Requests);
         assert_eq!(call(2, &back, 1, SECOND).await.unwrap(), 1);
         // On a copy of the directory, elsewhere, reached by nobody.
-        let copy = Node {
-            instance: Instance { process: two.instance.process ^ 1, ..two.instance },
-            refused: Rc::default(),
-            called_as: Rc::default(),
-        };
+        let instance = Instance { process: two.instance.process ^ 1, ..two.instance };
+        let copy = Node::silent(instance);
         let copied = copy.channel(1, Lane::Requests);
         for number in 10..13 {
             let refused = call(3, &copied, number, SECOND).await;
@@ -174,8 +171,7 @@ fn whoever_is_wrong_there_is_refused_and_hears_why() {
         let arrived = Arrived::default();
         let one = Node::start(1, &arrived, MS);
         let wrong = |who: Identity, to: NodeId| {
-            let instance = Instance { who, process: 77 };
-            let node = Node { instance, refused: Rc::default(), called_as: Rc::default() };
+            let node = Node::silent(Instance { who, process: 77 });
             let channel = node.channel(1, Lane::Requests);
             let channel = match to {
                 1 => channel,
@@ -204,6 +200,23 @@ fn whoever_is_wrong_there_is_refused_and_hears_why() {
         // A stranger of the same cluster may be a member that this node knows nothing of.
         let (_, channel) = wrong(identity(25), 1);
         assert_eq!(call(9, &channel, 1, SECOND).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn who_is_removed_while_it_is_connected_hears_so_and_is_not_answered() {
+    run(1, async {
+        let arrived = Arrived::default();
+        let (one, two) = (Node::start(1, &arrived, MS), Node::start(2, &arrived, MS));
+        let channel = two.channel(1, Lane::Requests);
+        assert_eq!(call(2, &channel, 1, SECOND).await.unwrap(), 1);
+        one.removed.set(Some(2));
+        // The connection ends first; whoever tries again is told why.
+        assert!(call(2, &channel, 2, SECOND).await.is_err());
+        let again = call(2, &channel, 3, SECOND).await;
+        assert!(matches!(again, Err(CallError::NotSent(_))), "{again:?}");
+        assert_eq!(*two.refused.borrow(), [Refusal::Removed]);
+        assert_eq!(arrived.of(2, 1), [1]);
     });
 }
 
