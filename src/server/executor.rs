@@ -18,7 +18,7 @@ use glommio::{
     Task, TaskQueueHandle, timer::Timer,
 };
 
-use super::run::ServerError;
+use super::error::ServerError;
 use crate::io::real::uring;
 
 /// Memory registered with each ring of an executor, for direct I/O: little, so

@@ -1,6 +1,6 @@
 //! What the operating system allows this process.
 
-use super::{admission::Places, run::ServerError};
+use super::{admission::Places, error::ServerError};
 
 /// Descriptors that are no clients' connections: rings, segments, listeners,
 /// connections of other nodes, and what the blocking threads open.

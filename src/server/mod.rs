@@ -4,8 +4,10 @@
 mod admission;
 pub mod config;
 mod connection;
+mod context;
 mod core;
 mod deadlines;
+mod error;
 mod executor;
 mod handoff;
 mod introductions;
@@ -13,7 +15,9 @@ mod limits;
 mod listen;
 mod overdue;
 mod replica;
+mod report;
 mod run;
 
 pub use config::{Config, ConfigError, Flags};
-pub use run::{ServerError, run};
+pub use error::ServerError;
+pub use run::run;

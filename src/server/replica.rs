@@ -8,10 +8,12 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::{
     config::Config,
+    context::NodeContext,
     core::unless,
+    error::ServerError,
     executor::{queue, spawn_into},
     introductions::OverHttp,
-    run::{Event, ServerError, Shared},
+    report::Event,
 };
 use crate::{
     io::{net::Listener, real::disk::GlommioDisk},
@@ -27,7 +29,7 @@ pub(super) const SIGNALS: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
 /// Runs the Raft core until the node is to stop, or to go on as another. `own`
 /// serves on this core, when it is the only one.
 pub(super) async fn run<F: Future<Output = ()> + 'static>(
-    shared: Shared,
+    context: NodeContext,
     cluster: Option<TcpListener>,
     own: Option<impl FnOnce(Ready) -> F>,
     events: &mpsc::Sender<Event>,
@@ -37,7 +39,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
     // One wait for as long as the node runs: what a wait that was given up has read is lost.
     let mut told = pin!(stop_signal(&signals));
-    let started = unless(start(&shared, cluster), told.as_mut()).await;
+    let started = unless(start(&context, cluster), told.as_mut()).await;
     // Stopped while it started: there is nothing to finish.
     let Some(started) = started else { return Ok(End::Stop) };
     let (mut running, ready) = started?;
@@ -58,27 +60,27 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
         let _ = events.send(Event::Stopping);
     }
     let served = async { while serving.recv().await.is_some() {} };
-    running.stop(cause, served).await.map_err(|error| not_stopped(&shared.config, error))
+    running.stop(cause, served).await.map_err(|error| not_stopped(&context.config, error))
 }
 
 async fn start(
-    shared: &Shared,
+    context: &NodeContext,
     cluster: Option<TcpListener>,
 ) -> Result<(Running<GlommioDisk>, Ready), ServerError> {
-    let config = &shared.config;
+    let config = &context.config;
     let disk = GlommioDisk::open(&config.data)
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     let listener = cluster.map(Listener::new).transpose();
     let listener =
         listener.map_err(|error| ServerError::System("cannot use the cluster port", error))?;
     let settings = Settings {
-        address: shared.address.clone(),
+        address: context.address.clone(),
         timing: config.timing,
         segment_bytes: config.segment_bytes,
         retention: config.retention,
         join: config.join.clone(),
     };
-    let (wiring, introductions) = (shared.wiring.clone(), Rc::new(OverHttp));
+    let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp));
     replica::start(disk, settings, wiring, listener, introductions)
         .await
         .map_err(|error| not_started(config, error))

@@ -12,7 +12,7 @@ use std::{
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::mpsc as async_mpsc;
@@ -20,82 +20,24 @@ use tokio::sync::mpsc as async_mpsc;
 use super::{
     admission::Connections,
     config::{Config, Role},
+    context::NodeContext,
     core::Core,
+    error::ServerError,
     executor::{self, Purpose, Watch},
     handoff::Handoff,
     limits,
     listen::listen,
     overdue::{self, Stop},
     replica,
+    report::{Event, Report},
 };
 use crate::{
-    api::{browser::BrowserPolicy, metrics::Metrics},
+    api::browser::BrowserPolicy,
     base::{held::HeldByNode, timing::STOP_MAX},
-    io::{
-        lock::{DirectoryLock, LockError},
-        real::uring::{self, UringError},
-    },
-    log::OpenError,
-    node::{Ready, Wiring, halt::HOW_TO_GO_ON, replica::End},
-    raft::{self, Address},
+    io::{lock::DirectoryLock, real::uring},
+    node::{Ready, Wiring, replica::End},
+    raft::Address,
 };
-
-/// Why a node did not start, or did not stop as it should.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The data directory cannot be made.
-    #[error("cannot make the data directory {0}: {1}")]
-    Directory(String, io::Error),
-    /// Another process uses it, or it cannot be locked.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// The port is taken, or the address is not this machine's.
-    #[error("cannot listen on {0}: {1}")]
-    Listen(SocketAddr, io::Error),
-    /// The log is damaged or of another kind; nothing was changed.
-    #[error("cannot use the data directory {0}: {1}")]
-    Open(String, OpenError),
-    /// The checkpoint of purged history cannot be used; nothing was changed.
-    #[error("cannot use the data directory {0}: {1}")]
-    Checkpoint(String, io::Error),
-    /// Executors cannot be made here; nothing was changed.
-    #[error(transparent)]
-    Uring(#[from] UringError),
-    /// The node must not go on with what the directory holds: it said so before.
-    #[error("the data directory {0} must not be used: {1}; {HOW_TO_GO_ON}")]
-    Halted(String, String),
-    /// Clients would take the descriptors that the node itself needs; nothing was changed.
-    #[error(
-        "the limit of open files is {allowed}, and a node needs {needed}: raise it (ulimit -n, \
-         LimitNOFILE)"
-    )]
-    OpenFiles { allowed: u64, needed: u64 },
-    /// Raft did not start.
-    #[error(transparent)]
-    Raft(#[from] raft::StartError),
-    /// Not everything that was under way ended in time.
-    #[error("the node did not stop within {0:?}")]
-    Stop(Duration),
-    /// An executor did not start, or ended.
-    #[error("executor: {0}")]
-    Executor(String),
-    /// Something else of the system.
-    #[error("{0}: {1}")]
-    System(&'static str, io::Error),
-}
-
-/// What all cores of a node share.
-#[derive(Clone)]
-pub(super) struct Shared {
-    pub(super) config: Arc<Config>,
-    /// Where clients and other nodes are told to reach the node.
-    pub(super) address: Address,
-    pub(super) wiring: Wiring,
-    connections: Arc<Connections>,
-    held: Arc<HeldByNode>,
-    browsers: Arc<BrowserPolicy>,
-    metrics: Arc<Metrics>,
-}
 
 /// Runs a node until a signal stops it.
 ///
@@ -141,7 +83,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let listen_name = config.listen_name.as_deref().unwrap_or_default();
     let advertised = [&*address.address, &*address.cluster_address, listen_name];
     let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
-    let shared = Shared {
+    let context = NodeContext {
         address,
         browsers: Arc::new(browsers),
         connections: Arc::new(Connections::new(places)),
@@ -156,10 +98,10 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let (alive, serving_cores) = async_mpsc::channel(1);
     let report = Report { events, alive };
     let mut listeners = listeners.into_iter().enumerate();
-    let own = (shared.config.cores == 1).then(|| listeners.next()).flatten();
-    let raft = start_raft_core(shared.clone(), cluster, own, report.clone(), serving_cores)?;
+    let own = (context.config.cores == 1).then(|| listeners.next()).flatten();
+    let raft = start_raft_core(context.clone(), cluster, own, report.clone(), serving_cores)?;
     let main = Main {
-        shared,
+        context,
         bound,
         inherited,
         starting: serving,
@@ -197,17 +139,10 @@ fn claim(config: &Config, serving: usize) -> Result<Handoff, ServerError> {
     Ok(Handoff { lock: DirectoryLock::acquire(&config.data)?, listeners, cluster })
 }
 
-/// How a core reports to the main thread, and shows the Raft core that it runs.
-#[derive(Clone)]
-struct Report {
-    events: mpsc::Sender<Event>,
-    alive: async_mpsc::Sender<()>,
-}
-
 /// Starts the Raft core, which also serves when it is given a listener of its
 /// `own`.
 fn start_raft_core(
-    shared: Shared,
+    context: NodeContext,
     cluster: Option<TcpListener>,
     own: Option<(usize, TcpListener)>,
     report: Report,
@@ -216,10 +151,10 @@ fn start_raft_core(
     executor::start(Purpose::Raft, move || async move {
         let Report { events, alive } = report;
         let own = own.map(|(core, listener)| {
-            let (shared, report) = (shared.clone(), Report { events: events.clone(), alive });
-            move |ready| serve(shared, core, listener, ready, report)
+            let (context, report) = (context.clone(), Report { events: events.clone(), alive });
+            move |ready| serve(context, core, listener, ready, report)
         });
-        let outcome = replica::run(shared, cluster, own, &events, serving_cores).await;
+        let outcome = replica::run(context, cluster, own, &events, serving_cores).await;
         // Only a main thread that failed does not wait for it.
         let _ = events.send(Event::Stopped(outcome));
     })
@@ -228,7 +163,7 @@ fn start_raft_core(
 /// What is left to the main thread: it starts the serving cores once the replica
 /// is there, says when the node listens, and looks after the executors.
 struct Main {
-    shared: Shared,
+    context: NodeContext,
     /// Where it listens for clients.
     bound: SocketAddr,
     /// Its predecessor has said so already.
@@ -261,7 +196,7 @@ impl Main {
                 Ok(Event::Serving) => {
                     self.starting -= 1;
                     if self.starting == 0 {
-                        let Shared { config, .. } = &self.shared;
+                        let NodeContext { config, .. } = &self.context;
                         let address = self.bound;
                         if !self.inherited {
                             announce(&format!("listening http://{address}"))?;
@@ -295,31 +230,25 @@ impl Main {
     fn start_serving_cores(&mut self, ready: &Ready) -> Result<(), ServerError> {
         let Some(report) = self.report.take() else { return Ok(()) };
         for (core, listener) in self.listeners.drain(..) {
-            let (shared, ready, report) = (self.shared.clone(), ready.clone(), report.clone());
-            let main = move || serve(shared, core, listener, ready, report);
+            let (context, ready, report) = (self.context.clone(), ready.clone(), report.clone());
+            let main = move || serve(context, core, listener, ready, report);
             self.watches.push(executor::start(Purpose::Serve, main)?);
         }
         Ok(())
     }
 }
 
-/// What the cores tell the main thread.
-pub(super) enum Event {
-    /// The replica is there: serving cores may start.
-    Ready(Ready),
-    /// One serving core accepts connections.
-    Serving,
-    /// The node stops: it accepts no more.
-    Stopping,
-    /// The node stopped, or did not start.
-    Stopped(Result<End, ServerError>),
-}
-
-async fn serve(shared: Shared, core: usize, listener: TcpListener, ready: Ready, report: Report) {
+async fn serve(
+    context: NodeContext,
+    core: usize,
+    listener: TcpListener,
+    ready: Ready,
+    report: Report,
+) {
     let Report { events, alive } = report;
-    let node = shared.wiring.handle(core, ready);
-    let limits = Arc::new(shared.config.limits.clone());
-    let Shared { connections, held, browsers, metrics, .. } = shared;
+    let node = context.wiring.handle(core, ready);
+    let limits = Arc::new(context.config.limits.clone());
+    let NodeContext { connections, held, browsers, metrics, .. } = context;
     let core = Core { node, listener, limits, held, browsers, metrics, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(Event::Serving);

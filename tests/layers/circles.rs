@@ -15,11 +15,8 @@ use crate::{
 };
 
 /// Circles that stay, each by one of its files, and why.
-const KNOWN: [(&str, &str); 3] = [
-    ("server/run.rs", NOT_YET),
-    ("server/connection.rs", NOT_YET),
-    ("server/deadlines.rs", NOT_YET),
-];
+const KNOWN: [(&str, &str); 2] =
+    [("server/connection.rs", NOT_YET), ("server/deadlines.rs", NOT_YET)];
 const NOT_YET: &str = "is to be untied";
 
 /// The files of the program and what they name.
@@ -299,6 +296,10 @@ fn no_file_stands_in_a_circle() {
     let new: Vec<String> =
         circles.iter().filter(|circle| !known(circle)).map(|circle| ties(&needs, circle)).collect();
     assert!(new.is_empty(), "\n{}", new.join("\n"));
+    for (file, _) in KNOWN {
+        let stands = circles.iter().any(|circle| circle.contains(file));
+        assert!(stands, "src/{file} stands in no circle any more: take it out of KNOWN");
+    }
 }
 
 /// The circles of a house of such files.

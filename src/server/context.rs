@@ -1,0 +1,24 @@
+//! What the composition root hands to each core.
+
+use std::sync::Arc;
+
+use super::{admission::Connections, config::Config};
+use crate::{
+    api::{browser::BrowserPolicy, metrics::Metrics},
+    base::held::HeldByNode,
+    node::Wiring,
+    raft::Address,
+};
+
+/// What all cores of a node share.
+#[derive(Clone)]
+pub(super) struct NodeContext {
+    pub(super) config: Arc<Config>,
+    /// Where clients and other nodes are told to reach the node.
+    pub(super) address: Address,
+    pub(super) wiring: Wiring,
+    pub(super) connections: Arc<Connections>,
+    pub(super) held: Arc<HeldByNode>,
+    pub(super) browsers: Arc<BrowserPolicy>,
+    pub(super) metrics: Arc<Metrics>,
+}

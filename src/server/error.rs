@@ -1,0 +1,54 @@
+//! Why a node does not run.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use crate::{
+    io::{lock::LockError, real::uring::UringError},
+    log::OpenError,
+    node::halt::HOW_TO_GO_ON,
+    raft,
+};
+
+/// Why a node did not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {0}: {1}")]
+    Directory(String, io::Error),
+    /// Another process uses it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The port is taken, or the address is not this machine's.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// The log is damaged or of another kind; nothing was changed.
+    #[error("cannot use the data directory {0}: {1}")]
+    Open(String, OpenError),
+    /// The checkpoint of purged history cannot be used; nothing was changed.
+    #[error("cannot use the data directory {0}: {1}")]
+    Checkpoint(String, io::Error),
+    /// Executors cannot be made here; nothing was changed.
+    #[error(transparent)]
+    Uring(#[from] UringError),
+    /// The node must not go on with what the directory holds: it said so before.
+    #[error("the data directory {0} must not be used: {1}; {HOW_TO_GO_ON}")]
+    Halted(String, String),
+    /// Clients would take the descriptors that the node itself needs; nothing was changed.
+    #[error(
+        "the limit of open files is {allowed}, and a node needs {needed}: raise it (ulimit -n, \
+         LimitNOFILE)"
+    )]
+    OpenFiles { allowed: u64, needed: u64 },
+    /// Raft did not start.
+    #[error(transparent)]
+    Raft(#[from] raft::StartError),
+    /// Not everything that was under way ended in time.
+    #[error("the node did not stop within {0:?}")]
+    Stop(Duration),
+    /// An executor did not start, or ended.
+    #[error("executor: {0}")]
+    Executor(String),
+    /// Something else of the system.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
