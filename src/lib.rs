@@ -28,8 +28,9 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`cli`] | the command line: `serve`, and the commands that are clients of a node |
-//! | [`server`] | composition root: settings, start and stop, cores, sockets |
+//! | [`server`] | composition root: settings, start and stop, executors, sockets |
 //! | `simulation` | the other composition root, test code: whole nodes on virtual time |
+//! | [`serving`] | a serving core: it lets connections in and drives them |
 //! | `fuzzing` | what fuzz targets call; not part of the program |
 //! | [`api`] | the HTTP API, one file per resource |
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
@@ -67,6 +68,7 @@ pub mod log;
 pub mod node;
 pub mod raft;
 pub mod server;
+pub mod serving;
 #[cfg(test)]
 mod simulation;
 pub mod state;

@@ -97,6 +97,17 @@ pub enum JoinHandle<T> {
     Simulated(simulated::JoinHandle<T>),
 }
 
+impl<T> JoinHandle<T> {
+    /// Ends the task instead of going on with it. Wait for it to know that it is gone.
+    pub fn cancel(&self) {
+        match self {
+            Self::Real(task) => task.cancel(),
+            #[cfg(test)]
+            Self::Simulated(task) => task.cancel(),
+        }
+    }
+}
+
 impl<T> Future for JoinHandle<T> {
     type Output = Option<T>;
 

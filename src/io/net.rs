@@ -1,10 +1,12 @@
-//! Byte streams between nodes. Everything above speaks to [`Stream`] and
-//! [`Listener`] alone, so that what carries the bytes can change: to sockets of the
-//! operating system, to the network of a simulation, to TLS one day.
+//! Byte streams between nodes, and between them and their clients. Everything above
+//! speaks to [`Stream`] and [`Listener`] alone, so that what carries the bytes can
+//! change: to sockets of the operating system, to the network of a simulation, to TLS
+//! one day.
 
 use std::{
     io::{self, IoSlice},
     net::TcpListener,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -90,6 +92,82 @@ impl Stream {
         }
     }
 
+    /// Reads what is there without waiting for more; 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// What the network reports; `WouldBlock` when there is nothing yet.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.try_read(buffer),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Writes of the parts, one after the other, what there is room for.
+    ///
+    /// # Errors
+    /// What the network reports; `WouldBlock` when there is no room yet.
+    pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.try_write(parts),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.try_write(parts),
+        }
+    }
+
+    /// Ready when there is something to read, be it the end.
+    ///
+    /// # Errors
+    /// When the connection cannot be watched.
+    pub fn poll_readable(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.poll_readable(cx, &mut watch.0),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.poll_readable(cx).map(Ok),
+        }
+    }
+
+    /// Ready when there is room for more, or nothing can be written any longer.
+    ///
+    /// # Errors
+    /// When the connection cannot be watched.
+    pub fn poll_writable(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.poll_writable(cx, &mut watch.0),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => stream.poll_writable(cx).map(Ok),
+        }
+    }
+
+    /// Tells the other end that nothing more comes. It may go on to send.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub fn close_write(&self) -> io::Result<()> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.close_write(),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => {
+                stream.close_write();
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the other end see a reset once this is dropped, and what is still on its way
+    /// there be thrown away, or not; whether that is so.
+    pub fn reset_on_drop(&self, resets: bool) -> bool {
+        match &self.0 {
+            Carrier::Real(stream) => stream.reset_on_drop(resets),
+            #[cfg(test)]
+            Carrier::Simulated(stream) => {
+                stream.reset_on_drop(resets);
+                true
+            }
+        }
+    }
+
     /// Ends both directions: reads and writes under way end too.
     pub fn close(&self) {
         match &self.0 {
@@ -98,6 +176,19 @@ impl Stream {
             Carrier::Simulated(stream) => stream.close(),
         }
     }
+}
+
+/// One wait for a connection, in one direction.
+#[derive(Default)]
+pub struct Watch(real::net::Watch);
+
+/// Who connects to a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callers {
+    /// Other nodes: one that is silent is asked whether it lives.
+    Nodes,
+    /// Clients, who may be silent for as long as the node waits for them.
+    Clients,
 }
 
 /// Where connections come in.
@@ -110,12 +201,12 @@ enum Entrance {
 }
 
 impl Listener {
-    /// Accepts on `listener`, which must be non-blocking.
+    /// Accepts `callers` on `listener`, which must be non-blocking.
     ///
     /// # Errors
     /// When it cannot be watched.
-    pub fn new(listener: TcpListener) -> io::Result<Self> {
-        real::net::Listener::new(listener).map(Entrance::Real).map(Self)
+    pub fn new(listener: TcpListener, callers: Callers) -> io::Result<Self> {
+        real::net::Listener::new(listener, callers).map(Entrance::Real).map(Self)
     }
 
     /// Accepts what is called at `address` in a simulation, for the process of the
@@ -134,6 +225,35 @@ impl Listener {
             Entrance::Real(listener) => Stream(Carrier::Real(listener.accept().await)),
             #[cfg(test)]
             Entrance::Simulated(listener) => Stream(Carrier::Simulated(listener.accept().await)),
+        }
+    }
+
+    /// A connection that waits to be accepted.
+    ///
+    /// # Errors
+    /// What the network reports; `WouldBlock` when none waits.
+    pub fn try_accept(&self) -> io::Result<Stream> {
+        match &self.0 {
+            Entrance::Real(listener) => listener.try_accept().map(Carrier::Real).map(Stream),
+            #[cfg(test)]
+            Entrance::Simulated(listener) => {
+                listener.try_accept().map(Carrier::Simulated).map(Stream)
+            }
+        }
+    }
+
+    /// Waits until a connection may be there.
+    ///
+    /// # Errors
+    /// When the listener cannot be watched.
+    pub async fn acceptable(&self) -> io::Result<()> {
+        match &self.0 {
+            Entrance::Real(listener) => listener.acceptable().await,
+            #[cfg(test)]
+            Entrance::Simulated(listener) => {
+                listener.acceptable().await;
+                Ok(())
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     },
     feed::Fanout,
     io::{
-        net::Listener,
+        net::{Callers, Listener},
         simulated::disk::{Faults, SimDisk},
     },
     log::{Identity, Log, Options},
@@ -168,7 +168,7 @@ async fn member(id: NodeId) -> Member {
     let forwarded = ForwardedWrites::new(Arc::default(), &Fanout::new(1), Rc::clone(&replica));
     let peers =
         PeerService::new(Rc::clone(&replica), Rc::new(forwarded), Rc::clone(&service), adoptions);
-    cores::spawn(peers.run(Listener::new(listener).unwrap()));
+    cores::spawn(peers.run(Listener::new(listener, Callers::Nodes).unwrap()));
     Member { disk, address, replica, service, status: Arc::default() }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{admission::Connections, config::Config};
+use super::config::Config;
 use crate::{
     api::{browser::BrowserPolicy, metrics::Metrics},
     base::held::HeldByNode,
     node::Wiring,
     raft::Address,
+    serving::Connections,
 };
 
 /// What all cores of a node share.

@@ -1,6 +1,7 @@
 //! What the operating system allows this process.
 
-use super::{admission::Places, error::ServerError};
+use super::error::ServerError;
+use crate::serving::Places;
 
 /// Descriptors that are no clients' connections: rings, segments, listeners,
 /// connections of other nodes, and what the blocking threads open.

@@ -1,12 +1,8 @@
-//! The composition root: settings, the order of start and stop, the cores, and
-//! what drives connections.
+//! The composition root of a process: settings, the order of start and stop, the
+//! executors, and the sockets.
 
-mod admission;
 pub mod config;
-mod connection;
 mod context;
-mod core;
-mod deadlines;
 mod error;
 mod executor;
 mod handoff;

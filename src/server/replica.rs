@@ -9,14 +9,16 @@ use tokio::sync::mpsc as async_mpsc;
 use super::{
     config::Config,
     context::NodeContext,
-    core::unless,
     error::ServerError,
     executor::{queue, spawn_into},
     introductions::OverHttp,
     report::Event,
 };
 use crate::{
-    io::{net::Listener, real::disk::GlommioDisk},
+    io::{
+        net::{Callers, Listener},
+        real::disk::GlommioDisk,
+    },
     node::{
         Ready,
         replica::{self, Cause, End, Running, Settings, StartError, StopError},
@@ -70,7 +72,7 @@ async fn start(
     let config = &context.config;
     let disk = GlommioDisk::open(&config.data)
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
-    let listener = cluster.map(Listener::new).transpose();
+    let listener = cluster.map(|socket| Listener::new(socket, Callers::Nodes)).transpose();
     let listener =
         listener.map_err(|error| ServerError::System("cannot use the cluster port", error))?;
     let settings = Settings {
@@ -114,5 +116,13 @@ fn not_stopped(config: &Config, error: StopError) -> ServerError {
 async fn stop_signal(signals: &Signals) {
     if let Err(error) = signals.recv().await {
         tracing::error!(%error, "cannot wait for signals");
+    }
+}
+
+/// Resolves with `a`, or with `None` when `b` is done first.
+async fn unless<T, U>(a: impl Future<Output = T>, b: impl Future<Output = U>) -> Option<T> {
+    match select(pin!(a), pin!(b)).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
     }
 }

@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     mem::ManuallyDrop,
     net::{SocketAddr, TcpListener},
+    rc::Rc,
     sync::{Arc, mpsc},
     time::Instant,
 };
@@ -18,10 +19,8 @@ use std::{
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
-    admission::Connections,
     config::{Config, Role},
     context::NodeContext,
-    core::Core,
     error::ServerError,
     executor::{self, Purpose, Watch},
     handoff::Handoff,
@@ -34,9 +33,14 @@ use super::{
 use crate::{
     api::browser::BrowserPolicy,
     base::{held::HeldByNode, timing::STOP_MAX},
-    io::{lock::DirectoryLock, real::uring},
+    io::{
+        lock::DirectoryLock,
+        net::{Callers, Listener},
+        real::uring,
+    },
     node::{Ready, Wiring, replica::End},
     raft::Address,
+    serving::{Connections, Core},
 };
 
 /// Runs a node until a signal stops it.
@@ -246,6 +250,10 @@ async fn serve(
     report: Report,
 ) {
     let Report { events, alive } = report;
+    let listener = match Listener::new(listener, Callers::Clients) {
+        Ok(listener) => Rc::new(listener),
+        Err(error) => return tracing::error!(%error, "a serving core cannot accept connections"),
+    };
     let node = context.wiring.handle(core, ready);
     let limits = Arc::new(context.config.limits.clone());
     let NodeContext { connections, held, browsers, metrics, .. } = context;
@@ -253,9 +261,7 @@ async fn serve(
     // The main thread has gone only when the node stops already.
     let _ = events.send(Event::Serving);
     drop(events);
-    if let Err(error) = core.run().await {
-        tracing::error!(%error, "a serving core stopped");
-    }
+    core.run().await;
     drop(alive);
 }
 

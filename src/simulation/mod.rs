@@ -7,7 +7,7 @@
 //! | [`world`] | one run, from its seed to its verdict |
 //! | [`plan`] | what a seed decides before anything happens |
 //! | [`faults`] | what goes wrong: processes, network, clocks, disks |
-//! | [`places`], [`node`], [`serving`] | the nodes |
+//! | [`places`], [`node`] | the nodes |
 //! | [`client`], [`wire`] | who asks them, as bytes of HTTP |
 //! | [`record`], [`history`] | what happened, for people and for the oracle |
 //! | [`oracle`] | whether what clients were told can be true |
@@ -25,7 +25,6 @@ mod places;
 mod plan;
 mod planted;
 mod record;
-mod serving;
 mod tests;
 mod wire;
 mod world;

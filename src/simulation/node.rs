@@ -1,6 +1,6 @@
 //! One process: a node as the program composes it, on a simulated disk and network.
 
-use std::{pin::pin, rc::Rc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -12,19 +12,27 @@ use uuid::Uuid;
 
 use super::{
     places::{Setup, client_address, cluster_address},
-    serving,
     wire::{Heard, Link, Request},
 };
 use crate::{
-    base::ids::{ClusterId, NodeId},
+    api::{browser::BrowserPolicy, metrics::Metrics},
+    base::{
+        held::HeldByNode,
+        ids::{ClusterId, NodeId},
+        limits::Limits,
+    },
     io::{cores, net::Listener, simulated::disk::SimDisk},
     node::{
-        Wiring,
+        Ready, Wiring,
         members::{Applicant, Introduction, Introductions},
         replica::{self, Cause, End, Settings},
     },
     raft::{Address, Timing},
+    serving::{Connections, Core, Places},
 };
+
+/// How many connections a node may have.
+const PLACES: Places = Places { connections: 64, refusals: 8 };
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +74,7 @@ pub async fn run(
         Ok(started) => started,
         Err(error) => return Exit::NotStarted(error.to_string()),
     };
-    let listener = Listener::simulated(&client_address(id)).expect("nobody else has the address");
-    let listener = Rc::new(listener);
-    let serving: Vec<_> = (0..setup.cores)
-        .map(|core| {
-            let handle = wiring.handle(core, ready.clone());
-            cores::spawn(serving::serve(handle, client_address(id), Rc::clone(&listener)))
-        })
-        .collect();
+    let serving = serve(id, setup.cores, &wiring, &ready);
     let cause = match select(pin!(running.ended()), pin!(stop.notified())).await {
         Either::Left((cause, _)) => cause,
         Either::Right(_) => Cause::Told,
@@ -89,6 +90,27 @@ pub async fn run(
         Ok(End::Again) => Exit::Again,
         Err(error) => Exit::NotStopped(error.to_string()),
     }
+}
+
+/// Starts the serving cores of node `id`, which share one listener.
+fn serve(id: NodeId, cores: usize, wiring: &Wiring, ready: &Ready) -> Vec<cores::JoinHandle<()>> {
+    let address = client_address(id);
+    let listener = Listener::simulated(&address).expect("nobody else has the address");
+    let listener = Rc::new(listener);
+    let browsers = Arc::new(BrowserPolicy::new(&[&address], &[], &[]));
+    let limits = Arc::new(Limits { connections: PLACES.connections, ..Limits::default() });
+    let held = Arc::new(HeldByNode::new(limits.held_bytes));
+    let (connections, metrics) = (Arc::new(Connections::new(PLACES)), Arc::new(Metrics::default()));
+    let core = |number| Core {
+        node: wiring.handle(number, ready.clone()),
+        listener: Rc::clone(&listener),
+        limits: Arc::clone(&limits),
+        held: Arc::clone(&held),
+        browsers: Arc::clone(&browsers),
+        metrics: Arc::clone(&metrics),
+        connections: Arc::clone(&connections),
+    };
+    (0..cores).map(|number| cores::spawn(core(number).run())).collect()
 }
 
 /// What nodes ask strangers, over the streams of the simulation.

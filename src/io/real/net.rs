@@ -6,6 +6,7 @@ use std::{
     io::{self, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
     rc::Rc,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -13,10 +14,13 @@ use futures_util::{
     FutureExt,
     future::{LocalBoxFuture, Shared},
 };
-use glommio::io::PollableFd;
+use glommio::io::{PollState, PollableFd};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::io::cores::{self, in_time};
+use crate::io::{
+    cores::{self, in_time},
+    net::Callers,
+};
 
 /// A peer that is silent for this long is asked whether it lives.
 pub(in crate::io) const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
@@ -68,7 +72,7 @@ impl Stream {
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
             Err(error) => return Err(error),
         };
-        let stream = Self::new(socket.into())?;
+        let stream = Self::new(socket.into(), Callers::Nodes)?;
         if under_way {
             stream.0.writable().await?;
             if let Some(error) = stream.0.get_ref().take_error()? {
@@ -78,21 +82,22 @@ impl Stream {
         Ok(stream)
     }
 
-    fn new(stream: TcpStream) -> io::Result<Self> {
+    fn new(stream: TcpStream, callers: Callers) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        let socket = SockRef::from(&stream);
-        socket.set_tcp_keepalive(&KEEPALIVE)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        if callers == Callers::Nodes {
+            let socket = SockRef::from(&stream);
+            socket.set_tcp_keepalive(&KEEPALIVE)?;
+            socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        }
         Ok(Self(PollableFd::new(stream)?))
     }
 
     pub(in crate::io) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.get_ref().read(buffer) {
+            match self.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.0.readable().await?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return outcome,
             }
         }
@@ -106,7 +111,7 @@ impl Stream {
         loop {
             let outcome = PASSAGE.with_borrow_mut(|passage| {
                 let room = most.min(passage.len());
-                let read = self.0.get_ref().read(&mut passage[..room])?;
+                let read = self.try_read(&mut passage[..room])?;
                 buffer.extend_from_slice(&passage[..read]);
                 Ok(read)
             });
@@ -114,7 +119,6 @@ impl Stream {
                 Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {
                     self.0.readable().await?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return outcome,
             }
         }
@@ -122,19 +126,67 @@ impl Stream {
 
     pub(in crate::io) async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.0.get_ref().write_vectored(parts) {
+            match self.try_write(parts) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.0.writable().await?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return outcome,
             }
         }
     }
 
+    pub(in crate::io) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        uninterrupted(|| self.0.get_ref().read(buffer))
+    }
+
+    pub(in crate::io) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut socket = self.0.get_ref();
+        uninterrupted(|| match parts {
+            [one] => socket.write(one),
+            several => socket.write_vectored(several),
+        })
+    }
+
+    pub(in crate::io) fn poll_readable(
+        &self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_readable(cx, watch).map_err(io::Error::from)
+    }
+
+    pub(in crate::io) fn poll_writable(
+        &self,
+        cx: &mut Context<'_>,
+        watch: &mut Watch,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_writable(cx, watch).map_err(io::Error::from)
+    }
+
+    pub(in crate::io) fn close_write(&self) -> io::Result<()> {
+        self.0.get_ref().shutdown(Shutdown::Write)
+    }
+
+    pub(in crate::io) fn reset_on_drop(&self, resets: bool) -> bool {
+        SockRef::from(self.0.get_ref()).set_linger(resets.then_some(Duration::ZERO)).is_ok()
+    }
+
     pub(in crate::io) fn close(&self) {
         // It may be closed already.
         let _ = self.0.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+/// Where one wait keeps that the kernel was asked.
+pub(in crate::io) type Watch = PollState;
+
+/// Tries again for as long as a signal is in the way.
+fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 
@@ -184,32 +236,40 @@ async fn look_up(name: String) -> Found {
 }
 
 /// Where connections come in.
-pub(in crate::io) struct Listener(PollableFd<TcpListener>);
+pub(in crate::io) struct Listener {
+    socket: PollableFd<TcpListener>,
+    callers: Callers,
+}
 
 impl Listener {
-    pub(in crate::io) fn new(listener: TcpListener) -> io::Result<Self> {
-        Ok(Self(PollableFd::new(listener)?))
+    pub(in crate::io) fn new(listener: TcpListener, callers: Callers) -> io::Result<Self> {
+        Ok(Self { socket: PollableFd::new(listener)?, callers })
     }
 
     pub(in crate::io) async fn accept(&self) -> Stream {
         loop {
-            let error = match self.0.get_ref().accept() {
-                Ok((stream, _)) => {
-                    match stream.set_nonblocking(true).and_then(|()| Stream::new(stream)) {
-                        Ok(stream) => return stream,
-                        Err(error) => error,
-                    }
-                }
+            match self.try_accept() {
+                Ok(stream) => return stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.0.readable().await.is_err() {
+                    if self.acceptable().await.is_err() {
                         cores::sleep(ACCEPT_PAUSE).await;
                     }
-                    continue;
                 }
-                Err(error) => error,
-            };
-            tracing::debug!(%error, "cannot accept a connection of a node");
-            cores::sleep(ACCEPT_PAUSE).await;
+                Err(error) => {
+                    tracing::debug!(%error, "cannot accept a connection of a node");
+                    cores::sleep(ACCEPT_PAUSE).await;
+                }
+            }
         }
+    }
+
+    pub(in crate::io) fn try_accept(&self) -> io::Result<Stream> {
+        let (stream, _) = uninterrupted(|| self.socket.get_ref().accept())?;
+        stream.set_nonblocking(true)?;
+        Stream::new(stream, self.callers)
+    }
+
+    pub(in crate::io) async fn acceptable(&self) -> io::Result<()> {
+        Ok(self.socket.readable().await?)
     }
 }

@@ -6,6 +6,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use std::{
 use rand::{RngExt, rngs::StdRng};
 use tokio::sync::oneshot;
 
-use super::executor::{Executor as Virtual, clear_timer};
+use super::executor::{Executor as Virtual, TaskWaker, clear_timer};
 
 /// Blocking work begins and is told of after up to so long each.
 const BLOCKING: Duration = Duration::from_micros(500);
@@ -116,15 +117,25 @@ fn chance_of((usual, slow): (Duration, Duration)) -> Duration {
     rng.random_range(Duration::ZERO..=limit)
 }
 
-/// A spawned task: resolves with its output, or with `None` when its process was
-/// killed. Dropping it lets the task go on.
-pub struct JoinHandle<T>(pub(super) oneshot::Receiver<T>);
+/// A spawned task: resolves with its output, or with `None` when it was cancelled or
+/// its process killed. Dropping it lets the task go on.
+pub struct JoinHandle<T> {
+    pub(super) outcome: oneshot::Receiver<T>,
+    pub(super) waker: Arc<TaskWaker>,
+}
+
+impl<T> JoinHandle<T> {
+    /// The task is dropped when its turn comes.
+    pub fn cancel(&self) {
+        self.waker.cancel();
+    }
+}
 
 impl<T> Future for JoinHandle<T> {
     type Output = Option<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        Pin::new(&mut self.0).poll(cx).map(Result::ok)
+        Pin::new(&mut self.outcome).poll(cx).map(Result::ok)
     }
 }
 
@@ -218,6 +229,25 @@ mod tests {
             Virtual::current().kill(1);
             assert!(one.await.is_none() && child.await.is_none());
             assert!(two.await.is_some());
+        });
+    }
+
+    #[test]
+    fn a_cancelled_task_runs_no_further_and_is_gone_before_that_is_told() {
+        run(1, async {
+            let held = Rc::new(());
+            let kept = Rc::clone(&held);
+            let task = cores::spawn(async move {
+                cores::sleep(SECOND).await;
+                drop(kept);
+                panic!("it went on");
+            });
+            let other = cores::spawn(cores::sleep(SECOND));
+            cores::sleep(SECOND / 2).await;
+            task.cancel();
+            assert!(task.await.is_none());
+            assert_eq!(Rc::strong_count(&held), 1);
+            assert!(other.await.is_some());
         });
     }
 

@@ -70,16 +70,24 @@ impl Ready {
     }
 }
 
-struct TaskWaker {
+pub(super) struct TaskWaker {
     task: u64,
     ready: Arc<Ready>,
     /// It stands among the ready ones already.
     queued: AtomicBool,
+    /// It is to be dropped instead of run.
+    is_cancelled: AtomicBool,
 }
 
 impl TaskWaker {
     fn new(task: u64, ready: &Arc<Ready>) -> Arc<Self> {
-        Arc::new(Self { task, ready: Arc::clone(ready), queued: AtomicBool::new(false) })
+        let (queued, is_cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { task, ready: Arc::clone(ready), queued, is_cancelled })
+    }
+
+    pub(super) fn cancel(self: &Arc<Self>) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+        self.wake_by_ref();
     }
 }
 
@@ -212,6 +220,10 @@ impl Executor {
             self.tasks.borrow_mut().insert(number, task);
             return;
         }
+        if task.waker.is_cancelled.load(Ordering::Relaxed) {
+            self.process.set(task.process);
+            return drop(task);
+        }
         let outcome = self.poll(task.process, &task.waker, task.future.as_mut());
         if outcome.is_pending() {
             self.tasks.borrow_mut().insert(number, task);
@@ -276,9 +288,9 @@ impl Executor {
         let number = self.number();
         let waker = TaskWaker::new(number, &self.ready);
         waker.wake_by_ref();
-        let task = Task { process, future: Box::pin(future), waker };
+        let task = Task { process, future: Box::pin(future), waker: Arc::clone(&waker) };
         self.tasks.borrow_mut().insert(number, task);
-        JoinHandle(outcome)
+        JoinHandle { outcome, waker }
     }
 
     /// Ends a process at once, wherever its tasks stand. The next one of its number

@@ -1,8 +1,7 @@
 //! One connection: two ends, and what carries bytes from each to the other.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
+    cell::RefCell,
     io::{self, IoSlice},
     pin::pin,
     rc::Rc,
@@ -12,9 +11,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::future::select;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::sync::Notify;
 
-use super::{Network, Stream, Way};
+use super::{
+    Network, Stream, Way,
+    end::{Broken, End, Segment, Side},
+};
 use crate::io::{
     cores,
     real::net::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, UNACKNOWLEDGED},
@@ -31,105 +32,6 @@ const BUFFER_BYTES: [usize; 4] = [1 << 10, 16 << 10, 128 << 10, 2 << 20];
 const SPLIT: Duration = Duration::from_micros(200);
 /// The longest time until what was kept is sent again once it may pass.
 const RESEND_MAX: Duration = Duration::from_secs(2);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Client = 0,
-    Server = 1,
-}
-
-impl Side {
-    fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-/// How an end of a connection broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
-    /// At this end, with that error; the other is told by a reset.
-    Here(io::ErrorKind),
-    /// By a reset from the other end.
-    Reset,
-    /// Its process lost power: nobody is told.
-    Silently,
-}
-
-/// Bytes that were sent at once.
-struct Segment {
-    /// When they arrive, unless something is in the way, on the clock of the run.
-    arrival: Duration,
-    bytes: Bytes,
-}
-
-pub(super) struct End {
-    process: Process,
-    /// Sent here and not arrived at the other end.
-    ///
-    /// Invariant: their bytes are `sent_bytes`, at most `buffer_bytes`.
-    sent: RefCell<VecDeque<Segment>>,
-    sent_bytes: Cell<usize>,
-    /// Arrived here and not read.
-    ///
-    /// Invariant: at most `buffer_bytes`.
-    arrived: RefCell<BytesMut>,
-    /// Nothing more comes from the other end.
-    has_all: Cell<bool>,
-    /// It was closed here.
-    is_closed: Cell<bool>,
-    broken: Cell<Option<Broken>>,
-    /// When the last segment arrives that was sent here.
-    last_arrival: Cell<Duration>,
-    /// How much longer its bytes take than those of other connections.
-    lag: Duration,
-    /// Wakes who reads here.
-    pub(super) readable: Notify,
-    /// Wakes who writes here.
-    pub(super) writable: Notify,
-    /// Wakes what carries bytes from here.
-    carrier: Notify,
-}
-
-impl End {
-    fn new(process: Process, lag: Duration) -> Self {
-        Self {
-            process,
-            sent: RefCell::default(),
-            sent_bytes: Cell::default(),
-            arrived: RefCell::default(),
-            has_all: Cell::default(),
-            is_closed: Cell::default(),
-            broken: Cell::default(),
-            last_arrival: Cell::default(),
-            lag,
-            readable: Notify::new(),
-            writable: Notify::new(),
-            carrier: Notify::new(),
-        }
-    }
-
-    /// Why nothing can be read or written any more, if it broke.
-    fn error(&self) -> Option<io::Error> {
-        let kind = match self.broken.get()? {
-            Broken::Here(kind) => kind,
-            Broken::Reset => io::ErrorKind::ConnectionReset,
-            Broken::Silently => io::ErrorKind::ConnectionAborted,
-        };
-        Some(kind.into())
-    }
-
-    /// Whether something arrived that nobody has read.
-    pub(super) fn has_unread(&self) -> bool {
-        !self.arrived.borrow().is_empty()
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_closed.get() || self.broken.get().is_some()
-    }
-}
 
 pub(super) struct Connection {
     network: Network,
@@ -195,8 +97,8 @@ impl Connection {
         if self.rng.borrow_mut().random() {
             end.arrived.take();
         }
-        end.readable.notify_one();
-        end.writable.notify_one();
+        end.readable.wake();
+        end.writable.wake();
         end.carrier.notify_one();
         self.end(side.other()).carrier.notify_one();
     }
@@ -220,7 +122,9 @@ impl Connection {
 
     /// Whether there is something to be carried from that side.
     fn has_work(&self, from: Side) -> bool {
-        !self.end(from).sent.borrow().is_empty() || self.end(from).is_over()
+        let end = self.end(from);
+        let must_end = end.is_write_closed.get() && !self.end(from.other()).has_all.get();
+        !end.sent.borrow().is_empty() || must_end || end.is_over()
     }
 
     /// Whether the other side can be asked whether it lives, and answers.
@@ -248,11 +152,15 @@ impl Connection {
             }
             let arrival = end.sent.borrow().front().map(|segment| segment.arrival);
             let Some(arrival) = arrival else {
-                // It was closed, and all that was sent before has arrived.
+                // Nothing more is sent, and all that was sent before has arrived.
                 self.network.travel(self.way(from)).await;
                 let other = self.end(from.other());
                 other.has_all.set(true);
-                return other.readable.notify_one();
+                other.readable.wake();
+                if end.is_closed.get() {
+                    return;
+                }
+                continue;
             };
             sleep_until(arrival).await;
             self.hand_over(from).await;
@@ -324,8 +232,8 @@ impl Connection {
             let later = rng.random_range(Duration::ZERO..=SPLIT);
             segment.arrival = Executor::current().elapsed() + later;
         }
-        end.writable.notify_one();
-        other.readable.notify_one();
+        end.writable.wake();
+        other.readable.wake();
     }
 
     /// Takes out what has arrived at that side, `most` at most, or nothing at the end of
@@ -350,7 +258,7 @@ impl Connection {
     /// Sends a part of `parts` from that side. `None` when there is no room yet.
     pub(super) fn write(&self, at: Side, parts: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
         let end = self.end(at);
-        if end.is_closed.get() {
+        if end.is_closed.get() || end.is_write_closed.get() {
             return Some(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if let Some(error) = end.error() {
@@ -379,11 +287,29 @@ impl Connection {
         Some(Ok(count))
     }
 
+    /// Whether a read has an outcome.
+    pub(super) fn is_readable(&self, at: Side) -> bool {
+        let end = self.end(at);
+        end.has_unread() || end.has_all.get() || end.is_over()
+    }
+
+    /// Whether a write has an outcome.
+    pub(super) fn is_writable(&self, at: Side) -> bool {
+        let end = self.end(at);
+        end.sent_bytes.get() < self.buffer_bytes || end.is_write_closed.get() || end.is_over()
+    }
+
+    /// Has nothing more be sent from that side.
+    pub(super) fn close_write(&self, side: Side) {
+        self.end(side).is_write_closed.set(true);
+        self.end(side).carrier.notify_one();
+    }
+
     pub(super) fn close(&self, side: Side) {
         let end = self.end(side);
         end.is_closed.set(true);
-        end.readable.notify_one();
-        end.writable.notify_one();
+        end.readable.wake();
+        end.writable.wake();
         end.carrier.notify_one();
         // What waits for room at this end has nobody to wait for.
         self.end(side.other()).carrier.notify_one();

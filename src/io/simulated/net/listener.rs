@@ -51,11 +51,21 @@ impl Listener {
     /// The next connection.
     pub async fn accept(&self) -> Stream {
         loop {
-            let next = self.entrance.waiting.borrow_mut().pop_front();
-            match next {
-                Some(stream) => return stream,
-                None => self.entrance.arrived.notified().await,
+            match self.try_accept() {
+                Ok(stream) => return stream,
+                Err(_) => self.acceptable().await,
             }
+        }
+    }
+
+    pub fn try_accept(&self) -> io::Result<Stream> {
+        let next = self.entrance.waiting.borrow_mut().pop_front();
+        next.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+    }
+
+    pub async fn acceptable(&self) {
+        if self.entrance.waiting.borrow().is_empty() {
+            self.entrance.arrived.notified().await;
         }
     }
 }

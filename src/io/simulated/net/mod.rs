@@ -9,6 +9,7 @@
 //! connection, as the kernel does it.
 
 mod connection;
+mod end;
 mod link;
 mod listener;
 mod stream;
@@ -27,7 +28,8 @@ use tokio::sync::Notify;
 
 use super::executor::{Executor, Process};
 use crate::io::cores;
-use connection::{Broken, Connection, Side};
+use connection::Connection;
+use end::{Broken, Side};
 pub use link::{Link, Way};
 use listener::Entrance;
 pub use listener::Listener;

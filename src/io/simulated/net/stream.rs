@@ -1,17 +1,20 @@
 //! The end of a connection as its process holds it.
 
 use std::{
+    cell::Cell,
+    future::poll_fn,
     io::{self, IoSlice},
     rc::Rc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::{
     Network,
-    connection::{Broken, Connection, Side},
+    connection::Connection,
+    end::{Broken, Side},
 };
 use crate::io::cores;
 
@@ -19,11 +22,13 @@ use crate::io::cores;
 pub struct Stream {
     connection: Rc<Connection>,
     side: Side,
+    /// The other end is to see a reset then.
+    resets: Cell<bool>,
 }
 
 impl Stream {
     pub(super) fn new(connection: Rc<Connection>, side: Side) -> Self {
-        Self { connection, side }
+        Self { connection, side, resets: Cell::default() }
     }
 
     pub async fn connect(address: &str, limit: Duration) -> io::Result<Self> {
@@ -31,25 +36,58 @@ impl Stream {
     }
 
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.arrived(buffer.len()).await?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
-        Ok(bytes.len())
+        poll_fn(|cx| self.poll_readable(cx)).await;
+        self.try_read(buffer)
     }
 
     pub async fn read_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-        let bytes = self.arrived(most).await?;
+        poll_fn(|cx| self.poll_readable(cx)).await;
+        let bytes = self.arrived(most)?;
         buffer.extend_from_slice(&bytes);
         Ok(bytes.len())
     }
 
-    async fn arrived(&self, most: usize) -> io::Result<Bytes> {
-        let readable = &self.connection.end(self.side).readable;
-        woken_until(readable, || self.connection.read(self.side, most)).await
+    pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_writable(cx)).await;
+        self.try_write(parts)
     }
 
-    pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        let writable = &self.connection.end(self.side).writable;
-        woken_until(writable, || self.connection.write(self.side, parts)).await
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.arrived(buffer.len())?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok(bytes.len())
+    }
+
+    fn arrived(&self, most: usize) -> io::Result<Bytes> {
+        self.connection.read(self.side, most).unwrap_or_else(would_block)
+    }
+
+    pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.connection.write(self.side, parts).unwrap_or_else(would_block)
+    }
+
+    pub fn poll_readable(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.connection.is_readable(self.side) {
+            return Poll::Ready(());
+        }
+        self.connection.end(self.side).readable.wait(cx);
+        Poll::Pending
+    }
+
+    pub fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.connection.is_writable(self.side) {
+            return Poll::Ready(());
+        }
+        self.connection.end(self.side).writable.wait(cx);
+        Poll::Pending
+    }
+
+    pub fn close_write(&self) {
+        self.connection.close_write(self.side);
+    }
+
+    pub fn reset_on_drop(&self, resets: bool) {
+        self.resets.set(resets);
     }
 
     pub fn close(&self) {
@@ -58,27 +96,20 @@ impl Stream {
 
     /// Ends the connection by a reset.
     pub(super) fn reset(self) {
-        let how = Broken::Here(io::ErrorKind::ConnectionAborted);
-        self.connection.break_end(self.side, how);
+        self.reset_on_drop(true);
     }
+}
+
+fn would_block<T>() -> io::Result<T> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.connection.end(self.side).has_unread() {
+        if self.resets.get() || self.connection.end(self.side).has_unread() {
             let how = Broken::Here(io::ErrorKind::ConnectionAborted);
             self.connection.break_end(self.side, how);
         }
         self.connection.close(self.side);
-    }
-}
-
-/// Tries until there is an outcome, each time after it was woken.
-async fn woken_until<T>(woken: &Notify, mut attempt: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(outcome) = attempt() {
-            return outcome;
-        }
-        woken.notified().await;
     }
 }

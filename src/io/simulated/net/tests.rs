@@ -1,5 +1,6 @@
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     io::{self, ErrorKind, IoSlice},
     rc::Rc,
     time::Duration,
@@ -10,7 +11,7 @@ use rand::{Rng, RngExt};
 use super::{Entry, Link, Network};
 use crate::io::{
     cores,
-    net::{Listener, Stream},
+    net::{Listener, Stream, Watch},
     simulated::executor::{Executor, Process, run, spawn_in},
 };
 
@@ -337,4 +338,77 @@ fn the_same_seed_gives_the_same_network() {
     };
     assert_eq!(trace(5), trace(5));
     assert_ne!(trace(5), trace(6));
+}
+
+#[test]
+fn whoever_sends_no_more_may_still_be_answered() {
+    for seed in 0..12 {
+        run(seed, async {
+            let (one, two) = connected(ONE, TWO).await;
+            send(&one, b"question").await.unwrap();
+            one.close_write().unwrap();
+            assert_eq!(kind(send(&one, b"more").await), Err(ErrorKind::BrokenPipe));
+            let mut question = Vec::new();
+            while two.read_onto(&mut question, 1 << 16).await.unwrap() > 0 {}
+            assert_eq!(question, b"question");
+            let other = spawn_in(TWO, async move { send(&two, b"answer").await.unwrap() });
+            let mut answer = [0; 6];
+            one.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"answer");
+            other.await.unwrap();
+            assert_eq!(kind(end_of(&one).await), Ok(()));
+        });
+    }
+}
+
+#[test]
+fn a_connection_that_is_to_be_reset_does_not_look_complete() {
+    for seed in 0..12 {
+        run(seed, async {
+            let (one, two) = connected(ONE, TWO).await;
+            send(&two, b"half of it").await.unwrap();
+            assert!(two.reset_on_drop(true));
+            drop(two);
+            assert_eq!(kind(end_of(&one).await), Err(ErrorKind::ConnectionReset));
+
+            let (one, two) = connected(ONE, TWO).await;
+            send(&two, b"all of it").await.unwrap();
+            assert!(two.reset_on_drop(true) && two.reset_on_drop(false));
+            drop(two);
+            assert_eq!(kind(end_of(&one).await), Ok(()));
+        });
+    }
+}
+
+#[test]
+fn a_try_waits_for_nothing_and_a_watch_says_when_to_try_again() {
+    run(1, async {
+        let (one, two) = connected(ONE, TWO).await;
+        let mut byte = [0];
+        assert_eq!(kind(two.try_read(&mut byte)), Err(ErrorKind::WouldBlock));
+        let mut watch = Watch::default();
+        let read = spawn_in(TWO, async move {
+            poll_fn(|cx| two.poll_readable(cx, &mut watch)).await.unwrap();
+            assert_eq!(two.try_read(&mut byte).unwrap(), 1);
+            two
+        });
+        send(&one, b"1").await.unwrap();
+        let two = read.await.unwrap();
+        let much = vec![0; 8 << 20];
+        let mut written = 0;
+        while let Ok(count) = one.try_write(&[IoSlice::new(&much[written..])]) {
+            written += count;
+        }
+        assert!(written < much.len(), "a buffer has no end");
+        let mut watch = Watch::default();
+        let wait = spawn_in(ONE, async move {
+            poll_fn(|cx| one.poll_writable(cx, &mut watch)).await.unwrap();
+            one.try_write(&[IoSlice::new(b"more")]).unwrap()
+        });
+        let mut taken = Vec::new();
+        while taken.len() < written / 2 {
+            two.read_onto(&mut taken, 1 << 16).await.unwrap();
+        }
+        assert!(wait.await.unwrap() > 0);
+    });
 }

@@ -1,22 +1,12 @@
 //! One serving core: accepts connections, drives them, and stops gracefully.
 
-use std::{
-    cell::Cell,
-    io,
-    net::{TcpListener, TcpStream},
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use futures_util::future::select;
-use glommio::{io::PollableFd, timer::Timer};
+use std::{cell::Cell, io, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     admission::{Admission, Connections},
-    connection::{self, Shared},
+    connection,
+    context::CoreContext,
     deadlines::Deadlines,
-    listen,
 };
 use crate::{
     api::{
@@ -28,6 +18,10 @@ use crate::{
         held::{HeldByCore, HeldByNode},
         limits::Limits,
         timing::DRAIN,
+    },
+    io::{
+        cores,
+        net::{Listener, Stream},
     },
     node::Handle,
 };
@@ -42,12 +36,15 @@ const ACCEPTS_AT_ONCE: usize = 64;
 /// How often it is looked whether the node must not go on.
 const HALT_LOOK: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether all connections are finished, at the stop.
+const DRAIN_LOOK: Duration = Duration::from_millis(2);
+
 /// What a serving core works with.
 pub struct Core {
     /// The replica, as this core sees it.
     pub node: Handle,
     /// Where it accepts.
-    pub listener: TcpListener,
+    pub listener: Rc<Listener>,
     /// What requests must keep to.
     pub limits: Arc<Limits>,
     /// What the connections of all cores together hold of requests and answers.
@@ -62,94 +59,90 @@ pub struct Core {
 
 impl Core {
     /// Serves until the node is to stop and its connections are finished.
-    ///
-    /// # Errors
-    /// When the listener cannot be watched.
-    pub async fn run(self) -> io::Result<()> {
+    pub async fn run(self) {
         let node = self.node.clone();
         let http = Rc::new(api::http_context(&self.limits, &node));
         let (deadlines, held) = (Deadlines::default(), Rc::new(HeldByCore::new(self.held)));
         let limits = Arc::clone(&self.limits);
         let api = Api::new(node.clone(), limits, self.browsers, Rc::clone(&held), self.metrics);
         let admission = Admission::new(self.connections, deadlines.clone());
-        let shared = Rc::new(Shared::new(api, http, deadlines, admission, held));
-        let listener = PollableFd::new(self.listener)?;
-        let acceptor = Acceptor { shared: Rc::clone(&shared), open: Rc::default() };
+        let context = Rc::new(CoreContext::new(api, http, deadlines, admission, held));
+        let acceptor = Acceptor { context: Rc::clone(&context), open: Rc::default() };
         let open = Rc::clone(&acceptor.open);
 
-        let mail = {
-            let node = node.clone();
-            glommio::spawn_local(async move { node.run().await })
-        };
-        let sweeps = {
-            let shared = Rc::clone(&shared);
-            glommio::spawn_local(async move { shared.deadlines.run().await })
-        };
-        let halt = glommio::spawn_local(end_waits_when_halted(Rc::clone(&shared)));
-        let ticks = glommio::spawn_local(tick(Rc::clone(&shared)));
-        let accepting = glommio::spawn_local(acceptor.accept(listener));
+        let (mailed, swept) = (node.clone(), Rc::clone(&context));
+        let tasks = [
+            cores::spawn(async move { mailed.run().await }),
+            cores::spawn(async move { swept.deadlines.run().await }),
+            cores::spawn(end_waits_when_halted(Rc::clone(&context))),
+            cores::spawn(tick(Rc::clone(&context))),
+        ];
+        let accepting = cores::spawn(acceptor.accept(self.listener));
 
         node.stopped().await;
-        accepting.cancel().await;
-        shared.deadlines.wake_all();
-        let end = Instant::now() + DRAIN;
-        while open.get() > 0 && Instant::now() < end {
-            Timer::new(Duration::from_millis(2)).await;
+        end(accepting).await;
+        context.deadlines.wake_all();
+        let until = cores::now() + DRAIN;
+        while open.get() > 0 && cores::now() < until {
+            cores::sleep(DRAIN_LOOK).await;
         }
         if open.get() > 0 {
             tracing::warn!(connections = open.get(), "connections cut off at the stop");
         }
-        sweeps.cancel().await;
-        halt.cancel().await;
-        ticks.cancel().await;
-        mail.cancel().await;
-        Ok(())
+        for task in tasks {
+            end(task).await;
+        }
     }
+}
+
+/// Cancels a task, and waits until it is gone.
+async fn end(task: cores::JoinHandle<()>) {
+    task.cancel();
+    task.await;
 }
 
 /// Keeps the `Date` of answers right to the second, and has slow and idle
 /// connections make room where that is needed.
-async fn tick(shared: Rc<Shared>) {
+async fn tick(context: Rc<CoreContext>) {
     loop {
-        shared.http.set_date(api::date());
-        let now = Instant::now();
-        shared.deadlines.relieve(shared.held.excess(now), now);
-        shared.admission.make_room(now);
-        Timer::new(TICK).await;
+        context.http.set_date(api::date());
+        let now = cores::now();
+        context.deadlines.relieve(context.held.excess(now), now);
+        context.admission.make_room(now);
+        cores::sleep(TICK).await;
     }
 }
 
 /// Ends what waits once the node must not go on with what it holds.
-async fn end_waits_when_halted(shared: Rc<Shared>) {
-    while shared.api.node().status().halted().is_none() {
-        Timer::new(HALT_LOOK).await;
+async fn end_waits_when_halted(context: Rc<CoreContext>) {
+    while context.api.node().status().halted().is_none() {
+        cores::sleep(HALT_LOOK).await;
     }
-    shared.deadlines.wake_all();
+    context.deadlines.wake_all();
 }
 
 /// Lets clients in.
 struct Acceptor {
-    shared: Rc<Shared>,
+    context: Rc<CoreContext>,
     /// Connections of this core.
     open: Rc<Cell<usize>>,
 }
 
 impl Acceptor {
-    async fn accept(self, listener: PollableFd<TcpListener>) {
+    async fn accept(self, listener: Rc<Listener>) {
         let mut refused = None;
         loop {
             let mut accepted = 0;
             let failure = loop {
-                match listen::accept(listener.get_ref()) {
+                match listener.try_accept() {
                     Ok(stream) => self.admit(stream),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // The client gave up while it waited.
                     Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                     Err(error) => break error,
                 }
                 accepted += 1;
                 if accepted % ACCEPTS_AT_ONCE == 0 {
-                    glommio::executor().yield_task_queue_now().await;
+                    cores::yield_now().await;
                 }
             };
             if failure.kind() != io::ErrorKind::WouldBlock {
@@ -157,38 +150,25 @@ impl Acceptor {
                 if refused.replace(failure.raw_os_error()) != Some(failure.raw_os_error()) {
                     tracing::warn!(error = %failure, "cannot accept a connection");
                 }
-                Timer::new(ACCEPT_PAUSE).await;
+                cores::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
             refused = None;
-            if listener.readable().await.is_err() {
-                Timer::new(ACCEPT_PAUSE).await;
+            if listener.acceptable().await.is_err() {
+                cores::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 
-    fn admit(&self, stream: TcpStream) {
-        let Some(place) = self.shared.admission.admit() else {
-            return self.shared.api.metrics().limited(Limit::Connections);
+    fn admit(&self, stream: Stream) {
+        let Some(place) = self.context.admission.admit() else {
+            return self.context.api.metrics().limited(Limit::Connections);
         };
         self.open.set(self.open.get() + 1);
-        let (open, shared) = (Rc::clone(&self.open), Rc::clone(&self.shared));
-        glommio::spawn_local(async move {
-            connection::serve(stream, shared, place).await;
+        let (open, context) = (Rc::clone(&self.open), Rc::clone(&self.context));
+        cores::spawn(async move {
+            connection::serve(stream, context, place).await;
             open.set(open.get() - 1);
-        })
-        .detach();
-    }
-}
-
-/// Resolves with `a`, or with `None` when `b` is done first.
-pub(super) async fn unless<T, U>(
-    a: impl Future<Output = T>,
-    b: impl Future<Output = U>,
-) -> Option<T> {
-    use futures_util::future::Either;
-    match select(std::pin::pin!(a), std::pin::pin!(b)).await {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
+        });
     }
 }

@@ -1,39 +1,30 @@
 //! Drives one connection: bytes between its socket and the HTTP machine,
 //! requests between that and the API.
 
-mod link;
-
 use std::{
-    cell::RefCell,
     future::{Future, poll_fn},
-    net::{Shutdown, TcpStream},
     pin::pin,
     rc::Rc,
     task::Poll,
     time::{Duration, Instant},
 };
 
-use glommio::io::PollableFd;
-
 use super::{
-    admission::{Admission, Place},
-    deadlines::{Deadlines, Waiting},
+    admission::Place,
+    context::CoreContext,
+    link::{Ended, Gone, Link},
+    waiting::Waiting,
 };
 use crate::{
     api::{
-        Api, FULL, Next, Reply, Stream, Told, Write,
+        FULL, Next, Reply, Stream, Told, Write,
         error::{ApiError, Code},
         metrics::{Gauge, Limit},
     },
-    base::{held::HeldByCore, timing::CLIENT_WRITE},
+    base::timing::CLIENT_WRITE,
     http::{self, Event, Response},
-    io::cores,
+    io::{cores, net},
 };
-use link::{Ended, Gone, Link};
-
-/// Bytes read from a socket at once, by all connections of a core into the same
-/// memory.
-const READ_BYTES: usize = 64 << 10;
 
 /// Bodies above this size may take a while to be parsed.
 const LARGE_BODY_BYTES: usize = 64 << 10;
@@ -41,60 +32,29 @@ const LARGE_BODY_BYTES: usize = 64 << 10;
 /// How often a stream looks whether there is room for its next part.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
 
-/// What the connections of one core share.
-pub struct Shared {
-    /// The API they call.
-    pub api: Api,
-    /// What their HTTP machines share.
-    pub http: Rc<http::Context>,
-    /// What they wait for.
-    pub deadlines: Deadlines,
-    /// How many there may be.
-    pub admission: Admission,
-    /// Bytes that they hold.
-    pub held: Rc<HeldByCore>,
-    scratch: RefCell<Box<[u8]>>,
-}
-
-impl Shared {
-    /// For a core that serves `api`.
-    #[must_use]
-    pub fn new(
-        api: Api,
-        http: Rc<http::Context>,
-        deadlines: Deadlines,
-        admission: Admission,
-        held: Rc<HeldByCore>,
-    ) -> Self {
-        let scratch = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        Self { api, http, deadlines, admission, held, scratch }
-    }
-}
-
 /// Why a connection is refused that there is no place for.
 const CROWDED: &str = "the node has all the connections it may have";
 
-/// Serves `stream`, which must be non-blocking, until it closes. One whose place
-/// is beyond the limit is told so at its first request.
-pub async fn serve(stream: TcpStream, shared: Rc<Shared>, place: Place) {
-    let Ok(socket) = PollableFd::new(stream) else { return };
-    let counted = Rc::clone(&shared);
+/// Serves `stream` until it closes. One whose place is beyond the limit is told so at
+/// its first request.
+pub async fn serve(stream: net::Stream, context: Rc<CoreContext>, place: Place) {
+    let counted = Rc::clone(&context);
     let metrics = counted.api.metrics();
     let _counted = Counted::new(&metrics.connections);
     let _refused = (!place.is_welcome()).then(|| Counted::new(&metrics.refused_connections));
-    let link = Link::new(socket, Rc::clone(&shared), place);
-    let mut driver = Driver { link, shared };
+    let link = Link::new(stream, Rc::clone(&context), place);
+    let mut driver = Driver { link, context };
     // Whoever broke the connection knows; there is nobody to tell.
     let _ = driver.run().await;
     if driver.link.http.is_broken_off() {
-        driver.link.reset_at_close(true);
+        driver.link.stream.reset_on_drop(true);
     }
 }
 
 /// Has the requests of one connection answered.
 struct Driver {
     link: Link,
-    shared: Rc<Shared>,
+    context: Rc<CoreContext>,
 }
 
 impl Driver {
@@ -109,7 +69,7 @@ impl Driver {
                 }
                 Some(Event::Asking) => Box::pin(self.decide()).await,
                 Some(Event::Refused(error)) => {
-                    self.shared.api.metrics().refused(error);
+                    self.context.api.metrics().refused(error);
                     tracing::debug!(?error, "request refused");
                 }
                 Some(Event::PeerClosed) => {}
@@ -122,7 +82,7 @@ impl Driver {
                     }
                     if self.link.http.should_shutdown_write() && !self.link.write_shut {
                         self.link.write_shut = true;
-                        self.link.socket.get_ref().shutdown(Shutdown::Write)?;
+                        self.link.stream.close_write()?;
                     }
                     self.link.receive().await?;
                 }
@@ -134,16 +94,16 @@ impl Driver {
     /// always is.
     fn overload(&mut self, request: &http::Request) -> Option<ApiError> {
         if !self.link.place.is_welcome()
-            && let Some(place) = self.shared.admission.enter()
+            && let Some(place) = self.context.admission.enter()
         {
             self.link.place = place;
         }
         let limit = match self.link.place.is_welcome() {
             false => Limit::Connections,
-            true if self.shared.held.is_full() => Limit::Held,
+            true if self.context.held.is_full() => Limit::Held,
             true => return None,
         };
-        if self.shared.api.is_about_node(request) {
+        if self.context.api.is_about_node(request) {
             return None;
         }
         Some(self.limited(limit))
@@ -151,14 +111,14 @@ impl Driver {
 
     /// A refusal by a limit, which is counted.
     fn limited(&self, limit: Limit) -> ApiError {
-        self.shared.api.metrics().limited(limit);
+        self.context.api.metrics().limited(limit);
         let detail = if matches!(limit, Limit::Connections) { CROWDED } else { FULL };
         ApiError::new(Code::Overloaded, detail)
     }
 
     /// Instead of `response`, that there is no room for one of its size.
     fn fitting(&self, response: Response) -> Response {
-        let (held, own) = (&self.shared.held, self.link.held.bytes());
+        let (held, own) = (&self.context.held, self.link.held.bytes());
         let bytes = response.body().len();
         // It comes behind what the client has yet to take.
         if bytes <= held.small_bytes() || held.admits(own, own + bytes) {
@@ -169,20 +129,20 @@ impl Driver {
 
     /// Tells a client whether to send the body that it asks about.
     async fn decide(&mut self) {
-        let shared = Rc::clone(&self.shared);
+        let context = Rc::clone(&self.context);
         self.link.account();
         let Some(request) = self.link.http.asking() else { return };
-        let is_full = !shared.api.is_about_node(request)
-            && (!self.link.place.is_welcome() || shared.held.is_tight());
+        let is_full = !context.api.is_about_node(request)
+            && (!self.link.place.is_welcome() || context.held.is_tight());
         let refusal = match is_full {
             true if self.link.place.is_welcome() => Some(self.limited(Limit::Held).into()),
             true => Some(self.limited(Limit::Connections).into()),
-            false => shared.api.refusal_by_head(request).await,
+            false => context.api.refusal_by_head(request).await,
         };
         let method = request.method();
         let Some(response) = refusal else { return self.link.http.proceed(self.link.now) };
-        shared.api.metrics().answered(method, response.status());
-        let response = shared.api.reader(request).mark(response);
+        context.api.metrics().answered(method, response.status());
+        let response = context.api.reader(request).mark(response);
         self.link.http.decline(response, self.link.now);
     }
 
@@ -197,24 +157,24 @@ impl Driver {
     }
 
     async fn answer_in_hand(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
-        let shared = Rc::clone(&self.shared);
-        let reader = shared.api.reader(&request);
+        let context = Rc::clone(&self.context);
+        let reader = context.api.reader(&request);
         if let Some(error) = self.overload(&request) {
-            let response = self.shared.api.refusal(&request, error).with_close();
-            self.shared.api.metrics().answered(request.method(), response.status());
+            let response = self.context.api.refusal(&request, error).with_close();
+            self.context.api.metrics().answered(request.method(), response.status());
             self.link.http.respond(reader.mark(response), self.link.now);
             return Ok(());
         }
-        let (metrics, method, arrived) = (shared.api.metrics(), request.method(), self.link.now);
-        let about_node = shared.held.is_tight() && shared.api.is_about_node(&request);
+        let (metrics, method, arrived) = (context.api.metrics(), request.method(), self.link.now);
+        let about_node = context.held.is_tight() && context.api.is_about_node(&request);
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         let is_read = matches!(method, http::Method::Get | http::Method::Head);
         let mut waited = None;
-        let mut reply = shared.api.handle(request, self.link.now).await;
+        let mut reply = context.api.handle(request, self.link.now).await;
         // It may have taken long, and what follows is timed from now on. Reading
         // the clock costs too much for a small write, which is handed on at once.
         if is_large || !matches!(reply, Reply::Write(_)) {
-            self.link.now = Instant::now();
+            self.link.now = cores::now();
         }
         loop {
             reply = match reply {
@@ -242,8 +202,8 @@ impl Driver {
                         Reply::Now(response)
                     }
                     Told::Again(request) => {
-                        let reply = Box::pin(shared.api.again(request, arrived)).await;
-                        self.link.now = Instant::now();
+                        let reply = Box::pin(context.api.again(request, arrived)).await;
+                        self.link.now = cores::now();
                         reply
                     }
                 },
@@ -258,8 +218,8 @@ impl Driver {
                         parked.deadline = self.link.now;
                     }
                     // Few connections are at it at once; all would have room for it.
-                    let reply = Box::pin(shared.api.resume(parked, self.link.now)).await;
-                    self.link.now = Instant::now();
+                    let reply = Box::pin(context.api.resume(parked, self.link.now)).await;
+                    self.link.now = cores::now();
                     waited = Some(self.link.now - arrived);
                     reply
                 }
@@ -277,22 +237,22 @@ impl Driver {
     /// Sends an answer in parts, each when the one before is with the client:
     /// what a slow client makes the server hold is one part.
     async fn stream(&mut self, mut stream: Stream, head: Response) -> Result<(), Gone> {
-        let shared = Rc::clone(&self.shared);
+        let context = Rc::clone(&self.context);
         self.link.drain_if_stopping();
         self.link.http.respond_head(head, self.link.now);
         // Whatever breaks it off, the end of this process included.
-        let resets = self.link.http.ends_with_connection() && self.link.reset_at_close(true);
+        let resets = self.link.http.ends_with_connection() && self.link.stream.reset_on_drop(true);
         loop {
             self.link.transmit_all().await?;
             if self.is_without_room().await? {
                 continue;
             }
-            let next = shared.api.advance(&mut stream, self.link.now).await;
-            self.link.now = Instant::now();
+            let next = context.api.advance(&mut stream, self.link.now).await;
+            self.link.now = cores::now();
             match next {
                 Ok(Next::Part(part)) => self.link.http.send_chunk(part, self.link.now),
                 Ok(Next::Wait(until)) => {
-                    let _counted = Counted::new(&shared.api.metrics().parked);
+                    let _counted = Counted::new(&context.api.metrics().parked);
                     let ended = self.link.parked(until, |cx| stream.poll_ready(cx)).await?;
                     if ended == Ended::Gone {
                         break;
@@ -311,14 +271,14 @@ impl Driver {
         self.link.http.finish(self.link.now);
         if resets {
             self.link.transmit_all().await?;
-            self.link.reset_at_close(false);
+            self.link.stream.reset_on_drop(false);
         }
         Ok(())
     }
 
     /// Waits for a moment where the node holds as much as it may; whether it did.
     async fn is_without_room(&mut self) -> Result<bool, Gone> {
-        if !self.shared.held.is_full() || self.link.waits_no_longer() {
+        if !self.context.held.is_full() || self.link.waits_no_longer() {
             return Ok(false);
         }
         let ended = self.link.parked(self.link.now + ROOM_RETRY, |_| Poll::Pending).await?;
@@ -341,7 +301,7 @@ impl Driver {
             }
         })
         .await;
-        self.link.now = Instant::now();
+        self.link.now = cores::now();
         told
     }
 }

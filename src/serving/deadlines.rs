@@ -2,8 +2,6 @@
 //! so that moving a deadline costs a store and no timer is armed for it. What a
 //! connection waits for also says whether it may be closed to make room.
 
-mod pressure;
-
 use std::{
     cell::RefCell,
     future::poll_fn,
@@ -12,71 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::{Either, select};
-use glommio::timer::Timer;
-
-use pressure::Watched;
+use super::{
+    pressure,
+    waiting::{BEGUN_MIN, IDLE_MIN, Idle, Slot, Waiting},
+};
+use crate::io::cores;
 
 /// Deadlines are noticed at most this late.
 const GRANULARITY: Duration = Duration::from_millis(5);
-
-/// How long a connection must have been idle to be closed for the sake of
-/// others: a request may be on its way to one that is new.
-pub const IDLE_MIN: Duration = Duration::from_millis(250);
-/// The same of one whose client has sent a part of a head: the rest of it.
-pub const BEGUN_MIN: Duration = Duration::from_secs(1);
-
-/// A connection without a whole request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// It is within the limit of connections.
-    Welcome,
-    /// It is so too, and a part of a head has arrived.
-    Begun,
-    /// It is beyond it.
-    Refused,
-}
-
-/// What a connection waits for.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Waiting {
-    /// When it waits no longer.
-    pub until: Option<Instant>,
-    /// It waits for its client's next request.
-    pub idle: Option<Idle>,
-    /// Since when it waits.
-    pub since: Option<Instant>,
-    /// Bytes that it holds until its client sends or takes some; 0 where it waits
-    /// for something else.
-    pub held_bytes: usize,
-    /// Since when it holds any.
-    pub held_since: Option<Instant>,
-    /// Bytes that its client has sent and taken in all.
-    pub moved_bytes: u64,
-    /// It waits until its client has taken bytes.
-    pub writes: bool,
-}
-
-#[derive(Default)]
-struct Slot {
-    waiting: Waiting,
-    /// The deadline was found to have passed; so tasks need not ask the clock.
-    passed: bool,
-    /// The connection is to make room for others.
-    cut: bool,
-    /// The task is to try once more what it waits for.
-    nudged: bool,
-    watched: Option<Watched>,
-    waker: Option<Waker>,
-}
-
-impl Slot {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
 
 #[derive(Default)]
 struct Inner {
@@ -142,15 +83,13 @@ impl Deadlines {
     /// Wakes tasks whose deadline has passed, for as long as it is polled.
     pub async fn run(&self) {
         loop {
-            let next = self.sweep(Instant::now());
+            let next = self.sweep(cores::now());
             let moved = poll_fn(|cx| self.poll_moved(cx, next));
             match next {
                 None => moved.await,
                 Some(next) => {
-                    let wait = next.saturating_duration_since(Instant::now()).max(GRANULARITY);
-                    match select(Timer::new(wait), std::pin::pin!(moved)).await {
-                        Either::Left(_) | Either::Right(_) => {}
-                    }
+                    let wait = next.saturating_duration_since(cores::now()).max(GRANULARITY);
+                    cores::within(wait, moved).await;
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Slot;
+use super::waiting::{Slot, Watched};
 
 /// Who holds less is not worth cutting off.
 const CUT_BYTES_MIN: usize = 4 << 10;
@@ -14,13 +14,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(4);
 /// At the rate that was seen, what is held must be through within this time.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Where a client stood when it was first looked at.
-pub(super) struct Watched {
-    at: Instant,
-    moved_bytes: u64,
-}
-
-/// See [`Deadlines::relieve`](super::Deadlines::relieve).
+/// Has slow clients cut off, the slowest first, until `excess` bytes are free.
 pub(super) fn relieve(slots: &mut [Slot], excess: usize, now: Instant) {
     let mut slow = Vec::new();
     for (n, slot) in slots.iter_mut().enumerate() {
@@ -77,7 +71,10 @@ fn watch(slot: &mut Slot, is_tight: bool, now: Instant) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::deadlines::{Deadline, Deadlines, Waiting};
+    use crate::serving::{
+        deadlines::{Deadline, Deadlines},
+        waiting::Waiting,
+    };
 
     fn holder(deadlines: &Deadlines) -> Deadline {
         deadlines.register()

@@ -3,23 +3,24 @@
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice, Read, Write as _},
-    net::TcpStream,
+    io::{self, IoSlice},
     rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use glommio::io::{PollState, PollableFd};
-use socket2::SockRef;
-
-use super::Shared;
+use super::{
+    admission::Place,
+    context::CoreContext,
+    deadlines::Deadline,
+    waiting::{Idle, Waiting},
+};
 use crate::{
     base::held::HeldShare,
     http::Connection,
-    server::{
-        admission::Place,
-        deadlines::{Deadline, Idle, Waiting},
+    io::{
+        cores,
+        net::{Stream, Watch},
     },
 };
 
@@ -51,10 +52,10 @@ pub(super) enum Ended {
 
 /// A connection as the kernel, HTTP and the node know it.
 pub(super) struct Link {
-    pub(super) socket: PollableFd<TcpStream>,
+    pub(super) stream: Stream,
     pub(super) http: Connection,
     pub(super) deadline: Deadline,
-    pub(super) shared: Rc<Shared>,
+    pub(super) context: Rc<CoreContext>,
     /// Its place among the connections of the node.
     pub(super) place: Place,
     /// What it holds, as the node counts it. Invariant: true whenever the driver
@@ -76,14 +77,14 @@ pub(super) struct Link {
 
 impl Link {
     /// One that was just accepted.
-    pub(super) fn new(socket: PollableFd<TcpStream>, shared: Rc<Shared>, place: Place) -> Self {
-        let now = Instant::now();
+    pub(super) fn new(stream: Stream, context: Rc<CoreContext>, place: Place) -> Self {
+        let now = cores::now();
         Self {
-            socket,
-            http: Connection::new(Rc::clone(&shared.http), now),
-            deadline: shared.deadlines.register(),
-            held: HeldShare::new(Rc::clone(&shared.held)),
-            shared,
+            stream,
+            http: Connection::new(Rc::clone(&context.http), now),
+            deadline: context.deadlines.register(),
+            held: HeldShare::new(Rc::clone(&context.held)),
+            context,
             place,
             in_hand_bytes: 0,
             held_since: None,
@@ -95,13 +96,13 @@ impl Link {
     }
 
     pub(super) fn stopping(&self) -> bool {
-        self.shared.api.node().is_stopping()
+        self.context.api.node().is_stopping()
     }
 
     /// Whether nothing is waited for any longer, since the node stops or must not
     /// go on.
     pub(super) fn waits_no_longer(&self) -> bool {
-        self.stopping() || self.shared.api.node().status().halted().is_some()
+        self.stopping() || self.context.api.node().status().halted().is_some()
     }
 
     /// Tells the HTTP machine that the node stops, so that answers say so.
@@ -137,28 +138,20 @@ impl Link {
     /// Writes once without waiting; whether the socket took anything.
     fn write(&mut self) -> Result<bool, Gone> {
         let Some(slices) = self.http.poll_transmit() else { return Ok(false) };
-        let mut socket = self.socket.get_ref();
-        loop {
-            let result = match &slices[..] {
-                [one] => socket.write(one),
-                several => {
-                    let several: smallvec::SmallVec<[IoSlice<'_>; 8]> =
-                        several.iter().map(|slice| IoSlice::new(slice)).collect();
-                    socket.write_vectored(&several)
-                }
-            };
-            match result {
-                Ok(0) => return Err(Gone),
-                Ok(count) => {
-                    self.shared.api.metrics().sent_bytes.inc_by(count as u64);
-                    self.moved_bytes += count as u64;
-                    self.http.transmitted(count, self.now);
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Gone),
+        let slices: smallvec::SmallVec<[IoSlice<'_>; 8]> =
+            slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        let written = self.stream.try_write(&slices);
+        drop(slices);
+        match written {
+            Ok(0) => Err(Gone),
+            Ok(count) => {
+                self.context.api.metrics().sent_bytes.inc_by(count as u64);
+                self.moved_bytes += count as u64;
+                self.http.transmitted(count, self.now);
+                Ok(true)
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(_) => Err(Gone),
         }
     }
 
@@ -170,7 +163,7 @@ impl Link {
             self.read()?;
             if self.http.receives_body() {
                 self.account();
-                let (held, bytes) = (&self.shared.held, self.held.bytes());
+                let (held, bytes) = (&self.context.held, self.held.bytes());
                 let is_large = bytes > held.small_bytes();
                 if held.is_full() || (is_large && held.is_tight()) || !held.admits(bytes, bytes) {
                     self.http.refuse_unfinished(self.now);
@@ -183,22 +176,19 @@ impl Link {
     /// Reads once without waiting; 0 at the end, `None` when there is nothing
     /// to read yet.
     fn read(&mut self) -> Result<Option<usize>, Gone> {
-        let mut scratch = self.shared.scratch.borrow_mut();
-        loop {
-            match self.socket.get_ref().read(&mut scratch) {
-                Ok(count) => {
-                    self.shared.api.metrics().received_bytes.inc_by(count as u64);
-                    self.moved_bytes += count as u64;
-                    match count {
-                        0 => self.http.received_eof(),
-                        _ => self.http.receive(&scratch[..count]),
-                    }
-                    return Ok(Some(count));
+        let mut scratch = self.context.scratch.borrow_mut();
+        match self.stream.try_read(&mut scratch) {
+            Ok(count) => {
+                self.context.api.metrics().received_bytes.inc_by(count as u64);
+                self.moved_bytes += count as u64;
+                match count {
+                    0 => self.http.received_eof(),
+                    _ => self.http.receive(&scratch[..count]),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Err(Gone),
+                Ok(Some(count))
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(_) => Err(Gone),
         }
     }
 
@@ -212,7 +202,7 @@ impl Link {
         // Answers to requests before this one must not wait with it.
         self.transmit_all().await?;
         self.http.release_buffer();
-        let mut poll = PollState::default();
+        let mut watch = Watch::default();
         loop {
             // Without reading, a client that leaves would go unnoticed: one that
             // has left already, or sent too much behind this, waits no longer.
@@ -225,10 +215,10 @@ impl Link {
                 if ready(cx).is_ready() || self.deadline.poll_passed(cx) || self.waits_no_longer() {
                     return Poll::Ready(Ok(Woken::Time));
                 }
-                self.socket.poll_readable(cx, &mut poll).map(|ready| ready.map(|()| Woken::Socket))
+                self.stream.poll_readable(cx, &mut watch).map(|ready| ready.map(|()| Woken::Socket))
             })
             .await;
-            self.now = Instant::now();
+            self.now = cores::now();
             match woken.map_err(|_| Gone)? {
                 Woken::Time if self.deadline.is_cut() => return Err(self.cut()),
                 Woken::Time => return Ok(Ended::Waiting),
@@ -248,7 +238,7 @@ impl Link {
         self.account();
         let writes = direction == Direction::Write;
         self.deadline.wait(Waiting { writes, ..self.waiting(self.http.poll_timeout()) });
-        let mut poll = PollState::default();
+        let mut watch = Watch::default();
         let wants = writes || self.http.wants_read();
         let woken = poll_fn(|cx| {
             if self.deadline.poll_passed(cx) || (self.stopping() && !self.draining) {
@@ -256,14 +246,14 @@ impl Link {
             }
             let ready = match direction {
                 _ if !wants => Poll::Pending,
-                Direction::Read => self.socket.poll_readable(cx, &mut poll),
-                Direction::Write => self.socket.poll_writable(cx, &mut poll),
+                Direction::Read => self.stream.poll_readable(cx, &mut watch),
+                Direction::Write => self.stream.poll_writable(cx, &mut watch),
             };
             ready.map(|ready| ready.map(|()| Woken::Socket))
         })
         .await;
         let woken = woken.map_err(|_| Gone)?;
-        self.now = Instant::now();
+        self.now = cores::now();
         if woken == Woken::Time {
             // A stop is heard once; else this would not wait again.
             self.drain_if_stopping();
@@ -290,7 +280,7 @@ impl Link {
         self.deadline.spare();
         if self.http.is_idle() {
             // Its place is another's.
-            self.place = self.shared.admission.refuse();
+            self.place = self.context.admission.refuse();
             self.read()?;
             self.http.drain();
         } else if self.http.receives_head() {
@@ -307,15 +297,8 @@ impl Link {
 
     /// Gives up this connection to make room for others.
     fn cut(&self) -> Gone {
-        self.reset_at_close(true);
+        self.stream.reset_on_drop(true);
         Gone
-    }
-
-    /// Has the client see a reset when the connection closes, and what is still on
-    /// its way to it be thrown away, or not; whether the kernel does so.
-    pub(super) fn reset_at_close(&self, resets: bool) -> bool {
-        let socket = SockRef::from(self.socket.get_ref());
-        socket.set_linger(resets.then_some(Duration::ZERO)).is_ok()
     }
 
     /// Counts what this connection holds. To be called before each wait.

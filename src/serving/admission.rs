@@ -10,7 +10,8 @@ use std::{
     time::Instant,
 };
 
-use super::deadlines::{Deadlines, Idle};
+use super::{deadlines::Deadlines, waiting::Idle};
+use crate::io::cores;
 
 /// Connections of other cores that are asked to make room at once.
 const ASKED_MAX: usize = 256;
@@ -66,7 +67,7 @@ impl Admission {
         if let Some(place) = self.enter() {
             return Some(place);
         }
-        let now = Instant::now();
+        let now = cores::now();
         if self.close_one(now) {
             // The other one goes within a moment.
             self.connections.open.fetch_add(1, Ordering::Relaxed);
@@ -153,7 +154,10 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::deadlines::{BEGUN_MIN, Deadline, IDLE_MIN, Waiting};
+    use crate::serving::{
+        deadlines::Deadline,
+        waiting::{BEGUN_MIN, IDLE_MIN, Waiting},
+    };
     use std::time::Duration;
 
     fn idle(deadlines: &Deadlines, kind: Idle, until: Instant) -> Deadline {
