@@ -18,7 +18,7 @@ use crate::base::{
 
 /// How often openraft is told that nothing is matched by a node. Once is enough,
 /// unless it was busy with something else.
-const TOLD_MAX: u8 = 3;
+pub(super) const TOLD_MAX: u8 = 3;
 
 /// What a follower holds for certain.
 #[derive(Clone, Copy)]

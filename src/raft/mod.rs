@@ -17,6 +17,8 @@ mod leadership;
 mod log_store;
 mod membership;
 mod network;
+#[cfg(test)]
+mod network_tests;
 pub mod peer;
 mod pipeline;
 mod purge;

@@ -35,8 +35,9 @@ use super::{
 use crate::{
     base::{
         ids::{LogId, NodeId},
-        timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, REQUEST_STALL, SNAPSHOT_STALL},
+        timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, RECONNECT, REQUEST_STALL, SNAPSHOT_STALL},
     },
+    io::cores,
     log::entry_head,
 };
 
@@ -274,6 +275,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             }
             if is_reverted && !self.beats {
                 if !self.acknowledged.is_to_be_told(self.node) {
+                    // openraft asks again at once: it pauses after an error only before a
+                    // request that it sends.
+                    cores::sleep(RECONNECT).await;
                     return Err(reverted());
                 }
                 // openraft counts on nothing of it then, and takes this for the answer

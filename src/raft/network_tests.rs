@@ -1,0 +1,64 @@
+//! How often openraft is answered by nodes that cannot be had. It asks again at once after
+//! an error that it gets before it has sent a request.
+
+use std::{rc::Rc, time::Duration};
+
+use openraft::{
+    RaftNetworkFactory, RaftNetworkV2,
+    network::RPCOption,
+    raft::{AppendEntriesRequest, StreamAppendError},
+};
+use uuid::Uuid;
+
+use super::{
+    acknowledged::TOLD_MAX,
+    network::Network,
+    peer::Instance,
+    types::{Address, TypeConfig, to_raft_id},
+};
+use crate::{
+    base::{
+        ids::{ClusterId, LogId},
+        timing::RECONNECT,
+    },
+    io::{cores, simulated::executor::run},
+    log::Identity,
+};
+
+const TIMES: u32 = 20;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn network() -> Network {
+    let own = Identity { cluster: ClusterId(Uuid::from_u128(1)), node: 1 };
+    Network::new(Instance::start(own), SECOND, Rc::new(|_, _| ()))
+}
+
+/// How long openraft takes that asks node 2 to append, again and again.
+async fn asks_again(mut network: Network) -> Duration {
+    let address = Address { cluster_address: "node-2:7000".to_owned(), ..Address::default() };
+    let mut peer = network.new_client(2, &address).await;
+    let begun = cores::now();
+    for _ in 0..TIMES {
+        let none = futures_util::stream::empty::<AppendEntriesRequest<TypeConfig>>();
+        let option = RPCOption::new(SECOND);
+        drop(RaftNetworkV2::<TypeConfig>::stream_append(&mut peer, none, option).await);
+    }
+    cores::elapsed(begun)
+}
+
+#[test]
+fn a_node_that_is_not_there_is_asked_after_pauses() {
+    run(1, async { assert!(asks_again(network()).await >= RECONNECT * (TIMES - 1)) });
+}
+
+#[test]
+fn a_node_that_lost_what_it_acknowledged_is_asked_after_pauses() {
+    run(1, async {
+        let network = network();
+        let entry = to_raft_id(LogId { term: 3, index: 6 });
+        let acknowledged = network.acknowledged();
+        assert!(acknowledged.note(2, 3, &Ok(Ok(Some(entry)))));
+        assert!(!acknowledged.note(2, 3, &Ok(Err(StreamAppendError::Conflict(entry)))));
+        assert!(asks_again(network).await >= RECONNECT * (TIMES - u32::from(TOLD_MAX)));
+    });
+}
