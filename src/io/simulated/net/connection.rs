@@ -277,7 +277,9 @@ impl Connection {
         }
         let bytes = bytes.freeze();
         let (way, link) = (self.way(at), self.network.link(self.way(at)));
-        let soonest = Executor::current().elapsed() + self.network.delay(way) + end.lag;
+        // A way that got well has no connection be late any more.
+        let lag = end.lag.min(link.lag_max);
+        let soonest = Executor::current().elapsed() + self.network.delay(way) + lag;
         let arrival = soonest.max(end.last_arrival.get()) + link.passage(count);
         end.last_arrival.set(arrival);
         end.sent.borrow_mut().push_back(Segment { arrival, bytes });
