@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use openraft::{Config, Raft, SnapshotPolicy, errors::ClientWriteError};
+use openraft::{Config, ConfigError, Raft, SnapshotPolicy, errors::ClientWriteError};
 use tokio::sync::watch;
 
 use super::{
@@ -34,7 +34,7 @@ use crate::{
     },
     feed::Fanout,
     io::{Disk, cores},
-    log::Log,
+    log::{Identity, Log},
 };
 
 /// How soon the loss of a leader is noticed.
@@ -103,6 +103,31 @@ pub struct Replica<D: Disk> {
 #[error("consensus did not start: {0}")]
 pub struct StartError(pub(super) String);
 
+/// How openraft is to go about it.
+fn config(identity: Identity, timing: Timing) -> Result<Arc<Config>, ConfigError> {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let config = Config {
+        cluster_name: identity.cluster.to_string(),
+        heartbeat_interval: milliseconds(timing.heartbeat),
+        election_timeout_min: milliseconds(timing.election) / 2,
+        election_timeout_max: milliseconds(timing.election),
+        enable_pre_vote: Some(true),
+        // With peers it must not resume its term: they may hold an entry that
+        // was never durable here. The only member is elected at the start.
+        enable_leader_restore: Some(false),
+        // The log is the database: it is purged by retention alone.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // A node that lost what it had acknowledged is no reason to panic; see
+        // `acknowledged`.
+        allow_log_reversion: Some(true),
+        // Other nodes are tried again as soon as a connection may be.
+        backoff: "50ms".to_owned(),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new)
+}
+
 impl<D: Disk> Replica<D> {
     /// Starts Raft on a log that was read by `replay`.
     ///
@@ -117,27 +142,7 @@ impl<D: Disk> Replica<D> {
         let Part { address, timing, founds } = part;
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         let id = log.identity().node;
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let config = Config {
-            cluster_name: log.identity().cluster.to_string(),
-            heartbeat_interval: milliseconds(timing.heartbeat),
-            election_timeout_min: milliseconds(timing.election) / 2,
-            election_timeout_max: milliseconds(timing.election),
-            enable_pre_vote: Some(true),
-            // With peers it must not resume its term: they may hold an entry that
-            // was never durable here. The only member is elected below.
-            enable_leader_restore: Some(false),
-            // The log is the database: it is purged by retention alone.
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: u64::MAX,
-            // A node that lost what it had acknowledged is no reason to panic; see
-            // `acknowledged`.
-            allow_log_reversion: Some(true),
-            // Other nodes are tried again as soon as a connection may be.
-            backoff: "50ms".to_owned(),
-            ..Config::default()
-        };
-        let config = Arc::new(config.validate().map_err(|error| failed(&error))?);
+        let config = config(log.identity(), timing).map_err(|error| failed(&error))?;
         let removed = watch::Sender::new(false);
         let on_refusal = {
             let removed = removed.clone();
@@ -157,8 +162,6 @@ impl<D: Disk> Replica<D> {
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
-        let stopping = Cell::new(false);
-        let last_contact = Rc::default();
         let replica = Self {
             raft,
             machine,
@@ -167,7 +170,7 @@ impl<D: Disk> Replica<D> {
             process: own.process,
             address,
             timing,
-            last_contact,
+            last_contact: Rc::default(),
             claims: Rc::default(),
             newest_leader: Rc::default(),
             ailment: Rc::default(),
@@ -175,21 +178,29 @@ impl<D: Disk> Replica<D> {
             last_at_start,
             removed,
             halt: watch::Sender::new(None),
-            stopping,
+            stopping: Cell::new(false),
             leads_since: Cell::new(None),
         };
-        if !replica.raft.is_initialized().await.map_err(|error| failed(&error))? {
+        replica.found_or_stand(founds).await?;
+        Ok(replica)
+    }
+
+    /// Makes a node without a cluster one of its own when it `founds`, and the only voter
+    /// of a cluster its leader.
+    async fn found_or_stand(&self, founds: bool) -> Result<(), StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        if !self.raft.is_initialized().await.map_err(|error| failed(&error))? {
             if founds {
-                let members = BTreeMap::from([(id, replica.address.clone())]);
-                replica.raft.initialize(members).await.map_err(|error| failed(&error))?;
-                let wait = replica.raft.wait(None);
-                let known = wait.voter_ids([id], "the cluster is founded");
+                let members = BTreeMap::from([(self.id(), self.address.clone())]);
+                self.raft.initialize(members).await.map_err(|error| failed(&error))?;
+                let wait = self.raft.wait(None);
+                let known = wait.voter_ids([self.id()], "the cluster is founded");
                 known.await.map_err(|error| failed(&error))?;
             }
-        } else if replica.is_alone() {
-            replica.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
+        } else if self.is_alone() {
+            self.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
         }
-        Ok(replica)
+        Ok(())
     }
 
     /// The number of this node in its cluster.

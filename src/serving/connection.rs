@@ -18,6 +18,7 @@ use super::{
 use crate::{
     api::{
         FULL, Next, Reply, Stream, Told, Write,
+        browser::Reader,
         error::{ApiError, Code},
         metrics::{Gauge, Limit},
     },
@@ -165,11 +166,15 @@ impl Driver {
             self.link.http.respond(reader.mark(response), self.link.now);
             return Ok(());
         }
-        let (metrics, method, arrived) = (context.api.metrics(), request.method(), self.link.now);
-        let about_node = context.held.is_tight() && context.api.is_about_node(&request);
+        let metrics = context.api.metrics();
+        let mut in_hand = InHand {
+            reader,
+            method: request.method(),
+            arrived: self.link.now,
+            is_told: context.held.is_tight() && context.api.is_about_node(&request),
+            waited: None,
+        };
         let is_large = request.body().len() > LARGE_BODY_BYTES;
-        let is_read = matches!(method, http::Method::Get | http::Method::Head);
-        let mut waited = None;
         let mut reply = context.api.handle(request, self.link.now).await;
         // It may have taken long, and what follows is timed from now on. Reading
         // the clock costs too much for a small write, which is handed on at once.
@@ -179,30 +184,16 @@ impl Driver {
         loop {
             reply = match reply {
                 Reply::Now(response) => {
-                    // It may have begun to stop while the answer was waited for.
-                    self.link.drain_if_stopping();
-                    // What became of a write is told whatever is held.
-                    let is_told = about_node || !is_read;
-                    let mut response = if is_told { response } else { self.fitting(response) };
-                    if !self.link.place.is_welcome() {
-                        response = response.with_close();
-                    }
-                    metrics.answered(method, response.status());
-                    if let Some(waited) = waited {
-                        metrics.waited(waited);
-                    } else if is_read {
-                        metrics.read(self.link.now - arrived);
-                    }
-                    self.link.http.respond(reader.mark(response), self.link.now);
+                    self.respond(response, &in_hand);
                     return Ok(());
                 }
-                Reply::Write(write) => match self.written(write, arrived).await {
+                Reply::Write(write) => match self.written(write, in_hand.arrived).await {
                     Told::Answer(response) => {
-                        metrics.written(self.link.now - arrived);
+                        metrics.written(self.link.now - in_hand.arrived);
                         Reply::Now(response)
                     }
                     Told::Again(request) => {
-                        let reply = Box::pin(context.api.again(request, arrived)).await;
+                        let reply = Box::pin(context.api.again(request, in_hand.arrived)).await;
                         self.link.now = cores::now();
                         reply
                     }
@@ -220,18 +211,38 @@ impl Driver {
                     // Few connections are at it at once; all would have room for it.
                     let reply = Box::pin(context.api.resume(parked, self.link.now)).await;
                     self.link.now = cores::now();
-                    waited = Some(self.link.now - arrived);
+                    in_hand.waited = Some(self.link.now - in_hand.arrived);
                     reply
                 }
                 Reply::Stream(stream) => {
                     self.link.in_hand_bytes = 0;
-                    metrics.answered(method, stream.head().status());
+                    metrics.answered(in_hand.method, stream.head().status());
                     let _counted = Counted::new(&metrics.streams);
-                    let head = reader.mark(stream.head());
+                    let head = in_hand.reader.mark(stream.head());
                     return Box::pin(self.stream(*stream, head)).await;
                 }
             };
         }
+    }
+
+    /// Answers the request in hand, with a refusal where there is no room for more.
+    fn respond(&mut self, response: Response, in_hand: &InHand<'_>) {
+        let (metrics, is_read) = (self.context.api.metrics(), in_hand.is_read());
+        // It may have begun to stop while the answer was waited for.
+        self.link.drain_if_stopping();
+        // What became of a write is told whatever is held.
+        let is_told = in_hand.is_told || !is_read;
+        let mut response = if is_told { response } else { self.fitting(response) };
+        if !self.link.place.is_welcome() {
+            response = response.with_close();
+        }
+        metrics.answered(in_hand.method, response.status());
+        if let Some(waited) = in_hand.waited {
+            metrics.waited(waited);
+        } else if is_read {
+            metrics.read(self.link.now - in_hand.arrived);
+        }
+        self.link.http.respond(in_hand.reader.mark(response), self.link.now);
     }
 
     /// Sends an answer in parts, each when the one before is with the client:
@@ -303,6 +314,23 @@ impl Driver {
         .await;
         self.link.now = cores::now();
         told
+    }
+}
+
+/// What is kept of a request while it is answered.
+struct InHand<'a> {
+    reader: Reader<'a>,
+    method: http::Method,
+    arrived: Instant,
+    /// It is about the node, and told whatever is held.
+    is_told: bool,
+    /// How long it waited, if it did.
+    waited: Option<Duration>,
+}
+
+impl InHand<'_> {
+    fn is_read(&self) -> bool {
+        matches!(self.method, http::Method::Get | http::Method::Head)
     }
 }
 
