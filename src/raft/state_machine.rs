@@ -1,11 +1,10 @@
 //! openraft's state machine on our state: applies committed batches in order,
-//! publishes each to the serving cores, and turns sealed segments of the log
-//! into what readers use.
+//! and publishes each to the serving cores.
 //!
 //! The state itself is never written: it is rebuilt from the log at a start.
 //! Its snapshots are the checkpoints that stand for purged history.
 
-use std::{cell::RefCell, collections::VecDeque, io, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use openraft::{
@@ -19,7 +18,7 @@ use super::{
     compact::Compacted,
     fold::{Fold, Folded},
     replay::Replay,
-    sealing::{SegmentBatches, SegmentEnd, Unsealed},
+    sealing::{Sealing, SegmentEnd, Unsealed},
     snapshot::{Meta, Snapshot, SnapshotData},
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
 };
@@ -30,8 +29,8 @@ use crate::{
     },
     checkpoint::Receiver,
     feed::Fanout,
-    io::{Disk, Files, cores},
-    log::{Log, Sealed},
+    io::{Disk, cores},
+    log::Log,
     state::{Index, Position},
 };
 
@@ -43,15 +42,8 @@ const BACKLOG_PAUSE: Duration = Duration::from_millis(1);
 
 struct Inner {
     fold: Fold,
-    /// Invariant: indices ascend, up to that of the newest batch applied.
-    unsealed: VecDeque<Unsealed>,
-    /// Sealed segments whose last entry is not applied yet, or which could not
-    /// be mapped yet.
-    sealed: VecDeque<Sealed>,
-    /// Sealed segments that are wholly applied, in order.
-    ended: VecDeque<SegmentEnd>,
-    /// How far the list goes with the newest of them, purged or not.
-    ended_at: Position,
+    /// What is applied and not published yet, and what is.
+    sealing: Sealing,
     snapshot: Option<Snapshot>,
     /// The snapshot is that of a checkpoint, which stands for purged entries.
     is_checkpoint: bool,
@@ -65,7 +57,7 @@ impl Inner {
     }
 }
 
-/// See the module. Clones share the state.
+/// The state of a node and what readers are told of it. Clones share it.
 pub struct StateMachine<D: Disk> {
     inner: Rc<RefCell<Inner>>,
     /// Told when an entry that says who the members are is applied.
@@ -100,8 +92,7 @@ impl<D: Disk> StateMachine<D> {
     pub fn new(log: Log<D>, replay: Replay, fanout: Fanout) -> Self {
         let active = log.active_segment();
         let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
-        let ended: VecDeque<SegmentEnd> = ended.collect();
-        let ended_at = ended.back().map_or(replay.begun(), |end| end.position);
+        let (ended, begun) = (ended.collect(), replay.begun());
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
             let file = replay.checkpointed();
@@ -111,10 +102,7 @@ impl<D: Disk> StateMachine<D> {
         let (fold, unsealed) = replay.into_parts();
         let inner = Inner {
             fold,
-            unsealed: unsealed.collect(),
-            sealed: VecDeque::new(),
-            ended,
-            ended_at,
+            sealing: Sealing::new(unsealed.collect(), ended, begun),
             is_checkpoint: snapshot.is_some(),
             snapshot,
         };
@@ -129,7 +117,7 @@ impl<D: Disk> StateMachine<D> {
     /// list goes in them, and how far it goes now.
     pub(super) fn ended(&self) -> (Vec<SegmentEnd>, Position) {
         let inner = self.inner.borrow();
-        (inner.ended.iter().copied().collect(), inner.fold.position())
+        (inner.sealing.ended().collect(), inner.fold.position())
     }
 
     /// What all entries so far amount to.
@@ -141,7 +129,7 @@ impl<D: Disk> StateMachine<D> {
     /// The batches that no published segment holds.
     #[cfg(test)]
     pub(super) fn unsealed(&self) -> Vec<Unsealed> {
-        self.inner.borrow().unsealed.iter().cloned().collect()
+        self.inner.borrow().sealing.unsealed().cloned().collect()
     }
 
     /// The last entry applied, as it changes.
@@ -216,10 +204,7 @@ impl<D: Disk> StateMachine<D> {
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
         let first = compacted.position.last.next();
-        // One that has entries beyond the checkpoint is needed for the next.
-        while inner.ended.front().is_some_and(|end| end.index <= compacted.log_id.index) {
-            inner.ended.pop_front();
-        }
+        inner.sealing.purge(compacted.log_id.index);
         self.fanout.purge(first, &compacted.checkpointed);
     }
 
@@ -241,9 +226,7 @@ impl<D: Disk> StateMachine<D> {
             cores::off_core_detached(move || drop(removed));
         }
         let Some(batch) = batch else { return Applied { first: ChangeId::ZERO, decisions: None } };
-        let ascends = inner.unsealed.back().is_none_or(|before| before.index < index);
-        assert!(ascends, "batches are sealed in the order of the log");
-        inner.unsealed.push_back(Unsealed::new(index, &batch, inner.fold.position()));
+        inner.sealing.push(Unsealed::new(index, &batch, inner.fold.position()));
         if batch.changes() > 0 {
             self.fanout.publish(&batch);
         }
@@ -253,63 +236,9 @@ impl<D: Disk> StateMachine<D> {
     /// Publishes the segments that are sealed and wholly applied.
     fn publish_sealed(&self) {
         let inner = &mut *self.inner.borrow_mut();
-        inner.sealed.extend(self.log.take_sealed());
-        while let Some(sealed) = inner.sealed.front() {
-            // Of its last entries some may have been removed since it was sealed, and
-            // stand in a later segment with other content.
-            let last_index = self.last_index_in(sealed);
-            let applied = inner.fold.applied().map(|id| id.index);
-            if applied < last_index {
-                return;
-            }
-            let batches = self.batches_of(sealed.sequence, &inner.unsealed);
-            let (count, position) = (batches.count(), batches.position());
-            if !batches.is_empty() {
-                let map = match self.log.files().map(&sealed.file) {
-                    Ok(map) => map,
-                    Err(error) => {
-                        // The batches stay in memory until it works.
-                        tracing::warn!(segment = sealed.file, %error, "cannot map a sealed segment");
-                        return;
-                    }
-                };
-                if let Some(segment) = batches.into_segment(sealed.sequence, map) {
-                    self.fanout.seal(&Arc::new(segment));
-                }
-            }
-            inner.unsealed.drain(..count);
-            if let Some(last) = last_index {
-                self.log.release(last);
-            }
-            // After a start, those that were replayed come once more. One without
-            // entries has nothing to purge.
-            let known = inner.ended.back().map(|end| end.index).max(inner.checkpoint_index());
-            if let Some(index) = last_index
-                && known.is_none_or(|known| known < index)
-            {
-                inner.ended_at = position.unwrap_or(inner.ended_at);
-                let (sequence, position) = (sealed.sequence, inner.ended_at);
-                inner.ended.push_back(SegmentEnd { sequence, index, position });
-            }
-            inner.sealed.pop_front();
-        }
-    }
-
-    /// The last entry of the log that a sealed segment holds now.
-    fn last_index_in(&self, sealed: &Sealed) -> Option<u64> {
-        let (first, last) = sealed.indexes?;
-        let holds = |index: &u64| {
-            self.log.place(*index).is_some_and(|place| place.segment == sealed.sequence)
-        };
-        (first..=last).rev().find(holds)
-    }
-
-    /// The oldest unsealed batches, as far as they lie in the segment `sequence`.
-    fn batches_of(&self, sequence: u64, unsealed: &VecDeque<Unsealed>) -> SegmentBatches {
-        let place = |batch: &Unsealed| {
-            self.log.place(batch.index).filter(|place| place.segment == sequence)
-        };
-        SegmentBatches::of(unsealed.iter().map_while(|batch| Some((batch, place(batch)?))))
+        let applied = inner.fold.applied().map(|id| id.index);
+        let purged = inner.checkpoint_index();
+        inner.sealing.publish(&self.log, &self.fanout, applied, purged);
     }
 }
 
