@@ -4,127 +4,24 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Deserializer, de::Error as _};
-
+use super::{
+    flags::Flags,
+    values::{Listen, Role, Size, Time},
+};
 use crate::{
     api::browser::{HostName, Origin},
     base::{
         batch::TAIL_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits},
-        names::is_host_and_port,
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
     node::retention::Retention,
     raft::Timing,
 };
-
-/// Everything that can be set, each optional: the same names as flags, with
-/// `CHANGEAGENT_` in the environment, and in the file.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Flags {
-    /// A TOML file with any of these settings
-    #[arg(long, env = "CHANGEAGENT_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-    /// The data directory, made if it is missing [default: ./data]
-    #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Where clients reach the node [default: 127.0.0.1:9000]
-    #[arg(long, env = "CHANGEAGENT_LISTEN", value_name = "HOST:PORT")]
-    listen: Option<Listen>,
-    /// Where other nodes reach the node; without it there are none
-    #[arg(long, env = "CHANGEAGENT_CLUSTER_LISTEN", value_name = "HOST:PORT")]
-    cluster_listen: Option<Listen>,
-    /// What clients are told of --listen, where that differs
-    #[arg(long, env = "CHANGEAGENT_ADVERTISE", value_name = "HOST:PORT")]
-    advertise: Option<Place>,
-    /// What other nodes are told of --cluster-listen, where that differs
-    #[arg(long, env = "CHANGEAGENT_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
-    cluster_advertise: Option<Place>,
-    /// With an empty data directory: nodes that clients reach here, one of which
-    /// is asked to take this one into its cluster
-    #[arg(
-        long,
-        env = "CHANGEAGENT_JOIN",
-        value_name = "HOST:PORT[,HOST:PORT]",
-        value_delimiter = ','
-    )]
-    join: Option<Vec<Place>>,
-    /// What to join as: a learner is a read-only replica [default: voter]
-    #[arg(long, env = "CHANGEAGENT_ROLE", value_name = "ROLE")]
-    role: Option<Role>,
-    /// A name besides localhost and the advertised ones under which clients
-    /// reach the node
-    #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]
-    allow_host: Option<Vec<HostName>>,
-    /// An origin whose web pages may write to the node and read from it, such as
-    /// `https://app.example`
-    #[arg(
-        long,
-        env = "CHANGEAGENT_ALLOW_ORIGIN",
-        value_name = "ORIGIN[,ORIGIN]",
-        value_delimiter = ','
-    )]
-    allow_origin: Option<Vec<Origin>>,
-    /// How often a leader says that it leads [default: 150ms]
-    #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
-    heartbeat: Option<Time>,
-    /// A leader that is silent for one and a half to two of these is replaced [default: 600ms]
-    #[arg(long, env = "CHANGEAGENT_ELECTION_TIMEOUT", value_name = "TIME")]
-    election_timeout: Option<Time>,
-    /// Executors: one runs Raft and the log, all but it serve; 1 does both
-    #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
-    cores: Option<usize>,
-    /// Size of one file of the log [default: 64MiB]
-    #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
-    segment_size: Option<Size>,
-    /// Keep at least so many of the newest changes; older history is purged
-    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_CHANGES", value_name = "N")]
-    retain_min_changes: Option<u64>,
-    /// Keep changes younger than this, such as 7d; older history is purged
-    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_AGE", value_name = "TIME")]
-    retain_min_age: Option<Time>,
-    /// Largest request head [default: 16KiB]
-    #[arg(long, env = "CHANGEAGENT_MAX_HEAD", value_name = "SIZE")]
-    max_head: Option<Size>,
-    /// Largest request body [default: 16MiB]
-    #[arg(long, env = "CHANGEAGENT_MAX_BODY", value_name = "SIZE")]
-    max_body: Option<Size>,
-    /// Largest data of one change [default: 1MiB]
-    #[arg(long, env = "CHANGEAGENT_MAX_DATA", value_name = "SIZE")]
-    max_data: Option<Size>,
-    /// Most changes in one batch [default: 10000]
-    #[arg(long, env = "CHANGEAGENT_MAX_BATCH", value_name = "N")]
-    max_batch: Option<usize>,
-    /// Deepest nesting of JSON [default: 128]
-    #[arg(long, env = "CHANGEAGENT_MAX_DEPTH", value_name = "N")]
-    max_depth: Option<usize>,
-    /// Most connections of the node [default: 16384]
-    #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
-    max_connections: Option<usize>,
-    /// Most bytes of requests and unsent answers held at once [default: 512MiB]
-    #[arg(long, env = "CHANGEAGENT_MAX_HELD", value_name = "SIZE")]
-    max_held: Option<Size>,
-    /// Longest time for a request head to arrive [default: 10s]
-    #[arg(long, env = "CHANGEAGENT_HEAD_TIMEOUT", value_name = "TIME")]
-    head_timeout: Option<Time>,
-    /// Longest time for a request body to arrive [default: 1m]
-    #[arg(long, env = "CHANGEAGENT_BODY_TIMEOUT", value_name = "TIME")]
-    body_timeout: Option<Time>,
-    /// Longest time between two requests on a connection [default: 75s]
-    #[arg(long, env = "CHANGEAGENT_IDLE_TIMEOUT", value_name = "TIME")]
-    idle_timeout: Option<Time>,
-    /// Longest time for a client to take any byte of its answer [default: 30s]
-    #[arg(long, env = "CHANGEAGENT_WRITE_TIMEOUT", value_name = "TIME")]
-    write_timeout: Option<Time>,
-}
 
 /// The settings of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,10 +141,10 @@ impl Config {
                 flags.retain_min_age.or(file.retain_min_age),
             ),
             limits: Limits {
-                head_bytes: setting!(max_head, Size(usual.head_bytes as u64)).bytes("max-head")?,
+                head_bytes: bytes("max-head", setting!(max_head, Size(usual.head_bytes as u64)))?,
                 headers: usual.headers,
-                body_bytes: setting!(max_body, Size(usual.body_bytes as u64)).bytes("max-body")?,
-                data_bytes: setting!(max_data, Size(usual.data_bytes as u64)).bytes("max-data")?,
+                body_bytes: bytes("max-body", setting!(max_body, Size(usual.body_bytes as u64)))?,
+                data_bytes: bytes("max-data", setting!(max_data, Size(usual.data_bytes as u64)))?,
                 batch_changes: setting!(max_batch, usual.batch_changes),
                 json_depth: setting!(max_depth, usual.json_depth),
                 head_timeout: setting!(head_timeout, Time(usual.head_timeout)).0,
@@ -255,7 +152,7 @@ impl Config {
                 idle_timeout: setting!(idle_timeout, Time(usual.idle_timeout)).0,
                 write_timeout: setting!(write_timeout, Time(usual.write_timeout)).0,
                 connections: setting!(max_connections, usual.connections),
-                held_bytes: setting!(max_held, Size(usual.held_bytes as u64)).bytes("max-held")?,
+                held_bytes: bytes("max-held", setting!(max_held, Size(usual.held_bytes as u64)))?,
             },
         };
         config.check()?;
@@ -328,6 +225,12 @@ impl Config {
     }
 }
 
+/// A number of bytes to be held in memory.
+fn bytes(name: &str, size: Size) -> Result<usize, ConfigError> {
+    let refused = || ConfigError::Value(format!("{name} is {} bytes", size.0));
+    size.bytes().ok_or_else(refused)
+}
+
 /// What is not said keeps nothing by itself; without either, all is kept.
 fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retention> {
     (min_changes.is_some() || min_age.is_some()).then(|| Retention {
@@ -364,104 +267,6 @@ fn read_file(path: &Path) -> Result<Flags, ConfigError> {
         ConfigError::Invalid { path: path.into(), error }
     })
 }
-
-/// A number of bytes, written like `64MiB`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size(u64);
-
-impl Size {
-    fn bytes(self, name: &str) -> Result<usize, ConfigError> {
-        usize::try_from(self.0)
-            .ok()
-            .filter(|&bytes| bytes > 0)
-            .ok_or_else(|| ConfigError::Value(format!("{name} is {} bytes", self.0)))
-    }
-}
-
-impl FromStr for Size {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<bytesize::ByteSize>().map(|size| Self(size.as_u64()))
-    }
-}
-
-/// A time, written like `1m 30s` or `500ms`; at least a millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Time(Duration);
-
-impl FromStr for Time {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-        if time < Duration::from_millis(1) {
-            return Err("shorter than 1ms".into());
-        }
-        Ok(Self(time))
-    }
-}
-
-/// An address to listen on, by number or by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Listen {
-    address: SocketAddr,
-    /// The name of the host, if it has one: others look it up themselves.
-    name: Option<String>,
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        use std::net::ToSocketAddrs;
-        if let Ok(address) = text.parse() {
-            return Ok(Self { address, name: None });
-        }
-        let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
-        let address = addresses.next().ok_or_else(|| format!("{text} has no address"))?;
-        let name = text.rsplit_once(':').map(|(host, _)| host.to_owned());
-        Ok(Self { address, name })
-    }
-}
-
-/// A place to be told to others, `host:port`: not looked up here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Place(String);
-
-impl FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match is_host_and_port(text) {
-            true => Ok(Self(text.to_owned())),
-            false => Err(format!("{text:?} is not of the form HOST:PORT")),
-        }
-    }
-}
-
-/// What a node is to a cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It votes.
-    #[default]
-    Voter,
-    /// It is a read-only replica.
-    Learner,
-}
-
-macro_rules! from_text {
-    ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-            }
-        }
-    )*};
-}
-
-from_text!(Size, Time, Listen, Place, HostName, Origin);
 
 #[cfg(test)]
 mod tests {

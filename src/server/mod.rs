@@ -1,10 +1,11 @@
 //! The composition root of a process: settings, the order of start and stop, the
 //! executors, and the sockets.
 
-pub mod config;
+mod config;
 mod context;
 mod error;
 mod executor;
+mod flags;
 mod handoff;
 mod introductions;
 mod limits;
@@ -13,7 +14,10 @@ mod overdue;
 mod replica;
 mod report;
 mod run;
+mod values;
 
-pub use config::{Config, ConfigError, Flags};
+pub use config::{Config, ConfigError};
 pub use error::ServerError;
+pub use flags::Flags;
 pub use run::run;
+pub use values::Role;

@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
-    config::{Config, Role},
+    config::Config,
     context::NodeContext,
     error::ServerError,
     executor::{self, Purpose, Watch},
@@ -29,6 +29,7 @@ use super::{
     overdue::{self, Stop},
     replica,
     report::{Event, Report},
+    values::Role,
 };
 use crate::{
     api::browser::BrowserPolicy,

@@ -1,0 +1,111 @@
+//! Every setting as it is given: as a flag, in the environment, or in a file.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::values::{Listen, Place, Role, Size, Time};
+use crate::api::browser::{HostName, Origin};
+
+/// Everything that can be set, each optional: the same names as flags, with
+/// `CHANGEAGENT_` in the environment, and in the file.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Flags {
+    /// A TOML file with any of these settings
+    #[arg(long, env = "CHANGEAGENT_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub(super) config: Option<PathBuf>,
+    /// The data directory, made if it is missing [default: ./data]
+    #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Where clients reach the node [default: 127.0.0.1:9000]
+    #[arg(long, env = "CHANGEAGENT_LISTEN", value_name = "HOST:PORT")]
+    pub(super) listen: Option<Listen>,
+    /// Where other nodes reach the node; without it there are none
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_LISTEN", value_name = "HOST:PORT")]
+    pub(super) cluster_listen: Option<Listen>,
+    /// What clients are told of --listen, where that differs
+    #[arg(long, env = "CHANGEAGENT_ADVERTISE", value_name = "HOST:PORT")]
+    pub(super) advertise: Option<Place>,
+    /// What other nodes are told of --cluster-listen, where that differs
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
+    pub(super) cluster_advertise: Option<Place>,
+    /// With an empty data directory: nodes that clients reach here, one of which
+    /// is asked to take this one into its cluster
+    #[arg(
+        long,
+        env = "CHANGEAGENT_JOIN",
+        value_name = "HOST:PORT[,HOST:PORT]",
+        value_delimiter = ','
+    )]
+    pub(super) join: Option<Vec<Place>>,
+    /// What to join as: a learner is a read-only replica [default: voter]
+    #[arg(long, env = "CHANGEAGENT_ROLE", value_name = "ROLE")]
+    pub(super) role: Option<Role>,
+    /// A name besides localhost and the advertised ones under which clients
+    /// reach the node
+    #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]
+    pub(super) allow_host: Option<Vec<HostName>>,
+    /// An origin whose web pages may write to the node and read from it, such as
+    /// `https://app.example`
+    #[arg(
+        long,
+        env = "CHANGEAGENT_ALLOW_ORIGIN",
+        value_name = "ORIGIN[,ORIGIN]",
+        value_delimiter = ','
+    )]
+    pub(super) allow_origin: Option<Vec<Origin>>,
+    /// How often a leader says that it leads [default: 150ms]
+    #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
+    pub(super) heartbeat: Option<Time>,
+    /// A leader that is silent for one and a half to two of these is replaced [default: 600ms]
+    #[arg(long, env = "CHANGEAGENT_ELECTION_TIMEOUT", value_name = "TIME")]
+    pub(super) election_timeout: Option<Time>,
+    /// Executors: one runs Raft and the log, all but it serve; 1 does both
+    #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
+    pub(super) cores: Option<usize>,
+    /// Size of one file of the log [default: 64MiB]
+    #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
+    pub(super) segment_size: Option<Size>,
+    /// Keep at least so many of the newest changes; older history is purged
+    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_CHANGES", value_name = "N")]
+    pub(super) retain_min_changes: Option<u64>,
+    /// Keep changes younger than this, such as 7d; older history is purged
+    #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_AGE", value_name = "TIME")]
+    pub(super) retain_min_age: Option<Time>,
+    /// Largest request head [default: 16KiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_HEAD", value_name = "SIZE")]
+    pub(super) max_head: Option<Size>,
+    /// Largest request body [default: 16MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_BODY", value_name = "SIZE")]
+    pub(super) max_body: Option<Size>,
+    /// Largest data of one change [default: 1MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_DATA", value_name = "SIZE")]
+    pub(super) max_data: Option<Size>,
+    /// Most changes in one batch [default: 10000]
+    #[arg(long, env = "CHANGEAGENT_MAX_BATCH", value_name = "N")]
+    pub(super) max_batch: Option<usize>,
+    /// Deepest nesting of JSON [default: 128]
+    #[arg(long, env = "CHANGEAGENT_MAX_DEPTH", value_name = "N")]
+    pub(super) max_depth: Option<usize>,
+    /// Most connections of the node [default: 16384]
+    #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
+    pub(super) max_connections: Option<usize>,
+    /// Most bytes of requests and unsent answers held at once [default: 512MiB]
+    #[arg(long, env = "CHANGEAGENT_MAX_HELD", value_name = "SIZE")]
+    pub(super) max_held: Option<Size>,
+    /// Longest time for a request head to arrive [default: 10s]
+    #[arg(long, env = "CHANGEAGENT_HEAD_TIMEOUT", value_name = "TIME")]
+    pub(super) head_timeout: Option<Time>,
+    /// Longest time for a request body to arrive [default: 1m]
+    #[arg(long, env = "CHANGEAGENT_BODY_TIMEOUT", value_name = "TIME")]
+    pub(super) body_timeout: Option<Time>,
+    /// Longest time between two requests on a connection [default: 75s]
+    #[arg(long, env = "CHANGEAGENT_IDLE_TIMEOUT", value_name = "TIME")]
+    pub(super) idle_timeout: Option<Time>,
+    /// Longest time for a client to take any byte of its answer [default: 30s]
+    #[arg(long, env = "CHANGEAGENT_WRITE_TIMEOUT", value_name = "TIME")]
+    pub(super) write_timeout: Option<Time>,
+}

@@ -1,0 +1,107 @@
+//! How the values of settings are written.
+
+use std::{net::SocketAddr, str::FromStr, time::Duration};
+
+use clap::ValueEnum;
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::{
+    api::browser::{HostName, Origin},
+    base::names::is_host_and_port,
+};
+
+/// A number of bytes, written like `64MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size(pub(super) u64);
+
+impl Size {
+    /// The number, where this machine can have so many, and it is not 0.
+    pub(super) fn bytes(self) -> Option<usize> {
+        usize::try_from(self.0).ok().filter(|&bytes| bytes > 0)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<bytesize::ByteSize>().map(|size| Self(size.as_u64()))
+    }
+}
+
+/// A time, written like `1m 30s` or `500ms`; at least a millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Time(pub(super) Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        if time < Duration::from_millis(1) {
+            return Err("shorter than 1ms".into());
+        }
+        Ok(Self(time))
+    }
+}
+
+/// An address to listen on, by number or by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listen {
+    pub(super) address: SocketAddr,
+    /// The name of the host, if it has one: others look it up themselves.
+    pub(super) name: Option<String>,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use std::net::ToSocketAddrs;
+        if let Ok(address) = text.parse() {
+            return Ok(Self { address, name: None });
+        }
+        let mut addresses = text.to_socket_addrs().map_err(|error| error.to_string())?;
+        let address = addresses.next().ok_or_else(|| format!("{text} has no address"))?;
+        let name = text.rsplit_once(':').map(|(host, _)| host.to_owned());
+        Ok(Self { address, name })
+    }
+}
+
+/// A place to be told to others, `host:port`: not looked up here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub(super) String);
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match is_host_and_port(text) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(format!("{text:?} is not of the form HOST:PORT")),
+        }
+    }
+}
+
+/// What a node is to a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It votes.
+    #[default]
+    Voter,
+    /// It is a read-only replica.
+    Learner,
+}
+
+macro_rules! from_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+from_text!(Size, Time, Listen, Place, HostName, Origin);
