@@ -55,3 +55,15 @@ impl<'a> Reader<'a> {
         self.bytes.get(..self.at).unwrap_or(&[])
     }
 }
+
+/// Whether a number can be followed by another: whoever counts on from what was
+/// read here need not ask.
+pub(super) const fn has_next(number: u64) -> bool {
+    number < u64::MAX
+}
+
+/// Whether every byte is zero.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    chunks.iter().all(|chunk| *chunk == [0; 64]) && rest.iter().all(|&byte| byte == 0)
+}

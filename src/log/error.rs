@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::segment::file_name;
 use crate::base::ids::{ClusterId, LogId, NodeId};
 
 /// Why a log cannot be opened. Nothing was changed on disk, except in
@@ -118,4 +119,15 @@ impl From<LogError> for io::Error {
         };
         Self::new(kind, error)
     }
+}
+
+/// Bytes of a segment are not sound.
+pub(super) fn corrupt(sequence: u64, offset: u64, reason: &str) -> OpenError {
+    OpenError::Corrupt { file: file_name(sequence), offset, reason: reason.into() }
+}
+
+/// The disk failed at `what`.
+pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
+    let what = what.into();
+    move |source| OpenError::Io { what, source }
 }

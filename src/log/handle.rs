@@ -2,16 +2,13 @@
 //! for the writer.
 
 use super::{
-    Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote,
-    format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES},
-    open,
+    Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote, open,
     purged::remove_purged,
     queue::{Done, Op},
-    shared::{ActivePlace, Inner, Shared},
+    shared::{Inner, Shared, payload_bytes_max},
 };
 use crate::base::{ids::LogId, planted::planted};
-use crate::io::{BLOCK, Disk};
-use smallvec::SmallVec;
+use crate::io::Disk;
 use std::{cell::RefCell, future::Future, io, rc::Rc, time::Duration};
 use tokio::sync::{Notify, oneshot};
 
@@ -123,10 +120,7 @@ impl<D: Disk> Log<D> {
     /// is none.
     #[must_use]
     pub fn first_index(&self) -> u64 {
-        let inner = self.shared.get();
-        let tail = inner.tail_first();
-        let held = if inner.table.is_empty() { tail } else { inner.table.first().min(tail) };
-        held.max(inner.state.purged.map_or(0, |purged| purged.index + 1))
+        self.shared.get().first_index()
     }
 
     /// The sequence number of the segment that is written now.
@@ -151,8 +145,7 @@ impl<D: Disk> Log<D> {
             let written = self.shared.written.notified();
             {
                 let inner = self.shared.get();
-                // Until a removal is durable the table still has what was removed.
-                if inner.id(index).is_none_or(|id| inner.table.id(index) == Some(id)) {
+                if inner.id(index).is_none() || inner.durable_id(index).is_some() {
                     return Ok(());
                 }
                 inner.usable()?;
@@ -165,9 +158,7 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn place(&self, index: u64) -> Option<Place> {
         let inner = self.shared.get();
-        let id = inner.id(index)?;
-        // Until a removal is durable the table still has what was removed.
-        inner.table.id(index).filter(|&durable| durable == id)?;
+        inner.durable_id(index)?;
         inner.table.place(index)
     }
 
@@ -180,10 +171,7 @@ impl<D: Disk> Log<D> {
     /// How far the writer is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        let inner = self.shared.get();
-        let is_writing = inner.writing || inner.rolling;
-        let is_waited_for = is_writing || inner.queue.is_urgent();
-        Progress { groups: inner.next_group, pieces: inner.pieces, is_writing, is_waited_for }
+        self.shared.get().progress()
     }
 
     /// Bytes of payload that one more append of a single entry may surely
@@ -193,24 +181,13 @@ impl<D: Disk> Log<D> {
     /// is queued after them waits too.
     #[must_use]
     pub fn headroom(&self) -> u64 {
-        let inner = self.shared.get();
-        let ActivePlace { bytes, offset, .. } = inner.active;
-        let spare = inner.spare.as_ref().map_or(0, |spare| {
-            (spare.bytes - BLOCK as u64).saturating_sub(Inner::<D>::reserve(spare.bytes))
-        });
-        let active = (bytes - offset).saturating_sub(Inner::<D>::reserve(bytes));
-        let own = (GROUP_HEAD_BYTES + FRAME_HEAD_BYTES + BLOCK) as u64;
-        let queued = inner.queue.cost(self.shared.options.group_bytes);
-        active.max(spare).saturating_sub(queued + own)
+        self.shared.get().headroom(self.shared.options.group_bytes)
     }
 
     /// The longest payload of an entry.
     #[must_use]
     pub fn payload_bytes_max(&self) -> usize {
-        let bytes = self.shared.options.segment_bytes;
-        let group = bytes - BLOCK as u64 - Inner::<D>::reserve(bytes);
-        let group = usize::try_from(group).unwrap_or(usize::MAX);
-        group.saturating_sub(GROUP_HEAD_BYTES + FRAME_HEAD_BYTES)
+        payload_bytes_max(self.shared.options.segment_bytes)
     }
 
     /// Queues entries, which are readable at once. `done` runs when they are
@@ -223,31 +200,10 @@ impl<D: Disk> Log<D> {
         entries: impl IntoIterator<Item = Entry>,
         done: impl FnOnce(io::Result<()>) + 'static,
     ) -> Result<(), LogError> {
-        let entries: SmallVec<[Entry; 4]> = entries.into_iter().collect();
-        let bytes_max = self.payload_bytes_max();
+        let entries = entries.into_iter().collect();
         let mut inner = self.shared.get_mut();
         inner.usable()?;
-        let mut next = inner.next;
-        if let Some(first) = entries.first()
-            && (inner.last().is_none() || inner.last() == inner.state.purged)
-        {
-            // A log without entries may go on anywhere above.
-            next = next.max(first.id.index);
-        }
-        for entry in &entries {
-            if entry.id.index != next {
-                return Err(LogError::NotConsecutive { expected: next, found: entry.id.index });
-            }
-            if entry.payload.len() > bytes_max {
-                return Err(LogError::TooLarge { bytes: entry.payload.len(), bytes_max });
-            }
-            next += 1;
-        }
-        for entry in entries {
-            inner.tail.push_back(entry.clone());
-            inner.queue.push(Op::Entry(entry));
-        }
-        inner.next = next;
+        inner.accept(entries, self.payload_bytes_max())?;
         if planted!(AcknowledgeBeforeDurable) {
             inner.queue.push(Op::AppendDone(Box::new(|_| {})));
             drop(inner);
@@ -312,17 +268,9 @@ impl<D: Disk> Log<D> {
         {
             let mut inner = self.shared.get_mut();
             inner.usable()?;
-            let committed = inner.state.committed;
-            assert!(
-                committed.is_none_or(|committed| committed.index < next),
-                "entry {committed:?} is committed and cannot be removed"
-            );
-            if next >= inner.next {
+            if !inner.truncate(next) {
                 return Ok(());
             }
-            let kept = next.saturating_sub(inner.tail_first());
-            inner.tail.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
-            inner.next = next;
         }
         self.submit(|done| Op::Truncate(after, done)).await
     }
@@ -338,17 +286,9 @@ impl<D: Disk> Log<D> {
         {
             let mut inner = self.shared.get_mut();
             inner.usable()?;
-            if inner.state.purged.is_some_and(|purged| purged.index >= upto.index) {
+            if !inner.purge(upto) {
                 return Ok(());
             }
-            inner.state.purged = Some(upto);
-            if inner.state.committed.is_none_or(|committed| committed.index < upto.index) {
-                inner.state.committed = Some(upto);
-            }
-            while inner.tail.front().is_some_and(|entry| entry.id.index <= upto.index) {
-                inner.tail.pop_front();
-            }
-            inner.next = inner.next.max(upto.index + 1);
         }
         self.submit(|done| Op::Purge(upto, done)).await?;
         remove_purged(&self.shared).await

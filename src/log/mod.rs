@@ -21,6 +21,7 @@ pub mod recover;
 mod segment;
 mod shared;
 mod spare;
+mod survey;
 pub mod table;
 mod types;
 mod writer;

@@ -3,9 +3,11 @@
 
 use super::{
     Entry, Identity, OpenError, Options, Place, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
-    format::{self, HeaderBlock, SegmentHeader},
+    error::{corrupt, failed},
+    format::SegmentHeader,
     recover::{End, Recovery, Stop},
     segment::{self, Name, file_name},
+    survey::{Layout, load, survey},
 };
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
 use bytes::Bytes;
@@ -38,33 +40,6 @@ pub(super) struct Opened<F> {
     /// The oldest segment on disk.
     pub(super) oldest: u64,
     pub(super) rng: StdRng,
-}
-
-/// A segment's file as it was found.
-struct Found {
-    sequence: u64,
-    bytes: u64,
-    header: HeaderBlock,
-}
-
-/// The directory, sorted out.
-#[derive(Default)]
-struct Layout {
-    /// Segments with a sound header, in sequence.
-    used: Vec<SegmentHeader>,
-    /// One more, without: its sequence, its length, and whether its header is
-    /// torn.
-    unused: Option<(u64, u64, bool)>,
-    temporaries: Vec<String>,
-}
-
-fn corrupt(sequence: u64, offset: u64, reason: &str) -> OpenError {
-    OpenError::Corrupt { file: file_name(sequence), offset, reason: reason.into() }
-}
-
-fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> OpenError {
-    let what = what.into();
-    move |source| OpenError::Io { what, source }
 }
 
 pub(super) async fn open<D: Disk>(
@@ -125,149 +100,6 @@ fn check_options(options: &Options) -> Result<(), OpenError> {
         return Err(OpenError::Options("groups have at least a byte"));
     }
     Ok(())
-}
-
-/// Lists the directory and checks names, lengths and headers.
-async fn survey<D: Disk>(disk: &D, options: &Options) -> Result<Layout, OpenError> {
-    let mut layout = Layout::default();
-    let mut files = Vec::new();
-    for file in disk.list().await.map_err(failed("listing the data directory"))? {
-        match segment::classify(&file.name) {
-            Name::Segment(sequence) => files.push((sequence, file.bytes)),
-            Name::Temporary => layout.temporaries.push(file.name),
-            Name::Foreign => return Err(OpenError::ForeignFile(file.name)),
-            Name::Other => {}
-        }
-    }
-    files.sort_unstable();
-    layout.temporaries.sort_unstable();
-    let mut found = Vec::with_capacity(files.len());
-    for (sequence, bytes) in files {
-        found.push(Found { sequence, bytes, header: read_header(disk, sequence, bytes).await? });
-    }
-    check_sequence(&found)?;
-    let count = found.len();
-    for (n, file) in found.into_iter().enumerate() {
-        match file.header {
-            HeaderBlock::OtherVersion(version) => {
-                return Err(OpenError::Version {
-                    file: file_name(file.sequence),
-                    found: version,
-                    supported: format::VERSION,
-                });
-            }
-            HeaderBlock::Used(header) => {
-                check_header(&header, &file_name(file.sequence), file.sequence, file.bytes)?;
-                check_identity(&header, layout.used.first(), options)?;
-                layout.used.push(header);
-            }
-            HeaderBlock::Unused | HeaderBlock::Invalid if n + 1 < count => {
-                return Err(corrupt(file.sequence, 0, "the header is missing or damaged"));
-            }
-            HeaderBlock::Unused | HeaderBlock::Invalid => {
-                check_unused(disk, &file).await?;
-                let torn = file.header == HeaderBlock::Invalid;
-                layout.unused = Some((file.sequence, file.bytes, torn));
-            }
-        }
-    }
-    if let (true, Some((sequence @ 2.., _, _))) = (layout.used.is_empty(), layout.unused) {
-        return Err(corrupt(sequence, 0, "the segments before it are missing"));
-    }
-    Ok(layout)
-}
-
-async fn read_header<D: Disk>(
-    disk: &D,
-    sequence: u64,
-    bytes: u64,
-) -> Result<HeaderBlock, OpenError> {
-    let name = file_name(sequence);
-    if !bytes.is_multiple_of(BLOCK as u64)
-        || !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes)
-    {
-        return Err(corrupt(sequence, bytes, "the file's length is not a segment's"));
-    }
-    let read = async {
-        let file = disk.open(&name, OpenMode::Read).await?;
-        let block = file.read_at(0, BLOCK).await;
-        file.close().await?;
-        block
-    };
-    let block = read.await.map_err(failed(format!("reading {name}")))?;
-    Ok(SegmentHeader::decode(block.as_ref()))
-}
-
-fn check_sequence(found: &[Found]) -> Result<(), OpenError> {
-    for (before, after) in found.iter().zip(found.iter().skip(1)) {
-        if after.sequence != before.sequence + 1 {
-            return Err(corrupt(before.sequence + 1, 0, "the segment is missing"));
-        }
-    }
-    match found.first() {
-        Some(Found { sequence: 0, .. }) => Err(corrupt(0, 0, "segments are numbered from 1")),
-        _ => Ok(()),
-    }
-}
-
-fn check_header(
-    header: &SegmentHeader,
-    file: &str,
-    sequence: u64,
-    bytes: u64,
-) -> Result<(), OpenError> {
-    let reason = if header.sequence != sequence {
-        "the header is another segment's"
-    } else if header.segment_bytes != bytes {
-        "the file's length is not what its header says"
-    } else {
-        return Ok(());
-    };
-    Err(OpenError::Corrupt { file: file.into(), offset: 0, reason: reason.into() })
-}
-
-fn check_identity(
-    header: &SegmentHeader,
-    oldest: Option<&SegmentHeader>,
-    options: &Options,
-) -> Result<(), OpenError> {
-    let file = || file_name(header.sequence);
-    let cluster = oldest.map(|oldest| oldest.cluster).or(options.expect);
-    if let Some(expected) = cluster.filter(|&expected| expected != header.cluster) {
-        return Err(OpenError::Cluster { file: file(), found: header.cluster, expected });
-    }
-    let node = oldest.map(|oldest| oldest.node).or(options.expect_node);
-    if let Some(expected) = node.filter(|&expected| expected != header.node) {
-        return Err(OpenError::Node { file: file(), found: header.node, expected });
-    }
-    Ok(())
-}
-
-/// A segment without a sound header must have nothing behind it: groups are
-/// only written once the header is durable.
-async fn check_unused<D: Disk>(disk: &D, file: &Found) -> Result<(), OpenError> {
-    let bytes = load(disk, file.sequence, file.bytes).await?;
-    if format::is_zero(bytes.get(BLOCK..).unwrap_or(&[])) {
-        Ok(())
-    } else {
-        Err(corrupt(file.sequence, 0, "the header is damaged"))
-    }
-}
-
-async fn load<D: Disk>(disk: &D, sequence: u64, bytes: u64) -> Result<Bytes, OpenError> {
-    let name = file_name(sequence);
-    let read = async {
-        let file = disk.open(&name, OpenMode::Read).await?;
-        let loaded = segment::load(&file, bytes).await;
-        file.close().await?;
-        loaded
-    };
-    let loaded = read.await.map_err(failed(format!("reading {name}")))?;
-    if loaded.len() as u64 == bytes {
-        Ok(loaded)
-    } else {
-        Err(corrupt(sequence, loaded.len() as u64, "the file became shorter"))
-    }
 }
 
 /// Reads all segments and gives back what they amount to, how the last one

@@ -3,9 +3,8 @@
 
 use super::{
     Entry, Place,
-    format::{
-        self, Frame, Group, GroupFault, HardState, SegmentHeader, claimed_group, decode_group,
-    },
+    cursor::is_zero,
+    format::{Frame, Group, GroupFault, HardState, SegmentHeader, claimed_group, decode_group},
     table::Table,
 };
 use crate::base::{ids::LogId, planted::planted};
@@ -136,7 +135,7 @@ impl Recovery {
         at: usize,
         last: bool,
     ) -> Result<bool, Stop> {
-        if format::is_zero(bytes.get(at..).unwrap_or(&[])) {
+        if is_zero(bytes.get(at..).unwrap_or(&[])) {
             return Ok(false);
         }
         // One write is in flight at a time and a segment is left only when its

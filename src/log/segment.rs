@@ -1,7 +1,7 @@
 //! Segments as files: their names, preparing, reading whole, and cutting a torn
 //! tail.
 
-use super::format;
+use super::cursor::is_zero;
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
 use bytes::Bytes;
 use std::io;
@@ -130,7 +130,7 @@ pub(super) async fn cut<F: DiskFile>(file: &F, segment: &[u8], from: usize) -> i
     let mut zeros = file.buffer(BLOCK);
     for at in (from..segment.len()).step_by(BLOCK) {
         let block = segment.get(at..at + BLOCK).unwrap_or(&[]);
-        if !format::is_zero(block) {
+        if !is_zero(block) {
             zeros = file.write_at(zeros, at as u64).await?;
         }
     }

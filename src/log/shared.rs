@@ -2,8 +2,8 @@
 //! memory as its owner sees it and as far as it is durable.
 
 use super::{
-    Entry, Identity, LogError, Options, Sealed,
-    format::HardState,
+    Entry, Identity, LogError, Options, Progress, Sealed,
+    format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, HardState},
     open::{Active, Opened, Spare},
     queue::{Op, Queue},
     segment::file_name,
@@ -12,6 +12,7 @@ use super::{
 use crate::base::ids::LogId;
 use crate::io::{BLOCK, Disk};
 use rand::rngs::StdRng;
+use smallvec::SmallVec;
 use std::{
     cell::{Ref, RefCell, RefMut},
     collections::VecDeque,
@@ -212,13 +213,110 @@ impl<D: Disk> Inner<D> {
         if purged { None } else { self.table.id(index) }
     }
 
+    /// The entry at `index`, if it is durable. Until a removal is durable the table still
+    /// has what was removed.
+    pub(super) fn durable_id(&self, index: u64) -> Option<LogId> {
+        let id = self.id(index)?;
+        self.table.id(index).filter(|&durable| durable == id)
+    }
+
+    /// The index of the oldest entry that is held, or of the next one when there
+    /// is none.
+    pub(super) fn first_index(&self) -> u64 {
+        let tail = self.tail_first();
+        let held = if self.table.is_empty() { tail } else { self.table.first().min(tail) };
+        held.max(self.state.purged.map_or(0, |purged| purged.index + 1))
+    }
+
     pub(super) fn last(&self) -> Option<LogId> {
         self.next.checked_sub(1).and_then(|last| self.id(last)).or(self.state.purged)
     }
 
-    /// Bytes at the end of a segment that are kept for what is not an entry.
-    pub(super) fn reserve(segment_bytes: u64) -> u64 {
-        (segment_bytes / 16).next_multiple_of(BLOCK as u64)
+    /// How far the writer is.
+    pub(super) fn progress(&self) -> Progress {
+        let is_writing = self.writing || self.rolling;
+        let is_waited_for = is_writing || self.queue.is_urgent();
+        Progress { groups: self.next_group, pieces: self.pieces, is_writing, is_waited_for }
+    }
+
+    /// Bytes of payload that one more append of a single entry may surely place, when
+    /// groups have up to `group_bytes`.
+    pub(super) fn headroom(&self, group_bytes: usize) -> u64 {
+        let ActivePlace { bytes, offset, .. } = self.active;
+        let spare = self
+            .spare
+            .as_ref()
+            .map_or(0, |spare| (spare.bytes - BLOCK as u64).saturating_sub(reserve(spare.bytes)));
+        let active = (bytes - offset).saturating_sub(reserve(bytes));
+        let own = (GROUP_HEAD_BYTES + FRAME_HEAD_BYTES + BLOCK) as u64;
+        let queued = self.queue.cost(group_bytes);
+        active.max(spare).saturating_sub(queued + own)
+    }
+
+    /// Takes in entries that follow the last one, each of up to `bytes_max`: all or none.
+    pub(super) fn accept(
+        &mut self,
+        entries: SmallVec<[Entry; 4]>,
+        bytes_max: usize,
+    ) -> Result<(), LogError> {
+        let mut next = self.next;
+        if let Some(first) = entries.first()
+            && (self.last().is_none() || self.last() == self.state.purged)
+        {
+            // A log without entries may go on anywhere above.
+            next = next.max(first.id.index);
+        }
+        for entry in &entries {
+            if entry.id.index != next {
+                return Err(LogError::NotConsecutive { expected: next, found: entry.id.index });
+            }
+            if entry.payload.len() > bytes_max {
+                return Err(LogError::TooLarge { bytes: entry.payload.len(), bytes_max });
+            }
+            next += 1;
+        }
+        for entry in entries {
+            self.tail.push_back(entry.clone());
+            self.queue.push(Op::Entry(entry));
+        }
+        self.next = next;
+        Ok(())
+    }
+
+    /// Removes the entries from `next` on; whether there are any.
+    ///
+    /// # Panics
+    /// If one of them is committed.
+    pub(super) fn truncate(&mut self, next: u64) -> bool {
+        let committed = self.state.committed;
+        assert!(
+            committed.is_none_or(|committed| committed.index < next),
+            "entry {committed:?} is committed and cannot be removed"
+        );
+        if next >= self.next {
+            return false;
+        }
+        let kept = next.saturating_sub(self.tail_first());
+        self.tail.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.next = next;
+        true
+    }
+
+    /// Forgets the entries up to `upto`, which are committed by that; whether that was
+    /// not done before.
+    pub(super) fn purge(&mut self, upto: LogId) -> bool {
+        if self.state.purged.is_some_and(|purged| purged.index >= upto.index) {
+            return false;
+        }
+        self.state.purged = Some(upto);
+        if self.state.committed.is_none_or(|committed| committed.index < upto.index) {
+            self.state.committed = Some(upto);
+        }
+        while self.tail.front().is_some_and(|entry| entry.id.index <= upto.index) {
+            self.tail.pop_front();
+        }
+        self.next = self.next.max(upto.index + 1);
+        true
     }
 
     /// Drops released entries from memory, as far as they are durable in sealed
@@ -240,4 +338,16 @@ impl<D: Disk> Inner<D> {
 /// What is known of a complete segment.
 pub(super) fn sealed(table: &Table, sequence: u64) -> Sealed {
     Sealed { sequence, file: file_name(sequence), indexes: table.indexes_in(sequence) }
+}
+
+/// Bytes at the end of a segment that are kept for what is not an entry.
+pub(super) fn reserve(segment_bytes: u64) -> u64 {
+    (segment_bytes / 16).next_multiple_of(BLOCK as u64)
+}
+
+/// The longest payload of an entry.
+pub(super) fn payload_bytes_max(segment_bytes: u64) -> usize {
+    let group = segment_bytes - BLOCK as u64 - reserve(segment_bytes);
+    let group = usize::try_from(group).unwrap_or(usize::MAX);
+    group.saturating_sub(GROUP_HEAD_BYTES + FRAME_HEAD_BYTES)
 }

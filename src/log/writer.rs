@@ -9,7 +9,7 @@ use super::{
     },
     open::{self, Active},
     queue::{Op, Plan, Room},
-    shared::{ActivePlace, Inner, Shared, fail, sealed},
+    shared::{ActivePlace, Inner, Shared, fail, reserve, sealed},
 };
 use crate::io::{Disk, DiskFile, cores};
 use rand::RngExt;
@@ -101,7 +101,7 @@ impl<D: Disk> Writer<D> {
         }
         let ActivePlace { bytes, offset, .. } = inner.active;
         let left = bytes - offset;
-        let reserve = if inner.spare.is_some() { 0 } else { Inner::<D>::reserve(bytes) };
+        let reserve = if inner.spare.is_some() { 0 } else { reserve(bytes) };
         let plan = inner.queue.plan(Room {
             entries: left.saturating_sub(reserve),
             others: left,

@@ -17,7 +17,7 @@ const UNCHECKED: [(&str, &str, &str); 6] = [
     ("cli/import/tally.rs", "Tally", "what does not add up is told as an error"),
     ("cli/node.rs", "cluster", "another history is told as an error"),
     ("cli/tail.rs", "since", "what was printed is not kept"),
-    ("log/format.rs", "purged", "`is_sound` says it, which is asserted and read back"),
+    ("log/format/group.rs", "purged", "`is_sound` says it, which is asserted and read back"),
     ("state/index/idempotency.rs", "order", "every look-up would pay; a test compares them"),
 ];
 

@@ -1,5 +1,13 @@
-use super::*;
+use bytes::Bytes;
 use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    base::ids::{ClusterId, LogId},
+    io::BLOCK,
+    log::{Entry, Vote},
+};
 
 fn place(offset: u32) -> GroupPlace {
     GroupPlace { offset, nonce: 0x1122_3344_5566_7788, number: 9, previous: 0xAABB_CCDD }
