@@ -17,9 +17,10 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
-    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
+    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
+    outgoing::Outgoing,
     processes::Instance,
 };
 use crate::{

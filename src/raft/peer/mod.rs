@@ -20,6 +20,7 @@ mod hello;
 mod message;
 #[cfg(test)]
 mod network_tests;
+mod outgoing;
 mod places;
 mod processes;
 mod serve;

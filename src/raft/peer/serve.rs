@@ -15,9 +15,10 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::Notify;
 
 use super::{
-    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, Outgoing, encode},
+    frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome, ask_who},
     message::{Answer, Request},
+    outgoing::Outgoing,
     places::Places,
     processes::{Decision, Instance, Process, Processes},
 };

@@ -1,0 +1,131 @@
+use super::*;
+use crate::{
+    base::batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
+    state::testing::ChangeText,
+};
+
+const TENANT: Uuid = Uuid::from_u128(1);
+const SHELF: Uuid = Uuid::from_u128(2);
+
+/// A state with something of every kind, and the changes it came from.
+fn state() -> (State, Vec<Vec<u8>>) {
+    let key = |key, data| ChangeText {
+        data: Some(data),
+        tags: &["t\"ag"],
+        ..ChangeText::of(TENANT, Some(SHELF), Some(key))
+    };
+    let idempotency = Some(Idempotency { key: [7; 16], request: [9; 16] });
+    let commands: Vec<Command> = vec![
+        Action::CreateTenant { tenant: TENANT, name: "foo".into() }.into(),
+        Action::CreateCollection { tenant: TENANT, collection: SHELF, name: "bar".into() }.into(),
+        Append::from(key("a\n\"b\\", "{\"x\":[1.50]}")).into(),
+        Command { action: Action::Append(key("z", "1").into()), idempotency },
+        Append::from(ChangeText::plain("\"of nobody\"")).into(),
+        Append::from(key("z", "\"\\ud800\"")).into(),
+    ];
+    let mut state = State::default();
+    let applied = state.apply(Batch::parse(encode(&commands, Timestamp(77))).unwrap());
+    let sent = |(id, change): (ChangeId, crate::base::batch::ChangeRef<'_>)| {
+        let mut out = Vec::new();
+        put_change(&mut out, id, Timestamp(77), change.tail);
+        out
+    };
+    let changes = applied.batch.iter().map(sent).collect();
+    (state, changes)
+}
+
+fn written() -> Vec<u8> {
+    written_at(5)
+}
+
+/// A checkpoint for entries up to `index`.
+pub(in crate::checkpoint) fn written_at(index: u64) -> Vec<u8> {
+    let (state, changes) = state();
+    let mut out = Vec::new();
+    let raft = serde_json::value::to_raw_value(&[1, 2]).unwrap();
+    let (cluster, log_id) = (ClusterId(Uuid::from_u128(3)), LogId { term: 4, index });
+    let change = |id: ChangeId| Ok(changes[id.0 as usize - 1].clone());
+    let lines = write(&mut out, &state, cluster, log_id, raft, change).unwrap();
+    for line in lines {
+        let text = &out[line.offset as usize..][..line.bytes as usize];
+        assert_eq!(text, changes[line.id.0 as usize - 1]);
+    }
+    out
+}
+
+/// What the format must go on being.
+const FIXTURE: &str = concat!(
+    r#"{"changeagent-checkpoint":1,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
+    r#""index":5,"raft":[1,2],"last":4,"last_at":77,"tenants":1,"collections":1,"#,
+    r#""requests":1,"keys":2}"#,
+    "\n",
+    r#"{"tenant":"00000000-0000-0000-0000-000000000001","name":"foo"}"#,
+    "\n",
+    r#"{"collection":"00000000-0000-0000-0000-000000000002","name":"bar","#,
+    r#""tenant":"00000000-0000-0000-0000-000000000001"}"#,
+    "\n",
+    r#"{"key":"07070707070707070707070707070707","request":"09090909090909090909090909090909","#,
+    r#""at":77,"result":{"Ok":{"Changes":{"first":2,"count":1,"replaced":false}}}}"#,
+    "\n",
+    r#"{"_id":1,"_ts":77,"tenant":"00000000-0000-0000-0000-000000000001","#,
+    r#""collection":"00000000-0000-0000-0000-000000000002","key":"a\n\"b\\","#,
+    r#""tags":["t\"ag"],"data":{"x":[1.50]}}"#,
+    "\n",
+    r#"{"_id":4,"_ts":77,"tenant":"00000000-0000-0000-0000-000000000001","#,
+    r#""collection":"00000000-0000-0000-0000-000000000002","key":"z","#,
+    r#""tags":["t\"ag"],"data":"\ud800"}"#,
+    "\n",
+);
+
+#[test]
+fn what_is_written_is_what_the_format_says_and_is_read_back() {
+    let bytes = written();
+    let end = format!("{{\"crc32c\":{}}}\n", crc32c::crc32c(FIXTURE.as_bytes()));
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!("{FIXTURE}{end}"));
+    let Checkpoint { head, state, lines } = read(&bytes).unwrap();
+    assert_eq!(head.log_id(), LogId { term: 4, index: 5 });
+    let position = Position { last: ChangeId(4), last_at: Timestamp(77) };
+    assert_eq!((head.position(), state.position()), (position, position));
+    let catalog = &state.index().catalog;
+    assert_eq!(catalog.tenant_named("foo").unwrap().id, TENANT);
+    let shelf = catalog.tenant(TENANT).unwrap().collection("bar").unwrap();
+    assert_eq!(shelf.current("a\n\"b\\"), Some(ChangeId(1)));
+    assert_eq!((shelf.current("z"), shelf.keys()), (Some(ChangeId(4)), 2));
+    assert_eq!(lines.iter().map(|line| line.id.0).collect::<Vec<_>>(), [1, 4]);
+    let asked = Idempotency { key: [7; 16], request: [9; 16] };
+    assert!(state.index().idempotency().decision(&asked).unwrap().replayed);
+    assert_eq!(state.index().applying_up_to(), ChangeId(4));
+}
+
+#[test]
+fn what_no_state_amounts_to_is_an_error() {
+    let text = String::from_utf8(written()).unwrap();
+    let refused = |from: &str, to: &str| {
+        let changed = text.replace(from, to);
+        let content = &changed[..changed.rfind("{\"crc32c").unwrap()];
+        let sum = crc32c::crc32c(content.as_bytes());
+        read(format!("{content}{{\"crc32c\":{sum}}}\n").as_bytes()).err().unwrap()
+    };
+    assert!(refused("{\"_id\":4", "{\"_id\":1").contains("of two keys"));
+    assert!(refused("{\"_id\":4", "{\"_id\":5").contains("beyond the last"));
+    assert!(refused("\"keys\":2", "\"keys\":99999999999999").contains("cannot be read"));
+}
+
+#[test]
+fn damage_is_an_error_and_never_a_panic() {
+    let good = written();
+    for cut in 0..good.len() {
+        assert!(read(&good[..cut]).is_err(), "cut at {cut}");
+    }
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        assert!(read(&bad).is_err(), "changed at {at}");
+    }
+    let more = FIXTURE.replace("\"keys\":2", "\"keys\":1000000000000000000");
+    let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
+    assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
+    let later = String::from_utf8(good).unwrap().replace("checkpoint\":1", "checkpoint\":2");
+    let error = read(later.as_bytes()).err().unwrap();
+    assert!(error.contains("format 2"), "{error}");
+}
