@@ -95,7 +95,7 @@ impl Fault {
             }
             Self::HearsLate(node, times) => {
                 let (to, from) = ways(&all, *node);
-                drop(cores::spawn(hear_late(network, to, from, *times)));
+                hear_late(network, to, from, *times);
             }
             Self::Cut(one, other, percent) => {
                 network.cut(process_of(*one), process_of(*other), *percent);
@@ -138,21 +138,23 @@ fn hold(network: Network, way: Way, time: Duration) {
     }));
 }
 
-async fn hear_late(network: Network, to: Vec<Way>, from: Vec<Way>, times: [Duration; 3]) {
+fn hear_late(network: Network, to: Vec<Way>, from: Vec<Way>, times: [Duration; 3]) {
     let heals = network.heals();
     to.iter().for_each(|way| network.block(*way));
-    let steps: [&dyn Fn(); 3] = [
-        &|| from.iter().for_each(|way| network.block(*way)),
-        &|| to.iter().for_each(|way| network.open(*way)),
-        &|| from.iter().for_each(|way| network.open(*way)),
-    ];
-    for (time, step) in times.into_iter().zip(steps) {
-        cores::sleep(time).await;
-        if network.heals() != heals {
-            return;
+    drop(cores::spawn(async move {
+        let steps: [&dyn Fn(); 3] = [
+            &|| from.iter().for_each(|way| network.block(*way)),
+            &|| to.iter().for_each(|way| network.open(*way)),
+            &|| from.iter().for_each(|way| network.open(*way)),
+        ];
+        for (time, step) in times.into_iter().zip(steps) {
+            cores::sleep(time).await;
+            if network.heals() != heals {
+                return;
+            }
+            step();
         }
-        step();
-    }
+    }));
 }
 
 pub(super) fn heal(_: &World) {
