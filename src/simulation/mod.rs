@@ -9,14 +9,16 @@
 //! | [`faults`] | what goes wrong: processes, network, clocks, disks |
 //! | [`places`], [`node`] | the nodes |
 //! | [`client`], [`wire`] | who asks them, as bytes of HTTP |
-//! | [`record`], [`history`] | what happened, for people and for the oracle |
+//! | [`record`], [`history`], [`coverage`] | what happened, for people and for the oracle |
 //! | [`oracle`] | whether what clients were told can be true |
 //!
 //! The same seed gives the same bytes: nothing here asks anything but the executor for
 //! time and chance, and nothing goes by the order of a hash.
 
 mod client;
+mod coverage;
 mod disk_tests;
+mod everything;
 mod faults;
 mod history;
 mod node;

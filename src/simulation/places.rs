@@ -25,8 +25,6 @@ use crate::{
 /// How a node is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// How many nodes there are.
-    pub nodes: u64,
     /// Serving cores.
     pub cores: usize,
     pub segment_bytes: u64,
@@ -35,9 +33,21 @@ pub struct Setup {
     pub votes: bool,
 }
 
+/// What a place is to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// No node is there yet, and none is started.
+    Absent,
+    /// An empty node is there, a cluster of its own, which nobody but who takes it in knows.
+    Alone,
+    /// A node of the cluster is there, or one that asks to be taken in.
+    Present,
+}
+
 struct Place {
     id: NodeId,
     setup: Setup,
+    presence: Cell<Presence>,
     disk: RefCell<SimDisk>,
     /// How often it was given another disk.
     life: Cell<u32>,
@@ -80,12 +90,13 @@ pub fn usual() -> Faults {
 
 impl Places {
     /// Adds a place with an empty disk. Nothing runs there yet.
-    pub fn add(&self, setup: Setup) -> NodeId {
-        let id = self.count() + 1;
+    pub fn add(&self, setup: Setup, presence: Presence) -> NodeId {
+        let id = self.0.borrow().len() as u64 + 1;
         let disk = SimDisk::with_faults(Executor::current().rng().random(), usual());
         let place = Place {
             id,
             setup,
+            presence: Cell::new(presence),
             disk: RefCell::new(disk),
             life: Cell::default(),
             copy: RefCell::default(),
@@ -99,12 +110,32 @@ impl Places {
         id
     }
 
+    /// How many nodes of the cluster there are.
     pub fn count(&self) -> u64 {
-        self.0.borrow().len() as u64
+        self.all().count() as u64
     }
 
+    /// The nodes of the cluster, whether they run or not.
     pub fn all(&self) -> impl Iterator<Item = NodeId> + use<> {
-        1..=self.count()
+        self.are(Presence::Present).into_iter()
+    }
+
+    /// All places, whoever is there.
+    pub fn every(&self) -> impl Iterator<Item = NodeId> + use<> {
+        1..=self.0.borrow().len() as u64
+    }
+
+    /// The places that are that to the cluster.
+    pub fn are(&self, presence: Presence) -> Vec<NodeId> {
+        self.every().filter(|&node| self.presence(node) == presence).collect()
+    }
+
+    pub fn presence(&self, node: NodeId) -> Presence {
+        self.place(node).presence.get()
+    }
+
+    pub fn set_presence(&self, node: NodeId, presence: Presence) {
+        self.place(node).presence.set(presence);
     }
 
     fn place(&self, node: NodeId) -> Rc<Place> {
@@ -132,11 +163,11 @@ impl Places {
         self.place(node).disk.borrow().clone()
     }
 
-    /// Starts the node on what its disk holds, unless it runs; one that was removed on
-    /// an empty disk.
+    /// Starts the node on what its disk holds, unless it runs or is not there; one that was
+    /// removed on an empty disk.
     pub fn start(&self, node: NodeId) {
         let place = self.place(node);
-        if place.runs.replace(true) {
+        if place.presence.get() == Presence::Absent || place.runs.replace(true) {
             return;
         }
         Network::current().switch_on(process_of(node));
@@ -149,7 +180,7 @@ impl Places {
         let starts = place.starts.get() + 1;
         place.starts.set(starts);
         place.stop.take();
-        drop(spawn_in(SURROUNDINGS, supervise(place, starts, self.all().collect())));
+        drop(spawn_in(SURROUNDINGS, supervise(place, starts, self.clone())));
     }
 
     /// Has the node come to an end in order.
@@ -227,17 +258,18 @@ impl Places {
 }
 
 /// Runs the processes of a place until the node stops or is killed.
-async fn supervise(place: Rc<Place>, starts: u64, all: Vec<NodeId>) {
+async fn supervise(place: Rc<Place>, starts: u64, places: Places) {
     // A crash may have come before, and another start.
     while place.runs.get() && place.starts.get() == starts {
         let disk = place.disk.borrow().clone();
         let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
         // The first begins a cluster; the others ask it to take them in, and it them, when it
         // lost its disk.
-        let join = if id == 1 && place.life.get() == 0 {
+        let founds = id == 1 && place.life.get() == 0;
+        let join = if founds || place.presence.get() == Presence::Alone {
             Vec::new()
         } else {
-            all.iter().filter(|&&other| other != id).map(|&other| client_address(other)).collect()
+            places.all().filter(|&other| other != id).map(client_address).collect()
         };
         let main = spawn_in(process_of(id), node::run(id, setup, disk, join, stop));
         let Some(exit) = main.await else { return };

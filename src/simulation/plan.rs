@@ -13,12 +13,20 @@ use crate::{base::ids::NodeId, node::retention::Retention};
 pub struct Shape {
     pub voters: u64,
     pub learners: u64,
+    /// Nodes for which there is a place, and which may come later.
+    pub late: u64,
     pub setup: Setup,
 }
 
 impl Shape {
-    pub fn nodes(&self) -> u64 {
-        self.voters + self.learners
+    /// All places; nodes that come later have the highest numbers.
+    pub fn places(&self) -> u64 {
+        self.voters + self.learners + self.late
+    }
+
+    /// Whether a node is there from the beginning.
+    pub fn is_early(&self, node: NodeId) -> bool {
+        node <= self.voters + self.learners
     }
 
     /// Voters that may all lose what they hold, or be of no use: the others are enough.
@@ -28,7 +36,7 @@ impl Shape {
     }
 
     pub fn any_node(&self, rng: &mut StdRng) -> NodeId {
-        rng.random_range(1..=self.nodes())
+        rng.random_range(1..=self.places())
     }
 }
 
@@ -65,19 +73,21 @@ impl Plan {
     pub fn draw(rng: &mut StdRng) -> Self {
         let voters = [1, 2, 3, 3, 3, 3, 4, 5][rng.random_range(0..8)];
         let learners = if rng.random_ratio(1, 4) { 1 } else { 0 };
+        let late = if rng.random_ratio(1, 3) { 1 } else { 0 };
         let retention = rng
             .random_ratio(1, 3)
-            .then(|| Retention { min_changes: rng.random_range(50..200), min_age: Duration::ZERO });
-        let segment_bytes = [32 << 10, 64 << 10, 256 << 10][rng.random_range(0..3)];
+            .then(|| Retention { min_changes: rng.random_range(20..150), min_age: Duration::ZERO });
+        let segment_bytes = [32 << 10, 32 << 10, 64 << 10, 256 << 10][rng.random_range(0..4)];
         let cores = rng.random_range(1..=2);
-        let nodes = voters + learners;
-        let setup = Setup { nodes, cores, segment_bytes, retention, votes: true };
-        let shape = Shape { voters, learners, setup };
+        let setup = Setup { cores, segment_bytes, retention, votes: true };
+        let shape = Shape { voters, learners, late, setup };
         let crowd = Crowd {
             writers: rng.random_range(1..=4),
             keepers: rng.random_range(0..=2),
             readers: rng.random_range(1..=2),
             followers: rng.random_range(0..=2),
+            makers: rng.random_range(0..=2),
+            rude: rng.random_range(0..=1),
         };
         let count = rng.random_range(1..STEPS_MAX);
         // Some runs are hasty, others leave time to recover.

@@ -9,7 +9,10 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use super::history::{Call, Moment};
+use super::{
+    coverage::Coverage,
+    history::{Call, Moment},
+};
 use crate::io::simulated::executor::Executor;
 
 thread_local! {
@@ -26,6 +29,7 @@ struct Inner {
     moment: Cell<Moment>,
     label: Cell<u64>,
     history: RefCell<Vec<Call>>,
+    coverage: RefCell<Coverage>,
 }
 
 impl Record {
@@ -42,7 +46,18 @@ impl Record {
     /// Notes what a client asked and was told.
     pub fn call(&self, call: Call) {
         note(&call.to_string());
+        self.count(&format!("{}: {}", call.asked.kind(), call.told.outcome()));
         self.0.history.borrow_mut().push(call);
+    }
+
+    /// Notes that something happened once more.
+    pub fn count(&self, name: &str) {
+        self.0.coverage.borrow_mut().add(name, 1);
+    }
+
+    /// Takes out how often each thing happened.
+    pub fn take_coverage(&self) -> Coverage {
+        self.0.coverage.take()
     }
 
     /// Takes out all that was noted for the oracle.

@@ -8,6 +8,8 @@ use crate::io::{cores, net::Stream};
 const CONNECT: Duration = Duration::from_secs(1);
 /// A client gives up on an answer of which nothing comes for so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes that are read at once.
+const READ_BYTES: usize = 16 << 10;
 /// Header lines of an answer.
 const HEADERS_MAX: usize = 32;
 
@@ -78,11 +80,28 @@ pub enum Heard {
     Broken,
 }
 
+/// How fast a client reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Bytes at once.
+    pub bytes: usize,
+    /// How long it rests before the next ones.
+    pub rest: Duration,
+}
+
+impl Default for Pace {
+    /// As fast as bytes come.
+    fn default() -> Self {
+        Self { bytes: READ_BYTES, rest: Duration::ZERO }
+    }
+}
+
 /// The way to one node: a connection that is made again when it breaks.
 pub struct Link {
     address: String,
     stream: Option<Stream>,
     received: Vec<u8>,
+    pace: Pace,
 }
 
 /// The connection is of no more use.
@@ -91,7 +110,12 @@ struct Gone;
 
 impl Link {
     pub fn new(address: String) -> Self {
-        Self { address, stream: None, received: Vec::new() }
+        Self { address, stream: None, received: Vec::new(), pace: Pace::default() }
+    }
+
+    /// Reads at that pace from now on.
+    pub fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
     }
 
     /// Asks and waits for the whole answer.
@@ -114,14 +138,15 @@ impl Link {
         }
     }
 
+    /// Waits for the rest of an answer whose head is there.
+    pub async fn rest(&mut self, head: Answer) -> Option<Answer> {
+        self.body(head).await.ok()
+    }
+
     /// Asks and waits for the head of the answer.
     pub async fn send(&mut self, request: &Request) -> Heard {
-        if self.stream.is_none() {
-            let Ok(stream) = Stream::connect(&self.address, CONNECT).await else {
-                return Heard::NotSent;
-            };
-            self.received.clear();
-            self.stream = Some(stream);
+        if !self.connect().await {
+            return Heard::NotSent;
         }
         let bytes = request.bytes(&self.address);
         match cores::within(PATIENCE, self.exchange(&bytes)).await {
@@ -133,18 +158,44 @@ impl Link {
         }
     }
 
+    /// Sends that part of a request, of 1, and waits for nothing.
+    pub async fn send_part(&mut self, request: &Request, part: f64) {
+        if !self.connect().await {
+            return;
+        }
+        let bytes = request.bytes(&self.address);
+        let count = (bytes.len() as f64 * part) as usize;
+        if !matches!(cores::within(PATIENCE, self.write(&bytes[..count])).await, Some(Ok(()))) {
+            self.close();
+        }
+    }
+
+    /// Says whether there is a connection.
+    async fn connect(&mut self) -> bool {
+        if self.stream.is_none() {
+            self.received.clear();
+            self.stream = Stream::connect(&self.address, CONNECT).await.ok();
+        }
+        self.stream.is_some()
+    }
+
     pub fn close(&mut self) {
         if let Some(stream) = self.stream.take() {
             stream.close();
         }
     }
 
-    async fn exchange(&mut self, bytes: &[u8]) -> Result<Answer, Gone> {
+    async fn write(&self, bytes: &[u8]) -> Result<(), Gone> {
         let stream = self.stream.as_ref().ok_or(Gone)?;
         let mut sent = 0;
         while sent < bytes.len() {
             sent += stream.write(&[IoSlice::new(&bytes[sent..])]).await.map_err(|_| Gone)?;
         }
+        Ok(())
+    }
+
+    async fn exchange(&mut self, bytes: &[u8]) -> Result<Answer, Gone> {
+        self.write(bytes).await?;
         loop {
             if let Some(head) = self.head()? {
                 return Ok(head);
@@ -156,13 +207,13 @@ impl Link {
     /// Waits for more bytes.
     async fn receive(&mut self) -> Result<(), Gone> {
         let stream = self.stream.as_ref().ok_or(Gone)?;
-        let mut bytes = [0; 16 << 10];
-        let read = cores::within(PATIENCE, stream.read(&mut bytes)).await;
-        match read {
-            Some(Ok(count)) if count > 0 => {
-                self.received.extend_from_slice(&bytes[..count]);
-                Ok(())
-            }
+        let Pace { bytes, rest } = self.pace;
+        if !rest.is_zero() {
+            cores::sleep(rest).await;
+        }
+        let read = stream.read_onto(&mut self.received, bytes);
+        match cores::within(PATIENCE, read).await {
+            Some(Ok(count)) if count > 0 => Ok(()),
             _ => Err(Gone),
         }
     }

@@ -7,10 +7,11 @@ use rand::rngs::StdRng;
 
 use super::{
     client::{self, Client, Shared},
-    faults,
-    history::{Asked, Consistency, Filter, Place, Told},
+    coverage::Coverage,
+    faults::{self, clock},
+    history::{Asked, Consistency, Filter, New, Place, Told},
     oracle::{self, Found},
-    places::{Places, client_address},
+    places::{Places, Presence, Setup, client_address, process_of},
     plan::Plan,
     record::{Record, note, take_trace, with_logs},
     wire::{Heard, Link, Request},
@@ -22,6 +23,7 @@ use crate::{
         simulated::{
             cores::JoinHandle,
             executor::{self, Executor},
+            tally,
         },
     },
 };
@@ -48,6 +50,7 @@ pub struct World {
 pub struct Report {
     pub trace: String,
     pub found: Found,
+    pub coverage: Coverage,
 }
 
 /// Runs what a seed decides.
@@ -66,15 +69,7 @@ pub fn run(seed: u64) -> Report {
 /// # Panics
 /// When something is not as it must be.
 pub fn attempt(seed: u64) -> Report {
-    drop(take_trace());
-    let found = with_logs(|| {
-        executor::run(seed, async {
-            let plan = Plan::draw(&mut Executor::current().rng());
-            note(&format!("seed {seed}: {plan}"));
-            World::new(&plan).run(&plan).await
-        })
-    });
-    Report { trace: take_trace(), found }
+    attempt_planned(seed, Plan::draw)
 }
 
 /// Runs a plan that `draw` makes of a seed.
@@ -93,15 +88,27 @@ pub fn run_planned(seed: u64, draw: impl Fn(&mut StdRng) -> Plan) -> Report {
 /// # Panics
 /// When something is not as it must be.
 pub fn attempt_planned(seed: u64, draw: impl Fn(&mut StdRng) -> Plan) -> Report {
-    drop(take_trace());
-    let found = with_logs(|| {
+    drop((take_trace(), tally::take()));
+    let (found, coverage) = with_logs(|| {
         executor::run(seed, async {
             let plan = draw(&mut Executor::current().rng());
             note(&format!("seed {seed}: {plan}"));
-            World::new(&plan).run(&plan).await
+            let world = World::new(&plan);
+            (world.run(&plan).await, world.coverage())
         })
     });
-    Report { trace: take_trace(), found }
+    Report { trace: take_trace(), found, coverage }
+}
+
+/// Gives a node a clock of its own.
+fn set_clock(node: NodeId) {
+    let executor = Executor::current();
+    let mut rng = executor.rng();
+    let (ahead, drift) = (clock::any_step(&mut rng), clock::any_drift(&mut rng));
+    executor.change_clock(process_of(node), |clock, now| {
+        clock.step_wall(ahead);
+        clock.set_drift(now, drift);
+    });
 }
 
 struct PrintedOnPanic(u64);
@@ -121,13 +128,28 @@ impl Drop for PrintedOnPanic {
 impl World {
     fn new(plan: &Plan) -> Self {
         let places = Places::default();
-        for node in 1..=plan.shape.nodes() {
-            let votes = node <= plan.shape.voters;
-            places.add(super::places::Setup { votes, ..plan.shape.setup });
+        for node in 1..=plan.shape.places() {
+            // A node that comes later may come for either.
+            let is_early = plan.shape.is_early(node);
+            let votes = node <= plan.shape.voters || (!is_early && node % 2 == 0);
+            let presence = if is_early { Presence::Present } else { Presence::Absent };
+            places.add(Setup { votes, ..plan.shape.setup }, presence);
+            set_clock(node);
         }
         let (record, ended) = (Record::default(), Rc::new(Cell::new(false)));
-        let shared = Shared { places: places.clone(), record, ended };
+        let shared = Shared { places: places.clone(), record, estate: Rc::default(), ended };
         Self { places, shared }
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.shared.record
+    }
+
+    /// How often each thing happened in the run.
+    fn coverage(&self) -> Coverage {
+        let mut coverage = self.record().take_coverage();
+        tally::take().iter().for_each(|(event, count)| coverage.add(&format!("{event:?}"), *count));
+        coverage
     }
 
     async fn run(&self, plan: &Plan) -> Found {
@@ -138,7 +160,10 @@ impl World {
         for (after, fault) in &plan.steps {
             cores::sleep(*after).await;
             note(&format!("> {fault:?}"));
-            fault.apply(self).await;
+            // Apart, as each fault has a future of its own.
+            if Box::pin(fault.apply(self)).await {
+                self.record().count(&fault.name());
+            }
         }
         if !plan.minority.is_empty() {
             note(&format!("> all but these are well: {:?}", plan.minority));
@@ -150,6 +175,7 @@ impl World {
         note("> heal");
         faults::heal(self);
         self.recover(self.places.all().collect()).await;
+        self.take_in_the_last().await;
         self.shared.ended.set(true);
         let over = async {
             for client in clients.into_iter().chain(archive) {
@@ -197,9 +223,14 @@ impl World {
                 let mut client = Client::new(id, shared.clone());
                 let mut since = 0;
                 while !shared.ended.get() {
+                    if shared.places.presence(node) != Presence::Present {
+                        cores::sleep(LOOK).await;
+                        continue;
+                    }
                     let more = format!("&limit={LIMIT}&block=2");
-                    let read =
-                        client.read(node, Filter::All, since, Consistency::Local, &more).await;
+                    let read = client
+                        .read(node, Filter::default(), since, Consistency::Local, &more)
+                        .await;
                     match read {
                         Told::Page { last, .. } => since = last,
                         Told::Purged { first } => since = first.saturating_sub(1),
@@ -208,7 +239,7 @@ impl World {
                 }
             })
         };
-        self.places.all().map(archivist).collect()
+        self.places.every().map(archivist).collect()
     }
 
     /// Starts those nodes, and waits until each takes a write and shows it.
@@ -222,6 +253,19 @@ impl World {
         assert!(recovered.is_some(), "all is well with {nodes:?}, and not all of them serve");
     }
 
+    /// Waits until those that were to be taken in are, and serve.
+    async fn take_in_the_last(&self) {
+        let alone = self.places.are(Presence::Alone);
+        let taken_in = async {
+            while !self.places.are(Presence::Alone).is_empty() {
+                cores::sleep(LOOK).await;
+            }
+        };
+        let taken_in = cores::within(RECOVERY, taken_in).await;
+        assert!(taken_in.is_some(), "all is well, and {alone:?} are not taken in");
+        self.recover(alone).await;
+    }
+
     /// Waits until one of `nodes`, which are to run, takes a write and shows all that there
     /// is.
     async fn is_well(&self, node: NodeId, nodes: &[NodeId]) {
@@ -232,14 +276,10 @@ impl World {
             nodes.iter().for_each(|&node| self.places.restart_if_disk_failed(node));
             nodes.iter().for_each(|&node| self.places.start(node));
             let label = self.shared.record.label();
-            let body = format!(r#"{{"data":{{"w":{label}}}}}"#);
-            let request = Request::with_body("POST", "/changes".to_owned(), body);
-            let asked =
-                Asked::Append { labels: vec![label], place: Place::default(), idempotency: None };
-            if let Told::Done { first, .. } = client.ask(node, asked, &request).await {
-                let since = first - 1;
-                let read =
-                    client.read(node, Filter::All, since, Consistency::Strong, "&limit=1").await;
+            let asked = Asked::Append(vec![New { label, place: Place::default() }]);
+            if let Told::Done { first, .. } = client.ask(node, asked).await {
+                let (all, since) = (Filter::default(), first - 1);
+                let read = client.read(node, all, since, Consistency::Strong, "&limit=1").await;
                 if matches!(read, Told::Page { .. }) {
                     return;
                 }
@@ -263,7 +303,7 @@ impl World {
         loop {
             let consistency = Consistency::AtLeast(*newest);
             let more = format!("&limit={LIMIT}");
-            match client.read(node, Filter::All, since, consistency, &more).await {
+            match client.read(node, Filter::default(), since, consistency, &more).await {
                 Told::Page { last, at_end, .. } => {
                     since = last;
                     *newest = last.max(*newest);

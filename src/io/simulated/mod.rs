@@ -6,3 +6,4 @@ pub mod cores;
 pub mod disk;
 pub mod executor;
 pub mod net;
+pub mod tally;

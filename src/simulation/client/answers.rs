@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::simulation::{
     history::{Asked, Seen, Told},
@@ -29,13 +30,42 @@ struct Written {
 
 #[derive(Default, Deserialize)]
 struct Problem {
+    #[serde(default)]
+    code: String,
     first: Option<u64>,
     current: Option<u64>,
 }
 
+/// Of whom a name is: the newest of these members.
+#[derive(Deserialize)]
+struct Named {
+    name: Option<String>,
+    tenant: Option<Uuid>,
+    collection: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<Box<RawValue>>,
+    #[serde(rename = "atEnd")]
+    at_end: bool,
+}
+
+#[derive(Deserialize)]
+struct Names {
+    #[serde(alias = "collections")]
+    tenants: Vec<Named>,
+}
+
+impl Named {
+    fn id(&self) -> Option<Uuid> {
+        self.collection.or(self.tenant)
+    }
+}
+
 /// What came of a request, and the newest change that the node says to hold.
 pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
-    let is_read = matches!(asked, Asked::List { .. } | Asked::Key { .. });
+    let is_read = asked.is_read();
     let answer = match heard {
         Heard::Answer(answer) => answer,
         Heard::NotSent => return (Told::Failed, None),
@@ -50,10 +80,14 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
         504 => Told::Unknown,
         // Nothing of it was taken up.
         408 => Told::Failed,
+        404 if !matches!(asked, Asked::Key { .. } | Asked::Delete { .. }) => gone(&answer),
         _ => match asked {
             Asked::List { .. } => list(&answer),
             Asked::Key { .. } => key(&answer),
-            Asked::Append { .. } | Asked::Put { .. } | Asked::Delete { .. } => {
+            Asked::Keys { .. } => keys(&answer),
+            Asked::Names { .. } => names(&answer),
+            Asked::Make { .. } => made(&answer),
+            Asked::Append(_) | Asked::Put { .. } | Asked::Delete { .. } | Asked::End(_) => {
                 write(&answer, asked)
             }
         },
@@ -65,8 +99,15 @@ fn odd(answer: &Answer) -> Told {
     Told::Odd(format!("{} {}", answer.status, answer.body))
 }
 
+fn problem(answer: &Answer) -> Problem {
+    serde_json::from_str::<Problem>(&answer.body).unwrap_or_default()
+}
+
+fn gone(answer: &Answer) -> Told {
+    if problem(answer).code == "not-found" { Told::Gone } else { odd(answer) }
+}
+
 fn write(answer: &Answer, asked: &Asked) -> Told {
-    let problem = || serde_json::from_str::<Problem>(&answer.body).unwrap_or_default();
     match answer.status {
         200 | 201 => match serde_json::from_str(&answer.body) {
             Ok(Written { _id: Some(first), .. } | Written { first: Some(first), .. }) => {
@@ -74,10 +115,38 @@ fn write(answer: &Answer, asked: &Asked) -> Told {
             }
             _ => odd(answer),
         },
-        412 => Told::Refused { current: problem().current },
+        412 => Told::Refused { current: problem(answer).current },
         404 if matches!(asked, Asked::Delete { .. }) => Told::Refused { current: None },
         _ => odd(answer),
     }
+}
+
+fn made(answer: &Answer) -> Told {
+    let named = serde_json::from_str(&answer.body).ok();
+    match (answer.status, named.and_then(|named: Named| named.id())) {
+        (201, Some(id)) => Told::Made(id),
+        (409, Some(id)) => Told::Taken(id),
+        _ => odd(answer),
+    }
+}
+
+fn names(answer: &Answer) -> Told {
+    let listed: Option<Names> = serde_json::from_str(&answer.body).ok();
+    let pair = |named: Named| {
+        let id = named.id()?;
+        Some((named.name?, id))
+    };
+    let names = listed.and_then(|listed| listed.tenants.into_iter().map(pair).collect());
+    names.filter(|_| answer.status == 200).map_or_else(|| odd(answer), Told::Names)
+}
+
+fn keys(answer: &Answer) -> Told {
+    let listed: Option<Keys> = serde_json::from_str(&answer.body).ok();
+    let Some(Keys { keys, at_end }) = listed.filter(|_| answer.status == 200) else {
+        return odd(answer);
+    };
+    let changes: Option<Vec<Seen>> = keys.iter().map(|key| parse_change(key.get())).collect();
+    changes.map_or_else(|| odd(answer), |changes| Told::Keys { changes, at_end })
 }
 
 /// The changes of a list, as they were sent.

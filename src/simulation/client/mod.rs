@@ -2,20 +2,32 @@
 //! for the oracle.
 
 mod answers;
+mod estate;
 mod follower;
 mod keys;
+mod passing;
 mod reader;
+mod requests;
+mod rude;
 mod writer;
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
 
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use rand::{RngExt, rngs::StdRng};
+use uuid::Uuid;
 
+use self::estate::Estate;
 use super::{
-    history::{Asked, Call, Consistency, Filter, Told},
+    history::{Asked, Call, Consistency, Filter, New, Place, Thing, Told},
     places::Places,
     record::Record,
-    wire::{Link, Request},
+    wire::{Heard, Link, Request},
 };
 use crate::{
     base::ids::NodeId,
@@ -44,6 +56,7 @@ const REST: Duration = Duration::from_millis(200);
 pub struct Shared {
     pub places: Places,
     pub record: Record,
+    pub estate: Rc<RefCell<Estate>>,
     /// Nothing more is asked.
     pub ended: Rc<Cell<bool>>,
 }
@@ -55,6 +68,10 @@ pub struct Crowd {
     pub keepers: u64,
     pub readers: u64,
     pub followers: u64,
+    /// Clients of tenants and collections that come and go.
+    pub makers: u64,
+    /// Clients that break off, and read slowly.
+    pub rude: u64,
 }
 
 /// One client.
@@ -74,43 +91,39 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
         Client::new(id, shared.clone())
     };
     let mut tasks = Vec::new();
-    for _ in 0..crowd.writers {
-        let client = client();
-        tasks.push(spawn_in(FIRST_PROCESS + client.id, writer::run(client)));
-    }
-    for _ in 0..crowd.keepers {
-        let client = client();
-        tasks.push(spawn_in(FIRST_PROCESS + client.id, keys::run(client)));
-    }
-    for _ in 0..crowd.readers {
-        let client = client();
-        tasks.push(spawn_in(FIRST_PROCESS + client.id, reader::run(client)));
-    }
-    for _ in 0..crowd.followers {
-        let client = client();
-        tasks.push(spawn_in(FIRST_PROCESS + client.id, follower::run(client)));
-    }
+    let mut start = |count: u64, run: fn(Client) -> LocalBoxFuture<'static, ()>| {
+        for _ in 0..count {
+            let client = client();
+            tasks.push(spawn_in(FIRST_PROCESS + client.id, run(client)));
+        }
+    };
+    start(crowd.writers, |client| writer::run(client).boxed_local());
+    start(crowd.keepers, |client| keys::run(client).boxed_local());
+    start(crowd.readers, |client| reader::run(client).boxed_local());
+    start(crowd.followers, |client| follower::run(client).boxed_local());
+    start(crowd.makers, |client| passing::run(client).boxed_local());
+    start(crowd.rude, |client| rude::run(client).boxed_local());
     tasks
 }
 
-/// Makes the tenants and the collection that clients use.
+/// Makes the tenants and the collection that clients use and that stay.
 pub async fn prepare(shared: &Shared) {
     let mut client = Client::new(0, shared.clone());
-    let named = |name: &str| format!(r#"{{"name":"{name}"}}"#);
-    let mut wanted: Vec<(String, String)> =
-        (1..=TENANTS).map(|n| ("/tenants".into(), named(&format!("t{n}")))).collect();
-    wanted.push(("/tenants".into(), named("k")));
-    wanted.push(("/tenants/k/collections".into(), named("c")));
-    for (target, body) in wanted {
-        let request = Request::with_body("POST", target, body);
-        loop {
-            match client.link(1).ask(&request).await {
-                super::wire::Heard::Answer(answer) if matches!(answer.status, 201 | 409) => break,
-                other => super::record::note(&format!("preparing: {other:?}")),
-            }
-            cores::sleep(REST).await;
-        }
+    for n in 1..=TENANTS {
+        let name = format!("t{n}");
+        let tenant = client.made(None, &name).await;
+        let mut estate = shared.estate.borrow_mut();
+        estate.keep(Thing::Tenant(tenant), &format!("/tenants/{name}"));
+        estate.tenants.push(tenant);
     }
+    let tenant = client.made(None, "k").await;
+    shared.estate.borrow_mut().keep(Thing::Tenant(tenant), "/tenants/k");
+    let collection = client.made(Some(tenant), "c").await;
+    let mut estate = shared.estate.borrow_mut();
+    let thing = Thing::Collection(collection);
+    estate.keep(thing, "/tenants/k/collections/c");
+    estate.belongs(collection, tenant);
+    estate.kept = estate.place(thing);
 }
 
 impl Client {
@@ -137,20 +150,70 @@ impl Client {
 
     /// One of the nodes that there are, whether it runs or not.
     fn any_node(&mut self) -> NodeId {
-        let count = self.shared.places.count();
-        self.rng.random_range(1..=count)
+        let nodes: Vec<NodeId> = self.shared.places.all().collect();
+        nodes[self.rng.random_range(0..nodes.len())]
+    }
+
+    /// Makes a tenant or a collection, as often as it takes.
+    async fn made(&mut self, tenant: Option<Uuid>, name: &str) -> Uuid {
+        loop {
+            let asked = Asked::Make { tenant, name: name.to_owned() };
+            match self.ask(1, asked).await {
+                Told::Made(id) | Told::Taken(id) => return id,
+                _ => cores::sleep(REST).await,
+            }
+        }
+    }
+
+    /// A change with a label of its own.
+    fn new_at(&self, place: Place) -> New {
+        New { label: self.shared.record.label(), place }
     }
 
     /// Asks a node, and notes what it told.
-    pub async fn ask(&mut self, node: NodeId, asked: Asked, request: &Request) -> Told {
-        let (called, life) = (self.shared.record.moment(), self.shared.places.life(node));
-        let heard = self.link(node).ask(request).await;
+    pub async fn ask(&mut self, node: NodeId, asked: Asked) -> Told {
+        self.ask_with(node, asked, None, "").await
+    }
+
+    /// The same of a request that may be repeated under a key, or has further parameters.
+    async fn ask_with(
+        &mut self,
+        node: NodeId,
+        asked: Asked,
+        idempotency: Option<&str>,
+        more: &str,
+    ) -> Told {
+        let request = self.request(&asked, idempotency, more);
+        let begun = self.begin(node);
+        let heard = self.link(node).ask(&request).await;
+        self.end(begun, asked, idempotency, heard)
+    }
+
+    /// The request for that as it is sent.
+    fn request(&self, asked: &Asked, idempotency: Option<&str>, more: &str) -> Request {
+        let request = requests::request(asked, more, &self.shared.estate.borrow());
+        match idempotency {
+            Some(key) => request.header("Idempotency-Key", key.to_owned()),
+            None => request,
+        }
+    }
+
+    /// Notes that a request is about to be sent to a node.
+    fn begin(&self, node: NodeId) -> Begun {
+        Begun { node, called: self.shared.record.moment(), life: self.shared.places.life(node) }
+    }
+
+    /// Notes what came of it.
+    fn end(&self, begun: Begun, asked: Asked, idempotency: Option<&str>, heard: Heard) -> Told {
+        let Begun { node, called, life } = begun;
         let (told, last) = answers::told(&asked, heard);
         // It may have begun anew meanwhile, with another disk.
         let last = last.filter(|_| self.shared.places.life(node) == life);
         let returned = self.shared.record.moment();
+        let (client, idempotency) = (self.id, idempotency.map(str::to_owned));
+        let noted = told.clone();
         let call =
-            Call { client: self.id, node, life, called, returned, asked, told: told.clone(), last };
+            Call { client, node, life, called, returned, asked, idempotency, told: noted, last };
         self.shared.record.call(call);
         told
     }
@@ -164,23 +227,35 @@ impl Client {
         consistency: Consistency,
         more: &str,
     ) -> Told {
-        let (list, query) = match filter {
-            Filter::All => ("/changes".to_owned(), String::new()),
-            Filter::Tenant(tenant) => (format!("/tenants/t{tenant}/changes"), String::new()),
-            Filter::Tag(tag) => ("/changes".to_owned(), format!("&tag=g{tag}")),
-            Filter::Collection => ("/tenants/k/collections/c/changes".to_owned(), String::new()),
-        };
-        let consistency_of = consistency_query(consistency);
-        let target = format!("{list}?since={since}{query}{consistency_of}{more}");
         let asked = Asked::List { filter, since, consistency };
-        self.ask(node, asked, &Request::get(target)).await
+        self.ask_with(node, asked, None, more).await
+    }
+
+    /// Forgets a tenant or a collection that is not there any more.
+    fn forget(&self, thing: Option<Thing>) {
+        thing.into_iter().for_each(|thing| self.shared.estate.borrow_mut().forget(thing));
+    }
+
+    /// Any list.
+    fn any_filter(&mut self) -> Filter {
+        let tag = Some(self.rng.random_range(1..=TAGS));
+        let estate = self.shared.estate.borrow();
+        let tenants = &estate.tenants;
+        let tenant = Thing::Tenant(tenants[self.rng.random_range(0..tenants.len())]);
+        let kept = estate.kept.collection.map(Thing::Collection);
+        let of = match self.rng.random_range(0..6) {
+            0 => Some(tenant),
+            1 => kept,
+            2 => estate.passing.iter().nth(self.rng.random_range(0..4)).copied(),
+            _ => None,
+        };
+        Filter { of, tag: tag.filter(|_| self.rng.random_ratio(1, 4)) }
     }
 }
 
-fn consistency_query(consistency: Consistency) -> String {
-    match consistency {
-        Consistency::Local => String::new(),
-        Consistency::Strong => "&consistency=strong".into(),
-        Consistency::AtLeast(id) => format!("&min_id={id}"),
-    }
+/// A request that was sent and not answered yet.
+struct Begun {
+    node: NodeId,
+    called: super::history::Moment,
+    life: u32,
 }

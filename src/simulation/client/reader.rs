@@ -2,11 +2,11 @@
 
 use rand::RngExt;
 
-use super::{Client, TAGS, TENANTS};
-use crate::simulation::history::{Consistency, Filter, Told};
+use super::Client;
+use crate::simulation::history::{Consistency, Told};
 
 pub(super) async fn run(mut client: Client) {
-    let filter = any_filter(&mut client);
+    let mut filter = client.any_filter();
     let mut since = 0;
     let mut known = 0;
     while client.rest().await {
@@ -25,19 +25,14 @@ pub(super) async fn run(mut client: Client) {
                 known = known.max(last);
             }
             Told::Purged { first } => since = first.saturating_sub(1),
+            Told::Gone => {
+                client.forget(filter.of);
+                (filter, since) = (client.any_filter(), 0);
+            }
             _ => {}
         }
         if client.rng.random_ratio(1, 30) {
-            since = 0;
+            (filter, since) = (client.any_filter(), 0);
         }
-    }
-}
-
-pub(super) fn any_filter(client: &mut Client) -> Filter {
-    match client.rng.random_range(0..5) {
-        0 => Filter::Tenant(client.rng.random_range(1..=TENANTS)),
-        1 => Filter::Tag(client.rng.random_range(1..=TAGS)),
-        2 => Filter::Collection,
-        _ => Filter::All,
     }
 }

@@ -1,12 +1,12 @@
-//! A client that adds changes: single ones and batches, some again and again under one
-//! key until it knows what came of them.
+//! A client that adds changes: single ones and batches, of one place or of several, some again
+//! and again under one key until it knows what came of them.
 
 use rand::RngExt;
 
-use super::{Client, TAGS, TENANTS};
-use crate::simulation::{
-    history::{Asked, Place, Told},
-    wire::Request,
+use super::{Client, KEYS, TAGS};
+use crate::{
+    base::ids::NodeId,
+    simulation::history::{Asked, Place, Told},
 };
 
 /// The most changes of one batch.
@@ -18,42 +18,67 @@ pub(super) async fn run(mut client: Client) {
     while client.rest().await {
         let count =
             if client.rng.random_ratio(1, 4) { client.rng.random_range(2..=BATCH) } else { 1 };
-        let labels: Vec<u64> = (0..count).map(|_| client.shared.record.label()).collect();
-        let one_of = |client: &mut Client, count: u64| {
-            client.rng.random_ratio(1, 3).then(|| client.rng.random_range(1..=count))
-        };
-        let place = Place { tenant: one_of(&mut client, TENANTS), tag: one_of(&mut client, TAGS) };
-        let is_keyed = client.rng.random_ratio(1, 3);
-        let idempotency = is_keyed.then(|| format!("w{}", labels[0]));
-        let request = request(&labels, place, idempotency.as_deref());
-        let asked = Asked::Append { labels, place, idempotency };
-        for _ in 0..TRIES {
+        let is_mixed = client.rng.random_ratio(1, 3);
+        let place = any_place(&mut client);
+        let news = (0..count).map(|_| {
+            let place = if is_mixed { any_place(&mut client) } else { place };
+            client.new_at(place)
+        });
+        let asked = Asked::Append(news.collect());
+        if client.rng.random_ratio(1, 3) {
+            let key = format!("w{}", asked.news()[0].label);
+            until_known(&mut client, asked, &key).await;
+        } else {
             let node = client.any_node();
-            let told = client.ask(node, asked.clone(), &request).await;
-            let is_settled = matches!(told, Told::Done { .. } | Told::Odd(_));
-            if !is_keyed || (is_settled && client.rng.random_ratio(4, 5)) || !client.rest().await {
-                break;
-            }
+            client.ask(node, asked).await;
         }
     }
 }
 
-fn request(labels: &[u64], place: Place, idempotency: Option<&str>) -> Request {
-    let tag = place.tag.map(|tag| format!(r#""tags":["g{tag}"],"#)).unwrap_or_default();
-    let tenant = place.tenant.map(|tenant| format!(r#","t":{tenant}"#)).unwrap_or_default();
-    let changes: Vec<String> =
-        labels.iter().map(|label| format!(r#"{{{tag}"data":{{"w":{label}{tenant}}}}}"#)).collect();
-    let body = match &changes[..] {
-        [one] => one.clone(),
-        several => format!("[{}]", several.join(",")),
+/// The list of all, or of one tenant, or a key; with or without a tag.
+fn any_place(client: &mut Client) -> Place {
+    let tag = client.rng.random_range(1..=TAGS);
+    let tag = client.rng.random_ratio(1, 3).then_some(tag);
+    let estate = client.shared.estate.borrow();
+    let place = match client.rng.random_range(0..6) {
+        0 | 1 => {
+            let tenant = estate.tenants[client.rng.random_range(0..estate.tenants.len())];
+            Place { tenant: Some(tenant), ..Place::default() }
+        }
+        2 => {
+            let key = client.rng.random_range(1..=KEYS);
+            let key = client.rng.random_ratio(2, 3).then_some(key);
+            Place { key, ..estate.kept }
+        }
+        _ => Place::default(),
     };
-    let target = match place.tenant {
-        Some(tenant) => format!("/tenants/t{tenant}/changes"),
-        None => "/changes".to_owned(),
-    };
-    let request = Request::with_body("POST", target, body);
-    match idempotency {
-        Some(key) => request.header("Idempotency-Key", key.to_owned()),
-        None => request,
+    Place { tag, ..place }
+}
+
+/// Asks one node after the other until one says what came of it, and now and then once more.
+pub(super) async fn until_known(client: &mut Client, asked: Asked, key: &str) -> Told {
+    let mut told = Told::Failed;
+    let mut node = client.any_node();
+    for _ in 0..TRIES {
+        let known = told;
+        told = client.ask_with(node, asked.clone(), Some(key), "").await;
+        let is_settled = !matches!(told, Told::Failed | Told::Unknown);
+        if is_settled && client.rng.random_ratio(4, 5) {
+            break;
+        }
+        if matches!(known, Told::Unknown) {
+            client.shared.record.count(&format!("known after all: {is_settled}"));
+        }
+        node = another(client, node);
+        if !client.rest().await {
+            break;
+        }
     }
+    told
+}
+
+/// A node that is not `node`, if there is one.
+fn another(client: &mut Client, node: NodeId) -> NodeId {
+    let other = client.any_node();
+    if other == node { client.any_node() } else { other }
 }

@@ -21,16 +21,25 @@ pub enum Fault {
     Drift(NodeId, i32),
 }
 
+pub fn any_step(rng: &mut StdRng) -> i64 {
+    rng.random_range(-STEP_MICROS..=STEP_MICROS)
+}
+
+pub fn any_drift(rng: &mut StdRng) -> i32 {
+    rng.random_range(-DRIFT_PPM..=DRIFT_PPM)
+}
+
 impl Fault {
     pub(super) fn draw(rng: &mut StdRng, shape: &Shape) -> Self {
         let node = shape.any_node(rng);
         match rng.random() {
-            true => Self::Step(node, rng.random_range(-STEP_MICROS..=STEP_MICROS)),
-            false => Self::Drift(node, rng.random_range(-DRIFT_PPM..=DRIFT_PPM)),
+            true => Self::Step(node, any_step(rng)),
+            false => Self::Drift(node, any_drift(rng)),
         }
     }
 
-    pub(super) fn apply(&self, _: &World) {
+    /// Says whether anything was done.
+    pub(super) fn apply(&self, _: &World) -> bool {
         let executor = Executor::current();
         match *self {
             Self::Step(node, micros) => {
@@ -40,5 +49,6 @@ impl Fault {
                 executor.change_clock(process_of(node), |clock, now| clock.set_drift(now, ppm));
             }
         }
+        true
     }
 }

@@ -97,7 +97,8 @@ impl Fault {
         }
     }
 
-    pub(super) fn apply(&self, world: &World) {
+    /// Says whether anything was done.
+    pub(super) fn apply(&self, world: &World) -> bool {
         let places = &world.places;
         let change = |node: NodeId, change: &dyn Fn(&mut Faults)| {
             places.disk(node).change_faults(change);
@@ -126,7 +127,9 @@ impl Fault {
             }
             Self::Rot(node) => {
                 places.spoil(node);
-                note(&format!("a bit flips: {:?}", places.disk(node).rot()));
+                let place = places.disk(node).rot();
+                note(&format!("a bit flips: {place:?}"));
+                return place.is_some();
             }
             Self::Misdirect(node, percent) => {
                 places.spoil(node);
@@ -141,12 +144,15 @@ impl Fault {
             }
             Self::Copy(node) => places.keep_copy(node),
             Self::GoBack(node) => {
-                if places.go_back(node) {
+                let had_copy = places.go_back(node);
+                if had_copy {
                     places.start(node);
                 }
+                return had_copy;
             }
             Self::Heal => heal(world),
         }
+        true
     }
 }
 
@@ -188,7 +194,7 @@ fn crash_when_dead(world: &World, node: NodeId, loss: Loss) {
 /// data with another.
 pub(super) fn heal(world: &World) {
     let places = &world.places;
-    for node in places.all() {
+    for node in places.every() {
         Executor::current().hold_off_core(process_of(node), false);
         if places.is_spoiled(node) {
             note(&format!("node {node} gets another disk"));

@@ -33,16 +33,29 @@ impl Fault {
     /// What happens next.
     pub fn draw(rng: &mut StdRng, shape: &Shape) -> Self {
         match rng.random_range(0..100) {
-            0..40 => Self::Process(process::Fault::draw(rng, shape)),
-            40..68 => Self::Network(network::Fault::draw(rng, shape)),
-            68..76 => Self::Clock(clock::Fault::draw(rng, shape)),
-            76..95 => Self::Disk(disk::Fault::draw(rng, shape)),
+            0..34 => Self::Process(process::Fault::draw(rng, shape)),
+            34..59 => Self::Network(network::Fault::draw(rng, shape)),
+            59..66 => Self::Clock(clock::Fault::draw(rng, shape)),
+            66..90 => Self::Disk(disk::Fault::draw(rng, shape)),
             _ => Self::Members(members::Fault::draw(rng, shape)),
         }
     }
 
-    /// Has it happen. What is not possible as things are does not.
-    pub async fn apply(&self, world: &World) {
+    /// Its name without where it happens, and how much.
+    pub fn name(&self) -> String {
+        let text = format!("{self:?}");
+        let mut names = text
+            .split(|char: char| !char.is_alphanumeric())
+            .filter(|part| part.starts_with(char::is_uppercase));
+        let (kind, what) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        match self {
+            Self::Disk(disk::Fault::Fail(_, part, _)) => format!("{kind} {what} {part:?}"),
+            _ => format!("{kind} {what}"),
+        }
+    }
+
+    /// Has it happen, and says whether it did: what is not possible as things are does not.
+    pub async fn apply(&self, world: &World) -> bool {
         match self {
             Self::Process(fault) => fault.apply(world).await,
             Self::Network(fault) => fault.apply(world),
@@ -63,7 +76,9 @@ impl Broken {
         match self {
             Self::Down => world.places.crash(node, Loss::All),
             Self::Paused => Executor::current().pause(process),
-            Self::DiskHangs => disk::Fault::Hang(node).apply(world),
+            Self::DiskHangs => {
+                disk::Fault::Hang(node).apply(world);
+            }
             Self::Isolated => {
                 mute();
                 deaf();

@@ -57,7 +57,7 @@ impl Fault {
             14..22 => Self::Hold(one, other, ms(100..9_000)),
             22..34 => Self::Isolate(one),
             34..42 => {
-                let some = (1..=shape.nodes()).filter(|_| rng.random()).collect();
+                let some = (1..=shape.places()).filter(|_| rng.random()).collect();
                 Self::Partition(some)
             }
             42..50 => Self::HearsLate(one, [ms(0..400), ms(500..4_000), ms(0..2_000)]),
@@ -74,7 +74,8 @@ impl Fault {
         }
     }
 
-    pub(super) fn apply(&self, world: &World) {
+    /// Says whether anything was done.
+    pub(super) fn apply(&self, world: &World) -> bool {
         let network = Network::current();
         let all: Vec<NodeId> = world.places.all().collect();
         let pairs = || all.iter().flat_map(|one| all.iter().map(move |other| (*one, *other)));
@@ -113,6 +114,15 @@ impl Fault {
             }
             Self::Closed(node, entry) => network.set_entry(&cluster_address(*node), *entry),
             Self::Heal => heal(world),
+        }
+        match self {
+            Self::Block(one, other)
+            | Self::Hold(one, other, _)
+            | Self::Cut(one, other, _)
+            | Self::Narrow(one, other, _) => one != other,
+            Self::Partition(some) => !some.is_empty() && some.len() < all.len(),
+            Self::Isolate(_) | Self::HearsLate(..) | Self::CutAll(_) => all.len() > 1,
+            Self::Slow(_) | Self::Apart(_) | Self::Closed(..) | Self::Heal => true,
         }
     }
 }

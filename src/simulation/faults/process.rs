@@ -5,14 +5,10 @@ use rand::{RngExt, rngs::StdRng};
 use crate::{
     base::ids::NodeId,
     io::simulated::{disk::Loss, executor::Executor},
-    simulation::{
-        places::{client_address, process_of},
-        plan::Shape,
-        record::note,
-        wire::{Link, Request},
-        world::World,
-    },
+    simulation::{places::process_of, plan::Shape, wire::Request, world::World},
 };
+
+use super::members::{number_of, order};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -50,44 +46,62 @@ impl Fault {
         }
     }
 
-    pub(super) async fn apply(&self, world: &World) {
+    /// Says whether anything was done.
+    pub(super) async fn apply(&self, world: &World) -> bool {
         let places = &world.places;
         match *self {
             Self::Crash(node, loss) => {
+                let runs = places.runs(node);
                 Executor::current().resume(process_of(node));
                 places.crash(node, loss);
+                runs
             }
             Self::CrashAll(loss) => {
-                for node in places.running() {
+                let running = places.running();
+                for &node in &running {
                     Executor::current().resume(process_of(node));
                     places.crash(node, loss);
                 }
+                !running.is_empty()
             }
-            Self::Stop(node) => places.stop(node),
-            Self::Start(node) => places.start(node),
-            Self::StartAll => places.all().for_each(|node| places.start(node)),
-            Self::Pause(node) => Executor::current().pause(process_of(node)),
-            Self::ResumeAll => heal(world),
+            Self::Stop(node) => {
+                places.stop(node);
+                places.runs(node)
+            }
+            Self::Start(node) => {
+                let runs = places.runs(node);
+                places.start(node);
+                !runs && places.runs(node)
+            }
+            Self::StartAll => {
+                let running = places.running().len();
+                places.all().for_each(|node| places.start(node));
+                places.running().len() > running
+            }
+            Self::Pause(node) => {
+                Executor::current().pause(process_of(node));
+                places.runs(node)
+            }
+            Self::ResumeAll => {
+                heal(world);
+                true
+            }
             Self::Lead(node) => lead(world, node).await,
         }
     }
 }
 
 /// Asks some node that runs to have another lead.
-async fn lead(world: &World, node: NodeId) {
-    let Some(&asked) = world.places.running().first() else { return };
-    let body = format!(r#"{{"id":{node}}}"#);
+async fn lead(world: &World, node: NodeId) -> bool {
+    let Some(id) = number_of(&world.places, node).await else { return false };
+    let Some(&asked) = world.places.running().first() else { return false };
+    let body = format!(r#"{{"id":{id}}}"#);
     let request = Request::with_body("POST", "/cluster/leader".to_owned(), body);
-    let mut link = Link::new(client_address(asked));
-    // Nobody waits for it: what comes next may be what hinders it.
-    drop(crate::io::cores::spawn(async move {
-        let heard = link.ask(&request).await;
-        link.close();
-        note(&format!("asked to lead: {heard:?}"));
-    }));
+    order(world, "hand leadership over", asked, request);
+    true
 }
 
 /// Has those go on that stand still.
 pub(super) fn heal(world: &World) {
-    world.places.all().for_each(|node| Executor::current().resume(process_of(node)));
+    world.places.every().for_each(|node| Executor::current().resume(process_of(node)));
 }

@@ -7,11 +7,17 @@
 //! effect, it is decided without a search whether each operation has its place in that
 //! order ([`order`]).
 
+mod keys;
+mod names;
 mod nodes;
 mod order;
 mod pages;
 #[cfg(test)]
+mod story;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod thing_tests;
 mod truth;
 mod writes;
 
@@ -50,6 +56,8 @@ pub struct Found {
     pub pages: u64,
     pub strong: u64,
     pub keys: u64,
+    /// Answers that something is not there any more.
+    pub ends: u64,
     pub purged: u64,
     /// Somebody saw every change.
     pub is_whole: bool,
@@ -66,9 +74,11 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
     nothing_odd(history)?;
     writes::check(history, &truth, &mut found)?;
     pages::check(history, &truth, settings, &mut found)?;
-    nodes::check(history)?;
+    nodes::check(history, &truth)?;
+    names::check(history, &truth)?;
     // What was purged before anybody read it may be what an answer rests on.
     if is_whole {
+        keys::check(history, &truth)?;
         order::check(history, &truth, &mut found)?;
     }
     Ok(found)

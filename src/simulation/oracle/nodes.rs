@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Violation, violation};
+use super::{Truth, Violation, violation};
 use crate::{
     base::ids::NodeId,
-    simulation::history::{Call, Moment, Told},
+    simulation::history::{Call, Moment, Thing, Told},
 };
 
-pub(super) fn check(history: &[Call]) -> Result<(), Violation> {
+pub(super) fn check(history: &[Call], truth: &Truth) -> Result<(), Violation> {
     let mut nodes: BTreeMap<(NodeId, u32), Vec<&Call>> = BTreeMap::new();
     for call in history {
         if shows(&call.told) && call.last.is_some() {
             nodes.entry((call.node, call.life)).or_default().push(call);
         }
     }
-    nodes.values_mut().try_for_each(|calls| check_node(calls))
+    nodes.values_mut().try_for_each(|calls| check_node(calls, truth))
 }
 
 /// Whether an answer shows what the node holds.
@@ -26,6 +26,7 @@ fn shows(told: &Told) -> bool {
             | Told::Refused { .. }
             | Told::Page { .. }
             | Told::Key(_)
+            | Told::Keys { .. }
             | Told::Purged { .. }
     )
 }
@@ -33,10 +34,10 @@ fn shows(told: &Told) -> bool {
 /// Whether an answer is a reading of the list. That of a write says what was decided, which a
 /// node that has just started knows before it serves reads again.
 fn is_read(told: &Told) -> bool {
-    matches!(told, Told::Page { .. } | Told::Key(_) | Told::Purged { .. })
+    matches!(told, Told::Page { .. } | Told::Key(_) | Told::Keys { .. } | Told::Purged { .. })
 }
 
-fn check_node(calls: &mut [&Call]) -> Result<(), Violation> {
+fn check_node(calls: &mut [&Call], truth: &Truth) -> Result<(), Violation> {
     let mut ended: Vec<(Moment, &Call)> = calls.iter().map(|call| (call.returned, *call)).collect();
     ended.sort_by_key(|(moment, _)| *moment);
     let mut ended = ended.into_iter().peekable();
@@ -53,6 +54,16 @@ fn check_node(calls: &mut [&Call]) -> Result<(), Violation> {
             && shown(call) < shown(before)
         {
             let text = format!("{call:?} shows less than, before it, {before:?}");
+            return Err(violation("a node never goes back", text));
+        }
+        // A key that is not there may be so because its collection is not.
+        let is_of_it = matches!(call.told, Told::Page { .. } | Told::Keys { .. });
+        let is_over = |thing: &Thing, by| truth.end_of(*thing).is_some_and(|end| end <= by);
+        if let Some(before) = newest
+            && is_of_it
+            && call.asked.needs().iter().any(|thing| is_over(thing, shown(before)))
+        {
+            let text = format!("{call:?} shows what had ended, before it, at {before:?}");
             return Err(violation("a node never goes back", text));
         }
     }

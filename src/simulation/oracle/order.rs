@@ -10,8 +10,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Found, Truth, Violation, violation};
-use crate::simulation::history::{Asked, Call, Consistency, Moment, Told};
+use super::{Found, Truth, Violation, keys, violation};
+use crate::simulation::history::{Asked, Call, Consistency, Key, Moment, Thing, Told};
 
 /// What takes its place in the order.
 struct Operation<'a> {
@@ -31,7 +31,11 @@ enum Effect {
     /// Saw nothing after that.
     SawNothing { after: u64 },
     /// Saw a key like this.
-    SawKey { key: u64, current: Option<u64> },
+    SawKey { key: Key, current: Option<u64> },
+    /// Saw keys like this.
+    SawKeys(keys::Listing),
+    /// Found that one of these is not there any more.
+    SawEnd { things: Vec<Thing> },
 }
 
 pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Result<(), Violation> {
@@ -56,7 +60,20 @@ pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Resul
 impl Operation<'_> {
     /// The first place that it can have when the list is `least` long already.
     fn place(&self, least: u64, truth: &Truth, found: &mut Found) -> Result<u64, Violation> {
+        let is_over = |thing: &Thing| truth.end_of(*thing).is_some_and(|end| end <= least);
+        let needed = || self.call.asked.needs();
         let place = match self.effect {
+            Effect::SawEnd { ref things } => {
+                found.ends += 1;
+                let ends = things.iter().filter_map(|thing| truth.end_of(*thing));
+                ends.map(|end| end.max(least)).min()
+            }
+            Effect::SawKey { key, current } => {
+                found.keys += 1;
+                truth.when_key_was(key, current, least)
+            }
+            // What needs something that is over already is told so.
+            _ if needed().iter().any(is_over) => None,
             Effect::Write { first, last } => (least < first).then_some(last),
             Effect::Saw { last } => {
                 found.strong += 1;
@@ -67,9 +84,9 @@ impl Operation<'_> {
                 found.strong += 1;
                 (least <= after).then_some(least)
             }
-            Effect::SawKey { key, current } => {
+            Effect::SawKeys(ref listing) => {
                 found.keys += 1;
-                truth.when_key_was(key, current, least)
+                listing.place(least, truth)
             }
         };
         place.ok_or_else(|| {
@@ -83,17 +100,23 @@ fn operations<'a>(history: &'a [Call], truth: &Truth) -> Vec<Operation<'a>> {
     let mut operations = Vec::new();
     // Tries of one request are one write, which began with the first of them.
     let mut tries: BTreeMap<&String, Operation<'a>> = BTreeMap::new();
+    let mut begun: BTreeMap<&String, Moment> = BTreeMap::new();
     for call in history {
+        let called = match &call.idempotency {
+            Some(key) => *begun.entry(key).or_insert(call.called),
+            None => call.called,
+        };
         let Some(effect) = effect(call, truth) else { continue };
         let is_known = !matches!(call.told, Told::Unknown | Told::Failed);
         let returned = if is_known { call.returned } else { Moment::MAX };
-        let operation = Operation { call, called: call.called, returned, effect };
-        match &call.asked {
-            Asked::Append { idempotency: Some(key), .. } => {
+        let is_write = matches!(effect, Effect::Write { .. });
+        let operation = Operation { call, called, returned, effect };
+        match &call.idempotency {
+            Some(key) if is_write => {
                 let of = tries.entry(key).or_insert(operation);
-                of.called = of.called.min(call.called);
                 of.returned = of.returned.min(returned);
             }
+            // The first answer is given again, so it may be of a moment after the first try.
             _ => operations.push(operation),
         }
     }
@@ -103,34 +126,45 @@ fn operations<'a>(history: &'a [Call], truth: &Truth) -> Vec<Operation<'a>> {
 
 /// What an operation did to the order, if that is known.
 fn effect(call: &Call, truth: &Truth) -> Option<Effect> {
+    let news = call.asked.news();
+    let write = |first: u64| {
+        let count = news.len().max(1) as u64;
+        Some(Effect::Write { first, last: first + count - 1 })
+    };
+    let is_strong = match &call.asked {
+        Asked::List { consistency, .. }
+        | Asked::Key { consistency, .. }
+        | Asked::Keys { consistency, .. } => *consistency == Consistency::Strong,
+        _ => true,
+    };
     match (&call.asked, &call.told) {
-        (Asked::Append { labels, .. }, Told::Done { first, .. }) => {
-            Some(Effect::Write { first: *first, last: first + labels.len() as u64 - 1 })
+        (_, Told::Done { first, .. }) => write(*first),
+        (_, Told::Unknown | Told::Failed) => {
+            // Only what is there happened, and only some try of it.
+            let is_possible = call.told == Told::Unknown || call.idempotency.is_some();
+            write(truth.place_of(news.first().filter(|_| is_possible)?.label)?)
         }
-        (_, Told::Done { first, .. }) => Some(Effect::Write { first: *first, last: *first }),
-        (Asked::Append { labels, .. }, Told::Unknown | Told::Failed) => {
-            let first = truth.place_of(*labels.first()?)?;
-            Some(Effect::Write { first, last: first + labels.len() as u64 - 1 })
+        (Asked::Put { new, .. }, Told::Refused { current }) => {
+            Some(Effect::SawKey { key: new.place.key()?, current: *current })
         }
-        (Asked::Put { label, .. }, Told::Unknown) => {
-            let first = truth.place_of(*label)?;
-            Some(Effect::Write { first, last: first })
-        }
-        (Asked::Put { key, .. } | Asked::Delete { key, .. }, Told::Refused { current }) => {
+        (Asked::Delete { key, .. }, Told::Refused { current }) => {
             Some(Effect::SawKey { key: *key, current: *current })
         }
-        (Asked::Key { key, consistency: Consistency::Strong }, Told::Key(seen)) => {
+        (_, Told::Gone) if is_strong => Some(Effect::SawEnd { things: call.asked.needs() }),
+        (Asked::Key { key, .. }, Told::Key(seen)) if is_strong => {
             let current = seen.as_ref().map(|seen| seen.id);
             Some(Effect::SawKey { key: *key, current })
         }
-        (
-            Asked::List { consistency: Consistency::Strong, since, .. },
-            Told::Page { last, at_end, .. },
-        ) => match at_end {
-            true if last == since => Some(Effect::SawNothing { after: *last }),
-            true => Some(Effect::Saw { last: *last }),
-            false => Some(Effect::SawAtLeast { last: *last }),
-        },
+        (Asked::Keys { .. }, Told::Keys { .. }) if is_strong => {
+            keys::Listing::of(call).map(Effect::SawKeys)
+        }
+        (Asked::List { since, .. }, Told::Page { last, at_end, .. }) if is_strong => {
+            Some(match at_end {
+                true if last == since => Effect::SawNothing { after: *last },
+                true => Effect::Saw { last: *last },
+                false => Effect::SawAtLeast { last: *last },
+            })
+        }
         _ => None,
     }
 }

@@ -1,106 +1,7 @@
 //! Each rule catches what breaks it, and lets be what does not.
 
-use super::{Settings, check};
-use crate::simulation::history::{
-    Asked, Call, Condition, Consistency, Filter, Moment, Place, Seen, Told,
-};
-
-/// A history that is put together by hand.
-#[derive(Default)]
-struct Story {
-    calls: Vec<Call>,
-    now: Moment,
-}
-
-const PLAIN: Place = Place { tenant: None, tag: None };
-
-fn text(id: u64, label: u64) -> String {
-    format!(r#"{{"_id":{id},"_ts":{},"data":{{"w":{label}}}}}"#, 1_000 + id)
-}
-
-fn seen(id: u64, label: u64) -> Seen {
-    Seen { id, text: text(id, label) }
-}
-
-fn key(id: u64, label: u64, key: u64) -> Seen {
-    let text =
-        format!(r#"{{"_id":{id},"_ts":{},"key":"k{key}","data":{{"w":{label}}}}}"#, 1_000 + id);
-    Seen { id, text }
-}
-
-fn append(labels: &[u64]) -> Asked {
-    Asked::Append { labels: labels.to_vec(), place: PLAIN, idempotency: None }
-}
-
-fn keyed(label: u64) -> Asked {
-    Asked::Append { labels: vec![label], place: PLAIN, idempotency: Some(format!("key {label}")) }
-}
-
-fn put(label: u64, condition: Condition) -> Asked {
-    Asked::Put { label, key: 1, condition }
-}
-
-fn list(since: u64, consistency: Consistency) -> Asked {
-    Asked::List { filter: Filter::All, since, consistency }
-}
-
-fn read_key() -> Asked {
-    Asked::Key { key: 1, consistency: Consistency::Strong }
-}
-
-fn done(first: u64) -> Told {
-    Told::Done { first, created: true }
-}
-
-fn page(changes: &[Seen], last: u64) -> Told {
-    Told::Page { changes: changes.to_vec(), last, at_end: true }
-}
-
-impl Story {
-    /// Adds what returned before the next is called.
-    fn then(mut self, asked: Asked, told: Told, last: u64) -> Self {
-        let (called, returned) = (self.now + 1, self.now + 2);
-        self.now = returned;
-        self.add(called, returned, asked, told, last);
-        self
-    }
-
-    /// Adds what was under way all the time.
-    fn beside(mut self, asked: Asked, told: Told) -> Self {
-        self.add(0, Moment::MAX - 1, asked, told, 0);
-        self.calls.last_mut().unwrap().last = None;
-        self
-    }
-
-    fn add(&mut self, called: Moment, returned: Moment, asked: Asked, told: Told, last: u64) {
-        let last = Some(last);
-        self.calls.push(Call { client: 1, node: 1, life: 0, called, returned, asked, told, last });
-    }
-
-    /// Somebody has read all of it in the end.
-    fn all(self, changes: &[Seen]) -> Self {
-        let last = changes.last().map_or(0, |change| change.id);
-        self.then(list(0, Consistency::Local), page(changes, last), last)
-    }
-
-    fn holds(self) {
-        check(&self.calls, Settings::default()).unwrap();
-    }
-
-    fn breaks(self, rule: &str) {
-        let broken = check(&self.calls, Settings::default()).unwrap_err();
-        assert_eq!(broken.rule, rule, "{broken}");
-    }
-
-    fn breaks_with_retention(self, rule: &str) {
-        let settings = Settings { retained_min: Some(2) };
-        assert_eq!(check(&self.calls, settings).unwrap_err().rule, rule);
-    }
-
-    fn holds_with_retention(self) {
-        check(&self.calls, Settings { retained_min: Some(2) }).unwrap();
-    }
-}
+use super::story::{KEY, Story, append, done, gone, key, list, page, put, read_key, seen};
+use crate::simulation::history::{Asked, Condition, Consistency, Filter, Seen, Told};
 
 #[test]
 fn a_plain_history_is_fine() {
@@ -141,15 +42,27 @@ fn what_nobody_wrote_is_not_there() {
 
 #[test]
 fn nothing_is_there_twice() {
-    let story = Story::default().then(keyed(10), done(1), 1);
+    let story = Story::default().then(append(&[10]), done(1), 1).keyed("one");
     story.all(&[seen(1, 10), seen(2, 10)]).breaks("no duplicate");
-    let story = Story::default().then(keyed(10), done(1), 1).then(keyed(10), done(2), 2);
+    let story = Story::default()
+        .then(append(&[10]), done(1), 1)
+        .keyed("one")
+        .then(append(&[10]), done(2), 2)
+        .keyed("one");
     story.all(&[seen(1, 10), seen(2, 11)]).breaks("no acknowledged loss");
     // The first answer is given again.
-    let story = Story::default().then(keyed(10), done(1), 1).then(append(&[11]), done(2), 2);
-    story.then(keyed(10), done(1), 2).all(&[seen(1, 10), seen(2, 11)]).holds();
+    let story = Story::default().then(append(&[10]), done(1), 1).keyed("one").then(
+        append(&[11]),
+        done(2),
+        2,
+    );
+    story.then(append(&[10]), done(1), 2).keyed("one").all(&[seen(1, 10), seen(2, 11)]).holds();
     // One try failed, another did it.
-    let story = Story::default().then(keyed(10), Told::Failed, 0).then(keyed(10), done(1), 1);
+    let story = Story::default()
+        .then(append(&[10]), Told::Failed, 0)
+        .keyed("one")
+        .then(append(&[10]), done(1), 1)
+        .keyed("one");
     story.all(&[seen(1, 10)]).holds();
 }
 
@@ -180,7 +93,8 @@ fn a_reader_misses_nothing_and_sees_nothing_twice() {
     let twice = page(&[seen(1, 10), seen(1, 10)], 2);
     story().then(list(0, Consistency::Local), twice, 2).breaks("no repeat");
     story().then(list(1, Consistency::Local), page(&[seen(1, 10)], 2), 2).breaks("no repeat");
-    let of = Asked::List { filter: Filter::Tag(3), since: 0, consistency: Consistency::Local };
+    let filter = Filter { of: None, tag: Some(3) };
+    let of = Asked::List { filter, since: 0, consistency: Consistency::Local };
     story().then(of, page(&[seen(1, 10)], 2), 2).breaks("lists");
 }
 
@@ -281,7 +195,8 @@ fn a_refused_condition_did_not_hold_at_that_time() {
     let refused = |current| Told::Refused { current };
     let is_absent = put(11, Condition::IsAbsent);
     story().then(is_absent.clone(), refused(Some(1)), 1).all(&[key(1, 10, 1)]).holds();
-    story().then(is_absent, refused(None), 1).all(&[key(1, 10, 1)]).breaks("linearizable");
+    let exists = put(11, Condition::Exists);
+    story().then(exists, refused(None), 1).all(&[key(1, 10, 1)]).breaks("linearizable");
 }
 
 #[test]
@@ -298,11 +213,10 @@ fn a_key_is_read_as_it_is_at_that_time() {
 
 #[test]
 fn a_deletion_is_recorded_as_one() {
-    let deletes = Asked::Delete { key: 1, condition: Condition::None };
+    let deletes = Asked::Delete { key: KEY.key().unwrap(), condition: Condition::None };
     let story = || Story::default().then(put(10, Condition::None), done(1), 1);
-    let gone = Seen { id: 2, text: r#"{"_id":2,"_ts":1002,"key":"k1","deleted":true}"#.into() };
     let story = || story().then(deletes.clone(), done(2), 2);
-    story().all(&[key(1, 10, 1), gone]).holds();
+    story().all(&[key(1, 10, 1), gone(2, KEY)]).holds();
     story()
         .then(append(&[11]), Told::Unknown, 2)
         .all(&[key(1, 10, 1), seen(2, 11)])

@@ -1,11 +1,12 @@
 //! The list, as far as anybody saw it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{Violation, violation};
-use crate::simulation::history::{Call, Filter, Seen, Told};
+use crate::simulation::history::{Asked, Call, Filter, Key, Place, Seen, Thing, Told};
 
 /// What a change says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,10 +14,7 @@ pub struct Change {
     pub at: u64,
     /// What its writer called it; nothing for what records a deletion.
     pub label: Option<u64>,
-    pub key: Option<u64>,
-    /// The name of its tenant in the run, where that can be told.
-    pub tenant: Option<u64>,
-    pub tag: Option<u64>,
+    pub place: Place,
     pub deleted: bool,
     pub text: String,
 }
@@ -24,12 +22,19 @@ pub struct Change {
 impl Change {
     /// Whether a list has it.
     pub fn is_in(&self, filter: Filter) -> bool {
-        match filter {
-            Filter::All => true,
-            Filter::Tenant(tenant) => self.tenant == Some(tenant),
-            Filter::Tag(tag) => self.tag == Some(tag),
-            Filter::Collection => self.key.is_some(),
-        }
+        let is_of = match filter.of {
+            None => true,
+            Some(Thing::Tenant(id)) => self.place.tenant == Some(id),
+            Some(Thing::Collection(id)) => self.place.collection == Some(id),
+        };
+        is_of && filter.tag.is_none_or(|tag| self.place.tag == Some(tag))
+    }
+
+    /// The tenant or the collection whose end it records.
+    pub fn ends(&self) -> Option<Thing> {
+        let Place { tenant, collection, key, .. } = self.place;
+        let ended = collection.map(Thing::Collection).or(tenant.map(Thing::Tenant));
+        ended.filter(|_| self.deleted && key.is_none())
     }
 }
 
@@ -37,6 +42,8 @@ impl Change {
 struct Text {
     _id: u64,
     _ts: u64,
+    tenant: Option<Uuid>,
+    collection: Option<Uuid>,
     key: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
@@ -48,8 +55,6 @@ struct Text {
 #[derive(Deserialize)]
 struct Data {
     w: u64,
-    /// The tenant, once more: the UUID in the change is not known here.
-    t: Option<u64>,
 }
 
 /// Everything that was seen of the list.
@@ -57,9 +62,13 @@ struct Data {
 pub struct Truth {
     changes: BTreeMap<u64, Change>,
     /// Of each key, what it was from which change on.
-    keys: BTreeMap<u64, Vec<(u64, Option<u64>)>>,
+    keys: BTreeMap<Key, Vec<(u64, Option<u64>)>>,
     /// By label.
     labels: BTreeMap<u64, u64>,
+    /// The tenants of collections.
+    tenant_of: BTreeMap<Uuid, Uuid>,
+    /// Which change ended what.
+    ends: BTreeMap<Thing, u64>,
 }
 
 impl Truth {
@@ -68,12 +77,17 @@ impl Truth {
         let mut truth = Self::default();
         for call in history {
             match &call.told {
-                Told::Page { changes, .. } => {
+                Told::Page { changes, .. } | Told::Keys { changes, .. } => {
                     for seen in changes {
                         truth.add(seen, call)?;
                     }
                 }
                 Told::Key(Some(seen)) => truth.add(seen, call)?,
+                Told::Made(id) => {
+                    if let Asked::Make { tenant: Some(tenant), .. } = call.asked {
+                        truth.tenant_of.insert(*id, tenant);
+                    }
+                }
                 _ => {}
             }
         }
@@ -94,15 +108,20 @@ impl Truth {
         if parsed._id != seen.id {
             return Err(violation("answers", format!("{} is not {}", seen.text, seen.id)));
         }
-        let change = Change {
-            at: parsed._ts,
-            label: parsed.data.as_ref().map(|data| data.w),
+        let place = Place {
+            tenant: parsed.tenant,
+            collection: parsed.collection,
             key: parsed.key.as_deref().and_then(numbered),
-            tenant: parsed.data.and_then(|data| data.t),
             tag: parsed.tags.first().map(String::as_str).and_then(numbered),
-            deleted: parsed.deleted,
-            text: seen.text.clone(),
         };
+        if let Some((collection, tenant)) = place.collection.zip(place.tenant)
+            && *self.tenant_of.entry(collection).or_insert(tenant) != tenant
+        {
+            let text = format!("a collection has two tenants: {call:?}");
+            return Err(violation("answers", text));
+        }
+        let (label, deleted) = (parsed.data.map(|data| data.w), parsed.deleted);
+        let change = Change { at: parsed._ts, label, place, deleted, text: seen.text.clone() };
         self.changes.insert(seen.id, change);
         Ok(())
     }
@@ -123,9 +142,32 @@ impl Truth {
                 let text = format!("what was written once is at {other} and at {id}: {change:?}");
                 return Err(violation("no duplicate", text));
             }
-            if let Some(key) = change.key {
+            let of = [
+                change.place.tenant.map(Thing::Tenant),
+                change.place.collection.map(Thing::Collection),
+            ];
+            if let Some((gone, end)) =
+                of.iter().flatten().find_map(|of| self.ends.get_key_value(of))
+            {
+                let text = format!("{id} belongs to {gone}, which {end} ended: {change:?}");
+                return Err(violation("nothing lives on", text));
+            }
+            if let Some(key) = change.place.key() {
                 let current = (!change.deleted).then_some(id);
                 self.keys.entry(key).or_default().push((id, current));
+            }
+            if let Some(ended) = change.ends() {
+                let ended = with_collections(ended, &self.tenant_of);
+                for (_, course) in self
+                    .keys
+                    .iter_mut()
+                    .filter(|(key, _)| ended.contains(&Thing::Collection(key.collection)))
+                {
+                    course.push((id, None));
+                }
+                for thing in ended {
+                    self.ends.entry(thing).or_insert(id);
+                }
             }
         }
         Ok(())
@@ -160,15 +202,25 @@ impl Truth {
         self.labels.get(&label).copied()
     }
 
+    /// The change that ended a tenant or a collection, its tenant's end included.
+    pub fn end_of(&self, thing: Thing) -> Option<u64> {
+        self.ends.get(&thing).copied()
+    }
+
+    /// The tenant of a collection.
+    pub fn tenant_of(&self, collection: Uuid) -> Option<Uuid> {
+        self.tenant_of.get(&collection).copied()
+    }
+
     /// What a key was when the list ended with `at`.
-    pub fn key_at(&self, key: u64, at: u64) -> Option<u64> {
+    pub fn key_at(&self, key: Key, at: u64) -> Option<u64> {
         let course = self.keys.get(&key)?;
         let next = course.partition_point(|(id, _)| *id <= at);
         next.checked_sub(1).and_then(|before| course[before].1)
     }
 
     /// The first end of the list, from `from` on, at which a key was `current`.
-    pub fn when_key_was(&self, key: u64, current: Option<u64>, from: u64) -> Option<u64> {
+    pub fn when_key_was(&self, key: Key, current: Option<u64>, from: u64) -> Option<u64> {
         if self.key_at(key, from) == current {
             return Some(from);
         }
@@ -176,6 +228,28 @@ impl Truth {
         let later = course.partition_point(|(id, _)| *id <= from);
         course[later..].iter().find(|(_, is)| *is == current).map(|(id, _)| *id)
     }
+
+    /// The keys of a collection in their order, each with its number and what it was from which
+    /// change on.
+    pub fn keys_of(&self, collection: Uuid) -> impl Iterator<Item = Key> {
+        let range = Key { collection, number: 0 }..=Key { collection, number: u64::MAX };
+        self.keys.range(range).map(|(key, _)| *key)
+    }
+
+    /// The ends of the list, from `from` on, at which the keys of a collection may be others than
+    /// at the one before.
+    pub fn ends_for_keys_of(&self, collection: Uuid, from: u64) -> BTreeSet<u64> {
+        let courses = self.keys_of(collection).filter_map(|key| self.keys.get(&key));
+        let later = courses.flatten().map(|(id, _)| *id).filter(|id| *id > from);
+        later.chain([from]).collect()
+    }
+}
+
+/// What ends with it.
+fn with_collections(thing: Thing, tenant_of: &BTreeMap<Uuid, Uuid>) -> BTreeSet<Thing> {
+    let of_it = |tenant: &Uuid| thing == Thing::Tenant(*tenant);
+    let collections = tenant_of.iter().filter(|(_, tenant)| of_it(tenant));
+    collections.map(|(collection, _)| Thing::Collection(*collection)).chain([thing]).collect()
 }
 
 /// `k7` is 7.

@@ -4,18 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Found, Truth, Violation, truth::Change, violation};
-use crate::simulation::history::{Asked, Call, Condition, Place, Told};
-
-/// What a write would add, by the labels of its changes.
-fn expected(asked: &Asked) -> Vec<(u64, Option<u64>, Place)> {
-    match asked {
-        Asked::Append { labels, place, .. } => {
-            labels.iter().map(|&label| (label, None, *place)).collect()
-        }
-        Asked::Put { label, key, .. } => vec![(*label, Some(*key), Place::default())],
-        _ => Vec::new(),
-    }
-}
+use crate::simulation::history::{Asked, Call, Place, Told};
 
 pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Result<(), Violation> {
     let mut written = BTreeMap::new();
@@ -24,17 +13,17 @@ pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Resul
     let happened: BTreeSet<&String> = history
         .iter()
         .filter(|call| may_have_happened(&call.told))
-        .filter_map(idempotency)
+        .filter_map(|call| call.idempotency.as_ref())
         .collect();
     for call in history {
-        for (label, key, place) in expected(&call.asked) {
-            written.insert(label, (key, place));
+        for new in call.asked.news() {
+            written.insert(new.label, new.place);
         }
         match &call.told {
             Told::Done { first, .. } => {
                 found.acknowledged += 1;
                 acknowledged(call, *first, truth)?;
-                if let Some(key) = idempotency(call)
+                if let Some(key) = &call.idempotency
                     && *by_key.entry(key).or_insert(*first) != *first
                 {
                     let text = format!("one key, two answers: {call:?}");
@@ -42,13 +31,14 @@ pub(super) fn check(history: &[Call], truth: &Truth, found: &mut Found) -> Resul
                 }
             }
             Told::Unknown => found.unknown += 1,
-            Told::Failed | Told::Refused { .. }
-                if idempotency(call).is_none_or(|key| !happened.contains(key)) =>
+            Told::Failed | Told::Refused { .. } | Told::Gone
+                if call.idempotency.as_ref().is_none_or(|key| !happened.contains(key)) =>
             {
                 refused(call, truth)?;
             }
             _ => {}
         }
+        held_back(call)?;
     }
     nothing_else(truth, &written)
 }
@@ -57,32 +47,42 @@ fn may_have_happened(told: &Told) -> bool {
     matches!(told, Told::Done { .. } | Told::Unknown)
 }
 
-fn idempotency(call: &Call) -> Option<&String> {
-    match &call.asked {
-        Asked::Append { idempotency, .. } => idempotency.as_ref(),
-        _ => None,
+/// What is refused for its condition is so for no other reason.
+fn held_back(call: &Call) -> Result<(), Violation> {
+    let Told::Refused { current } = call.told else { return Ok(()) };
+    let (condition, is_missing) = match call.asked {
+        Asked::Put { condition, .. } => (condition, false),
+        Asked::Delete { condition, .. } => (condition, current.is_none()),
+        _ => return Ok(()),
+    };
+    match condition.holds(current) && !is_missing {
+        true => Err(violation("conditions", format!("it holds: {call:?}"))),
+        false => Ok(()),
     }
 }
 
 fn acknowledged(call: &Call, first: u64, truth: &Truth) -> Result<(), Violation> {
-    for ((label, ..), id) in expected(&call.asked).into_iter().zip(first..) {
+    for (new, id) in call.asked.news().iter().zip(first..) {
         match truth.get(id) {
-            Some(change) if change.label == Some(label) => {}
+            Some(change) if change.label == Some(new.label) => {}
             // It may have been purged before anybody read it; then it is elsewhere neither.
-            None if truth.place_of(label).is_none() && id < truth.last() => {}
+            None if truth.place_of(new.label).is_none() && id < truth.last() => {}
             other => {
+                let label = new.label;
                 let text = format!("{label} is to be change {id}, there is {other:?}: {call:?}");
                 return Err(violation("no acknowledged loss", text));
             }
         }
     }
-    if let Asked::Delete { key, .. } = call.asked {
-        let is = truth.get(first);
-        let fits = |change: &Change| change.deleted && change.key == Some(key);
-        if !is.is_none_or(fits) || (is.is_none() && first >= truth.last()) {
-            let text = format!("{first} is to delete {key}, there is {is:?}: {call:?}");
-            return Err(violation("no acknowledged loss", text));
-        }
+    let fits = |change: &Change| match call.asked {
+        Asked::Delete { key, .. } => change.deleted && change.place.key() == Some(key),
+        Asked::End(thing) => change.ends() == Some(thing),
+        _ => true,
+    };
+    let is = truth.get(first);
+    if !is.is_none_or(fits) || (is.is_none() && first >= truth.last()) {
+        let text = format!("{first} is to be that deletion, there is {is:?}: {call:?}");
+        return Err(violation("no acknowledged loss", text));
     }
     condition(call, first, truth)
 }
@@ -94,29 +94,26 @@ fn condition(call: &Call, first: u64, truth: &Truth) -> Result<(), Violation> {
         return Ok(());
     }
     let (key, condition, deletes) = match call.asked {
-        Asked::Put { key, condition, .. } => (key, condition, false),
-        Asked::Delete { key, condition } => (key, condition, true),
+        Asked::Put { new, condition } => (new.place.key(), condition, false),
+        Asked::Delete { key, condition } => (Some(key), condition, true),
         _ => return Ok(()),
     };
+    let Some(key) = key else { return Ok(()) };
     let before = truth.key_at(key, first - 1);
-    let holds = match condition {
-        Condition::None => true,
-        Condition::Is(id) => before == Some(id),
-        Condition::IsAbsent => before.is_none(),
-    };
     let says_what_was = if deletes { before.is_some() } else { created == before.is_none() };
-    match holds && says_what_was {
+    match condition.holds(before) && says_what_was {
         true => Ok(()),
         false => {
-            let text = format!("{key} was {before:?} before {first}: {call:?}");
+            let text = format!("{key:?} was {before:?} before {first}: {call:?}");
             Err(violation("conditions", text))
         }
     }
 }
 
 fn refused(call: &Call, truth: &Truth) -> Result<(), Violation> {
-    for (label, ..) in expected(&call.asked) {
-        if let Some(id) = truth.place_of(label) {
+    for new in call.asked.news() {
+        if let Some(id) = truth.place_of(new.label) {
+            let label = new.label;
             let text = format!("{label} certainly did not happen and is change {id}: {call:?}");
             return Err(violation("no phantom", text));
         }
@@ -124,14 +121,10 @@ fn refused(call: &Call, truth: &Truth) -> Result<(), Violation> {
     Ok(())
 }
 
-fn nothing_else(
-    truth: &Truth,
-    written: &BTreeMap<u64, (Option<u64>, Place)>,
-) -> Result<(), Violation> {
+fn nothing_else(truth: &Truth, written: &BTreeMap<u64, Place>) -> Result<(), Violation> {
     for (id, change) in truth.all() {
         let Some(label) = change.label else { continue };
-        let is = (change.key, Place { tenant: change.tenant, tag: change.tag });
-        if written.get(&label) != Some(&is) {
+        if written.get(&label) != Some(&change.place) {
             let text = format!("nobody wrote change {id}: {change:?}");
             return Err(violation("no phantom", text));
         }

@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use rand::{Rng, RngExt, rngs::StdRng};
 
 use super::faults::{Loss, SECTOR};
+use crate::io::simulated::tally::{Event, count};
 
 /// The versions of a sector that a newer one took the place of, oldest first.
 type Older = Vec<Vec<u8>>;
@@ -158,16 +159,22 @@ impl Content {
             }
         }
         let bytes = self.durable.len();
+        let (mut lost, mut kept) = (false, false);
         for (sector, older) in std::mem::take(&mut self.volatile) {
             let range = bytes_of(sector, bytes.min(self.live.len()));
             // Of `older` and the newest, or none of them.
             let version = rng.random_range(0..older.len() + 2);
             let bytes = older.get(version).map(Vec::as_slice);
             let newest = (version == older.len()).then(|| self.live.get(range.clone())).flatten();
+            kept |= newest.is_some();
+            lost |= newest.is_none();
             let Some(survives) = bytes.or(newest) else { continue };
             let Some(to) = self.durable.get_mut(range) else { continue };
             let bytes = to.len().min(survives.len());
             to[..bytes].copy_from_slice(&survives[..bytes]);
+        }
+        if lost && kept {
+            count(Event::WriteIsTorn);
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
     faults::{Faults, Loss},
     state::{EIO, EMFILE, State},
 };
+use crate::io::simulated::tally::{Event, count};
 
 /// A disk in memory; clones are the same disk.
 #[derive(Clone, Debug)]
@@ -216,6 +217,9 @@ impl SimDisk {
     /// Waits for as long as the disk hangs.
     pub(super) async fn goes_on(&self) {
         let mut changed = self.shared.changed.subscribe();
+        if self.is_hanging() {
+            count(Event::DiskHangs);
+        }
         while self.is_hanging() {
             // Its sender is here.
             let _ = changed.changed().await;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, rngs::StdRng};
 
 use super::faults::Loss;
+use crate::io::simulated::tally::{Event, count};
 
 pub(super) type FileId = u64;
 type Names = BTreeMap<String, FileId>;
@@ -103,12 +104,14 @@ impl Directory {
     /// Leaves what survives when the power goes.
     pub(super) fn lose_power(&mut self, loss: Loss, rng: &mut StdRng) {
         match loss {
-            Loss::All => self.changes.clear(),
+            Loss::All => self.changes.drain(..).for_each(|_| count(Event::NameIsLost)),
             Loss::Nothing => self.sync(),
             Loss::Random => {
                 for change in std::mem::take(&mut self.changes) {
                     if rng.random() {
                         apply(&mut self.durable, &change, rng.random_ratio(1, 4));
+                    } else {
+                        count(Event::NameIsLost);
                     }
                 }
             }

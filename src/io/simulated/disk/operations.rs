@@ -17,7 +17,13 @@ use super::{
     files::SimFiles,
     state::{EIO, ENOSPC, Fate, State, failed},
 };
-use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores};
+use crate::io::{
+    BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores,
+    simulated::tally::{Event, count},
+};
+
+/// Whoever is told that there is no more room than this does without.
+const NO_ROOM: u64 = 32 << 10;
 
 /// A future that wakes itself a number of times before it is ready.
 struct Pend(u32);
@@ -99,8 +105,12 @@ impl Disk for SimDisk {
 
     async fn free_bytes(&self) -> io::Result<u64> {
         let free = |state: &mut State| {
-            let capacity = state.faults.capacity;
-            Ok(capacity.map_or(u64::MAX, |most| most.saturating_sub(state.used_bytes())))
+            let Some(most) = state.faults.capacity else { return Ok(u64::MAX) };
+            let free = most.saturating_sub(state.used_bytes());
+            if free < NO_ROOM {
+                count(Event::DiskIsFull);
+            }
+            Ok(free)
         };
         operate(self, free).await
     }

@@ -9,7 +9,10 @@ use super::{
     directory::{Directory, FileId},
     faults::{Faults, Loss, SECTOR},
 };
-use crate::io::{BLOCK, FileInfo, FileName};
+use crate::io::{
+    BLOCK, FileInfo, FileName,
+    simulated::tally::{Event, count},
+};
 
 pub(super) const EIO: i32 = 5;
 pub(super) const ENOSPC: i32 = 28;
@@ -91,14 +94,24 @@ impl State {
         self.files.retain(|&file, content| content.is_open() || directory.leads_to(file));
     }
 
-    fn chance(&mut self, probability: f64) -> bool {
-        probability > 0.0 && self.rng.random_bool(probability)
+    /// Whether `event` happens this time.
+    fn chance(&mut self, probability: f64, event: Event) -> bool {
+        let happens = probability > 0.0 && self.rng.random_bool(probability);
+        if happens {
+            count(event);
+        }
+        happens
     }
 
     /// Begins a step of an operation.
     pub(super) fn step(&mut self) -> io::Result<()> {
         match &mut self.cut_after {
-            Some(0) => self.is_dead = true,
+            Some(0) => {
+                if !self.is_dead {
+                    count(Event::PowerGoes);
+                }
+                self.is_dead = true;
+            }
             Some(left) => *left -= 1,
             None => {}
         }
@@ -133,12 +146,21 @@ impl State {
     /// Whether files may take so many bytes more.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let capacity = self.faults.capacity;
-        bytes == 0 || capacity.is_none_or(|most| self.used_bytes() + bytes as u64 <= most)
+        let has_room =
+            bytes == 0 || capacity.is_none_or(|most| self.used_bytes() + bytes as u64 <= most);
+        if !has_room {
+            count(Event::DiskIsFull);
+        }
+        has_room
     }
 
     /// Fails when the process has no descriptor for what it does.
     pub(super) fn descriptor(&self) -> io::Result<()> {
-        if self.faults.no_descriptors { Err(failed(EMFILE)) } else { Ok(()) }
+        if !self.faults.no_descriptors {
+            return Ok(());
+        }
+        count(Event::NoDescriptor);
+        Err(failed(EMFILE))
     }
 
     pub(super) fn list(&self) -> Vec<FileInfo> {
@@ -168,7 +190,7 @@ impl State {
 
     pub(super) fn rename(&mut self, from: &FileName, to: &FileName) -> io::Result<()> {
         let file = self.find(from)?;
-        if self.chance(self.faults.rename_error) {
+        if self.chance(self.faults.rename_error, Event::RenameFails) {
             return Err(failed(EIO));
         }
         self.directory.rename(from, to, file);
@@ -177,7 +199,7 @@ impl State {
 
     pub(super) fn remove(&mut self, name: &FileName) -> io::Result<()> {
         self.find(name)?;
-        if self.chance(self.faults.remove_error) {
+        if self.chance(self.faults.remove_error, Event::RemovalFails) {
             return Err(failed(EIO));
         }
         self.directory.remove(name);
@@ -185,7 +207,9 @@ impl State {
     }
 
     pub(super) fn sync_directory(&mut self) -> io::Result<()> {
-        if self.chance(self.faults.sync_error) || self.chance(self.faults.directory_sync_error) {
+        let (any, own) = (self.faults.sync_error, self.faults.directory_sync_error);
+        let fails = self.chance(any, Event::DirectorySyncFails);
+        if fails || self.chance(own, Event::DirectorySyncFails) {
             self.directory.fail_sync(&mut self.rng);
             return Err(failed(EIO));
         }
@@ -195,7 +219,7 @@ impl State {
     }
 
     pub(super) fn sync(&mut self, file: FileId) -> io::Result<()> {
-        let fails = self.chance(self.faults.sync_error);
+        let fails = self.chance(self.faults.sync_error, Event::SyncFails);
         let Some(content) = self.files.get_mut(&file) else { return Ok(()) };
         if fails {
             content.fail_sync(&mut self.rng);
@@ -206,7 +230,7 @@ impl State {
     }
 
     pub(super) fn read(&mut self, file: FileId, at: usize, bytes: usize) -> io::Result<Vec<u8>> {
-        if self.chance(self.faults.read_error) {
+        if self.chance(self.faults.read_error, Event::ReadFails) {
             return Err(failed(EIO));
         }
         let all = self.file_mut(file)?.bytes();
@@ -216,7 +240,8 @@ impl State {
 
     /// Reads a part of a mapped file into memory.
     pub(super) fn populate(&mut self) -> io::Result<()> {
-        if self.chance(self.faults.read_error) { Err(failed(EIO)) } else { Ok(()) }
+        let fails = self.chance(self.faults.read_error, Event::ReadFails);
+        if fails { Err(failed(EIO)) } else { Ok(()) }
     }
 
     /// Decides what becomes of a write of `bytes` to the end `end` of a file.
@@ -234,13 +259,13 @@ impl State {
         if !self.has_room(grows) {
             return Err(failed(ENOSPC));
         }
-        if planned || self.chance(self.faults.write_error) {
+        if planned || self.chance(self.faults.write_error, Event::WriteFails) {
             return Ok(Fate::Fails);
         }
-        if self.chance(self.faults.lost_write) {
+        if self.chance(self.faults.lost_write, Event::WriteIsLost) {
             return Ok(Fate::Lost);
         }
-        if self.chance(self.faults.misdirected_write) {
+        if self.chance(self.faults.misdirected_write, Event::WriteIsMisdirected) {
             return Ok(self
                 .elsewhere(bytes)
                 .map_or(Fate::Lost, |(file, at)| Fate::Misdirected(file, at)));

@@ -19,7 +19,10 @@ use super::{
 use crate::io::{
     cores,
     real::net::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, UNACKNOWLEDGED},
-    simulated::executor::{Executor, Process, SURROUNDINGS, spawn_in},
+    simulated::{
+        executor::{Executor, Process, SURROUNDINGS, spawn_in},
+        tally::{Event, count as tally},
+    },
 };
 
 /// An idle connection whose other end is silent breaks after so long: when one question
@@ -30,6 +33,8 @@ const SILENCE: Duration = KEEPALIVE_TIME.saturating_add(KEEPALIVE_INTERVAL);
 const BUFFER_BYTES: [usize; 4] = [1 << 10, 16 << 10, 128 << 10, 2 << 20];
 /// The rest of a piece that was split comes after up to so long.
 const SPLIT: Duration = Duration::from_micros(200);
+/// Whose bytes take so much longer than others, lags behind them.
+const LAG: Duration = Duration::from_millis(1);
 /// The longest time until what was kept is sent again once it may pass.
 const RESEND_MAX: Duration = Duration::from_secs(2);
 
@@ -53,6 +58,9 @@ impl Connection {
             End::new(process, rng.random_range(Duration::ZERO..=network.link(way).lag_max))
         };
         let ends = [end(client, (client, server)), end(server, (server, client))];
+        if ends.iter().any(|end| end.lag > LAG) {
+            tally(Event::ConnectionLags);
+        }
         let buffer_bytes = BUFFER_BYTES[rng.random_range(0..BUFFER_BYTES.len())];
         let (network, rng) = (network.clone(), RefCell::new(rng));
         let connection = Rc::new(Self { network, ends, buffer_bytes, rng });
@@ -105,6 +113,9 @@ impl Connection {
 
     /// Both ends see a reset; what was under way is lost.
     pub(super) fn cut(&self) {
+        if self.is_standing() {
+            tally(Event::ConnectionIsCut);
+        }
         self.break_end(Side::Client, Broken::Reset);
         self.break_end(Side::Server, Broken::Reset);
     }
@@ -182,6 +193,7 @@ impl Connection {
     async fn ask_whether_it_lives(&self, from: Side) {
         let answered = self.until(from, || self.is_answered(from) || self.has_work(from));
         if cores::within(SILENCE, answered).await.is_none() {
+            tally(Event::ConnectionTimesOut);
             self.break_end(from, Broken::Here(io::ErrorKind::TimedOut));
         } else if self.is_forgotten(from) {
             self.break_end(from, Broken::Reset);
@@ -196,7 +208,11 @@ impl Connection {
             end.broken.get().is_some() || (!self.network.is_blocked(way) && has_room)
         };
         let begun = Executor::current().elapsed();
+        if self.network.is_blocked(way) {
+            tally(Event::BytesAreKept);
+        }
         if cores::within(UNACKNOWLEDGED, self.until(from, passes)).await.is_none() {
+            tally(Event::ConnectionTimesOut);
             return self.break_end(from, Broken::Here(io::ErrorKind::TimedOut));
         }
         let kept = Executor::current().elapsed() - begun;
@@ -229,6 +245,7 @@ impl Connection {
         if segment.bytes.is_empty() {
             sent.pop_front();
         } else {
+            tally(Event::BytesAreSplit);
             let later = rng.random_range(Duration::ZERO..=SPLIT);
             segment.arrival = Executor::current().elapsed() + later;
         }

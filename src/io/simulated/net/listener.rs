@@ -7,7 +7,10 @@ use tokio::sync::Notify;
 use super::{Entry, Network, Stream, connection::Connection};
 use crate::io::{
     cores,
-    simulated::executor::{Executor, Process, SURROUNDINGS, spawn_in},
+    simulated::{
+        executor::{Executor, Process, SURROUNDINGS, spawn_in},
+        tally::{Event, count},
+    },
 };
 
 /// Connections that wait to be accepted; further ones are not answered.
@@ -90,13 +93,17 @@ impl Network {
             let owner = self.0.owners.borrow().get(address).copied();
             let entry = self.0.entries.borrow().get(address).copied().unwrap_or_default();
             let Some(to) = owner.filter(|_| entry != Entry::Refused) else {
+                count(Event::ConnectIsRefused);
                 cores::sleep(self.delay((from, from))).await;
                 return Err(io::ErrorKind::ConnectionRefused.into());
             };
             self.travel((from, to)).await;
             let entrance = self.0.listeners.borrow().get(address).cloned();
             match entrance {
-                _ if entry == Entry::Silent => cores::sleep(RETRY).await,
+                _ if entry == Entry::Silent => {
+                    count(Event::ConnectIsUnanswered);
+                    cores::sleep(RETRY).await;
+                }
                 Some(entrance) if entrance.waiting.borrow().len() >= BACKLOG => {
                     cores::sleep(RETRY).await;
                 }

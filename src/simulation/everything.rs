@@ -1,0 +1,132 @@
+//! Runs in which everything happens that can: each kind of fault, and each kind of request with
+//! each outcome. They prove that what is drawn takes effect.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    coverage::Coverage,
+    faults::{Fault, disk, process},
+    plan::Plan,
+    tests::given,
+    world::run_planned,
+};
+use crate::{io::simulated::tally::Event, node::retention::Retention};
+
+/// How many such runs there are.
+const RUNS: u64 = 4;
+/// Among so many drawn faults are all kinds.
+const DRAWN: usize = 20_000;
+/// The longest time between two faults.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Requests with what came of them.
+const ENDS: [&str; 41] = [
+    "append in several places: done",
+    "append in several places: gone",
+    "append several: done",
+    "append: done",
+    "append: failed",
+    "append: gone",
+    "append: unknown",
+    "delete if it is that: done",
+    "delete if it is that: refused",
+    "delete if there is one: done",
+    "delete: done",
+    "delete: refused",
+    "end a collection: done",
+    "end a tenant: done",
+    "half a request",
+    "known after all: true",
+    "make a collection: done",
+    "make a collection: gone",
+    "make a collection: refused",
+    "make a tenant: done",
+    "make a tenant: refused",
+    "no answer",
+    "put if it is not that: done",
+    "put if it is not that: refused",
+    "put if it is one of those: done",
+    "put if it is one of those: refused",
+    "put if it is that: done",
+    "put if it is that: refused",
+    "put if there is none: done",
+    "put if there is none: refused",
+    "put if there is one: done",
+    "put if there is one: refused",
+    "read a collection locally: done",
+    "read a tenant locally: done",
+    "read all locally: purged",
+    "read all strongly: done",
+    "read all from an id on: done",
+    "read keys strongly: done",
+    "read names: done",
+    "Events: done",
+    "Lines: done",
+];
+
+/// Of members what is asked for, and is done.
+const DONE: [&str; 5] = [
+    "adopt a node: done",
+    "demote a member: done",
+    "hand leadership over: done",
+    "promote a member: done",
+    "remove a member: done",
+];
+
+/// Each kind of fault happens once, and what it did is well again soon after, so that most of
+/// them meet a cluster that works.
+fn draw(rng: &mut StdRng) -> Plan {
+    let mut plan = Plan::draw(rng);
+    plan.shape.voters = [3, 3, 5][rng.random_range(0..3)];
+    plan.shape.late = 1;
+    let min_changes = rng.random_range(5..50);
+    plan.shape.setup.retention = Some(Retention { min_changes, min_age: Duration::ZERO });
+    plan.shape.setup.segment_bytes = 32 << 10;
+    let crowd = &mut plan.crowd;
+    (crowd.writers, crowd.keepers, crowd.readers) = (2, 1, 1);
+    (crowd.followers, crowd.makers, crowd.rude) = (1, 2, 1);
+    plan.minority.clear();
+    let mut seen = BTreeSet::new();
+    plan.steps.clear();
+    for _ in 0..DRAWN {
+        let fault = Fault::draw(rng, &plan.shape);
+        if !seen.insert(fault.name()) {
+            continue;
+        }
+        let mut pause = || rng.random_range(Duration::ZERO..PAUSE);
+        plan.steps.push((pause(), fault));
+        let heal = match pause().as_millis() % 2 {
+            0 => Fault::Disk(disk::Fault::Heal),
+            _ => Fault::Process(process::Fault::StartAll),
+        };
+        plan.steps.push((pause(), heal));
+    }
+    plan
+}
+
+/// The names of all faults, of all that they do, and of all ends of requests.
+fn everything() -> BTreeSet<String> {
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut plan = Plan::draw(&mut rng);
+    (plan.shape.voters, plan.shape.late) = (5, 1);
+    let faults = (0..DRAWN).map(|_| Fault::draw(&mut rng, &plan.shape).name());
+    let events = Event::ALL.map(|event| format!("{event:?}"));
+    faults.chain(events).chain(ENDS.into_iter().chain(DONE).map(String::from)).collect()
+}
+
+/// `SEED` runs that one alone, and says what happened.
+#[test]
+fn all_that_can_go_wrong_does() {
+    let mut coverage = Coverage::default();
+    let only = given("SEED");
+    for seed in only.map_or(0..RUNS, |seed| seed..seed + 1) {
+        let report = run_planned(seed, draw);
+        println!("seed {seed}: {:?}", report.found);
+        coverage.merge(&report.coverage);
+    }
+    println!("{coverage}");
+    let lacking = coverage.lacks(everything());
+    assert!(only.is_some() || lacking.is_empty(), "in none of the runs there is {lacking:#?}");
+}
