@@ -1,25 +1,38 @@
 //! Runs in which everything happens that can: each kind of fault, and each kind of request with
 //! each outcome. They prove that what is drawn takes effect.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     coverage::Coverage,
-    faults::{Fault, disk, process},
+    faults::{Fault, disk, network, process},
     plan::Plan,
     tests::given,
     world::run_planned,
 };
-use crate::{io::simulated::tally::Event, node::retention::Retention};
+use crate::{
+    io::simulated::{disk::Loss, tally::Event},
+    node::retention::Retention,
+};
 
 /// How many such runs there are.
 const RUNS: u64 = 4;
 /// Among so many drawn faults are all kinds.
 const DRAWN: usize = 20_000;
-/// The longest time between two faults.
-const PAUSE: Duration = Duration::from_secs(3);
+/// How long a fault lasts.
+const LASTS: Range<Duration> = Duration::from_millis(200)..Duration::from_millis(4_000);
+/// How long one lasts that breaks connections of which nobody hears anything.
+const LASTS_LONG: Duration = Duration::from_secs(20);
+/// How long all is well between two.
+const PAUSE: Range<Duration> = Duration::from_millis(100)..Duration::from_millis(600);
+/// How often what is wrong with disks happens, which does nothing unless they are used.
+const DISK_FAULTS: usize = 2;
 
 /// Requests with what came of them.
 const ENDS: [&str; 41] = [
@@ -75,8 +88,8 @@ const DONE: [&str; 5] = [
     "remove a member: done",
 ];
 
-/// Each kind of fault happens once, and what it did is well again soon after, so that most of
-/// them meet a cluster that works.
+/// Each kind of fault happens, and is over soon after, so that most of them meet a cluster that
+/// works.
 fn draw(rng: &mut StdRng) -> Plan {
     let mut plan = Plan::draw(rng);
     plan.shape.voters = [3, 3, 5][rng.random_range(0..3)];
@@ -88,22 +101,50 @@ fn draw(rng: &mut StdRng) -> Plan {
     (crowd.writers, crowd.keepers, crowd.readers) = (2, 1, 1);
     (crowd.followers, crowd.makers, crowd.rude) = (1, 2, 1);
     plan.minority.clear();
-    let mut seen = BTreeSet::new();
     plan.steps.clear();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..DRAWN {
         let fault = Fault::draw(rng, &plan.shape);
-        if !seen.insert(fault.name()) {
-            continue;
+        let is_of_disk = matches!(fault, Fault::Disk(_));
+        let most = if is_of_disk { DISK_FAULTS } else { 1 };
+        let before = times.entry(fault.name()).or_default();
+        if *before < most {
+            *before += 1;
+            let begun = Duration::ZERO;
+            plan.steps.extend(first(&fault).map(|first| (begun, first)));
+            let (end, is_long) =
+                (end(&fault), matches!(fault, Fault::Network(network::Fault::Isolate(_))));
+            plan.steps.push((rng.random_range(PAUSE), fault));
+            let lasts = match is_long {
+                true => LASTS_LONG,
+                false => rng.random_range(LASTS),
+            };
+            plan.steps.push((lasts, end));
+            let started = Fault::Process(process::Fault::StartAll);
+            plan.steps.push((begun, started));
         }
-        let mut pause = || rng.random_range(Duration::ZERO..PAUSE);
-        plan.steps.push((pause(), fault));
-        let heal = match pause().as_millis() % 2 {
-            0 => Fault::Disk(disk::Fault::Heal),
-            _ => Fault::Process(process::Fault::StartAll),
-        };
-        plan.steps.push((pause(), heal));
     }
     plan
+}
+
+/// Without which a fault does nothing.
+fn first(fault: &Fault) -> Option<Fault> {
+    match fault {
+        Fault::Disk(disk::Fault::GoBack(node)) => Some(Fault::Disk(disk::Fault::Copy(*node))),
+        Fault::Process(process::Fault::Start(node)) => {
+            Some(Fault::Process(process::Fault::Crash(*node, Loss::Random)))
+        }
+        _ => None,
+    }
+}
+
+/// What ends a fault.
+fn end(fault: &Fault) -> Fault {
+    match fault {
+        Fault::Disk(_) => Fault::Disk(disk::Fault::Heal),
+        Fault::Process(_) => Fault::Process(process::Fault::ResumeAll),
+        _ => Fault::Network(network::Fault::Heal),
+    }
 }
 
 /// The names of all faults, of all that they do, and of all ends of requests.
@@ -116,8 +157,10 @@ fn everything() -> BTreeSet<String> {
     faults.chain(events).chain(ENDS.into_iter().chain(DONE).map(String::from)).collect()
 }
 
-/// `SEED` runs that one alone, and says what happened.
+/// `cargo test --release --lib simulation::everything -- --ignored --nocapture`; with `SEED` it
+/// runs that one alone, and says what happened.
 #[test]
+#[ignore = "it takes minutes: run it in release"]
 fn all_that_can_go_wrong_does() {
     let mut coverage = Coverage::default();
     let only = given("SEED");

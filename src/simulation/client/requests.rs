@@ -99,7 +99,7 @@ fn change(new: &New, names_all: bool) -> String {
 
 /// How much further data a change has: some fill segments.
 fn padding_bytes(label: u64) -> usize {
-    if label % 4 == 0 { (label * 97 % 4_000) as usize } else { 0 }
+    if label % 3 == 0 { (label * 97 % 6_000) as usize } else { 0 }
 }
 
 /// One of the two ways to set a key; only one knows conditions.

@@ -85,7 +85,7 @@ impl Fault {
         match rng.random_range(0..100) {
             0..12 => Self::Hang(node),
             12..22 => Self::Slow(node, Duration::from_millis(rng.random_range(1..2_000))),
-            22..34 => Self::Fill(node, rng.random_range(0..4 * shape.setup.segment_bytes)),
+            22..34 => Self::Fill(node, rng.random_range(0..2 * shape.setup.segment_bytes)),
             34..50 => {
                 let part = PARTS[rng.random_range(0..PARTS.len())];
                 Self::Fail(node, part, rng.random_range(1..=100))
