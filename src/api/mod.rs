@@ -14,6 +14,7 @@ pub mod error;
 pub(crate) mod fuzzing;
 mod head;
 mod headers;
+pub mod introduction;
 pub mod json;
 pub mod metrics;
 pub mod read;

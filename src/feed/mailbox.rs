@@ -53,7 +53,7 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// See the module. Posted to by the Raft core, taken by one serving core.
+/// What one serving core has yet to take in. Posted to by the Raft core, taken by that core.
 #[derive(Default)]
 pub struct Mailbox {
     /// Whether there is something to take; read without the lock.

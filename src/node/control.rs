@@ -53,7 +53,7 @@ struct Inner {
     admin_waker: Option<Waker>,
 }
 
-/// See the module.
+/// The questions of all serving cores that the Raft core has yet to take up.
 #[derive(Default)]
 pub struct Control(Mutex<Inner>);
 

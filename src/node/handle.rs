@@ -45,7 +45,7 @@ struct Inner {
     stop_waker: RefCell<Option<Waker>>,
 }
 
-/// See the module. Clones share it; it stays on its core.
+/// The replica, as one serving core uses it. Clones share it; it stays on its core.
 #[derive(Clone)]
 pub struct Handle(Rc<Inner>);
 

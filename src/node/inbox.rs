@@ -60,7 +60,7 @@ struct Inner {
     closed: bool,
 }
 
-/// See the module.
+/// The writes of all serving cores that the sequencer has yet to take, up to a bound.
 #[derive(Default)]
 pub struct Inbox(Mutex<Inner>);
 

@@ -12,10 +12,9 @@ use super::{
 use crate::{
     base::ids::NodeId,
     io::{Disk, cores, net::Listener},
-    log::Identity,
     raft::{
         AppendRequest, Inbound, Replica, at_once,
-        peer::{Acceptor, Answer, Handler, Lane, Request, Standing},
+        peer::{Acceptor, Answer, Directory, Handler, Lane, Request},
     },
 };
 
@@ -57,24 +56,8 @@ fn failed(text: &str) -> LocalBoxFuture<'static, (Answer, Bytes)> {
 }
 
 impl<D: Disk> Handler for PeerService<D> {
-    fn me(&self) -> Identity {
-        self.inbound.me()
-    }
-
-    fn standing(&self, node: NodeId) -> Standing {
-        self.inbound.standing(node)
-    }
-
-    fn address_of(&self, node: NodeId) -> Option<String> {
-        self.inbound.address_of(node)
-    }
-
-    fn note_called_as(&self, member: Identity) {
-        self.inbound.note_called_as(member);
-    }
-
-    fn body_bytes_max(&self) -> usize {
-        self.inbound.body_bytes_max()
+    fn directory(&self) -> &dyn Directory {
+        &self.inbound
     }
 
     fn answer(

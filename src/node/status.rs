@@ -30,7 +30,7 @@ impl NextSegment {
     }
 }
 
-/// See the module. Written by the Raft core.
+/// The node's condition. Written by the Raft core, read by every core.
 #[derive(Debug, Default)]
 pub struct Status {
     ready: AtomicBool,

@@ -32,8 +32,8 @@ impl Inner {
     }
 }
 
-/// See the module. Its size is bounded by the writes that were under way at
-/// once.
+/// The writes of one core that wait for their outcome. Clones share them. Their number is
+/// bounded by the writes that were under way at once.
 #[derive(Clone, Default)]
 pub struct Writes(Rc<RefCell<Inner>>);
 

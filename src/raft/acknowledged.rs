@@ -39,7 +39,7 @@ struct Reverted {
     holds: bool,
 }
 
-/// See the module.
+/// The last entry that each follower acknowledged, and who has lost some since.
 #[derive(Default)]
 pub(super) struct Acknowledged {
     followers: RefCell<BTreeMap<NodeId, Follower>>,

@@ -18,7 +18,7 @@ use super::{
     halt::{Halt, Statement},
     health::{Ailment, Health},
     network::append_answer,
-    peer::{Answer, AppendAnswer, Lane, Standing},
+    peer::{Answer, AppendAnswer, Directory, Lane, Standing},
     snapshot,
     state_machine::StateMachine,
     types::{Entry, TypeConfig, from_log, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote},
@@ -93,16 +93,12 @@ pub struct AppendRequest {
     pub entries: u32,
 }
 
-impl<D: Disk> Inbound<D> {
-    /// Who this node is.
-    #[must_use]
-    pub fn me(&self) -> Identity {
+impl<D: Disk> Directory for Inbound<D> {
+    fn me(&self) -> Identity {
         self.log.identity()
     }
 
-    /// What node `node` is to the cluster of this one.
-    #[must_use]
-    pub fn standing(&self, node: NodeId) -> Standing {
+    fn standing(&self, node: NodeId) -> Standing {
         if self.machine.has_member(node) {
             Standing::Member
         } else if node <= self.machine.highest() {
@@ -113,23 +109,20 @@ impl<D: Disk> Inbound<D> {
         }
     }
 
-    /// Where the members reach node `node`, if it is one of them.
-    #[must_use]
-    pub fn address_of(&self, node: NodeId) -> Option<String> {
+    fn address_of(&self, node: NodeId) -> Option<String> {
         self.machine.cluster_address(node)
     }
 
-    /// Notes that a node of another cluster takes this one for that member of its cluster.
-    pub fn note_called_as(&self, member: Identity) {
+    fn note_called_as(&self, member: Identity) {
         self.claims.note(member, cores::now());
     }
 
-    /// The longest body of a request.
-    #[must_use]
-    pub fn body_bytes_max(&self) -> usize {
+    fn body_bytes_max(&self) -> usize {
         self.log.payload_bytes_max() + OVERHEAD_BYTES
     }
+}
 
+impl<D: Disk> Inbound<D> {
     /// Why nothing that concerns the log is answered to node `from`, if so.
     #[must_use]
     pub fn refusal(&self, from: NodeId) -> Option<String> {

@@ -55,8 +55,8 @@ impl<A> Unanswered<A> {
     }
 }
 
-/// See the module. `send` sends a request; nothing more is sent or passed on once
-/// `end` resolves.
+/// The answers to a stream of requests, with several of these under way at once. `send`
+/// sends a request; nothing more is sent or passed on once `end` resolves.
 pub(super) struct Pipeline<S, F, A, E> {
     /// None once it has ended.
     input: Option<S>,

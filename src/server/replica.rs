@@ -11,10 +11,11 @@ use super::{
     context::NodeContext,
     error::ServerError,
     executor::{queue, spawn_into},
-    introductions::OverHttp,
+    introductions,
     report::Event,
 };
 use crate::{
+    api::introduction::OverHttp,
     io::{
         net::{Callers, Listener},
         real::disk::GlommioDisk,
@@ -82,7 +83,7 @@ async fn start(
         retention: config.retention,
         join: config.join.clone(),
     };
-    let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp));
+    let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(introductions::ask)));
     replica::start(disk, settings, wiring, listener, introductions)
         .await
         .map_err(|error| not_started(config, error))

@@ -1,30 +1,24 @@
 //! One process: a node as the program composes it, on a simulated disk and network.
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
-use futures_util::{
-    FutureExt,
-    future::{Either, LocalBoxFuture, select},
-};
-use serde::Deserialize;
+use futures_util::future::{Either, select};
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::{
     places::{Setup, client_address, cluster_address},
     wire::{Heard, Link, Request},
 };
 use crate::{
-    api::{browser::BrowserPolicy, metrics::Metrics},
-    base::{
-        held::HeldByNode,
-        ids::{ClusterId, NodeId},
-        limits::Limits,
+    api::{
+        browser::BrowserPolicy,
+        introduction::{OverHttp, Question},
+        metrics::Metrics,
     },
+    base::{held::HeldByNode, ids::NodeId, limits::Limits},
     io::{cores, net::Listener, simulated::disk::SimDisk},
     node::{
         Ready, Wiring,
-        members::{Applicant, Introduction, Introductions},
         replica::{self, Cause, End, Settings},
     },
     raft::{Address, Timing},
@@ -67,7 +61,7 @@ pub async fn run(
         join,
     };
     let wiring = Wiring::new(setup.cores);
-    let introductions = Rc::new(OverHttp);
+    let introductions = Rc::new(OverHttp(ask));
     let started =
         replica::start(disk, settings, wiring.clone(), Some(cluster), introductions).await;
     let (mut running, ready) = match started {
@@ -113,59 +107,13 @@ fn serve(id: NodeId, cores: usize, wiring: &Wiring, ready: &Ready) -> Vec<cores:
     (0..cores).map(|number| cores::spawn(core(number).run())).collect()
 }
 
-/// What nodes ask strangers, over the streams of the simulation.
-struct OverHttp;
-
-#[derive(Deserialize)]
-struct Cluster {
-    cluster: Uuid,
-    node: NodeId,
-    members: Vec<Member>,
-}
-
-#[derive(Deserialize)]
-struct Member {
-    id: NodeId,
-    cluster_address: String,
-}
-
-impl Introductions for OverHttp {
-    fn who_is(
-        &self,
-        address: &str,
-        limit: Duration,
-    ) -> LocalBoxFuture<'static, Result<Introduction, String>> {
-        let request = Request::get("/cluster".to_owned());
-        let asked = ask(address.to_owned(), request, limit);
-        async move {
-            let said: Cluster =
-                serde_json::from_str(&asked.await?).map_err(|error| error.to_string())?;
-            let cluster_addresses =
-                said.members.into_iter().map(|member| (member.id, member.cluster_address));
-            Ok(Introduction {
-                cluster: ClusterId(said.cluster),
-                node: said.node,
-                cluster_addresses: cluster_addresses.collect(),
-            })
-        }
-        .boxed_local()
-    }
-
-    fn ask_to_be_taken_in(
-        &self,
-        address: &str,
-        applicant: &Applicant,
-        limit: Duration,
-    ) -> LocalBoxFuture<'static, Result<(), String>> {
-        let role = if applicant.voter { "voter" } else { "learner" };
-        let body = format!(r#"{{"address":"{}","role":"{role}"}}"#, applicant.address);
-        let request = Request::with_body("POST", "/cluster/members".to_owned(), body);
-        let asked = ask(address.to_owned(), request, limit);
-        async move { asked.await.map(drop) }.boxed_local()
-    }
-}
-
-async fn ask(address: String, request: Request, limit: Duration) -> Result<String, String> {
+/// Asks another node, over the streams of the simulation.
+async fn ask(question: Question) -> Result<String, String> {
+    let Question { address, path, body, limit } = question;
+    let request = match body {
+        None => Request::get(path.to_owned()),
+        Some(body) => Request::with_body("POST", path.to_owned(), body),
+    };
     let mut link = Link::new(address);
     let heard = cores::within(limit, link.ask(&request)).await;
     link.close();

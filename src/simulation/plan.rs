@@ -40,7 +40,7 @@ impl Shape {
     }
 }
 
-/// See the module.
+/// All that a seed decides of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub shape: Shape,

@@ -3,7 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    encoding::{EncodeLabelSet, prometheus_text::encode},
     metrics::{
         family::Family,
         histogram::{Histogram, exponential_buckets},
@@ -15,7 +15,6 @@ use super::{
     at_scrape::AtScrape,
     limit::Limit,
     register::{Counter, Gauge, byte_counter, byte_gauge, gauge, seconds},
-    text::prometheus_text,
     usage::put_usage,
 };
 use crate::{
@@ -195,7 +194,6 @@ impl Metrics {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
-        let mut text = prometheus_text(&text);
         if let Some(usage) = usage {
             put_usage(&mut text, usage);
         }

@@ -5,10 +5,9 @@ mod copied;
 mod counters;
 mod limit;
 mod register;
-mod text;
 mod usage;
 
 pub use counters::Metrics;
 pub use limit::Limit;
+pub(super) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 pub use register::{Counter, Gauge};
-pub(super) use text::CONTENT_TYPE;

@@ -1,7 +1,7 @@
 //! `/cluster`: the cluster and how far its members are, as this node knows it;
 //! and which of them leads.
 
-use super::members::{admin, body, json};
+use super::members::{self, admin, body};
 use crate::{
     api::{
         body::object::{Value, member as wrong_member},
@@ -9,27 +9,28 @@ use crate::{
         error::{ApiError, Code},
         reply::Reply,
     },
-    base::cluster::ClusterView,
+    base::{cluster::ClusterView, ids::ClusterId},
     http::{Request, Response},
     raft::peer::AdminRequest,
 };
 
 /// `GET /cluster`
 pub(in crate::api) fn get(api: &Context) -> Reply {
-    let ClusterView { node, leader, term, state, committed, applied, members } =
-        api.node.status().cluster();
-    let id = |id: Option<u64>| id.map_or("null".to_owned(), |id| id.to_string());
-    let members: Vec<String> = members.iter().map(json).collect();
-    let (cluster, leader, members) = (api.node.cluster(), id(leader), members.join(","));
-    Reply::Now(Response::json(
-        200,
-        format!(
-            "{{\"cluster\":\"{cluster}\",\"node\":{node},\"leader\":{leader},\"term\":{term},\
-             \"state\":\"{state}\",\"last\":{},\"committed\":{committed},\"applied\":{applied},\
-             \"members\":[{members}]}}",
-            api.node.last()
-        ),
-    ))
+    let view = api.node.status().cluster();
+    Reply::Now(Response::json(200, json(api.node.cluster(), &view, api.node.last().0)))
+}
+
+/// The cluster as answers show it, by a node that holds changes up to `last`.
+pub(in crate::api) fn json(cluster: ClusterId, view: &ClusterView, last: u64) -> String {
+    let ClusterView { node, leader, term, state, committed, applied, members } = view;
+    let leader = leader.map_or("null".to_owned(), |id| id.to_string());
+    let members: Vec<String> = members.iter().map(members::json).collect();
+    let members = members.join(",");
+    format!(
+        "{{\"cluster\":\"{cluster}\",\"node\":{node},\"leader\":{leader},\"term\":{term},\
+         \"state\":\"{state}\",\"last\":{last},\"committed\":{committed},\"applied\":{applied},\
+         \"members\":[{members}]}}"
+    )
 }
 
 /// `POST /cluster/leader`

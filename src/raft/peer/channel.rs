@@ -89,7 +89,8 @@ impl Drop for Inner {
     }
 }
 
-/// See the module. Clones share the connection, which ends with the last of them.
+/// The asking end of a connection to one node. Clones share the connection, which ends with
+/// the last of them.
 #[derive(Clone)]
 pub struct Channel(Rc<Inner>);
 

@@ -50,7 +50,7 @@ struct Known {
     refused: Option<(Process, Instant)>,
 }
 
-/// See the module.
+/// The process that each member is known to be.
 #[derive(Default)]
 pub(super) struct Processes(RefCell<BTreeMap<NodeId, Known>>);
 

@@ -55,8 +55,8 @@ pub enum Standing {
     Removed,
 }
 
-/// What answers the requests of other nodes.
-pub trait Handler: 'static {
+/// What a node knows of itself and of those who call it.
+pub trait Directory {
     /// Who this node is.
     fn me(&self) -> Identity;
 
@@ -72,6 +72,12 @@ pub trait Handler: 'static {
 
     /// The longest body of a request.
     fn body_bytes_max(&self) -> usize;
+}
+
+/// What answers the requests of other nodes.
+pub trait Handler: 'static {
+    /// Who may ask.
+    fn directory(&self) -> &dyn Directory;
 
     /// Answers a request of node `from`. Entries are taken in in the order in
     /// which the futures are polled first.
@@ -109,7 +115,7 @@ impl Acceptor {
         let mut place = self.places.enter(move || closing.close());
         let Some(hello) = self.greet(&stream).await else { return };
         let (handler, from) = (Rc::clone(&self.handler), hello.from.node);
-        if hello.lane != Lane::Adoption && handler.standing(from) == Standing::Member {
+        if hello.lane != Lane::Adoption && handler.directory().standing(from) == Standing::Member {
             place.belongs_to(from);
         }
         let frames = FrameReader::new(request_limits(hello.lane, &*handler));
@@ -135,7 +141,7 @@ impl Acceptor {
     async fn greet(&self, stream: &Stream) -> Option<Hello> {
         let greet = async {
             let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
-            let who = self.handler.me();
+            let who = self.handler.directory().me();
             let mut refusal = refusal(&hello, who, &*self.handler);
             if refusal.is_none() && !self.is_the_member(&hello, who).await {
                 refusal = Some(Refusal::OtherProcess);
@@ -153,7 +159,7 @@ impl Acceptor {
     /// so, and not a second one beside it.
     async fn is_the_member(&self, hello: &Hello, me: Identity) -> bool {
         let Hello { from, process, lane, .. } = *hello;
-        let Some(address) = self.handler.address_of(from.node) else { return true };
+        let Some(address) = self.handler.directory().address_of(from.node) else { return true };
         if lane == Lane::Adoption || process == 0 {
             return true;
         }
@@ -176,7 +182,7 @@ impl Acceptor {
     fn note(&self, hello: &Hello, refusal: Refusal) {
         let Hello { from, to, .. } = *hello;
         if matches!(refusal, Refusal::Cluster(_)) {
-            self.handler.note_called_as(Identity { cluster: from.cluster, node: to });
+            self.handler.directory().note_called_as(Identity { cluster: from.cluster, node: to });
         }
         let why = why_refused(refusal);
         if self.refused.borrow_mut().is_news((from, why), cores::now()) {
@@ -212,7 +218,7 @@ impl Refused {
 /// What requests of a lane may be.
 fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
     let body_bytes = match lane {
-        Lane::Entries | Lane::Requests => handler.body_bytes_max(),
+        Lane::Entries | Lane::Requests => handler.directory().body_bytes_max(),
         Lane::Snapshot => PART_BYTES_MAX,
         Lane::Control | Lane::Adoption | Lane::Admin => 0,
     };
@@ -244,7 +250,7 @@ fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal
     if hello.to != me.node {
         return Some(Refusal::Node(me.node));
     }
-    (handler.standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
+    (handler.directory().standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
 }
 
 /// A refusal as the node that refuses tells of it.
@@ -282,7 +288,9 @@ impl Connection {
         frames: &mut FrameReader<Request>,
     ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
         let (id, request, body) = frames.next(&self.outgoing.stream).await?;
-        if self.lane != Lane::Adoption && self.handler.standing(self.from) == Standing::Removed {
+        if self.lane != Lane::Adoption
+            && self.handler.directory().standing(self.from) == Standing::Removed
+        {
             // It may not know so yet, and hears it when it comes again.
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

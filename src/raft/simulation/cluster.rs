@@ -77,7 +77,7 @@ struct Place {
     node: Option<Rc<Node>>,
 }
 
-/// See the module.
+/// A cluster of simulated nodes.
 #[derive(Default)]
 pub(super) struct Cluster {
     pub(super) network: Network,

@@ -55,7 +55,7 @@ struct Inner {
     jitter: Cell<Duration>,
 }
 
-/// See the module. Clones are the same network.
+/// What carries messages between the nodes of a cluster, or loses them. Clones are the same network.
 #[derive(Clone, Default)]
 pub(super) struct Network(Rc<Inner>);
 

@@ -45,7 +45,7 @@ pub(super) type Membership = openraft::Membership<NodeId, types::Address>;
 /// An entry of the log, with what it says.
 pub(super) type Line = (LogId, String);
 
-/// See the module.
+/// One running node of a simulated cluster.
 pub(super) struct Node {
     pub(super) raft: Raft,
     log: LogStore<TimedDisk>,

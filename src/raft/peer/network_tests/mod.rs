@@ -17,8 +17,8 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Acceptor, Answer, AppendAnswer, Body, CallError, Channel, Handler, Instance, Lane, Refusal,
-    Request, Settings, Standing,
+    Acceptor, Answer, AppendAnswer, Body, CallError, Channel, Directory, Handler, Instance, Lane,
+    Refusal, Request, Settings, Standing,
 };
 use crate::{
     base::ids::{ClusterId, LogId, NodeId},
@@ -70,7 +70,7 @@ struct Echo {
     removed: Rc<Cell<Option<NodeId>>>,
 }
 
-impl Handler for Echo {
+impl Directory for Echo {
     fn me(&self) -> Identity {
         identity(self.node)
     }
@@ -94,6 +94,12 @@ impl Handler for Echo {
 
     fn body_bytes_max(&self) -> usize {
         4 << 20
+    }
+}
+
+impl Handler for Echo {
+    fn directory(&self) -> &dyn Directory {
+        self
     }
 
     fn answer(
