@@ -75,7 +75,7 @@ impl List {
             let Some(Located::Recent(batch)) = self.history.locate(id) else {
                 unreachable!("all changes are in memory");
             };
-            bytes += batch.change(id).tail.len();
+            bytes += batch.change(id).suffix.len();
             found += 1;
             from = id.next();
         }

@@ -164,7 +164,7 @@ fn bodies(c: &mut Criterion) {
 }
 
 fn answers(c: &mut Criterion) {
-    let tail = format!(",\"data\":{}}}", records(240));
+    let suffix = format!(",\"data\":{}}}", records(240));
     let mut group = c.benchmark_group("answer");
     for changes in [100u64, 10_000] {
         group.throughput(Throughput::Elements(changes));
@@ -173,7 +173,7 @@ fn answers(c: &mut Criterion) {
                 let mut list = ListAnswer::new(Frame::Changes, changes as usize);
                 for id in 1_000_000..1_000_000 + changes {
                     let at = Timestamp(1_784_873_643_123_456);
-                    if !list.push(ChangeId(id), at, black_box(tail.as_bytes())) {
+                    if !list.push(ChangeId(id), at, black_box(suffix.as_bytes())) {
                         break;
                     }
                 }

@@ -11,13 +11,13 @@ use changeagent::{
 };
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-const TAIL: &[u8; 268] = &[b'x'; 268];
+const SUFFIX: &[u8; 268] = &[b'x'; 268];
 
 /// One write request of one change of about 256 bytes.
 fn append() -> Command {
-    let spans = [ChangeSpan { end: TAIL.len() as u32, ..ChangeSpan::default() }];
+    let spans = [ChangeSpan { end: SUFFIX.len() as u32, ..ChangeSpan::default() }];
     let spans = spans.into_iter().collect();
-    Append { spans, tails: TAIL.to_vec().into(), ..Append::default() }.into()
+    Append { spans, suffixes: SUFFIX.to_vec().into(), ..Append::default() }.into()
 }
 
 fn batch(changes: usize) -> Batch {
@@ -57,7 +57,7 @@ fn history(c: &mut Criterion) {
         b.iter(|| {
             id = (id + 7_919) % 40_000;
             match history.locate(ChangeId(id + 1)) {
-                Some(Located::Recent(batch)) => batch.change(ChangeId(id + 1)).tail[0],
+                Some(Located::Recent(batch)) => batch.change(ChangeId(id + 1)).suffix[0],
                 _ => unreachable!("it is in memory"),
             }
         });

@@ -6,7 +6,7 @@
 //! ```text
 //! socket ─ http (parse) ─ api (route, validate, render once) ─┐ serving cores
 //!                                                             │ node::Inbox, bounded
-//!    node::sequencer (stamp, seal a batch) ───────────────────┤
+//!    node::sequencer (stamp, close a batch) ──────────────────┤
 //!    raft (agree) ─ log (group commit, direct I/O) ───────────┤ Raft core
 //!    state::State (decide, number, index) ────────────────────┤
 //!                                                             │ feed::Mailbox, merged

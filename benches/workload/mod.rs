@@ -1,7 +1,7 @@
 //! Batches of small changes that belong somewhere.
 
 use changeagent::base::{
-    batch::{Append, Batch, Command, TailMembers, encode},
+    batch::{Append, Batch, Command, SuffixMembers, encode},
     ids::Timestamp,
 };
 use uuid::Uuid;
@@ -36,18 +36,18 @@ pub fn mix(n: u64) -> u64 {
 
 /// One command that appends a change at each of `places`.
 pub fn append(places: impl IntoIterator<Item = Place>) -> Command {
-    let (mut spans, mut tails) = (Vec::new(), Vec::new());
+    let (mut spans, mut suffixes) = (Vec::new(), Vec::new());
     for place in places {
         let tag = place.tag.map(|tag| format!("\"{tag}\"")).unwrap_or_default();
-        let members = TailMembers {
+        let members = SuffixMembers {
             tenant: place.tenant,
             collection: place.collection,
             key: place.key.as_deref(),
             tags: tag.as_bytes(),
         };
-        spans.push(members.write(&mut tails, |out| out.extend_from_slice(b"1234567890")));
+        spans.push(members.write(&mut suffixes, |out| out.extend_from_slice(b"1234567890")));
     }
-    Append { spans: spans.into(), tails: tails.into(), ..Append::default() }.into()
+    Append { spans: spans.into(), suffixes: suffixes.into(), ..Append::default() }.into()
 }
 
 pub fn batch(commands: &[Command]) -> Batch {

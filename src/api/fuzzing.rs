@@ -59,7 +59,7 @@ pub fn change_body(input: &[u8]) {
         Err(error) => assert!(error.offset <= body.len()),
         Ok(accepted) => {
             let count = accepted.append.spans.len();
-            assert!(accepted.append.tails.len() <= body.len() + 4096 * count.max(1));
+            assert!(accepted.append.suffixes.len() <= body.len() + 4096 * count.max(1));
             let batch = batch_of(accepted.append.into());
             read_all(&batch);
             (0..batch.changes()).for_each(|n| reads_back(&batch, n, &catalog));
@@ -76,14 +76,14 @@ fn batch_of(command: crate::base::batch::Command) -> Batch {
 
 /// A change, sent again as it would be shown, is the same change.
 fn reads_back(batch: &Batch, n: u32, catalog: &Catalog) {
-    let tail = batch.change(n).tail;
-    assert!(!tail.contains(&b'\n'), "a change is one line");
-    let Some(members) = tail.strip_prefix(b",") else { panic!("a tail goes on with a comma") };
+    let suffix = batch.change(n).suffix;
+    assert!(!suffix.contains(&b'\n'), "a change is one line");
+    let Some(members) = suffix.strip_prefix(b",") else { panic!("a suffix goes on with a comma") };
     let body = [b"{", members].concat();
     assert!(serde_json::from_slice::<&RawValue>(&body).is_ok(), "a change is JSON");
     let scope = Scope::default();
     match parse(&body, Form::Json, &Limits::default(), &scope, catalog) {
-        Ok(again) => assert_eq!(batch_of(again.append.into()).change(0).tail, tail),
+        Ok(again) => assert_eq!(batch_of(again.append.into()).change(0).suffix, suffix),
         Err(error) => panic!("what was accepted is refused: {error:?}"),
     }
 }

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     base::{
-        batch::{TailParts, tail_parts},
+        batch::{SuffixParts, suffix_parts},
         ids::{ChangeId, ClusterId, LogId, Timestamp},
     },
     state::{
@@ -238,7 +238,7 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let (offset, line) = lines.next()?;
         let wrong = || format!("a change that cannot be read at byte {offset}");
         let ChangeLine { _id } = serde_json::from_slice(line).map_err(|_| wrong())?;
-        let TailParts { collection, key } = tail_parts(line).ok_or_else(wrong)?;
+        let SuffixParts { collection, key } = suffix_parts(line).ok_or_else(wrong)?;
         let collection = index.catalog.collection(collection).ok_or_else(wrong)?;
         collection.restore_key(&key, ChangeId(_id));
         let bytes = u32::try_from(line.len()).map_err(|_| wrong())?;

@@ -158,7 +158,7 @@ impl Fanout {
 
     /// Tells every core of a sealed segment, all of whose batches were
     /// published before.
-    pub fn seal(&self, segment: &Arc<SealedSegment>) {
+    pub fn publish_segment(&self, segment: &Arc<SealedSegment>) {
         for mailbox in &*self.cores {
             mailbox.post(|delivery| delivery.sealed.push(Arc::clone(segment)));
         }

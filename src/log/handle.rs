@@ -5,7 +5,7 @@ use super::{
     Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote, open,
     purged::remove_purged,
     queue::{Done, Op},
-    shared::{Inner, Shared, payload_bytes_max},
+    state::{Inner, LogState, payload_bytes_max},
 };
 use crate::base::{ids::LogId, planted::planted};
 use crate::io::Disk;
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// The durable log; clones are the same log. Single-threaded.
 pub struct Log<D: Disk> {
-    pub(super) shared: Rc<Shared<D>>,
+    pub(super) shared: Rc<LogState<D>>,
 }
 
 impl<D: Disk> Clone for Log<D> {
@@ -50,7 +50,7 @@ impl<D: Disk> Log<D> {
         mut replay: impl FnMut(&Entry, Place) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
         let opened = open::open(&disk, &options, &mut replay).await?;
-        let shared = Shared {
+        let shared = LogState {
             identity: opened.identity,
             inner: RefCell::new(Inner::new(opened)),
             disk,
@@ -299,7 +299,7 @@ impl<D: Disk> Log<D> {
     pub fn release(&self, upto: u64) {
         let mut inner = self.shared.get_mut();
         inner.released = inner.released.max(Some(upto));
-        inner.trim_tail();
+        inner.trim_recent();
     }
 
     /// Segments that were completed since this was last asked; the first time,
@@ -332,11 +332,11 @@ impl<D: Disk> Log<D> {
         {
             let inner = self.shared.get();
             inner.usable()?;
-            if !inner.is_unsettled() {
+            if !inner.needs_flush() {
                 return Ok(());
             }
         }
-        self.submit(Op::Seal).await
+        self.submit(Op::Flush).await
     }
 
     /// Writes what is queued and the marks, and ends [`run`](Self::run), whose
@@ -348,18 +348,18 @@ impl<D: Disk> Log<D> {
     pub async fn close(&self) -> io::Result<()> {
         let flushed = {
             let mut inner = self.shared.get_mut();
-            let pending = inner.is_unsettled() && inner.usable().is_ok();
+            let pending = inner.needs_flush() && inner.usable().is_ok();
             inner.closing = true;
             pending.then(|| {
                 let (done, outcome) = completion();
-                inner.queue.push(Op::Seal(done));
+                inner.queue.push(Op::Flush(done));
                 outcome
             })
         };
         for notify in [&self.shared.work, &self.shared.spare_ready, &self.shared.spare_used] {
             notify.notify_one();
         }
-        // What waited for a segment fails, and so does what was to seal it;
+        // What waited for a segment fails, and so does what was to be flushed behind it;
         // neither was promised.
         if let Some(flushed) = flushed {
             let _ = flushed.await;

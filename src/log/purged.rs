@@ -2,11 +2,11 @@
 
 use std::{io, rc::Rc};
 
-use super::{segment::file_name, shared::Shared};
+use super::{segment::file_name, state::LogState};
 use crate::{base::planted::planted, io::Disk};
 
 /// Says that nobody removes segments any more.
-struct Removing<D: Disk>(Rc<Shared<D>>);
+struct Removing<D: Disk>(Rc<LogState<D>>);
 
 impl<D: Disk> Drop for Removing<D> {
     fn drop(&mut self) {
@@ -18,7 +18,7 @@ impl<D: Disk> Drop for Removing<D> {
 /// durably before the next, so that a crash never leaves a gap. One that cannot
 /// be removed stays, and those after it, until the next purge: it takes up room
 /// and does no harm.
-pub(super) async fn remove_purged<D: Disk>(shared: &Rc<Shared<D>>) -> io::Result<()> {
+pub(super) async fn remove_purged<D: Disk>(shared: &Rc<LogState<D>>) -> io::Result<()> {
     {
         let mut inner = shared.get_mut();
         if inner.removing {
@@ -58,7 +58,7 @@ pub(super) async fn remove_purged<D: Disk>(shared: &Rc<Shared<D>>) -> io::Result
 
 /// Syncs the directory. A failure poisons: what was renamed or removed may come
 /// back, and asking again would not tell.
-pub(super) async fn sync_directory<D: Disk>(shared: &Shared<D>) -> io::Result<()> {
+pub(super) async fn sync_directory<D: Disk>(shared: &LogState<D>) -> io::Result<()> {
     let synced = shared.disk.sync_directory().await;
     if let Err(error) = &synced {
         shared.poison("syncing the data directory", error, Vec::new());

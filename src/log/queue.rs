@@ -27,7 +27,7 @@ pub(super) enum Op {
     /// Marks entries as committed. Lazy: it is written with what follows.
     Mark(LogId),
     /// Makes a group without data of its own.
-    Seal(Done),
+    Flush(Done),
 }
 
 impl Op {
@@ -46,7 +46,7 @@ impl Op {
 
     /// Whether losing the group that bears it would lose something promised.
     pub(super) fn is_data(&self) -> bool {
-        !matches!(self, Self::AppendDone(_) | Self::Mark(_) | Self::Seal(_))
+        !matches!(self, Self::AppendDone(_) | Self::Mark(_) | Self::Flush(_))
     }
 
     pub(super) fn into_done(self) -> Option<Done> {
@@ -56,7 +56,7 @@ impl Op {
             | Self::Vote(_, done)
             | Self::Truncate(_, done)
             | Self::Purge(_, done)
-            | Self::Seal(done) => Some(done),
+            | Self::Flush(done) => Some(done),
         }
     }
 }
@@ -139,7 +139,7 @@ impl Queue {
             };
             let body = plan.body + op.frame_bytes();
             let grown = plan.body > 0 && body > room.group_bytes && op.frame_bytes() > 0;
-            let trails = matches!(op, Op::Seal(_)) && data;
+            let trails = matches!(op, Op::Flush(_)) && data;
             if room_max.is_none_or(|most| body > most) || grown || trails {
                 break;
             }
@@ -219,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sealing_group_stands_alone_and_a_purge_ends_its_group() {
-        let waiting = queue([entry(1), Op::AppendDone(done()), Op::Seal(done())]);
+    fn a_flushing_group_stands_alone_and_a_purge_ends_its_group() {
+        let waiting = queue([entry(1), Op::AppendDone(done()), Op::Flush(done())]);
         assert_eq!(waiting.plan(room(1 << 20, 4096)).ops, 2);
         let id = LogId { term: 1, index: 9 };
-        let waiting = queue([Op::Mark(id), Op::Seal(done()), entry(1)]);
+        let waiting = queue([Op::Mark(id), Op::Flush(done()), entry(1)]);
         assert_eq!(waiting.plan(room(1 << 20, 4096)).ops, 3);
         let waiting = queue([Op::Purge(id, done()), entry(1)]);
         assert_eq!(waiting.plan(room(1 << 20, 4096)).ops, 1);

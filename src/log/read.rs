@@ -55,12 +55,12 @@ impl<D: Disk> Log<D> {
             let span = {
                 let inner = self.shared.get();
                 // What was purged is not there; what was removed may be still
-                // in the table but is not read, since the tail begins before.
+                // in the table but is not read, since `recent` begins before.
                 if inner.state.purged.is_some_and(|purged| at <= purged.index) {
                     break;
                 }
-                if at >= inner.tail_first() {
-                    while let Some(entry) = inner.tail_entry(at).filter(|_| at < to) {
+                if at >= inner.recent_first() {
+                    while let Some(entry) = inner.recent_entry(at).filter(|_| at < to) {
                         bytes += entry.payload.len();
                         if bytes > bytes_max && !found.is_empty() {
                             break;
@@ -71,7 +71,7 @@ impl<D: Disk> Log<D> {
                     break;
                 }
                 let mut span: Option<Span> = None;
-                while at < to.min(inner.tail_first()) {
+                while at < to.min(inner.recent_first()) {
                     let (Some(id), Some(place)) = (inner.table.id(at), inner.table.place(at))
                     else {
                         break;

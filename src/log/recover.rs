@@ -52,7 +52,7 @@ pub struct Recovery {
     /// The hard state of the last group.
     pub state: HardState,
     /// Entries that are not known to be committed, by ascending index.
-    pub tail: VecDeque<Entry>,
+    pub recent: VecDeque<Entry>,
     /// The number the next group must have.
     pub next_group: u64,
     /// The checksum the next group must continue.
@@ -73,7 +73,7 @@ impl Recovery {
         Self {
             table: Table::starting_at(oldest.first_index),
             state: HardState::default(),
-            tail: VecDeque::new(),
+            recent: VecDeque::new(),
             next_group: oldest.first_group,
             chain: oldest.chain,
             ends_in_data: false,
@@ -118,7 +118,7 @@ impl Recovery {
         }
         let torn = self.torn_at(header, bytes, at, last)?;
         // What stays in memory must not keep the whole segment there.
-        for entry in &mut self.tail {
+        for entry in &mut self.recent {
             if self.table.place(entry.id.index).is_some_and(|p| p.segment == header.sequence) {
                 entry.payload = Bytes::copy_from_slice(&entry.payload);
             }
@@ -162,7 +162,7 @@ impl Recovery {
                     if !self.table.push(entry.id, place) {
                         return Err(damage(at, "an entry does not follow the one before it"));
                     }
-                    self.tail.push_back(entry.clone());
+                    self.recent.push_back(entry.clone());
                 }
                 Frame::Truncate(after) => self.truncate(at, *after)?,
             }
@@ -184,8 +184,8 @@ impl Recovery {
         self.table.truncate(after);
         let next = after.map_or(0, |after| after + 1);
         self.floor = self.floor.min(next);
-        while self.tail.back().is_some_and(|entry| entry.id.index >= next) {
-            self.tail.pop_back();
+        while self.recent.back().is_some_and(|entry| entry.id.index >= next) {
+            self.recent.pop_back();
         }
         Ok(())
     }
@@ -194,8 +194,8 @@ impl Recovery {
     fn state(&mut self, at: usize, state: &HardState) -> Result<(), Stop> {
         if let Some(purged) = state.purged {
             self.table.purge(purged.index);
-            while self.tail.front().is_some_and(|entry| entry.id.index <= purged.index) {
-                self.tail.pop_front();
+            while self.recent.front().is_some_and(|entry| entry.id.index <= purged.index) {
+                self.recent.pop_front();
             }
         }
         let sound =
@@ -211,7 +211,7 @@ impl Recovery {
         replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
     ) -> Result<(), Stop> {
         let Some(committed) = self.state.committed else { return Ok(()) };
-        while let Some(entry) = self.tail.pop_front_if(|e| e.id.index <= committed.index) {
+        while let Some(entry) = self.recent.pop_front_if(|e| e.id.index <= committed.index) {
             if self.skip_upto.is_some_and(|upto| entry.id.index <= upto) {
                 continue;
             }

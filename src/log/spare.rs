@@ -5,14 +5,14 @@ use super::{
     open::Spare,
     purged::sync_directory,
     segment::{self, file_name, temporary_name},
-    shared::Shared,
+    state::LogState,
 };
 use crate::base::planted::planted;
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
 
 /// Says that nobody prepares any more, however the preparation ends.
-struct Preparing<D: Disk>(Rc<Shared<D>>);
+struct Preparing<D: Disk>(Rc<LogState<D>>);
 
 impl<D: Disk> Drop for Preparing<D> {
     fn drop(&mut self) {

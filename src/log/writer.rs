@@ -9,7 +9,7 @@ use super::{
     },
     open::{self, Active},
     queue::{Op, Plan, Room},
-    shared::{ActivePlace, Inner, Shared, fail, reserve, sealed},
+    state::{ActivePlace, Inner, LogState, fail, reserve, sealed},
 };
 use crate::io::{Disk, DiskFile, cores};
 use rand::RngExt;
@@ -44,7 +44,7 @@ impl<D: Disk> Log<D> {
 
 /// A writer that is dropped half-way leaves operations nobody would answer.
 struct EndGuard<D: Disk> {
-    shared: Rc<Shared<D>>,
+    shared: Rc<LogState<D>>,
     finished: bool,
 }
 
@@ -63,7 +63,7 @@ impl<D: Disk> Drop for EndGuard<D> {
 type Failure = (&'static str, io::Error, Vec<Op>);
 
 struct Writer<D: Disk> {
-    shared: Rc<Shared<D>>,
+    shared: Rc<LogState<D>>,
     active: Active<D::File>,
     buffers: Vec<<D::File as DiskFile>::Buffer>,
 }
@@ -186,7 +186,7 @@ impl<D: Disk> Writer<D> {
                 bytes: self.active.bytes,
                 offset: self.active.offset,
             };
-            inner.trim_tail();
+            inner.trim_recent();
             inner.on_seal.clone()
         };
         self.shared.spare_used.notify_one();
@@ -247,7 +247,7 @@ fn state_after(before: HardState, ops: &[Op]) -> HardState {
                     state.committed = Some(*id);
                 }
             }
-            Op::Entry(_) | Op::AppendDone(_) | Op::Truncate(..) | Op::Seal(_) => {}
+            Op::Entry(_) | Op::AppendDone(_) | Op::Truncate(..) | Op::Flush(_) => {}
         }
     }
     state
@@ -274,7 +274,7 @@ impl<D: Disk> Inner<D> {
                     self.table.purge(id.index);
                     self.purge_segment = self.active.sequence;
                 }
-                Op::AppendDone(_) | Op::Vote(..) | Op::Mark(_) | Op::Seal(_) => {}
+                Op::AppendDone(_) | Op::Vote(..) | Op::Mark(_) | Op::Flush(_) => {}
             }
             at += op.frame().map_or(0, |frame| frame.encoded_bytes() as u64);
         }

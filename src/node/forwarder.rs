@@ -59,7 +59,7 @@ impl<D: Disk> Forwarder<D> {
         let (replica, completions) = (Rc::clone(&self.replica), self.completions.clone());
         cores::spawn(async move {
             match hand_over(id, &channel, &proposals, &replica).await {
-                Ok(outcomes) => settle(proposals, outcomes, &completions).await,
+                Ok(outcomes) => complete(proposals, outcomes, &completions).await,
                 Err(error) => completions.failed(proposals, error).await,
             }
             drop(room);
@@ -110,7 +110,7 @@ async fn hand_over<D: Disk>(
 }
 
 /// Answers writes, and has those tried again that may be.
-async fn settle(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, completions: &Completions) {
+async fn complete(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, completions: &Completions) {
     let (mut decided, mut decisions) = (Vec::new(), Vec::new());
     let (mut leaderless, mut unknown) = (Vec::new(), Vec::new());
     for (proposal, outcome) in proposals.into_iter().zip(outcomes) {

@@ -228,7 +228,7 @@ impl Handle {
             history.push(batch.clone());
         }
         for segment in delivery.sealed {
-            history.seal(segment);
+            history.add_segment(segment);
         }
         let is_purged = delivery.purged.is_some();
         if let Some((first, checkpointed)) = delivery.purged {

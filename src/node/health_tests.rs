@@ -187,7 +187,7 @@ async fn cluster(count: NodeId) -> Vec<Member> {
         members.push(member(id).await);
     }
     let first = &members[0].replica;
-    eventually("the first leads", async || first.settled().await.is_some()).await;
+    eventually("the first leads", async || first.leader_barrier().await.is_some()).await;
     for member in &members[1..] {
         first.add(member.replica.id(), member.address.clone()).await.unwrap();
     }
@@ -201,7 +201,8 @@ async fn cluster(count: NodeId) -> Vec<Member> {
 
 /// Whether a write is acknowledged by this node.
 async fn writes(replica: &Replica<SimDisk>) -> bool {
-    let Some(Some(term)) = cores::within(Duration::from_secs(1), replica.settled()).await else {
+    let Some(Some(term)) = cores::within(Duration::from_secs(1), replica.leader_barrier()).await
+    else {
         return false;
     };
     let append = Append::from(ChangeText::plain("1"));
@@ -287,7 +288,7 @@ fn who_lacks_much_of_the_log_is_not_handed_leadership() {
         assert!(writes(first).await);
         // It goes on to answer, and says nothing of its disk.
         third.disk.set_faults(Faults { hangs: true, ..Faults::default() });
-        let term = first.settled().await.expect("a quorum is left");
+        let term = first.leader_barrier().await.expect("a quorum is left");
         let last = first.last_applied() + 1100;
         for _ in 0..1100 {
             let append = Append::from(ChangeText::plain("1"));

@@ -182,7 +182,7 @@ mod tests {
         let spans = [ChangeSpan { end: bytes as u32, ..ChangeSpan::default() }];
         let append = Append {
             spans: spans.into_iter().collect(),
-            tails: vec![b'x'; bytes].into(),
+            suffixes: vec![b'x'; bytes].into(),
             ..Append::default()
         };
         Proposal::new(append.into(), Origin::Core(0), Ticket(ticket))

@@ -138,7 +138,7 @@ impl<D: Disk> Sequencer<D> {
         }
         if leader_term.term != Some(self.replica.term()) {
             let left = end.saturating_duration_since(cores::now());
-            leader_term.term = cores::within(left, self.replica.settled()).await.flatten();
+            leader_term.term = cores::within(left, self.replica.leader_barrier()).await.flatten();
         }
         leader_term.term.ok_or(WriteError::NoLeader)
     }

@@ -83,7 +83,7 @@ fn restore_deleted(files: &impl Files, fold: &super::fold::Fold) -> io::Result<(
     let Some((_, before, map)) = store::load(files)? else { return Ok(()) };
     for line in before.lines {
         let range = line.offset as usize..line.offset as usize + line.bytes as usize;
-        let parts = map.get(range).and_then(crate::base::batch::tail_parts);
+        let parts = map.get(range).and_then(crate::base::batch::suffix_parts);
         let Some(parts) = parts else { continue };
         let Some(collection) = fold.state().index().catalog.collection(parts.collection) else {
             continue;
@@ -101,11 +101,11 @@ pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     match history.locate(id).ok_or_else(missing)? {
         Located::Recent(batch) => {
-            put_change(&mut out, id, batch.batch.at(), batch.change(id).tail);
+            put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
         }
         Located::Sealed(segment, n) => {
             let batch = segment.batch(n).map_err(io::Error::other)?;
-            put_change(&mut out, id, batch.batch.at(), batch.change(id).tail);
+            put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
         }
         Located::Checkpointed(checkpointed, range) => {
             out.extend_from_slice(checkpointed.change(range).ok_or_else(missing)?);

@@ -98,7 +98,7 @@ async fn open(disk: &SimDisk) -> (Log<SimDisk>, Replay) {
 fn deliver(mailbox: &Mailbox, history: &mut History) {
     let Some(delivery) = mailbox.take() else { return };
     delivery.batches.into_iter().for_each(|batch| history.push(batch));
-    delivery.sealed.into_iter().for_each(|segment| history.seal(segment));
+    delivery.sealed.into_iter().for_each(|segment| history.add_segment(segment));
 }
 
 /// Everything that tells two folds apart, and what readers are given beside them.

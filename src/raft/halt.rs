@@ -65,9 +65,9 @@ impl Statement<'_> {
     /// Every leader has what was committed before it.
     fn contradiction<D: Disk>(&self, log: &Log<D>) -> Option<Halt> {
         let committed = log.committed()?;
-        let is_settled = |id: &&LogId| id.index <= committed.index;
-        let ids = self.previous.iter().chain(self.entries).take_while(is_settled);
-        let named = self.committed.iter().filter(is_settled);
+        let is_committed = |id: &&LogId| id.index <= committed.index;
+        let ids = self.previous.iter().chain(self.entries).take_while(is_committed);
+        let named = self.committed.iter().filter(is_committed);
         ids.chain(named).find_map(|&theirs| {
             // Terms never decrease along a log, so much is known of purged entries too.
             let later = (theirs.term > committed.term).then_some(committed);

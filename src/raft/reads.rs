@@ -35,7 +35,7 @@ impl<D: Disk> Replica<D> {
         // What is behind it was never shown here, since only what is durable is.
         let target = self.last_at_start.or(committed).unwrap_or_default();
         let mut progress = self.machine.progress();
-        // An entry of a later term settles what of the earlier ones remains.
+        // An entry of a later term decides what remains of the earlier ones.
         let reached = |applied: &Option<LogId>| {
             applied.is_some_and(|id| id.index >= target.index || id.term > target.term)
         };
@@ -58,7 +58,7 @@ impl<D: Disk> Replica<D> {
     /// Waits until this node has applied everything that was committed before it
     /// became the leader, and says in which term that was; nothing when it does not
     /// lead, or no quorum says so.
-    pub async fn settled(&self) -> Option<u64> {
+    pub async fn leader_barrier(&self) -> Option<u64> {
         let linearizer = self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await.ok()?;
         let log_id = from_raft_id(linearizer.read_log_id().log_id());
         let term = linearizer.read_log_id().committed_leader_id().term;

@@ -185,7 +185,7 @@ impl Recovered {
     pub fn history(self) -> History {
         let mut history = History::default();
         history.begin_after(self.begun, self.checkpointed);
-        self.sealed.into_iter().for_each(|segment| history.seal(segment));
+        self.sealed.into_iter().for_each(|segment| history.add_segment(segment));
         self.recent.into_iter().for_each(|batch| history.push(batch));
         history
     }

@@ -183,7 +183,7 @@ impl Sealing {
                     }
                 };
                 if let Some(segment) = batches.into_segment(sealed.sequence, map) {
-                    fanout.seal(&Arc::new(segment));
+                    fanout.publish_segment(&Arc::new(segment));
                 }
             }
             self.unsealed.drain(..count);

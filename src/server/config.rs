@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::browser::{HostName, Origin},
     base::{
-        batch::TAIL_OVERHEAD_BYTES,
+        batch::SUFFIX_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits},
     },
     io::BLOCK,
@@ -244,7 +244,7 @@ const TIMING_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 512 << 20;
 /// What storing a change adds to its text: its place in the batch, and the UUIDs
 /// of its tenant and collection.
-const CHANGE_BYTES_MAX: usize = 24 + TAIL_OVERHEAD_BYTES;
+const CHANGE_BYTES_MAX: usize = 24 + SUFFIX_OVERHEAD_BYTES;
 /// A key of control characters, as it is stored.
 const KEY_SPELLED_BYTES_MAX: u64 = 6 * KEY_BYTES_MAX as u64 + 2;
 /// Headers and padding of a segment.

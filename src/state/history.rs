@@ -115,7 +115,7 @@ impl History {
     ///
     /// # Panics
     /// If it does not follow the segment before it.
-    pub fn seal(&mut self, segment: Arc<SealedSegment>) {
+    pub fn add_segment(&mut self, segment: Arc<SealedSegment>) {
         if let Some(before) = self.sealed.last() {
             assert_eq!(segment.first(), before.last().next(), "segments arrive in order");
         } else {
@@ -175,8 +175,8 @@ mod tests {
     fn mark(history: &History, id: u64) -> Option<u8> {
         let id = ChangeId(id);
         Some(match history.locate(id)? {
-            Located::Recent(batch) => batch.change(id).tail[0],
-            Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).tail[0],
+            Located::Recent(batch) => batch.change(id).suffix[0],
+            Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).suffix[0],
             Located::Checkpointed(checkpointed, range) => checkpointed.change(range).unwrap()[0],
         })
     }
@@ -192,7 +192,7 @@ mod tests {
         let all = |history: &History| (0..=7).map(|id| mark(history, id)).collect::<Vec<_>>();
         let want = [b'a', b'a', b'b', b'b', b'b', b'c'].map(Some);
         assert_eq!(all(&history)[1..7], want);
-        history.seal(sealed(1, 1, &batches[..2]));
+        history.add_segment(sealed(1, 1, &batches[..2]));
         assert_eq!(history.recent.len(), 1, "sealed batches leave memory");
         assert_eq!(all(&history)[1..7], want);
         assert_eq!((all(&history)[0], all(&history)[7]), (None, None));
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_start_from_sealed_segments_goes_on_where_they_end() {
         let mut history = History::default();
-        history.seal(sealed(1, 1, &[batch(2, b'a')]));
-        history.seal(sealed(2, 3, &[batch(1, b'b')]));
+        history.add_segment(sealed(1, 1, &[batch(2, b'a')]));
+        history.add_segment(sealed(2, 3, &[batch(1, b'b')]));
         history.push(numbered(4, batch(1, b'c')));
         assert_eq!([1, 3, 4].map(|id| mark(&history, id)), [b'a', b'b', b'c'].map(Some));
         assert_eq!((history.first(), history.last()), (ChangeId(1), ChangeId(4)));

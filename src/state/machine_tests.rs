@@ -149,10 +149,13 @@ fn refused_commands_take_no_id_and_the_others_are_found_by_theirs() {
     assert_eq!([decisions[0], decisions[2], decisions[5]], [missing(Missing::Tenant); 3]);
     let batch = batch.batch;
     assert_eq!((batch.changes(), batch.last(), state.last()), (3, ChangeId(3), ChangeId(3)));
-    let found: Vec<_> = batch.iter().map(|(id, change)| (id.0, change.tail.to_vec())).collect();
-    let tail = |text: ChangeText<'_>| Append::from(text).tails.to_vec();
-    let want =
-        [(1, tail(ChangeText::plain("1"))), (2, tail(ChangeText::plain("2"))), (3, tail(put("k")))];
+    let found: Vec<_> = batch.iter().map(|(id, change)| (id.0, change.suffix.to_vec())).collect();
+    let suffix = |text: ChangeText<'_>| Append::from(text).suffixes.to_vec();
+    let want = [
+        (1, suffix(ChangeText::plain("1"))),
+        (2, suffix(ChangeText::plain("2"))),
+        (3, suffix(put("k"))),
+    ];
     assert_eq!(found, want);
     assert_eq!(
         state.index().applying_up_to(),
@@ -370,8 +373,8 @@ fn a_request_that_is_repeated_gets_its_first_answer() {
         changes(3, 1, false),
     ];
     assert_eq!(batch.decisions.unwrap(), want);
-    let tail = Append::from(ChangeText::plain("3")).tails;
-    assert_eq!(batch.batch.change(ChangeId(3)).tail, tail, "repeats are passed over");
+    let suffix = Append::from(ChangeText::plain("3")).suffixes;
+    assert_eq!(batch.batch.change(ChangeId(3)).suffix, suffix, "repeats are passed over");
     assert!(state.index().catalog.tenant(other).is_none());
 }
 

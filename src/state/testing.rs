@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     base::{
         batch::{
-            Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, TailMembers, encode,
+            Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, SuffixMembers, encode,
         },
         ids::{ChangeId, LogId, Timestamp},
         json_string::write_json_string,
@@ -20,11 +20,14 @@ use crate::{
     state::{SealedBatch, SealedSegment},
 };
 
-/// A batch of `changes` changes, each with `mark` as its tail.
+/// A batch of `changes` changes, each with `mark` as its suffix.
 pub(crate) fn batch(changes: usize, mark: u8) -> Batch {
     let spans = (1..=changes as u32).map(|n| ChangeSpan { end: n, ..ChangeSpan::default() });
-    let append =
-        Append { spans: spans.collect(), tails: vec![mark; changes].into(), ..Append::default() };
+    let append = Append {
+        spans: spans.collect(),
+        suffixes: vec![mark; changes].into(),
+        ..Append::default()
+    };
     Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap()
 }
 
@@ -43,14 +46,14 @@ pub(crate) fn create_collection(tenant: Uuid, collection: Uuid, name: &str) -> C
 
 /// One command that appends all of `texts`.
 pub(crate) fn append_all(texts: &[ChangeText<'_>]) -> Append {
-    let (mut spans, mut tails) = (Vec::new(), Vec::new());
+    let (mut spans, mut suffixes) = (Vec::new(), Vec::new());
     for text in texts {
         let one = Append::from(*text);
-        let start = tails.len() as u32;
+        let start = suffixes.len() as u32;
         spans.extend(one.spans.iter().map(|span| ChangeSpan { end: start + span.end, ..*span }));
-        tails.extend_from_slice(&one.tails);
+        suffixes.extend_from_slice(&one.suffixes);
     }
-    Append { spans: spans.into(), tails: tails.into(), ..Append::default() }
+    Append { spans: spans.into(), suffixes: suffixes.into(), ..Append::default() }
 }
 
 /// A batch that was accepted whole, from the change `first` on.
@@ -142,17 +145,23 @@ impl From<ChangeText<'_>> for Append {
             }
             write_json_string(&mut tags, tag);
         }
-        let members = TailMembers {
+        let members = SuffixMembers {
             tenant: text.tenant,
             collection: text.collection,
             key: key.as_deref(),
             tags: &tags,
         };
-        let mut tails = Vec::new();
+        let mut suffixes = Vec::new();
         let span = match text.data {
-            Some(data) => members.write(&mut tails, |out| out.extend_from_slice(data.as_bytes())),
-            None => members.write_deletion(&mut tails),
+            Some(data) => {
+                members.write(&mut suffixes, |out| out.extend_from_slice(data.as_bytes()))
+            }
+            None => members.write_deletion(&mut suffixes),
         };
-        Append { spans: [span].into_iter().collect(), tails: tails.into(), ..Append::default() }
+        Append {
+            spans: [span].into_iter().collect(),
+            suffixes: suffixes.into(),
+            ..Append::default()
+        }
     }
 }

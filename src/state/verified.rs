@@ -85,7 +85,7 @@ mod tests {
         let read = verified.batch(segment, 0).unwrap();
         let batch = read.batch;
         assert_eq!((read.checked_bytes, batch.first, batch.changes()), (0, ChangeId(1), 9000));
-        assert_eq!(batch.change(ChangeId(9000)).tail, b"x");
+        assert_eq!(batch.change(ChangeId(9000)).suffix, b"x");
         verified.forget(2);
         assert_eq!(verified.batch(segment, 0).unwrap().checked_bytes, 0);
         verified.forget(1);

@@ -1,4 +1,4 @@
-//! The bytes of answers that carry changes: heads written in front of tails
+//! The bytes of answers that carry changes: heads written in front of suffixes
 //! that are stored ready to send.
 
 use crate::base::{
@@ -69,8 +69,8 @@ impl ListAnswer {
     /// Adds a change; `false` when the list is full and it was left out. The
     /// first change always finds room.
     #[must_use]
-    pub fn push(&mut self, id: ChangeId, at: Timestamp, tail: &[u8]) -> bool {
-        let bytes = FRAME_BYTES_MAX + HEAD_BYTES_MAX + tail.len();
+    pub fn push(&mut self, id: ChangeId, at: Timestamp, suffix: &[u8]) -> bool {
+        let bytes = FRAME_BYTES_MAX + HEAD_BYTES_MAX + suffix.len();
         if self.changes > 0 && self.out.len() - self.frame.open().len() + bytes > self.bytes_max {
             return false;
         }
@@ -91,7 +91,7 @@ impl ListAnswer {
                 self.out.put_slice(b"\ndata: ");
             }
         }
-        put_change(&mut self.out, id, at, tail);
+        put_change(&mut self.out, id, at, suffix);
         match self.frame {
             Frame::Changes | Frame::Keys => {}
             Frame::Lines => self.out.put_u8(b'\n'),
@@ -178,9 +178,9 @@ pub fn put_cursor_line(out: &mut BytesMut, last: ChangeId) {
 
 /// One change as an answer of its own.
 #[must_use]
-pub fn change(id: ChangeId, at: Timestamp, tail: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + tail.len());
-    put_change(&mut out, id, at, tail);
+pub fn change(id: ChangeId, at: Timestamp, suffix: &[u8]) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + suffix.len());
+    put_change(&mut out, id, at, suffix);
     out.freeze()
 }
 
@@ -219,29 +219,29 @@ mod tests {
 
     #[test]
     fn a_full_list_leaves_a_change_out_but_never_the_first() {
-        let tail = [b' '; 100];
+        let suffix = [b' '; 100];
         let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, 400);
-        assert!(list.push(ChangeId(1), Timestamp(1), &tail));
-        assert!(list.push(ChangeId(2), Timestamp(1), &tail));
-        assert!(!list.push(ChangeId(3), Timestamp(1), &tail));
+        assert!(list.push(ChangeId(1), Timestamp(1), &suffix));
+        assert!(list.push(ChangeId(2), Timestamp(1), &suffix));
+        assert!(!list.push(ChangeId(3), Timestamp(1), &suffix));
         assert_eq!(list.changes(), 2);
         let answer = list.finish(true, false, ChangeId(2));
         assert!(answer.ends_with(b" ],\"atStart\":true,\"atEnd\":false,\"last\":2}"));
 
         let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, 10);
-        assert!(list.push(ChangeId(1), Timestamp(1), &tail));
+        assert!(list.push(ChangeId(1), Timestamp(1), &suffix));
         assert!(!list.push(ChangeId(2), Timestamp(1), b""));
     }
 
     #[test]
     fn room_is_made_once_and_within_bounds() {
-        let tail = [b' '; 300];
+        let suffix = [b' '; 300];
         let mut list = ListAnswer::new(Frame::Changes, 100);
-        assert!(list.push(ChangeId(1), Timestamp(1), &tail));
+        assert!(list.push(ChangeId(1), Timestamp(1), &suffix));
         let room = list.out.capacity();
-        assert!(room < 100 * (tail.len() + HEAD_BYTES_MAX + FRAME_BYTES_MAX) + 500, "{room}");
+        assert!(room < 100 * (suffix.len() + HEAD_BYTES_MAX + FRAME_BYTES_MAX) + 500, "{room}");
         for id in 2..=100 {
-            assert!(list.push(ChangeId(id), Timestamp(u64::MAX), &tail));
+            assert!(list.push(ChangeId(id), Timestamp(u64::MAX), &suffix));
         }
         assert_eq!(list.out.capacity(), room);
         for (expected, bytes_max, room_max) in [
@@ -250,7 +250,7 @@ mod tests {
             (usize::MAX, 10_000, 10_500),
         ] {
             let mut list = ListAnswer::with_bytes_max(Frame::Changes, expected, bytes_max);
-            assert!(list.push(ChangeId(1), Timestamp(1), &tail));
+            assert!(list.push(ChangeId(1), Timestamp(1), &suffix));
             assert!(list.out.capacity() <= room_max, "{}", list.out.capacity());
         }
     }
@@ -275,26 +275,26 @@ mod tests {
     proptest! {
         #[test]
         fn a_list_parses_as_what_was_put_in(
-            tails in proptest::collection::vec("[a-z]{0,40}", 0..20), bytes_max in 1usize..2000,
+            suffixes in proptest::collection::vec("[a-z]{0,40}", 0..20), bytes_max in 1usize..2000,
         ) {
             let mut list = ListAnswer::with_bytes_max(Frame::Changes, 9, bytes_max);
             let mut kept = 0;
-            for (n, text) in tails.iter().enumerate() {
-                let tail = format!(",\"data\":\"{text}\"}}");
-                if !list.push(ChangeId(n as u64 + 1), Timestamp(9), tail.as_bytes()) {
+            for (n, text) in suffixes.iter().enumerate() {
+                let suffix = format!(",\"data\":\"{text}\"}}");
+                if !list.push(ChangeId(n as u64 + 1), Timestamp(9), suffix.as_bytes()) {
                     break;
                 }
                 kept += 1;
             }
             prop_assert_eq!(list.changes(), kept);
-            prop_assert!(kept >= 1 || tails.is_empty());
+            prop_assert!(kept >= 1 || suffixes.is_empty());
             let answer = list.finish(true, false, ChangeId(3));
             let value: serde_json::Value = serde_json::from_slice(&answer).unwrap();
             let changes = value["changes"].as_array().unwrap();
             prop_assert_eq!(changes.len(), kept);
             for (n, change) in changes.iter().enumerate() {
                 prop_assert_eq!(change["_id"].as_u64(), Some(n as u64 + 1));
-                prop_assert_eq!(change["data"].as_str(), Some(tails[n].as_str()));
+                prop_assert_eq!(change["data"].as_str(), Some(suffixes[n].as_str()));
             }
             let overhead = r#"{"changes":[],"atStart":true,"atEnd":false,"last":3}"#.len();
             prop_assert!(kept <= 1 || answer.len() - overhead <= bytes_max);

@@ -83,7 +83,7 @@ pub(in crate::api) async fn list(
         api.node.catch_up_with_index().await;
         for id in slice.entries {
             let push = |stored: Stored<'_>| match stored {
-                Stored::Tail { id, at, tail } => list.push(id, at, tail),
+                Stored::Suffix { id, at, suffix } => list.push(id, at, suffix),
                 Stored::Whole(change) => list.push_whole(change),
             };
             // One that is gone was replaced, and its change purged, meanwhile.

@@ -162,14 +162,14 @@ impl<'q> PageReader<'q> {
         let (at, last) = (batch.batch.at(), batch.last());
         while !self.is_done() && !turn.is_over() {
             let Some(id) = self.next(index, turn).filter(|id| *id <= last) else { return };
-            let ChangeRef { tail, tags, .. } = batch.change(id);
+            let ChangeRef { suffix, tags, .. } = batch.change(id);
             // The index may take one tag for another.
             if self.tags.is_empty() || self.tags.passes(tags) {
-                if !self.list.push(id, at, tail) {
+                if !self.list.push(id, at, suffix) {
                     self.budget = 0;
                     return;
                 }
-                turn.bytes = turn.bytes.saturating_sub(tail.len());
+                turn.bytes = turn.bytes.saturating_sub(suffix.len());
             }
             turn.changes = turn.changes.saturating_sub(1);
             self.found = None;
@@ -229,7 +229,7 @@ mod tests {
     fn a_large_batch_is_read_in_several_turns() {
         let file = SealedFile::new(1, 1, &[batch(10_000, b'}'), batch(1, b'}')]);
         let mut sealed = History::default();
-        sealed.seal(Arc::clone(&file.segment));
+        sealed.add_segment(Arc::clone(&file.segment));
         let mut recent = History::default();
         recent.push(numbered(1, batch(10_000, b'}')));
         recent.push(numbered(10_001, batch(1, b'}')));
@@ -249,10 +249,11 @@ mod tests {
 
     #[test]
     fn a_turn_ends_after_so_many_bytes() {
-        let tail = READ_TURN_BYTES / 4 + 1;
-        let spans = (1..=10).map(|n| ChangeSpan { end: n * tail as u32, ..ChangeSpan::default() });
-        let tails = vec![b'}'; 10 * tail].into();
-        let append = Append { spans: spans.collect(), tails, ..Append::default() };
+        let suffix = READ_TURN_BYTES / 4 + 1;
+        let spans =
+            (1..=10).map(|n| ChangeSpan { end: n * suffix as u32, ..ChangeSpan::default() });
+        let suffixes = vec![b'}'; 10 * suffix].into();
+        let append = Append { spans: spans.collect(), suffixes, ..Append::default() };
         let batch = Batch::parse(encode(&[append.into()], Timestamp(1))).unwrap();
         let all = TagFilter::default();
         let mut recent = History::default();
@@ -263,7 +264,7 @@ mod tests {
         // Checking a batch is a turn's work as well, and is done once.
         let file = SealedFile::new(1, 1, &[batch.clone(), batch]);
         let mut sealed = History::default();
-        sealed.seal(Arc::clone(&file.segment));
+        sealed.add_segment(Arc::clone(&file.segment));
         let mut verified = Verified::default();
         let none = TagFilter::new(["absent"]);
         for want in [&[10, 10][..], &[20]] {

@@ -47,10 +47,10 @@ impl Places {
         id: ChangeId,
         take: impl FnOnce(Stored<'_>) -> T,
     ) -> Result<Looked<T>, Damaged> {
-        let tail = |at, tail| Stored::Tail { id, at, tail };
+        let suffix = |at, suffix| Stored::Suffix { id, at, suffix };
         Ok(match source.history.locate(id) {
             Some(Located::Recent(batch)) => {
-                Looked::Found(take(tail(batch.batch.at(), batch.change(id).tail)))
+                Looked::Found(take(suffix(batch.batch.at(), batch.change(id).suffix)))
             }
             Some(Located::Checkpointed(checkpointed, range)) => {
                 if !checkpointed.map().is_resident(range.clone()) {
@@ -67,7 +67,7 @@ impl Places {
                     return Ok(Looked::Cold(self.cold(segment, n)));
                 }
                 let read = source.verified.batch(segment, n)?;
-                Looked::Found(take(tail(read.batch.batch.at(), read.batch.change(id).tail)))
+                Looked::Found(take(suffix(read.batch.batch.at(), read.batch.change(id).suffix)))
             }
             None => Looked::Gone,
         })
@@ -130,13 +130,13 @@ pub(super) enum Looked<T> {
 /// A change as it is stored.
 pub(super) enum Stored<'s> {
     /// Without its head.
-    Tail {
+    Suffix {
         /// Its id.
         id: ChangeId,
         /// Its timestamp.
         at: Timestamp,
         /// What follows them.
-        tail: &'s [u8],
+        suffix: &'s [u8],
     },
     /// As it is sent.
     Whole(&'s [u8]),

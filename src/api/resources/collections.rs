@@ -16,7 +16,7 @@ use crate::{
         write::{self, AnswerKind, collection_json},
     },
     base::{
-        batch::{Action, Conditions, TailMembers},
+        batch::{Action, Conditions, SuffixMembers},
         json_string::json_string,
     },
     http::{Request, Response},
@@ -83,11 +83,11 @@ pub(in crate::api) fn delete(
 }
 
 /// The members of a change of that collection.
-pub(super) fn members_of(collection: &Collection) -> TailMembers<'static> {
-    TailMembers {
+pub(super) fn members_of(collection: &Collection) -> SuffixMembers<'static> {
+    SuffixMembers {
         tenant: Some(collection.tenant),
         collection: Some(collection.id),
-        ..TailMembers::default()
+        ..SuffixMembers::default()
     }
 }
 

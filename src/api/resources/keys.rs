@@ -19,7 +19,7 @@ use crate::{
         },
         write::{self, AnswerKind},
     },
-    base::{batch::TailMembers, limits::KEY_BYTES_MAX, names::is_key},
+    base::{batch::SuffixMembers, limits::KEY_BYTES_MAX, names::is_key},
     http::Request,
     state::index::Collection,
 };
@@ -68,7 +68,7 @@ pub(in crate::api) fn delete(
     match collection(api.catalog(), path) {
         Ok(collection) => {
             check_key(key)?;
-            let members = TailMembers { key: Some(key), ..members_of(&collection) };
+            let members = SuffixMembers { key: Some(key), ..members_of(&collection) };
             let mut reply = write::delete(api, members, conditions, asked)?;
             if let Reply::Write(write) = &mut reply {
                 write.weak = conditions::has_weak_match(request);

@@ -11,7 +11,7 @@ use crate::{
         write::{self, AnswerKind},
     },
     base::{
-        batch::{Action, Conditions, TailMembers},
+        batch::{Action, Conditions, SuffixMembers},
         json_string::json_string,
     },
     http::{Request, Response},
@@ -51,7 +51,7 @@ pub(in crate::api) fn delete(
     let asked = idempotency::of_small(request)?;
     match tenant(api.catalog(), text) {
         Ok(tenant) => {
-            let members = TailMembers { tenant: Some(tenant.id), ..TailMembers::default() };
+            let members = SuffixMembers { tenant: Some(tenant.id), ..SuffixMembers::default() };
             write::delete(api, members, Conditions::default(), asked)
         }
         Err(error) => write::repeated(api, asked.as_ref(), &AnswerKind::Deletion).ok_or(error),

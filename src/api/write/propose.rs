@@ -19,7 +19,7 @@ use crate::{
         },
     },
     base::{
-        batch::{Action, Append, Command, Conditions, TailMembers},
+        batch::{Action, Append, Command, Conditions, SuffixMembers},
         outcome::WriteError,
     },
     http::Request,
@@ -52,15 +52,15 @@ pub(in crate::api) fn propose(
 /// Appends the change that records the deletion of what `members` name.
 pub(in crate::api) fn delete(
     api: &Context,
-    members: TailMembers<'_>,
+    members: SuffixMembers<'_>,
     conditions: Conditions,
     asked: Option<KeyedRequest>,
 ) -> Result<Reply, ApiError> {
     let tenant = members.tenant;
-    let mut tails = Vec::with_capacity(members.bytes_max());
-    let span = members.write_deletion(&mut tails);
+    let mut suffixes = Vec::with_capacity(members.bytes_max());
+    let span = members.write_deletion(&mut suffixes);
     let spans = [span].into_iter().collect();
-    let append = Append { spans, tails: tails.into(), conditions };
+    let append = Append { spans, suffixes: suffixes.into(), conditions };
     propose(api, Action::Append(append), tenant, asked, AnswerKind::Deletion)
 }
 

@@ -14,7 +14,7 @@ use crate::base::json_string::read_json_string;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeRef<'b> {
     /// What follows `{"_id":N,"_ts":T`.
-    pub tail: &'b [u8],
+    pub suffix: &'b [u8],
     /// The text inside the brackets of `tags`.
     pub tags: &'b [u8],
     pub(super) flags: u16,
@@ -44,7 +44,7 @@ impl<'b> ChangeRef<'b> {
         if self.flags & flag == 0 {
             return None;
         }
-        let text = self.tail.get(at..at + member::UUID_BYTES)?;
+        let text = self.suffix.get(at..at + member::UUID_BYTES)?;
         Uuid::try_parse_ascii(text).ok()
     }
 
@@ -55,7 +55,7 @@ impl<'b> ChangeRef<'b> {
             return None;
         }
         let at = members_bytes(self.flags) as usize;
-        read_json_string(self.tail.get(at..at + usize::from(self.key_bytes))?)
+        read_json_string(self.suffix.get(at..at + usize::from(self.key_bytes))?)
     }
 
     /// Whether it records a deletion.
@@ -65,8 +65,8 @@ impl<'b> ChangeRef<'b> {
     }
 }
 
-/// Whether the members that a span speaks of lie within `tail_bytes`.
-pub(super) fn fits(span: ChangeSpan, tail_bytes: u32) -> bool {
+/// Whether the members that a span speaks of lie within `suffix_bytes`.
+pub(super) fn fits(span: ChangeSpan, suffix_bytes: u32) -> bool {
     let flags = span.flags;
     let has = |bits: u16| flags & bits == bits;
     let ordered = !has(flag::COLLECTION) || has(flag::TENANT);
@@ -74,7 +74,7 @@ pub(super) fn fits(span: ChangeSpan, tail_bytes: u32) -> bool {
     let ordered = ordered && (!has(flag::DELETED) || has(flag::TENANT));
     let before_tags = members_bytes(flags) + u32::from(span.key_bytes);
     let tags_end = u32::from(span.tags_at) + u32::from(span.tags_bytes);
-    ordered && flags & !flag::ALL == 0 && before_tags <= tail_bytes && tags_end <= tail_bytes
+    ordered && flags & !flag::ALL == 0 && before_tags <= suffix_bytes && tags_end <= suffix_bytes
 }
 
 /// Bytes of the members before tags, without the key itself.

@@ -56,54 +56,54 @@ pub enum Action {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Append {
     /// One for each change, in order. Invariant: not empty, ends ascend, the
-    /// last equals `tails.len()`.
+    /// last equals `suffixes.len()`.
     pub spans: SmallVec<[ChangeSpan; 1]>,
-    /// The tails of all changes, one after the other.
-    pub tails: Bytes,
+    /// The suffixes of all changes, one after the other.
+    pub suffixes: Bytes,
     /// What must hold of the key that its only change names.
     pub conditions: Conditions,
 }
 
 impl Append {
-    /// Checks that its spans are those of its tails.
+    /// Checks that its spans are those of its suffixes.
     ///
     /// # Panics
     /// If they are not.
     pub(super) fn assert_whole(&self) {
         let ascend = self.spans.is_sorted_by_key(|span| span.end);
         let end = self.spans.last().map_or(0, |last| last.end as usize);
-        assert!(ascend && end == self.tails.len(), "spans ascend to the end of the tails");
+        assert!(ascend && end == self.suffixes.len(), "spans ascend to the end of the suffixes");
     }
 
     /// The tenant of its first change.
     #[must_use]
     pub fn tenant(&self) -> Option<Uuid> {
         let first = self.spans.first().filter(|span| span.flags & flag::TENANT != 0)?;
-        let member = self.tails.get(..first.end as usize)?.get(..member::TENANT_BYTES - 1)?;
+        let member = self.suffixes.get(..first.end as usize)?.get(..member::TENANT_BYTES - 1)?;
         Uuid::try_parse_ascii(&member[member::TENANT.len()..]).ok()
     }
 }
 
-/// Where a change's tail ends and its members lie; the tail starts where the
+/// Where a change's suffix ends and its members lie; the suffix starts where the
 /// one before it ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeSpan {
-    /// End of the tail, from the start of the first tail.
+    /// End of the suffix, from the start of the first suffix.
     pub end: u32,
     /// Start of the text inside the brackets of `tags`, from the start of this
-    /// tail; 0 without tags.
+    /// suffix; 0 without tags.
     pub tags_at: u16,
     /// Length of that text.
     pub tags_bytes: u16,
     /// Length of the text of `key`, quotes included; 0 without a key.
     pub key_bytes: u16,
-    /// Which members the tail has: of [`flag`].
+    /// Which members the suffix has: of [`flag`].
     pub flags: u16,
 }
 
 /// The bits of [`ChangeSpan::flags`]. Stable: they are on disk.
 pub mod flag {
-    /// The tail begins with `tenant`.
+    /// The suffix begins with `tenant`.
     pub const TENANT: u16 = 1;
     /// `collection` follows. Never without `TENANT`.
     pub const COLLECTION: u16 = 2;
@@ -240,7 +240,7 @@ impl Command {
                     true => 0,
                     false => append.conditions.encoded_bytes(),
                 };
-                conditions + CHANGE_BYTES * append.spans.len() + append.tails.len()
+                conditions + CHANGE_BYTES * append.spans.len() + append.suffixes.len()
             }
             Action::CreateTenant { name, .. } => 16 + name.len(),
             Action::CreateCollection { name, .. } => 32 + name.len(),

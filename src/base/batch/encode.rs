@@ -45,12 +45,12 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
             out.put_u16_le(span.key_bytes);
             out.put_u16_le(span.flags);
         }
-        base += append.tails.len() as u32;
+        base += append.suffixes.len() as u32;
     }
     debug_assert_eq!(out.len(), HEADER_BYTES + heads.len() + changes as usize * CHANGE_BYTES);
     out.extend_from_slice(&arguments);
     for append in commands().filter_map(appended) {
-        out.extend_from_slice(&append.tails);
+        out.extend_from_slice(&append.suffixes);
     }
     debug_assert_eq!(out.len(), bytes);
     out.freeze()

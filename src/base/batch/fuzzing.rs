@@ -37,17 +37,17 @@ pub(crate) fn read_all(batch: &Batch) {
         }
     }
     assert_eq!(changes, batch.changes());
-    let mut tail_bytes = 0;
+    let mut suffix_bytes = 0;
     for n in 0..batch.changes() {
         let change = batch.change(n);
         let _ = (change.is_plain(), change.tenant(), change.collection(), change.key());
-        assert!(change.tags.len() <= change.tail.len());
-        tail_bytes += change.tail.len();
+        assert!(change.tags.len() <= change.suffix.len());
+        suffix_bytes += change.suffix.len();
     }
     assert!(
         batch
             .bytes()
-            .ends_with(batch.changes().checked_sub(1).map_or(b"", |n| batch.change(n).tail))
+            .ends_with(batch.changes().checked_sub(1).map_or(b"", |n| batch.change(n).suffix))
     );
-    assert!(tail_bytes <= batch.bytes().len());
+    assert!(suffix_bytes <= batch.bytes().len());
 }

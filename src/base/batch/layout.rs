@@ -21,7 +21,7 @@ pub(super) mod command_flag {
     pub(in crate::base::batch) const CONDITIONS: u8 = 2;
 }
 
-/// The members that a tail may begin with, as they are spelled.
+/// The members that a suffix may begin with, as they are spelled.
 pub mod member {
     /// Before the UUID of a tenant.
     pub const TENANT: &[u8] = b",\"tenant\":\"";

@@ -13,10 +13,10 @@
 //! 16  u64  timestamp of every change in it, microseconds since 1970 UTC
 //! 24  commands: u8 kind, u8 flags, u16 zero, u32 number of changes,
 //!               u32 length of its arguments                      12 bytes each
-//!  .  changes: u32 end of its tail, u16 tags at, u16 tags length,
+//!  .  changes: u32 end of its suffix, u16 tags at, u16 tags length,
 //!               u16 key length, u16 flags                        12 bytes each
 //!  .  arguments of the commands, one after the other
-//!  .  tails of the changes, one after the other
+//!  .  suffixes of the changes, one after the other
 //! ```
 //!
 //! Kinds of command and their arguments: 1 append; 2 create a tenant: UUID,
@@ -24,13 +24,13 @@
 //! arguments begin with an idempotency key's two digests of 16 bytes, with flag
 //! 2 conditions follow ([`Conditions`]).
 //!
-//! A *tail* is a change as the API shows it without its head: a change reads
-//! `{"_id":N,"_ts":T` followed by its tail, for example
+//! A *suffix* is a change as the API shows it without its head: a change reads
+//! `{"_id":N,"_ts":T` followed by its suffix, for example
 //! `,"tags":["a"],"data":{"x":1}}`. Its members stand in one order: `tenant`,
 //! `collection`, `key`, `tags`, then `data` or `deleted`; flags say which there
 //! are ([`flag`]), so the UUIDs and the key lie at known places. `tags at` is
 //! where the text between the brackets of `tags` starts, counted from the start
-//! of the tail, 0 when there are no tags. Keys and tags are stored in one
+//! of the suffix, 0 when there are no tags. Keys and tags are stored in one
 //! canonical spelling ([`write_json_string`](super::json_string)), so comparing
 //! bytes compares them.
 //!
@@ -51,7 +51,7 @@ pub(crate) mod fuzzing;
 mod layout;
 mod numbered;
 mod read;
-mod tail;
+mod suffix;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +61,6 @@ pub use encode::encode;
 pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
 pub use read::{ActionRef, Batch, BatchError, CommandRef};
-pub use tail::{
-    HEAD_BYTES_MAX, TAIL_OVERHEAD_BYTES, TailMembers, TailParts, put_change, tail_parts,
+pub use suffix::{
+    HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, suffix_parts,
 };

@@ -137,16 +137,16 @@ impl<B: AsRef<[u8]>> Batch<B> {
         let mut end = 0;
         for n in 0..self.changes {
             let span = self.span(n);
-            let Some(tail_bytes) = span.end.checked_sub(end) else {
+            let Some(suffix_bytes) = span.end.checked_sub(end) else {
                 return Err(BatchError::Damaged("a change ends before it starts"));
             };
-            if !fits(span, tail_bytes) {
+            if !fits(span, suffix_bytes) {
                 return Err(BatchError::Damaged("a change is shorter than its members"));
             }
             end = span.end;
         }
-        if raw.len() != self.tails_at() + end as usize {
-            return Err(BatchError::Damaged("tails and their table differ in length"));
+        if raw.len() != self.suffixes_at() + end as usize {
+            return Err(BatchError::Damaged("suffixes and their table differ in length"));
         }
         Ok(())
     }
@@ -192,7 +192,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
 
     fn read_commands(&self) -> impl Iterator<Item = Option<CommandRef<'_>>> {
         let raw = self.bytes.as_ref();
-        let mut arguments = &raw[self.arguments_at()..self.tails_at()];
+        let mut arguments = &raw[self.arguments_at()..self.suffixes_at()];
         (0..self.commands).map(move |n| {
             let head = &raw[HEADER_BYTES + n as usize * self.command_bytes()..];
             let bytes = if self.version == 1 { 0 } else { u32_at(head, 8) as usize };
@@ -212,10 +212,10 @@ impl<B: AsRef<[u8]>> Batch<B> {
         assert!(n < self.changes, "change {n} of {}", self.changes);
         let span = self.span(n);
         let start = if n == 0 { 0 } else { self.span(n - 1).end } as usize;
-        let tails = &self.bytes.as_ref()[self.tails_at()..];
-        let tail = &tails[start..span.end as usize];
-        let tags = &tail[span.tags_at as usize..][..span.tags_bytes as usize];
-        ChangeRef { tail, tags, flags: span.flags, key_bytes: span.key_bytes }
+        let suffixes = &self.bytes.as_ref()[self.suffixes_at()..];
+        let suffix = &suffixes[start..span.end as usize];
+        let tags = &suffix[span.tags_at as usize..][..span.tags_bytes as usize];
+        ChangeRef { suffix, tags, flags: span.flags, key_bytes: span.key_bytes }
     }
 
     fn span(&self, n: u32) -> ChangeSpan {
@@ -240,7 +240,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.changes_at() + self.changes as usize * self.change_bytes()
     }
 
-    fn tails_at(&self) -> usize {
+    fn suffixes_at(&self) -> usize {
         self.arguments_at() + self.argument_bytes as usize
     }
 }
@@ -258,7 +258,7 @@ impl Batch {
         Self::parsed_before(bytes).expect("a batch has a header")
     }
 
-    /// Its commands as they were before they were put into it: tails are shared
+    /// Its commands as they were before they were put into it: suffixes are shared
     /// with it.
     #[must_use]
     pub fn to_commands(&self) -> Vec<Command> {
@@ -293,9 +293,9 @@ impl Batch {
             ChangeSpan { end: span.end - base, ..span }
         });
         let spans = spans.collect();
-        let tails_at = self.tails_at();
-        let tails = self.bytes.slice(tails_at + base as usize..tails_at + end as usize);
-        Append { spans, tails, conditions }
+        let suffixes_at = self.suffixes_at();
+        let suffixes = self.bytes.slice(suffixes_at + base as usize..suffixes_at + end as usize);
+        Append { spans, suffixes, conditions }
     }
 }
 

@@ -7,21 +7,21 @@ use uuid::Uuid;
 const TENANT: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef);
 const COLLECTION: Uuid = Uuid::from_u128(u128::MAX - 5);
 
-fn append(changes: &[(TailMembers<'_>, &str)]) -> Append {
-    let mut tails = Vec::new();
+fn append(changes: &[(SuffixMembers<'_>, &str)]) -> Append {
+    let mut suffixes = Vec::new();
     let spans = changes
         .iter()
-        .map(|(members, data)| members.write(&mut tails, |out| out.extend(data.bytes())))
+        .map(|(members, data)| members.write(&mut suffixes, |out| out.extend(data.bytes())))
         .collect();
-    Append { spans, tails: tails.into(), conditions: Conditions::default() }
+    Append { spans, suffixes: suffixes.into(), conditions: Conditions::default() }
 }
 
 fn plain(data: &str) -> Append {
-    append(&[(TailMembers::default(), data)])
+    append(&[(SuffixMembers::default(), data)])
 }
 
-fn of_key(key: &str) -> TailMembers<'_> {
-    TailMembers {
+fn of_key(key: &str) -> SuffixMembers<'_> {
+    SuffixMembers {
         tenant: Some(TENANT),
         collection: Some(COLLECTION),
         key: Some(key),
@@ -32,7 +32,7 @@ fn of_key(key: &str) -> TailMembers<'_> {
 /// A command of every kind.
 fn every_kind() -> Vec<Command> {
     let mut deletion = Vec::new();
-    let members = TailMembers { tenant: Some(TENANT), ..TailMembers::default() };
+    let members = SuffixMembers { tenant: Some(TENANT), ..SuffixMembers::default() };
     let span = members.write_deletion(&mut deletion);
     let mut conditional = append(&[(of_key("k\n\"é"), "1")]);
     conditional.conditions = Conditions {
@@ -49,7 +49,7 @@ fn every_kind() -> Vec<Command> {
             action: Action::CreateCollection { tenant: TENANT, collection: COLLECTION, name },
             idempotency,
         },
-        Append { spans: smallvec![span], tails: deletion.into(), ..Append::default() }.into(),
+        Append { spans: smallvec![span], suffixes: deletion.into(), ..Append::default() }.into(),
     ]
 }
 
@@ -85,20 +85,20 @@ fn what_is_encoded_is_read_back() {
     assert!(!batch.is_plain());
     check_reads_back(&batch, &commands);
     let first = batch.change(0);
-    assert_eq!((first.tail, first.tags), (&br#","data":{}}"#[..], &b""[..]));
+    assert_eq!((first.suffix, first.tags), (&br#","data":{}}"#[..], &b""[..]));
     assert!(first.is_plain() && first.key().is_none() && first.tenant().is_none());
     let second = batch.change(1);
     assert_eq!(second.tenant(), Some(TENANT));
     assert_eq!(second.collection(), Some(COLLECTION));
     assert_eq!(second.key().as_deref(), Some("k\n\"é"));
     assert_eq!((second.tags, second.is_deletion()), (&br#""a""#[..], false));
-    let tail = format!(
+    let suffix = format!(
         r#","tenant":"{TENANT}","collection":"{COLLECTION}","key":"k\n\"é","tags":["a"],"data":1}}"#
     );
-    assert_eq!(second.tail, tail.as_bytes());
+    assert_eq!(second.suffix, suffix.as_bytes());
     let third = batch.change(2);
     assert!(third.is_deletion() && third.tenant() == Some(TENANT) && third.key().is_none());
-    assert_eq!(third.tail, format!(r#","tenant":"{TENANT}","deleted":true}}"#).as_bytes());
+    assert_eq!(third.suffix, format!(r#","tenant":"{TENANT}","deleted":true}}"#).as_bytes());
     let again = Batch::parsed_before(batch.bytes().clone()).unwrap();
     assert_eq!((again.at(), again.changes()), (batch.at(), 3));
     assert!((0..3).all(|n| again.change(n) == batch.change(n)));
@@ -113,7 +113,7 @@ fn a_batch_says_whether_it_is_plain() {
     for command in every_kind().split_off(1) {
         assert!(!is_plain(&[plain("1").into(), command]));
     }
-    let tagged = TailMembers { tags: br#""a""#, ..TailMembers::default() };
+    let tagged = SuffixMembers { tags: br#""a""#, ..SuffixMembers::default() };
     assert!(!is_plain(&[append(&[(tagged, "1")]).into()]));
 }
 
@@ -126,15 +126,15 @@ const VERSION_1: &[u8] = &[
 
 #[test]
 fn version_1_is_still_read() {
-    let tails = br#","data":1},"tags":["a"],"data":2},"data":3}"#;
-    let batch = Batch::parse([VERSION_1, tails].concat()).unwrap();
+    let suffixes = br#","data":1},"tags":["a"],"data":2},"data":3}"#;
+    let batch = Batch::parse([VERSION_1, suffixes].concat()).unwrap();
     assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 3, false));
     let commands: Vec<_> = batch.commands().collect();
     assert_eq!(commands.iter().map(|command| command.changes).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(batch.change(0).tail, br#","data":1}"#);
-    assert_eq!(batch.change(1).tail, br#","tags":["a"],"data":2}"#);
+    assert_eq!(batch.change(0).suffix, br#","data":1}"#);
+    assert_eq!(batch.change(1).suffix, br#","tags":["a"],"data":2}"#);
     assert_eq!(batch.change(1).tags, br#""a""#);
-    assert_eq!(batch.change(2).tail, br#","data":3}"#);
+    assert_eq!(batch.change(2).suffix, br#","data":3}"#);
     assert!(batch.change(2).is_plain());
 }
 
@@ -149,7 +149,7 @@ const VERSION_2: &[u8] = &[
 fn version_2_is_still_read_and_remembers_what_it_did() {
     let batch = Batch::parse([VERSION_2, br#","data":1}"#].concat()).unwrap();
     assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 1, true));
-    assert_eq!(batch.change(0).tail, br#","data":1}"#);
+    assert_eq!(batch.change(0).suffix, br#","data":1}"#);
     assert!(batch.remembers_missing());
     let now = Batch::parse(encode(&[plain("1").into()], Timestamp(9))).unwrap();
     assert!(!now.remembers_missing());
@@ -168,7 +168,7 @@ fn damage_is_an_error_and_never_a_panic() {
             for n in 0..batch.changes() {
                 let change = batch.change(n);
                 let _ = (change.tenant(), change.collection(), change.key());
-                assert!(change.tail.len() < good.len());
+                assert!(change.suffix.len() < good.len());
             }
             assert!(batch.commands().count() > 0);
         }

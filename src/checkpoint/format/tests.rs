@@ -27,7 +27,7 @@ fn state() -> (State, Vec<Vec<u8>>) {
     let applied = state.apply(Batch::parse(encode(&commands, Timestamp(77))).unwrap());
     let sent = |(id, change): (ChangeId, crate::base::batch::ChangeRef<'_>)| {
         let mut out = Vec::new();
-        put_change(&mut out, id, Timestamp(77), change.tail);
+        put_change(&mut out, id, Timestamp(77), change.suffix);
         out
     };
     let changes = applied.batch.iter().map(sent).collect();

@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<(), Failure> {
-        let outcome = self.settle().and_then(|()| self.lines());
+        let outcome = self.resolve_doubt().and_then(|()| self.lines());
         // It says now whether anything is in doubt.
         let kept = self.journal.write(&self.record);
         drop(self.progress);
@@ -133,7 +133,7 @@ impl<'a> Session<'a> {
 
     /// Finishes the request that an earlier run left in doubt: exactly that one,
     /// with its key.
-    fn settle(&mut self) -> Result<(), Failure> {
+    fn resolve_doubt(&mut self) -> Result<(), Failure> {
         let Some(doubtful) = self.record.doubtful.clone() else { return Ok(()) };
         let Doubtful { sent_ms, after, end, digest } = doubtful;
         let (mut batch, mut skipped, mut deletion) = (Batch::default(), 0, None);

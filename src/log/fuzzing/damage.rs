@@ -72,14 +72,14 @@ fn is_with(opened: &Opened, group: Option<&Written>) -> bool {
     let Some(group) = group else {
         return opened.last.is_none() && opened.vote.is_none();
     };
-    let (replayed, tail) = group.entries();
+    let (replayed, recent) = group.entries();
     let last = group.entries.last().map(|entry| entry.id);
     opened.vote == group.state.vote
         && opened.committed == group.state.committed
         && opened.purged == group.state.purged
         && opened.last == last
         && opened.replayed == replayed
-        && opened.tail == tail
+        && opened.recent == recent
 }
 
 /// What a checksum of 32 bits finds for certain, and what disks do to sectors.

@@ -26,7 +26,7 @@ struct Opened {
     /// The entries that are known to be committed.
     replayed: Vec<Entry>,
     /// The others.
-    tail: Vec<Entry>,
+    recent: Vec<Entry>,
 }
 
 /// Groups and headers that are whole, but may contradict each other in any way.
@@ -65,11 +65,11 @@ fn open(disk: &HeldDisk) -> Option<Opened> {
         Ok(log) => {
             let from = log.committed().map_or_else(|| log.first_index(), |id| id.index + 1);
             let to = log.last().map_or(0, |id| id.index + 1);
-            let Some(Ok(tail)) = log.read(from, to, usize::MAX).now_or_never() else {
+            let Some(Ok(recent)) = log.read(from, to, usize::MAX).now_or_never() else {
                 panic!("what is not committed is read from memory");
             };
             let (vote, committed, purged) = (log.vote(), log.committed(), log.purged());
-            Some(Opened { vote, committed, purged, last: log.last(), replayed, tail })
+            Some(Opened { vote, committed, purged, last: log.last(), replayed, recent })
         }
         Err(OpenError::Io { what, source }) => panic!("{what}: {source}"),
         Err(_) => {

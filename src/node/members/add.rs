@@ -40,7 +40,7 @@ pub(super) async fn add<D: Disk>(
     ask_to_join(leader, who, None, &here).await?;
     remove_predecessor(leader, &here).await?;
     // Numbers that are given must be in the log, and all that are there known.
-    if cores::within(CHANGE_WAIT, replica.settled()).await.flatten().is_none() {
+    if cores::within(CHANGE_WAIT, replica.leader_barrier()).await.flatten().is_none() {
         return Err(Rejected::LedElsewhere);
     }
     let id = replica.next_id();

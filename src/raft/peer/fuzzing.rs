@@ -23,7 +23,7 @@ pub fn hello(input: &[u8]) {
         *to = *from;
     }
     if choice & 1 != 0 {
-        hello::seal(&mut bytes);
+        hello::put_checksum(&mut bytes);
     }
     let Some(words) = hello::read(&bytes) else { return };
     assert_eq!(hello::written(words), bytes);
@@ -54,7 +54,7 @@ pub fn frames(input: &[u8]) {
     let [choice, lengths @ ..] = choices;
     let mut raw = raw.to_vec();
     if choice & 1 != 0 {
-        seal(&mut raw);
+        put_checksum(&mut raw);
     }
     let lengths = lengths.map(|length| usize::from(length) + 1);
     if choice & 2 == 0 {
@@ -76,7 +76,7 @@ pub fn frames(input: &[u8]) {
 }
 
 /// Sets the checksums of frames right, as far as their lengths make sense.
-fn seal(raw: &mut [u8]) {
+fn put_checksum(raw: &mut [u8]) {
     let mut rest = raw;
     while let Some((prefix, after)) = rest.split_first_chunk_mut::<PREFIX_BYTES>() {
         let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|byte| prefix[at + byte]));

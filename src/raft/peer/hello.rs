@@ -248,7 +248,7 @@ pub(super) fn read(bytes: &[u8; BYTES]) -> Option<Words> {
 
 /// Makes any bytes words of this layout.
 #[cfg(any(test, feature = "fuzzing"))]
-pub(super) fn seal(bytes: &mut [u8; BYTES]) {
+pub(super) fn put_checksum(bytes: &mut [u8; BYTES]) {
     bytes[..8].copy_from_slice(&MAGIC);
     let checksum = crc32c::crc32c(&bytes[..48]).to_le_bytes();
     bytes[48..52].copy_from_slice(&checksum);

@@ -112,8 +112,8 @@ impl Node {
                 EntryPayload::Blank => "blank".into(),
                 EntryPayload::Membership(membership) => written(membership),
                 EntryPayload::Normal(Command(batch)) => {
-                    let tails = (0..batch.changes()).map(|n| label(batch.change(n).tail));
-                    tails.collect::<Vec<_>>().join(" ")
+                    let suffixes = (0..batch.changes()).map(|n| label(batch.change(n).suffix));
+                    suffixes.collect::<Vec<_>>().join(" ")
                 }
             };
             (from_raft_id(&entry.log_id()), text)
@@ -126,12 +126,12 @@ impl Node {
         let mut history = self.history.borrow_mut();
         if let Some(delivery) = self.mailbox.take() {
             delivery.batches.into_iter().for_each(|batch| history.push(batch));
-            delivery.sealed.into_iter().for_each(|segment| history.seal(segment));
+            delivery.sealed.into_iter().for_each(|segment| history.add_segment(segment));
         }
         let change = |id| match history.locate(ChangeId(id)).unwrap() {
-            Located::Recent(batch) => label(batch.change(ChangeId(id)).tail),
+            Located::Recent(batch) => label(batch.change(ChangeId(id)).suffix),
             Located::Sealed(segment, n) => {
-                label(segment.batch(n).unwrap().change(ChangeId(id)).tail)
+                label(segment.batch(n).unwrap().change(ChangeId(id)).suffix)
             }
             Located::Checkpointed(..) => unreachable!("nothing is purged here"),
         };
@@ -153,9 +153,9 @@ fn config() -> Config {
 }
 
 /// What was proposed, of the change that it became.
-fn label(tail: &[u8]) -> String {
-    let data = tail.strip_prefix(b",\"data\":\"").and_then(|rest| rest.strip_suffix(b"\"}"));
-    String::from_utf8(data.unwrap_or(tail).to_vec()).unwrap()
+fn label(suffix: &[u8]) -> String {
+    let data = suffix.strip_prefix(b",\"data\":\"").and_then(|rest| rest.strip_suffix(b"\"}"));
+    String::from_utf8(data.unwrap_or(suffix).to_vec()).unwrap()
 }
 
 /// Voters, both configurations of them while they change, and learners.

@@ -38,7 +38,7 @@ fn batch(steps: &[Step]) -> Batch {
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     decisions: Vec<Decision>,
-    /// Ids and tails as the batches give them.
+    /// Ids and suffixes as the batches give them.
     changes: Vec<(u64, Vec<u8>)>,
 }
 
@@ -59,7 +59,7 @@ fn run(steps: &[Step], cuts: &[usize]) -> (State, Seen) {
             });
             effects.collect()
         }));
-        let changes = applied.batch.iter().map(|(id, change)| (id.0, change.tail.to_vec()));
+        let changes = applied.batch.iter().map(|(id, change)| (id.0, change.suffix.to_vec()));
         seen.changes.extend(changes);
         assert_eq!(state.last().0 as usize, seen.changes.len(), "ids are dense");
         assert_eq!(state.index().applying_up_to(), state.last());
@@ -153,7 +153,7 @@ proptest! {
     ) {
         let mut model = Model::default();
         let decisions: Vec<Decision> = steps.iter().map(|step| model.decide(step)).collect();
-        let changes = (1..).zip(&model.changes).map(|(id, change)| (id, change.tail.clone()));
+        let changes = (1..).zip(&model.changes).map(|(id, change)| (id, change.suffix.clone()));
         let want = Seen { decisions, changes: changes.collect() };
         let each_alone: Vec<usize> = (0..steps.len()).collect();
         for cuts in [&cuts[..], &[], &each_alone] {

@@ -18,7 +18,7 @@ const DAY_HOURS: u64 = 24;
 pub(super) struct Noted {
     pub(super) place: Place,
     pub(super) tags: Vec<&'static str>,
-    pub(super) tail: Vec<u8>,
+    pub(super) suffix: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -95,8 +95,8 @@ impl Model {
         let first = ChangeId(self.changes.len() as u64 + 1);
         let data = step.number.to_string();
         for ((place, tags), text) in places.iter().zip(step.texts(&data)) {
-            let tail = Append::from(text).tails.to_vec();
-            self.changes.push(Noted { place: *place, tags: tags.clone(), tail });
+            let suffix = Append::from(text).suffixes.to_vec();
+            self.changes.push(Noted { place: *place, tags: tags.clone(), suffix });
             let id = self.changes.len() as u64;
             match (place.tenant, place.collection, place.key) {
                 (_, Some(collection), Some(key)) if deletes => {

@@ -1,5 +1,5 @@
 //! From the body of a write to changes ready to be stored: the members of each
-//! change are found and checked, and its tail is rendered once.
+//! change are found and checked, and its suffix is rendered once.
 //!
 //! A body is taken whole or not at all. Rules beyond the grammar of JSON:
 //!

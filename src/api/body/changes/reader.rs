@@ -20,7 +20,7 @@ use crate::{
         request::content_type::Form,
     },
     base::{
-        batch::{Append, ChangeSpan, Conditions, TAIL_OVERHEAD_BYTES, TailMembers},
+        batch::{Append, ChangeSpan, Conditions, SUFFIX_OVERHEAD_BYTES, SuffixMembers},
         limits::{KEY_BYTES_MAX, Limits},
         names::{self, is_key},
     },
@@ -30,7 +30,7 @@ use crate::{
 /// `ChangeSpan` holds the places and lengths of keys as `u16`; this bound is why
 /// the casts are exact.
 const _: () =
-    assert!(TAIL_OVERHEAD_BYTES + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2 <= u16::MAX as usize);
+    assert!(SUFFIX_OVERHEAD_BYTES + KEY_BYTES_MAX * SPELLING_BYTES_MAX + 2 <= u16::MAX as usize);
 
 /// The members of a change, as they were found.
 #[derive(Default)]
@@ -53,11 +53,11 @@ pub(super) struct Reader<'a> {
     /// The tags of the change being read.
     tags: Tags,
     spans: SmallVec<[ChangeSpan; 1]>,
-    tails: Vec<u8>,
+    suffixes: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    /// `text` must be shorter than 4 GiB: offsets of tails are `u32`.
+    /// `text` must be shorter than 4 GiB: offsets of suffixes are `u32`.
     pub(super) fn new(
         text: &'a str,
         limits: &'a Limits,
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
             unresolved: None,
             tags: Tags::default(),
             spans: SmallVec::new(),
-            tails: Vec::new(),
+            suffixes: Vec::new(),
         }
     }
 
@@ -88,8 +88,9 @@ impl<'a> Reader<'a> {
             Some(unresolved) => Err(unresolved),
             None => {
                 // A boxed slice holds no spare memory for as long as it is shared.
-                let tails = self.tails.into_boxed_slice().into();
-                let append = Append { spans: self.spans, tails, conditions: Conditions::default() };
+                let suffixes = self.suffixes.into_boxed_slice().into();
+                let append =
+                    Append { spans: self.spans, suffixes, conditions: Conditions::default() };
                 Ok(ChangeBody { shape, by_name: self.names.is_by_name(), append })
             }
         }
@@ -121,7 +122,7 @@ impl<'a> Reader<'a> {
         if scan.accept(b']') {
             return Err(self.fault(start, Fault::Empty));
         }
-        self.tails.reserve_exact(self.text.len());
+        self.suffixes.reserve_exact(self.text.len());
         loop {
             self.next_change(scan)?;
             scan.spaces();
@@ -137,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     fn lines(&mut self) -> Result<Shape, BodyError> {
-        self.tails.reserve_exact(self.text.len());
+        self.suffixes.reserve_exact(self.text.len());
         let mut start = 0;
         for line in self.text.split_inclusive('\n') {
             let end = start + line.strip_suffix('\n').unwrap_or(line).len();
@@ -166,7 +167,7 @@ impl<'a> Reader<'a> {
         self.change(scan)
     }
 
-    /// Reads the object under the cursor and renders its tail.
+    /// Reads the object under the cursor and renders its suffix.
     fn change(&mut self, scan: &mut Scanner<'_>) -> Result<(), BodyError> {
         let start = scan.at();
         if scan.peek() != Some(b'{') {
@@ -332,11 +333,11 @@ impl<'a> Reader<'a> {
         key: Option<&str>,
         data: ValueSpan,
     ) {
-        let members = TailMembers { tenant, collection, key, tags: self.tags.text() };
+        let members = SuffixMembers { tenant, collection, key, tags: self.tags.text() };
         // A batch has reserved for most of its changes at once.
-        self.tails.reserve(members.bytes_max() + data.compact_bytes());
+        self.suffixes.reserve(members.bytes_max() + data.compact_bytes());
         let sent = self.text.as_bytes().get(data.start..data.end).unwrap_or_default();
-        let span = members.write(&mut self.tails, |out| match data.spaces {
+        let span = members.write(&mut self.suffixes, |out| match data.spaces {
             0 => out.extend_from_slice(sent),
             _ => compact(out, sent),
         });

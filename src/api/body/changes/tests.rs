@@ -21,30 +21,30 @@ fn lines(body: &str) -> Result<ChangeBody, BodyError> {
     read(body.as_bytes(), Form::Ndjson, &Limits::default())
 }
 
-/// The tails and tags of an accepted body, as the log would give them back.
+/// The suffixes and tags of an accepted body, as the log would give them back.
 fn stored(body: &ChangeBody) -> Vec<(String, String)> {
     let batch = Batch::parse(encode(&[Command::from(body.append.clone())], Timestamp(1))).unwrap();
     (0..batch.changes())
         .map(|n| {
             let change = batch.change(n);
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            (text(change.tail), text(change.tags))
+            (text(change.suffix), text(change.tags))
         })
         .collect()
 }
 
-fn tails(body: &ChangeBody) -> Vec<String> {
-    stored(body).into_iter().map(|(tail, _)| tail).collect()
+fn suffixes(body: &ChangeBody) -> Vec<String> {
+    stored(body).into_iter().map(|(suffix, _)| suffix).collect()
 }
 
 #[test]
 fn one_object_is_one_change() {
     let body = json(r#"{ "data": { "This": "is", "some": "JSON" } }"#).unwrap();
     assert_eq!(body.shape, Shape::One);
-    assert_eq!(tails(&body), [r#","data":{"This":"is","some":"JSON"}}"#]);
+    assert_eq!(suffixes(&body), [r#","data":{"This":"is","some":"JSON"}}"#]);
     for scalar in ["null", "0", "1e400", "\"\\ud800 x\"", "false", "[]", "{\"a\":1,\"a\":2}"] {
         let body = json(&format!("\r\n{{\"data\":{scalar}}}\n")).unwrap();
-        assert_eq!(tails(&body), [format!(",\"data\":{scalar}}}")]);
+        assert_eq!(suffixes(&body), [format!(",\"data\":{scalar}}}")]);
     }
 }
 
@@ -69,8 +69,8 @@ fn the_longest_tags_fit_their_span() {
         (1..=32u8).map(|n| "\\u0001".repeat(127) + &format!("\\u{n:04x}")).collect();
     let text = tags.iter().map(|tag| format!("\"{tag}\"")).collect::<Vec<_>>().join(",");
     let body = json(&format!("{{\"tags\":[{text}],\"data\":0}}")).unwrap();
-    let (tail, stored) = stored(&body).remove(0);
-    assert_eq!(tail, format!(",\"tags\":[{stored}],\"data\":0}}"));
+    let (suffix, stored) = stored(&body).remove(0);
+    assert_eq!(suffix, format!(",\"tags\":[{stored}],\"data\":0}}"));
     let read: Vec<String> = serde_json::from_str(&format!("[{stored}]")).unwrap();
     let sent: Vec<String> = serde_json::from_str(&format!("[{text}]")).unwrap();
     assert_eq!(read, sent);
@@ -81,7 +81,7 @@ fn batches_keep_their_order() {
     let expected = [r#","data":1}"#, r#","tags":["x"],"data":[2]}"#, r#","data":3}"#];
     let array =
         json(" [ {\"data\":1},\n{\"tags\":[\"x\"],\"data\":[ 2 ]} , {\"data\":3} ] ").unwrap();
-    assert_eq!((array.shape, tails(&array)), (Shape::Many, expected.map(String::from).to_vec()));
+    assert_eq!((array.shape, suffixes(&array)), (Shape::Many, expected.map(String::from).to_vec()));
     for text in [
         "{\"data\":1}\n{\"tags\":[\"x\"],\"data\":[ 2 ]}\n{\"data\":3}",
         "\r\n{\"data\":1}\r\n \t\n{\"data\":[2],\"tags\":[\"x\"]} \r\n\r\n{\"data\":3}\r\n\n",
@@ -271,13 +271,13 @@ fn fuzz_change_body(bytes: &[u8]) {
     for form in [Form::Json, Form::Ndjson] {
         match read(bytes, form, &limits) {
             Ok(body) => {
-                assert!(body.append.tails.len() <= bytes.len());
+                assert!(body.append.suffixes.len() <= bytes.len());
                 assert!((1..=limits.batch_changes).contains(&body.append.spans.len()));
-                for (tail, tags) in stored(&body) {
-                    assert!(!tail.contains('\n'));
-                    let change = format!("{{\"_id\":1{tail}");
+                for (suffix, tags) in stored(&body) {
+                    assert!(!suffix.contains('\n'));
+                    let change = format!("{{\"_id\":1{suffix}");
                     serde_json::from_str::<&serde_json::value::RawValue>(&change).unwrap();
-                    assert_eq!(tags.is_empty(), !tail.starts_with(",\"tags\":["));
+                    assert_eq!(tags.is_empty(), !suffix.starts_with(",\"tags\":["));
                     serde_json::from_str::<Vec<String>>(&format!("[{tags}]")).unwrap();
                 }
             }
@@ -343,10 +343,10 @@ proptest! {
         prop_assert_eq!(&stored(&one)[0], &stored(&many)[0]);
         prop_assert_eq!(one.append.spans.len(), 1);
 
-        for ((tags, data, _), (tail, stored)) in changes.iter().zip(stored(&many)) {
+        for ((tags, data, _), (suffix, stored)) in changes.iter().zip(stored(&many)) {
             prop_assert_eq!(&stored, &canonical(tags));
             let before = if tags.is_empty() { String::new() } else { format!(",\"tags\":[{stored}]") };
-            let kept = tail
+            let kept = suffix
                 .strip_prefix(&before)
                 .and_then(|rest| rest.strip_prefix(",\"data\":"))
                 .and_then(|rest| rest.strip_suffix('}'))

@@ -1,4 +1,4 @@
-//! Rendering a tail: the one place that knows the order and the spelling of a
+//! Rendering a suffix: the one place that knows the order and the spelling of a
 //! change's members.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use crate::base::json_string::{read_json_string, write_json_string};
 
 const ID: &[u8] = b"{\"_id\":";
 const TS: &[u8] = b",\"_ts\":";
-/// The longest that stands before a tail.
+/// The longest that stands before a suffix.
 pub const HEAD_BYTES_MAX: usize = ID.len() + TS.len() + 2 * decimal::DIGITS_MAX;
 
 const TAGS_OPEN: &[u8] = b",\"tags\":[";
@@ -23,8 +23,8 @@ const DATA: &[u8] = b",\"data\":";
 const DELETED: &[u8] = b",\"deleted\":true";
 const CLOSE: &[u8] = b"}";
 
-/// The most bytes that a tail has besides its key, tags and data.
-pub const TAIL_OVERHEAD_BYTES: usize = member::TENANT_BYTES
+/// The most bytes that a suffix has besides its key, tags and data.
+pub const SUFFIX_OVERHEAD_BYTES: usize = member::TENANT_BYTES
     + member::COLLECTION_BYTES
     + member::KEY.len()
     + TAGS_OPEN.len()
@@ -32,9 +32,9 @@ pub const TAIL_OVERHEAD_BYTES: usize = member::TENANT_BYTES
     + DELETED.len()
     + CLOSE.len();
 
-/// What stands before `data` in a tail.
+/// What stands before `data` in a suffix.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TailMembers<'m> {
+pub struct SuffixMembers<'m> {
     /// The tenant.
     pub tenant: Option<Uuid>,
     /// The collection, which has a tenant.
@@ -45,7 +45,7 @@ pub struct TailMembers<'m> {
     pub tags: &'m [u8],
 }
 
-impl TailMembers<'_> {
+impl SuffixMembers<'_> {
     /// The most bytes that they and what follows them take, `data` aside.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
@@ -67,7 +67,7 @@ impl TailMembers<'_> {
         bytes
     }
 
-    /// Appends a tail whose data `write` appends, and says where it lies.
+    /// Appends a suffix whose data `write` appends, and says where it lies.
     pub fn write(&self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> ChangeSpan {
         let span = self.open(out);
         out.extend_from_slice(DATA);
@@ -75,7 +75,7 @@ impl TailMembers<'_> {
         close(out, span)
     }
 
-    /// Appends the tail of a deletion of what is named.
+    /// Appends the suffix of a deletion of what is named.
     pub fn write_deletion(&self, out: &mut Vec<u8>) -> ChangeSpan {
         let mut span = self.open(out);
         span.flags |= flag::DELETED;
@@ -126,18 +126,18 @@ fn put_uuid(out: &mut Vec<u8>, name: &[u8], id: Uuid) {
     out.push(b'"');
 }
 
-/// Appends one change as it is sent: its head, then its tail.
-pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, tail: &[u8]) {
+/// Appends one change as it is sent: its head, then its suffix.
+pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, suffix: &[u8]) {
     out.put_slice(ID);
     decimal::write(out, id.0);
     out.put_slice(TS);
     decimal::write(out, at.0);
-    out.put_slice(tail);
+    out.put_slice(suffix);
 }
 
 /// What a change of a key names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailParts<'t> {
+pub struct SuffixParts<'t> {
     /// Its collection.
     pub collection: Uuid,
     /// Its key.
@@ -147,7 +147,7 @@ pub struct TailParts<'t> {
 /// Reads what a change of a key names off the change as it is sent; `None` for
 /// any other.
 #[must_use]
-pub fn tail_parts(change: &[u8]) -> Option<TailParts<'_>> {
+pub fn suffix_parts(change: &[u8]) -> Option<SuffixParts<'_>> {
     let rest = change.strip_prefix(ID)?;
     let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
     let rest = rest.strip_prefix(TS)?;
@@ -161,5 +161,5 @@ pub fn tail_parts(change: &[u8]) -> Option<TailParts<'_>> {
         end += if rest[end] == b'\\' { 2 } else { 1 };
     }
     let key = read_json_string(&rest[..=end])?;
-    Some(TailParts { collection, key })
+    Some(SuffixParts { collection, key })
 }

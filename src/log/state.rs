@@ -22,7 +22,7 @@ use std::{
 };
 use tokio::sync::Notify;
 
-pub(super) struct Shared<D: Disk> {
+pub(super) struct LogState<D: Disk> {
     pub(super) disk: D,
     pub(super) options: Options,
     pub(super) identity: Identity,
@@ -40,7 +40,7 @@ pub(super) struct Shared<D: Disk> {
     pub(super) written: Notify,
 }
 
-impl<D: Disk> Shared<D> {
+impl<D: Disk> LogState<D> {
     pub(super) fn get(&self) -> Ref<'_, Inner<D>> {
         self.inner.borrow()
     }
@@ -83,7 +83,7 @@ pub(super) struct ActivePlace {
 pub(super) struct Inner<D: Disk> {
     /// The newest entries, durable or not. Invariant: entries below its first
     /// are durable, and `table` is right about them.
-    pub(super) tail: VecDeque<Entry>,
+    pub(super) recent: VecDeque<Entry>,
     /// The index after the last entry, queued ones included.
     pub(super) next: u64,
     /// The hard state, queued changes included.
@@ -133,7 +133,7 @@ impl<D: Disk> Inner<D> {
             ActivePlace { sequence: active.sequence, bytes: active.bytes, offset: active.offset };
         Self {
             next: recovery.table.next(),
-            tail: recovery.tail,
+            recent: recovery.recent,
             state: recovery.state,
             durable: recovery.state,
             table: recovery.table,
@@ -172,7 +172,7 @@ impl<D: Disk> Inner<D> {
     /// Stops the node when what is durable is not what was asked for: the next start would
     /// read something else than what is answered for now.
     pub(super) fn assert_sound(&self) {
-        let (durable, first) = (self.table.next(), self.tail_first());
+        let (durable, first) = (self.table.next(), self.recent_first());
         assert!(
             first <= durable || self.state.purged.is_some_and(|id| first <= id.index + 1),
             "entries before {first} are not in memory, and durable only to {durable}"
@@ -185,7 +185,7 @@ impl<D: Disk> Inner<D> {
 
     /// Whether something is not durable yet, or damage to the newest group
     /// would pass for a torn write.
-    pub(super) fn is_unsettled(&self) -> bool {
+    pub(super) fn needs_flush(&self) -> bool {
         self.queue.is_urgent() || self.ends_in_data || self.state != self.durable
     }
 
@@ -194,20 +194,20 @@ impl<D: Disk> Inner<D> {
         self.spare.is_none() && !self.preparing && !self.rolling
     }
 
-    /// The first index of the tail.
-    pub(super) fn tail_first(&self) -> u64 {
-        assert!(self.tail.len() as u64 <= self.next, "the tail ends with the last entry");
-        self.next - self.tail.len() as u64
+    /// The index of the first entry of `recent`.
+    pub(super) fn recent_first(&self) -> u64 {
+        assert!(self.recent.len() as u64 <= self.next, "the newest entries end with the last one");
+        self.next - self.recent.len() as u64
     }
 
-    pub(super) fn tail_entry(&self, index: u64) -> Option<&Entry> {
-        let at = index.checked_sub(self.tail_first())?;
-        self.tail.get(usize::try_from(at).ok()?)
+    pub(super) fn recent_entry(&self, index: u64) -> Option<&Entry> {
+        let at = index.checked_sub(self.recent_first())?;
+        self.recent.get(usize::try_from(at).ok()?)
     }
 
     pub(super) fn id(&self, index: u64) -> Option<LogId> {
-        if index >= self.tail_first() {
-            return self.tail_entry(index).map(|entry| entry.id);
+        if index >= self.recent_first() {
+            return self.recent_entry(index).map(|entry| entry.id);
         }
         let purged = self.state.purged.is_some_and(|id| index <= id.index);
         if purged { None } else { self.table.id(index) }
@@ -223,8 +223,8 @@ impl<D: Disk> Inner<D> {
     /// The index of the oldest entry that is held, or of the next one when there
     /// is none.
     pub(super) fn first_index(&self) -> u64 {
-        let tail = self.tail_first();
-        let held = if self.table.is_empty() { tail } else { self.table.first().min(tail) };
+        let recent = self.recent_first();
+        let held = if self.table.is_empty() { recent } else { self.table.first().min(recent) };
         held.max(self.state.purged.map_or(0, |purged| purged.index + 1))
     }
 
@@ -276,7 +276,7 @@ impl<D: Disk> Inner<D> {
             next += 1;
         }
         for entry in entries {
-            self.tail.push_back(entry.clone());
+            self.recent.push_back(entry.clone());
             self.queue.push(Op::Entry(entry));
         }
         self.next = next;
@@ -296,8 +296,8 @@ impl<D: Disk> Inner<D> {
         if next >= self.next {
             return false;
         }
-        let kept = next.saturating_sub(self.tail_first());
-        self.tail.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        let kept = next.saturating_sub(self.recent_first());
+        self.recent.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
         self.next = next;
         true
     }
@@ -312,8 +312,8 @@ impl<D: Disk> Inner<D> {
         if self.state.committed.is_none_or(|committed| committed.index < upto.index) {
             self.state.committed = Some(upto);
         }
-        while self.tail.front().is_some_and(|entry| entry.id.index <= upto.index) {
-            self.tail.pop_front();
+        while self.recent.front().is_some_and(|entry| entry.id.index <= upto.index) {
+            self.recent.pop_front();
         }
         self.next = self.next.max(upto.index + 1);
         true
@@ -321,16 +321,16 @@ impl<D: Disk> Inner<D> {
 
     /// Drops released entries from memory, as far as they are durable in sealed
     /// segments.
-    pub(super) fn trim_tail(&mut self) {
+    pub(super) fn trim_recent(&mut self) {
         let Some(released) = self.released else { return };
-        while let Some(entry) = self.tail.front() {
+        while let Some(entry) = self.recent.front() {
             let index = entry.id.index;
             let sealed = self.table.id(index) == Some(entry.id)
                 && self.table.place(index).is_some_and(|p| p.segment < self.active.sequence);
             if index > released || !sealed {
                 break;
             }
-            self.tail.pop_front();
+            self.recent.pop_front();
         }
     }
 }
