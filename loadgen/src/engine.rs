@@ -14,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::connection::{Arrival, Connection, Failure, State, source_address};
-use crate::response::Response;
+use crate::workload::{Census, Workload};
 
 /// How many events one wait may bring.
 const EVENTS_MAX: usize = 1024;
@@ -24,44 +24,6 @@ const CONNECTING_MAX: usize = 128;
 const SWEEP_INTERVAL: Duration = Duration::from_millis(50);
 /// How much one read may bring, in bytes.
 const READ_BYTES_MAX: usize = 128 * 1024;
-
-/// What the engine asks of a kind of load. Connections are named by their index within the engine.
-pub(crate) trait Workload {
-    /// When the next request of this idle connection should have been sent; `None` if there is
-    /// nothing to send now. A `Some` is followed by [`Workload::request`].
-    fn next(&mut self, connection: usize, now: Instant) -> Option<Instant>;
-
-    /// The bytes of the request that [`Workload::next`] announced.
-    fn request(&mut self, connection: usize) -> &[u8];
-
-    /// A whole answer came in at `now` to the request intended for `intended`. Whether it was
-    /// a success: after any other the connection rests for a while.
-    fn answered(
-        &mut self,
-        connection: usize,
-        intended: Instant,
-        now: Instant,
-        response: &Response<'_>,
-    ) -> bool;
-
-    /// The connection broke; `in_flight` tells whether a request was lost with it.
-    fn failed(&mut self, connection: usize, failure: &Failure, in_flight: bool);
-
-    /// When [`Workload::next`] may give something again to a connection it has just refused:
-    /// later than `now`, or never by the clock alone.
-    fn wake_at(&self, now: Instant) -> Option<Instant>;
-
-    /// Whether the loop should end.
-    fn finished(&mut self, now: Instant, census: Census) -> bool;
-}
-
-/// How many connections are in which state.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Census {
-    pub(crate) connected: usize,
-    pub(crate) busy: usize,
-    pub(crate) total: usize,
-}
 
 /// Connections, their epoll and their queues.
 #[derive(Debug)]
@@ -351,53 +313,5 @@ impl Engine {
             }
         }
         self.connections[index].close();
-    }
-}
-
-/// A workload that sends nothing: it ends when all connections stand, when each has failed once
-/// and none stands, or at its deadline.
-#[derive(Debug)]
-pub(crate) struct ConnectAll {
-    deadline: Instant,
-    failures: usize,
-    /// The last failure, to tell why nothing could be connected.
-    pub(crate) failure: Option<String>,
-}
-
-impl ConnectAll {
-    /// Waits for the connections until `deadline`.
-    pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, failures: 0, failure: None }
-    }
-}
-
-impl Workload for ConnectAll {
-    fn next(&mut self, _connection: usize, _now: Instant) -> Option<Instant> {
-        None
-    }
-
-    fn request(&mut self, _connection: usize) -> &[u8] {
-        &[]
-    }
-
-    fn answered(&mut self, _: usize, _: Instant, _: Instant, _: &Response<'_>) -> bool {
-        true
-    }
-
-    fn failed(&mut self, _connection: usize, failure: &Failure, _in_flight: bool) {
-        self.failures += 1;
-        self.failure = Some(failure.to_string());
-    }
-
-    fn wake_at(&self, _now: Instant) -> Option<Instant> {
-        None
-    }
-
-    fn finished(&mut self, now: Instant, census: Census) -> bool {
-        let hopeless = census.connected == 0 && self.failures >= census.total;
-        census.connected == census.total
-            || hopeless
-            || now >= self.deadline
-            || crate::stop::requested()
     }
 }

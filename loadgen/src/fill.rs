@@ -8,13 +8,13 @@ use anyhow::{Result, bail, ensure};
 
 use crate::args::FillArguments;
 use crate::connection::Failure;
-use crate::engine::{Census, Workload};
 use crate::fleet::{Crew, Fleet};
 use crate::report::{FillReport, Filled, Outcome, Report};
 use crate::response::Response;
 use crate::stop;
 use crate::tally::{Progress, Tally};
 use crate::target::Target;
+use crate::workload::{Census, Workload};
 
 /// Runs the command; it fails when anything was not created.
 pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {

@@ -10,10 +10,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::engine::{ConnectAll, Engine};
+use crate::engine::Engine;
 use crate::stop;
 use crate::tally::Progress;
 use crate::target::Target;
+use crate::workload::ConnectAll;
 
 /// File descriptors needed besides the connections' own.
 const FILES_SPARE: u64 = 64;

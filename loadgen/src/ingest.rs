@@ -8,7 +8,6 @@ use anyhow::{Result, ensure};
 use crate::args::{IngestArguments, LoadArguments};
 use crate::connection::Failure;
 use crate::control::{Acknowledgement, Control};
-use crate::engine::{Census, Workload};
 use crate::fleet::{Crew, Fleet};
 use crate::pace::{Pace, Span};
 use crate::payload::{Origin, Payload, PostRequest};
@@ -19,6 +18,7 @@ use crate::stop;
 use crate::tally::{Progress, Tally};
 use crate::target::Target;
 use crate::verify::{Acknowledged, Ledger, Sent, verify};
+use crate::workload::{Census, Workload};
 
 /// A load of appends, apart from the command line that asked for it.
 #[derive(Debug)]

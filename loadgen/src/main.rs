@@ -27,6 +27,7 @@ mod tally;
 mod target;
 mod verify;
 mod wait;
+mod workload;
 
 use std::process::ExitCode;
 

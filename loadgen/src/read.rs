@@ -8,7 +8,6 @@ use anyhow::{Result, ensure};
 use crate::args::ReadArguments;
 use crate::connection::Failure;
 use crate::control::Control;
-use crate::engine::{Census, Workload};
 use crate::fleet::{Crew, Fleet};
 use crate::pace::Span;
 use crate::page;
@@ -18,6 +17,7 @@ use crate::response::Response;
 use crate::stop;
 use crate::tally::{Progress, Tally};
 use crate::target::Target;
+use crate::workload::{Census, Workload};
 
 /// The list whose ids are promised to have no gaps.
 const GLOBAL_LIST: &str = "/changes";

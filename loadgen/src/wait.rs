@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::args::WaitArguments;
 use crate::connection::Failure;
 use crate::control::{Acknowledgement, Control};
-use crate::engine::{Census, Engine, Workload};
+use crate::engine::Engine;
 use crate::fleet::{Crew, Fleet, lock};
 use crate::page;
 use crate::report::{Outcome, Report, WaitReport};
@@ -18,6 +18,7 @@ use crate::response::Response;
 use crate::stop;
 use crate::tally::{Errors, Latencies, Progress};
 use crate::target::Target;
+use crate::workload::{Census, Workload};
 
 /// How much longer than the server's `block` a poll may take before it is given up.
 const BLOCK_GRACE: Duration = Duration::from_secs(15);

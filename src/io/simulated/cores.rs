@@ -14,7 +14,10 @@ use std::{
 use rand::{RngExt, rngs::StdRng};
 use tokio::sync::oneshot;
 
-use super::executor::{Executor as Virtual, TaskWaker, clear_timer};
+use super::{
+    executor::{Executor as Virtual, clear_timer},
+    task::TaskWaker,
+};
 
 /// Blocking work begins and is told of after up to so long each.
 const BLOCKING: Duration = Duration::from_micros(500);

@@ -4,13 +4,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
@@ -18,11 +15,14 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::sync::oneshot;
 
-use super::{clock::ProcessClock, cores::JoinHandle, net::Network};
+use super::{
+    clock::ProcessClock,
+    cores::JoinHandle,
+    net::Network,
+    task::{Ready, Task, TaskWaker},
+};
 
-/// The process that a task belongs to: a node by its number, or what surrounds
-/// them all.
-pub type Process = u64;
+pub use super::task::Process;
 
 /// The process of the test itself and of the network.
 pub const SURROUNDINGS: Process = 0;
@@ -54,59 +54,6 @@ pub fn chosen<T>(seed: u64, work: impl FnOnce() -> T) -> T {
 /// The seed of the executors to be made here, if those are to be virtual.
 pub fn chosen_seed() -> Option<u64> {
     CHOSEN.get()
-}
-
-/// The tasks that were woken, in order.
-#[derive(Default)]
-struct Ready(Mutex<VecDeque<u64>>);
-
-impl Ready {
-    fn push(&self, task: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(task);
-    }
-
-    fn pop(&self) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
-
-pub(super) struct TaskWaker {
-    task: u64,
-    ready: Arc<Ready>,
-    /// It stands among the ready ones already.
-    queued: AtomicBool,
-    /// It is to be dropped instead of run.
-    is_cancelled: AtomicBool,
-}
-
-impl TaskWaker {
-    fn new(task: u64, ready: &Arc<Ready>) -> Arc<Self> {
-        let (queued, is_cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { task, ready: Arc::clone(ready), queued, is_cancelled })
-    }
-
-    pub(super) fn cancel(self: &Arc<Self>) {
-        self.is_cancelled.store(true, Ordering::Relaxed);
-        self.wake_by_ref();
-    }
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::Relaxed) {
-            self.ready.push(self.task);
-        }
-    }
-}
-
-struct Task {
-    process: Process,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-    waker: Arc<TaskWaker>,
 }
 
 /// What a process has beside its tasks.
