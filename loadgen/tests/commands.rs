@@ -1,12 +1,10 @@
 //! The program against a small server in this process: every command, and runs that must fail.
 
-mod fake;
-
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use fake::{Fake, Faults};
 use serde_json::Value;
+use testkit::{Every, Fake};
 
 /// One run of the program and the report it wrote.
 struct Run {
@@ -49,10 +47,24 @@ fn loadgen(name: &str, line: &str) -> Run {
     Run { output, report }
 }
 
+/// A server to whose writes this happens.
+fn server(every: Every) -> Fake {
+    Fake::for_load(every, false)
+}
+
+/// Stores changes that no client sent.
+fn preload(fake: &Fake, count: u64) {
+    fake.preload((0..count).map(|number| format!(r#"{{"data":{{"preloaded":{number}}}}}"#)));
+}
+
+fn newest(fake: &Fake) -> u64 {
+    fake.changes().len() as u64
+}
+
 #[test]
 fn a_clean_ingest_is_verified() {
-    let fake = Fake::start(Faults::default());
-    fake.preload(3);
+    let fake = server(Every::default());
+    preload(&fake, 3);
     let line = format!(
         "ingest --url {} --connections 8 --threads 2 --duration 300ms --warmup 50ms --size 100 \
          --verify",
@@ -63,7 +75,7 @@ fn a_clean_ingest_is_verified() {
     assert!(run.count("/requests") > 0);
     assert_eq!(run.results()["errors"], serde_json::json!({}));
     assert_eq!(run.count("/verification/found"), run.count("/verification/acknowledged"));
-    assert_eq!(run.count("/verification/acknowledged"), fake.newest() - 3);
+    assert_eq!(run.count("/verification/acknowledged"), newest(&fake) - 3);
     assert!(run.count("/latency/count") > 0);
     assert_eq!(run.report["tool"], "loadgen");
     assert_eq!(run.report["settings"]["connections"], 8);
@@ -72,13 +84,8 @@ fn a_clean_ingest_is_verified() {
 
 #[test]
 fn errors_are_counted_and_leave_changes_of_unknown_outcome() {
-    let fake = Fake::start(Faults {
-        refuse_every: 7,
-        doubt_every: 11,
-        hang_up_every: 13,
-        chunked: true,
-        ..Faults::default()
-    });
+    let every = Every { busy: 7, doubt: 11, hang_up: 13, lose: 0 };
+    let fake = Fake::for_load(every, true);
     let line = format!(
         "ingest --url {} --connections 4 --batch 5 --duration 400ms --warmup 0s --verify --tag a",
         fake.url()
@@ -89,12 +96,12 @@ fn errors_are_counted_and_leave_changes_of_unknown_outcome() {
     }
     let unknown_found = run.count("/verification/unknown_found");
     assert!(unknown_found > 0 && unknown_found < run.count("/verification/unknown"));
-    assert_eq!(run.count("/verification/found") + unknown_found, fake.newest());
+    assert_eq!(run.count("/verification/found") + unknown_found, newest(&fake));
 }
 
 #[test]
 fn a_server_that_refuses_is_not_hammered() {
-    let fake = Fake::start(Faults { refuse_every: 1, ..Faults::default() });
+    let fake = server(Every { busy: 1, ..Every::default() });
     let line = format!("ingest --url {} --connections 2 --duration 500ms --warmup 0s", fake.url());
     let run = loadgen("refuses", &line).passes();
     assert_eq!(run.count("/requests"), 0);
@@ -105,7 +112,7 @@ fn a_server_that_refuses_is_not_hammered() {
 
 #[test]
 fn a_server_that_loses_changes_is_found_out() {
-    let fake = Fake::start(Faults { lose_every: 20, ..Faults::default() });
+    let fake = server(Every { lose: 20, ..Every::default() });
     let line = format!(
         "ingest --url {} --connections 4 --duration 300ms --warmup 0s --verify",
         fake.url()
@@ -119,7 +126,7 @@ fn a_server_that_loses_changes_is_found_out() {
 
 #[test]
 fn an_open_loop_sends_what_is_due() {
-    let fake = Fake::start(Faults::default());
+    let fake = server(Every::default());
     let line = format!(
         "ingest --url {} --connections 16 --rate 200 --duration 500ms --warmup 100ms",
         fake.url()
@@ -131,7 +138,7 @@ fn an_open_loop_sends_what_is_due() {
 
 #[test]
 fn a_status_can_be_demanded() {
-    let fake = Fake::start(Faults::default());
+    let fake = server(Every::default());
     let line = format!(
         "ingest --url {} --connections 2 --duration 100ms --warmup 0s --expect-status 204",
         fake.url()
@@ -144,8 +151,8 @@ fn a_status_can_be_demanded() {
 #[test]
 fn lists_are_read_in_pages_and_at_random() {
     for chunked in [false, true] {
-        let fake = Fake::start(Faults { chunked, ..Faults::default() });
-        fake.preload(250);
+        let fake = Fake::for_load(Every::default(), chunked);
+        preload(&fake, 250);
         for mode in ["", "--since-random"] {
             let line = format!(
                 "read --url {} --connections 3 --limit 100 --duration 200ms --warmup 0s {mode}",
@@ -163,8 +170,8 @@ fn lists_are_read_in_pages_and_at_random() {
 
 #[test]
 fn parked_polls_are_all_answered_by_one_append() {
-    let fake = Fake::start(Faults::default());
-    fake.preload(1);
+    let fake = server(Every::default());
+    preload(&fake, 1);
     let line =
         format!("wait --url {} --connections 40 --threads 2 --rounds 3 --settle 100ms", fake.url());
     let run = loadgen("wait", &line).passes();
@@ -173,12 +180,12 @@ fn parked_polls_are_all_answered_by_one_append() {
     assert_eq!(run.count("/answers_missing"), 0);
     assert_eq!(run.count("/append_to_answer/count"), 120);
     assert_eq!(run.count("/append_to_last_answer/count"), 3);
-    assert_eq!(fake.newest(), 4);
+    assert_eq!(newest(&fake), 4);
 }
 
 #[test]
 fn two_servers_are_compared_in_turns() {
-    let (a, b) = (Fake::start(Faults::default()), Fake::start(Faults::default()));
+    let (a, b) = (server(Every::default()), server(Every::default()));
     let line = format!(
         "compare --url {} --url-b {} --path-b /other --connections 4 --slices 3 --slice 50ms \
          --warmup 10ms",
@@ -188,21 +195,21 @@ fn two_servers_are_compared_in_turns() {
     let run = loadgen("compare", &line).passes();
     assert_eq!(run.results()["a"]["rates"].as_array().map(Vec::len), Some(3));
     assert!(run.results()["ratio"].as_f64() > Some(0.0));
-    assert!(a.newest() > 0 && b.newest() > 0);
+    assert!(newest(&a) > 0 && newest(&b) > 0);
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));
 }
 
 #[test]
 fn an_interrupted_run_ends_early_with_its_report() {
-    let fake = Fake::start(Faults::default());
+    let fake = server(Every::default());
     let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["ingest", "--url", &fake.url(), "--duration", "1h", "--warmup", "0s", "--verify"])
+        .args(["ingest", "--url", fake.url(), "--duration", "1h", "--warmup", "0s", "--verify"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("the program runs");
-    while fake.newest() < 100 {
+    while newest(&fake) < 100 {
         std::thread::yield_now();
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
@@ -233,13 +240,13 @@ fn a_server_that_is_not_there_is_one_clear_line() {
 #[test]
 fn a_fill_creates_everything_once_or_says_that_it_did_not() {
     let line = "--connections 4 --threads 2 --tenants 7 --collections 2 --keys 25 --batch 10";
-    let fake = Fake::start(Faults::default());
+    let fake = server(Every::default());
     let run = loadgen("fill", &format!("fill --url {} {line}", fake.url())).passes();
     assert_eq!(fake.created(), [7, 2, 25]);
     for (n, count) in [7, 2, 25].into_iter().enumerate() {
         assert_eq!(run.count(&format!("/stages/{n}/1/created")), count);
     }
-    let fake = Fake::start(Faults { refuse_every: 8, ..Faults::default() });
+    let fake = server(Every { busy: 8, ..Every::default() });
     let run = loadgen("fill-refused", &format!("fill --url {} {line}", fake.url()));
     assert!(!run.output.status.success(), "{}", run.stdout());
     assert_eq!(fake.created(), [7, 1, 0], "keys have nothing to be in");

@@ -33,7 +33,7 @@ pub mod workload;
 
 pub use client::{Answer, Client};
 pub use disk::SmallDisk;
-pub use fake::{Fake, Fault};
+pub use fake::{Every, Fake, Fault};
 pub use installed::installed;
 pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
 pub use program::{Ended, Held, Watched, executable, file, program, run, run_with, without_times};

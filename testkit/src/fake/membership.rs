@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, problem};
+use super::http::{Answer, problem};
 
 /// A member.
 #[derive(Clone, Debug)]

@@ -2,40 +2,25 @@
 //! misbehaves where it is told to: what a client makes of that must still be each
 //! change once.
 
+mod fault;
+mod http;
 mod membership;
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
+    io::Write,
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use serde_json::value::RawValue;
 
 use super::eventually;
+use fault::Faults;
+pub use fault::{Every, Fault};
+use http::{Answer, Asked, chunks, problem, read_request, torn};
 use membership::{Member, Membership};
-
-/// What happens to one request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is not done, and refused with 503.
-    Busy,
-    /// It is done, but answered with 504.
-    Doubt,
-    /// The connection closes before it is done.
-    Cut,
-    /// It is done, but the connection closes before the answer.
-    HangUp,
-    /// It is not done, and never answered.
-    Stall,
-    /// It is done, but never answered.
-    StallDone,
-    /// It is refused with 400 and the offset of the second change.
-    Refuse,
-    /// A stream ends in the middle of its second half, without its last chunk.
-    Tear,
-}
 
 /// A running server. Its threads end with the process.
 #[derive(Clone)]
@@ -43,16 +28,29 @@ pub struct Fake {
     url: String,
     /// Its number among the members of the cluster.
     node: u64,
-    state: Arc<Mutex<State>>,
+    shelf: Arc<Shelf>,
+}
+
+/// What all nodes of a fake cluster serve.
+struct Shelf {
+    state: Mutex<State>,
+    /// Told of every change.
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     /// The change with id n stands at n - 1, without its id and time.
     changes: Vec<String>,
-    /// What happens to the n-th write or stream, counted from 1.
-    faults: HashMap<u64, Fault>,
+    /// What happens to writes and streams.
+    faults: Faults,
     requests: u64,
+    /// A write may come without an idempotency key.
+    takes_any: bool,
+    /// Lists come in chunks.
+    is_chunked: bool,
+    /// Tenants, collections, and changes of keys that were created in one request.
+    created: [u64; 3],
     /// The body and the answer of each key.
     answers: HashMap<String, (Vec<u8>, String)>,
     /// Writes that were answered out of memory.
@@ -61,29 +59,29 @@ struct State {
     membership: Membership,
 }
 
-struct Asked {
-    method: String,
-    target: String,
-    key: Option<String>,
-    accepts_streams: bool,
-    body: Vec<u8>,
-}
-
 impl Fake {
     /// A server to whose n-th write or stream this happens.
     pub fn start(faults: &[(u64, Fault)]) -> Self {
-        let state = State {
-            faults: faults.iter().copied().collect(),
-            cluster: uuid::Uuid::new_v4().to_string(),
-            ..State::default()
-        };
-        Self::listen(1, Arc::new(Mutex::new(state)))
+        let single = faults.iter().copied().collect();
+        Self::with(State { faults: Faults { single, ..Faults::default() }, ..State::default() })
+    }
+
+    /// A server for clients that repeat nothing, to whose writes this happens. `is_chunked`
+    /// has its lists come in chunks.
+    pub fn for_load(every: Every, is_chunked: bool) -> Self {
+        let faults = Faults { every, ..Faults::default() };
+        Self::with(State { faults, takes_any: true, is_chunked, ..State::default() })
+    }
+
+    fn with(mut state: State) -> Self {
+        state.cluster = uuid::Uuid::new_v4().to_string();
+        Self::listen(1, Arc::new(Shelf { state: Mutex::new(state), changed: Condvar::new() }))
     }
 
     /// Another node of the same cluster, which becomes its next member.
     pub fn beside(&self) -> Self {
         let node = 1 + self.membership(|cluster| cluster.members.len()) as u64;
-        let other = Self::listen(node, Arc::clone(&self.state));
+        let other = Self::listen(node, Arc::clone(&self.shelf));
         let address = other.url.strip_prefix("http://").unwrap().to_owned();
         self.membership(|cluster| {
             cluster.members.push(Member { id: node, voter: true, address, matched: 9 });
@@ -91,10 +89,10 @@ impl Fake {
         other
     }
 
-    fn listen(node: u64, state: Arc<Mutex<State>>) -> Self {
+    fn listen(node: u64, shelf: Arc<Shelf>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let fake = Self { url, node, state };
+        let fake = Self { url, node, shelf };
         let server = fake.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -110,7 +108,7 @@ impl Fake {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
+        self.shelf.state.lock().unwrap()
     }
 
     /// The cluster that it pretends to be part of, to look at and to change.
@@ -133,6 +131,12 @@ impl Fake {
         self.state().answers.clear();
     }
 
+    /// How many tenants, collections, and changes of keys were created, each kind by requests
+    /// of its own.
+    pub fn created(&self) -> [u64; 3] {
+        self.state().created
+    }
+
     /// How many writes were repeated.
     pub fn replayed(&self) -> u64 {
         self.state().replayed
@@ -144,6 +148,7 @@ impl Fake {
     }
 
     fn serve(&self, mut stream: TcpStream) {
+        let _ = stream.set_nodelay(true);
         let mut received = Vec::new();
         while let Some(asked) = read_request(&mut stream, &mut received) {
             let counts = asked.method != "GET" || asked.accepts_streams;
@@ -151,13 +156,11 @@ impl Fake {
                 let mut state = self.state();
                 state.requests += u64::from(counts);
                 let number = state.requests;
-                if counts { state.faults.remove(&number) } else { None }
+                if counts { state.faults.of(number) } else { None }
             };
             match fault {
                 Some(Fault::Cut) => return,
-                Some(Fault::Stall) => loop {
-                    std::thread::park();
-                },
+                Some(Fault::Stall) => stall(),
                 _ => {}
             }
             let (status, kind, body) = match fault {
@@ -166,71 +169,87 @@ impl Fake {
                     let second = second_object(&asked.body);
                     problem(400, "unknown-member", &format!(",\"offset\":{second}"))
                 }
-                _ => self.state().answer(&asked, self.node),
+                _ => self.answer(&asked, fault),
             };
-            match fault {
-                Some(Fault::HangUp) => return,
-                Some(Fault::StallDone) => loop {
-                    std::thread::park();
-                },
-                _ => {}
-            }
             let (status, kind, body) = match fault {
+                Some(Fault::HangUp) => return,
+                Some(Fault::StallDone) => stall(),
                 Some(Fault::Doubt) => problem(504, "unknown-outcome", ""),
                 _ => (status, kind, body),
             };
-            let (cluster, last) = {
+            let (cluster, last, is_chunked) = {
                 let state = self.state();
-                (state.cluster.clone(), state.changes.len())
+                let is_chunked = state.is_chunked && asked.method == "GET";
+                (state.cluster.clone(), state.changes.len(), is_chunked)
             };
             let mut answer = format!(
                 "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nRetry-After: 0\r\n\
                  ChangeAgent-Cluster: {cluster}\r\nChangeAgent-Last: {last}\r\n"
             );
-            if kind == "application/x-ndjson" {
+            if is_chunked || kind == "application/x-ndjson" {
                 answer += "Transfer-Encoding: chunked\r\n\r\n";
-                let (one, two) = body.split_at(body.len() / 2);
-                if fault == Some(Fault::Tear) {
-                    // The second chunk is longer than what comes of it.
-                    let some = &two[..two.len() / 2];
-                    answer += &format!("{:x}\r\n{one}\r\n{:x}\r\n{some}", one.len(), two.len());
-                    let _ = stream.write_all(answer.as_bytes());
-                    return;
-                }
-                for part in [one, two].into_iter().filter(|part| !part.is_empty()) {
-                    answer += &format!("{:x}\r\n{part}\r\n", part.len());
-                }
-                answer += "0\r\n\r\n";
+                answer += &if fault == Some(Fault::Tear) { torn(&body) } else { chunks(&body) };
             } else {
                 answer += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
             }
-            if stream.write_all(answer.as_bytes()).is_err() {
+            if stream.write_all(answer.as_bytes()).is_err() || fault == Some(Fault::Tear) {
                 return;
             }
         }
     }
+
+    /// Does what is asked, and waits first where there is nothing yet.
+    fn answer(&self, asked: &Asked, fault: Option<Fault>) -> Answer {
+        let mut state = self.state();
+        let seconds = asked.parameter("block").and_then(|text| text.parse().ok());
+        let since = state.since(asked);
+        let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(0));
+        while state.takes_any && state.changes.len() <= since && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            state = self.shelf.changed.wait_timeout(state, left).unwrap().0;
+        }
+        let held = state.changes.len();
+        let answer = state.answer(asked, since, self.node);
+        if fault == Some(Fault::Lose) {
+            state.changes[held..].fill(r#"{"data":null}"#.to_owned());
+        }
+        drop(state);
+        self.shelf.changed.notify_all();
+        answer
+    }
 }
 
-type Answer = (u16, &'static str, String);
-
-fn problem(status: u16, code: &str, members: &str) -> Answer {
-    let body =
-        format!("{{\"status\":{status},\"code\":\"{code}\",\"detail\":\"told to\"{members}}}");
-    (status, "application/problem+json", body)
+/// Goes on for ever.
+fn stall() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 impl State {
-    fn answer(&mut self, asked: &Asked, node: u64) -> Answer {
+    /// After which change a list is asked for.
+    fn since(&self, asked: &Asked) -> usize {
+        match asked.parameter("since") {
+            Some("now") => self.changes.len(),
+            Some(number) => number.parse().unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    fn answer(&mut self, asked: &Asked, since: usize, node: u64) -> Answer {
         if asked.method == "GET" {
             return match asked.target.as_str() {
                 "/cluster" => self.membership.look(node),
-                target if target.contains("/changes?") => self.list(asked),
+                target if target.contains("/changes?") => self.list(asked, since),
                 target if target.starts_with("/tenants/") => {
                     let uuid = uuid::Uuid::from_u128(u128::from(crc32c::crc32c(target.as_bytes())));
                     (200, "application/json", format!("{{\"tenant\":\"{uuid}\"}}"))
                 }
                 _ => (200, "application/json", "{}".into()),
             };
+        }
+        if self.takes_any {
+            return (201, "application/json", self.write(asked));
         }
         let Some(key) = &asked.key else { panic!("a write without its key: {}", asked.target) };
         if asked.target.starts_with("/cluster/") {
@@ -245,29 +264,42 @@ impl State {
                 problem(422, "idempotency-mismatch", "")
             };
         }
-        let first = self.changes.len() + 1;
-        let answer = if asked.method == "DELETE" {
-            self.changes.push(format!("DELETE {}", asked.target));
-            format!("{{\"_id\":{first}}}")
-        } else if asked.body.starts_with(b"[") {
-            let objects: Vec<&RawValue> = serde_json::from_slice(&asked.body).unwrap();
-            self.changes.extend(objects.iter().map(|object| object.get().to_owned()));
-            let (last, count) = (self.changes.len(), objects.len());
-            format!("{{\"first\":{first},\"last\":{last},\"count\":{count}}}")
-        } else {
-            self.changes.push(String::from_utf8(asked.body.clone()).unwrap());
-            format!("{{\"_id\":{first}}}")
-        };
+        let answer = self.write(asked);
         self.answers.insert(key.clone(), (known, answer.clone()));
         (201, "application/json", answer)
     }
 
-    fn list(&self, asked: &Asked) -> Answer {
-        let number = |name: &str| -> Option<usize> {
-            let query = asked.target.split_once('?')?.1;
-            query.split('&').find_map(|pair| pair.strip_prefix(name))?.parse().ok()
-        };
-        let since = number("since=").unwrap_or(0);
+    /// Stores what is sent, and says as what.
+    fn write(&mut self, asked: &Asked) -> String {
+        let first = self.changes.len() + 1;
+        let text = || String::from_utf8(asked.body.clone()).unwrap();
+        if asked.method == "DELETE" {
+            self.changes.push(format!("DELETE {}", asked.target));
+        } else if asked.target.ends_with("/tenants") {
+            self.created[0] += 1;
+            return "{}".to_owned();
+        } else if asked.target.ends_with("/collections") {
+            self.created[1] += 1;
+            return "{}".to_owned();
+        } else if asked.is_ndjson || asked.body.starts_with(b"[") {
+            if asked.is_ndjson {
+                self.changes.extend(text().lines().map(str::to_owned));
+            } else {
+                let objects: Vec<&RawValue> = serde_json::from_slice(&asked.body).unwrap();
+                self.changes.extend(objects.iter().map(|object| object.get().to_owned()));
+            }
+            let (last, count) = (self.changes.len(), self.changes.len() + 1 - first);
+            if asked.target.ends_with("/keys") {
+                self.created[2] += count as u64;
+            }
+            return format!("{{\"first\":{first},\"last\":{last},\"count\":{count}}}");
+        } else {
+            self.changes.push(text());
+        }
+        format!("{{\"_id\":{first}}}")
+    }
+
+    fn list(&self, asked: &Asked, since: usize) -> Answer {
         let changes = self.changes.iter().enumerate().skip(since).map(|(at, change)| {
             let members = &change[1..];
             format!("{{\"_id\":{},\"_ts\":{},{members}", at + 1, 1000 + at)
@@ -280,7 +312,8 @@ impl State {
             };
             return (200, "application/x-ndjson", format!("\n{lines}{end}"));
         }
-        let page: Vec<String> = changes.take(number("limit=").unwrap_or(100)).collect();
+        let limit = asked.parameter("limit").map_or(100, |text| text.parse().unwrap());
+        let page: Vec<String> = changes.take(limit).collect();
         let last = since + page.len();
         let at_end = last >= self.changes.len();
         let body = format!(
@@ -296,34 +329,4 @@ impl State {
 fn second_object(body: &[u8]) -> usize {
     let objects: Vec<&RawValue> = serde_json::from_slice(body).unwrap();
     objects[1].get().as_ptr() as usize - body.as_ptr() as usize
-}
-
-fn read_request(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<Asked> {
-    loop {
-        let mut headers = [httparse::EMPTY_HEADER; 32];
-        let mut request = httparse::Request::new(&mut headers);
-        if let httparse::Status::Complete(head) = request.parse(received).unwrap() {
-            let header = |name: &str| {
-                let found = request.headers.iter().find(|one| one.name.eq_ignore_ascii_case(name));
-                found.map(|header| std::str::from_utf8(header.value).unwrap().to_owned())
-            };
-            let length: usize = header("content-length").map_or(0, |text| text.parse().unwrap());
-            if received.len() >= head + length {
-                let asked = Asked {
-                    method: request.method.unwrap().to_owned(),
-                    target: request.path.unwrap().to_owned(),
-                    key: header("idempotency-key"),
-                    accepts_streams: header("accept").is_some_and(|text| text.contains("ndjson")),
-                    body: received[head..head + length].to_vec(),
-                };
-                received.drain(..head + length);
-                return Some(asked);
-            }
-        }
-        let mut bytes = [0; 64 << 10];
-        match stream.read(&mut bytes) {
-            Ok(count) if count > 0 => received.extend_from_slice(&bytes[..count]),
-            _ => return None,
-        }
-    }
 }
