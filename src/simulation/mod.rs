@@ -10,6 +10,7 @@
 //! | [`places`], [`node`] | the nodes |
 //! | [`client`], [`wire`] | who asks them, as bytes of HTTP |
 //! | [`record`], [`history`], [`coverage`] | what happened, for people and for the oracle |
+//! | [`ending`] | what holds once all is well |
 //! | [`oracle`] | whether what clients were told can be true |
 //!
 //! The same seed gives the same bytes: nothing here asks anything but the executor for
@@ -18,6 +19,7 @@
 mod client;
 mod coverage;
 mod disk_tests;
+mod ending;
 mod everything;
 mod faults;
 mod history;

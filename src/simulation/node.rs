@@ -1,6 +1,6 @@
 //! One process: a node as the program composes it, on a simulated disk and network.
 
-use std::{pin::pin, rc::Rc, sync::Arc};
+use std::{cell::RefCell, pin::pin, rc::Rc, sync::Arc};
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
@@ -41,6 +41,14 @@ pub enum Exit {
     NotStopped(String),
 }
 
+/// What a process has of which clients see nothing.
+#[derive(Clone)]
+pub struct Inside {
+    pub metrics: Arc<Metrics>,
+    pub held: Arc<HeldByNode>,
+    pub wiring: Wiring,
+}
+
 /// Runs node `id` on `disk` until it ends, or until `stop`; without a cluster it asks those
 /// of `join` to be taken in, or begins one when there are none. To be called in its process.
 pub async fn run(
@@ -49,6 +57,7 @@ pub async fn run(
     disk: SimDisk,
     join: Vec<String>,
     stop: Rc<Notify>,
+    inside: Rc<RefCell<Option<Inside>>>,
 ) -> Exit {
     let (address, cluster_address) = (client_address(id), cluster_address(id));
     let cluster = Listener::simulated(&cluster_address).expect("nobody else has the address");
@@ -68,7 +77,13 @@ pub async fn run(
         Ok(started) => started,
         Err(error) => return Exit::NotStarted(error.to_string()),
     };
-    let serving = serve(id, setup.cores, &wiring, &ready);
+    let own = Inside {
+        metrics: Arc::default(),
+        held: Arc::new(HeldByNode::new(Limits::default().held_bytes)),
+        wiring,
+    };
+    let serving = serve(id, setup.cores, &own, &ready);
+    inside.replace(Some(own));
     let cause = match select(pin!(running.ended()), pin!(stop.notified())).await {
         Either::Left((cause, _)) => cause,
         Either::Right(_) => Cause::Told,
@@ -87,21 +102,21 @@ pub async fn run(
 }
 
 /// Starts the serving cores of node `id`, which share one listener.
-fn serve(id: NodeId, cores: usize, wiring: &Wiring, ready: &Ready) -> Vec<cores::JoinHandle<()>> {
+fn serve(id: NodeId, cores: usize, inside: &Inside, ready: &Ready) -> Vec<cores::JoinHandle<()>> {
     let address = client_address(id);
     let listener = Listener::simulated(&address).expect("nobody else has the address");
     let listener = Rc::new(listener);
     let browsers = Arc::new(BrowserPolicy::new(&[&address], &[], &[]));
     let limits = Arc::new(Limits { connections: PLACES.connections, ..Limits::default() });
-    let held = Arc::new(HeldByNode::new(limits.held_bytes));
-    let (connections, metrics) = (Arc::new(Connections::new(PLACES)), Arc::new(Metrics::default()));
+    let connections = Arc::new(Connections::new(PLACES));
+    let Inside { metrics, held, wiring } = inside;
     let core = |number| Core {
         node: wiring.handle(number, ready.clone()),
         listener: Rc::clone(&listener),
         limits: Arc::clone(&limits),
-        held: Arc::clone(&held),
+        held: Arc::clone(held),
         browsers: Arc::clone(&browsers),
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(metrics),
         connections: Arc::clone(&connections),
     };
     (0..cores).map(|number| cores::spawn(core(number).run())).collect()

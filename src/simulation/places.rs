@@ -10,7 +10,7 @@ use std::{
 use rand::RngExt;
 use tokio::sync::Notify;
 
-use super::node::{self, Exit};
+use super::node::{self, Exit, Inside};
 use super::record::note;
 use crate::{
     base::ids::NodeId,
@@ -62,6 +62,8 @@ struct Place {
     starts: Cell<u64>,
     /// Has the process that runs come to an end.
     stop: RefCell<Rc<Notify>>,
+    /// What the process that runs has, or that ran last.
+    inside: Rc<RefCell<Option<Inside>>>,
 }
 
 /// The places of a run. Clones are the same.
@@ -105,6 +107,7 @@ impl Places {
             is_removed: Cell::default(),
             starts: Cell::default(),
             stop: RefCell::default(),
+            inside: Rc::default(),
         };
         self.0.borrow_mut().push(Rc::new(place));
         id
@@ -145,6 +148,11 @@ impl Places {
 
     pub fn life(&self, node: NodeId) -> u32 {
         self.place(node).life.get()
+    }
+
+    /// What the process there has, of which clients see nothing.
+    pub fn inside(&self, node: NodeId) -> Option<Inside> {
+        self.place(node).inside.borrow().clone()
     }
 
     pub fn votes(&self, node: NodeId) -> bool {
@@ -263,6 +271,7 @@ async fn supervise(place: Rc<Place>, starts: u64, places: Places) {
     while place.runs.get() && place.starts.get() == starts {
         let disk = place.disk.borrow().clone();
         let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
+        let inside = Rc::clone(&place.inside);
         // The first begins a cluster; the others ask it to take them in, and it them, when it
         // lost its disk.
         let founds = id == 1 && place.life.get() == 0;
@@ -271,7 +280,7 @@ async fn supervise(place: Rc<Place>, starts: u64, places: Places) {
         } else {
             places.all().filter(|&other| other != id).map(client_address).collect()
         };
-        let main = spawn_in(process_of(id), node::run(id, setup, disk, join, stop));
+        let main = spawn_in(process_of(id), node::run(id, setup, disk, join, stop, inside));
         let Some(exit) = main.await else { return };
         if place.starts.get() != starts {
             return;

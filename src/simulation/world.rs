@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use super::{
     client::{self, Client, Shared},
     coverage::Coverage,
+    ending,
     faults::{self, clock},
     history::{Asked, Consistency, Filter, New, Place, Told},
     oracle::{self, Found},
@@ -184,6 +185,9 @@ impl World {
         };
         assert!(cores::within(CLIENTS_END, over).await.is_some(), "a client does not end");
         self.read_all().await;
+        ending::agree(&self.shared).await;
+        ending::first_attempts(&self.shared).await;
+        ending::be_quiet(&self.shared).await;
         let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
         let settings = oracle::Settings { retained_min };
         let found = oracle::check(&self.shared.record.take_history(), settings);

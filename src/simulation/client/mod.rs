@@ -166,7 +166,7 @@ impl Client {
     }
 
     /// A change with a label of its own.
-    fn new_at(&self, place: Place) -> New {
+    pub fn new_at(&self, place: Place) -> New {
         New { label: self.shared.record.label(), place }
     }
 

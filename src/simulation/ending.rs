@@ -1,0 +1,177 @@
+//! What holds once all is well and has been for a moment: nodes are ready and agree on their
+//! cluster, serve at the first attempt, and keep nothing for clients that are gone.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+use super::{
+    client::{Client, Shared},
+    history::{Asked, Consistency, Filter, Told},
+    node::Inside,
+    places::client_address,
+    record::note,
+    wire::{Heard, Link, Request},
+};
+use crate::{base::ids::NodeId, io::cores};
+
+/// In so long nodes are ready and agree.
+const AGREE: Duration = Duration::from_secs(60);
+/// So long a write may take, and a strong read, while nothing is wrong.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
+/// In so long nothing is left of clients that are gone.
+const QUIET: Duration = Duration::from_secs(30);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A cluster as one of its nodes knows it, but for how far that node is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Cluster {
+    cluster: String,
+    leader: Option<u64>,
+    term: u64,
+    last: u64,
+    members: Vec<Member>,
+}
+
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+struct Member {
+    id: u64,
+    address: String,
+    cluster_address: String,
+    role: String,
+}
+
+/// Nodes are ready and know the same cluster, of which they all are members, and nobody else.
+pub async fn agree(shared: &Shared) {
+    let agreed = async {
+        loop {
+            let mut known = BTreeMap::new();
+            for node in shared.places.all() {
+                known.insert(node, cluster_at(node).await);
+            }
+            match disagreement(&known) {
+                None => return,
+                Some(text) => note(&format!("nodes do not agree yet: {text}")),
+            }
+            cores::sleep(LOOK).await;
+        }
+    };
+    let agreed = cores::within(AGREE, agreed).await;
+    assert!(agreed.is_some(), "all is well, and the nodes are not one cluster");
+}
+
+/// What a node that is ready knows.
+async fn cluster_at(node: NodeId) -> Option<Cluster> {
+    let mut link = Link::new(client_address(node));
+    let mut answers = Vec::new();
+    for target in ["/health", "/ready", "/cluster"] {
+        let Heard::Answer(answer) = link.ask(&Request::get(target.to_owned())).await else { break };
+        answers.push(answer);
+    }
+    link.close();
+    let is_ready = answers.len() == 3 && answers.iter().all(|answer| answer.status == 200);
+    let cluster = answers.pop().filter(|_| is_ready)?;
+    serde_json::from_str(&cluster.body).ok()
+}
+
+/// In what nodes differ, or are not what they are to be.
+fn disagreement(known: &BTreeMap<NodeId, Option<Cluster>>) -> Option<String> {
+    if let Some((node, _)) = known.iter().find(|(_, cluster)| cluster.is_none()) {
+        return Some(format!("node {node} is not ready"));
+    }
+    let mut clusters = known.iter().filter_map(|(node, cluster)| Some((node, cluster.as_ref()?)));
+    let (first, cluster) = clusters.next()?;
+    if let Some((other, differs)) = clusters.find(|(_, other)| *other != cluster) {
+        return Some(format!("{first} knows {cluster:?}, {other} {differs:?}"));
+    }
+    let is_member = |node: &NodeId| {
+        let address = client_address(*node);
+        cluster.members.iter().any(|member| member.address == address)
+    };
+    let are_all = cluster.members.len() == known.len() && known.keys().all(is_member);
+    let is_led = cluster.leader.is_some_and(|leader| {
+        cluster.members.iter().any(|member| member.id == leader && member.role == "voter")
+    });
+    (!are_all || !is_led).then(|| format!("{cluster:?}"))
+}
+
+/// Each node takes a write and serves a strong read at once.
+pub async fn first_attempts(shared: &Shared) {
+    for node in shared.places.all() {
+        let mut client = Client::new(400 + node, shared.clone());
+        let write = Asked::Append(vec![client.new_at(super::history::Place::default())]);
+        let told = cores::within(FIRST_ATTEMPT, client.ask(node, write)).await;
+        let Some(Told::Done { first, .. }) = told else {
+            panic!("all is well, and node {node} does not take a write: {told:?}");
+        };
+        let (all, since) = (Filter::default(), first - 1);
+        let read = client.read(node, all, since, Consistency::Strong, "");
+        let told = cores::within(FIRST_ATTEMPT, read).await;
+        let is_shown = matches!(&told, Some(Told::Page { changes, .. }) if !changes.is_empty());
+        assert!(is_shown, "all is well, and node {node} does not show {first}: {told:?}");
+    }
+}
+
+/// Nodes keep nothing for clients, of which none is there any more.
+pub async fn be_quiet(shared: &Shared) {
+    let kept = || {
+        let of = |node| Some((node, kept_by(&shared.places.inside(node)?)?));
+        shared.places.all().find_map(of)
+    };
+    let quiet = async {
+        while kept().is_some() {
+            cores::sleep(LOOK).await;
+        }
+    };
+    let quiet = cores::within(QUIET, quiet).await;
+    assert!(quiet.is_some(), "nobody asks anything, and a node keeps something: {:?}", kept());
+}
+
+/// What a node keeps for its clients.
+fn kept_by(inside: &Inside) -> Option<String> {
+    let (metrics, wiring) = (&inside.metrics, &inside.wiring);
+    let gauges = [
+        ("connections", metrics.connections.get()),
+        ("parked", metrics.parked.get()),
+        ("streams", metrics.streams.get()),
+    ];
+    let bytes = [("held", inside.held.bytes()), ("backlog", wiring.fanout.backlog_bytes())];
+    let bytes = bytes.map(|(name, bytes)| (name, i64::try_from(bytes).unwrap_or(i64::MAX)));
+    let kept = gauges.into_iter().chain(bytes).find(|(_, count)| *count != 0);
+    // They are taken, which nobody misses any more.
+    let writes = wiring.inbox.take_if(|_| true).len();
+    kept.map(|kept| format!("{kept:?}")).or((writes > 0).then(|| format!("{writes} writes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(members: &[(u64, &str)]) -> Cluster {
+        let member = |&(place, role): &(u64, &str)| Member {
+            id: place,
+            address: client_address(place),
+            cluster_address: String::new(),
+            role: role.to_owned(),
+        };
+        let members = members.iter().map(member).collect();
+        Cluster { cluster: "c".to_owned(), leader: Some(1), term: 1, last: 7, members }
+    }
+
+    #[test]
+    fn nodes_agree_on_a_cluster_of_all_of_them_that_is_led_by_a_voter() {
+        let both = || cluster(&[(1, "voter"), (2, "learner")]);
+        let known = |one, other| BTreeMap::from([(1, Some(one)), (2, other)]);
+        assert_eq!(disagreement(&known(both(), Some(both()))), None);
+        let disagree = |one, other| disagreement(&known(one, other)).is_some();
+        assert!(disagree(both(), None));
+        assert!(disagree(both(), Some(Cluster { last: 8, ..both() })));
+        let one = || cluster(&[(1, "voter")]);
+        assert!(disagree(one(), Some(one())));
+        let three = || cluster(&[(1, "voter"), (2, "voter"), (3, "voter")]);
+        assert!(disagree(three(), Some(three())));
+        let unled = || Cluster { leader: Some(2), ..both() };
+        assert!(disagree(unled(), Some(unled())));
+    }
+}
