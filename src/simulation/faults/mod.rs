@@ -70,7 +70,7 @@ impl Broken {
     /// Has a node be of no use.
     pub fn apply(self, node: NodeId, world: &World) {
         let (network, process) = (Network::current(), process_of(node));
-        let others = || world.places.all().filter(|other| *other != node).map(process_of);
+        let others = || world.places.every().filter(|other| *other != node).map(process_of);
         let mute = || others().for_each(|other| network.block((process, other)));
         let deaf = || others().for_each(|other| network.block((other, process)));
         match self {

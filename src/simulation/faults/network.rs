@@ -77,7 +77,7 @@ impl Fault {
     /// Says whether anything was done.
     pub(super) fn apply(&self, world: &World) -> bool {
         let network = Network::current();
-        let all: Vec<NodeId> = world.places.all().collect();
+        let all: Vec<NodeId> = world.places.every().collect();
         let pairs = || all.iter().flat_map(|one| all.iter().map(move |other| (*one, *other)));
         match self {
             Self::Block(one, other) => network.block(way(*one, *other)),
