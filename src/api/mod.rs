@@ -38,7 +38,7 @@ pub use self::{
     headers::{date, http_context},
     read::{
         FULL,
-        stream::{Next, Stream},
+        stream::{ChangeStream, Next},
     },
     reply::{Parked, Reply},
     route::ROUTES,
@@ -97,7 +97,7 @@ impl Api {
     ///
     /// # Errors
     /// When it cannot go on: it must break off.
-    pub async fn advance(&self, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+    pub async fn advance(&self, stream: &mut ChangeStream, now: Instant) -> Result<Next, ApiError> {
         self.0.node.catch_up();
         stream::advance(&self.0, stream, now).await
     }

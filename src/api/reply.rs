@@ -10,7 +10,7 @@ use std::{
 use super::{
     read::{
         question::{KeyQuestion, Question},
-        stream::Stream,
+        stream::ChangeStream,
     },
     write::Write,
 };
@@ -28,7 +28,7 @@ pub enum Reply {
     /// There is nothing to answer with yet.
     Park(Parked),
     /// An answer in parts.
-    Stream(Box<Stream>),
+    Stream(Box<ChangeStream>),
 }
 
 /// A read that waits for a change, at most until its deadline.
@@ -48,7 +48,7 @@ pub(super) enum ParkedRead {
     /// A key.
     Key(Box<KeyQuestion>),
     /// A stream that has not begun.
-    Stream(Box<Stream>),
+    Stream(Box<ChangeStream>),
     /// Anything else, from the start.
     Request(Box<Request>),
 }

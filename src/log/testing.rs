@@ -3,14 +3,11 @@
 
 use super::{Entry, Identity, Log, OpenError, Options};
 use crate::base::ids::{ClusterId, LogId};
+pub(super) use crate::io::simulated::task::Turns;
 use crate::io::{Disk, simulated::disk::SimDisk};
 use bytes::Bytes;
 use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
 use uuid::Uuid;
 
 pub(super) const SEGMENT_BYTES: u64 = 32 * 1024;
@@ -32,22 +29,6 @@ pub(super) fn id(term: u64, index: u64) -> LogId {
 
 pub(super) fn entry(term: u64, index: u64, payload: impl Into<Bytes>) -> Entry {
     Entry { id: id(term, index), kind: 3, payload: payload.into() }
-}
-
-/// Lets the other tasks run for a number of turns.
-pub(super) struct Turns(pub(super) u32);
-
-impl Future for Turns {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 == 0 {
-            return Poll::Ready(());
-        }
-        self.0 -= 1;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 /// An executor with the tasks that a log needs.

@@ -31,30 +31,36 @@ const UNDER_WAY: u32 = 4;
 pub(super) struct Forwarder<D: Disk> {
     replica: Rc<Replica<D>>,
     completions: Completions,
-    rooms: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// Room for one more batch.
-pub(super) type Room = OwnedSemaphorePermit;
+/// Lets one more batch be under way.
+pub(super) type Permit = OwnedSemaphorePermit;
 
 impl<D: Disk> Forwarder<D> {
     pub(super) fn new(replica: Rc<Replica<D>>, completions: Completions) -> Self {
-        Self { replica, completions, rooms: Arc::new(Semaphore::new(UNDER_WAY as usize)) }
+        Self { replica, completions, permits: Arc::new(Semaphore::new(UNDER_WAY as usize)) }
     }
 
     /// Waits until there is room for one more batch.
-    pub(super) async fn room(&self) -> Room {
-        let room = Arc::clone(&self.rooms).acquire_owned().await;
-        room.expect("the semaphore is never closed")
+    pub(super) async fn permit(&self) -> Permit {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
     }
 
     /// Waits until no batch is with the leader.
     pub(super) async fn idle(&self) {
-        drop(self.rooms.acquire_many(UNDER_WAY).await);
+        drop(self.permits.acquire_many(UNDER_WAY).await);
     }
 
     /// Hands writes to the leader `id`, which the members reach at `address`.
-    pub(super) fn forward(&self, proposals: Vec<Proposal>, id: NodeId, address: &str, room: Room) {
+    pub(super) fn forward(
+        &self,
+        proposals: Vec<Proposal>,
+        id: NodeId,
+        address: &str,
+        permit: Permit,
+    ) {
         let channel = self.replica.channel(id, Lane::Requests, address);
         let (replica, completions) = (Rc::clone(&self.replica), self.completions.clone());
         cores::spawn(async move {
@@ -62,7 +68,7 @@ impl<D: Disk> Forwarder<D> {
                 Ok(outcomes) => complete(proposals, outcomes, &completions).await,
                 Err(error) => completions.failed(proposals, error).await,
             }
-            drop(room);
+            drop(permit);
         });
     }
 }

@@ -69,7 +69,7 @@ impl<D: Disk> Sequencer<D> {
                     cores::within(WRITE_RETRY, known).await;
                     continue;
                 }
-                Leadership::At(..) => Some(forwarder.room().await),
+                Leadership::At(..) => Some(forwarder.permit().await),
                 _ => None,
             };
             let Some(proposals) = self.inbox.take(batch_bytes).await else { break };

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     api::{
-        FULL, Next, Reply, Stream, Told, Write,
+        ChangeStream, FULL, Next, Reply, Told, Write,
         browser::Reader,
         error::{ApiError, Code},
         metrics::{Gauge, Limit},
@@ -247,7 +247,7 @@ impl Driver {
 
     /// Sends an answer in parts, each when the one before is with the client:
     /// what a slow client makes the server hold is one part.
-    async fn stream(&mut self, mut stream: Stream, head: Response) -> Result<(), Gone> {
+    async fn stream(&mut self, mut stream: ChangeStream, head: Response) -> Result<(), Gone> {
         let context = Rc::clone(&self.context);
         self.link.drain_if_stopping();
         self.link.http.respond_head(head, self.link.now);

@@ -18,13 +18,14 @@ use crate::{
 const KNOWN: &[(&str, &str)] = &[];
 
 /// The files of the program and what they name.
-struct House {
+struct Sources {
     /// By the modules that they stand for, joined by `::`.
-    files: BTreeMap<String, Room>,
+    files: BTreeMap<String, File>,
 }
 
-struct Room {
-    file: String,
+/// What one file names and implements.
+struct File {
+    name: String,
     named: Vec<Named>,
     impls: Vec<Impl>,
 }
@@ -41,7 +42,7 @@ struct Impl {
 /// From the file that needs to the one that is needed, with the names.
 type Needs = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
-impl House {
+impl Sources {
     fn new(sources: &[(String, String)]) -> Self {
         let mut files = BTreeMap::new();
         let mut tests = Vec::new();
@@ -50,12 +51,12 @@ impl House {
             let mut left_out = Vec::new();
             let tokens = without_tests(&tokens(text), &mut left_out);
             tests.extend(left_out.into_iter().map(|name| format!("{own}::{name}")));
-            let room = Room { file: file.clone(), named: paths(&tokens), impls: impls(&tokens) };
-            files.insert(own, room);
+            let file = File { name: file.clone(), named: paths(&tokens), impls: impls(&tokens) };
+            files.insert(own, file);
         }
-        files.retain(|own, room| {
+        files.retain(|own, file| {
             let within = |test: &String| own == test || own.starts_with(&format!("{test}::"));
-            !tests.iter().any(within) && !room.file.split('/').any(is_of_tests)
+            !tests.iter().any(within) && !file.name.split('/').any(is_of_tests)
         });
         Self { files }
     }
@@ -112,28 +113,28 @@ impl House {
     fn needs(&self) -> Needs {
         const DEPTH_MAX: usize = 8;
         let mut needs = Needs::new();
-        let mut add = |from: &Room, to: &str, name: &str| {
-            let to = &self.files[to].file;
-            if from.file != *to && to != "lib.rs" {
-                let names = needs.entry(from.file.clone()).or_default();
+        let mut add = |from: &File, to: &str, name: &str| {
+            let to = &self.files[to].name;
+            if from.name != *to && to != "lib.rs" {
+                let names = needs.entry(from.name.clone()).or_default();
                 names.entry(to.clone()).or_default().insert(name.to_owned());
             }
         };
-        for (own, room) in &self.files {
-            for named in &room.named {
+        for (own, file) in &self.files {
+            for named in &file.named {
                 if let Some(to) = self.resolve(own, named, DEPTH_MAX) {
-                    add(room, &to, &named.path.join("::"));
+                    add(file, &to, &named.path.join("::"));
                 }
             }
         }
         let methods = self.methods();
-        for (own, room) in &self.files {
-            for of in &room.impls {
+        for (own, file) in &self.files {
+            for of in &file.impls {
                 let type_name = self.type_of(own, &of.of);
                 for method in &of.calls {
                     let defined = methods.get(&(type_name.clone(), method.clone()));
                     for to in defined.into_iter().flatten() {
-                        add(room, to, &format!("self.{method}()"));
+                        add(file, to, &format!("self.{method}()"));
                     }
                 }
             }
@@ -153,8 +154,8 @@ impl House {
     /// The modules in which each method of each type is defined.
     fn methods(&self) -> BTreeMap<(String, String), BTreeSet<String>> {
         let mut found: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-        for (own, room) in &self.files {
-            for of in &room.impls {
+        for (own, file) in &self.files {
+            for of in &file.impls {
                 let of_type = self.type_of(own, &of.of);
                 for method in &of.methods {
                     let method = (of_type.clone(), method.clone());
@@ -285,8 +286,8 @@ fn ties(needs: &Needs, circle: &BTreeSet<&str>) -> String {
 
 #[test]
 fn no_file_stands_in_a_circle() {
-    let house = House::new(&read_sources());
-    let needs = house.needs();
+    let sources = Sources::new(&read_sources());
+    let needs = sources.needs();
     let arrows: usize = needs.values().map(BTreeMap::len).sum();
     assert!(arrows > 500, "the source was not understood: {arrows} arrows");
     let circles = circles(&needs);
@@ -311,10 +312,10 @@ fn a_circle_that_is_known_and_gone_is_found() {
     assert_eq!(stale(&known, &circles), ["a/z.rs"]);
 }
 
-/// The circles of a house of such files.
+/// The circles of such files.
 fn found(sources: &[(&str, &str)]) -> Vec<Vec<String>> {
     let owned = |(file, text): &(&str, &str)| ((*file).to_owned(), (*text).to_owned());
-    let needs = House::new(&sources.iter().map(owned).collect::<Vec<_>>()).needs();
+    let needs = Sources::new(&sources.iter().map(owned).collect::<Vec<_>>()).needs();
     let named = |circle: BTreeSet<&str>| circle.into_iter().map(str::to_owned).collect();
     circles(&needs).into_iter().map(named).collect()
 }

@@ -11,7 +11,7 @@ use crate::{
         read::{
             change, list,
             question::{Question, Start},
-            stream::{self, Stream, StreamKind, no_last_event_id},
+            stream::{self, ChangeStream, StreamKind, no_last_event_id},
         },
         reply::Reply,
         request::{
@@ -82,7 +82,7 @@ pub(in crate::api) async fn get_list(
     match kind {
         None => list::ask(api, question, now + wait, now).await,
         Some(kind) => {
-            let stream = Stream::new(question, kind, media, request, now);
+            let stream = ChangeStream::new(question, kind, media, request, now);
             stream::open(api, stream, now + wait, now)
         }
     }

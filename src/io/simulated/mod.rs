@@ -7,4 +7,4 @@ pub mod disk;
 pub mod executor;
 pub mod net;
 pub mod tally;
-mod task;
+pub mod task;

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Wake,
+    task::{Context, Poll, Wake},
 };
 
 /// The process that a task belongs to: a node by its number, or what surrounds
@@ -67,4 +67,20 @@ pub(super) struct Task {
     pub(super) process: Process,
     pub(super) future: Pin<Box<dyn Future<Output = ()>>>,
     pub(super) waker: Arc<TaskWaker>,
+}
+
+/// Lets the other tasks run for a number of turns.
+pub struct Turns(pub u32);
+
+impl Future for Turns {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }

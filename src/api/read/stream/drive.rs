@@ -6,7 +6,7 @@ use bytes::BytesMut;
 
 use super::{
     event::{RETRY, problem_event, unavailable},
-    state::{Next, Stream},
+    state::{ChangeStream, Next},
 };
 use crate::{
     api::{
@@ -29,7 +29,7 @@ use crate::{
 /// Begins a stream, once this node holds what it must.
 pub(in crate::api) fn open(
     api: &Context,
-    mut stream: Stream,
+    mut stream: ChangeStream,
     deadline: Instant,
     now: Instant,
 ) -> Result<Reply, ApiError> {
@@ -63,7 +63,7 @@ pub(in crate::api) fn open(
 /// When it cannot go on: it must break off.
 pub(in crate::api) async fn advance(
     api: &Context,
-    stream: &mut Stream,
+    stream: &mut ChangeStream,
     now: Instant,
 ) -> Result<Next, ApiError> {
     match step(api, stream, now).await {
@@ -76,7 +76,7 @@ pub(in crate::api) async fn advance(
     }
 }
 
-async fn step(api: &Context, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<Next, ApiError> {
     let cluster = api.node.cluster();
     if stream.ended {
         return Ok(Next::End);
@@ -92,7 +92,7 @@ async fn step(api: &Context, stream: &mut Stream, now: Instant) -> Result<Next, 
         stream.put_cursor(&mut out, cluster);
         return Ok(Next::Part(out.freeze()));
     }
-    let is_ahead = |stream: &Stream| {
+    let is_ahead = |stream: &ChangeStream| {
         stream.until.is_none_or(|until| stream.question.start.id() < until) && stream.left > 0
     };
     if api.node.is_stopping() {
@@ -124,7 +124,11 @@ async fn step(api: &Context, stream: &mut Stream, now: Instant) -> Result<Next, 
 
 /// What is left to say at a stop of the node: to a client that has caught up,
 /// what came since, too.
-async fn last_part(api: &Context, stream: &mut Stream, now: Instant) -> Result<Next, ApiError> {
+async fn last_part(
+    api: &Context,
+    stream: &mut ChangeStream,
+    now: Instant,
+) -> Result<Next, ApiError> {
     if stream.wait.is_some() && !stream.follow_wait() && stream.left > 0 {
         let (out, _) = read_part(api, stream, now).await?;
         stream.wait = None;
@@ -138,7 +142,7 @@ async fn last_part(api: &Context, stream: &mut Stream, now: Instant) -> Result<N
 /// The changes that follow, as many as a part has, and whether these are all.
 async fn read_part(
     api: &Context,
-    stream: &mut Stream,
+    stream: &mut ChangeStream,
     now: Instant,
 ) -> Result<(BytesMut, bool), ApiError> {
     let question = &mut stream.question;

@@ -12,4 +12,4 @@ pub(in crate::api) use self::{
     event::unavailable,
     kind::{StreamKind, no_last_event_id},
 };
-pub use state::{Next, Stream};
+pub use state::{ChangeStream, Next};

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// A stream under way.
-pub struct Stream {
+pub struct ChangeStream {
     /// Asks for what follows what was sent.
     pub(super) question: Question,
     pub(super) frame: Frame,
@@ -63,13 +63,13 @@ pub struct Stream {
 pub enum Next {
     /// Bytes to send.
     Part(Bytes),
-    /// Nothing before [`Stream::poll_ready`], or until the moment comes.
+    /// Nothing before [`ChangeStream::poll_ready`], or until the moment comes.
     Wait(Instant),
     /// The end.
     End,
 }
 
-impl Stream {
+impl ChangeStream {
     pub(in crate::api) fn new(
         mut question: Question,
         kind: StreamKind,

@@ -2,13 +2,7 @@
 //! before it has its effect and a while until that is known, so whoever is killed meanwhile
 //! does not know whether it had.
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::{io, sync::Arc};
 
 use super::{
     device::SimDisk,
@@ -19,32 +13,19 @@ use super::{
 };
 use crate::io::{
     BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores,
-    simulated::tally::{Event, count},
+    simulated::{
+        tally::{Event, count},
+        task::Turns,
+    },
 };
 
 /// Whoever is told that there is no more room than this does without.
 const NO_ROOM: u64 = 32 << 10;
 
-/// A future that wakes itself a number of times before it is ready.
-struct Pend(u32);
-
-impl Future for Pend {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 == 0 {
-            return Poll::Ready(());
-        }
-        self.0 -= 1;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
 /// Takes the time of a half of an operation.
 async fn delay(disk: &SimDisk) {
     let (times, time) = disk.lock().delay();
-    Pend(times).await;
+    Turns(times).await;
     if !time.is_zero() {
         cores::sleep(time).await;
     }
