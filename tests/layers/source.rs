@@ -137,7 +137,12 @@ fn use_tree(
 
 /// Every source file below `src/`, by its path from there, with its text.
 pub fn read_sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    read_below("src")
+}
+
+/// The same of another folder of the repository.
+pub fn read_below(folder: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files = Vec::new();
     collect(&root, &mut files);
     files.sort();
