@@ -12,13 +12,12 @@ use crate::{
 const SENTENCE: &str = "Invariant:";
 
 /// Sentences that no assertion can check there, and why: file, field or type, reason.
-const UNCHECKED: [(&str, &str, &str); 6] = [
+const UNCHECKED: [(&str, &str, &str); 5] = [
     ("base/held.rs", "all", "cores tell their sums at different times"),
     ("cli/import/tally.rs", "Tally", "what does not add up is told as an error"),
     ("cli/node.rs", "cluster", "another history is told as an error"),
     ("cli/tail.rs", "since", "what was printed is not kept"),
     ("log/format/group.rs", "purged", "`is_sound` says it, which is asserted and read back"),
-    ("state/index/idempotency.rs", "order", "every look-up would pay; a test compares them"),
 ];
 
 /// What a line declares: a field or a type.
