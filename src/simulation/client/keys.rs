@@ -82,7 +82,7 @@ pub(super) async fn list(client: &mut Client, place: Place) -> Told {
     let Place { collection: Some(collection), .. } = place else { return Told::Failed };
     let some = client.rng.random_range(1..=KEYS);
     let prefix = if client.rng.random_ratio(2, 3) { "k".to_owned() } else { format!("k{some}") };
-    let after = client.rng.random_ratio(1, 2).then(|| format!("k{some}")).unwrap_or_default();
+    let after = if client.rng.random_ratio(1, 2) { format!("k{some}") } else { String::new() };
     let limit = client.rng.random_range(1..=5);
     let consistency = if client.rng.random() { Consistency::Strong } else { Consistency::Local };
     let node = client.any_node();

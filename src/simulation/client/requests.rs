@@ -99,7 +99,7 @@ fn change(new: &New, names_all: bool) -> String {
 
 /// How much further data a change has: some fill segments.
 fn padding_bytes(label: u64) -> usize {
-    if label % 3 == 0 { (label * 97 % 6_000) as usize } else { 0 }
+    if label.is_multiple_of(3) { (label * 97 % 6_000) as usize } else { 0 }
 }
 
 /// One of the two ways to set a key; only one knows conditions.
@@ -107,7 +107,7 @@ fn put(new: &New, condition: Condition, estate: &Estate) -> Request {
     let place = new.place.key().expect("it is set at a key");
     let (path, key) = (estate.path(Thing::Collection(place.collection)), place.number);
     let data = change(new, false);
-    if condition == Condition::None && new.label % 2 == 0 {
+    if condition == Condition::None && new.label.is_multiple_of(2) {
         let members = data.strip_prefix('{').expect("an object");
         let body = format!(r#"{{"key":"k{key}",{members}"#);
         return Request::with_body("POST", format!("{path}/keys"), body);

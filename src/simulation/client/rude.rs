@@ -19,6 +19,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(60);
 /// The fewest bytes that it reads at once, and the longest that it rests between two reads.
 const PACE: (usize, Duration) = (50, Duration::from_millis(100));
+/// How long it reads one answer so, before it breaks that off, too.
+const SLOWLY: Duration = Duration::from_secs(20);
 /// The most changes that it reads so.
 const LIMIT: u64 = 100;
 
@@ -77,7 +79,9 @@ async fn slowly(client: &mut Client, node: NodeId) {
     client.link(node).set_pace(Pace { bytes, rest });
     let more = format!("&limit={LIMIT}");
     let filter = client.any_filter();
-    client.read(node, filter, 0, Consistency::Local, &more).await;
+    let read = client.read(node, filter, 0, Consistency::Local, &more);
+    let is_read = cores::within(SLOWLY, read).await.is_some();
+    client.shared.record.count(if is_read { "read slowly" } else { "read too slowly" });
     client.link(node).close();
     client.link(node).set_pace(Pace::default());
 }

@@ -61,10 +61,10 @@ pub(super) fn check(history: &[Call], truth: &Truth) -> Result<(), Violation> {
     }
     for call in history {
         match (&call.asked, &call.told) {
-            (Asked::Make { tenant, .. }, Told::Taken(id)) if call.idempotency.is_none() => {
-                if end_of(named(*tenant, *id)).by < call.called {
-                    return Err(violation("names", format!("it is over: {call:?}")));
-                }
+            (Asked::Make { tenant, .. }, Told::Taken(id))
+                if call.idempotency.is_none() && end_of(named(*tenant, *id)).by < call.called =>
+            {
+                return Err(violation("names", format!("it is over: {call:?}")));
             }
             (Asked::Names { tenant }, Told::Names(listed)) => {
                 let of_it = made.iter().filter(|made| made.tenant == *tenant);
