@@ -67,7 +67,7 @@ impl SegmentHeader {
         w.u32(checksum);
     }
 
-    /// Reads a block; [`BLOCK`] bytes are expected.
+    /// Reads a block; [`BLOCK`](crate::io::BLOCK) bytes are expected.
     #[must_use]
     pub fn decode(block: &[u8]) -> HeaderBlock {
         if is_zero(block) {
