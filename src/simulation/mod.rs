@@ -17,6 +17,7 @@
 //! time and chance, and nothing goes by the order of a hash.
 
 mod client;
+mod connection_tests;
 mod coverage;
 mod disk_tests;
 mod ending;

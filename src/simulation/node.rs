@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How many connections a node may have.
-const PLACES: Places = Places { connections: 64, refusals: 8 };
+pub(super) const PLACES: Places = Places { connections: 64, refusals: 8 };
 
 /// How a process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
