@@ -58,6 +58,10 @@ pub enum Bug {
     WeakStrongRead,
     /// Requests that were answered are not remembered.
     ForgetIdempotency,
+    /// The collections of a tenant stay when it ends.
+    KeepCollections,
+    /// A write happens though the key is what it must not be.
+    IgnoreIfNoneMatch,
 }
 
 #[cfg(test)]

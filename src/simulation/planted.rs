@@ -11,10 +11,12 @@ use super::{tests::given, world};
 use crate::base::planted::{Bug, found_by};
 
 /// The bugs, and within how many seeds each is found.
-const BUGS: [(Bug, u64); 9] = [
+const BUGS: [(Bug, u64); 11] = [
     (Bug::AnswerBeforeApplied, 100),
     (Bug::BelieveDeposedLeader, 100),
     (Bug::ForgetIdempotency, 20),
+    (Bug::IgnoreIfNoneMatch, 20),
+    (Bug::KeepCollections, 20),
     (Bug::LoseWakeUp, 20),
     (Bug::ShowUncommitted, 200),
     (Bug::ShowUndurable, 200),

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::layout::{CHANGE_BYTES, COMMAND_BYTES, member};
-use crate::base::ids::ChangeId;
+use crate::base::{ids::ChangeId, planted::planted};
 
 /// One write request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ impl Conditions {
     #[must_use]
     pub fn hold(&self, current: Option<ChangeId>) -> bool {
         self.if_match.as_ref().is_none_or(|versions| versions.matches(current))
-            && !self.if_none_match.as_ref().is_some_and(|versions| versions.matches(current))
+            && (planted!(IgnoreIfNoneMatch)
+                || !self.if_none_match.as_ref().is_some_and(|versions| versions.matches(current)))
     }
 
     /// Bytes of their byte form.
