@@ -30,24 +30,24 @@ impl<'a> Deref for Slices<'a> {
 }
 
 #[derive(Debug)]
-enum Segment {
-    Run(Vec<u8>),
-    Shared(Bytes),
+enum Piece {
+    Copied(Vec<u8>),
+    Kept(Bytes),
 }
 
-impl Segment {
+impl Piece {
     fn as_slice(&self) -> &[u8] {
         match self {
-            Self::Run(run) => run,
-            Self::Shared(bytes) => bytes,
+            Self::Copied(run) => run,
+            Self::Kept(bytes) => bytes,
         }
     }
 
     /// Bytes of memory.
     fn held_bytes(&self) -> usize {
         match self {
-            Self::Run(run) => run.capacity(),
-            Self::Shared(bytes) => bytes.len(),
+            Self::Copied(run) => run.capacity(),
+            Self::Kept(bytes) => bytes.len(),
         }
     }
 }
@@ -56,8 +56,8 @@ impl Segment {
 #[derive(Debug, Default)]
 pub(super) struct TransmitQueue {
     /// Invariant: none is empty.
-    segments: SmallVec<[Segment; 2]>,
-    /// Bytes of the first segment that are already sent; below its length.
+    pieces: SmallVec<[Piece; 2]>,
+    /// Bytes of the first piece that are already sent; below its length.
     sent: usize,
     /// Bytes not yet sent.
     bytes: usize,
@@ -73,14 +73,14 @@ impl TransmitQueue {
         self.bytes == 0
     }
 
-    /// Bytes of memory: what is sent of a segment stays until all of it is.
+    /// Bytes of memory: what is sent of a piece stays until all of it is.
     pub(super) fn held_bytes(&self) -> usize {
-        self.segments.iter().map(Segment::held_bytes).sum()
+        self.pieces.iter().map(Piece::held_bytes).sum()
     }
 
     /// Appends what `write` appends to the vector it is given.
     pub(super) fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(Segment::Run(run)) = self.segments.last_mut()
+        if let Some(Piece::Copied(run)) = self.pieces.last_mut()
             && run.len() < RUN_BYTES
         {
             let before = run.len();
@@ -92,7 +92,7 @@ impl TransmitQueue {
         write(&mut run);
         if !run.is_empty() {
             self.bytes += run.len();
-            self.segments.push(Segment::Run(run));
+            self.pieces.push(Piece::Copied(run));
         }
     }
 
@@ -100,20 +100,20 @@ impl TransmitQueue {
     pub(super) fn share(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.bytes += bytes.len();
-            self.segments.push(Segment::Shared(bytes));
+            self.pieces.push(Piece::Kept(bytes));
         }
     }
 
     /// The first slices to send.
     pub(super) fn slices(&self) -> Slices<'_> {
-        debug_assert!(!self.segments.iter().any(|segment| segment.as_slice().is_empty()));
+        debug_assert!(!self.pieces.iter().any(|piece| piece.as_slice().is_empty()));
         let mut slices = [&[][..]; SLICES];
-        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
-            *slice = segment.as_slice();
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = piece.as_slice();
         }
         let [first, ..] = &mut slices;
         *first = first.get(self.sent..).unwrap_or_default();
-        Slices { slices, count: self.segments.len().min(SLICES) }
+        Slices { slices, count: self.pieces.len().min(SLICES) }
     }
 
     /// Forgets the first `count` bytes: they are sent.
@@ -122,17 +122,17 @@ impl TransmitQueue {
         self.bytes -= count;
         self.sent += count;
         let mut done = 0;
-        for segment in &self.segments {
-            let bytes = segment.as_slice().len();
-            assert!(bytes > 0, "none of the segments is empty");
+        for piece in &self.pieces {
+            let bytes = piece.as_slice().len();
+            assert!(bytes > 0, "none of the pieces is empty");
             if self.sent < bytes {
                 break;
             }
             self.sent -= bytes;
             done += 1;
         }
-        self.segments.drain(..done);
-        if self.segments.is_empty() {
+        self.pieces.drain(..done);
+        if self.pieces.is_empty() {
             *self = Self::default();
         }
     }
@@ -176,7 +176,7 @@ mod tests {
                 queue.advance(count);
             }
             prop_assert_eq!(sent, expected);
-            prop_assert!(queue.segments.is_empty());
+            prop_assert!(queue.pieces.is_empty());
             prop_assert_eq!(queue.held_bytes(), 0);
         }
     }
@@ -189,7 +189,7 @@ mod tests {
             queue.write(|out| out.extend_from_slice(&[0; 100]));
             queue.advance(100);
         }
-        let held: usize = queue.segments.iter().map(|segment| segment.as_slice().len()).sum();
+        let held: usize = queue.pieces.iter().map(|piece| piece.as_slice().len()).sum();
         assert!(held <= 2 * RUN_BYTES, "{held}");
     }
 }

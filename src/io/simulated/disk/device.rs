@@ -19,11 +19,11 @@ use crate::io::simulated::tally::{Event, count};
 /// A disk in memory; clones are the same disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Inner {
     state: Mutex<State>,
     /// Told when operations that wait may go on, or never will.
     changed: watch::Sender<()>,
@@ -43,13 +43,13 @@ impl SimDisk {
     }
 
     fn of(state: State) -> Self {
-        let shared = Shared { state: Mutex::new(state), changed: watch::Sender::new(()) };
-        Self { shared: Arc::new(shared) }
+        let inner = Inner { state: Mutex::new(state), changed: watch::Sender::new(()) };
+        Self { inner: Arc::new(inner) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // What panicked under the lock has failed its test.
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The faults.
@@ -66,7 +66,7 @@ impl SimDisk {
     /// Changes the faults from now on.
     pub fn change_faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.lock().faults);
-        self.shared.changed.send_replace(());
+        self.inner.changed.send_replace(());
     }
 
     /// Lets `count` more writes succeed and fails all after them.
@@ -95,7 +95,7 @@ impl SimDisk {
     /// Whether `other` is this disk, and not what was found of it after a restart.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Whether an operation failed since the process that uses it began.
@@ -106,7 +106,7 @@ impl SimDisk {
 
     /// Resolves when the power is off.
     pub async fn died(&self) {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.inner.changed.subscribe();
         while !self.lock().is_dead {
             // Its sender is here.
             let _ = changed.changed().await;
@@ -141,7 +141,7 @@ impl SimDisk {
 
     fn restarted(&self, loss: Option<Loss>) -> Self {
         let next = self.lock().restarted(loss);
-        self.shared.changed.send_replace(());
+        self.inner.changed.send_replace(());
         Self::of(next)
     }
 
@@ -216,7 +216,7 @@ impl SimDisk {
 
     /// Waits for as long as the disk hangs.
     pub(super) async fn goes_on(&self) {
-        let mut changed = self.shared.changed.subscribe();
+        let mut changed = self.inner.changed.subscribe();
         if self.is_hanging() {
             count(Event::DiskHangs);
         }
@@ -240,7 +240,7 @@ impl SimDisk {
         let was_dead = state.is_dead;
         let begun = state.step();
         if state.is_dead && !was_dead {
-            self.shared.changed.send_replace(());
+            self.inner.changed.send_replace(());
         }
         begun?;
         let outcome = effect(&mut state);
