@@ -46,6 +46,8 @@ pub enum Bug {
     LoseWakeUp,
     /// A follower that lost what it had acknowledged goes on counting.
     CountReverted,
+    /// Neither a leader nor the follower itself notices that this lost what it had acknowledged.
+    IgnoreReversion,
     /// A follower answers writes that it forwarded before it has applied them.
     AnswerBeforeApplied,
     /// A follower takes all that its leader sends for committed.
@@ -62,6 +64,30 @@ pub enum Bug {
     KeepCollections,
     /// A write happens though the key is what it must not be.
     IgnoreIfNoneMatch,
+    /// A checkpoint does not say which requests were answered.
+    ForgetIdempotencyInCheckpoint,
+    /// A strong read is answered as soon as it is known what it must see.
+    ReadBeforeApplied,
+    /// `min_id` is not waited for.
+    IgnoreMinId,
+    /// A node that was started serves before it has what it had shown.
+    ServeBeforeRecovered,
+    /// Retention purges whatever is sealed, however few changes remain.
+    PurgeWithoutCount,
+    /// A key is written whether the condition holds or not.
+    IgnoreCondition,
+    /// Of writes that are answered together, each batch is counted as one change.
+    CountBatchAsOne,
+    /// A write without a key is tried again although it may have happened.
+    RepeatWithoutKey,
+    /// A candidate gets a vote whatever its log lacks.
+    VoteForOlderLog,
+    /// A change of a tenant that bears a tag is not found by that.
+    ForgetTagOfTenant,
+    /// A part of a list says to go on after the newest change, whatever it left out.
+    GoOnAfterNewest,
+    /// A wait that is over goes on after the change that ended it.
+    SkipWhatEndedAWait,
 }
 
 #[cfg(test)]
@@ -88,33 +114,55 @@ pub fn with<T>(bug: Option<Bug>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// The first of `seeds` whose run finds the bug, that is, panics.
+/// How many of `SEEDS` runs find a bug is only said when that is asked for; else the first
+/// is enough.
+#[cfg(test)]
+const SEEDS: &str = "SEEDS";
+
+/// The first of `seeds` whose run finds the bug: it panics with one of `words`, and does not
+/// panic without the bug.
 ///
 /// # Panics
-/// When a run does without the bug, or when no run does with it.
+/// When there is none.
 #[cfg(test)]
-pub fn prove(bug: Bug, seeds: std::ops::Range<u64>, run: impl Fn(u64)) -> u64 {
-    let found = found_by(bug, seeds.clone(), &run);
-    let (seed, _) = found.unwrap_or_else(|| panic!("{bug:?} is not found by {seeds:?}"));
-    with(None, || run(seed));
+pub fn prove(bug: Bug, seeds: std::ops::Range<u64>, words: &[&str], run: impl Fn(u64)) -> u64 {
+    if let Ok(count) = std::env::var(SEEDS) {
+        let end = seeds.start + count.parse::<u64>().expect("a number of seeds");
+        let found: Vec<_> =
+            (seeds.start..end).filter(|&seed| is_found_by(bug, seed, words, &run)).collect();
+        println!("{bug:?} is found by {} of {count} seeds: {found:?}", found.len());
+    }
+    let found = seeds.clone().find(|&seed| is_found_by(bug, seed, words, &run));
+    let seed = found.unwrap_or_else(|| panic!("{bug:?} is not found by {seeds:?}"));
     println!("{bug:?} is found by seed {seed}, number {}", seed - seeds.start + 1);
     seed
 }
 
-/// The first of `seeds` whose run panics with the bug, and what it says.
+/// Whether the run of a seed finds the bug.
 #[cfg(test)]
-pub fn found_by(
-    bug: Bug,
-    mut seeds: std::ops::Range<u64>,
-    run: impl Fn(u64),
-) -> Option<(u64, String)> {
-    seeds.find_map(|seed| {
-        let run = std::panic::AssertUnwindSafe(|| with(Some(bug), || run(seed)));
-        let panic = std::panic::catch_unwind(run).err()?;
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
-        Some((seed, text.unwrap_or_default()))
-    })
+fn is_found_by(bug: Bug, seed: u64, words: &[&str], run: impl Fn(u64)) -> bool {
+    let Some(text) = said_by(Some(bug), seed, &run) else { return false };
+    let start = |text: &str| text.chars().take(250).collect::<String>();
+    if !words.iter().any(|word| text.contains(word)) {
+        println!("{bug:?}, seed {seed}: found by something else: {}", start(&text));
+        return false;
+    }
+    if let Some(without) = said_by(None, seed, &run) {
+        println!("{bug:?}, seed {seed}: fails without the bug, too: {}", start(&without));
+        return false;
+    }
+    println!("{bug:?}, seed {seed}: {}", start(&text));
+    true
+}
+
+/// What the run of a seed panics with, if it does.
+#[cfg(test)]
+fn said_by(bug: Option<Bug>, seed: u64, run: impl Fn(u64)) -> Option<String> {
+    let run = std::panic::AssertUnwindSafe(|| with(bug, || run(seed)));
+    let panic = std::panic::catch_unwind(run).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+    Some(text.unwrap_or_default())
 }
 
 /// Whether the bug of that name is planted: never outside of tests.
@@ -141,5 +189,21 @@ mod tests {
         let panicked = std::panic::catch_unwind(|| with(Some(Bug::ForgetTombstone), || panic!()));
         assert!(panicked.is_err());
         assert_eq!(both(), (false, false));
+    }
+
+    #[test]
+    fn a_run_that_fails_by_itself_finds_nothing() {
+        let bug = Bug::ForgetTombstone;
+        let run = |seed| match (seed, planted!(ForgetTombstone)) {
+            (0, _) => panic!("the tombstone of seed 0"),
+            (1, true) => panic!("something else"),
+            (2, true) => panic!("the tombstone of seed 2"),
+            _ => {}
+        };
+        assert_eq!(prove(bug, 0..4, &["tombstone"], run), 2);
+        assert_eq!(prove(bug, 0..4, &["else", "tombstone"], run), 1);
+        let is_found = |seeds| std::panic::catch_unwind(|| prove(bug, seeds, &["tombstone"], run));
+        assert!(is_found(0..2).is_err());
+        assert!(is_found(3..9).is_err());
     }
 }

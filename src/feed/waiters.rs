@@ -15,7 +15,7 @@ use std::{
 use uuid::Uuid;
 
 use crate::{
-    base::{batch::NumberedBatch, ids::ChangeId},
+    base::{batch::NumberedBatch, ids::ChangeId, planted::planted},
     state::ListId,
 };
 
@@ -115,7 +115,8 @@ impl Inner {
         woken: &mut Vec<Waker>,
     ) {
         for ((_, number), waker) in taken {
-            self.woken_after.insert(number, ChangeId(id.0 - 1));
+            let examined = if planted!(SkipWhatEndedAWait) { id.0 } else { id.0 - 1 };
+            self.woken_after.insert(number, ChangeId(examined));
             woken.push(waker);
         }
     }

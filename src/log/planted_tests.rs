@@ -14,11 +14,11 @@ fn bugs_of_durability_are_found() {
         Bug::SkipSegmentDirectorySync,
         Bug::PurgeOneSegmentTooMany,
     ] {
-        prove(bug, SEEDS, |seed| drop(lives(seed, 5)));
+        prove(bug, SEEDS, &[""], |seed| drop(lives(seed, 5)));
     }
 }
 
 #[test]
 fn a_log_that_is_cut_at_damage_is_found() {
-    prove(Bug::CutLogAtCorruption, SEEDS, rots);
+    prove(Bug::CutLogAtCorruption, SEEDS, &[""], rots);
 }

@@ -76,7 +76,7 @@ impl Completions {
         let mut next = first;
         self.answer(proposals, |command| {
             let (first, count) = (next, command.changes());
-            next.0 += u64::from(count);
+            next.0 += if planted!(CountBatchAsOne) { 1 } else { u64::from(count) };
             Ok(Ok(Effect::Changes { first, count, replaced: false }).into())
         });
     }

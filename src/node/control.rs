@@ -144,6 +144,7 @@ impl Control {
             let replica = Rc::clone(&replica);
             cores::spawn(async move {
                 let outcome = match index {
+                    Some(_) if planted!(ReadBeforeApplied) => Ok(()),
                     Some(index) if replica.applies(index, READ_APPLY_WAIT).await => Ok(()),
                     Some(_) => Err(ReadError::Behind),
                     None => Err(ReadError::NoLeader),

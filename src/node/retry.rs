@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::{
     base::{
         outcome::WriteError,
+        planted::planted,
         timing::{OWN_QUEUE_WAIT, PEER_QUEUE_WAIT, QUEUE_WAIT, WRITE_RETRY},
     },
     feed::Origin,
@@ -53,6 +54,7 @@ pub(super) fn after(error: WriteError, attempt: Attempt) -> Action {
     match (error, attempt.is_idempotent, may_go_on) {
         (WriteError::NoLeader, _, true) => Action::Again,
         (WriteError::Unknown, true, true) => Action::AgainAfterUnknown,
+        (WriteError::Unknown, false, true) if planted!(RepeatWithoutKey) => Action::Again,
         (error, ..) => Action::Answer(error),
     }
 }

@@ -99,7 +99,8 @@ impl Acknowledged {
         let Some(Follower { last, .. }) = follower.filter(|follower| follower.term == term) else {
             return;
         };
-        if at.index > last.index || self.is_reverted(node) || planted!(CountReverted) {
+        let ignored = planted!(CountReverted) || planted!(IgnoreReversion);
+        if at.index > last.index || self.is_reverted(node) || ignored {
             return;
         }
         tracing::error!(
@@ -158,6 +159,7 @@ impl Acknowledged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::planted::{Bug, prove};
     use crate::log::Vote;
     use crate::raft::types::{to_raft_id, to_raft_vote};
 
@@ -174,11 +176,17 @@ mod tests {
     }
 
     #[test]
+    fn planted_count_reverted() {
+        let run = |_| a_node_that_lacks_what_it_acknowledged_in_this_term_counts_no_more();
+        prove(Bug::CountReverted, 0..1, &["it counts no more"], run);
+    }
+
+    #[test]
     fn a_node_that_lacks_what_it_acknowledged_in_this_term_counts_no_more() {
         let acknowledged = Acknowledged::default();
         assert!(acknowledged.note(2, 3, &held(id(3, 6))));
         assert!(acknowledged.note(2, 3, &held(id(3, 5))), "a late answer takes nothing back");
-        assert!(!acknowledged.note(2, 3, &conflict(id(3, 6))));
+        assert!(!acknowledged.note(2, 3, &conflict(id(3, 6))), "it counts no more");
         assert_eq!(acknowledged.lost(2), Some(id(3, 6)));
         assert!(acknowledged.is_to_hear(2));
         assert!(!acknowledged.note(2, 3, &held(id(3, 5))), "nor does it later");

@@ -5,7 +5,10 @@
 
 use super::peer::Lane;
 use crate::{
-    base::ids::{LogId, NodeId},
+    base::{
+        ids::{LogId, NodeId},
+        planted::planted,
+    },
     io::Disk,
     log::{Log, Vote},
 };
@@ -78,7 +81,7 @@ impl Statement<'_> {
 
     /// A heartbeat names the last entry that this node is known to hold.
     fn reversion<D: Disk>(&self, log: &Log<D>, applied: u64) -> Option<Halt> {
-        if self.lane != Lane::Control || !self.entries.is_empty() {
+        if self.lane != Lane::Control || !self.entries.is_empty() || planted!(IgnoreReversion) {
             return None;
         }
         let acknowledged = self.previous.filter(|id| id.index > applied)?;

@@ -205,6 +205,7 @@ impl<D: Disk> Inbound<D> {
         transfer: bool,
         pre_vote: bool,
     ) -> Answering {
+        let last = if planted!(VoteForOlderLog) { last.max(self.log.last()) } else { last };
         let raft = self.raft.clone();
         let request = VoteRequest {
             vote: to_raft_vote(vote),

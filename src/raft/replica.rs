@@ -322,7 +322,10 @@ impl<D: Disk> Replica<D> {
 
 /// Removes entries that were never committed and that a checkpoint contradicts: a
 /// node that took it in was interrupted before it had removed them.
-async fn discard_contradicted<D: Disk>(log: &Log<D>, replay: &Replay) -> std::io::Result<()> {
+pub(super) async fn discard_contradicted<D: Disk>(
+    log: &Log<D>,
+    replay: &Replay,
+) -> std::io::Result<()> {
     let Some(applied) = replay.fold().applied().as_ref().map(from_raft_id) else { return Ok(()) };
     match log.id(applied.index) {
         Some(held) if held != applied && !planted!(KeepContradictedTail) => {

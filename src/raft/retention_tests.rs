@@ -12,15 +12,20 @@ use super::{
     LogStore, Replay, StateMachine, TypeConfig,
     halt::{Halt, Statement},
     peer::Lane,
+    replica::discard_contradicted,
     runtime::RaftRuntime,
-    types::{Entry, to_raft_id},
+    types::{Entry, StoredMembership, membership_to_json, to_raft_id},
 };
 use crate::{
-    base::ids::{ClusterId, LogId},
+    base::{
+        ids::{ClusterId, LogId},
+        planted::{Bug, prove},
+    },
+    checkpoint::{format, store},
     feed::Fanout,
     io::simulated::disk::SimDisk,
     log::{self, Identity, Log, Options, SEGMENT_BYTES_MIN, Vote},
-    state::testing::batch,
+    state::{State, testing::batch},
 };
 
 fn run(test: impl Future<Output = ()>) {
@@ -103,6 +108,41 @@ fn a_sealed_segment_ends_where_a_later_term_cut_it() {
         // A checkpoint of it stands for no more, and has it purged.
         assert_eq!(ended.first().map(|end| (end.sequence, end.index)), Some((first, cut)));
     });
+}
+
+/// A node was interrupted after it had taken in a checkpoint, and before it had removed what
+/// that contradicts from the end of its log.
+fn begins_from_a_checkpoint(seed: u64) {
+    for (checkpoint, last) in [(id(2, 4), id(1, 2)), (id(1, 4), id(1, 5))] {
+        run(async move {
+            let log = open(seed).await;
+            for index in 0..=5 {
+                append(&log, id(1, index)).await;
+            }
+            log.set_committed(id(1, 2));
+            let (files, state) = (log.files(), State::default());
+            let raft = membership_to_json(&StoredMembership::default(), 1).unwrap();
+            let cluster = log.identity().cluster;
+            store::write(&files, checkpoint.index, |out| {
+                format::write(out, &state, cluster, checkpoint, raft, |_| panic!("it has no key"))
+            })
+            .unwrap();
+            let (_, replay) = Replay::load(&files).unwrap().expect("one was written");
+            discard_contradicted(&log, &replay).await.unwrap();
+            assert_eq!(log.last(), Some(last), "the log ends where it is contradicted");
+        });
+    }
+}
+
+#[test]
+fn what_a_checkpoint_contradicts_is_removed() {
+    begins_from_a_checkpoint(5);
+}
+
+#[test]
+fn planted_keep_contradicted_tail() {
+    let words = ["the log ends where it is contradicted"];
+    prove(Bug::KeepContradictedTail, 5..6, &words, begins_from_a_checkpoint);
 }
 
 #[test]

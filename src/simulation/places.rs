@@ -51,6 +51,8 @@ struct Place {
     disk: RefCell<SimDisk>,
     /// How often it was given another disk.
     life: Cell<u32>,
+    /// How often it began with an empty disk.
+    begun: Cell<u32>,
     /// What the disk was once.
     copy: RefCell<Option<SimDisk>>,
     /// Its disk does not hold any more what it was told to.
@@ -101,6 +103,7 @@ impl Places {
             presence: Cell::new(presence),
             disk: RefCell::new(disk),
             life: Cell::default(),
+            begun: Cell::default(),
             copy: RefCell::default(),
             is_spoiled: Cell::default(),
             runs: Cell::default(),
@@ -155,6 +158,11 @@ impl Places {
         self.place(node).inside.borrow().clone()
     }
 
+    /// How often it began with an empty disk.
+    pub fn begun(&self, node: NodeId) -> u32 {
+        self.place(node).begun.get()
+    }
+
     pub fn votes(&self, node: NodeId) -> bool {
         self.place(node).setup.votes
     }
@@ -184,6 +192,7 @@ impl Places {
             disk.set_faults(usual());
             place.disk.replace(disk);
             place.life.set(place.life.get() + 1);
+            place.begun.set(place.begun.get() + 1);
         }
         let starts = place.starts.get() + 1;
         place.starts.set(starts);
@@ -239,13 +248,19 @@ impl Places {
     pub fn go_back(&self, node: NodeId) -> bool {
         let copy = self.place(node).copy.take();
         let Some(copy) = copy else { return false };
-        self.replace_disk(node, copy);
+        self.put_disk(node, copy);
         self.spoil(node);
         true
     }
 
-    /// Cuts the power, and puts another disk in the place of the node's.
-    pub fn replace_disk(&self, node: NodeId, disk: SimDisk) {
+    /// Cuts the power, and puts an empty disk in the place of the node's.
+    pub fn replace_disk(&self, node: NodeId, empty: SimDisk) {
+        self.put_disk(node, empty);
+        let place = self.place(node);
+        place.begun.set(place.begun.get() + 1);
+    }
+
+    fn put_disk(&self, node: NodeId, disk: SimDisk) {
         self.crash(node, Loss::All);
         let place = self.place(node);
         disk.set_faults(usual());

@@ -5,7 +5,11 @@ use std::{fmt, time::Duration};
 
 use rand::{RngExt, rngs::StdRng};
 
-use super::{client::Crowd, faults::Fault, places::Setup};
+use super::{
+    client::{Crowd, Habits},
+    faults::Fault,
+    places::Setup,
+};
 use crate::{base::ids::NodeId, node::retention::Retention};
 
 /// The nodes of a run.
@@ -88,6 +92,7 @@ impl Plan {
             followers: rng.random_range(0..=2),
             makers: rng.random_range(0..=2),
             rude: rng.random_range(0..=1),
+            habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);
         // Some runs are hasty, others leave time to recover.

@@ -1,16 +1,22 @@
 //! One run from its seed to its verdict: nodes are started and made a cluster, clients and
 //! faults do what was planned, all is healed, and what the clients were told is judged.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
 use rand::rngs::StdRng;
+use serde::Deserialize;
+use uuid::Uuid;
 
 use super::{
     client::{self, Client, Shared},
     coverage::Coverage,
     ending,
     faults::{self, clock},
-    history::{Asked, Consistency, Filter, New, Place, Told},
+    history::{Asked, Consistency, Filter, New, Numbered, Place, Told},
     oracle::{self, Found},
     places::{Places, Presence, Setup, client_address, process_of},
     plan::Plan,
@@ -44,6 +50,14 @@ const LIMIT: u64 = 1_000;
 pub struct World {
     pub places: Places,
     shared: Shared,
+    numbered: RefCell<Vec<Numbered>>,
+}
+
+/// The cluster as a node describes it.
+#[derive(Deserialize)]
+struct Cluster {
+    cluster: Uuid,
+    node: u64,
 }
 
 /// What came of a run.
@@ -138,8 +152,9 @@ impl World {
             set_clock(node);
         }
         let (record, ended) = (Record::default(), Rc::new(Cell::new(false)));
-        let shared = Shared { places: places.clone(), record, estate: Rc::default(), ended };
-        Self { places, shared }
+        let (estate, habits) = (Rc::default(), plan.crowd.habits);
+        let shared = Shared { places: places.clone(), record, estate, habits, ended };
+        Self { places, shared, numbered: RefCell::default() }
     }
 
     pub fn record(&self) -> &Record {
@@ -191,6 +206,7 @@ impl World {
         let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
         let settings = oracle::Settings { retained_min };
         let found = oracle::check(&self.shared.record.take_history(), settings);
+        let found = oracle::check_numbers(&self.numbered.borrow()).and(found);
         let found = found.unwrap_or_else(|violation| panic!("{violation}"));
         note(&format!("{found:?}"));
         found
@@ -253,8 +269,31 @@ impl World {
                 self.is_well(node, &nodes).await;
             }
         };
-        let recovered = cores::within(RECOVERY, recovered).await;
-        assert!(recovered.is_some(), "all is well with {nodes:?}, and not all of them serve");
+        if cores::within(RECOVERY, recovered).await.is_none() {
+            // What anybody was shown may be why.
+            let shown = oracle::Truth::of(&self.shared.record.take_history()).err();
+            let shown = shown.map(|violation| violation.to_string()).unwrap_or_default();
+            panic!("all is well with {nodes:?}, and not all of them serve; {shown}");
+        }
+    }
+
+    /// Asks each node that runs for its number; says whether one told.
+    pub async fn ask_numbers(&self) -> bool {
+        let mut has_told = false;
+        for node in self.places.running() {
+            let begun = self.places.begun(node);
+            let mut link = Link::new(client_address(node));
+            let heard = link.ask(&Request::get("/cluster".to_owned())).await;
+            link.close();
+            let Heard::Answer(answer) = heard else { continue };
+            let Ok(Cluster { cluster, node: number }) = serde_json::from_str(&answer.body) else {
+                continue;
+            };
+            note(&format!("node {node}, begun {begun} times, is number {number} of {cluster}"));
+            self.numbered.borrow_mut().push(Numbered { node, begun, cluster, number });
+            has_told = true;
+        }
+        has_told
     }
 
     /// Waits until those that were to be taken in are, and serve.

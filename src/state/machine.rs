@@ -245,7 +245,7 @@ impl Writer<'_> {
             self.collection(collection).ok_or(Refusal::NotFound(Missing::Collection))?;
         let Some(key) = change.key() else { return Ok(false) };
         let current = collection.current(&key);
-        if !conditions.hold(current) {
+        if !conditions.hold(current) && !planted!(IgnoreCondition) {
             return Err(Refusal::PreconditionFailed(current));
         }
         if change.is_deletion() && current.is_none() {
@@ -262,7 +262,9 @@ impl Writer<'_> {
             return;
         }
         for spelling in tags::elements(change.tags) {
-            self.index.push_tag(self.index.tag(spelling), id);
+            if change.tenant().is_none() || !planted!(ForgetTagOfTenant) {
+                self.index.push_tag(self.index.tag(spelling), id);
+            }
         }
         let (tenant, collection) = (change.tenant(), change.collection());
         if let Some(tenant) = tenant.and_then(|tenant| self.tenant(tenant)) {

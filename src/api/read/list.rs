@@ -17,7 +17,7 @@ use crate::{
         reply::{Parked, ParkedRead, Reply},
         request::accept::negotiated,
     },
-    base::{ids::ChangeId, limits::READ_BYTES_MAX},
+    base::{ids::ChangeId, limits::READ_BYTES_MAX, planted::planted},
     http::Response,
 };
 
@@ -53,8 +53,9 @@ async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
     let (frame, all) = (Frame::Changes, ChangeId(u64::MAX));
     let part = part::read(api, question, cursor, frame, all, READ_BYTES_MAX).await?;
     let changes = part.list.changes();
-    let body = part.list.finish(part.at_start, part.at_end, part.examined);
-    let page = Page { body, changes, last: part.examined, at_end: part.at_end };
+    let last = if planted!(GoOnAfterNewest) { bounds.1 } else { part.examined };
+    let body = part.list.finish(part.at_start, part.at_end, last);
+    let page = Page { body, changes, last, at_end: part.at_end };
     api.shared.set(question, bounds, &page);
     Ok(page)
 }

@@ -23,6 +23,7 @@ use rand::{RngExt, rngs::StdRng};
 use uuid::Uuid;
 
 use self::estate::Estate;
+pub use self::writer::Habits;
 use super::{
     history::{Asked, Call, Consistency, Filter, New, Place, Thing, Told},
     places::Places,
@@ -57,6 +58,7 @@ pub struct Shared {
     pub places: Places,
     pub record: Record,
     pub estate: Rc<RefCell<Estate>>,
+    pub habits: Habits,
     /// Nothing more is asked.
     pub ended: Rc<Cell<bool>>,
 }
@@ -72,6 +74,7 @@ pub struct Crowd {
     pub makers: u64,
     /// Clients that break off, and read slowly.
     pub rude: u64,
+    pub habits: Habits,
 }
 
 /// One client.

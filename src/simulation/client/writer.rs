@@ -1,6 +1,8 @@
 //! A client that adds changes: single ones and batches, of one place or of several, some again
 //! and again under one key until it knows what came of them.
 
+use std::collections::VecDeque;
+
 use rand::RngExt;
 
 use super::{Client, KEYS, TAGS};
@@ -11,11 +13,37 @@ use crate::{
 
 /// The most changes of one batch.
 const BATCH: usize = 5;
-/// How often a request is repeated at most.
-const TRIES: usize = 6;
+/// Requests that a client remembers.
+const REMEMBERED: usize = 40;
+
+/// How clients write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// How often a request under a key is made at most, as long as nobody knows its outcome.
+    pub tries: usize,
+    /// How many requests bear a key, of how many.
+    pub keyed: (u32, u32),
+    /// Old requests are repeated under their keys.
+    pub recalls: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self { tries: 6, keyed: (1, 3), recalls: false }
+    }
+}
 
 pub(super) async fn run(mut client: Client) {
+    let Habits { keyed, recalls, .. } = client.shared.habits;
+    let mut remembered: VecDeque<(Asked, String)> = VecDeque::new();
     while client.rest().await {
+        if recalls && !remembered.is_empty() && client.rng.random_ratio(1, 3) {
+            let old = client.rng.random_range(0..remembered.len());
+            let (asked, key) = remembered[old].clone();
+            let node = client.any_node();
+            client.ask_with(node, asked, Some(&key), "").await;
+            continue;
+        }
         let count =
             if client.rng.random_ratio(1, 4) { client.rng.random_range(2..=BATCH) } else { 1 };
         let is_mixed = client.rng.random_ratio(1, 3);
@@ -25,9 +53,13 @@ pub(super) async fn run(mut client: Client) {
             client.new_at(place)
         });
         let asked = Asked::Append(news.collect());
-        if client.rng.random_ratio(1, 3) {
+        if client.rng.random_ratio(keyed.0, keyed.1) {
             let key = format!("w{}", asked.news()[0].label);
-            until_known(&mut client, asked, &key).await;
+            until_known(&mut client, asked.clone(), &key).await;
+            remembered.push_back((asked, key));
+            if remembered.len() > REMEMBERED {
+                remembered.pop_front();
+            }
         } else {
             let node = client.any_node();
             client.ask(node, asked).await;
@@ -59,7 +91,7 @@ fn any_place(client: &mut Client) -> Place {
 pub(super) async fn until_known(client: &mut Client, asked: Asked, key: &str) -> Told {
     let mut told = Told::Failed;
     let mut node = client.any_node();
-    for _ in 0..TRIES {
+    for _ in 0..client.shared.habits.tries {
         let known = told;
         told = client.ask_with(node, asked.clone(), Some(key), "").await;
         let is_settled = !matches!(told, Told::Failed | Told::Unknown);

@@ -34,6 +34,8 @@ pub enum Fault {
     Join(NodeId),
     /// A node that was not there is a cluster of its own, which another is asked to take in.
     Adopt(NodeId),
+    /// Each node is asked for its number.
+    AskNumbers,
 }
 
 /// The members of a cluster, as one of them lists them.
@@ -76,6 +78,7 @@ impl Fault {
             Self::Remove(node) => remove(world, node).await,
             Self::Promote(node) => set_vote(world, node, true).await,
             Self::Demote(node) => set_vote(world, node, false).await,
+            Self::AskNumbers => world.ask_numbers().await,
             Self::Join(node) => {
                 let is_absent = places.presence(node) == Presence::Absent;
                 if is_absent {

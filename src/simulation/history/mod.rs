@@ -31,6 +31,17 @@ pub struct Call {
     pub last: Option<u64>,
 }
 
+/// What a node said to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbered {
+    pub node: NodeId,
+    /// How often it had begun with an empty disk.
+    pub begun: u32,
+    pub cluster: Uuid,
+    /// Its number among the members.
+    pub number: u64,
+}
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {

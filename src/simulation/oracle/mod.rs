@@ -23,7 +23,7 @@ mod writes;
 
 use std::fmt;
 
-use super::history::Call;
+use super::history::{Call, Numbered};
 pub use truth::Truth;
 
 /// What the nodes of a run are set to, as far as it shows.
@@ -82,6 +82,11 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
         order::check(history, &truth, &mut found)?;
     }
     Ok(found)
+}
+
+/// Checks the numbers that nodes told.
+pub fn check_numbers(numbered: &[Numbered]) -> Result<(), Violation> {
+    nodes::check_numbers(numbered)
 }
 
 fn nothing_odd(history: &[Call]) -> Result<(), Violation> {

@@ -1,11 +1,13 @@
-//! No node ever shows less than it did before, restarts included.
+//! No node ever shows less than it did before, restarts included, and no two have one number.
 
 use std::collections::BTreeMap;
+
+use uuid::Uuid;
 
 use super::{Truth, Violation, violation};
 use crate::{
     base::ids::NodeId,
-    simulation::history::{Call, Moment, Thing, Told},
+    simulation::history::{Call, Moment, Numbered, Thing, Told},
 };
 
 pub(super) fn check(history: &[Call], truth: &Truth) -> Result<(), Violation> {
@@ -16,6 +18,19 @@ pub(super) fn check(history: &[Call], truth: &Truth) -> Result<(), Violation> {
         }
     }
     nodes.values_mut().try_for_each(|calls| check_node(calls, truth))
+}
+
+/// A number is given to one member, and never again.
+pub(super) fn check_numbers(numbered: &[Numbered]) -> Result<(), Violation> {
+    let mut members: BTreeMap<(Uuid, u64), (NodeId, u32)> = BTreeMap::new();
+    for &Numbered { node, begun, cluster, number } in numbered {
+        let first = *members.entry((cluster, number)).or_insert((node, begun));
+        if first != (node, begun) {
+            let text = format!("{number} was that of {first:?} and is that of {node} {begun}");
+            return Err(violation("numbers", text));
+        }
+    }
+    Ok(())
 }
 
 /// Whether an answer shows what the node holds.
@@ -45,7 +60,7 @@ fn check_node(calls: &mut [&Call], truth: &Truth) -> Result<(), Violation> {
     let mut newest: Option<&Call> = None;
     for call in calls {
         while let Some((_, before)) = ended.next_if(|(moment, _)| *moment < call.called) {
-            if newest.is_none_or(|newest| newest.last < before.last) {
+            if newest.is_none_or(|newest| shown(newest) < shown(before)) {
                 newest = Some(before);
             }
         }
@@ -70,7 +85,12 @@ fn check_node(calls: &mut [&Call], truth: &Truth) -> Result<(), Violation> {
     Ok(())
 }
 
-/// How far the list is that the answer shows.
+/// How far the list is that the answer shows: what is told to be written is there to be read.
 fn shown(call: &Call) -> u64 {
-    call.last.unwrap_or(0)
+    let count = call.asked.news().len().max(1) as u64;
+    let written = match call.told {
+        Told::Done { first, .. } => first + count - 1,
+        _ => 0,
+    };
+    call.last.unwrap_or(0).max(written)
 }

@@ -1,0 +1,92 @@
+//! The proof of the prover: with each bug that can be planted, whole nodes break a rule soon,
+//! and without it they do not. Others are found below, where what shows them comes together:
+//! `log/planted_tests.rs`, `checkpoint/crash_tests.rs`, `raft/planted_tests.rs`,
+//! `raft/simulation/scenario_tests.rs` and `raft/peer/network_tests`.
+//!
+//! `SEEDS=20 cargo test --lib simulation::planted::stamps -- --nocapture` says how many of
+//! twenty seeds find those bugs.
+
+mod plans;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rand::rngs::StdRng;
+
+use super::{
+    plan::Plan,
+    record::take_trace,
+    tests::given,
+    world::{attempt_planned, run_planned},
+};
+use crate::base::planted::{Bug, prove, with};
+
+/// What a run says when nodes do not serve although all is well with them.
+const LIVENESS: &str = "not all of them serve";
+/// What a run says when others go on without what was acknowledged.
+const LOST: [&str; 3] = ["no acknowledged loss", "one order", "a node never goes back"];
+
+/// The bug is found within so many seeds, by one of these rules. `SHOW` is a seed whose trace
+/// with the bug is printed, or without it when `PLAIN` is set.
+fn find(bug: Bug, within: u64, rules: &[&str], draw: impl Fn(&mut StdRng) -> Plan) {
+    if let Some(seed) = given("SHOW") {
+        let bug = std::env::var_os("PLAIN").is_none().then_some(bug);
+        let run = AssertUnwindSafe(|| with(bug, || attempt_planned(seed, &draw).trace));
+        return println!("{}", catch_unwind(run).unwrap_or_else(|_| take_trace()));
+    }
+    let run = |seed| drop(attempt_planned(seed, &draw));
+    prove(bug, 0..within, rules, run);
+}
+
+/// `name: Bug, within so many seeds, by these rules, in runs of that plan`.
+macro_rules! found {
+    ($($(#[$ignored:meta])? $name:ident: $bug:ident, $within:literal, $rules:expr, $plan:ident;)*) => {
+        $(
+            #[test]
+            $(#[$ignored])?
+            fn $name() {
+                find(Bug::$bug, $within, &$rules, plans::$plan);
+            }
+        )*
+    };
+}
+
+found! {
+    // What is read.
+    weak_strong_read: WeakStrongRead, 6, ["linearizable"], lagging;
+    read_before_applied: ReadBeforeApplied, 12, ["linearizable"], lagging;
+    believe_deposed_leader: BelieveDeposedLeader, 6, ["linearizable"], isolated_leader;
+    answer_before_applied: AnswerBeforeApplied, 6, ["a node never goes back"], lagging;
+    ignore_min_id: IgnoreMinId, 6, ["min_id"], lagging;
+    show_uncommitted: ShowUncommitted, 6, ["one order"], isolated_with_learner;
+    show_undurable: ShowUndurable, 6, ["a node never goes back"], hanging_follower;
+    serve_before_recovered: ServeBeforeRecovered, 6, ["a node never goes back"], started_apart;
+    forget_tag_of_tenant: ForgetTagOfTenant, 6, ["no gap"], quiet;
+    go_on_after_newest: GoOnAfterNewest, 3, ["no gap"], quiet;
+    skip_what_ended_a_wait: SkipWhatEndedAWait, 3, ["no gap"], quiet;
+    purge_without_count: PurgeWithoutCount, 3, ["no false 410", "no gap"], retaining;
+
+    // What is written, and what is told of it.
+    stamp_goes_back: StampGoesBack, 3, ["a batch stamped"], time_goes_back;
+    stamp_before_applied: StampBeforeApplied, 8, ["a batch stamped"], clock_ahead;
+    forget_idempotency: ForgetIdempotency, 4, ["no duplicate"], repeated;
+    forget_idempotency_in_checkpoint: ForgetIdempotencyInCheckpoint, 6, ["no duplicate"], purging;
+    repeat_without_key: RepeatWithoutKey, 8, ["no duplicate"], broken_ways;
+    forget_may_have_happened: ForgetMayHaveHappened, 8, ["no phantom"], dead_leader;
+    count_batch_as_one: CountBatchAsOne, 8, ["no acknowledged loss"], batches;
+    ignore_condition: IgnoreCondition, 4, ["conditions"], quiet;
+    lose_wake_up: LoseWakeUp, 4, [LIVENESS], quiet;
+
+    // What is there after a crash, and who decides.
+    acknowledge_before_durable: AcknowledgeBeforeDurable, 6, LOST, one_acknowledges;
+    vote_for_older_log: VoteForOlderLog, 8, [LIVENESS], lagging_candidate;
+    forget_tombstone: ForgetTombstone, 6, ["linearizable", "conditions", "one order"], purging;
+    apply_twice_after_checkpoint: ApplyTwiceAfterCheckpoint, 12, ["is applied after"], purging;
+    lead_with_failed_disk: LeadWithFailedDisk, 3, [LIVENESS], hanging_leader;
+    forget_highest_member: ForgetHighestMember, 8, ["numbers"], comes_anew;
+    ignore_reversion: IgnoreReversion, 8, LOST, older_copy;
+}
+
+#[test]
+fn a_follower_on_an_older_copy_does_not_keep_its_leader_busy() {
+    drop(run_planned(0, plans::older_copy));
+}

@@ -1,0 +1,303 @@
+//! Runs in which what shows a bug comes together: few nodes, few faults, and the clients that
+//! notice. Node 1 leads at first, as it founds the cluster.
+
+use std::time::Duration;
+
+use rand::{RngExt, rngs::StdRng};
+
+use crate::{
+    base::ids::NodeId,
+    io::simulated::disk::Loss,
+    node::retention::Retention,
+    simulation::{
+        client::{Crowd, Habits},
+        faults::{Fault, clock, disk, members, network, process},
+        places::Setup,
+        plan::{Broken, Plan, Shape},
+    },
+};
+
+const SEGMENT_BYTES: u64 = 32 << 10;
+/// More than the clocks of nodes are apart.
+const HALF_AN_HOUR_MICROS: i64 = 1_800_000_000;
+
+/// Nobody but those that follow all along.
+const NOBODY: Crowd = Crowd {
+    writers: 0,
+    keepers: 0,
+    readers: 0,
+    followers: 0,
+    makers: 0,
+    rude: 0,
+    habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
+};
+
+/// What happens to `voters`, each so many milliseconds after the one before, or a little later.
+fn plan(rng: &mut StdRng, voters: u64, crowd: Crowd, steps: Vec<(u64, Fault)>) -> Plan {
+    let segment_bytes = SEGMENT_BYTES;
+    let setup = Setup { cores: 1, segment_bytes, retention: None, votes: true };
+    let later = |(after, fault): (u64, Fault)| {
+        (Duration::from_millis(rng.random_range(after..=after + after / 2)), fault)
+    };
+    let steps = steps.into_iter().map(later).collect();
+    Plan {
+        shape: Shape { voters, learners: 0, late: 0, setup },
+        crowd,
+        steps,
+        minority: Vec::new(),
+    }
+}
+
+fn with_retention(mut plan: Plan, min_changes: u64) -> Plan {
+    plan.shape.setup.retention = Some(Retention { min_changes, min_age: Duration::ZERO });
+    plan
+}
+
+fn isolate(node: NodeId) -> Fault {
+    Fault::Network(network::Fault::Isolate(node))
+}
+
+fn block(from: NodeId, to: NodeId) -> Fault {
+    Fault::Network(network::Fault::Block(from, to))
+}
+
+fn slow_network(ms: u64) -> Fault {
+    Fault::Network(network::Fault::Slow(Duration::from_millis(ms)))
+}
+
+fn slow_disk(node: NodeId, ms: u64) -> Fault {
+    Fault::Disk(disk::Fault::Slow(node, Duration::from_millis(ms)))
+}
+
+fn crash(node: NodeId, loss: Loss) -> Fault {
+    Fault::Process(process::Fault::Crash(node, loss))
+}
+
+fn start(node: NodeId) -> Fault {
+    Fault::Process(process::Fault::Start(node))
+}
+
+fn step_clock(node: NodeId, micros: i64) -> Fault {
+    Fault::Clock(clock::Fault::Step(node, micros))
+}
+
+fn heal_network() -> Fault {
+    Fault::Network(network::Fault::Heal)
+}
+
+/// Nothing but clients, at one node.
+pub(super) fn quiet(rng: &mut StdRng) -> Plan {
+    let habits = Habits { keyed: (1, 2), ..Habits::default() };
+    let crowd = Crowd { writers: 3, keepers: 4, readers: 6, followers: 1, habits, ..NOBODY };
+    plan(rng, 1, crowd, vec![(4_000, heal_network())])
+}
+
+/// Plain writes that wait for a slow disk together.
+pub(super) fn batches(rng: &mut StdRng) -> Plan {
+    let habits = Habits { keyed: (0, 1), ..Habits::default() };
+    let crowd = Crowd { writers: 8, habits, ..NOBODY };
+    plan(rng, 1, crowd, vec![(0, slow_disk(1, 200)), (8_000, heal_network())])
+}
+
+/// Followers have what they hear a while before they have it durably.
+pub(super) fn lagging(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 2, keepers: 3, readers: 4, ..NOBODY };
+    let steps = vec![(0, slow_disk(2, 500)), (0, slow_disk(3, 500)), (5_000, heal_network())];
+    plan(rng, 3, crowd, steps)
+}
+
+/// A leader is cut off from the others for a while, and not from clients.
+pub(super) fn isolated_leader(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 2, keepers: 3, readers: 4, ..NOBODY };
+    plan(rng, 3, crowd, vec![(500, isolate(1)), (4_000, heal_network()), (500, heal_network())])
+}
+
+/// A leader is cut off with a learner, and goes on sending to it.
+pub(super) fn isolated_with_learner(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let apart = Fault::Network(network::Fault::Partition(vec![1, 4]));
+    let mut plan = plan(rng, 3, crowd, vec![(1_000, apart), (3_000, heal_network())]);
+    plan.shape.learners = 1;
+    plan
+}
+
+/// A follower whose disk hangs is sent what the others have; it loses that, and gets it again
+/// slowly.
+pub(super) fn hanging_follower(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let narrow = |from| Fault::Network(network::Fault::Narrow(from, 3, 3_000));
+    let steps = vec![
+        (1_000, Fault::Disk(disk::Fault::Hang(3))),
+        (1_500, crash(3, Loss::All)),
+        (0, narrow(1)),
+        (0, narrow(2)),
+        (0, Fault::Disk(disk::Fault::Heal)),
+        (100, start(3)),
+        (3_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// A follower is started again where it hears nobody.
+pub(super) fn started_apart(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let steps = vec![
+        (1_500, crash(3, Loss::Nothing)),
+        (0, isolate(3)),
+        (100, start(3)),
+        (3_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// The time of day goes back before a leader is started again.
+pub(super) fn time_goes_back(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 2, ..NOBODY };
+    let steps = vec![
+        (1_000, step_clock(1, -HALF_AN_HOUR_MICROS)),
+        (100, crash(1, Loss::Nothing)),
+        (100, start(1)),
+        (1_000, heal_network()),
+    ];
+    plan(rng, 1, crowd, steps)
+}
+
+/// A leader whose clock is ahead is followed by one that has not applied all that it sent, and
+/// for which writes wait.
+pub(super) fn clock_ahead(rng: &mut StdRng) -> Plan {
+    let habits = Habits { keyed: (1, 1), ..Habits::default() };
+    let crowd = Crowd { writers: 8, habits, ..NOBODY };
+    let steps = vec![
+        (0, step_clock(1, HALF_AN_HOUR_MICROS)),
+        (0, slow_network(60)),
+        (1_500, crash(1, Loss::Nothing)),
+        (3_000, start(1)),
+        (0, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// Old requests are repeated under their keys, at nodes that have not applied them yet.
+pub(super) fn repeated(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, habits: RECALLING, ..NOBODY };
+    let steps = vec![(0, slow_disk(2, 500)), (0, slow_disk(3, 500)), (4_000, heal_network())];
+    plan(rng, 3, crowd, steps)
+}
+
+const RECALLING: Habits = Habits { tries: 2, keyed: (1, 1), recalls: true };
+
+/// The ways of followers to their leader break now and then while writes are under way.
+pub(super) fn broken_ways(rng: &mut StdRng) -> Plan {
+    let habits = Habits { keyed: (0, 1), ..Habits::default() };
+    let crowd = Crowd { writers: 4, habits, ..NOBODY };
+    let cut = || Fault::Network(network::Fault::CutAll(100));
+    let mut steps = vec![(0, slow_network(50))];
+    steps.extend((0..8).map(|_| (500, cut())));
+    plan(rng, 3, crowd, steps)
+}
+
+/// The leader dies while it has writes of the others, who cannot have another for longer than
+/// these are tried again; clients do not ask twice.
+pub(super) fn dead_leader(rng: &mut StdRng) -> Plan {
+    let habits = Habits { tries: 1, keyed: (1, 1), recalls: false };
+    let crowd = Crowd { writers: 8, habits, ..NOBODY };
+    let steps = vec![
+        (0, slow_network(60)),
+        (1_500, block(2, 3)),
+        (0, block(3, 2)),
+        (0, crash(1, Loss::Nothing)),
+        (3_000, start(1)),
+        (0, heal_network()),
+        (1_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// One that lacks what was acknowledged stands for election together with one that has it.
+pub(super) fn lagging_candidate(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let steps = vec![
+        (500, block(1, 3)),
+        (1_500, crash(1, Loss::Nothing)),
+        (3_000, start(1)),
+        (0, heal_network()),
+        (1_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// A lone node of much history, little of which is kept, loses its power again and again.
+pub(super) fn purging(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, keepers: 3, habits: RECALLING, ..NOBODY };
+    let mut steps = Vec::new();
+    for _ in 0..4 {
+        steps.push((1_500, crash(1, Loss::All)));
+        steps.push((50, start(1)));
+    }
+    steps.push((500, heal_network()));
+    with_retention(plan(rng, 1, crowd, steps), 5)
+}
+
+/// A lone node keeps enough history, and is read from the beginning.
+pub(super) fn retaining(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 6, readers: 2, ..NOBODY };
+    with_retention(plan(rng, 1, crowd, vec![(5_000, heal_network())]), 100)
+}
+
+/// What a leader acknowledges is with one follower besides, whose disk is slow. Both die, and
+/// that one goes on with the third.
+pub(super) fn one_acknowledges(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let steps = vec![
+        (500, block(1, 3)),
+        (0, slow_disk(2, 2_000)),
+        (1_500, crash(1, Loss::Nothing)),
+        (0, crash(2, Loss::All)),
+        (0, slow_disk(2, 1)),
+        (0, heal_network()),
+        (0, start(2)),
+        (3_000, start(1)),
+        (1_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
+
+/// The disk of the leader hangs, and nothing else is wrong.
+pub(super) fn hanging_leader(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, ..NOBODY };
+    let mut plan = plan(rng, 3, crowd, vec![(500, heal_network())]);
+    plan.minority = vec![(1, Broken::DiskHangs)];
+    plan
+}
+
+/// A member is removed, its removal is purged, all are started anew, and it comes anew.
+pub(super) fn comes_anew(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let numbers = || Fault::Members(members::Fault::AskNumbers);
+    let steps = vec![
+        (200, numbers()),
+        (100, Fault::Members(members::Fault::Remove(3))),
+        (5_000, Fault::Process(process::Fault::CrashAll(Loss::Nothing))),
+        (100, start(1)),
+        (0, start(2)),
+        (2_000, start(3)),
+        (3_000, numbers()),
+    ];
+    with_retention(plan(rng, 3, crowd, steps), 5)
+}
+
+/// A follower that alone has what its leader acknowledged goes back to an older copy of its
+/// disk; then the leader dies.
+pub(super) fn older_copy(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, ..NOBODY };
+    let steps = vec![
+        (500, Fault::Disk(disk::Fault::Copy(3))),
+        (0, block(1, 2)),
+        (1_000, Fault::Network(network::Fault::Narrow(1, 3, 2_000))),
+        (0, Fault::Disk(disk::Fault::GoBack(3))),
+        (1_500, crash(1, Loss::Nothing)),
+        (3_000, start(1)),
+        (2_000, heal_network()),
+    ];
+    plan(rng, 3, crowd, steps)
+}
