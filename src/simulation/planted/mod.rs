@@ -1,6 +1,6 @@
 //! The proof of the prover: with each bug that can be planted, whole nodes break a rule soon,
 //! and without it they do not. Others are found below, where what shows them comes together:
-//! `log/planted_tests.rs`, `checkpoint/crash_tests.rs`, `raft/planted_tests.rs`,
+//! `log/planted_tests.rs`, `checkpoint/crash_tests.rs`, `raft/retention_tests.rs`, `raft/acknowledged.rs`,
 //! `raft/simulation/scenario_tests.rs` and `raft/peer/network_tests`.
 //!
 //! `SEEDS=20 cargo test --lib simulation::planted::stamps -- --nocapture` says how many of

@@ -281,7 +281,7 @@ pub(super) fn comes_anew(rng: &mut StdRng) -> Plan {
         (100, start(1)),
         (0, start(2)),
         (2_000, start(3)),
-        (3_000, numbers()),
+        (10_000, numbers()),
     ];
     with_retention(plan(rng, 3, crowd, steps), 5)
 }
