@@ -60,6 +60,11 @@ impl Record {
         self.0.coverage.take()
     }
 
+    /// Looks at all that was noted for the oracle so far.
+    pub fn with_history<T>(&self, look: impl FnOnce(&[Call]) -> T) -> T {
+        look(&self.0.history.borrow())
+    }
+
     /// Takes out all that was noted for the oracle.
     pub fn take_history(&self) -> Vec<Call> {
         self.0.history.take()

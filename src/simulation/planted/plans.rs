@@ -272,7 +272,7 @@ pub(super) fn hanging_leader(rng: &mut StdRng) -> Plan {
 
 /// A member is removed, its removal is purged, all are started anew, and it comes anew.
 pub(super) fn comes_anew(rng: &mut StdRng) -> Plan {
-    let crowd = Crowd { writers: 4, ..NOBODY };
+    let crowd = Crowd { writers: 2, ..NOBODY };
     let numbers = || Fault::Members(members::Fault::AskNumbers);
     let steps = vec![
         (200, numbers()),
