@@ -363,8 +363,9 @@ pub(super) fn rots(seed: u64) {
     run.disk.rot();
     let seed = run.rng.random();
     let Ok((log, _)) = run.harness.open(&run.disk, options(seed)) else { return };
-    assert_eq!((log.vote(), log.purged()), (run.now.vote, run.now.purged));
-    assert_eq!(log.last().map_or(0, |id| id.index + 1), run.now.next());
+    assert_eq!((log.vote(), log.purged()), (run.now.vote, run.now.purged), "what was there is cut");
+    let next = log.last().map_or(0, |id| id.index + 1);
+    assert_eq!(next, run.now.next(), "what was there is cut");
 }
 
 pub(super) fn lives(seed: u64, count: usize) -> SimDisk {

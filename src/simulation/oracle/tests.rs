@@ -1,7 +1,10 @@
 //! Each rule catches what breaks it, and lets be what does not.
 
+use uuid::Uuid;
+
+use super::check_numbers;
 use super::story::{KEY, Story, append, done, gone, key, list, page, put, read_key, seen};
-use crate::simulation::history::{Asked, Condition, Consistency, Filter, Seen, Told};
+use crate::simulation::history::{Asked, Condition, Consistency, Filter, Numbered, Seen, Told};
 
 #[test]
 fn a_plain_history_is_fine() {
@@ -131,6 +134,25 @@ fn a_node_never_shows_less_than_before() {
     // What was decided may be said before it is shown.
     let story = Story::default().then(append(&[10]), done(1), 1).then(append(&[11]), done(2), 1);
     story.all(&[seen(1, 10), seen(2, 11)]).holds();
+    // Whoever is told so is to find it there.
+    let story = Story::default().then(append(&[10, 11]), done(1), 1);
+    let story = story.then(list(0, Consistency::Local), page(&[seen(1, 10)], 1), 1);
+    story.all(&[seen(1, 10), seen(2, 11)]).breaks("a node never goes back");
+}
+
+#[test]
+fn a_number_is_not_given_twice() {
+    let told = |node, begun, cluster, number| {
+        let cluster = Uuid::from_u128(cluster);
+        Numbered { node, begun, cluster, number }
+    };
+    let rule = |numbered: &[Numbered]| check_numbers(numbered).err().map(|broken| broken.rule);
+    // It was alone before it was taken in, and came anew.
+    let fine = [told(3, 0, 9, 1), told(1, 0, 5, 1), told(3, 0, 5, 3), told(3, 1, 5, 4)];
+    assert_eq!(rule(&fine), None);
+    assert_eq!(rule(&[told(3, 0, 5, 3), told(3, 0, 5, 3)]), None);
+    assert_eq!(rule(&[told(3, 0, 5, 3), told(3, 1, 5, 3)]), Some("numbers"));
+    assert_eq!(rule(&[told(3, 0, 5, 3), told(2, 0, 5, 3)]), Some("numbers"));
 }
 
 #[test]

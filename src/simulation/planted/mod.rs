@@ -72,7 +72,7 @@ found! {
     forget_idempotency_in_checkpoint: ForgetIdempotencyInCheckpoint, 6, ["no duplicate"], purging;
     repeat_without_key: RepeatWithoutKey, 8, ["no duplicate"], broken_ways;
     forget_may_have_happened: ForgetMayHaveHappened, 8, ["no phantom"], dead_leader;
-    count_batch_as_one: CountBatchAsOne, 8, ["no acknowledged loss"], batches;
+    count_batch_as_one: CountBatchAsOne, 20, ["no acknowledged loss"], batches;
     ignore_condition: IgnoreCondition, 4, ["conditions"], quiet;
     lose_wake_up: LoseWakeUp, 4, [LIVENESS], quiet;
 

@@ -95,8 +95,8 @@ pub(super) fn quiet(rng: &mut StdRng) -> Plan {
 /// Plain writes that wait for a slow disk together.
 pub(super) fn batches(rng: &mut StdRng) -> Plan {
     let habits = Habits { keyed: (0, 1), ..Habits::default() };
-    let crowd = Crowd { writers: 8, habits, ..NOBODY };
-    plan(rng, 1, crowd, vec![(0, slow_disk(1, 200)), (8_000, heal_network())])
+    let crowd = Crowd { writers: 3, habits, ..NOBODY };
+    plan(rng, 1, crowd, vec![(0, slow_disk(1, 150)), (30_000, heal_network())])
 }
 
 /// Followers have what they hear a while before they have it durably.
