@@ -99,8 +99,10 @@ impl Acknowledged {
         let Some(Follower { last, .. }) = follower.filter(|follower| follower.term == term) else {
             return;
         };
-        let ignored = planted!(CountReverted) || planted!(IgnoreReversion);
-        if at.index > last.index || self.is_reverted(node) || ignored {
+        if at.index > last.index || self.is_reverted(node) || planted!(CountReverted) {
+            return;
+        }
+        if planted!(IgnoreReversion) {
             return;
         }
         tracing::error!(

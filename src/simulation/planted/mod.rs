@@ -74,6 +74,8 @@ found! {
     forget_may_have_happened: ForgetMayHaveHappened, 8, ["no phantom"], dead_leader;
     count_batch_as_one: CountBatchAsOne, 20, ["no acknowledged loss"], batches;
     ignore_condition: IgnoreCondition, 4, ["conditions"], quiet;
+    ignore_if_none_match: IgnoreIfNoneMatch, 6, ["conditions"], quiet;
+    keep_collections: KeepCollections, 8, ["nothing lives on", "a node never goes back"], coming_and_going;
     lose_wake_up: LoseWakeUp, 4, [LIVENESS], quiet;
 
     // What is there after a crash, and who decides.

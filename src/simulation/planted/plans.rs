@@ -92,6 +92,12 @@ pub(super) fn quiet(rng: &mut StdRng) -> Plan {
     plan(rng, 1, crowd, vec![(4_000, heal_network())])
 }
 
+/// Tenants and collections come and go at a lone node.
+pub(super) fn coming_and_going(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, keepers: 1, readers: 2, makers: 4, ..NOBODY };
+    plan(rng, 1, crowd, vec![(6_000, heal_network())])
+}
+
 /// Plain writes that wait for a slow disk together.
 pub(super) fn batches(rng: &mut StdRng) -> Plan {
     let habits = Habits { keyed: (0, 1), ..Habits::default() };
