@@ -56,7 +56,7 @@ found! {
     read_before_applied: ReadBeforeApplied, 12, ["linearizable"], lagging;
     believe_deposed_leader: BelieveDeposedLeader, 6, ["linearizable"], isolated_leader;
     answer_before_applied: AnswerBeforeApplied, 6, ["a node never goes back"], lagging;
-    ignore_min_id: IgnoreMinId, 6, ["min_id"], lagging;
+    ignore_min_id: IgnoreMinId, 10, ["min_id"], lagging;
     show_uncommitted: ShowUncommitted, 6, ["one order"], isolated_with_learner;
     show_undurable: ShowUndurable, 6, ["a node never goes back"], hanging_follower;
     serve_before_recovered: ServeBeforeRecovered, 6, ["a node never goes back"], started_apart;
