@@ -171,7 +171,7 @@ impl<D: Disk> Log<D> {
     /// How far the writer is.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        self.shared.get().progress()
+        self.shared.get().progress(self.shared.options.group_bytes)
     }
 
     /// Bytes of payload that one more append of a single entry may surely
@@ -182,6 +182,15 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn headroom(&self) -> u64 {
         self.shared.get().headroom(self.shared.options.group_bytes)
+    }
+
+    /// Whether so many bytes of payload have room; where they do not, somebody waits for a
+    /// segment until this is asked again and they do.
+    #[must_use]
+    pub fn want_room(&self, bytes: u64) -> bool {
+        let has_room = self.headroom() >= bytes;
+        self.shared.get_mut().room_wanted = if has_room { 0 } else { bytes };
+        has_room
     }
 
     /// The longest payload of an entry.

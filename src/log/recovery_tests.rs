@@ -340,7 +340,8 @@ fn an_entry_beyond_the_headroom_waits_for_a_segment() {
     harness.run(Turns(50));
     assert_eq!(*told.borrow(), None);
     let before = log.progress();
-    assert!(before.is_waited_for && !before.is_writing);
+    assert!(before.is_waited_for && !before.is_writing && !before.lacks_room);
+    assert!(!log.want_room(most as u64) && log.progress().lacks_room);
     harness.run(log.prepare()).unwrap();
     assert!(log.progress().pieces > before.pieces, "it could be seen to be made");
     harness.run(Turns(50));

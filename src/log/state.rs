@@ -105,6 +105,8 @@ pub(super) struct Inner<D: Disk> {
     pub(super) preparing: bool,
     /// Pieces of spares that were filled.
     pub(super) pieces: u64,
+    /// Bytes of payload that somebody waits to append until there is room for them.
+    pub(super) room_wanted: u64,
     /// The spare is being put into use. Until its header is durable no further
     /// segment is prepared, so at most one segment is ever without a header.
     pub(super) rolling: bool,
@@ -146,6 +148,7 @@ impl<D: Disk> Inner<D> {
             spare,
             preparing: false,
             pieces: 0,
+            room_wanted: 0,
             rolling: false,
             writing: false,
             oldest,
@@ -233,10 +236,15 @@ impl<D: Disk> Inner<D> {
     }
 
     /// How far the writer is.
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self, group_bytes: usize) -> Progress {
         let is_writing = self.writing || self.rolling;
-        let is_waited_for = is_writing || self.queue.is_urgent();
-        Progress { groups: self.next_group, pieces: self.pieces, is_writing, is_waited_for }
+        Progress {
+            groups: self.next_group,
+            pieces: self.pieces,
+            is_writing,
+            is_waited_for: is_writing || self.queue.is_urgent(),
+            lacks_room: self.room_wanted > self.headroom(group_bytes),
+        }
     }
 
     /// Bytes of payload that one more append of a single entry may surely place, when

@@ -78,6 +78,8 @@ pub struct Progress {
     pub is_writing: bool,
     /// Something is to become durable and is not yet.
     pub is_waited_for: bool,
+    /// Somebody waits to append what there is no room for yet.
+    pub lacks_room: bool,
 }
 
 /// How to open a log.

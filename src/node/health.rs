@@ -43,11 +43,11 @@ struct Course {
 impl Course {
     /// What ails a log that is seen like this at `now`.
     fn ailment(&mut self, seen: Seen, now: Instant) -> Option<Ailment> {
-        let Progress { groups, pieces, is_writing, is_waited_for } = seen.progress;
+        let Progress { groups, pieces, is_writing, is_waited_for, lacks_room } = seen.progress;
         // What may wait for a segment goes on while that is being made.
         let reached = (groups, if is_writing { 0 } else { pieces });
         // What waits for a segment does not wait for an answer of the disk.
-        let waits = is_writing || (is_waited_for && !seen.lacks_segment);
+        let waits = is_writing || ((is_waited_for || lacks_room) && !seen.lacks_segment);
         // Who did not look, as a process that was paused, cannot tell what was silent.
         let watched = self.looked.replace(now).is_some_and(|at| now - at < DISK_SILENCE / 2);
         self.silent = match self.silent {

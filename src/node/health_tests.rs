@@ -32,7 +32,8 @@ use crate::{
     state::testing::ChangeText,
 };
 
-const IDLE: Progress = Progress { groups: 1, pieces: 0, is_writing: false, is_waited_for: false };
+const IDLE: Progress =
+    Progress { groups: 1, pieces: 0, is_writing: false, is_waited_for: false, lacks_room: false };
 /// Something is being written.
 const WRITING: Progress = Progress { is_writing: true, is_waited_for: true, ..IDLE };
 
@@ -103,6 +104,19 @@ fn a_segment_that_is_long_in_the_making_is_no_silence() {
         let writing = seen(Progress { pieces, ..WRITING });
         let ailment = blocked.ailment(writing, now);
         assert_eq!(ailment, (n >= 4).then_some(Ailment::Stalled), "that one is no part of it");
+    }
+}
+
+#[test]
+fn a_segment_that_is_not_made_while_writes_wait_for_room_is_a_silence() {
+    let start = Instant::now();
+    let (mut making, mut hanging) = (Course::default(), Course::default());
+    for n in 0..20 {
+        let now = start + n * (DISK_SILENCE / 4);
+        let waiting = |pieces| seen(Progress { lacks_room: true, pieces, ..IDLE });
+        assert_eq!(making.ailment(waiting(u64::from(n)), now), None);
+        let ailment = hanging.ailment(waiting(7), now);
+        assert_eq!(ailment, (n >= 4).then_some(Ailment::Stalled));
     }
 }
 

@@ -159,7 +159,7 @@ impl<D: Disk> Sequencer<D> {
             if let Some(problem) = self.storage_problem(bytes) {
                 return Err(WriteError::Storage(problem));
             }
-            if log.headroom() >= bytes as u64 {
+            if log.want_room(bytes as u64) {
                 return Ok(());
             }
             self.room.notified().await;

@@ -94,6 +94,6 @@ impl<D: Disk> Replica<D> {
     /// this one.
     pub async fn give_up(&self) {
         // When it has stopped by itself, that is told elsewhere.
-        let _ = self.raft.shutdown().await;
+        self.shut_down().await;
     }
 }

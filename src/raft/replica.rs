@@ -314,9 +314,7 @@ impl<D: Disk> Replica<D> {
     /// Stops Raft. What was proposed and not answered is answered as unknown.
     pub async fn stop(&self) {
         self.stopping.set(true);
-        if let Err(error) = self.raft.shutdown().await {
-            tracing::warn!(%error, "raft did not stop cleanly");
-        }
+        self.shut_down().await;
     }
 }
 
