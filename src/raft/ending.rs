@@ -7,7 +7,7 @@ use futures_util::future::{Either, select};
 use openraft::{ServerState, async_runtime::WatchReceiver};
 
 use super::{halt::Halt, replica::Replica};
-use crate::io::{Disk, cores};
+use crate::io::Disk;
 
 impl<D: Disk> Replica<D> {
     /// Notes that this node is no member any more.
@@ -52,16 +52,6 @@ impl<D: Disk> Replica<D> {
             Some(halt) => halt,
             // Its sender is here.
             None => std::future::pending().await,
-        }
-    }
-
-    /// Stops Raft, also when nobody waits for that any more: openraft panics where the first
-    /// who waits for its end is dropped while others wait.
-    pub(super) async fn shut_down(&self) {
-        let raft = self.raft.clone();
-        let stopped = cores::spawn(async move { raft.shutdown().await });
-        if let Some(Err(error)) = stopped.await {
-            tracing::warn!(%error, "raft did not stop cleanly");
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     health::Ailment,
     peer::{Answer, Lane, Request},
     replica::Replica,
+    shutdown,
 };
 use crate::{base::ids::NodeId, base::timing::HEALTH_ANSWER, io::Disk};
 
@@ -94,6 +95,6 @@ impl<D: Disk> Replica<D> {
     /// this one.
     pub async fn give_up(&self) {
         // When it has stopped by itself, that is told elsewhere.
-        self.shut_down().await;
+        shutdown::shut_down(&self.raft).await;
     }
 }

@@ -29,6 +29,7 @@ mod replica;
 mod retention_tests;
 pub mod runtime;
 mod sealing;
+mod shutdown;
 #[cfg(test)]
 mod simulation;
 mod snapshot;

@@ -21,6 +21,7 @@ use super::{
     network::Network,
     peer::{Channel, Instance, Lane, Process, Refusal},
     replay::Replay,
+    shutdown,
     state_machine::StateMachine,
     types::{Address, Applied, Callback, Command, TypeConfig, from_raft_id, to_raft_id},
 };
@@ -314,7 +315,7 @@ impl<D: Disk> Replica<D> {
     /// Stops Raft. What was proposed and not answered is answered as unknown.
     pub async fn stop(&self) {
         self.stopping.set(true);
-        self.shut_down().await;
+        shutdown::shut_down(&self.raft).await;
     }
 }
 
