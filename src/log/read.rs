@@ -5,6 +5,7 @@ use super::{
     Entry, Log, Place,
     format::{FRAME_HEAD_BYTES, Frame, decode_frame},
     segment::file_name,
+    state::LogState,
 };
 use crate::base::ids::LogId;
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
@@ -28,6 +29,23 @@ impl Span {
 
     fn takes(&self, place: &Place) -> bool {
         place.segment == self.segment && frame_end(place) - self.start() <= SPAN_BYTES_MAX
+    }
+}
+
+/// A read that is under way, for whoever watches whether the disk answers; one that is
+/// given up was not answered.
+struct Reading<'a, D: Disk>(&'a LogState<D>);
+
+impl<'a, D: Disk> Reading<'a, D> {
+    fn begin(log: &'a LogState<D>) -> Self {
+        log.get_mut().reading += 1;
+        Self(log)
+    }
+}
+
+impl<D: Disk> Drop for Reading<'_, D> {
+    fn drop(&mut self) {
+        self.0.get_mut().reading -= 1;
     }
 }
 
@@ -103,6 +121,7 @@ impl<D: Disk> Log<D> {
     }
 
     async fn read_span(&self, span: &Span, found: &mut Vec<Entry>) -> io::Result<()> {
+        let reading = Reading::begin(&self.shared);
         let start = span.start();
         let end = span.entries.last().map_or(start, |(_, place)| frame_end(place));
         let name = file_name(span.segment);
@@ -112,6 +131,8 @@ impl<D: Disk> Log<D> {
         let file = self.shared.disk.open(&name, OpenMode::Read).await?;
         let read = file.read_at(aligned, wanted).await;
         file.close().await?;
+        drop(reading);
+        self.shared.get_mut().reads_answered += 1;
         let read = read?;
         let offset = |at: u64| usize::try_from(at - aligned).unwrap_or(usize::MAX);
         let bytes = read.as_ref().get(offset(start)..offset(end)).map(Bytes::copy_from_slice);

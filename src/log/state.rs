@@ -112,6 +112,10 @@ pub(super) struct Inner<D: Disk> {
     pub(super) rolling: bool,
     /// A group is being written.
     pub(super) writing: bool,
+    /// Reads of entries from segments that are under way.
+    pub(super) reading: u32,
+    /// Such reads that the disk has answered.
+    pub(super) reads_answered: u64,
     pub(super) oldest: u64,
     /// A segment that surely bears the newest purge mark.
     pub(super) purge_segment: u64,
@@ -151,6 +155,8 @@ impl<D: Disk> Inner<D> {
             room_wanted: 0,
             rolling: false,
             writing: false,
+            reading: 0,
+            reads_answered: 0,
             oldest,
             purge_segment: oldest,
             removing: false,
@@ -244,6 +250,8 @@ impl<D: Disk> Inner<D> {
             is_writing,
             is_waited_for: is_writing || self.queue.is_urgent(),
             lacks_room: self.room_wanted > self.headroom(group_bytes),
+            reads: self.reads_answered,
+            is_reading: self.reading > 0,
         }
     }
 

@@ -67,7 +67,7 @@ pub struct Sealed {
     pub indexes: Option<(u64, u64)>,
 }
 
-/// How far a log's writer is, to be compared with what it was before.
+/// How far a log's writer and its readers are, to be compared with what it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The number of the next group: one more with each durable write.
@@ -80,6 +80,10 @@ pub struct Progress {
     pub is_waited_for: bool,
     /// Somebody waits to append what there is no room for yet.
     pub lacks_room: bool,
+    /// Reads of entries from segments that the disk has answered.
+    pub reads: u64,
+    /// Entries are being read from a segment.
+    pub is_reading: bool,
 }
 
 /// How to open a log.

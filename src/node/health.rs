@@ -31,11 +31,30 @@ struct Seen {
     lacks_segment: bool,
 }
 
+/// How far something was, and since when it came no further although it was waited for.
+#[derive(Debug, Default)]
+struct Silence<T>(Option<(T, Instant)>);
+
+impl<T: PartialEq> Silence<T> {
+    /// Whether it has lasted too long, when `reached` is seen at `now`; only what was
+    /// `watched` until now counts as silent.
+    fn lasts(&mut self, waits: bool, reached: T, watched: bool, now: Instant) -> bool {
+        let since = match self.0.take() {
+            Some((before, since)) if before == reached && watched => since,
+            _ => now,
+        };
+        self.0 = waits.then_some((reached, since));
+        waits && now - since >= DISK_SILENCE
+    }
+}
+
 /// What was seen of a log so far. Pure.
 #[derive(Debug, Default)]
 struct Course {
-    /// How far it was, and since when it came no further although something waits.
-    silent: Option<((u64, u64), Instant)>,
+    /// Of groups and of pieces of segments that are written.
+    writes: Silence<(u64, u64)>,
+    /// Of reads: apart, since a disk may answer these and write nothing.
+    reads: Silence<u64>,
     looked: Option<Instant>,
     lacking_since: Option<Instant>,
 }
@@ -43,25 +62,23 @@ struct Course {
 impl Course {
     /// What ails a log that is seen like this at `now`.
     fn ailment(&mut self, seen: Seen, now: Instant) -> Option<Ailment> {
-        let Progress { groups, pieces, is_writing, is_waited_for, lacks_room } = seen.progress;
+        let Progress { groups, pieces, is_writing, is_waited_for, lacks_room, reads, is_reading } =
+            seen.progress;
         // What may wait for a segment goes on while that is being made.
         let reached = (groups, if is_writing { 0 } else { pieces });
         // What waits for a segment does not wait for an answer of the disk.
         let waits = is_writing || ((is_waited_for || lacks_room) && !seen.lacks_segment);
         // Who did not look, as a process that was paused, cannot tell what was silent.
         let watched = self.looked.replace(now).is_some_and(|at| now - at < DISK_SILENCE / 2);
-        self.silent = match self.silent {
-            _ if !waits => None,
-            Some((before, since)) if before == reached && watched => Some((reached, since)),
-            _ => Some((reached, now)),
-        };
+        // Both look: each has to know what it saw last.
+        let silent = self.writes.lasts(waits, reached, watched, now)
+            | self.reads.lasts(is_reading, reads, watched, now);
         self.lacking_since = seen.lacks_segment.then(|| self.lacking_since.unwrap_or(now));
-        let lasts = |since: Option<Instant>, time| since.is_some_and(|since| now - since >= time);
         if seen.has_failed {
             Some(Ailment::Failed)
-        } else if lasts(self.silent.map(|(_, since)| since), DISK_SILENCE) {
+        } else if silent {
             Some(Ailment::Stalled)
-        } else if lasts(self.lacking_since, NO_SEGMENT_PATIENCE) {
+        } else if self.lacking_since.is_some_and(|since| now - since >= NO_SEGMENT_PATIENCE) {
             Some(Ailment::NoSegment)
         } else {
             None

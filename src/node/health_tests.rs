@@ -32,8 +32,15 @@ use crate::{
     state::testing::ChangeText,
 };
 
-const IDLE: Progress =
-    Progress { groups: 1, pieces: 0, is_writing: false, is_waited_for: false, lacks_room: false };
+const IDLE: Progress = Progress {
+    groups: 1,
+    pieces: 0,
+    is_writing: false,
+    is_waited_for: false,
+    lacks_room: false,
+    reads: 1,
+    is_reading: false,
+};
 /// Something is being written.
 const WRITING: Progress = Progress { is_writing: true, is_waited_for: true, ..IDLE };
 
@@ -64,6 +71,37 @@ fn a_disk_is_silent_when_what_waits_does_not_become_durable() {
     assert_eq!(stalled, Some(Ailment::Stalled));
     assert_eq!(course.ailment(seen(IDLE), end), None, "it answered at last");
     assert_eq!(course.ailment(writing(3), end), None);
+}
+
+#[test]
+fn a_disk_is_silent_when_it_reads_and_does_not_answer() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let reading = |reads| seen(Progress { reads, is_reading: true, ..IDLE });
+    let almost = start + DISK_SILENCE - Duration::from_millis(1);
+    assert_eq!(course_of(&mut course, reading(1), start, almost), None);
+    // It went on.
+    let end = start + 2 * DISK_SILENCE;
+    let stalled = course_of(&mut course, reading(2), start + DISK_SILENCE, end);
+    assert_eq!(stalled, Some(Ailment::Stalled));
+    assert_eq!(course.ailment(seen(IDLE), end), None, "it answered at last");
+}
+
+#[test]
+fn a_disk_that_answers_reads_but_does_not_write_is_silent() {
+    let mut course = Course::default();
+    let start = Instant::now();
+    let mut now = start;
+    let mut reads = 0;
+    let mut look = |now| {
+        reads += 1;
+        course.ailment(seen(Progress { reads, is_reading: true, ..WRITING }), now)
+    };
+    while now < start + DISK_SILENCE {
+        assert_eq!(look(now), None);
+        now += HEALTH_LOOK;
+    }
+    assert_eq!(look(start + DISK_SILENCE), Some(Ailment::Stalled));
 }
 
 #[test]
@@ -318,6 +356,33 @@ fn who_lacks_much_of_the_log_is_not_handed_leadership() {
         let text = refusal(&members[0], AdminRequest::Lead(3)).await;
         assert!(text.contains("member 3 lacks too much of the log"), "{text}");
         assert_eq!(first.leadership(), Leadership::Here);
+    };
+    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
+    executor.spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn who_leads_without_a_vote_hands_leadership_over() {
+    let run = || async {
+        let members = cluster(3).await;
+        let Member { replica: first, address, .. } = &members[0];
+        assert!(writes(first).await);
+        // As a leader does that ends the change by which another demoted it.
+        first.set(1, Address { votes: false, ..address.clone() }).await.unwrap();
+        assert_eq!(first.members().get(&1).map(|(_, votes)| *votes), Some(false));
+        assert_eq!(first.leadership(), Leadership::Here);
+        eventually("a voter takes writes", async || {
+            let _ = first.reconcile().await;
+            for member in &members[1..] {
+                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
+                {
+                    return true;
+                }
+            }
+            false
+        })
+        .await;
+        assert_ne!(first.leadership(), Leadership::Here);
     };
     let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
     executor.spawn(run).unwrap().join().unwrap();

@@ -15,6 +15,7 @@ use openraft::{
 };
 
 use super::{
+    health::Ailment,
     replica::Replica,
     types::{Address, TypeConfig, from_raft_id},
 };
@@ -155,6 +156,9 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn reconcile(&self) -> Result<bool, MembershipError> {
+        if self.leads_without_vote() {
+            return self.resign().await;
+        }
         let due = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -166,9 +170,6 @@ impl<D: Disk> Replica<D> {
                 let demoted = |id| membership.get_node(id).is_some_and(|node| !node.votes);
                 let retain = before.difference(after).any(demoted);
                 Some((BTreeSet::new(), retain))
-            } else if !voters.contains(&metrics.id) {
-                // It is about to cease to lead.
-                None
             } else {
                 let last = metrics.last_log_index.unwrap_or(0);
                 let matched = |id: NodeId| {
@@ -185,6 +186,24 @@ impl<D: Disk> Replica<D> {
         let Some((ids, retain)) = due else { return Ok(false) };
         let change = ChangeMembers::AddVoterIds(ids);
         self.change(change, retain).await?;
+        Ok(true)
+    }
+
+    /// Whether this node does not vote any more, by the newest entry that says who does.
+    fn leads_without_vote(&self) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        membership.get_joint_config().len() == 1
+            && !membership.voter_ids().any(|id| id == metrics.id)
+    }
+
+    /// Has one of the voters lead: a leader that ends the change by which it ceases to vote
+    /// goes on otherwise, when it was to be no more than demoted.
+    async fn resign(&self) -> Result<bool, MembershipError> {
+        let Some(to) = self.heir(Ailment::Stalled).await else { return Ok(false) };
+        tracing::info!(to, "this node does not vote any more: leadership is handed over");
+        self.transfer(to).await?;
         Ok(true)
     }
 
