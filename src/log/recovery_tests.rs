@@ -388,6 +388,31 @@ fn after_a_failed_write_everything_fails_and_nothing_is_written() {
 }
 
 #[test]
+fn what_was_being_written_when_the_log_failed_is_answered_for_and_the_rest_fails() {
+    let disk = SimDisk::new(5);
+    let mut harness = Harness::new();
+    let (log, _) = harness.open(&disk, options(5)).unwrap();
+    harness.start(&log);
+    harness.run(append(&log, vec![entry(1, 0, "a")])).unwrap();
+    harness.run(Turns(500));
+    disk.set_faults(Faults { hangs: true, ..Faults::default() });
+    let told = Rc::new(RefCell::new(Vec::new()));
+    for (index, payload) in [(1, "b"), (2, "c")] {
+        let tell = Rc::clone(&told);
+        let done = move |outcome: io::Result<()>| tell.borrow_mut().push((index, outcome.is_ok()));
+        log.append([entry(1, index, payload)], done).unwrap();
+        harness.run(Turns(500));
+    }
+    // As a directory does that cannot be synced for a segment that is prepared meanwhile.
+    log.shared.poison("a test", &io::Error::other("it fails"), Vec::new());
+    assert_eq!(*told.borrow(), [(2, false)]);
+    disk.set_faults(Faults::default());
+    harness.run(Turns(500));
+    assert_eq!(*told.borrow(), [(2, false), (1, true)]);
+    assert_eq!(reopen(&disk.crash(Loss::All)).unwrap().0.last(), Some(id(1, 1)));
+}
+
+#[test]
 fn released_entries_are_read_from_disk_and_damage_is_named() {
     let (disk, _) = filled(12, 3000);
     let mut harness = Harness::new();

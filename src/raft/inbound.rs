@@ -27,6 +27,7 @@ use crate::{
     base::{
         ids::{LogId, NodeId},
         planted::planted,
+        timing::ENTRIES_STALL,
     },
     checkpoint::{Receiver, Transmission},
     io::{Disk, cores},
@@ -313,6 +314,7 @@ impl<D: Disk> Inbound<D> {
     pub fn end_snapshot(&self) -> Answering {
         let Some((vote, transmission)) = self.incoming.take() else { return failed(NONE_BEGUN) };
         let (raft, receiver) = (self.raft.clone(), Rc::clone(&self.receiver));
+        let log = self.log.clone();
         let ended = receiver.end(transmission);
         async move {
             let received = ended.await;
@@ -321,14 +323,23 @@ impl<D: Disk> Inbound<D> {
                 Ok(snapshot) => snapshot,
                 Err(error) => return Answer::Failed(error.to_string()),
             };
+            let last = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
             let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
             // Raft may have had no use for it.
             if let Err(error) = receiver.discard(transmission).await {
                 tracing::warn!(%error, "a checkpoint that is not needed is left for now");
             }
-            match installed {
-                Ok(response) => Answer::Snapshot(from_raft_vote(&response.vote)),
-                Err(error) => Answer::Failed(error.to_string()),
+            let response = match installed {
+                Ok(response) => response,
+                Err(error) => return Answer::Failed(error.to_string()),
+            };
+            // The leader takes this for an acknowledgement. Raft has no use for a checkpoint
+            // of entries that it has, and those may wait to be written still.
+            let durable = log.durable(last.map_or(0, |last| last.index));
+            match cores::within(ENTRIES_STALL, durable).await {
+                Some(Ok(())) => Answer::Snapshot(from_raft_vote(&response.vote)),
+                Some(Err(error)) => Answer::Failed(error.to_string()),
+                None => Answer::Failed("the entries of the checkpoint are not durable".to_owned()),
             }
         }
         .boxed_local()

@@ -102,6 +102,7 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn add(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
+        self.end_half_way().await?;
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, address)])), true).await
     }
 
@@ -111,6 +112,7 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn set(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
+        self.end_half_way().await?;
         let demoted = !address.votes && self.members().get(&id).is_some_and(|(_, voter)| *voter);
         let set = ChangeMembers::SetNodes(BTreeMap::from([(id, address)]));
         let change = if demoted {
@@ -126,12 +128,37 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn remove(&self, id: NodeId) -> Result<(), MembershipError> {
+        self.end_half_way().await?;
         let ids = BTreeSet::from([id]);
         let change = match self.members().get(&id) {
             Some((_, true)) => ChangeMembers::RemoveVoters(ids),
             _ => ChangeMembers::RemoveNodes(ids),
         };
         self.change(change, false).await
+    }
+
+    /// Ends a change that a leader before left half-way, or this one when it took too long;
+    /// says whether there was one. What comes next goes by who votes then: with a change
+    /// that is half-way, Raft would take out also who was only to cease to vote.
+    async fn end_half_way(&self) -> Result<bool, MembershipError> {
+        let retain = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let membership = metrics.membership_config.membership();
+            let [before, after] = membership.get_joint_config().as_slice() else {
+                return Ok(false);
+            };
+            // Who was only demoted stays.
+            let demoted = |id| membership.get_node(id).is_some_and(|node| !node.votes);
+            before.difference(after).any(demoted)
+        };
+        // With nothing added, it ends.
+        match self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), retain).await {
+            Ok(()) => Ok(true),
+            // What was to come next was not begun.
+            Err(MembershipError::Unknown) => Err(MembershipError::InProgress),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a change, in two steps where voters change.
@@ -156,46 +183,38 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn reconcile(&self) -> Result<bool, MembershipError> {
+        if self.end_half_way().await? {
+            return Ok(true);
+        }
         if self.leads_without_vote() {
             return self.resign().await;
         }
-        let due = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let membership = metrics.membership_config.membership();
-            let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-            if let [before, after] = membership.get_joint_config().as_slice() {
-                // Left half-way by a leader before. With nothing added, it ends.
-                // Who was only demoted stays.
-                let demoted = |id| membership.get_node(id).is_some_and(|node| !node.votes);
-                let retain = before.difference(after).any(demoted);
-                Some((BTreeSet::new(), retain))
-            } else {
-                let last = metrics.last_log_index.unwrap_or(0);
-                let matched = |id: NodeId| {
-                    let all = metrics.replication.as_ref()?;
-                    all.get(&id)?.as_ref().map(|matched| from_raft_id(matched).index)
-                };
-                membership
-                    .nodes()
-                    .filter(|(id, node)| node.votes && !voters.contains(id))
-                    .find(|(id, _)| matched(**id).is_some_and(|at| at + CAUGHT_UP >= last))
-                    .map(|(&id, _)| (BTreeSet::from([id]), true))
-            }
-        };
-        let Some((ids, retain)) = due else { return Ok(false) };
-        let change = ChangeMembers::AddVoterIds(ids);
-        self.change(change, retain).await?;
+        let Some(id) = self.due_to_vote() else { return Ok(false) };
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await?;
         Ok(true)
+    }
+
+    /// One that is to vote, does not, and has caught up.
+    fn due_to_vote(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let matched = |id: NodeId| {
+            let all = metrics.replication.as_ref()?;
+            all.get(&id)?.as_ref().map(|matched| from_raft_id(matched).index)
+        };
+        let mut due = membership.nodes().filter(|(id, node)| node.votes && !voters.contains(id));
+        due.find(|(id, _)| matched(**id).is_some_and(|at| at + CAUGHT_UP >= last))
+            .map(|(&id, _)| id)
     }
 
     /// Whether this node does not vote any more, by the newest entry that says who does.
     fn leads_without_vote(&self) -> bool {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        membership.get_joint_config().len() == 1
-            && !membership.voter_ids().any(|id| id == metrics.id)
+        !metrics.membership_config.membership().voter_ids().any(|id| id == metrics.id)
     }
 
     /// Has one of the voters lead: a leader that ends the change by which it ceases to vote

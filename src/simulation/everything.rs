@@ -130,7 +130,7 @@ fn draw(rng: &mut StdRng) -> Plan {
 /// Without which a fault does nothing.
 fn first(fault: &Fault) -> Option<Fault> {
     match fault {
-        Fault::Disk(disk::Fault::GoBack(node)) => Some(Fault::Disk(disk::Fault::Copy(*node))),
+        Fault::Disk(disk::Fault::PutBack(node)) => Some(Fault::Disk(disk::Fault::Copy(*node))),
         Fault::Process(process::Fault::Start(node)) => {
             Some(Fault::Process(process::Fault::Crash(*node, Loss::Random)))
         }

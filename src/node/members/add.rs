@@ -89,9 +89,9 @@ async fn remove_predecessor<D: Disk>(
     });
     if let Some((&gone, _)) = gone {
         leader.may_cease_to_vote(gone).await?;
+        leader.step(|| leader.replica.remove(gone)).await?;
         let address = &here.address;
         tracing::warn!(gone, address, "a member is replaced by the empty node in its place");
-        leader.step(|| leader.replica.remove(gone)).await?;
     }
     Ok(())
 }

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use rand::{RngExt, rngs::StdRng};
 
+use super::members::members_of_a_whole_cluster;
 use crate::{
     base::ids::NodeId,
-    io::simulated::{
-        disk::{Faults, Loss, SimDisk},
-        executor::{Executor, SURROUNDINGS, spawn_in},
+    io::{
+        cores,
+        simulated::{
+            disk::{Faults, Loss, SimDisk},
+            executor::{Executor, SURROUNDINGS, spawn_in},
+        },
     },
     simulation::{
-        places::{process_of, usual},
+        places::{Places, process_of, usual},
         plan::Shape,
         record::note,
         world::World,
@@ -22,6 +26,13 @@ use crate::{
 const STEPS_MAX: u64 = 2_000;
 /// The same off the core: a checkpoint takes a dozen.
 const STEPS_OFF_CORE_MAX: u64 = 30;
+
+/// How often is looked whether the cluster is whole.
+const LOOK: Duration = Duration::from_millis(250);
+/// It is whole again within that once nothing is wrong.
+const WHOLE_AGAIN: Duration = Duration::from_secs(30);
+/// A leader is heard within that, start included.
+const HEARD: Duration = Duration::from_secs(2);
 
 /// What of a disk fails now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +74,9 @@ pub enum Fault {
     Copy(NodeId),
     /// The node is started on that copy, if there is one.
     GoBack(NodeId),
+    /// The same while all else is well, as an operator does it: of a leader that nobody
+    /// hears on the copy no cluster can know what it acknowledged.
+    PutBack(NodeId),
     /// All is well with the disks.
     Heal,
 }
@@ -79,7 +93,7 @@ impl Fault {
                 1 => Self::Misdirect(node, rng.random_range(1..50)),
                 2 => Self::Wipe(node),
                 3 | 4 => Self::Copy(node),
-                _ => Self::GoBack(node),
+                _ => Self::PutBack(node),
             };
         }
         match rng.random_range(0..100) {
@@ -98,16 +112,13 @@ impl Fault {
     }
 
     /// Says whether anything was done.
-    pub(super) fn apply(&self, world: &World) -> bool {
+    pub(super) async fn apply(&self, world: &World) -> bool {
         let places = &world.places;
         let change = |node: NodeId, change: &dyn Fn(&mut Faults)| {
             places.disk(node).change_faults(change);
         };
         match *self {
-            Self::Hang(node) => {
-                change(node, &|faults| faults.hangs = true);
-                Executor::current().hold_off_core(process_of(node), true);
-            }
+            Self::Hang(node) => hang(places, node),
             Self::Slow(node, time) => change(node, &|faults| faults.latency_max = time),
             Self::Fill(node, left) => {
                 let used: usize = places.disk(node).snapshot().values().map(Vec::len).sum();
@@ -143,17 +154,48 @@ impl Fault {
                 places.start(node);
             }
             Self::Copy(node) => places.keep_copy(node),
-            Self::GoBack(node) => {
-                let had_copy = places.go_back(node);
-                if had_copy {
-                    places.start(node);
-                }
-                return had_copy;
-            }
+            Self::GoBack(node) => return go_back(places, node),
+            Self::PutBack(node) => return put_back(world, node).await,
             Self::Heal => heal(world),
         }
         true
     }
+}
+
+/// Has nothing go on on a disk.
+pub(super) fn hang(places: &Places, node: NodeId) {
+    places.disk(node).change_faults(|faults| faults.hangs = true);
+    Executor::current().hold_off_core(process_of(node), true);
+}
+
+fn go_back(places: &Places, node: NodeId) -> bool {
+    let had_copy = places.go_back(node);
+    if had_copy {
+        places.start(node);
+    }
+    had_copy
+}
+
+/// Puts a copy in the place of a disk, and has the leader heard on it before anything else
+/// goes wrong.
+async fn put_back(world: &World, node: NodeId) -> bool {
+    let places = &world.places;
+    super::heal(world);
+    places.all().for_each(|node| places.start(node));
+    let whole = async {
+        while members_of_a_whole_cluster(places).await.is_none() {
+            cores::sleep(LOOK).await;
+        }
+    };
+    if cores::within(WHOLE_AGAIN, whole).await.is_none() {
+        note("the cluster does not get whole");
+        return false;
+    }
+    let had_copy = go_back(places, node);
+    if had_copy {
+        cores::sleep(HEARD).await;
+    }
+    had_copy
 }
 
 /// A node whose data may be lost: they are a minority, always of the same nodes.

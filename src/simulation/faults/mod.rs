@@ -60,7 +60,7 @@ impl Fault {
             Self::Process(fault) => fault.apply(world).await,
             Self::Network(fault) => fault.apply(world),
             Self::Clock(fault) => fault.apply(world),
-            Self::Disk(fault) => fault.apply(world),
+            Self::Disk(fault) => fault.apply(world).await,
             Self::Members(fault) => fault.apply(world).await,
         }
     }
@@ -76,9 +76,7 @@ impl Broken {
         match self {
             Self::Down => world.places.crash(node, Loss::All),
             Self::Paused => Executor::current().pause(process),
-            Self::DiskHangs => {
-                disk::Fault::Hang(node).apply(world);
-            }
+            Self::DiskHangs => disk::hang(&world.places, node),
             Self::Isolated => {
                 mute();
                 deaf();

@@ -83,7 +83,7 @@ impl Truth {
                     }
                 }
                 Told::Key(Some(seen)) => truth.add(seen, call)?,
-                Told::Made(id) => {
+                Told::Made(id) | Told::Taken(id) => {
                     if let Asked::Make { tenant: Some(tenant), .. } = call.asked {
                         truth.tenant_of.insert(*id, tenant);
                     }
