@@ -9,7 +9,7 @@ use super::{
     client::{Client, Shared},
     history::{Asked, Consistency, Filter, Told},
     node::Inside,
-    places::client_address,
+    places::{Places, client_address},
     record::note,
     wire::{Heard, Link, Request},
 };
@@ -59,6 +59,28 @@ pub async fn agree(shared: &Shared) {
     };
     let agreed = cores::within(AGREE, agreed).await;
     assert!(agreed.is_some(), "all is well, and the nodes are not one cluster");
+}
+
+/// Waits until each node is ready and has what any of them had before, and says where
+/// clients reach the one that leads then.
+pub async fn until_caught_up(places: &Places) -> Option<String> {
+    let mut newest = 0;
+    // What one has is known when the others are asked again.
+    for is_known in [false, true] {
+        for node in places.all() {
+            loop {
+                let last = cluster_at(node).await.map(|cluster| cluster.last);
+                newest = newest.max(last.filter(|_| !is_known).unwrap_or(0));
+                if last.is_some_and(|last| last >= newest) {
+                    break;
+                }
+                cores::sleep(LOOK).await;
+            }
+        }
+    }
+    let cluster = cluster_at(places.all().next()?).await?;
+    let leader = cluster.members.iter().find(|member| Some(member.id) == cluster.leader)?;
+    Some(leader.address.clone())
 }
 
 /// What a node that is ready knows.

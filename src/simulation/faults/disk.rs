@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use rand::{RngExt, rngs::StdRng};
 
-use super::members::members_of_a_whole_cluster;
 use crate::{
     base::ids::NodeId,
     io::{
@@ -15,7 +14,8 @@ use crate::{
         },
     },
     simulation::{
-        places::{Places, process_of, usual},
+        ending::until_caught_up,
+        places::{Places, client_address, process_of, usual},
         plan::Shape,
         record::note,
         world::World,
@@ -27,8 +27,6 @@ const STEPS_MAX: u64 = 2_000;
 /// The same off the core: a checkpoint takes a dozen.
 const STEPS_OFF_CORE_MAX: u64 = 30;
 
-/// How often is looked whether the cluster is whole.
-const LOOK: Duration = Duration::from_millis(250);
 /// It is whole again within that once nothing is wrong.
 const WHOLE_AGAIN: Duration = Duration::from_secs(30);
 /// A leader is heard within that, start included.
@@ -182,13 +180,9 @@ async fn put_back(world: &World, node: NodeId) -> bool {
     let places = &world.places;
     super::heal(world);
     places.all().for_each(|node| places.start(node));
-    let whole = async {
-        while members_of_a_whole_cluster(places).await.is_none() {
-            cores::sleep(LOOK).await;
-        }
-    };
-    if cores::within(WHOLE_AGAIN, whole).await.is_none() {
-        note("the cluster does not get whole");
+    let leader = cores::within(WHOLE_AGAIN, until_caught_up(places)).await.flatten();
+    if leader.is_none_or(|leader| leader == client_address(node)) {
+        note("no other node leads a cluster that is whole");
         return false;
     }
     let had_copy = go_back(places, node);

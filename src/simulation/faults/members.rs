@@ -207,7 +207,7 @@ pub(super) async fn number_of(places: &Places, node: NodeId) -> Option<u64> {
 }
 
 /// The numbers of all members, when each node runs and is one, and nobody else is.
-pub(super) async fn members_of_a_whole_cluster(places: &Places) -> Option<BTreeMap<String, u64>> {
+async fn members_of_a_whole_cluster(places: &Places) -> Option<BTreeMap<String, u64>> {
     if places.running().len() as u64 != places.count() {
         return None;
     }
