@@ -102,7 +102,7 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn add(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
-        self.end_half_way().await?;
+        self.settle().await?;
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, address)])), true).await
     }
 
@@ -112,7 +112,7 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn set(&self, id: NodeId, address: Address) -> Result<(), MembershipError> {
-        self.end_half_way().await?;
+        self.settle().await?;
         let demoted = !address.votes && self.members().get(&id).is_some_and(|(_, voter)| *voter);
         let set = ChangeMembers::SetNodes(BTreeMap::from([(id, address)]));
         let change = if demoted {
@@ -128,13 +128,23 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// [`MembershipError`]
     pub async fn remove(&self, id: NodeId) -> Result<(), MembershipError> {
-        self.end_half_way().await?;
+        self.settle().await?;
         let ids = BTreeSet::from([id]);
         let change = match self.members().get(&id) {
             Some((_, true)) => ChangeMembers::RemoveVoters(ids),
             _ => ChangeMembers::RemoveNodes(ids),
         };
         self.change(change, false).await
+    }
+
+    /// Has this node be one that may change who belongs to the cluster.
+    async fn settle(&self) -> Result<(), MembershipError> {
+        self.end_half_way().await?;
+        if self.leads_without_vote() {
+            self.resign().await?;
+            return Err(MembershipError::NotLeader);
+        }
+        Ok(())
     }
 
     /// Ends a change that a leader before left half-way, or this one when it took too long;
