@@ -46,8 +46,11 @@ impl<D: Disk> Replica<D> {
 
     /// What ails member `id`, as it says itself; nothing when it does not say.
     pub async fn ailment_of(&self, id: NodeId) -> Option<Option<Ailment>> {
-        let members = self.members();
-        let (node, _) = members.get(&id)?;
+        let node = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().get_node(&id)?.clone()
+        };
         let channel = self.channel(id, Lane::Control, &node.cluster_address);
         match channel.call(&Request::Health, Bytes::new(), HEALTH_ANSWER).await {
             Ok((Answer::Health(ailment), _)) => Some(ailment),
