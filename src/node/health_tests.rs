@@ -266,6 +266,16 @@ async fn writes(replica: &Replica<SimDisk>) -> bool {
     acknowledged.get()
 }
 
+/// Whether one of them leads and acknowledges a write.
+async fn one_takes_writes(members: &[Member]) -> bool {
+    for Member { replica, .. } in members {
+        if replica.leadership() == Leadership::Here && writes(replica).await {
+            return true;
+        }
+    }
+    false
+}
+
 #[test]
 fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
     let run = || async {
@@ -280,16 +290,7 @@ fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
         // Nothing is being written: Raft hears nothing of it.
         first.log().prepare().await.unwrap_err();
         assert_eq!(first.leadership(), Leadership::Here);
-        eventually("another takes writes", async || {
-            for member in &members[1..] {
-                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
-                {
-                    return true;
-                }
-            }
-            false
-        })
-        .await;
+        eventually("another takes writes", async || one_takes_writes(&members[1..]).await).await;
         assert_ne!(first.leadership(), Leadership::Here);
         assert!(status.has_failed());
     };
@@ -373,13 +374,7 @@ fn who_leads_without_a_vote_hands_leadership_over() {
         assert_eq!(first.leadership(), Leadership::Here);
         eventually("a voter takes writes", async || {
             let _ = first.reconcile().await;
-            for member in &members[1..] {
-                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
-                {
-                    return true;
-                }
-            }
-            false
+            one_takes_writes(&members[1..]).await
         })
         .await;
         assert_ne!(first.leadership(), Leadership::Here);
@@ -410,16 +405,7 @@ fn a_disk_is_watched_while_nobody_can_take_over() {
             cores::sleep(HEALTH_LOOK).await;
         }
         disk.set_faults(Faults::default());
-        eventually("one of them takes writes", async || {
-            for member in &members {
-                if member.replica.leadership() == Leadership::Here && writes(&member.replica).await
-                {
-                    return true;
-                }
-            }
-            false
-        })
-        .await;
+        eventually("one of them takes writes", async || one_takes_writes(&members).await).await;
         assert!(!stalled());
     };
     let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
