@@ -88,6 +88,14 @@ pub enum Bug {
     GoOnAfterNewest,
     /// A wait that is over goes on after the change that ended it.
     SkipWhatEndedAWait,
+    /// A stream says to go on after what it has not sent yet.
+    CursorAhead,
+    /// A checkpoint is acknowledged while the entries that it stands for wait to be written.
+    AcknowledgeCheckpointBeforeDurable,
+    /// A member is taken out while the change before, which was left half-way, is not ended.
+    ForgetHalfWay,
+    /// A leader that ceased to vote goes on leading.
+    LeadWithoutVote,
 }
 
 #[cfg(test)]

@@ -335,6 +335,9 @@ impl<D: Disk> Inbound<D> {
             };
             // The leader takes this for an acknowledgement. Raft has no use for a checkpoint
             // of entries that it has, and those may wait to be written still.
+            if planted!(AcknowledgeCheckpointBeforeDurable) {
+                return Answer::Snapshot(from_raft_vote(&response.vote));
+            }
             let durable = log.durable(last.map_or(0, |last| last.index));
             match cores::within(ENTRIES_STALL, durable).await {
                 Some(Ok(())) => Answer::Snapshot(from_raft_vote(&response.vote)),

@@ -8,7 +8,10 @@ use crate::{
     base::ids::NodeId,
     io::{
         cores,
-        simulated::net::{Entry, Link, Network, Way},
+        simulated::{
+            executor::SURROUNDINGS,
+            net::{Entry, Link, Network, Way},
+        },
     },
     simulation::{
         places::{cluster_address, process_of},
@@ -43,6 +46,10 @@ pub enum Fault {
     Narrow(NodeId, NodeId, u64),
     /// Other nodes that connect to one are refused, or not answered.
     Closed(NodeId, Entry),
+    /// Connections between clients and a node break, each with that chance in a hundred.
+    CutClients(NodeId, u32),
+    /// What clients and a node say to each other is kept for so long.
+    HoldClients(NodeId, Duration),
     /// All is well.
     Heal,
 }
@@ -70,6 +77,8 @@ impl Fault {
                 let entry = if rng.random() { Entry::Refused } else { Entry::Silent };
                 Self::Closed(one, entry)
             }
+            77..80 => Self::CutClients(one, rng.random_range(20..=100)),
+            80..83 => Self::HoldClients(one, ms(100..9_000)),
             _ => Self::Heal,
         }
     }
@@ -112,6 +121,13 @@ impl Fault {
                 let link = Link { bytes_per_second: *bytes_per_second, ..Link::default() };
                 network.set_link(way(*one, *other), link);
             }
+            Self::CutClients(node, percent) => {
+                network.cut(SURROUNDINGS, process_of(*node), *percent);
+            }
+            Self::HoldClients(node, time) => {
+                hold(network.clone(), (SURROUNDINGS, process_of(*node)), *time);
+                hold(network, (process_of(*node), SURROUNDINGS), *time);
+            }
             Self::Closed(node, entry) => network.set_entry(&cluster_address(*node), *entry),
             Self::Heal => heal(world),
         }
@@ -122,7 +138,12 @@ impl Fault {
             | Self::Narrow(one, other, _) => one != other,
             Self::Partition(some) => !some.is_empty() && some.len() < all.len(),
             Self::Isolate(_) | Self::HearsLate(..) | Self::CutAll(_) => all.len() > 1,
-            Self::Slow(_) | Self::Apart(_) | Self::Closed(..) | Self::Heal => true,
+            Self::Slow(_)
+            | Self::Apart(_)
+            | Self::Closed(..)
+            | Self::CutClients(..)
+            | Self::HoldClients(..)
+            | Self::Heal => true,
         }
     }
 }

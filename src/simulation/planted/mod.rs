@@ -63,6 +63,7 @@ found! {
     forget_tag_of_tenant: ForgetTagOfTenant, 6, ["no gap"], quiet;
     go_on_after_newest: GoOnAfterNewest, 3, ["no gap"], quiet;
     skip_what_ended_a_wait: SkipWhatEndedAWait, 3, ["no gap"], quiet;
+    cursor_ahead: CursorAhead, 4, ["no gap", "no repeat"], broken_streams;
     purge_without_count: PurgeWithoutCount, 3, ["no false 410", "no gap"], retaining;
 
     // What is written, and what is told of it.
@@ -85,6 +86,9 @@ found! {
     apply_twice_after_checkpoint: ApplyTwiceAfterCheckpoint, 12, ["is applied after"], purging;
     lead_with_failed_disk: LeadWithFailedDisk, 3, [LIVENESS], hanging_leader;
     forget_highest_member: ForgetHighestMember, 8, ["numbers"], comes_anew;
+    acknowledge_checkpoint_before_durable: AcknowledgeCheckpointBeforeDurable, 6, [LIVENESS], waiting_entries;
+    forget_half_way: ForgetHalfWay, 12, [LIVENESS], two_changes;
+    lead_without_vote: LeadWithoutVote, 6, ["the nodes are not one cluster"], demoted_heir;
     ignore_reversion: IgnoreReversion, 8, LOST, older_copy;
 }
 

@@ -307,3 +307,59 @@ pub(super) fn older_copy(rng: &mut StdRng) -> Plan {
     ];
     plan(rng, 3, crowd, steps)
 }
+
+/// What a follower was sent waits for its disk, and is purged by the leader meanwhile: so that
+/// follower is sent a checkpoint, while its disk is quick again but for what began before.
+pub(super) fn waiting_entries(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 6, ..NOBODY };
+    let steps = vec![
+        (1_500, slow_disk(3, 60_000)),
+        (300, slow_disk(3, 1)),
+        (9_000, crash(3, Loss::All)),
+        (200, start(3)),
+        (3_000, heal_network()),
+    ];
+    with_retention(plan(rng, 3, crowd, steps), 5)
+}
+
+/// A leader falls silent while it demotes a member; another member is removed as soon as the
+/// next leader is there.
+pub(super) fn two_changes(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, ..NOBODY };
+    let mut steps: Vec<_> = (1..=5).map(|node| (0, slow_disk(node, 200))).collect();
+    steps.push((500, Fault::Process(process::Fault::Lead(3))));
+    steps.push((2_500, Fault::Members(members::Fault::Demote(5))));
+    steps.push((200, Fault::Process(process::Fault::Pause(3))));
+    steps.extend((0..12).map(|_| (120, Fault::Members(members::Fault::Remove(4)))));
+    steps.push((5_000, Fault::Process(process::Fault::ResumeAll)));
+    steps.push((3_000, Fault::Disk(disk::Fault::Heal)));
+    plan(rng, 5, crowd, steps)
+}
+
+/// A leader dies while it demotes a member, and nobody else can lead next; then a third member
+/// is to vote no more.
+pub(super) fn demoted_heir(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, ..NOBODY };
+    let mut steps: Vec<_> = (1..=4).map(|node| (0, slow_disk(node, 200))).collect();
+    steps.extend([
+        (0, block(3, 4)),
+        (0, block(4, 3)),
+        (2_000, Fault::Members(members::Fault::Demote(2))),
+        (200, crash(1, Loss::Nothing)),
+        (6_000, start(1)),
+        (1_000, heal_network()),
+        (0, Fault::Disk(disk::Fault::Heal)),
+        (2_000, Fault::Members(members::Fault::Demote(3))),
+        (2_000, heal_network()),
+    ]);
+    plan(rng, 4, crowd, steps)
+}
+
+/// Streams break while there is much that they have not sent yet.
+pub(super) fn broken_streams(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 6, followers: 6, ..NOBODY };
+    let cut = |node| Fault::Network(network::Fault::CutClients(node, 100));
+    let mut steps = vec![(0, slow_network(30))];
+    steps.extend((0..6).map(|_| (700, cut(1))));
+    plan(rng, 1, crowd, steps)
+}

@@ -21,6 +21,7 @@ use crate::{
     base::{
         ids::{ChangeId, ClusterId},
         limits::HEARTBEAT,
+        planted::planted,
     },
     feed::Wait,
     http::{Method, Request, Response},
@@ -151,6 +152,9 @@ impl ChangeStream {
     /// Adds what the client goes on from.
     pub(super) fn put_cursor(&mut self, out: &mut BytesMut, cluster: ClusterId) {
         self.told = self.question.start.id();
+        if planted!(CursorAhead) {
+            self.told.0 += 1;
+        }
         match self.frame {
             Frame::Events => put_cursor_event(out, self.told, cluster),
             _ => put_cursor_line(out, self.told),
