@@ -21,8 +21,8 @@ use crate::{
     node::retention::Retention,
 };
 
-/// How many such runs there are.
-const RUNS: u64 = 4;
+/// Within so many such runs everything happens.
+const RUNS: u64 = 12;
 /// Among so many drawn faults are all kinds.
 const DRAWN: usize = 20_000;
 /// How long a fault lasts.
@@ -168,6 +168,9 @@ fn all_that_can_go_wrong_does() {
         let report = run_planned(seed, draw);
         println!("seed {seed}: {:?}", report.found);
         coverage.merge(&report.coverage);
+        if coverage.lacks(everything()).is_empty() {
+            break;
+        }
     }
     println!("{coverage}");
     let lacking = coverage.lacks(everything());

@@ -35,7 +35,7 @@ pub use client::{Answer, Client};
 pub use disk::SmallDisk;
 pub use fake::{Every, Fake, Fault};
 pub use installed::installed;
-pub use node::{Failed, Node, NodeBuilder, Temporary, files, temporary};
+pub use node::{Failed, Node, NodeBuilder, SHORT_SEGMENTS, Temporary, files, temporary};
 pub use program::{Ended, Held, Watched, executable, file, program, run, run_with, without_times};
 pub use resources::{Bar, ids, percent, strings};
 pub use restriction::Restriction;

@@ -21,6 +21,18 @@ use super::{
 /// Small files and bodies, so that preparing segments takes no time.
 const SMALL: [&str; 6] = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
 
+/// Flags for segments so short that a test goes through several.
+pub const SHORT_SEGMENTS: [&str; 8] = [
+    "--segment-size",
+    "256KiB",
+    "--max-body",
+    "64KiB",
+    "--max-data",
+    "64KiB",
+    "--max-batch",
+    "100",
+];
+
 /// A directory that is removed with its last user.
 pub type Temporary = Rc<tempfile::TempDir>;
 

@@ -2,7 +2,7 @@
 
 use std::{io::Read, time::Duration};
 
-use testkit::{Client, Node, NodeBuilder, eventually};
+use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually};
 
 const LIMIT: usize = 8;
 
@@ -252,9 +252,9 @@ fn a_client_that_takes_no_byte_of_its_answer_is_cut_off() {
 
 #[test]
 fn connections_never_take_the_descriptors_that_the_log_needs() {
-    let small = ["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"];
     let limited = "ulimit -n 700 && exec \"$@\"";
-    let node = NodeBuilder::new().flags(&small).launcher(&["sh", "-c", limited, "sh"]).start();
+    let node =
+        NodeBuilder::new().flags(&SHORT_SEGMENTS).launcher(&["sh", "-c", limited, "sh"]).start();
     let mut writer = node.client();
     writer.append(r#"{"data":1}"#);
     let many: Vec<_> = (0..800).map(|_| node.client()).collect();

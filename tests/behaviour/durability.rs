@@ -13,22 +13,13 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{Client, Node, NodeBuilder, eventually};
+use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually};
 
 const WRITERS: usize = 4;
 
-/// Small segments, so that a round goes through several.
+/// A round goes through several segments.
 fn builder() -> NodeBuilder {
-    NodeBuilder::new().flags(&[
-        "--max-body",
-        "64KiB",
-        "--max-data",
-        "64KiB",
-        "--max-batch",
-        "100",
-        "--segment-size",
-        "256KiB",
-    ])
+    NodeBuilder::new().flags(&SHORT_SEGMENTS)
 }
 
 /// Changes by id, as they were acknowledged: the content that the writer sent.

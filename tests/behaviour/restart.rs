@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
-use testkit::{Answer, Client, Node, NodeBuilder, files, percent, strings};
+use testkit::{Answer, Client, Node, NodeBuilder, SHORT_SEGMENTS, files, percent, strings};
 
 /// What was seen at each place.
 type Seen = BTreeMap<String, String>;
@@ -20,20 +20,9 @@ struct Remembered {
     answer: String,
 }
 
-/// Small segments, so that the operations go through several.
+/// The operations go through several segments.
 fn builder() -> NodeBuilder {
-    NodeBuilder::new().flags(&[
-        "--max-body",
-        "64KiB",
-        "--max-data",
-        "64KiB",
-        "--max-batch",
-        "100",
-        "--segment-size",
-        "256KiB",
-        "--cores",
-        "2",
-    ])
+    NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&["--cores", "2"])
 }
 
 /// An answer without what differs from one to the next.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use testkit::{Node, NodeBuilder, temporary};
+use testkit::{Node, NodeBuilder, SHORT_SEGMENTS, temporary};
 
 /// The limit of `data` that a node keeps to, found by trying.
 fn data_limit(node: &Node) -> usize {
@@ -118,8 +118,7 @@ fn help_and_version_are_told() {
 
 #[test]
 fn larger_limits_after_a_restart_are_kept_at_once() {
-    let small = ["--segment-size", "256KiB", "--max-body", "64KiB", "--max-batch", "100"];
-    let node = NodeBuilder::new().flags(&small).start();
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
     node.client().append(r#"{"data":"before"}"#);
     let large = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
     let node = node.stop().flags(&large).start();

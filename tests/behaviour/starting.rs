@@ -3,7 +3,7 @@
 
 use std::{fs, net::TcpListener, path::PathBuf};
 
-use testkit::{Failed, Node, NodeBuilder, files, temporary};
+use testkit::{Failed, Node, NodeBuilder, SHORT_SEGMENTS, files, temporary};
 
 const BLOCK: usize = 4096;
 
@@ -225,9 +225,7 @@ fn a_damaged_header_is_refused_with_its_file() {
 
 #[test]
 fn a_missing_segment_is_refused() {
-    let node = NodeBuilder::new()
-        .flags(&["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"])
-        .start();
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
     let mut client = node.client();
     for _ in 0..60 {
         client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use testkit::Node;
+use testkit::{Node, SHORT_SEGMENTS};
 
 const NDJSON: [(&str, &str); 1] = [("Content-Type", "application/x-ndjson")];
 
@@ -190,8 +190,7 @@ fn concurrent_writes_get_ids_of_their_own() {
 fn writes_that_together_exceed_a_segment_are_all_taken() {
     const CLIENTS: usize = 24;
     const WRITES: usize = 5;
-    let small = ["--max-body", "64KiB", "--max-batch", "100", "--segment-size", "256KiB"];
-    let node = Node::with(&small);
+    let node = Node::with(&SHORT_SEGMENTS);
     let address = node.address();
     let writers: Vec<_> = (0..CLIENTS)
         .map(|_| {
