@@ -40,7 +40,7 @@
 //! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
-//! | [`io`] | the disk, the clock and the cores, real and simulated |
+//! | [`io`] | the disk, the network, the clocks and the executor, real and simulated |
 //! | [`base`] | ids, names, bounds, outcomes, the byte form of a batch |
 //!
 //! # What is deliberately absent

@@ -63,7 +63,8 @@ impl BrowserPolicy {
     }
 
     /// Whether `request` may come from where its browser says, and is for this
-    /// node; `members` are those of the cluster, asked for where that matters. Costs a look at the `Host`, and for a write one at each header.
+    /// node; `members` are those of the cluster, asked for where that matters. Costs
+    /// a look at the `Host`, and for a write one at each header.
     ///
     /// # Errors
     /// [`Code::Misdirected`] and [`Code::Forbidden`].

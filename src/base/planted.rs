@@ -44,7 +44,7 @@ pub enum Bug {
     StampBeforeApplied,
     /// A write that comes now and then wakes nobody, and takes the place of the waker.
     LoseWakeUp,
-    /// A follower that lost what it had acknowledged goes on counting.
+    /// A leader goes on counting a follower that lost what it had acknowledged.
     CountReverted,
     /// Neither a leader nor the follower itself notices that this lost what it had acknowledged.
     IgnoreReversion,

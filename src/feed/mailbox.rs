@@ -31,12 +31,13 @@ pub enum Origin {
     Peer,
 }
 
-/// What a serving core is told, in the order in which it happened.
+/// What a serving core is told. Each kind is in the order in which it happened. The order
+/// between kinds is lost, so a core takes in the batches first: the rest may be about them.
 #[derive(Default)]
 pub struct Delivery {
     /// Applied batches that have accepted changes.
     pub batches: Vec<NumberedBatch>,
-    /// Segments sealed since; all their batches were delivered before.
+    /// Segments sealed since; all their batches are in this delivery or in one before.
     pub sealed: Vec<Arc<SealedSegment>>,
     /// Changes below this one are purged, but for some that are kept in a checkpoint.
     pub purged: Option<(ChangeId, Arc<CheckpointedChanges>)>,

@@ -77,8 +77,8 @@ pub fn compact(
     Ok(Some(Compacted { file, log_id, position, membership, checkpointed }))
 }
 
-#[cfg(test)]
 /// Restores keys of the checkpoint before that were deleted since: a planted bug.
+#[cfg(test)]
 fn restore_deleted(files: &impl Files, fold: &super::fold::Fold) -> io::Result<()> {
     let Some((_, before, map)) = store::load(files)? else { return Ok(()) };
     for line in before.lines {
