@@ -100,9 +100,7 @@ impl Queue {
             *last = *id;
             return;
         }
-        let is_mark = matches!(op, Op::Mark(_));
-        assert!(!is_mark || !matches!(self.ops.back(), Some(Op::Mark(_))), "marks merge");
-        self.urgent += usize::from(!is_mark);
+        self.urgent += usize::from(!matches!(op, Op::Mark(_)));
         self.frame_bytes += op.frame_bytes() as u64;
         self.calls += u64::from(!matches!(op, Op::Mark(_) | Op::Entry(_)));
         self.ops.push_back(op);
@@ -162,6 +160,8 @@ impl Queue {
             self.frame_bytes -= op.frame_bytes() as u64;
             self.calls -= u64::from(!matches!(op, Op::Mark(_) | Op::Entry(_)));
         }
+        let are_marks = |pair: &[Op]| matches!(pair, [Op::Mark(_), Op::Mark(_)]);
+        assert!(!taken.windows(2).any(are_marks), "marks merge");
         let nothing = self.urgent == 0 && self.frame_bytes == 0 && self.calls == 0;
         assert!(!self.ops.is_empty() || nothing, "what is counted is what waits");
         taken

@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct LeaderTerm {
     /// The term in which it leads, once everything before that is applied.
     pub(super) term: Option<u64>,
-    /// The newest stamp that it gave. Invariant: never decreases.
+    /// The newest stamp that it gave: none that follows is before it.
     newest: Timestamp,
     flight: Rc<Flight>,
 }
@@ -43,10 +43,8 @@ impl LeaderTerm {
 
     /// The stamp of the next batch, which is made at `now`: not before any other.
     pub(super) fn next_stamp(&mut self, now: Timestamp) -> Timestamp {
-        let stamp = now.max(self.newest);
-        assert!(stamp >= self.newest, "stamps never decrease");
-        self.newest = stamp;
-        stamp
+        self.newest = self.newest.max(now);
+        self.newest
     }
 
     /// What `propose` comes to, unless it takes too long: then nobody knows.
