@@ -4,10 +4,12 @@
 //! ```text
 //!                          without a key          with a key
 //!                       early       late       early       late
-//! no leader           try again   no leader  try again   no leader
-//! unknown              unknown     unknown   try again*   unknown
-//! storage, overloaded             as it is
+//! no leader           try again    answer    try again    answer
+//! unknown               answer     answer    try again*   answer
+//! storage, overloaded   answer     answer      answer     answer
 //! ```
+//!
+//! *Answer* is to tell the client why the attempt failed.
 //!
 //! `*` From then on an earlier attempt may have happened: whatever else goes wrong is told as
 //! unknown. *Late* is when it has waited [`QUEUE_WAIT`]; a write of another node is never
@@ -44,8 +46,8 @@ pub(super) enum Action {
     Again,
     /// Try it again, and remember that it may have happened.
     AgainAfterUnknown,
-    /// Tell whoever waits for it.
-    Answer(WriteError),
+    /// Tell whoever waits for it why it failed.
+    Answer,
 }
 
 /// What to do after an attempt that failed with `error`.
@@ -55,7 +57,7 @@ pub(super) fn after(error: WriteError, attempt: Attempt) -> Action {
         (WriteError::NoLeader, _, true) => Action::Again,
         (WriteError::Unknown, true, true) => Action::AgainAfterUnknown,
         (WriteError::Unknown, false, true) if planted!(RepeatWithoutKey) => Action::Again,
-        (error, ..) => Action::Answer(error),
+        _ => Action::Answer,
     }
 }
 
@@ -101,14 +103,12 @@ mod tests {
             storage(StorageProblem::NoSegment),
             WriteError::Overloaded,
         ];
-        let no_leader = Answer(WriteError::NoLeader);
-        let unknown = Answer(WriteError::Unknown);
         // Without a key early and late, with one early and late.
         let mut rows = vec![
-            (WriteError::NoLeader, [Again, no_leader, Again, no_leader]),
-            (WriteError::Unknown, [unknown, unknown, AgainAfterUnknown, unknown]),
+            (WriteError::NoLeader, [Again, Answer, Again, Answer]),
+            (WriteError::Unknown, [Answer, Answer, AgainAfterUnknown, Answer]),
         ];
-        rows.extend(problems.map(|error| (error, [Answer(error); 4])));
+        rows.extend(problems.map(|error| (error, [Answer; 4])));
         for (error, cells) in rows {
             for (cell, expected) in cells.into_iter().enumerate() {
                 let (is_idempotent, is_late) = (cell >= 2, cell % 2 == 1);
@@ -119,7 +119,7 @@ mod tests {
                     Attempt { origin: Origin::Peer, age: Duration::ZERO, ..attempt },
                     Attempt { is_stopping: true, ..attempt },
                 ] {
-                    assert_eq!(after(error, other), Answer(error), "{error:?}, {other:?}");
+                    assert_eq!(after(error, other), Answer, "{error:?}, {other:?}");
                 }
             }
             assert_eq!(told(error, false), error);
