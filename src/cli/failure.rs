@@ -29,6 +29,8 @@ pub(super) enum Failure {
         request: String,
         /// What happened to the connection.
         reason: String,
+        /// It may have reached the node.
+        sent: bool,
     },
     /// A file cannot be read or written.
     #[error("{}: {error}", path.display())]
@@ -125,7 +127,7 @@ impl Failure {
     /// Whether a write that ended so may have happened all the same.
     pub(super) fn is_doubtful(&self) -> bool {
         match self {
-            Self::Broken { .. } => true,
+            Self::Broken { sent, .. } => *sent,
             Self::Refused { problem, .. } => matches!(problem.status, 500 | 502 | 504),
             _ => false,
         }

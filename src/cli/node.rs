@@ -1,7 +1,7 @@
 //! A node as its clients see it: HTTP requests, with the retries that each kind
 //! of request allows.
 
-use std::{cell::OnceCell, fmt, str::FromStr, time::Duration};
+use std::{cell::OnceCell, fmt, io, str::FromStr, time::Duration};
 
 use clap::Args;
 use ureq::{
@@ -215,7 +215,10 @@ impl Node {
             Ok(Err(ureq::Error::Http(error))) | Err(error) => {
                 return Err(Failure::Other(format!("{request}: {error}")));
             }
-            Ok(Err(error)) => return Err(broken(&request, &error)),
+            Ok(Err(error)) => {
+                let sent = !was_refused(&error);
+                return Err(Failure::Broken { request, reason: error.to_string(), sent });
+            }
         };
         let answer = Answer { request, response };
         self.check_cluster(&answer)?;
@@ -237,7 +240,16 @@ impl Node {
 }
 
 fn broken(request: &str, error: &impl fmt::Display) -> Failure {
-    Failure::Broken { request: request.to_owned(), reason: error.to_string() }
+    Failure::Broken { request: request.to_owned(), reason: error.to_string(), sent: true }
+}
+
+/// Whether there was no connection to send a request on.
+fn was_refused(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        _ => false,
+    }
 }
 
 /// An answer whose body has not been read yet.

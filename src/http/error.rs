@@ -82,16 +82,16 @@ pub enum ProtocolError {
     #[error("the request took too long to arrive")]
     Timeout,
     /// The body is larger than the limit.
-    #[error("the request body is larger than this server takes")]
+    #[error("the request body is larger than this node takes (--max-body)")]
     BodyTooLarge,
     /// The request line alone is larger than the limit of a head.
-    #[error("the request line is longer than this server takes")]
+    #[error("the request line is longer than this node takes (--max-head)")]
     UriTooLong,
     /// The head, or the trailers, are larger than the limit or have too many lines.
-    #[error("the request headers are larger than this server takes")]
+    #[error("the request headers are larger than this node takes (--max-head), or more than 100")]
     HeadersTooLarge,
     /// The server holds as much of requests and answers as it may.
-    #[error("the server holds as many bytes of requests and answers as it may")]
+    #[error("this node holds as many bytes of requests and answers as it may")]
     Overloaded,
 }
 

@@ -160,10 +160,16 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |text: String| Err(ConfigError::Value(text));
-        if !(1..=CORES_MAX).contains(&self.cores) {
-            return refuse(format!("cores is {}, not 1 to {CORES_MAX}", self.cores));
+        let cores_max = CORES_MAX.max(processors());
+        if !(1..=cores_max).contains(&self.cores) {
+            return refuse(format!("cores is {}, not 1 to {cores_max}", self.cores));
         }
+        self.check_cluster()?;
+        self.check_limits()?;
+        self.check_segment_size()
+    }
+
+    fn check_cluster(&self) -> Result<(), ConfigError> {
         let Timing { heartbeat, election } = self.timing;
         if election < heartbeat * 3 {
             return refuse(format!(
@@ -194,12 +200,28 @@ impl Config {
                 return refuse(format!("others cannot reach {address}: set {flag} as well"));
             }
         }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
         if self.limits.batch_changes == 0 || self.limits.json_depth == 0 {
             return refuse("max-batch and max-depth are at least 1".into());
         }
-        if self.limits.body_bytes > BODY_BYTES_MAX {
+        let Limits { head_bytes, body_bytes, held_bytes, connections, .. } = self.limits;
+        let sizes = [("max-head", head_bytes), ("max-body", body_bytes), ("max-held", held_bytes)];
+        if let Some((name, bytes)) = sizes.iter().find(|(_, bytes)| *bytes < REQUEST_BYTES_MIN) {
+            return refuse(format!("{name} is {bytes} bytes, below {REQUEST_BYTES_MIN}"));
+        }
+        if connections == 0 {
+            return refuse("max-connections is at least 1".into());
+        }
+        if body_bytes > BODY_BYTES_MAX {
             return refuse(format!("max-body is at most {BODY_BYTES_MAX} bytes"));
         }
+        Ok(())
+    }
+
+    fn check_segment_size(&self) -> Result<(), ConfigError> {
         // A batch holds, besides what was sent, some bytes for each change, and
         // once the key of a path.
         let each = (CHANGE_BYTES_MAX as u64).saturating_mul(self.limits.batch_changes as u64);
@@ -225,6 +247,10 @@ impl Config {
     }
 }
 
+fn refuse(text: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Value(text))
+}
+
 /// A number of bytes to be held in memory.
 fn bytes(name: &str, size: Size) -> Result<usize, ConfigError> {
     let refused = || ConfigError::Value(format!("{name} is {} bytes", size.0));
@@ -239,7 +265,10 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
     })
 }
 
-const CORES_MAX: usize = 1024;
+/// So many executors may be had on any machine, for trials.
+const CORES_MAX: usize = 64;
+/// Less would refuse every request.
+const REQUEST_BYTES_MIN: usize = 1 << 10;
 const TIMING_MAX: Duration = Duration::from_secs(60);
 const BODY_BYTES_MAX: usize = 512 << 20;
 /// What storing a change adds to its text: its place in the batch, and the UUIDs
@@ -252,8 +281,12 @@ const SEGMENT_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// One executor up to four processors; beyond, all but one.
 fn default_cores() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = processors();
     if processors <= 4 { 1 } else { processors - 1 }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn read_file(path: &Path) -> Result<Flags, ConfigError> {
@@ -310,6 +343,11 @@ mod tests {
             ("segment-size = \"1 gobble\"", "line 1: "),
             ("idle-timeout = \"0s\"", "shorter than 1ms"),
             ("cores = 0", "cores is 0"),
+            ("cores = 100000", "cores is 100000"),
+            ("max-head = \"10B\"", "max-head is 10 bytes"),
+            ("max-body = \"1B\"", "max-body is 1 bytes"),
+            ("max-held = \"1B\"", "max-held is 1 bytes"),
+            ("max-connections = 0", "max-connections"),
             ("election-timeout = \"400ms\"", "three times the heartbeat of 150ms"),
             (
                 "heartbeat = \"30s\"\nelection-timeout = \"90s\"",

@@ -32,8 +32,8 @@ pub struct Flags {
     /// What other nodes are told of --cluster-listen, where that differs
     #[arg(long, env = "CHANGEAGENT_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
     pub(super) cluster_advertise: Option<Place>,
-    /// With an empty data directory: nodes that clients reach here, one of which
-    /// is asked to take this one into its cluster
+    /// With an empty data directory: where clients reach nodes of a cluster, one of
+    /// which is asked to take this node in
     #[arg(
         long,
         env = "CHANGEAGENT_JOIN",
@@ -63,16 +63,18 @@ pub struct Flags {
     /// A leader that is silent for one and a half to two of these is replaced [default: 600ms]
     #[arg(long, env = "CHANGEAGENT_ELECTION_TIMEOUT", value_name = "TIME")]
     pub(super) election_timeout: Option<Time>,
-    /// Executors: one runs Raft and the log, all but it serve; 1 does both
+    /// Executors, at most 64 or one for each processor: one runs Raft and the log,
+    /// all but it serve; 1 does both
     #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
     pub(super) cores: Option<usize>,
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
     pub(super) segment_size: Option<Size>,
-    /// Keep at least so many of the newest changes; older history is purged
+    /// Keep at least so many of the newest changes [default: all]; with --retain-min-age
+    /// what either keeps is kept
     #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_CHANGES", value_name = "N")]
     pub(super) retain_min_changes: Option<u64>,
-    /// Keep changes younger than this, such as 7d; older history is purged
+    /// Keep changes younger than this, such as 7d [default: all]
     #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_AGE", value_name = "TIME")]
     pub(super) retain_min_age: Option<Time>,
     /// Largest request head [default: 16KiB]
@@ -90,7 +92,8 @@ pub struct Flags {
     /// Deepest nesting of JSON [default: 128]
     #[arg(long, env = "CHANGEAGENT_MAX_DEPTH", value_name = "N")]
     pub(super) max_depth: Option<usize>,
-    /// Most connections of the node [default: 16384]
+    /// Most connections of the node [default: 16384, or what the limit of open files
+    /// allows]
     #[arg(long, env = "CHANGEAGENT_MAX_CONNECTIONS", value_name = "N")]
     pub(super) max_connections: Option<usize>,
     /// Most bytes of requests and unsent answers held at once [default: 512MiB]
@@ -105,7 +108,7 @@ pub struct Flags {
     /// Longest time between two requests on a connection [default: 75s]
     #[arg(long, env = "CHANGEAGENT_IDLE_TIMEOUT", value_name = "TIME")]
     pub(super) idle_timeout: Option<Time>,
-    /// Longest time for a client to take any byte of its answer [default: 30s]
+    /// Longest time for a client to take the next 64 KiB of its answer [default: 30s]
     #[arg(long, env = "CHANGEAGENT_WRITE_TIMEOUT", value_name = "TIME")]
     pub(super) write_timeout: Option<Time>,
 }

@@ -64,8 +64,8 @@ impl<'q> ReadQuery<'q> {
                 }
                 ("after", ReadOf::Names | ReadOf::Keys) | ("last", ReadOf::Keys) => {
                     if query.after.is_some() {
-                        let detail = format!("parameter \"{name}\" is given twice");
-                        return Err(invalid(name, detail));
+                        let detail = "parameter \"after\" or \"last\" is given twice: they are one";
+                        return Err(invalid(name, detail.into()));
                     }
                     query.after = Some(value);
                 }

@@ -114,6 +114,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<(), Failure> {
+        let before = self.record.tally.lines();
         let outcome = self.resolve_doubt().and_then(|()| self.lines());
         // It says now whether anything is in doubt.
         let kept = self.journal.write(&self.record);
@@ -127,7 +128,8 @@ impl<'a> Session<'a> {
                 tally.lines()
             )));
         }
-        eprintln!("{}; every line acknowledged", tally.summary());
+        let earlier = if before == self.read && before > 0 { " by an earlier run" } else { "" };
+        eprintln!("{}; every line acknowledged{earlier}", tally.summary());
         Ok(())
     }
 

@@ -69,7 +69,7 @@ impl<D: Disk> MembershipLeader<D> {
         let said = self.introductions.who_is(address, INTRODUCTION_ANSWER).await;
         said.map_err(|error| {
             tracing::warn!(address, error, "the node there does not say who it is");
-            let text = format!("no node is reached at {address} that says who it is");
+            let text = format!("no node answers at {address}");
             AdminRefusal::Invalid(text).into()
         })
     }

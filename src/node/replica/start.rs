@@ -81,8 +81,13 @@ pub async fn start<D: Disk>(
     let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
     let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
-    if replica.is_alone() && lead_alone(&replica, &wiring).await? {
-        wiring.status.set_recovered();
+    if replica.is_alone() {
+        if !settings.address.votes {
+            tracing::warn!("this node is to be a learner, but it is alone: it votes and leads");
+        }
+        if lead_alone(&replica, &wiring).await? {
+            wiring.status.set_recovered();
+        }
     }
     store::tidy(&files, newest.as_ref()).map_err(StartError::Checkpoint)?;
     let (policy, bytes) = (settings.retention, settings.segment_bytes);

@@ -85,7 +85,7 @@ pub enum Fault {
         value: String,
     },
     /// A tenant other than the collection's or the path's.
-    #[error("the change is named as two tenants'")]
+    #[error("the change would belong to two tenants")]
     TenantMismatch {
         /// The member that names the second one: `tenant` or `collection`.
         member: &'static str,
