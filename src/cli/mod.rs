@@ -1,6 +1,7 @@
 //! The command line: `serve` runs a node, every other command is a client of
 //! one, over the same HTTP API as everybody else's. One file per command.
 
+mod check;
 mod cluster;
 mod export;
 mod failure;
@@ -57,6 +58,8 @@ enum Command {
     Export(export::Arguments),
     /// Store the changes of a file, each exactly once
     Import(import::Arguments),
+    /// Verify every byte of a data directory that no node uses; exit code 1 when it is damaged
+    Check(check::Arguments),
 }
 
 impl CommandLine {
@@ -73,6 +76,7 @@ impl CommandLine {
             Some(Command::Tail(arguments)) => tail::run(&arguments),
             Some(Command::Export(arguments)) => export::run(&arguments),
             Some(Command::Import(arguments)) => import::run(&arguments),
+            Some(Command::Check(arguments)) => check::run(&arguments),
         };
         match outcome {
             // Whoever read the output has seen enough.

@@ -6,6 +6,7 @@
 //! futures it hands out, [`Log::run`] above all, without which nothing becomes
 //! durable. Only [`crate::io::Disk`] is used to reach the disk.
 
+mod check;
 mod cursor;
 mod error;
 pub mod format;
@@ -37,6 +38,7 @@ mod recovery_tests;
 #[cfg(test)]
 mod testing;
 
+pub use check::{Behind, Verified, behind, check, is_file};
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;

@@ -104,7 +104,7 @@ fn check_options(options: &Options) -> Result<(), OpenError> {
 
 /// Reads all segments and gives back what they amount to, how the last one
 /// ends, and its bytes.
-async fn verify<D: Disk>(
+pub(super) async fn verify<D: Disk>(
     disk: &D,
     options: &Options,
     used: &[SegmentHeader],

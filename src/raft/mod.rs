@@ -50,4 +50,4 @@ pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
 pub use replica::{Part, Replica, StartError, Timing};
 pub use state_machine::StateMachine;
-pub use types::{Address, Applied, TypeConfig};
+pub use types::{Address, Applied, TypeConfig, changes_in};

@@ -8,12 +8,14 @@ use openraft::entry::RaftEntry;
 use super::{
     fold::Fold,
     sealing::{SegmentBatches, SegmentEnd, Unsealed},
-    types::{RaftLogId, StoredMembership, from_log, membership_from_json, to_raft_id},
+    types::{
+        RaftLogId, StoredMembership, from_log, from_raft_id, membership_from_json, to_raft_id,
+    },
 };
 use crate::{
     base::{
         batch::{Batch, NumberedBatch},
-        ids::ChangeId,
+        ids::{ChangeId, LogId},
         planted::planted,
     },
     checkpoint::{Checkpoint, CheckpointFile, store},
@@ -128,6 +130,24 @@ impl Replay {
         let checkpointed = Some(Arc::new(CheckpointedChanges::new(lines, map)));
         let fold = Fold::from_checkpoint(state, applied, membership, highest);
         Ok(Self { fold, begun, checkpoint, checkpointed, ..Self::default() })
+    }
+
+    /// The last entry taken in, those that the checkpoint stands for included.
+    #[must_use]
+    pub fn applied(&self) -> Option<LogId> {
+        self.fold.applied().as_ref().map(from_raft_id)
+    }
+
+    /// The oldest change held; one past [`last`](Self::last) when there is none.
+    #[must_use]
+    pub fn first(&self) -> ChangeId {
+        self.begun.last.next()
+    }
+
+    /// The newest change; [`ChangeId::ZERO`] before the first.
+    #[must_use]
+    pub fn last(&self) -> ChangeId {
+        self.fold.position().last
     }
 
     /// The entry and the membership of the checkpoint that it began from.

@@ -229,6 +229,15 @@ pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
     to_entry(entry, |bytes| Batch::parse(bytes).map_err(|error| error.to_string()))
 }
 
+/// How many changes an entry holds, at most: what of them was refused counts, too. Nothing
+/// when it cannot be read.
+#[must_use]
+pub fn changes_in(entry: &log::Entry) -> u64 {
+    let is_batch = entry.kind == kind::BATCH;
+    let batch = Batch::parsed_before(&*entry.payload).filter(|_| is_batch);
+    batch.map_or(0, |batch| u64::from(batch.changes()))
+}
+
 /// The same for an entry that this process has taken in or made, and has read back
 /// from its own log: only the header of its batch is read.
 pub(super) fn checked_before(entry: &log::Entry) -> io::Result<Entry> {

@@ -27,6 +27,9 @@ pub enum ServerError {
     /// The checkpoint of purged history cannot be used; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Checkpoint(String, io::Error),
+    /// There is nothing to verify.
+    #[error("{0} is not a data directory: no log is in it")]
+    NoLog(String),
     /// Executors cannot be made here; nothing was changed.
     #[error(transparent)]
     Uring(#[from] UringError),

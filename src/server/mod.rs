@@ -1,6 +1,7 @@
 //! The composition root of a process: settings, the order of start and stop, the
 //! executors, and the sockets.
 
+mod check;
 mod config;
 mod context;
 mod error;
@@ -16,6 +17,7 @@ mod report;
 mod run;
 mod values;
 
+pub use check::check;
 pub use config::{Config, ConfigError};
 pub use error::ServerError;
 pub use flags::Flags;

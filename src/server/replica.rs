@@ -95,10 +95,15 @@ fn directory(config: &Config) -> String {
 }
 
 fn not_started(config: &Config, error: StartError) -> ServerError {
+    not_started_on(directory(config), error)
+}
+
+/// Why a node does not start on that directory.
+pub(super) fn not_started_on(directory: String, error: StartError) -> ServerError {
     match error {
-        StartError::Log(error) => ServerError::Open(directory(config), error),
-        StartError::Checkpoint(error) => ServerError::Checkpoint(directory(config), error),
-        StartError::Halted(why) => ServerError::Halted(directory(config), why),
+        StartError::Log(error) => ServerError::Open(directory, error),
+        StartError::Checkpoint(error) => ServerError::Checkpoint(directory, error),
+        StartError::Halted(why) => ServerError::Halted(directory, why),
         StartError::Segment(error) => ServerError::System("cannot map a segment of the log", error),
         StartError::Raft(error) => ServerError::Raft(error),
         StartError::NotInTime => ServerError::Executor(error.to_string()),

@@ -8,6 +8,8 @@ mod browsers;
 #[cfg(test)]
 mod caching;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod client_faults;

@@ -2,12 +2,17 @@
 //! it, and what has to be watched is watched. The same on a real disk and a simulated one;
 //! signals, threads and sockets are its caller's.
 
+mod check;
+mod error;
+mod recovery;
 mod running;
 mod settings;
 mod spare;
 mod start;
 mod watch;
 
+pub use check::{Checked, Damage, Sound, check};
+pub use error::StartError;
 pub use running::{Cause, End, Running, StopError};
 pub use settings::Settings;
-pub use start::{StartError, start};
+pub use start::start;

@@ -1,19 +1,22 @@
 //! The start of a Raft core.
 
-use std::{io, pin::pin, rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc};
 
 use futures_util::future::{Either, select};
 use tokio::sync::{Notify, mpsc};
 
-use super::{running::Running, settings::Settings, spare, watch};
+use super::{
+    error::StartError,
+    recovery::{FOUNDER, Recovery, recover},
+    running::Running,
+    settings::Settings,
+    spare, watch,
+};
 use crate::{
-    base::{
-        ids::{ClusterId, NodeId},
-        timing::LEAD_ALONE_WAIT,
-    },
-    checkpoint::{CheckpointFile, store},
+    base::timing::LEAD_ALONE_WAIT,
+    checkpoint::store,
     io::{Disk, cores, net::Listener},
-    log::{Identity, Log, OpenError, Options},
+    log::Identity,
     node::{
         ForwardedWrites, Ready, Wiring, halt, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
@@ -21,34 +24,8 @@ use crate::{
         retention,
         sequencer::Sequencer,
     },
-    raft::{self, Address, Part, Replay, Replica},
+    raft::{Address, Part, Replica},
 };
-
-/// The number of the node that a cluster begins with.
-const FOUNDER: NodeId = 1;
-
-/// Why a Raft core did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The log is damaged or of another kind; nothing was changed.
-    #[error(transparent)]
-    Log(OpenError),
-    /// The checkpoint of purged history cannot be used; nothing was changed.
-    #[error(transparent)]
-    Checkpoint(io::Error),
-    /// The node must not go on with what the disk holds: it said so before.
-    #[error("{0}")]
-    Halted(String),
-    /// A segment of the log cannot be mapped.
-    #[error("cannot map a segment of the log: {0}")]
-    Segment(io::Error),
-    /// Raft did not start.
-    #[error(transparent)]
-    Raft(#[from] raft::StartError),
-    /// The only member of its cluster does not lead it.
-    #[error("consensus did not start in time")]
-    NotInTime,
-}
 
 /// Starts a Raft core on what `disk` holds, and lets other nodes in at `listener`. Gives what
 /// serving cores start with, too.
@@ -107,57 +84,6 @@ pub async fn start<D: Disk>(
     let ready = Ready { recovered, cluster };
     let running = Running { disk, settings, wiring, replica, sequencer, spare, adopted };
     Ok((running, ready))
-}
-
-/// What a disk holds, read.
-struct Recovery<D: Disk> {
-    log: Log<D>,
-    replay: Replay,
-    /// The checkpoint that the log goes on from.
-    newest: Option<CheckpointFile>,
-}
-
-async fn recover<D: Disk>(disk: &D, settings: &Settings) -> Result<Recovery<D>, StartError> {
-    // What nobody has taken in yet has no number.
-    let node = if settings.join.is_empty() { FOUNDER } else { 0 };
-    let identity = Identity { cluster: ClusterId(cores::uuid()), node };
-    let (newest, mut replay) = match Replay::load(&disk.files()).map_err(StartError::Checkpoint)? {
-        Some((newest, replay)) => (Some(newest), replay),
-        None => (None, Replay::default()),
-    };
-    // Nothing is replayed onto a checkpoint that it does not follow.
-    let options = Options {
-        expect: newest.as_ref().map(|checkpoint| checkpoint.cluster),
-        purged_max: newest.as_ref().map(|checkpoint| checkpoint.log_id.index),
-        ..settings.log_options(identity)
-    };
-    let log = Log::open(disk.clone(), options, |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    })
-    .await
-    .map_err(|error| cannot_open(newest.as_ref(), error))?;
-    tracing::info!(last = ?log.last(), "log recovered");
-    Ok(Recovery { log, replay, newest })
-}
-
-/// Says what is wrong with a log, or with a checkpoint that it does not go on from.
-fn cannot_open(newest: Option<&CheckpointFile>, error: OpenError) -> StartError {
-    let name = newest.map(|newest| newest.name.as_str()).unwrap_or_default();
-    let text = match (&error, newest) {
-        (OpenError::Cluster { file, found, expected }, Some(_)) => {
-            format!("its checkpoint {name} is of cluster {expected}, its log {file} of {found}")
-        }
-        (OpenError::Missing(cluster), Some(_)) => {
-            format!("the log that its checkpoint {name} of cluster {cluster} belongs to is missing")
-        }
-        (OpenError::Purged(index), newest) => {
-            let missing = store::file_name(*index);
-            let newest = newest.map_or_else(String::new, |_| format!(" (the newest is {name})"));
-            format!("its log is purged, and the checkpoint {missing} of that is missing{newest}")
-        }
-        _ => return StartError::Log(error),
-    };
-    StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
 /// Waits until the only member leads its cluster; `false` when the disk has no room for

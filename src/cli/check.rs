@@ -1,0 +1,91 @@
+//! `changeagent check`: verifies a data directory that no node uses.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::failure::Failure;
+use crate::{
+    log::Verified,
+    node::replica::{Checked, Damage, Sound},
+    server,
+};
+
+/// What to verify.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The data directory
+    #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR", default_value = "./data")]
+    data: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let name = arguments.data.display().to_string();
+    let checked = server::check(&arguments.data);
+    match checked.map_err(|error| Failure::Other(error.to_string()))? {
+        Checked::Sound(sound) => say(&about_sound(&name, &sound)),
+        Checked::Damaged(damage) => {
+            say(&about_damage(&damage))?;
+            Err(Failure::Other(format!("{name}: {}", damage.error)))
+        }
+    }
+}
+
+fn say(lines: &[String]) -> Result<(), Failure> {
+    let text = lines.join("\n") + "\n";
+    io::stdout().lock().write_all(text.as_bytes()).map_err(Failure::output)
+}
+
+fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
+    let Sound { log, checkpoint, changes: (last, first), halted } = sound;
+    let Verified { cluster, node, segments, bytes, .. } = log;
+    let held = match first <= last {
+        true => format!("changes {first} to {last}"),
+        false => "no change".to_owned(),
+    };
+    let bytes = ByteSize(*bytes);
+    let mut lines = vec![
+        format!("{name} is sound: node {node} of cluster {cluster}"),
+        format!("{segments} segments of {bytes} in all, {held}"),
+    ];
+    if let Some(checkpoint) = checkpoint {
+        let bytes = ByteSize(checkpoint.bytes);
+        lines.push(format!("checkpoint {} of {bytes}", checkpoint.name));
+    }
+    if let Some((file, offset)) = &log.torn {
+        lines.push(format!(
+            "{file} ends at byte {offset} in a write that was cut short; a start removes that"
+        ));
+    }
+    if let Some(why) = halted {
+        lines.push(format!("but no node is started on it: {why}"));
+    }
+    lines
+}
+
+fn about_damage(damage: &Damage) -> Vec<String> {
+    let Damage { sound: (entry, change), behind, .. } = damage;
+    let mut lines = Vec::new();
+    if let Some(entry) = entry {
+        lines.push(format!("sound: entries up to {}, changes up to {change}", entry.index));
+    }
+    if let Some((behind, changes)) = behind {
+        lines.push(format!(
+            "lost if the log is cut there: {} in {} segments, of which {} entries with {changes} \
+             changes at most can be read",
+            ByteSize(behind.bytes),
+            behind.segments,
+            behind.entries
+        ));
+    }
+    lines.push(
+        "to mend it: if other members of its cluster are well, move the directory away and start \
+         the node empty, with --join; else put back a copy of the directory"
+            .to_owned(),
+    );
+    lines
+}

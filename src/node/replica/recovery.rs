@@ -1,0 +1,78 @@
+//! Reading what a disk holds: the newest checkpoint, and the log that goes on from it.
+
+use std::io;
+
+use super::{error::StartError, settings::Settings};
+use crate::{
+    base::ids::{ClusterId, NodeId},
+    checkpoint::{CheckpointFile, store},
+    io::{Disk, Files, cores},
+    log::{Identity, Log, OpenError, Options},
+    raft::Replay,
+};
+
+/// The number of the node that a cluster begins with.
+pub(super) const FOUNDER: NodeId = 1;
+
+/// What a disk holds, read.
+pub(super) struct Recovery<D: Disk> {
+    pub(super) log: Log<D>,
+    pub(super) replay: Replay,
+    /// The checkpoint that the log goes on from.
+    pub(super) newest: Option<CheckpointFile>,
+}
+
+pub(super) async fn recover<D: Disk>(
+    disk: &D,
+    settings: &Settings,
+) -> Result<Recovery<D>, StartError> {
+    // What nobody has taken in yet has no number.
+    let node = if settings.join.is_empty() { FOUNDER } else { 0 };
+    let identity = Identity { cluster: ClusterId(cores::uuid()), node };
+    let (newest, mut replay) = begin(&disk.files())?;
+    let options = following(newest.as_ref(), settings.log_options(identity));
+    let log = Log::open(disk.clone(), options, |entry, place| {
+        replay.entry(entry, place).map_err(|error| error.to_string())
+    })
+    .await
+    .map_err(|error| cannot_open(newest.as_ref(), error))?;
+    tracing::info!(last = ?log.last(), "log recovered");
+    Ok(Recovery { log, replay, newest })
+}
+
+/// Says what is wrong with a log, or with a checkpoint that it does not go on from.
+pub(super) fn cannot_open(newest: Option<&CheckpointFile>, error: OpenError) -> StartError {
+    let name = newest.map(|newest| newest.name.as_str()).unwrap_or_default();
+    let text = match (&error, newest) {
+        (OpenError::Cluster { file, found, expected }, Some(_)) => {
+            format!("its checkpoint {name} is of cluster {expected}, its log {file} of {found}")
+        }
+        (OpenError::Missing(cluster), Some(_)) => {
+            format!("the log that its checkpoint {name} of cluster {cluster} belongs to is missing")
+        }
+        (OpenError::Purged(index), newest) => {
+            let missing = store::file_name(*index);
+            let newest = newest.map_or_else(String::new, |_| format!(" (the newest is {name})"));
+            format!("its log is purged, and the checkpoint {missing} of that is missing{newest}")
+        }
+        _ => return StartError::Log(error),
+    };
+    StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text))
+}
+
+/// What a replay begins with: the newest checkpoint, if there is one.
+pub(super) fn begin(files: &impl Files) -> Result<(Option<CheckpointFile>, Replay), StartError> {
+    Ok(match Replay::load(files).map_err(StartError::Checkpoint)? {
+        Some((newest, replay)) => (Some(newest), replay),
+        None => (None, Replay::default()),
+    })
+}
+
+/// The options of a log that must follow a checkpoint: else nothing of it is replayed.
+pub(super) fn following(newest: Option<&CheckpointFile>, options: Options) -> Options {
+    Options {
+        expect: newest.map(|checkpoint| checkpoint.cluster),
+        purged_max: newest.map(|checkpoint| checkpoint.log_id.index),
+        ..options
+    }
+}
