@@ -1,5 +1,5 @@
-//! The command line: `serve` runs a node, every other command is a client of
-//! one, over the same HTTP API as everybody else's. One file per command.
+//! The command line: `serve` runs a node, `check` reads a data directory, and every other
+//! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
 mod check;
 mod cluster;
