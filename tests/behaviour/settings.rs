@@ -120,7 +120,7 @@ fn help_and_version_are_told() {
 fn larger_limits_after_a_restart_are_kept_at_once() {
     let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
     node.client().append(r#"{"data":"before"}"#);
-    let large = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-batch", "1000"];
+    let large = ["--segment-size", "2MiB", "--max-body", "1MiB", "--max-data", "1MiB"];
     let node = node.stop().flags(&large).start();
     // More than a segment of the first size holds.
     let data = "x".repeat(900_000);

@@ -44,7 +44,11 @@ impl Files for DirectoryFiles {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                // It was renamed or removed meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             // A name that is not UTF-8 is none of ours.
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.push(FileInfo { name, bytes: metadata.len() });
@@ -120,5 +124,30 @@ mod tests {
         files.remove("a").unwrap();
         assert_eq!(files.remove("a").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(files.list().unwrap(), []);
+    }
+
+    #[test]
+    fn what_vanishes_while_a_directory_is_listed_is_no_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DirectoryFiles::open(directory.path().to_owned()).unwrap();
+        for n in 0..64 {
+            drop(files.create(&format!("{n}.tmp")).unwrap());
+        }
+        let (others, done) = (files.clone(), Arc::new(()));
+        let running = Arc::downgrade(&done);
+        let renaming = std::thread::spawn(move || {
+            for n in (0..64).cycle() {
+                if running.upgrade().is_none() {
+                    return;
+                }
+                let (one, other) = (format!("{n}.tmp"), format!("{n}"));
+                others.rename(&one, &other).unwrap();
+                others.rename(&other, &one).unwrap();
+            }
+        });
+        let outcome = (0..2_000).try_for_each(|_| files.list().map(drop));
+        drop(done);
+        renaming.join().unwrap();
+        outcome.unwrap();
     }
 }
