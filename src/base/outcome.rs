@@ -90,6 +90,9 @@ pub enum StorageProblem {
     /// It has no further segment for its log, though there is room.
     #[error("it cannot prepare another part of its log; see the node's own log")]
     NoSegment,
+    /// Too few of the voters have room for it.
+    #[error("the disks of a quorum are too full for a write that large")]
+    Quorum,
 }
 
 /// Why a write was not decided.

@@ -142,6 +142,10 @@ pub const TAKE_OVER: Duration = ms(2_000);
 /// A log without writes for this long has its marks written, so that damage to the last
 /// writes is told from a torn tail.
 pub const MARKS_IDLE: Duration = ms(100);
+/// How long a log that lacks a spare segment may be about to have one.
+pub const ROOM_PATIENCE: Duration = ms(500);
+/// How often it is looked whether it has one.
+pub const OTHERS_LOOK: Duration = ms(20);
 /// How soon a spare segment is tried again after it could not be made.
 pub const SPARE_RETRY: Duration = ms(500);
 /// How often it is looked whether the log waits for room.
@@ -206,6 +210,7 @@ const _: () = assert!(nest(
     CLIENT_WRITE
 ));
 const _: () = assert!(nest(&[DEPOSED_WAIT, FLIGHT_WATCH], COMMIT_WAIT));
+const _: () = assert!(nest(&[ROOM_PATIENCE], PREPARE_WAIT));
 const _: () = assert!(nest(&[LEADER_ANSWER], REQUEST_STALL));
 const _: () = assert!(nest(&[READ_INDEX_ANSWER], READ_LEADER_WAIT));
 const _: () = assert!(nest(&[ADMIN_ANSWER], ADMIN_STALL));

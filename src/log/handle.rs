@@ -184,6 +184,16 @@ impl<D: Disk> Log<D> {
         self.shared.get().headroom(self.shared.options.group_bytes)
     }
 
+    /// The [`headroom`](Self::headroom), where there is no spare segment and none could be made.
+    #[must_use]
+    pub fn scarce_room(&self) -> Option<u64> {
+        let is_scarce = {
+            let inner = self.shared.get();
+            inner.spare.is_none() && inner.cannot_prepare
+        };
+        is_scarce.then(|| self.headroom())
+    }
+
     /// Whether so many bytes of payload have room; where they do not, somebody waits for a
     /// segment until this is asked again and they do.
     #[must_use]

@@ -52,6 +52,12 @@ impl<D: Disk> Log<D> {
     /// says; the log goes on with the segments it has, and this may be tried
     /// again. Only a failed sync of the directory poisons the log.
     pub async fn prepare(&self) -> io::Result<()> {
+        let prepared = self.make_spare().await;
+        self.shared.get_mut().cannot_prepare = prepared.is_err();
+        prepared
+    }
+
+    async fn make_spare(&self) -> io::Result<()> {
         let shared = &self.shared;
         let sequence = {
             let mut inner = shared.get_mut();

@@ -103,6 +103,8 @@ pub(super) struct Inner<D: Disk> {
     pub(super) handover: Option<Active<D::File>>,
     pub(super) spare: Option<Spare<D::File>>,
     pub(super) preparing: bool,
+    /// The last attempt to prepare a spare failed.
+    pub(super) cannot_prepare: bool,
     /// Pieces of spares that were filled.
     pub(super) pieces: u64,
     /// Bytes of payload that somebody waits to append until there is room for them.
@@ -151,6 +153,7 @@ impl<D: Disk> Inner<D> {
             handover: Some(active),
             spare,
             preparing: false,
+            cannot_prepare: false,
             pieces: 0,
             room_wanted: 0,
             rolling: false,

@@ -101,6 +101,7 @@ mod tests {
             storage(StorageProblem::TooLarge),
             storage(StorageProblem::Stalled),
             storage(StorageProblem::NoSegment),
+            storage(StorageProblem::Quorum),
             WriteError::Overloaded,
         ];
         // Without a key early and late, with one early and late.

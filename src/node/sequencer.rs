@@ -22,11 +22,11 @@ use crate::{
         limits::BATCH_BYTES,
         outcome::{StorageProblem, WriteError},
         planted::planted,
-        timing::{PREPARE_WAIT, WRITE_RETRY},
+        timing::{OTHERS_LOOK, PREPARE_WAIT, WRITE_RETRY},
     },
     feed::Fanout,
     io::{BLOCK, Disk, cores},
-    raft::{Applied, Leadership, Replica},
+    raft::{Applied, Leadership, Replica, Room},
 };
 
 /// A serving core that has this much to take in holds up new writes.
@@ -143,7 +143,7 @@ impl<D: Disk> Sequencer<D> {
         leader_term.term.ok_or(WriteError::NoLeader)
     }
 
-    /// Waits until `bytes` surely fit the log, or says why they may not be
+    /// Waits until `bytes` surely fit the logs of a quorum, or says why they may not be
     /// proposed. Nothing is in flight meanwhile, and the largest batch fits a
     /// new segment.
     async fn admit(&self, bytes: usize) -> Result<(), WriteError> {
@@ -159,10 +159,15 @@ impl<D: Disk> Sequencer<D> {
             if let Some(problem) = self.storage_problem(bytes) {
                 return Err(WriteError::Storage(problem));
             }
-            if log.want_room(bytes as u64) {
-                return Ok(());
+            if !log.want_room(bytes as u64) {
+                self.room.notified().await;
+                continue;
             }
-            self.room.notified().await;
+            match self.replica.room(bytes) {
+                Room::Enough => return Ok(()),
+                Room::Lacking => return Err(WriteError::Storage(StorageProblem::Quorum)),
+                Room::Unsure => cores::sleep(OTHERS_LOOK).await,
+            }
         }
     }
 

@@ -175,6 +175,7 @@ impl<D: Disk> Inbound<D> {
             self.newest_leader.set(Some((vote.term, vote.node)));
         }
         let (raft, last_contact) = (self.raft.clone(), Rc::clone(&self.last_contact));
+        let log = self.log.clone();
         let previous = previous.map(to_raft_id);
         let last = entries.last().map(Entry::log_id).or(previous);
         let request = AppendEntriesRequest {
@@ -186,7 +187,7 @@ impl<D: Disk> Inbound<D> {
         async move {
             match raft.append_entries(request).await {
                 Ok(response) => {
-                    let answer = append_answer(response, previous, last);
+                    let answer = append_answer(response, previous, last, log.scarce_room());
                     if !matches!(answer, AppendAnswer::HigherVote(_)) {
                         last_contact.set(Some(cores::now()));
                     }

@@ -27,6 +27,7 @@ mod replay;
 mod replica;
 #[cfg(test)]
 mod retention_tests;
+mod room;
 pub mod runtime;
 mod sealing;
 mod shutdown;
@@ -49,5 +50,6 @@ pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use replay::{Recovered, Replay};
 pub use replica::{Part, Replica, StartError, Timing};
+pub use room::Room;
 pub use state_machine::StateMachine;
 pub use types::{Address, Applied, TypeConfig, changes_in};

@@ -26,6 +26,7 @@ use super::{
         Settings,
     },
     pipeline::{Appended, Pipeline, Sent},
+    room::RoomOfOthers,
     snapshot::{self, SnapshotData},
     types::{
         Address, RaftLogId, RaftVote, TypeConfig, from_raft_id, from_raft_vote, to_log, to_raft_id,
@@ -48,6 +49,7 @@ struct Inner {
     channels: RefCell<BTreeMap<(NodeId, Lane), Channel>>,
     on_refusal: OnRefusal,
     acknowledged: Rc<Acknowledged>,
+    room: Rc<RoomOfOthers>,
 }
 
 /// The connections of a node to the others. Clones share them.
@@ -56,13 +58,18 @@ pub struct Network(Rc<Inner>);
 
 impl Network {
     pub(super) fn new(own: Instance, control_stall: Duration, on_refusal: OnRefusal) -> Self {
-        let (channels, acknowledged) = (RefCell::default(), Rc::default());
-        Self(Rc::new(Inner { own, control_stall, channels, on_refusal, acknowledged }))
+        let (channels, acknowledged, room) = (RefCell::default(), Rc::default(), Rc::default());
+        Self(Rc::new(Inner { own, control_stall, channels, on_refusal, acknowledged, room }))
     }
 
     /// What the other nodes have acknowledged to this one as a leader.
     pub(super) fn acknowledged(&self) -> Rc<Acknowledged> {
         Rc::clone(&self.0.acknowledged)
+    }
+
+    /// What the other nodes have said of the room of their logs, and how long that counts.
+    pub(super) fn room(&self) -> (&RoomOfOthers, Duration) {
+        (&self.0.room, self.0.control_stall)
     }
 
     /// The channel to a node, which is reached at `address`.
@@ -91,6 +98,7 @@ impl Network {
     /// at the address they have now.
     pub(super) fn update(&self, address_of: impl Fn(NodeId) -> Option<String>) {
         self.0.acknowledged.keep(|node| address_of(node).is_some());
+        self.0.room.keep(|node| address_of(node).is_some());
         self.0.channels.borrow_mut().retain(|(to, _), channel| match address_of(*to) {
             Some(address) => {
                 channel.move_to(&address);
@@ -109,6 +117,7 @@ impl Network {
             node: to,
             beats: entries == Lane::Control,
             acknowledged: Rc::clone(&self.0.acknowledged),
+            room: Rc::clone(&self.0.room),
             entries: channel(entries),
             control: channel(Lane::Control),
             snapshot: channel(Lane::Snapshot),
@@ -134,6 +143,7 @@ pub struct Peer {
     /// It is sent heartbeats and no entries.
     beats: bool,
     acknowledged: Rc<Acknowledged>,
+    room: Rc<RoomOfOthers>,
     /// For what is appended.
     entries: Channel,
     control: Channel,
@@ -194,7 +204,8 @@ impl Peer {
             // By this it notices itself what it lost, whenever it is started again.
             rpc.prev_log_id = Some(to_raft_id(lost));
         }
-        let (acknowledged, node) = (Rc::clone(&self.acknowledged), self.node);
+        let (acknowledged, others) = (Rc::clone(&self.acknowledged), Rc::clone(&self.room));
+        let node = self.node;
         let term = rpc.vote.leader_id.term;
         let (request, parts) =
             append_message(rpc).map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
@@ -202,6 +213,9 @@ impl Peer {
         let bytes = body.bytes();
         let pending = self.entries.send(&request, body).map_err(|error| rpc_error(&error))?;
         let answer = pending.map(move |answer| {
+            if let Ok((Answer::Append(AppendAnswer::Held { room, .. }), _)) = &answer {
+                others.note(node, *room, cores::now());
+            }
             let appended = append_result(answer);
             let counts = acknowledged.note(node, term, &appended);
             if counts { appended } else { Err(reverted()) }
@@ -212,7 +226,7 @@ impl Peer {
 
 fn append_result(answer: Result<(Answer, Bytes), CallError>) -> Appended {
     match answer.map_err(|error| rpc_error(&error))?.0 {
-        Answer::Append(AppendAnswer::Held(last)) => Ok(Ok(last.map(to_raft_id))),
+        Answer::Append(AppendAnswer::Held { last, .. }) => Ok(Ok(last.map(to_raft_id))),
         Answer::Append(AppendAnswer::Conflict(at)) => {
             Ok(Err(StreamAppendError::Conflict(to_raft_id(at))))
         }
@@ -370,14 +384,16 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     }
 }
 
-/// The answer of this node to what it was asked to append.
+/// The answer of this node to what it was asked to append; `room` is what its log has where
+/// that lacks a segment.
 pub(super) fn append_answer(
     response: AppendEntriesResponse<TypeConfig>,
     previous: Option<RaftLogId>,
     last: Option<RaftLogId>,
+    room: Option<u64>,
 ) -> AppendAnswer {
     match response.into_stream_result(previous, last) {
-        Ok(last) => AppendAnswer::Held(last.as_ref().map(from_raft_id)),
+        Ok(last) => AppendAnswer::Held { last: last.as_ref().map(from_raft_id), room },
         Err(StreamAppendError::Conflict(at)) => AppendAnswer::Conflict(from_raft_id(&at)),
         Err(StreamAppendError::HigherVote(vote)) => AppendAnswer::HigherVote(from_raft_vote(&vote)),
     }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use openraft::{Config, ConfigError, Raft, SnapshotPolicy, errors::ClientWriteError};
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     network::Network,
     peer::{Channel, Instance, Lane, Process, Refusal},
     replay::Replay,
+    room::Room,
     shutdown,
     state_machine::StateMachine,
     types::{Address, Applied, Callback, Command, TypeConfig, from_raft_id, to_raft_id},
@@ -202,6 +204,21 @@ impl<D: Disk> Replica<D> {
             self.raft.trigger().elect(false).await.map_err(|error| failed(&error))?;
         }
         Ok(())
+    }
+
+    /// Whether an entry with `bytes` of payload fits the logs of a quorum of the voters, that of
+    /// this node aside.
+    #[must_use]
+    pub fn room(&self, bytes: usize) -> Room {
+        let voters: SmallVec<[NodeId; 8]> = self.raft.voter_ids().collect();
+        let others = voters.iter().copied().filter(|id| *id != self.id());
+        let own = voters.len() - others.clone().count();
+        let needed = (voters.len() / 2 + 1).saturating_sub(own);
+        let (room, fresh) = self.network.room();
+        match needed {
+            0 => Room::Enough,
+            _ => room.fits(others, needed, bytes as u64, (cores::now(), fresh)),
+        }
     }
 
     /// The number of this node in its cluster.

@@ -18,12 +18,18 @@ const RETRY: Duration = Duration::from_millis(10);
 const BACKLOG: i32 = 4096;
 
 /// Opens `count` sockets on `address`; the kernel spreads connections over
-/// them. Port 0 picks a free one for all.
+/// them. Port 0 picks a free one for all. Connections whose other end acknowledges nothing of
+/// what was sent for `silence` are closed by the kernel: else a stream to a client that has
+/// vanished would stand for a quarter of an hour, since what is sent on it fits the socket.
 ///
 /// # Errors
 /// Also when another process goes on listening there, which sharing the port
 /// would hide.
-pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+pub fn listen(
+    address: SocketAddr,
+    count: usize,
+    silence: Option<Duration>,
+) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     // The first socket claims the port for itself alone, which is certain once
     // it listens; only then is sharing allowed, and only within this user.
     let first = claim(address)?;
@@ -36,6 +42,10 @@ pub fn listen(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<
         next.bind(&address.into())?;
         next.listen(BACKLOG)?;
         sockets.push(next);
+    }
+    for socket in &sockets {
+        // Handed on to the connections that are accepted.
+        socket.set_tcp_user_timeout(silence)?;
     }
     Ok((address, sockets.into_iter().map(TcpListener::from).collect()))
 }
@@ -69,12 +79,26 @@ mod tests {
 
     #[test]
     fn a_port_is_shared_among_the_cores_and_with_nobody_else() {
-        let (address, sockets) = listen(([127, 0, 0, 1], 0).into(), 3).unwrap();
+        let (address, sockets) = listen(([127, 0, 0, 1], 0).into(), 3, None).unwrap();
         assert_eq!(sockets.len(), 3);
         assert!(sockets.iter().all(|socket| socket.local_addr().unwrap() == address));
-        let taken = listen(address, 2).unwrap_err();
+        let taken = listen(address, 2, None).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         drop(sockets);
-        listen(address, 2).unwrap();
+        listen(address, 2, None).unwrap();
+    }
+
+    #[test]
+    fn connections_to_clients_that_have_vanished_are_not_kept_for_long() {
+        let silence = Some(Duration::from_secs(7));
+        let (address, sockets) = listen(([127, 0, 0, 1], 0).into(), 1, silence).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let accepted = loop {
+            match sockets[0].accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+                accepted => break Socket::from(accepted.unwrap().0),
+            }
+        };
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), silence);
     }
 }

@@ -13,7 +13,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::{Arc, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc as async_mpsc;
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     api::browser::BrowserPolicy,
-    base::{held::HeldByNode, timing::STOP_MAX},
+    base::{held::HeldByNode, limits::Limits, timing::STOP_MAX},
     io::{
         lock::DirectoryLock,
         net::{Callers, Listener},
@@ -130,12 +130,17 @@ fn told(advertised: &Option<String>, name: &Option<String>, bound: Option<Socket
     }
 }
 
+/// The kernel counts it in milliseconds.
+const SILENCE_MAX: Duration = Duration::from_secs(86_400);
+
 /// Claims ports and directory for this process.
 fn claim(config: &Config, serving: usize) -> Result<Handoff, ServerError> {
-    let (_, listeners) = listen(config.listen, serving)
+    let Limits { write_timeout, idle_timeout, .. } = config.limits;
+    let silence = write_timeout.saturating_add(idle_timeout).min(SILENCE_MAX);
+    let (_, listeners) = listen(config.listen, serving, Some(silence))
         .map_err(|error| ServerError::Listen(config.listen, error))?;
     let cluster = config.cluster_listen.map(|address| {
-        let listener = listen(address, 1).map(|(_, listeners)| listeners.into_iter().next());
+        let listener = listen(address, 1, None).map(|(_, listeners)| listeners.into_iter().next());
         listener.map_err(|error| ServerError::Listen(address, error))
     });
     std::fs::create_dir_all(&config.data)

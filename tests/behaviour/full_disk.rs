@@ -66,7 +66,9 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_nothing() {
         write_until_refused(&mut client, &mut acknowledged);
         check(&mut client, &acknowledged);
         assert_eq!(client.get("/health").status, 200);
-        client.post(format!("{{\"data\":{}}}", content(0))).problem(503, "storage");
+        // Marks that wait to be written take room for a moment: one as large may fit after them.
+        let larger = "x".repeat(100_000);
+        client.post(format!("{{\"data\":\"{larger}\"}}")).problem(503, "storage");
         let mut parked = node.client();
         let since = acknowledged.len();
         parked.send_request("GET", &format!("/changes?since={since}&block=60"), &[], b"");

@@ -120,3 +120,41 @@ fn when_all_disks_are_full_the_cluster_is_read_and_goes_on_with_room() {
     });
     assert!(cluster.agree().len() as u64 > acknowledged);
 }
+
+#[test]
+fn a_write_that_too_few_have_room_for_is_refused_and_holds_up_nothing() {
+    let Some(disk) = SmallDisk::new(160) else { return };
+    let builders = vec![NodeBuilder::new(), disk.node(), NodeBuilder::new()];
+    let mut cluster = Cluster::of(builders);
+    lead(&cluster, 0);
+    cluster.kill(2);
+    eventually("the leader does not count on it", || {
+        let view = cluster.view(0).unwrap();
+        let mut members = view["members"].as_array().unwrap().iter();
+        members.any(|member| member["id"] == cluster.id(2) && member["state"] == "unreachable")
+    });
+    disk.fill();
+    let large = format!("{{\"data\":\"{}\"}}", "x".repeat(50_000));
+    let mut client = cluster.client(0);
+    let mut acknowledged = 0;
+    let refused = loop {
+        let answer = client.json("POST", "/changes", &large);
+        if answer.status != 201 {
+            break answer;
+        }
+        acknowledged += 1;
+        assert!(acknowledged < 1_000, "there is room without end");
+    };
+    let problem = refused.problem(503, "storage");
+    assert!(problem["detail"].as_str().unwrap().contains("quorum"), "{problem}");
+    // What is smaller goes on, and so do changes of the members.
+    client.append(number(1));
+    acknowledged += 1;
+    let gone = cluster.id(2);
+    cluster.orders("DELETE", &format!("/cluster/members/{gone}"), &json!(null));
+    eventually("it is gone", || cluster.view(0).unwrap()["members"].as_array().unwrap().len() == 2);
+    assert_eq!(cluster.leader(), 0);
+    disk.free();
+    eventually("large writes are taken", || client.json("POST", "/changes", &large).status == 201);
+    assert!(cluster.agree().len() as u64 > acknowledged);
+}

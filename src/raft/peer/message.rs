@@ -133,7 +133,13 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppendAnswer {
     /// All up to this one are held, durably.
-    Held(Option<LogId>),
+    Held {
+        /// The last entry.
+        last: Option<LogId>,
+        /// Bytes of payload that surely fit the log, where no further segment is ready or
+        /// could be made.
+        room: Option<u64>,
+    },
     /// The entry before them is not held.
     Conflict(LogId),
     /// There is a higher vote.

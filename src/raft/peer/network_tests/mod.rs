@@ -118,9 +118,10 @@ impl Handler for Echo {
                 cores::sleep(cores::rng().random_range(Duration::ZERO..takes)).await;
             }
             match request {
-                Request::Append { previous, .. } => {
-                    (Answer::Append(AppendAnswer::Held(previous)), Bytes::new())
-                }
+                Request::Append { previous, .. } => (
+                    Answer::Append(AppendAnswer::Held { last: previous, room: None }),
+                    Bytes::new(),
+                ),
                 _ => (Answer::Written { applied: number }, body.slice(..8)),
             }
         }
@@ -154,7 +155,7 @@ fn number_of(request: &Request, body: &Bytes) -> u64 {
 /// The number that an answer bears.
 fn answered((answer, body): (Answer, Bytes)) -> u64 {
     match answer {
-        Answer::Append(AppendAnswer::Held(Some(id))) => id.index,
+        Answer::Append(AppendAnswer::Held { last: Some(id), .. }) => id.index,
         Answer::Written { applied } => {
             assert_eq!(body.first_chunk(), Some(&applied.to_le_bytes()), "another's body");
             applied
