@@ -90,6 +90,9 @@ pub enum StorageProblem {
     /// It has no further segment for its log, though there is room.
     #[error("it cannot prepare another part of its log; see the node's own log")]
     NoSegment,
+    /// It must not go on with what its disk holds.
+    #[error("it must not go on; /ready says why")]
+    Halted,
     /// Too few of the voters have room for it.
     #[error("the disks of a quorum are too full for a write that large")]
     Quorum,
@@ -105,7 +108,7 @@ pub enum WriteError {
     #[error("the node cannot store changes: {0}")]
     Storage(StorageProblem),
     /// Too many writes wait already: it certainly did not happen.
-    #[error("too many writes are waiting on this node")]
+    #[error("the write waited too long on this node, or too many wait here")]
     Overloaded,
     /// It may or may not happen.
     #[error("the node cannot tell whether the write happened")]

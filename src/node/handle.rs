@@ -98,7 +98,7 @@ impl Handle {
     /// happened.
     pub fn propose(&self, command: Command) -> Result<PendingWrite, WriteError> {
         if self.0.status.halted().is_some() {
-            return Err(WriteError::Storage(StorageProblem::Failed));
+            return Err(WriteError::Storage(StorageProblem::Halted));
         }
         if let Some(problem) = self.0.status.storage_problem() {
             return Err(WriteError::Storage(problem));

@@ -102,6 +102,7 @@ mod tests {
             storage(StorageProblem::Stalled),
             storage(StorageProblem::NoSegment),
             storage(StorageProblem::Quorum),
+            storage(StorageProblem::Halted),
             WriteError::Overloaded,
         ];
         // Without a key early and late, with one early and late.
