@@ -195,6 +195,26 @@ pub fn write(
     Ok(lines)
 }
 
+/// The bytes of a checkpoint as one of another cluster. What is in it stays as it is.
+///
+/// # Errors
+/// When they are not those of a sound checkpoint.
+pub fn given_to(bytes: &[u8], cluster: ClusterId) -> Result<Vec<u8>, String> {
+    let content = content(bytes)?;
+    let mut lines = Lines { bytes: content, at: 0 };
+    let head: Head = lines.json()?;
+    let mut out = Summing { out: Vec::with_capacity(bytes.len()), crc: 0, written: 0 };
+    let mut write = || {
+        out.json(&Head { cluster: cluster.0, ..head.clone() })?;
+        for line in content[lines.at..].split_inclusive(|&byte| byte == b'\n') {
+            out.line(line.strip_suffix(b"\n").unwrap_or(line))?;
+        }
+        out.json(&End { crc32c: out.crc })
+    };
+    write().map_err(|error: io::Error| error.to_string())?;
+    Ok(out.out)
+}
+
 /// What a checkpoint holds.
 pub struct Checkpoint {
     /// Its first line.
@@ -215,7 +235,7 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
     if head.format != FORMAT {
         return Err(format!("checkpoint format {} is not known to this program", head.format));
     }
-    check_sum(bytes)?;
+    content(bytes)?;
     let state = State::at(head.position());
     let index = state.index();
     for _ in 0..head.tenants {
@@ -262,8 +282,8 @@ fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
     }
 }
 
-/// Checks the last line against all others.
-fn check_sum(bytes: &[u8]) -> Result<(), String> {
+/// What comes before the last line, checked against that.
+fn content(bytes: &[u8]) -> Result<&[u8], String> {
     let content = bytes.strip_suffix(b"\n").ok_or("its end is missing")?;
     let start = content.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let (before, end) = bytes.split_at(start);
@@ -271,7 +291,7 @@ fn check_sum(bytes: &[u8]) -> Result<(), String> {
     if crc32c::crc32c(before) != end.crc32c {
         return Err("it does not match its checksum".into());
     }
-    Ok(())
+    Ok(before)
 }
 
 struct Lines<'b> {

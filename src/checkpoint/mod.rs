@@ -10,6 +10,6 @@ pub(crate) mod fuzzing;
 pub mod receive;
 pub mod store;
 
-pub use format::{Checkpoint, Head};
+pub use format::{Checkpoint, Head, given_to};
 pub use receive::{Receiver, Transmission};
 pub use store::CheckpointFile;

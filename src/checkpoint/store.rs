@@ -50,14 +50,16 @@ pub fn file_name(index: u64) -> String {
     format!("{index:0width$}{SUFFIX}", width = DIGITS)
 }
 
+/// Whether a file of that name is a checkpoint.
+#[must_use]
+pub fn is_checkpoint(name: &str) -> bool {
+    name.strip_suffix(SUFFIX).is_some_and(|number| number.len() == DIGITS)
+}
+
 /// The names of the checkpoints of a directory, oldest first.
 fn names(files: &impl Files) -> io::Result<Vec<String>> {
-    let is_checkpoint = |name: &String| {
-        let number = name.strip_suffix(SUFFIX);
-        number.is_some_and(|number| number.len() == DIGITS)
-    };
     let names = files.list()?.into_iter().map(|file| file.name);
-    let mut names: Vec<_> = names.filter(is_checkpoint).collect();
+    let mut names: Vec<_> = names.filter(|name| is_checkpoint(name)).collect();
     // They are numbers of one length.
     names.sort_unstable();
     Ok(names)

@@ -41,7 +41,7 @@ fn say(lines: &[String]) -> Result<(), Failure> {
 }
 
 fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
-    let Sound { log, checkpoint, changes: (last, first), halted } = sound;
+    let Sound { log, checkpoint, changes: (last, first), halted, .. } = sound;
     let Verified { cluster, node, segments, bytes, .. } = log;
     let held = match first <= last {
         true => format!("changes {first} to {last}"),

@@ -1,4 +1,4 @@
-//! The command line: `serve` runs a node, `check` reads a data directory, and every other
+//! The command line: `serve` runs a node, `check` and `recover` work on a data directory, and every other
 //! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
 mod check;
@@ -17,6 +17,7 @@ mod page;
 mod post;
 mod progress;
 mod reader;
+mod recover;
 mod retry;
 mod serve;
 mod status;
@@ -60,6 +61,8 @@ enum Command {
     Import(import::Arguments),
     /// Verify every byte of a data directory that no node uses; exit code 1 when it is damaged
     Check(check::Arguments),
+    /// When a quorum of a cluster is lost for good: begin a new cluster with what a survivor has
+    Recover(recover::Arguments),
 }
 
 impl CommandLine {
@@ -77,6 +80,7 @@ impl CommandLine {
             Some(Command::Export(arguments)) => export::run(&arguments),
             Some(Command::Import(arguments)) => import::run(&arguments),
             Some(Command::Check(arguments)) => check::run(&arguments),
+            Some(Command::Recover(arguments)) => recover::run(&arguments),
         };
         match outcome {
             // Whoever read the output has seen enough.

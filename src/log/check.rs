@@ -77,6 +77,16 @@ pub fn is_file(name: &str) -> bool {
     matches!(classify(name), Name::Segment(_) | Name::Foreign)
 }
 
+/// Makes the bytes of a segment those of another cluster. What is in it stays as it is.
+pub fn give_to(segment: &mut [u8], cluster: ClusterId) {
+    if let Some(block) = segment.get_mut(..BLOCK)
+        && let HeaderBlock::Used(header) = SegmentHeader::decode(block)
+    {
+        block.fill(0);
+        SegmentHeader { cluster, ..header }.encode(block);
+    }
+}
+
 /// Looks for whole groups from byte `offset` of the segment `file` on, and hands their entries to
 /// `found`. Those of a segment without a sound header cannot be told from anything else.
 ///

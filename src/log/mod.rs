@@ -38,7 +38,7 @@ mod recovery_tests;
 #[cfg(test)]
 mod testing;
 
-pub use check::{Behind, Verified, behind, check, is_file};
+pub use check::{Behind, Verified, behind, check, give_to, is_file};
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;

@@ -9,13 +9,14 @@ use super::{
     fold::Fold,
     sealing::{SegmentBatches, SegmentEnd, Unsealed},
     types::{
-        RaftLogId, StoredMembership, from_log, from_raft_id, membership_from_json, to_raft_id,
+        RaftLogId, StoredMembership, from_log, from_raft_id, membership_from_json, only_member,
+        to_log, to_raft_id,
     },
 };
 use crate::{
     base::{
         batch::{Batch, NumberedBatch},
-        ids::{ChangeId, LogId},
+        ids::{ChangeId, LogId, NodeId},
         planted::planted,
     },
     checkpoint::{Checkpoint, CheckpointFile, store},
@@ -130,6 +131,18 @@ impl Replay {
         let checkpointed = Some(Arc::new(CheckpointedChanges::new(lines, map)));
         let fold = Fold::from_checkpoint(state, applied, membership, highest);
         Ok(Self { fold, begun, checkpoint, checkpointed, ..Self::default() })
+    }
+
+    /// An entry that makes `node`, which must be a member, the only one.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn only_member(&self, node: NodeId, id: LogId) -> io::Result<log::Entry> {
+        let membership = self.fold.membership().membership();
+        let address = membership.get_node(&node).cloned().ok_or_else(|| {
+            io::Error::other(format!("node {node} is not a member of its cluster"))
+        })?;
+        to_log(only_member(node, address, to_raft_id(id))?)
     }
 
     /// The last entry taken in, those that the checkpoint stands for included.

@@ -1,7 +1,10 @@
 //! openraft's types with ours filled in, and the conversions between an entry
 //! as Raft sees it and as the log stores it.
 
-use std::{fmt, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, io,
+};
 
 use bytes::Bytes;
 use openraft::{
@@ -131,8 +134,8 @@ mod kind {
 #[derive(Serialize, Deserialize)]
 struct MembershipRecord {
     /// The voters of each configuration; two of them while it changes.
-    configs: Vec<std::collections::BTreeSet<NodeId>>,
-    nodes: std::collections::BTreeMap<NodeId, Address>,
+    configs: Vec<BTreeSet<NodeId>>,
+    nodes: BTreeMap<NodeId, Address>,
 }
 
 /// A membership with the entry that it stands in, as a checkpoint keeps it.
@@ -227,6 +230,14 @@ pub(super) fn to_log(entry: Entry) -> io::Result<log::Entry> {
 /// ([`checked_before`]). A batch is not copied.
 pub(super) fn from_log(entry: &log::Entry) -> io::Result<Entry> {
     to_entry(entry, |bytes| Batch::parse(bytes).map_err(|error| error.to_string()))
+}
+
+/// The entry `id`, by which nobody but `node` is a member, and votes.
+pub(super) fn only_member(node: NodeId, address: Address, id: RaftLogId) -> io::Result<Entry> {
+    let nodes = BTreeMap::from([(node, Address { votes: true, ..address })]);
+    let membership = Membership::new(vec![BTreeSet::from([node])], nodes);
+    let membership = membership.map_err(io::Error::other)?;
+    Ok(Entry::new(id, EntryPayload::Membership(membership)))
 }
 
 /// How many changes an entry holds, at most: what of them was refused counts, too. Nothing

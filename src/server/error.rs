@@ -30,6 +30,12 @@ pub enum ServerError {
     /// There is nothing to verify.
     #[error("{0} is not a data directory: no log is in it")]
     NoLog(String),
+    /// Something is where it would be put; nothing was changed.
+    #[error("{0} exists already: move it away first")]
+    Exists(String),
+    /// What was made could not be put in its place.
+    #[error("{0} is complete, but does not take the place of {1}: {2}")]
+    Swap(String, String, io::Error),
     /// Executors cannot be made here; nothing was changed.
     #[error(transparent)]
     Uring(#[from] UringError),

@@ -1,7 +1,6 @@
 //! The composition root of a process: settings, the order of start and stop, the
 //! executors, and the sockets.
 
-mod check;
 mod config;
 mod context;
 mod error;
@@ -11,15 +10,16 @@ mod handoff;
 mod introductions;
 mod limits;
 mod listen;
+mod offline;
 mod overdue;
 mod replica;
 mod report;
 mod run;
 mod values;
 
-pub use check::check;
 pub use config::{Config, ConfigError};
 pub use error::ServerError;
 pub use flags::Flags;
+pub use offline::{Recovered, check, recover};
 pub use run::run;
 pub use values::Role;

@@ -26,6 +26,8 @@ mod purged;
 #[cfg(test)]
 mod quorum;
 #[cfg(test)]
+mod recover;
+#[cfg(test)]
 mod storage;
 #[cfg(test)]
 mod strangers;

@@ -53,6 +53,20 @@ pub(in crate::checkpoint) fn written_at(index: u64) -> Vec<u8> {
     out
 }
 
+#[test]
+fn a_checkpoint_that_is_given_to_another_cluster_is_the_same_otherwise() {
+    let before = written();
+    let other = ClusterId(Uuid::from_u128(33));
+    let given = given_to(&before, other).unwrap();
+    assert_eq!(ClusterId(read(&given).unwrap().head.cluster), other);
+    assert_eq!(given_to(&given, ClusterId(Uuid::from_u128(3))).unwrap(), before);
+    for at in (0..before.len()).step_by(7) {
+        let mut damaged = before.clone();
+        damaged[at] ^= 1;
+        assert!(given_to(&damaged, other).is_err(), "byte {at}");
+    }
+}
+
 /// What the format must go on being.
 const FIXTURE: &str = concat!(
     r#"{"changeagent-checkpoint":1,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,

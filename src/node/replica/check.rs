@@ -33,6 +33,8 @@ pub struct Sound {
     pub checkpoint: Option<CheckpointFile>,
     /// The newest committed change, and the oldest held.
     pub changes: (ChangeId, ChangeId),
+    /// The newest entry that it says is committed.
+    pub committed: Option<LogId>,
     /// Why no node is to be started on it all the same.
     pub halted: Option<String>,
 }
@@ -70,7 +72,8 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     let error = match read.await {
         Ok(Some(log)) => {
             let changes = (replay.last(), replay.first());
-            let sound = Sound { log, checkpoint: newest, changes, halted };
+            let committed = replay.applied();
+            let sound = Sound { log, checkpoint: newest, changes, committed, halted };
             return Ok(Some(Checked::Sound(Box::new(sound))));
         }
         Ok(None) if newest.is_none() => return Ok(None),

@@ -4,6 +4,7 @@
 
 mod check;
 mod error;
+mod recover;
 mod recovery;
 mod running;
 mod settings;
@@ -13,6 +14,7 @@ mod watch;
 
 pub use check::{Checked, Damage, Sound, check};
 pub use error::StartError;
+pub use recover::recover;
 pub use running::{Cause, End, Running, StopError};
 pub use settings::Settings;
 pub use start::start;
