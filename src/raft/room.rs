@@ -60,15 +60,20 @@ impl RoomOfOthers {
         (now, fresh): (Instant, Duration),
     ) -> Room {
         let all = self.0.borrow();
-        let heard = nodes.filter_map(|node| all.get(&node));
-        let heard: Vec<_> = heard.filter(|heard| now - heard.at <= fresh).collect();
-        let fits = |heard: &&&Heard| heard.room.is_none_or(|room| bytes <= room);
-        let may_fit = |heard: &&&Heard| {
-            fits(heard) || heard.lacking_since.is_some_and(|since| now - since < ROOM_PATIENCE)
-        };
-        if heard.len() < needed || heard.iter().filter(fits).count() >= needed {
+        let (mut heard, mut fit, mut may_fit) = (0, 0, 0);
+        for said in nodes.filter_map(|node| all.get(&node)) {
+            if now - said.at > fresh {
+                continue;
+            }
+            let fits = said.room.is_none_or(|room| bytes <= room);
+            let is_new = said.lacking_since.is_some_and(|since| now - since < ROOM_PATIENCE);
+            heard += 1;
+            fit += usize::from(fits);
+            may_fit += usize::from(fits || is_new);
+        }
+        if heard < needed || fit >= needed {
             Room::Enough
-        } else if heard.iter().filter(may_fit).count() >= needed {
+        } else if may_fit >= needed {
             Room::Unsure
         } else {
             Room::Lacking

@@ -31,8 +31,8 @@ pub async fn recover<D: Disk>(
     cluster: ClusterId,
 ) -> Result<(), StartError> {
     let (files, source, target) = (to.files(), from.clone(), to.files());
-    let copied = cores::off_core(move || copy(&source, &target, cluster));
-    copied.await.map_err(StartError::Checkpoint)?;
+    let copied = cores::on_own_thread("recover", move || copy(&source, &target, cluster));
+    copied.await.flatten().map_err(StartError::Checkpoint)?;
 
     let (newest, mut replay) = begin(&files)?;
     let identity = Identity { cluster, node: sound.log.node };
