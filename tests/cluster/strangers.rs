@@ -10,7 +10,7 @@ use serde_json::Value;
 use testkit::{PATIENCE, cluster::Cluster};
 
 const BYTES: usize = 56;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Entries of the log.
 const ENTRIES: u32 = 1;
 /// Heartbeats and votes.
@@ -103,7 +103,7 @@ fn strangers_are_refused_and_told_why() {
     for (hello, refusal) in [
         (Hello { version, cluster: own, from: 9, to: 1 }, 0),
         (Hello { version: 99, cluster: own, from: 9, to: 1 }, 1),
-        (Hello { version: 1, cluster: own, from: 9, to: 1 }, 1),
+        (Hello { version: 2, cluster: own, from: 9, to: 1 }, 1),
         (Hello { version, cluster: foreign, from: 9, to: 1 }, 2),
         (Hello { version, cluster: own, from: 9, to: 5 }, 3),
         (Hello { version, cluster: own, from: 1, to: 1 }, 4),
