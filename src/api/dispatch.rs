@@ -170,7 +170,7 @@ async fn read_node(
         accept::choose(request, &[Media::Json])?;
     }
     Ok(match resource {
-        Resource::Health => node::health(),
+        Resource::Health => node::health(api),
         Resource::Ready => node::ready(api)?,
         Resource::Index if page::is_asked_for(request) => page::get(),
         Resource::Index => node::index(api),

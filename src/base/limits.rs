@@ -103,6 +103,8 @@ pub const READ_TURN_CHANGES: usize = 4096;
 pub const STREAM_PART_BYTES: usize = 64 * KIB;
 /// Changes in one part of a stream.
 pub const STREAM_PART_CHANGES: usize = 1024;
+/// Bytes of complete segments that are verified in a second: a fraction of what any disk reads.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
 /// A stream without a change says this often that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sealed batches that a core remembers to have checked.

@@ -151,6 +151,10 @@ pub const SPARE_RETRY: Duration = ms(500);
 /// How often it is looked whether the log waits for room.
 pub const ROOM_LOOK: Duration = ms(500);
 
+/// How long after a start complete segments are verified for the first time, at most.
+pub const SCRUB_BEGIN: Duration = ms(60_000);
+/// How often they are verified, unless it is set.
+pub const SCRUB_PERIOD: Duration = Duration::from_secs(86_400);
 /// How often it is looked for history that may be purged.
 pub const RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.

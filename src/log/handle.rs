@@ -123,6 +123,12 @@ impl<D: Disk> Log<D> {
         self.shared.get().first_index()
     }
 
+    /// The number of the oldest segment on the disk.
+    #[must_use]
+    pub fn oldest_segment(&self) -> u64 {
+        self.shared.get().oldest
+    }
+
     /// The sequence number of the segment that is written now.
     #[must_use]
     pub fn active_segment(&self) -> u64 {
@@ -182,16 +188,6 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn headroom(&self) -> u64 {
         self.shared.get().headroom(self.shared.options.group_bytes)
-    }
-
-    /// The [`headroom`](Self::headroom), where there is no spare segment and none could be made.
-    #[must_use]
-    pub fn scarce_room(&self) -> Option<u64> {
-        let is_scarce = {
-            let inner = self.shared.get();
-            inner.spare.is_none() && inner.cannot_prepare
-        };
-        is_scarce.then(|| self.headroom())
     }
 
     /// Whether so many bytes of payload have room; where they do not, somebody waits for a

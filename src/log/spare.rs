@@ -44,6 +44,16 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// The [`headroom`](Self::headroom), where there is no spare segment and none could be made.
+    #[must_use]
+    pub fn scarce_room(&self) -> Option<u64> {
+        let is_scarce = {
+            let inner = self.shared.get();
+            inner.spare.is_none() && inner.cannot_prepare
+        };
+        is_scarce.then(|| self.headroom())
+    }
+
     /// Prepares the spare segment if there is none: zero-fills a file, syncs it
     /// and gives it its name. Group commits go on meanwhile.
     ///

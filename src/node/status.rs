@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
+use super::Scrubbed;
 use crate::base::{cluster::ClusterView, outcome::StorageProblem, times::Times};
 
 /// Whether the log has a further segment to go on in.
@@ -44,6 +45,8 @@ pub struct Status {
     cluster: Mutex<ClusterView>,
     /// How long writes of the log took, from submission until they were durable.
     pub log_writes: Times,
+    /// What the scrub has found.
+    pub scrub: Scrubbed,
 }
 
 impl Status {

@@ -16,6 +16,7 @@ use crate::{
     base::{
         batch::SUFFIX_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits},
+        timing::SCRUB_PERIOD,
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
@@ -56,6 +57,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// What is kept of history; everything unless it is set.
     pub retention: Option<Retention>,
+    /// How often all complete segments are verified.
+    pub scrub_period: Duration,
     /// What requests must keep to.
     pub limits: Limits,
 }
@@ -140,6 +143,7 @@ impl Config {
                 flags.retain_min_changes.or(file.retain_min_changes),
                 flags.retain_min_age.or(file.retain_min_age),
             ),
+            scrub_period: setting!(scrub_period, Time(SCRUB_PERIOD)).0,
             limits: Limits {
                 head_bytes: bytes("max-head", setting!(max_head, Size(usual.head_bytes as u64)))?,
                 headers: usual.headers,

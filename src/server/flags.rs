@@ -77,6 +77,9 @@ pub struct Flags {
     /// Keep changes younger than this, such as 7d [default: all]
     #[arg(long, env = "CHANGEAGENT_RETAIN_MIN_AGE", value_name = "TIME")]
     pub(super) retain_min_age: Option<Time>,
+    /// How often all complete parts of the log are read again and verified [default: 1d]
+    #[arg(long, env = "CHANGEAGENT_SCRUB_PERIOD", value_name = "TIME")]
+    pub(super) scrub_period: Option<Time>,
     /// Largest request head [default: 16KiB]
     #[arg(long, env = "CHANGEAGENT_MAX_HEAD", value_name = "SIZE")]
     pub(super) max_head: Option<Size>,

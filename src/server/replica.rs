@@ -81,6 +81,7 @@ async fn start(
         timing: config.timing,
         segment_bytes: config.segment_bytes,
         retention: config.retention,
+        scrub_period: config.scrub_period,
         join: config.join.clone(),
     };
     let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(introductions::ask)));

@@ -1,6 +1,6 @@
 //! One process: a node as the program composes it, on a simulated disk and network.
 
-use std::{cell::RefCell, pin::pin, rc::Rc, sync::Arc};
+use std::{cell::RefCell, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use tokio::sync::Notify;
@@ -24,6 +24,9 @@ use crate::{
     raft::{Address, Timing},
     serving::{Connections, Core, Places},
 };
+
+/// Often enough for what goes wrong with a disk to meet it.
+const SCRUB_PERIOD: Duration = Duration::from_secs(5);
 
 /// How many connections a node may have.
 pub(super) const PLACES: Places = Places { connections: 64, refusals: 8 };
@@ -67,6 +70,7 @@ pub async fn run(
         timing: Timing::default(),
         segment_bytes: setup.segment_bytes,
         retention: setup.retention,
+        scrub_period: SCRUB_PERIOD,
         join,
     };
     let wiring = Wiring::new(setup.cores);

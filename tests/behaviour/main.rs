@@ -84,6 +84,8 @@ mod retention;
 #[cfg(test)]
 mod scoped_lists;
 #[cfg(test)]
+mod scrub;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod starting;

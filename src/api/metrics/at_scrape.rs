@@ -30,6 +30,9 @@ pub(super) struct AtScrape {
     ready: Gauge,
     failed: Gauge,
     disk_full: Gauge,
+    damaged_segments: Gauge,
+    scrubbed_bytes: Gauge,
+    scrub_ended: Gauge,
     leader: Gauge,
     term: Gauge,
     committed: Gauge,
@@ -56,6 +59,12 @@ impl AtScrape {
             ready: gauge("ready", "1 when the node can be sent traffic"),
             failed: gauge("log_failed", "1 once a write to the log failed"),
             disk_full: gauge("disk_full", "1 while no log segment can be prepared"),
+            damaged_segments: gauge("damaged_segments", "Parts of the log found damaged"),
+            scrubbed_bytes: gauge("scrubbed_bytes", "Bytes of the log verified since the start"),
+            scrub_ended: gauge(
+                "scrub_ended_timestamp_seconds",
+                "When all of the log was verified last, 0 before",
+            ),
             leader: gauge("raft_leader", "Number of the leader, 0 without one"),
             term: gauge("raft_term", "Term"),
             committed: gauge("raft_committed", "Index of the last committed entry"),
@@ -77,6 +86,9 @@ impl AtScrape {
         self.ready.set(status.is_ready().into());
         self.failed.set(status.has_failed().into());
         self.disk_full.set(status.is_full().into());
+        self.damaged_segments.set(number(status.scrub.damaged().len() as u64));
+        self.scrubbed_bytes.set(number(status.scrub.bytes()));
+        self.scrub_ended.set(number(status.scrub.round_ended() / 1_000_000));
         self.observe_cluster(&status.cluster());
     }
 

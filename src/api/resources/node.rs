@@ -8,11 +8,21 @@ use crate::{
         reply::Reply,
     },
     http::Response,
+    node::Damaged,
 };
 
-/// `GET /health`: the process serves.
-pub(in crate::api) fn health() -> Reply {
-    Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]))
+/// `GET /health`: the process serves, and what of its log is damaged.
+pub(in crate::api) fn health(api: &Context) -> Reply {
+    let damaged = api.node.status().scrub.damaged();
+    if damaged.is_empty() {
+        return Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]));
+    }
+    let damaged = damaged.iter().map(|Damaged { file, offset }| {
+        // Names of segments need no escapes.
+        format!("{{\"file\":\"{file}\",\"offset\":{offset}}}")
+    });
+    let damaged = damaged.collect::<Vec<_>>().join(",");
+    Reply::Now(Response::json(200, format!("{{\"status\":\"ok\",\"damaged\":[{damaged}]}}")))
 }
 
 /// `GET /ready`: it can be sent traffic.

@@ -172,14 +172,26 @@ pub enum GroupFault {
 /// proves that every group with a lower number was written whole.
 #[must_use]
 pub fn claimed_group(segment: &[u8], at: usize, nonce: u64) -> Option<u64> {
-    let mut r = Reader { bytes: segment, at };
+    claim(segment, at, at, nonce).map(|(number, _)| number)
+}
+
+/// How many bytes the group takes that claims to start at `at` of `part`, which is byte `offset`
+/// of its segment.
+#[must_use]
+pub fn claimed_bytes(part: &[u8], at: usize, offset: usize, nonce: u64) -> Option<usize> {
+    claim(part, at, offset, nonce).map(|(_, body)| group_bytes(body as usize))
+}
+
+/// The number of the group there, and the length of its frames.
+fn claim(part: &[u8], at: usize, offset: usize, nonce: u64) -> Option<(u64, u32)> {
+    let mut r = Reader { bytes: part, at };
     if r.take(4)? != GROUP_MAGIC {
         return None;
     }
     r.u64()?;
-    let here = r.u32()? as usize == at && r.u64()? == nonce;
-    let number = r.u64()?;
-    here.then_some(number)
+    let here = r.u32()? as usize == offset && r.u64()? == nonce;
+    let claimed = (r.u64()?, r.u32()?);
+    here.then_some(claimed)
 }
 
 /// Reads the group at `at`. Payloads are slices of `segment`.
@@ -187,9 +199,22 @@ pub fn claimed_group(segment: &[u8], at: usize, nonce: u64) -> Option<u64> {
 /// # Errors
 /// [`GroupFault`], telling what may be a torn write from what cannot be.
 pub fn decode_group(segment: &Bytes, at: usize, nonce: u64) -> Result<Group, GroupFault> {
-    let group = read_group(segment, at, nonce).ok_or(GroupFault::Checksum)?;
+    decode_group_of(segment, at, at, nonce)
+}
+
+/// The same for a `part` of a segment, in which `at` is byte `offset` of that.
+///
+/// # Errors
+/// [`GroupFault`]
+pub fn decode_group_of(
+    part: &Bytes,
+    at: usize,
+    offset: usize,
+    nonce: u64,
+) -> Result<Group, GroupFault> {
+    let group = read_group(part, at, offset, nonce).ok_or(GroupFault::Checksum)?;
     let body = group.frames_end;
-    let padding = segment.get(body..group.group.end).ok_or(GroupFault::Checksum)?;
+    let padding = part.get(body..group.group.end).ok_or(GroupFault::Checksum)?;
     if is_zero(padding) { Ok(group.group) } else { Err(GroupFault::Padding) }
 }
 
@@ -198,8 +223,8 @@ struct ReadGroup {
     frames_end: usize,
 }
 
-fn read_group(segment: &Bytes, at: usize, nonce: u64) -> Option<ReadGroup> {
-    claimed_group(segment, at, nonce)?;
+fn read_group(segment: &Bytes, at: usize, offset: usize, nonce: u64) -> Option<ReadGroup> {
+    claim(segment, at, offset, nonce)?;
     let mut r = Reader { bytes: segment, at: at + 4 };
     let expected = r.u32()?;
     if r.u32()? != VERSION {

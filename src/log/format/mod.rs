@@ -31,7 +31,7 @@ pub use frame::{
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use group::put_group;
 pub use group::{
-    GROUP_HEAD_BYTES, Group, GroupFault, GroupPlace, HardState, claimed_group, decode_group,
-    encode_group, group_bytes,
+    GROUP_HEAD_BYTES, Group, GroupFault, GroupPlace, HardState, claimed_bytes, claimed_group,
+    decode_group, decode_group_of, encode_group, group_bytes,
 };
 pub use header::{HeaderBlock, SegmentHeader, VERSION};

@@ -1,5 +1,7 @@
 //! What a Raft core needs to know.
 
+use std::time::Duration;
+
 use crate::{
     log::{Identity, Options},
     node::retention::Retention,
@@ -17,6 +19,8 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// How much history is kept, unless all is.
     pub retention: Option<Retention>,
+    /// How often all complete segments are verified.
+    pub scrub_period: Duration,
     /// With an empty disk: the nodes that are asked to take this one in.
     pub join: Vec<String>,
 }

@@ -21,7 +21,7 @@ use crate::{
         ForwardedWrites, Ready, Wiring, halt, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
         peers::PeerService,
-        retention,
+        retention, scrub,
         sequencer::Sequencer,
     },
     raft::{Address, Part, Replica},
@@ -51,6 +51,8 @@ pub async fn start<D: Disk>(
     let spare = spare::keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&wiring.status));
     let spare = cores::spawn(spare);
     cores::spawn(spare::keep_marks(log.clone()));
+    let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);
+    cores::spawn(scrub::run(disk.clone(), log.clone(), scrubbed, period));
 
     let recovered = replay.finish(log.active_segment(), &files).map_err(StartError::Segment)?;
     let Identity { cluster, node } = log.identity();

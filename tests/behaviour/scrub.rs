@@ -1,0 +1,97 @@
+//! The scrub: what rots on the disk is noticed while the node runs, and told.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use testkit::{Node, NodeBuilder, SHORT_SEGMENTS, eventually};
+
+/// The oldest segments of a data directory, which are not written any more.
+fn complete(data: &Path) -> Vec<PathBuf> {
+    let all = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> =
+        all.filter(|path| path.extension().is_some_and(|end| end == "seg")).collect();
+    all.sort();
+    all.truncate(3);
+    all
+}
+
+/// A node that verifies again and again, with some complete segments.
+fn scrubbing() -> Node {
+    let flags = ["--scrub-period", "100ms"];
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();
+    let mut client = node.client();
+    for _ in 0..80 {
+        client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));
+    }
+    node
+}
+
+fn metric(node: &Node, name: &str) -> u64 {
+    let text = node.client().get("/metrics").text().to_owned();
+    let line = text.lines().find(|line| line.starts_with(&format!("changeagent_{name} ")));
+    line.expect(name).split_once(' ').unwrap().1.parse().unwrap()
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+}
+
+#[test]
+fn any_byte_that_changes_is_noticed_and_told_with_its_place() {
+    let node = scrubbing();
+    let segments = complete(&node.data());
+    let bytes = fs::metadata(&segments[0]).unwrap().len();
+    let health = || node.client().get("/health").json();
+    for (n, at) in [8, 4100, 9000, bytes / 2, bytes - 5].into_iter().enumerate() {
+        let segment = &segments[n % segments.len()];
+        flip(segment, at);
+        eventually("it is noticed", || health()["damaged"].is_array());
+        let told = &health()["damaged"];
+        let name = segment.file_name().unwrap().to_str().unwrap();
+        assert_eq!((told.as_array().unwrap().len(), &told[0]["file"]), (1, &json!(name)));
+        let offset = told[0]["offset"].as_u64().unwrap();
+        assert!(offset <= at && at < offset + 64 * 1024, "byte {at}: {told}");
+        assert_eq!(metric(&node, "damaged_segments"), 1);
+        // What it is restored to is sound.
+        flip(segment, at);
+        eventually("all is sound", || health() == json!({"status": "ok"}));
+        assert_eq!(metric(&node, "damaged_segments"), 0);
+    }
+    let said = node.stderr();
+    assert_eq!(said.matches("a part of the log is damaged on the disk").count(), 5, "{said}");
+}
+
+#[test]
+fn how_far_it_is_can_be_watched() {
+    let node = scrubbing();
+    let bytes: u64 =
+        complete(&node.data()).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    eventually("a round has ended", || metric(&node, "scrub_ended_timestamp_seconds") > 0);
+    eventually("all was read", || metric(&node, "scrubbed_bytes") >= bytes - 3 * 4096);
+}
+
+#[test]
+fn writes_that_are_larger_than_what_is_read_at_once_are_verified_too() {
+    let large = ["--segment-size", "8MiB", "--max-body", "4MiB", "--max-data", "3MiB"];
+    let builder = NodeBuilder::new().flags(&large).flags(&["--scrub-period", "100ms"]);
+    let node = builder.start();
+    let data = format!("{{\"data\":\"{}\"}}", "x".repeat(2_500_000));
+    let mut client = node.client();
+    for _ in 0..8 {
+        client.append(data.as_str());
+    }
+    let before = metric(&node, "scrubbed_bytes");
+    eventually("two segments were read", || metric(&node, "scrubbed_bytes") > before + (16 << 20));
+    assert_eq!(node.client().get("/health").json(), json!({"status": "ok"}));
+    let first = complete(&node.data()).remove(0);
+    flip(&first, 2_000_000);
+    eventually("it is noticed", || metric(&node, "damaged_segments") == 1);
+}
