@@ -353,8 +353,10 @@ pub(super) fn rots(seed: u64) {
     run.harness.run(log.close()).unwrap();
     run.harness.run(Turns(500));
     let acknowledged = run.history.acknowledged.get();
-    if run.history.steps.borrow()[acknowledged..].iter().any(|step| !matches!(step, Step::Mark(_)))
-    {
+    let unacknowledged = run.history.steps.borrow()[acknowledged..]
+        .iter()
+        .any(|step| !matches!(step, Step::Mark(_)));
+    if unacknowledged || log.shared.get().ends_in_data {
         // There was no segment for it.
         return;
     }
