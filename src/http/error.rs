@@ -88,7 +88,7 @@ pub enum ProtocolError {
     #[error("the request line is longer than this node takes (--max-head)")]
     UriTooLong,
     /// The head, or the trailers, are larger than the limit or have too many lines.
-    #[error("the request headers are larger than this node takes (--max-head), or more than 100")]
+    #[error("the request headers are larger than this node takes (--max-head), or too many")]
     HeadersTooLarge,
     /// The server holds as much of requests and answers as it may.
     #[error("this node holds as many bytes of requests and answers as it may")]

@@ -42,8 +42,6 @@ pub struct Behind {
     pub bytes: u64,
     /// Entries that can be read there.
     pub entries: u64,
-    /// The highest index of one.
-    pub last: Option<u64>,
 }
 
 /// Verifies every byte of the log on `disk`, as [`Log::open`](super::Log::open) does, and hands
@@ -122,7 +120,6 @@ pub fn behind(
             for frame in &group.frames {
                 if let Frame::Entry(entry, _) = frame {
                     behind.entries += 1;
-                    behind.last = behind.last.max(Some(entry.id.index));
                     found(entry);
                 }
             }

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use super::{
-    OpenError,
+    Log, OpenError,
     cursor::is_zero,
     error::{corrupt, failed},
     format::{HeaderBlock, SegmentHeader, claimed_bytes, decode_group_of},
@@ -33,21 +33,20 @@ struct Verified {
     has_ended: bool,
 }
 
-/// Verifies the segment `sequence`, which is not written any more. `pause` is waited for after so
-/// many bytes were read.
-///
-/// # Errors
-/// [`OpenError::Corrupt`], or what the disk says: `NotFound` when the segment is purged.
-pub async fn scrub<D: Disk>(
-    disk: &D,
-    sequence: u64,
-    pause: impl AsyncFnMut(u64),
-) -> Result<(), OpenError> {
-    let name = file_name(sequence);
-    let file = disk.open(&name, OpenMode::Read).await.map_err(failed(format!("opening {name}")))?;
-    let outcome = verify(&file, sequence, pause).await;
-    file.close().await.map_err(failed(format!("closing {name}")))?;
-    outcome
+impl<D: Disk> Log<D> {
+    /// Verifies the segment `sequence`, which is not written any more. `pause` is waited for after
+    /// so many bytes were read.
+    ///
+    /// # Errors
+    /// [`OpenError::Corrupt`], or what the disk says: `NotFound` when the segment is purged.
+    pub async fn scrub(&self, sequence: u64, pause: impl AsyncFnMut(u64)) -> Result<(), OpenError> {
+        let name = file_name(sequence);
+        let opened = self.shared.disk.open(&name, OpenMode::Read).await;
+        let file = opened.map_err(failed(format!("opening {name}")))?;
+        let outcome = verify(&file, sequence, pause).await;
+        file.close().await.map_err(failed(format!("closing {name}")))?;
+        outcome
+    }
 }
 
 async fn verify<F: DiskFile>(

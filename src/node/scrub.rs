@@ -7,20 +7,20 @@ use super::Status;
 use crate::{
     base::{limits::SCRUB_BYTES_PER_SECOND, timing::SCRUB_BEGIN},
     io::{Disk, cores},
-    log::{self, Log, OpenError},
+    log::{Log, OpenError},
 };
 
 /// Reads everything that is complete once in each `period`, for as long as the node runs.
-pub async fn run<D: Disk>(disk: D, log: Log<D>, status: Arc<Status>, period: Duration) {
+pub async fn run<D: Disk>(log: Log<D>, status: Arc<Status>, period: Duration) {
     cores::sleep(SCRUB_BEGIN.min(period)).await;
     loop {
         let begun = cores::now();
-        round(&disk, &log, &status).await;
+        round(&log, &status).await;
         cores::sleep(period.saturating_sub(cores::now() - begun)).await;
     }
 }
 
-async fn round<D: Disk>(disk: &D, log: &Log<D>, status: &Status) {
+async fn round<D: Disk>(log: &Log<D>, status: &Status) {
     let (mut sequence, active) = (log.oldest_segment(), log.active_segment());
     while sequence < active {
         // Some may be purged meanwhile.
@@ -30,7 +30,7 @@ async fn round<D: Disk>(disk: &D, log: &Log<D>, status: &Status) {
             let micros = bytes.saturating_mul(1_000_000) / SCRUB_BYTES_PER_SECOND;
             cores::sleep(Duration::from_micros(micros)).await;
         };
-        let outcome = log::scrub(disk, sequence, pause).await;
+        let outcome = log.scrub(sequence, pause).await;
         // What is purged needs no more care.
         let outcome = if sequence < log.oldest_segment() { Ok(()) } else { outcome };
         match &outcome {

@@ -34,7 +34,7 @@ pub enum ServerError {
     #[error("{0} exists already: move it away first")]
     Exists(String),
     /// What was made could not be put in its place.
-    #[error("{0} is complete, but does not take the place of {1}: {2}")]
+    #[error("{0} and {1} may or may not have changed places (changeagent check tells): {2}")]
     Swap(String, String, io::Error),
     /// Executors cannot be made here; nothing was changed.
     #[error(transparent)]

@@ -74,7 +74,7 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
         not_started_on(new.display().to_string(), error)
     })?;
     swap(&directory, &new, &before)
-        .map_err(|error| ServerError::Swap(new.display().to_string(), name, error))?;
+        .map_err(|error| ServerError::Swap(before.display().to_string(), name, error))?;
     Ok(Recovered { cluster, before })
 }
 
@@ -86,12 +86,14 @@ fn beside(directory: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Has `new` and `directory` change places at once, and names the latter `before`, durably.
+/// Has `new` take the place of `directory`, which is called `before` from then on: one step decides,
+/// and until it is made `directory` is as it was.
 fn swap(directory: &Path, new: &Path, before: &Path) -> io::Result<()> {
-    renameat_with(CWD, new, CWD, directory, RenameFlags::EXCHANGE)?;
+    let parent = fs::File::open(directory.parent().unwrap_or(directory))?;
     fs::rename(new, before)?;
-    let parent = directory.parent().unwrap_or(directory);
-    fs::File::open(parent)?.sync_all()
+    parent.sync_all()?;
+    renameat_with(CWD, before, CWD, directory, RenameFlags::EXCHANGE)?;
+    parent.sync_all()
 }
 
 fn cannot_open(error: io::Error) -> ServerError {

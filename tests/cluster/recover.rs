@@ -115,8 +115,7 @@ fn purged_history_and_what_stands_for_it_are_taken_along() {
     let node = builder.start();
     let found = held(&node);
     // Retention may have gone on between.
-    assert!(all.ends_with(&found[..found.len().min(all.len())]) || found.ends_with(&all));
-    assert_eq!(found.last(), all.last());
+    assert!(all.ends_with(&found) && found.len() >= 500, "{} of {}", found.len(), all.len());
     assert_ne!(identity(&node), before);
     assert_eq!(node.client().get("/tenants/t/collections/c/keys/3").json()["data"], 59);
 }

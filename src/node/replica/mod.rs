@@ -4,17 +4,17 @@
 
 mod check;
 mod error;
-mod recover;
 mod recovery;
 mod running;
 mod settings;
 mod spare;
 mod start;
+mod survivor;
 mod watch;
 
 pub use check::{Checked, Damage, Sound, check};
 pub use error::StartError;
-pub use recover::recover;
 pub use running::{Cause, End, Running, StopError};
 pub use settings::Settings;
 pub use start::start;
+pub use survivor::recover;
