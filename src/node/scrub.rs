@@ -7,7 +7,7 @@ use super::Status;
 use crate::{
     base::{limits::SCRUB_BYTES_PER_SECOND, timing::SCRUB_BEGIN},
     io::{Disk, cores},
-    log::{Log, OpenError},
+    log::{self, Log, OpenError},
 };
 
 /// Reads everything that is complete once in each `period`, for as long as the node runs.
@@ -35,7 +35,13 @@ async fn round<D: Disk>(log: &Log<D>, status: &Status) {
         let outcome = if sequence < log.oldest_segment() { Ok(()) } else { outcome };
         match &outcome {
             Ok(()) => {}
-            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            // A purge removes the oldest before it says so.
+            Err(error) if is_missing(error) && sequence == log.oldest_segment() => {}
+            Err(error) if is_missing(error) => {
+                if status.scrub.set_damaged(sequence, &log::file_name(sequence), 0) {
+                    tracing::error!(%error, "a part of the log is missing on the disk");
+                }
+            }
             Err(error @ OpenError::Corrupt { file, offset, .. }) => {
                 if status.scrub.set_damaged(sequence, file, *offset) {
                     tracing::error!(%error, "a part of the log is damaged on the disk");
@@ -50,4 +56,8 @@ async fn round<D: Disk>(log: &Log<D>, status: &Status) {
     }
     status.scrub.forget_before(log.oldest_segment());
     status.scrub.end_round(cores::wall_micros());
+}
+
+fn is_missing(error: &OpenError) -> bool {
+    matches!(error, OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }

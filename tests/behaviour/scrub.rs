@@ -70,6 +70,17 @@ fn any_byte_that_changes_is_noticed_and_told_with_its_place() {
 }
 
 #[test]
+fn a_segment_that_has_vanished_is_told() {
+    let node = scrubbing();
+    let second = complete(&node.data())[1].clone();
+    let name = second.file_name().unwrap().to_str().unwrap();
+    fs::remove_file(&second).unwrap();
+    let health = || node.client().get("/health").json();
+    eventually("it is noticed", || health()["damaged"] == json!([{"file": name, "offset": 0}]));
+    assert!(node.stderr().contains("a part of the log is missing on the disk"));
+}
+
+#[test]
 fn how_far_it_is_can_be_watched() {
     let node = scrubbing();
     let bytes: u64 =
