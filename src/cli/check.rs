@@ -27,7 +27,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = arguments.data.display().to_string();
     let checked = server::check(&arguments.data);
     match checked.map_err(|error| Failure::Other(error.to_string()))? {
-        Checked::Sound(sound) => say(&about_sound(&name, &sound)),
+        Checked::Sound(sound) => {
+            say(&about_sound(&name, &sound))?;
+            match &sound.halted {
+                Some(why) => Err(Failure::Other(format!("{name}: no node starts on it: {why}"))),
+                None => Ok(()),
+            }
+        }
         Checked::Damaged(damage) => {
             say(&about_damage(&damage))?;
             Err(Failure::Other(format!("{name}: {}", damage.error)))
@@ -41,7 +47,7 @@ fn say(lines: &[String]) -> Result<(), Failure> {
 }
 
 fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
-    let Sound { log, checkpoint, changes: (last, first), halted, .. } = sound;
+    let Sound { log, checkpoint, changes: (last, first), committed, .. } = sound;
     let Verified { cluster, node, segments, bytes, .. } = log;
     let held = match first <= last {
         true => format!("changes {first} to {last}"),
@@ -52,6 +58,13 @@ fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
         format!("{name} is sound: node {node} of cluster {cluster}"),
         format!("{segments} segments of {bytes} in all, {held}"),
     ];
+    if let Some(id) = log.last {
+        let behind = id.index - committed.map_or(0, |id| id.index).min(id.index);
+        lines.push(format!(
+            "last entry {} of term {}; {behind} at the end are not known to be committed",
+            id.index, id.term
+        ));
+    }
     if let Some(checkpoint) = checkpoint {
         let bytes = ByteSize(checkpoint.bytes);
         lines.push(format!("checkpoint {} of {bytes}", checkpoint.name));
@@ -60,9 +73,6 @@ fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
         lines.push(format!(
             "{file} ends at byte {offset} in a write that was cut short; a start removes that"
         ));
-    }
-    if let Some(why) = halted {
-        lines.push(format!("but no node is started on it: {why}"));
     }
     lines
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -73,9 +74,31 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
         let _ = fs::remove_dir_all(&new);
         not_started_on(new.display().to_string(), error)
     })?;
+    own_alike(&directory, &new).map_err(|error| ServerError::System(OWNER, error))?;
     swap(&directory, &new, &before)
         .map_err(|error| ServerError::Swap(before.display().to_string(), name, error))?;
     Ok(Recovered { cluster, before })
+}
+
+const OWNER: &str = "cannot give the new directory the owner of the old one";
+
+/// Gives a directory and its files the owner and the mode of another and its files.
+fn own_alike(from: &Path, to: &Path) -> io::Result<()> {
+    let alike = |from: &Path, to: &Path| {
+        let metadata = fs::metadata(from)?;
+        chown(to, Some(metadata.uid()), Some(metadata.gid()))?;
+        fs::set_permissions(to, metadata.permissions())
+    };
+    for file in fs::read_dir(to)? {
+        let file = file?;
+        let old = from.join(file.file_name());
+        // What is new is a segment, as the first is.
+        let old = if old.exists() { old } else { from.join(log::file_name(1)) };
+        if old.exists() {
+            alike(&old, &file.path())?;
+        }
+    }
+    alike(from, to)
 }
 
 /// The name of a directory with a further end.

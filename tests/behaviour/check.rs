@@ -62,6 +62,10 @@ fn a_sound_directory_is_said_to_be_and_is_not_changed() {
         assert!(said.contains(words), "{words:?} is not in {said:?}");
     }
     assert_eq!(files(&data), before);
+    assert!(said.contains("last entry "), "{said}");
+    fs::write(data.join("HALTED"), "why\n").unwrap();
+    check(&data).fails_saying(&["no node starts on it: why"]);
+    fs::remove_file(data.join("HALTED")).unwrap();
     builder.start().holds(WRITES);
 }
 

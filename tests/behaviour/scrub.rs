@@ -81,6 +81,22 @@ fn a_segment_that_has_vanished_is_told() {
 }
 
 #[test]
+fn segments_that_are_purged_meanwhile_are_no_damage() {
+    let flags = ["--scrub-period", "20ms", "--retain-min-changes", "50"];
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();
+    let mut client = node.client();
+    let first = |client: &mut testkit::Client| {
+        client.list("?limit=1")["changes"][0]["_id"].as_u64().unwrap_or_default()
+    };
+    eventually("history is purged again and again", || {
+        client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));
+        first(&mut client) > 300
+    });
+    assert_eq!(client.get("/health").json(), json!({"status": "ok"}));
+    assert!(!node.stderr().contains("a part of the log"), "{}", node.stderr());
+}
+
+#[test]
 fn how_far_it_is_can_be_watched() {
     let node = scrubbing();
     let bytes: u64 =

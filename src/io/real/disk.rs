@@ -106,8 +106,16 @@ impl Disk for GlommioDisk {
                 options.write(true).create_new(true);
             }
         }
-        let file = options.dma_open(self.directory().join(name)).await.map_err(open_error)?;
-        Ok(GlommioFile { file })
+        if mode != OpenMode::Read {
+            let path = self.directory().join(name);
+            return Ok(GlommioFile { file: options.dma_open(path).await.map_err(open_error)? });
+        }
+        // glommio looks for the file by its name once more when it is open, and panics when it was
+        // removed meanwhile, as purged segments are. By this name it stays.
+        let name = name.to_owned();
+        let held = self.blocking(move |files| File::open(files.directory().join(&name))).await?;
+        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
+        Ok(GlommioFile { file: options.dma_open(path).await.map_err(open_error)? })
     }
 
     async fn list(&self) -> io::Result<Vec<FileInfo>> {
@@ -305,6 +313,32 @@ mod tests {
             assert_eq!((all.as_ref()[BLOCK], all.as_ref()[2 * BLOCK]), (7, 9));
             assert!(file.read_at(4 * BLOCK as u64, BLOCK).await.unwrap().as_ref().is_empty());
             file.close().await.unwrap();
+        });
+    }
+
+    #[test]
+    fn what_is_removed_while_it_is_opened_is_read_or_not_found() {
+        on_disk(|disk| async move {
+            let (path, done) = (disk.directory().join("a"), std::sync::Arc::new(()));
+            let running = std::sync::Arc::downgrade(&done);
+            let removing = std::thread::spawn(move || {
+                while running.upgrade().is_some() {
+                    std::fs::write(&path, [7; BLOCK]).unwrap();
+                    std::fs::remove_file(&path).unwrap();
+                }
+            });
+            let mut opened = 0;
+            while opened < 300 {
+                match disk.open("a", OpenMode::Read).await {
+                    Ok(file) => {
+                        opened += 1;
+                        file.close().await.unwrap();
+                    }
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::NotFound),
+                }
+            }
+            drop(done);
+            removing.join().unwrap();
         });
     }
 
