@@ -18,7 +18,7 @@ use super::{
         parameter,
     },
     resources::{
-        changes, cluster, collections, keys, members, metrics, node, openapi, page, tenants,
+        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, tenants,
     },
     route::{ALL, Resource},
 };
@@ -138,6 +138,12 @@ async fn route(
         // Apart from the connection, which may be parked with it gone.
         Method::Get | Method::Head if resource.is_of_node() => {
             Box::pin(read_node(api, request, resource)).await.map(Routed::Reply)
+        }
+        Method::Get | Method::Head if matches!(resource, Resource::Log) => {
+            Box::pin(log::entries(api, request)).await.map(Routed::Reply)
+        }
+        Method::Get | Method::Head if matches!(resource, Resource::Checkpoint) => {
+            Box::pin(log::checkpoint(api, request)).await.map(Routed::Reply)
         }
         Method::Get | Method::Head if resource.is_list() => {
             Box::pin(read_list(api, request, resource, now)).await.map(Routed::Reply)

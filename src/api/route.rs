@@ -23,6 +23,8 @@ pub(super) enum Resource<'p> {
     Ready,
     Cluster,
     Leader,
+    Log,
+    Checkpoint,
     Members,
     Member(&'p str),
     Metrics,
@@ -41,12 +43,14 @@ pub(super) enum Resource<'p> {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 23] = [
+pub const ROUTES: [(&str, &str); 25] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
     ("/cluster", READ),
     ("/cluster/leader", LEAD),
+    ("/cluster/log", READ),
+    ("/cluster/checkpoint", READ),
     ("/cluster/members", APPEND),
     ("/cluster/members/{id}", MEMBER),
     ("/changes", APPEND),
@@ -116,6 +120,8 @@ impl<'p> Resource<'p> {
             ["ready"] => Self::Ready,
             ["cluster"] => Self::Cluster,
             ["cluster", "leader"] => Self::Leader,
+            ["cluster", "log"] => Self::Log,
+            ["cluster", "checkpoint"] => Self::Checkpoint,
             ["cluster", "members"] => Self::Members,
             ["cluster", "members", id] => Self::Member(id),
             ["metrics"] => Self::Metrics,

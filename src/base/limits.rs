@@ -105,6 +105,11 @@ pub const STREAM_PART_BYTES: usize = 64 * KIB;
 pub const STREAM_PART_CHANGES: usize = 1024;
 /// Bytes of complete segments that are verified in a second: a fraction of what any disk reads.
 pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Bytes of entries, or of a checkpoint, in one answer to whoever keeps a copy of the log; at least
+/// one entry is given.
+pub const LOG_PIECE_BYTES: usize = MIB;
+/// Such questions that wait for their turn at once; above it `503 overloaded`.
+pub const LOG_PIECES_WAITING: usize = 64;
 /// A stream without a change says this often that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sealed batches that a core remembers to have checked.

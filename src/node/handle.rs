@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     control::{Control, ReadError},
     inbox::{Full, Inbox, Proposal},
+    log_reads::LogReads,
     status::Status,
     writes::{PendingWrite, Writes},
 };
@@ -35,6 +36,7 @@ struct Inner {
     status: Arc<Status>,
     inbox: Arc<Inbox>,
     control: Arc<Control>,
+    log_reads: Arc<LogReads>,
     mailbox: Arc<Mailbox>,
     history: RefCell<History>,
     index: Arc<Index>,
@@ -61,6 +63,8 @@ pub struct CoreContext {
     pub inbox: Arc<Inbox>,
     /// The way to the Raft core for other questions.
     pub control: Arc<Control>,
+    /// The way to the Raft core for the log itself.
+    pub log_reads: Arc<LogReads>,
     /// The way back.
     pub mailbox: Arc<Mailbox>,
 }
@@ -78,6 +82,7 @@ impl Handle {
             status: context.status,
             inbox: context.inbox,
             control: context.control,
+            log_reads: context.log_reads,
             mailbox: context.mailbox,
             history: RefCell::new(history),
             index,
@@ -128,6 +133,12 @@ impl Handle {
     /// [`AdminRefusal`]
     pub async fn admin(&self, request: AdminRequest) -> Result<NodeId, AdminRefusal> {
         self.0.control.admin(request).await
+    }
+
+    /// The log itself, for whoever keeps a copy of it.
+    #[must_use]
+    pub fn log_reads(&self) -> &LogReads {
+        &self.0.log_reads
     }
 
     /// The history as this core knows it: after [`catch_up`](Self::catch_up) every change

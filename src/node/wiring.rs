@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Control, Handle, Inbox, Status, handle::CoreContext};
+use super::{Control, Handle, Inbox, LogReads, Status, handle::CoreContext};
 use crate::{base::ids::ClusterId, feed::Fanout, raft::Recovered};
 
 /// The ways between the Raft core and the serving cores. Clones share them.
@@ -14,6 +14,8 @@ pub struct Wiring {
     pub inbox: Arc<Inbox>,
     /// Other questions come to the Raft core this way.
     pub control: Arc<Control>,
+    /// What copies of the log are made of comes from the Raft core this way.
+    pub log_reads: Arc<LogReads>,
     /// The node's condition, written by the Raft core.
     pub status: Arc<Status>,
 }
@@ -35,6 +37,7 @@ impl Wiring {
             fanout: Fanout::new(serving_cores),
             inbox: Arc::default(),
             control: Arc::default(),
+            log_reads: Arc::default(),
             status: Arc::default(),
         }
     }
@@ -53,6 +56,7 @@ impl Wiring {
             status: Arc::clone(&self.status),
             inbox: Arc::clone(&self.inbox),
             control: Arc::clone(&self.control),
+            log_reads: Arc::clone(&self.log_reads),
             mailbox: self.fanout.mailbox(core),
         };
         let index = recovered.index();

@@ -48,6 +48,7 @@ pub use inbound::{Answering, AppendRequest, Inbound, at_once};
 pub use leadership::Leadership;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
+pub use reads::{LogPiece, LogPieceError};
 pub use replay::{Recovered, Replay};
 pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;

@@ -1,6 +1,6 @@
 //! What must be applied before something is read, and when it is.
 
-use std::{pin::pin, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::future::{Either, select};
 use openraft::{RaftMetrics, ReadPolicy};
@@ -10,9 +10,36 @@ use super::{
     types::{TypeConfig, from_raft_id},
 };
 use crate::{
-    base::{ids::LogId, planted::planted},
-    io::{Disk, cores},
+    base::{ids::LogId, limits::LOG_PIECE_BYTES, planted::planted},
+    io::{Disk, cores, map::Mapping},
+    log::Entry,
+    state::Position,
 };
+
+/// A piece of the log, for whoever keeps a copy of it.
+#[derive(Debug)]
+pub struct LogPiece {
+    /// Entries that follow one another, from the one asked for on.
+    pub entries: Vec<Entry>,
+    /// The last entry that the node has applied.
+    pub applied: LogId,
+    /// How far the list goes with that.
+    pub position: Position,
+}
+
+/// Why there is no such piece.
+#[derive(Debug, thiserror::Error)]
+pub enum LogPieceError {
+    /// The entries up to this one are not held any more.
+    #[error("the log is purged up to entry {0}")]
+    Purged(LogId),
+    /// The node has applied entries up to this index only.
+    #[error("this node has applied entries up to {0} only")]
+    Behind(u64),
+    /// The disk did not give it, or gave what was not written.
+    #[error("the log cannot be read: {0}")]
+    Disk(io::Error),
+}
 
 impl<D: Disk> Replica<D> {
     /// Waits until this node has applied everything that it may have shown
@@ -82,5 +109,35 @@ impl<D: Disk> Replica<D> {
         }
         let (applied, removed) = (pin!(self.applied(index)), pin!(self.was_removed()));
         matches!(cores::within(limit, select(applied, removed)).await, Some(Either::Left(_)))
+    }
+
+    /// The entries from index `from` up to `to` that this node has applied: at least one if there
+    /// is one, then as many as a piece holds.
+    ///
+    /// # Errors
+    /// [`LogPieceError`]
+    pub async fn log_piece(&self, from: u64, to: u64) -> Result<LogPiece, LogPieceError> {
+        let (applied, position) = self.machine.applied();
+        // A log without any has none to give.
+        let applied = applied.ok_or(LogPieceError::Behind(0))?;
+        if from > applied.index + 1 {
+            return Err(LogPieceError::Behind(applied.index));
+        }
+        let end = applied.index.min(to) + 1;
+        let read = self.log.read(from, end, LOG_PIECE_BYTES).await;
+        // They may have been purged meanwhile.
+        if let Some(purged) = self.log.purged().filter(|purged| from <= purged.index) {
+            return Err(LogPieceError::Purged(purged));
+        }
+        let entries = read.map_err(LogPieceError::Disk)?;
+        let follow = (from..).zip(&entries).all(|(index, entry)| entry.id.index == index);
+        assert!(follow && (from >= end || !entries.is_empty()), "what is applied is in the log");
+        Ok(LogPiece { entries, applied, position })
+    }
+
+    /// The checkpoint that stands for purged entries: the last of them, and its file.
+    #[must_use]
+    pub fn purged_checkpoint(&self) -> Option<(LogId, Arc<Mapping>)> {
+        self.machine.checkpoint()
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     },
     checkpoint::Receiver,
     feed::Fanout,
-    io::{Disk, cores},
+    io::{Disk, cores, map::Mapping},
     log::Log,
     state::{Index, Position},
 };
@@ -206,6 +206,22 @@ impl<D: Disk> StateMachine<D> {
         let first = compacted.position.last.next();
         inner.sealing.purge(compacted.log_id.index);
         self.fanout.purge(first, &compacted.checkpointed);
+    }
+
+    /// The last entry applied, and how far the list goes with it.
+    #[must_use]
+    pub fn applied(&self) -> (Option<LogId>, Position) {
+        let inner = self.inner.borrow();
+        (inner.fold.applied().as_ref().map(from_raft_id), inner.fold.position())
+    }
+
+    /// The checkpoint that stands for purged entries: the last of them, and its file.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<(LogId, Arc<Mapping>)> {
+        let inner = self.inner.borrow();
+        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint)?;
+        let id = snapshot.meta.last_log_id.as_ref().map(from_raft_id)?;
+        Some((id, Arc::clone(snapshot.snapshot.file.as_ref()?.map())))
     }
 
     /// The timestamp of the newest change applied.

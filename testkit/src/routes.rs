@@ -45,6 +45,7 @@ pub fn routes() -> (Bar, Vec<Route>) {
         "/metrics",
         "/openapi.json",
         "/cluster",
+        "/cluster/log",
         "/cluster/members",
         "/changes/1",
     ]

@@ -62,6 +62,8 @@ mod limits;
 #[cfg(test)]
 mod list_model;
 #[cfg(test)]
+mod log_copies;
+#[cfg(test)]
 mod monotonic;
 #[cfg(test)]
 mod page;

@@ -18,6 +18,8 @@ pub(in crate::api) enum Media {
     Jsonl,
     /// `text/event-stream`
     Events,
+    /// `application/octet-stream`
+    Octets,
 }
 
 impl Media {
@@ -29,6 +31,7 @@ impl Media {
             Self::PlainNdjson => "application/ndjson",
             Self::Jsonl => "application/jsonl",
             Self::Events => "text/event-stream",
+            Self::Octets => "application/octet-stream",
         }
     }
 

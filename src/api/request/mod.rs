@@ -5,6 +5,7 @@ pub(super) mod accept;
 mod changes_query;
 pub(super) mod conditions;
 pub mod content_type;
+mod copy_query;
 pub(super) mod idempotency;
 pub(super) mod parameter;
 pub(super) mod path;
@@ -13,5 +14,6 @@ pub(super) mod small_body;
 pub mod tag_filter;
 
 pub use changes_query::{ChangesQuery, Since};
+pub use copy_query::CopyQuery;
 pub use parameter::Consistency;
 pub use read_query::{ReadOf, ReadQuery};

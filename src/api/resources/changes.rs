@@ -60,6 +60,7 @@ pub(in crate::api) async fn get_list(
             no_last_event_id(&query)?;
             None
         }
+        Media::Octets => unreachable!("no list is offered in that form"),
     };
     let block = query.block.unwrap_or(Duration::ZERO);
     let wait = match query.min_id {

@@ -4,6 +4,7 @@ pub(super) mod changes;
 pub(super) mod cluster;
 pub(super) mod collections;
 pub(super) mod keys;
+pub(super) mod log;
 pub(super) mod members;
 pub(super) mod metrics;
 pub(super) mod node;

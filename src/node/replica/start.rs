@@ -129,6 +129,8 @@ fn serve_cluster<D: Disk>(
     cores::spawn(async move { forwarded.run().await });
     let (control, reading) = (Arc::clone(&wiring.control), Rc::clone(replica));
     cores::spawn(async move { control.run_reads(reading).await });
+    let (log_reads, reading) = (Arc::clone(&wiring.log_reads), Rc::clone(replica));
+    cores::spawn(async move { log_reads.run(reading).await });
     cores::spawn(Rc::clone(&service).serve(Arc::clone(&wiring.control)));
     cores::spawn(members::reconcile(service, own));
     let places = settings.join.clone();

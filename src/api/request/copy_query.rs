@@ -1,0 +1,81 @@
+//! The parameters of a read of the log itself, or of a checkpoint.
+
+use super::parameter::{once, read_id, unknown};
+use crate::api::error::ApiError;
+
+/// The parameters of a read of the log itself, or of a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyQuery {
+    /// `from`: the index of the first entry wanted, or the first byte; 0 when it is not given.
+    pub from: u64,
+    /// `to`: the index of the last entry wanted.
+    pub to: Option<u64>,
+    /// `index`: of this checkpoint and no other.
+    pub index: Option<u64>,
+}
+
+impl CopyQuery {
+    /// Of the log.
+    ///
+    /// # Errors
+    /// `Code::InvalidParameter`
+    pub fn of_log<'q>(
+        pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
+    ) -> Result<Self, ApiError> {
+        let (from, to) = numbers(pairs, "to")?;
+        Ok(Self { from, to, index: None })
+    }
+
+    /// Of a checkpoint.
+    ///
+    /// # Errors
+    /// `Code::InvalidParameter`
+    pub fn of_checkpoint<'q>(
+        pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
+    ) -> Result<Self, ApiError> {
+        let (from, index) = numbers(pairs, "index")?;
+        Ok(Self { from, to: None, index })
+    }
+}
+
+/// `from`, and the parameter of that name.
+fn numbers<'q>(
+    pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
+    other: &'static str,
+) -> Result<(u64, Option<u64>), ApiError> {
+    let (mut from, mut second) = (None, None);
+    for (name, value) in pairs {
+        match name {
+            "from" => once(&mut from, "from", value, read_id)?,
+            _ if name == other => once(&mut second, other, value, read_id)?,
+            _ => return Err(unknown(name)),
+        }
+    }
+    Ok((from.map_or(0, |number| number.0), second.map(|number| number.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::error::Code;
+
+    #[test]
+    fn numbers_are_read_once_and_nothing_else_is_known() {
+        let log = |pairs: &[(&'static str, &'static str)]| CopyQuery::of_log(pairs.iter().copied());
+        assert_eq!(log(&[]), Ok(CopyQuery::default()));
+        let asked = CopyQuery { from: 3, to: Some(9), index: None };
+        assert_eq!(log(&[("to", "9"), ("from", "3")]), Ok(asked));
+        for pairs in [
+            &[("from", "-1")][..],
+            &[("from", "1"), ("from", "2")],
+            &[("to", "")],
+            &[("index", "3")],
+            &[("since", "1")],
+        ] {
+            assert_eq!(log(pairs).unwrap_err().code, Code::InvalidParameter, "{pairs:?}");
+        }
+        let of = CopyQuery::of_checkpoint([("index", "7"), ("from", "1")]);
+        assert_eq!(of, Ok(CopyQuery { from: 1, to: None, index: Some(7) }));
+        assert!(CopyQuery::of_checkpoint([("to", "7")]).is_err());
+    }
+}

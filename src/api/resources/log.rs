@@ -1,0 +1,95 @@
+//! `/cluster/log` and `/cluster/checkpoint`: the log itself, piece by piece, for whoever keeps a
+//! copy of it.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    api::{
+        context::Context,
+        error::{ApiError, Code, damaged},
+        read::freshness,
+        reply::Reply,
+        request::{
+            CopyQuery,
+            accept::{self, Media},
+        },
+    },
+    base::limits::LOG_PIECE_BYTES,
+    http::{Request, Response},
+    io::cores,
+    log::{Entry, entry_head, format::FRAME_HEAD_BYTES},
+    node::log_reads::LogReadError,
+    raft::LogPieceError,
+};
+
+/// `GET /cluster/log`: applied entries as frames of the log.
+pub(in crate::api) async fn entries(api: &Context, request: &Request) -> Result<Reply, ApiError> {
+    let query = CopyQuery::of_log(request.query())?;
+    freshness::check(api)?;
+    accept::choose(request, &[Media::Octets])?;
+    let piece = api.node.log_reads().piece(query.from, query.to.unwrap_or(u64::MAX)).await;
+    let piece = piece.map_err(refusal)?;
+    // A piece may be one large entry.
+    let entries = piece.entries;
+    let body = cores::off_core(move || frames(&entries)).await;
+    let response = Response::new(200)
+        .with_body(Media::Octets.name(), body)
+        .with_number("ChangeAgent-Log-Applied", piece.applied.index)
+        .with_number("ChangeAgent-Log-Last", piece.position.last.0)
+        .with_number("ChangeAgent-Log-Time", piece.position.last_at.0);
+    Ok(Reply::Now(response))
+}
+
+fn frames(entries: &[Entry]) -> Bytes {
+    let bytes = entries.iter().map(|entry| FRAME_HEAD_BYTES + entry.payload.len()).sum();
+    let mut out = BytesMut::with_capacity(bytes);
+    for entry in entries {
+        out.extend_from_slice(&entry_head(entry));
+        out.extend_from_slice(&entry.payload);
+    }
+    out.freeze()
+}
+
+/// `GET /cluster/checkpoint`: a part of the checkpoint that stands for purged entries.
+pub(in crate::api) async fn checkpoint(
+    api: &Context,
+    request: &Request,
+) -> Result<Reply, ApiError> {
+    let query = CopyQuery::of_checkpoint(request.query())?;
+    freshness::check(api)?;
+    accept::choose(request, &[Media::Octets])?;
+    let held = api.node.log_reads().checkpoint().await.map_err(refusal)?;
+    let Some((id, map)) = held.filter(|(id, _)| query.index.is_none_or(|index| index == id.index))
+    else {
+        let detail = match query.index {
+            Some(index) => format!("the checkpoint of entry {index} is not held"),
+            None => "nothing of the log is purged, so no checkpoint stands for it".to_owned(),
+        };
+        return Err(ApiError::new(Code::NotFound, detail));
+    };
+    let total = map.len() as u64;
+    let start = query.from.min(total);
+    let range = start as usize..total.min(start + LOG_PIECE_BYTES as u64) as usize;
+    // It may have to come from the disk.
+    let part = cores::off_core(move || map.get(range).map(Bytes::copy_from_slice)).await;
+    let part = part.ok_or_else(|| damaged(&"the checkpoint is shorter than it was"))?;
+    let response = Response::new(200)
+        .with_body(Media::Octets.name(), part)
+        .with_number("ChangeAgent-Checkpoint", id.index)
+        .with_number("ChangeAgent-Checkpoint-Bytes", total);
+    Ok(Reply::Now(response))
+}
+
+fn refusal(error: LogReadError) -> ApiError {
+    let detail = error.to_string();
+    match error {
+        LogReadError::Piece(LogPieceError::Purged(purged)) => ApiError::new(Code::Purged, detail)
+            .with_number("purged", purged.index)
+            .with_number("purged_term", purged.term),
+        LogReadError::Piece(LogPieceError::Behind(_)) => ApiError::new(Code::Behind, detail),
+        LogReadError::Piece(LogPieceError::Disk(error)) => damaged(&error),
+        LogReadError::Overloaded | LogReadError::Stopping => {
+            ApiError::new(Code::Overloaded, detail)
+        }
+    }
+}
