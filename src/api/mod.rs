@@ -29,7 +29,7 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use self::{
     browser::{BrowserPolicy, Reader},
     context::Context,
-    error::ApiError,
+    error::{ApiError, Code},
     metrics::Metrics,
     read::{SharedPage, stream},
     route::Resource,
@@ -91,6 +91,21 @@ impl Api {
     pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
         self.0.node.catch_up();
         dispatch::resume(&self.0, parked, now).await
+    }
+
+    /// The first part of a stream, of which nothing is sent yet.
+    ///
+    /// # Errors
+    /// The answer that takes its place, where the first change cannot be read.
+    pub async fn begin(
+        &self,
+        stream: &mut ChangeStream,
+        now: Instant,
+    ) -> Result<Result<Next, ApiError>, Response> {
+        match self.advance(stream, now).await {
+            Err(error) if error.code == Code::Damaged => Err(error.into()),
+            first => Ok(first),
+        }
     }
 
     /// The next part of a stream.

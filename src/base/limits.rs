@@ -118,6 +118,10 @@ pub const VERIFIED_BATCHES: usize = 16;
 pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
+/// Bytes of batches behind a damaged one that are looked at for where the damage ends.
+pub const DAMAGE_AHEAD_BYTES: usize = 4 * MIB;
+/// Damaged places that are remembered of one file.
+pub const DAMAGED_PLACES_MAX: usize = 64;
 /// Bytes reserved for a body that has only begun to arrive, so that a declared
 /// length alone costs no memory.
 pub const BODY_ROOM_BYTES: usize = 64 * KIB;

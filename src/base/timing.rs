@@ -160,6 +160,10 @@ pub const RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.
 pub const RETENTION_RETRY: Duration = ms(30_000);
 
+/// How long to wait before entries that are damaged on the disk are read once more for a follower
+/// that needs them.
+pub const DAMAGED_RETRY: Duration = ms(1_000);
+
 // What a node knows of its cluster.
 
 /// How long the only member may take to lead its cluster when it starts.

@@ -177,8 +177,7 @@ pub fn write(
             let Slice { entries, next } = collection.keys_after(after.as_deref(), "", usize::MAX);
             for id in entries {
                 let change = change(id)?;
-                let bytes = u32::try_from(change.len()).map_err(io::Error::other)?;
-                lines.push(Line { id, offset: out.written, bytes });
+                lines.push(Line::new(id, out.written, &change).map_err(io::Error::other)?);
                 out.line(&change)?;
             }
             after = next;
@@ -262,8 +261,7 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let SuffixParts { collection, key } = suffix_parts(line).ok_or_else(wrong)?;
         let collection = index.catalog.collection(collection).ok_or_else(wrong)?;
         collection.restore_key(&key, ChangeId(_id));
-        let bytes = u32::try_from(line.len()).map_err(|_| wrong())?;
-        found.push(Line { id: ChangeId(_id), offset: offset as u64, bytes });
+        found.push(Line::new(ChangeId(_id), offset as u64, line).map_err(|_| wrong())?);
     }
     check_ids(&found, head.position().last)?;
     Ok(Checkpoint { head, state, lines: found })

@@ -101,6 +101,30 @@ pub trait DiskFile: 'static {
     fn close(self) -> impl Future<Output = io::Result<()>>;
 }
 
+/// Whether `error` says that the disk does not give what stands at the place that was read, as
+/// far as that can be told from a disk that fails as a whole: a bad block, a checksum of the file
+/// system or the device, a file that has become shorter or something else than a file.
+#[must_use]
+pub fn is_bad_place(error: &io::Error) -> bool {
+    let errno = match error.raw_os_error() {
+        Some(errno) => errno,
+        None => return error.kind() == io::ErrorKind::UnexpectedEof,
+    };
+    matches!(
+        errno,
+        libc::EIO
+            | libc::ENODATA
+            | libc::EILSEQ
+            | libc::EREMOTEIO
+            | libc::EBADMSG
+            | libc::EUCLEAN
+            | libc::EISDIR
+            // What reading mapped memory says of all these.
+            | libc::EFAULT
+            | libc::EHWPOISON
+    )
+}
+
 /// The unit of direct I/O: positions, lengths and memory are aligned to it.
 pub const BLOCK: usize = 4096;
 

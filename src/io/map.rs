@@ -1,7 +1,12 @@
 //! Files as memory: sealed segments and checkpoints, which are never written again, with the
 //! means to find out whether a range is in memory before touching it.
 
-use std::{io, ops::Range, path::Path};
+use std::{
+    io,
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use super::real::map::MappedFile;
 #[cfg(test)]
@@ -9,7 +14,11 @@ use super::simulated::disk::HeldFile;
 
 /// A whole file, read-only. The file must neither change nor shrink while it
 /// is mapped; sealed segments and checkpoints do neither.
-pub struct Mapping(Form);
+pub struct Mapping {
+    form: Form,
+    /// How often a part of it was read into memory.
+    loads: AtomicU64,
+}
 
 enum Form {
     Mapped(MappedFile),
@@ -23,17 +32,17 @@ impl Mapping {
     /// # Errors
     /// What opening or mapping it reports.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self(Form::Mapped(MappedFile::open(path)?)))
+        Ok(Self { form: Form::Mapped(MappedFile::open(path)?), loads: AtomicU64::new(0) })
     }
 
     /// What a simulated disk holds.
     #[cfg(test)]
     pub(super) fn held(file: HeldFile) -> Self {
-        Self(Form::Held(file))
+        Self { form: Form::Held(file), loads: AtomicU64::new(0) }
     }
 
     fn bytes(&self) -> &[u8] {
-        match &self.0 {
+        match &self.form {
             Form::Mapped(file) => file.bytes(),
             #[cfg(test)]
             Form::Held(file) => file.bytes(),
@@ -62,7 +71,7 @@ impl Mapping {
     /// the file is never resident.
     #[must_use]
     pub fn is_resident(&self, range: Range<usize>) -> bool {
-        match &self.0 {
+        match &self.form {
             Form::Mapped(file) => file.is_resident(range),
             #[cfg(test)]
             Form::Held(file) => file.is_resident(range),
@@ -75,10 +84,18 @@ impl Mapping {
     /// # Errors
     /// What the disk reports, or that the range lies outside of the file.
     pub fn populate(&self, range: Range<usize>) -> io::Result<()> {
-        match &self.0 {
+        self.loads.fetch_add(1, Ordering::AcqRel);
+        match &self.form {
             Form::Mapped(file) => file.populate(range),
             #[cfg(test)]
             Form::Held(file) => file.populate(range),
         }
+    }
+
+    /// How often a part of it was read into memory, by whomever: what was checked before is to be
+    /// checked again after that, since it may come from a disk that has rotted.
+    #[must_use]
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Acquire)
     }
 }

@@ -11,4 +11,4 @@ pub mod real;
 #[cfg(test)]
 pub mod simulated;
 
-pub use disk::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output};
+pub use disk::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place};

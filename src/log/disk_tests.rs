@@ -134,6 +134,49 @@ fn a_damaged_file_on_a_real_disk_is_refused_by_name_and_offset() {
 }
 
 #[test]
+fn a_block_that_the_disk_does_not_give_is_damage_of_that_place() {
+    use crate::io::simulated::disk::Faults;
+    let disk = SimDisk::new(1);
+    futures_executor::block_on(write(disk.clone()));
+    let log = futures_executor::block_on(Log::open(disk.clone(), options(), |_, _| Ok(())));
+    let log = log.expect("opens");
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let telling = std::rc::Rc::clone(&told);
+    log.on_damage(move |file, offset, _| telling.borrow_mut().push((file.to_owned(), offset)));
+    disk.set_faults(Faults { read_error: 1.0, ..Faults::default() });
+    let scrubbed = futures_executor::block_on(log.scrub(1, async |_| {}));
+    match scrubbed {
+        Err(OpenError::Corrupt { file, offset: 0, .. }) => assert!(file.ends_with("1.seg")),
+        other => panic!("expected damage, got {other:?}"),
+    }
+    let read = futures_executor::block_on(log.read(2, 3, usize::MAX));
+    assert_eq!(read.expect_err("not read").kind(), std::io::ErrorKind::InvalidData);
+    let place = log.place(2).expect("durable");
+    let told = told.take();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].0, crate::log::file_name(place.segment));
+    assert!(told[0].1 < u64::from(place.offset));
+    disk.set_faults(Faults::default());
+    assert_eq!(futures_executor::block_on(log.read(2, 3, usize::MAX)).expect("reads").len(), 1);
+}
+
+#[test]
+fn what_comes_before_a_damaged_entry_is_read() {
+    let disk = SimDisk::new(1);
+    futures_executor::block_on(write(disk.clone()));
+    let log = futures_executor::block_on(Log::open(disk.clone(), options(), |_, _| Ok(())));
+    let log = log.expect("opens");
+    let in_next = (2..10).find(|&n| log.place(n).unwrap().segment > log.place(2).unwrap().segment);
+    let damaged = in_next.expect("there are several segments");
+    let place = log.place(damaged).expect("durable");
+    disk.flip_bit(&crate::log::file_name(place.segment), place.offset as usize, 3);
+    let read = |from| futures_executor::block_on(log.read(from, 100, usize::MAX));
+    let before: Vec<u64> = read(2).expect("reads").iter().map(|entry| entry.id.index).collect();
+    assert_eq!(before, (2..damaged).collect::<Vec<_>>());
+    assert_eq!(read(damaged).expect_err("damaged").kind(), std::io::ErrorKind::InvalidData);
+}
+
+#[test]
 fn the_directory_of_format_1_is_read_back() {
     let disk = SimDisk::new(1);
     for file in std::fs::read_dir(fixture()).expect("the fixture is there") {

@@ -336,6 +336,12 @@ impl<D: Disk> Log<D> {
         self.shared.get_mut().on_write = Some(Rc::new(hook));
     }
 
+    /// Calls `hook` with the file, the offset and what is wrong when an entry that is read is
+    /// damaged on the disk, each time. It replaces the hook before it.
+    pub fn on_damage(&self, hook: impl Fn(&str, u64, &str) + 'static) {
+        self.shared.get_mut().on_damage = Some(Rc::new(hook));
+    }
+
     /// Writes the committed mark, and a group behind the last data, so that
     /// later damage to that data is not taken for a torn write. To be called
     /// when the log has been idle for a moment. Does nothing when there is

@@ -43,7 +43,7 @@ pub use check::{Behind, Verified, behind, check, give_to, is_file};
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
-pub use segment::file_name;
+pub use segment::{SUFFIX, file_name};
 pub use types::{
     Entry, Identity, Options, Place, Progress, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, Vote,
 };

@@ -8,7 +8,7 @@ use super::{
     state::LogState,
 };
 use crate::base::ids::LogId;
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode, is_bad_place};
 use bytes::Bytes;
 use std::io;
 
@@ -63,8 +63,9 @@ impl<D: Disk> Log<D> {
     /// of payload.
     ///
     /// # Errors
-    /// When the disk fails, `InvalidData` with file and offset when an entry is
-    /// damaged, and `NotFound` when it is purged meanwhile.
+    /// When the disk fails, `InvalidData` with file and offset when the first entry is
+    /// damaged, and `NotFound` when it is purged meanwhile. Of damage the hook of
+    /// [`on_damage`](Self::on_damage) is told.
     pub async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
         let mut bytes = 0;
@@ -113,7 +114,11 @@ impl<D: Disk> Log<D> {
                 span
             };
             match span {
-                Some(span) => self.read_span(&span, &mut found).await?,
+                Some(span) => match self.read_span(&span, &mut found).await {
+                    // What comes before it is worth having.
+                    Err(_) if !found.is_empty() => break,
+                    read => read?,
+                },
                 None => break,
             }
         }
@@ -128,12 +133,18 @@ impl<D: Disk> Log<D> {
         let aligned = start - start % BLOCK as u64;
         let wanted = usize::try_from((end - aligned).next_multiple_of(BLOCK as u64))
             .map_err(io::Error::other)?;
-        let file = self.shared.disk.open(&name, OpenMode::Read).await?;
+        let opened = self.shared.disk.open(&name, OpenMode::Read).await;
+        let file = match opened {
+            Err(error) if self.is_missing(span, &error) => {
+                return Err(self.damaged(&name, 0, "it is missing"));
+            }
+            opened => opened.map_err(|error| self.unread(&name, 0, error))?,
+        };
         let read = file.read_at(aligned, wanted).await;
         file.close().await?;
         drop(reading);
         self.shared.get_mut().reads_answered += 1;
-        let read = read?;
+        let read = read.map_err(|error| self.unread(&name, start, error))?;
         let offset = |at: u64| usize::try_from(at - aligned).unwrap_or(usize::MAX);
         let bytes = read.as_ref().get(offset(start)..offset(end)).map(Bytes::copy_from_slice);
         for (id, place) in &span.entries {
@@ -145,12 +156,35 @@ impl<D: Disk> Log<D> {
                     found.push(entry);
                 }
                 _ => {
-                    let at = frame_start(place);
-                    let message = format!("the log is damaged: {name}, byte {at}: entry {id}");
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                    let reason = format!("it does not match the checksum of entry {id}");
+                    return Err(self.damaged(&name, frame_start(place), &reason));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a segment is not there although nothing of `span` is purged.
+    fn is_missing(&self, span: &Span, error: &io::Error) -> bool {
+        let purged = self.shared.get().state.purged.map(|id| id.index);
+        let first = span.entries.first().map(|(id, _)| id.index);
+        error.kind() == io::ErrorKind::NotFound && first > purged
+    }
+
+    fn unread(&self, name: &str, at: u64, error: io::Error) -> io::Error {
+        match is_bad_place(&error) {
+            true => self.damaged(name, at, &format!("it cannot be read: {error}")),
+            false => error,
+        }
+    }
+
+    /// Tells whoever wants to know, and says that what stands there is damaged.
+    fn damaged(&self, name: &str, at: u64, reason: &str) -> io::Error {
+        let hook = self.shared.get().on_damage.clone();
+        if let Some(hook) = hook {
+            hook(name, at, reason);
+        }
+        let message = format!("the log is damaged: {name}, byte {at}: {reason}");
+        io::Error::new(io::ErrorKind::InvalidData, message)
     }
 }

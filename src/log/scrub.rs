@@ -1,6 +1,8 @@
 //! Verifying a complete segment as it is on the disk, while the log goes on: piece by piece, so
 //! that neither the disk nor memory is taken up by it.
 
+use std::io;
+
 use bytes::Bytes;
 
 use super::{
@@ -10,7 +12,7 @@ use super::{
     format::{HeaderBlock, SegmentHeader, claimed_bytes, decode_group_of},
     segment::file_name,
 };
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores};
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores, is_bad_place};
 
 /// Bytes that are read at once, unless a group has more.
 const PIECE_BYTES: usize = 1 << 20;
@@ -42,7 +44,7 @@ impl<D: Disk> Log<D> {
     pub async fn scrub(&self, sequence: u64, pause: impl AsyncFnMut(u64)) -> Result<(), OpenError> {
         let name = file_name(sequence);
         let opened = self.shared.disk.open(&name, OpenMode::Read).await;
-        let file = opened.map_err(failed(format!("opening {name}")))?;
+        let file = opened.map_err(unread(sequence, 0, "opening"))?;
         let outcome = verify(&file, sequence, pause).await;
         file.close().await.map_err(failed(format!("closing {name}")))?;
         outcome
@@ -54,8 +56,7 @@ async fn verify<F: DiskFile>(
     sequence: u64,
     mut pause: impl AsyncFnMut(u64),
 ) -> Result<(), OpenError> {
-    let reading = || failed(format!("reading {}", file_name(sequence)));
-    let block = file.read_at(0, BLOCK).await.map_err(reading())?;
+    let block = file.read_at(0, BLOCK).await.map_err(unread(sequence, 0, "reading"))?;
     let header = match SegmentHeader::decode(block.as_ref()) {
         HeaderBlock::Used(header) if header.sequence == sequence => header,
         _ => return Err(corrupt(sequence, 0, "the header is missing or damaged")),
@@ -67,7 +68,8 @@ async fn verify<F: DiskFile>(
         if needed > left {
             return Err(corrupt(sequence, at, "a group does not end within its segment"));
         }
-        let read = file.read_at(at, PIECE_BYTES.max(needed).min(left)).await.map_err(reading())?;
+        let read = file.read_at(at, PIECE_BYTES.max(needed).min(left)).await;
+        let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
         if piece.len() < needed {
             return Err(corrupt(sequence, at + piece.len() as u64, "the file became shorter"));
@@ -85,6 +87,14 @@ async fn verify<F: DiskFile>(
         pause(bytes).await;
     }
     Ok(())
+}
+
+/// The disk does not give what is from byte `at` on.
+fn unread(sequence: u64, at: u64, doing: &str) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| match is_bad_place(&error) {
+        true => corrupt(sequence, at, &format!("it cannot be read: {error}")),
+        false => failed(format!("{doing} {}", file_name(sequence)))(error),
+    }
 }
 
 fn verify_zeros(piece: &Bytes, chain: Chain) -> Result<Verified, (usize, &'static str)> {

@@ -10,7 +10,8 @@ use std::io;
 /// enough that a group commit that waits behind one hardly notices.
 const PIECE_BYTES: usize = 256 * 1024;
 
-const SUFFIX: &str = ".seg";
+/// What the name of a segment ends in.
+pub const SUFFIX: &str = ".seg";
 const TEMPORARY_SUFFIX: &str = ".seg.tmp";
 const DIGITS: usize = 20;
 

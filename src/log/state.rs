@@ -80,6 +80,9 @@ pub(super) struct ActivePlace {
     pub(super) offset: u64,
 }
 
+/// Is told of damage: the file, where in it, and what is wrong.
+pub(super) type DamageHook = Rc<dyn Fn(&str, u64, &str)>;
+
 pub(super) struct Inner<D: Disk> {
     /// The newest entries, durable or not. Invariant: entries below its first
     /// are durable, and `table` is right about them.
@@ -125,6 +128,7 @@ pub(super) struct Inner<D: Disk> {
     pub(super) sealed: Vec<Sealed>,
     pub(super) on_seal: Option<Rc<dyn Fn()>>,
     pub(super) on_write: Option<Rc<dyn Fn(Duration)>>,
+    pub(super) on_damage: Option<DamageHook>,
     /// Entries up to here may leave memory once they are durable and sealed.
     pub(super) released: Option<u64>,
     pub(super) poison: Option<String>,
@@ -166,6 +170,7 @@ impl<D: Disk> Inner<D> {
             sealed,
             on_seal: None,
             on_write: None,
+            on_damage: None,
             released: None,
             poison: None,
             closing: false,

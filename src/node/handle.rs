@@ -27,7 +27,7 @@ use crate::{
     feed::{Mailbox, Origin, Wait, Waiters},
     io::cores,
     raft::peer::{AdminRefusal, AdminRequest},
-    state::{History, Index, ListId},
+    state::{Damaged, History, Index, ListId},
 };
 
 struct Inner {
@@ -219,6 +219,11 @@ impl Handle {
     #[must_use]
     pub fn status(&self) -> &Status {
         &self.0.status
+    }
+
+    /// Tells of stored changes that a read has found damaged, once for each place.
+    pub fn tell_damaged(&self, damaged: &Damaged) {
+        self.0.status.tell_damaged(&damaged.file, damaged.offset, &damaged.reason);
     }
 
     /// Whether the node is to stop.

@@ -28,6 +28,6 @@ pub use forwarded::ForwardedWrites;
 pub use handle::Handle;
 pub use inbox::Inbox;
 pub use log_reads::LogReads;
-pub use scrubbed::{Damaged, Scrubbed};
+pub use scrubbed::{DamagedPlace, Scrubbed};
 pub use status::Status;
 pub use wiring::{Ready, Wiring};

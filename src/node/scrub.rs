@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use super::Status;
 use crate::{
     base::{limits::SCRUB_BYTES_PER_SECOND, timing::SCRUB_BEGIN},
-    io::{Disk, cores},
+    io::{Disk, Files, cores},
     log::{self, Log, OpenError},
 };
 
@@ -31,31 +31,41 @@ async fn round<D: Disk>(log: &Log<D>, status: &Status) {
             cores::sleep(Duration::from_micros(micros)).await;
         };
         let outcome = log.scrub(sequence, pause).await;
-        // What is purged needs no more care.
-        let outcome = if sequence < log.oldest_segment() { Ok(()) } else { outcome };
-        match &outcome {
-            Ok(()) => {}
-            // A purge removes the oldest before it says so.
-            Err(error) if is_missing(error) && sequence == log.oldest_segment() => {}
-            Err(error) if is_missing(error) => {
-                if status.scrub.set_damaged(sequence, &log::file_name(sequence), 0) {
+        let file = log::file_name(sequence);
+        // What is purged needs no more care; a purge removes the oldest before it says so.
+        let is_purged = |error: &OpenError| {
+            let oldest = log.oldest_segment();
+            sequence < oldest || (sequence == oldest && is_missing(error))
+        };
+        match outcome {
+            Ok(()) => status.scrub.set_sound(&file),
+            Err(error) if is_purged(&error) => {}
+            Err(error) if is_missing(&error) => {
+                if status.scrub.set_damaged(&file, 0) {
                     tracing::error!(%error, "a part of the log is missing on the disk");
                 }
             }
-            Err(error @ OpenError::Corrupt { file, offset, .. }) => {
-                if status.scrub.set_damaged(sequence, file, *offset) {
-                    tracing::error!(%error, "a part of the log is damaged on the disk");
-                }
+            Err(OpenError::Corrupt { file, offset, reason }) => {
+                status.tell_damaged(&file, offset, &reason);
             }
             Err(error) => tracing::warn!(%error, "a segment cannot be verified"),
         }
-        if outcome.is_ok() {
-            status.scrub.set_sound(sequence);
-        }
         sequence += 1;
     }
-    status.scrub.forget_before(log.oldest_segment());
+    forget_removed(log, status).await;
     status.scrub.end_round(cores::wall_micros());
+}
+
+/// Forgets what was damaged and is there no more: purged segments, and replaced checkpoints.
+async fn forget_removed<D: Disk>(log: &Log<D>, status: &Status) {
+    let (files, oldest) = (log.files(), log::file_name(log.oldest_segment()));
+    let Ok(there) = cores::off_core(move || files.list()).await else { return };
+    let is_there = |name: &str| there.iter().any(|file| file.name == name);
+    status.scrub.keep(|name| match name.ends_with(log::SUFFIX) {
+        // One may be missing.
+        true => name >= oldest.as_str(),
+        false => is_there(name),
+    });
 }
 
 fn is_missing(error: &OpenError) -> bool {

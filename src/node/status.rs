@@ -45,7 +45,7 @@ pub struct Status {
     cluster: Mutex<ClusterView>,
     /// How long writes of the log took, from submission until they were durable.
     pub log_writes: Times,
-    /// What the scrub has found.
+    /// What is known to be damaged on the disk.
     pub scrub: Scrubbed,
 }
 
@@ -127,6 +127,13 @@ impl Status {
     /// Notes what is known of the cluster.
     pub fn set_cluster(&self, view: ClusterView) {
         *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Tells of a part of the log that is damaged, once for each place.
+    pub fn tell_damaged(&self, file: &str, offset: u64, reason: &str) {
+        if self.scrub.set_damaged(file, offset) {
+            tracing::error!(file, offset, reason, "a part of the log is damaged on the disk");
+        }
     }
 
     /// Notes whether the log has a further segment.

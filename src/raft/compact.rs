@@ -73,7 +73,7 @@ pub fn compact(
     let name = store::file_name(log_id.index);
     let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
     let (membership, position) = (fold.membership().clone(), fold.position());
-    let checkpointed = Arc::new(CheckpointedChanges::new(lines, map));
+    let checkpointed = Arc::new(CheckpointedChanges::new(file.name.clone(), lines, map));
     Ok(Some(Compacted { file, log_id, position, membership, checkpointed }))
 }
 
@@ -107,8 +107,8 @@ pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
             let batch = segment.batch(n).map_err(io::Error::other)?;
             put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
         }
-        Located::Checkpointed(checkpointed, range) => {
-            out.extend_from_slice(checkpointed.change(range).ok_or_else(missing)?);
+        Located::Checkpointed(checkpointed, _) => {
+            out.extend_from_slice(checkpointed.change(id).map_err(io::Error::other)?);
         }
     }
     Ok(out)

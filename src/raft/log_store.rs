@@ -11,7 +11,11 @@ use super::types::{
     Entry, RaftLogId, RaftVote, TypeConfig, checked_before, from_log, from_raft_id, from_raft_vote,
     to_log, to_raft_id, to_raft_vote,
 };
-use crate::{io::Disk, log::Log};
+use crate::{
+    base::timing::DAMAGED_RETRY,
+    io::{Disk, cores},
+    log::Log,
+};
 
 /// One read of the log for replication stops at about this many bytes.
 const READ_BYTES: usize = 1 << 20;
@@ -66,6 +70,11 @@ impl<D: Disk> LogStore<D> {
     }
 }
 
+/// Whether entries are not on the disk as they were written.
+fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
 impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug>(
         &mut self,
@@ -93,7 +102,15 @@ impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         // None is what openraft waits a moment after; later ones it would send in
         // their place.
-        Ok(self.read(start, end, READ_BYTES).await?.unwrap_or_default())
+        match self.read(start, end, READ_BYTES).await {
+            // Whoever needs them waits until they can be read again, or another node leads: no
+            // reason for this one to give up its other followers. The log has told of it.
+            Err(error) if is_damage(&error) => {
+                cores::sleep(DAMAGED_RETRY).await;
+                Ok(Vec::new())
+            }
+            read => Ok(read?.unwrap_or_default()),
+        }
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {

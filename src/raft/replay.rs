@@ -115,20 +115,21 @@ impl Replay {
     /// When it cannot be read, or is damaged.
     pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Self)>> {
         let Some((file, checkpoint, map)) = store::load(files)? else { return Ok(None) };
-        let replay = Self::from_checkpoint(checkpoint, map).map_err(|error| {
+        let name = file.name.clone();
+        let replay = Self::from_checkpoint(name, checkpoint, map).map_err(|error| {
             let text = format!("the checkpoint {} cannot be used: {error}", file.name);
             io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
         Ok(Some((file, replay)))
     }
 
-    fn from_checkpoint(checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
+    fn from_checkpoint(file: String, checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
         let Checkpoint { head, state, lines } = checkpoint;
         let (membership, highest) = membership_from_json(&head.raft)?;
         let applied = to_raft_id(head.log_id());
         let checkpoint = Some((applied, membership.clone()));
         let begun = state.position();
-        let checkpointed = Some(Arc::new(CheckpointedChanges::new(lines, map)));
+        let checkpointed = Some(Arc::new(CheckpointedChanges::new(file, lines, map)));
         let fold = Fold::from_checkpoint(state, applied, membership, highest);
         Ok(Self { fold, begun, checkpoint, checkpointed, ..Self::default() })
     }

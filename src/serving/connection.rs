@@ -214,12 +214,17 @@ impl Driver {
                     in_hand.waited = Some(self.link.now - in_hand.arrived);
                     reply
                 }
-                Reply::Stream(stream) => {
-                    self.link.in_hand_bytes = 0;
-                    metrics.answered(in_hand.method, stream.head().status());
-                    let _counted = Counted::new(&metrics.streams);
-                    let head = in_hand.reader.mark(stream.head());
-                    return Box::pin(self.stream(*stream, head)).await;
+                Reply::Stream(mut stream) => {
+                    match context.api.begin(&mut stream, self.link.now).await {
+                        Err(refusal) => Reply::Now(refusal),
+                        Ok(first) => {
+                            self.link.in_hand_bytes = 0;
+                            metrics.answered(in_hand.method, stream.head().status());
+                            let _counted = Counted::new(&metrics.streams);
+                            let head = in_hand.reader.mark(stream.head());
+                            return Box::pin(self.stream(*stream, head, first)).await;
+                        }
+                    }
                 }
             };
         }
@@ -247,7 +252,13 @@ impl Driver {
 
     /// Sends an answer in parts, each when the one before is with the client:
     /// what a slow client makes the server hold is one part.
-    async fn stream(&mut self, mut stream: ChangeStream, head: Response) -> Result<(), Gone> {
+    async fn stream(
+        &mut self,
+        mut stream: ChangeStream,
+        head: Response,
+        first: Result<Next, ApiError>,
+    ) -> Result<(), Gone> {
+        let mut first = Some(first);
         let context = Rc::clone(&self.context);
         self.link.drain_if_stopping();
         self.link.http.respond_head(head, self.link.now);
@@ -255,10 +266,11 @@ impl Driver {
         let resets = self.link.http.ends_with_connection() && self.link.stream.reset_on_drop(true);
         loop {
             self.link.transmit_all().await?;
-            if self.is_without_room().await? {
-                continue;
-            }
-            let next = context.api.advance(&mut stream, self.link.now).await;
+            let next = match first.take() {
+                Some(next) => next,
+                None if self.is_without_room().await? => continue,
+                None => context.api.advance(&mut stream, self.link.now).await,
+            };
             self.link.now = cores::now();
             match next {
                 Ok(Next::Part(part)) => self.link.http.send_chunk(part, self.link.now),

@@ -177,7 +177,7 @@ mod tests {
         Some(match history.locate(id)? {
             Located::Recent(batch) => batch.change(id).suffix[0],
             Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).suffix[0],
-            Located::Checkpointed(checkpointed, range) => checkpointed.change(range).unwrap()[0],
+            Located::Checkpointed(checkpointed, _) => checkpointed.change(id).unwrap()[0],
         })
     }
 
@@ -216,7 +216,8 @@ mod tests {
         file.open().write_all_at(b"x", range.end as u64 - 1).unwrap();
         let offset = range.end - batch(1, b'a').bytes().len();
         let error = segment.batch(0).map(drop).unwrap_err().to_string();
-        let want = format!("segment 9 is damaged at byte {offset}: it does not match its checksum");
+        let file = crate::log::file_name(9);
+        let want = format!("{file} is damaged at byte {offset}: it does not match its checksum");
         assert_eq!(error, want);
     }
 }

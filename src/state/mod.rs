@@ -2,6 +2,7 @@
 //! found again. Pure: it decides and remembers, others do the I/O.
 
 pub mod checkpointed;
+mod damaged;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod history;
@@ -15,6 +16,7 @@ pub(crate) mod testing;
 mod verified;
 
 pub use checkpointed::CheckpointedChanges;
+pub use damaged::Damaged;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};
 pub use machine::{Applied, Position, Removed, State};

@@ -1,19 +1,21 @@
 //! A sealed segment as readers see it: mapped bytes and the place of each
 //! committed batch in them. Immutable, shared by all cores.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt::Display, ops::Range, sync::Arc};
 
 use crate::{
     base::{
-        batch::{Batch, BatchError, NumberedBatch, Skips},
+        batch::{Batch, NumberedBatch, Skips},
         ids::ChangeId,
     },
     io::map::Mapping,
     log::{
-        Place,
+        Place, file_name,
         format::{checked_payload, frame_range},
     },
 };
+
+use super::Damaged;
 
 /// One committed batch within a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +47,6 @@ pub struct SealedSegment {
     skips: Vec<(u32, Skips)>,
     last: ChangeId,
     map: Arc<Mapping>,
-}
-
-/// A batch on disk that is not what was written.
-#[derive(Debug, thiserror::Error)]
-#[error("segment {sequence} is damaged at byte {offset}: {reason}")]
-pub struct Damaged {
-    /// The segment's number.
-    pub sequence: u64,
-    /// Where the batch starts in it.
-    pub offset: u32,
-    reason: String,
 }
 
 impl SealedSegment {
@@ -130,21 +121,37 @@ impl SealedSegment {
         NumberedBatch { first: self.batches[n].first, batch, skips }
     }
 
+    /// The id of the last change of batch `n`.
+    #[must_use]
+    pub fn last_of(&self, n: usize) -> ChangeId {
+        self.batches.get(n + 1).map_or(self.last, |next| ChangeId(next.first.0 - 1))
+    }
+
+    /// What to say of batch `n`, which cannot be read for that reason.
+    #[must_use]
+    pub fn damaged(&self, n: usize, reason: &dyn Display) -> Damaged {
+        let SealedBatch { first, offset, .. } = self.batches[n];
+        let (file, reason) = (file_name(self.sequence), reason.to_string());
+        Damaged { file, offset: offset.into(), first, last: self.last_of(n), reason }
+    }
+
     /// Batch `n` with its ids. Touches the pages of
     /// [`range`](Self::range): see that they are resident.
     ///
     /// # Errors
     /// [`Damaged`] when the bytes are not those that were written.
     pub fn batch(&self, n: usize) -> Result<NumberedBatch<&[u8]>, Damaged> {
-        let offset = self.batches[n].offset;
-        let damaged = |reason: String| Damaged { sequence: self.sequence, offset, reason };
         // A disk may rot after the start.
         let frame = self.map.get(self.range(n));
         let bytes = frame
             .and_then(checked_payload)
-            .ok_or_else(|| damaged("it does not match its checksum".into()))?;
-        let batch = Batch::parse(bytes).map_err(|error: BatchError| damaged(error.to_string()))?;
-        Ok(self.numbered(n, batch))
+            .ok_or_else(|| self.damaged(n, &"it does not match its checksum"))?;
+        let batch = Batch::parse(bytes).map_err(|error| self.damaged(n, &error))?;
+        let batch = self.numbered(n, batch);
+        match batch.last() == self.last_of(n) {
+            true => Ok(batch),
+            false => Err(self.damaged(n, &"another batch stands there")),
+        }
     }
 
     /// The same of a batch that was given before, without looking at the

@@ -8,15 +8,22 @@ use crate::base::{
     limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN},
 };
 
-use super::{SealedSegment, sealed::Damaged};
+use super::{Damaged, SealedSegment};
 
 /// The batches of sealed segments that one core has checked.
 #[derive(Default)]
 pub struct Verified {
-    /// Segment and place in it of batches that were checked and have been in memory
-    /// since, as far as is known. Invariant: at most [`VERIFIED_BATCHES`], the
-    /// newest last.
-    places: VecDeque<(u64, usize)>,
+    /// Batches that were checked. Invariant: at most [`VERIFIED_BATCHES`], the newest last.
+    places: VecDeque<Checked>,
+}
+
+/// A batch that was checked. Once anything of its segment was brought into memory after that,
+/// by any core, it may come from a disk that has rotted, and is checked again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Checked {
+    segment: u64,
+    start: usize,
+    loads: u64,
 }
 
 /// A sealed batch, ready to be read.
@@ -38,7 +45,8 @@ impl Verified {
         segment: &'s Arc<SealedSegment>,
         n: usize,
     ) -> Result<Read<'s>, Damaged> {
-        let place = (segment.sequence, segment.range(n).start);
+        let (sequence, start) = (segment.sequence, segment.range(n).start);
+        let place = Checked { segment: sequence, start, loads: segment.map().loads() };
         if self.places.contains(&place)
             && let Some(batch) = segment.batch_checked_before(n)
         {
@@ -47,7 +55,8 @@ impl Verified {
         let batch = segment.batch(n)?;
         let checked_bytes = batch.batch.bytes().len();
         // Small ones are checked in no time, and would push out the large.
-        if checked_bytes >= VERIFIED_BYTES_MIN && !self.places.contains(&place) {
+        if checked_bytes >= VERIFIED_BYTES_MIN {
+            self.places.retain(|old| (old.segment, old.start) != (sequence, start));
             if self.places.len() == VERIFIED_BATCHES {
                 self.places.pop_front();
             }
@@ -55,13 +64,6 @@ impl Verified {
             assert!(self.places.len() <= VERIFIED_BATCHES, "the oldest made room");
         }
         Ok(Read { batch, checked_bytes })
-    }
-
-    /// Has the batches of a segment checked again: to be called when it is
-    /// found that bytes of it left memory, as they come back from a disk that
-    /// may have rotted.
-    pub fn forget(&mut self, sequence: u64) {
-        self.places.retain(|(other, _)| *other != sequence);
     }
 }
 
@@ -86,9 +88,8 @@ mod tests {
         let batch = read.batch;
         assert_eq!((read.checked_bytes, batch.first, batch.changes()), (0, ChangeId(1), 9000));
         assert_eq!(batch.change(ChangeId(9000)).suffix, b"x");
-        verified.forget(2);
-        assert_eq!(verified.batch(segment, 0).unwrap().checked_bytes, 0);
-        verified.forget(1);
+        // Another core brings something of the segment into memory.
+        segment.map().populate(segment.range(1)).unwrap();
         assert!(verified.batch(segment, 0).is_err());
         assert!(verified.batch(segment, 0).is_err(), "damage is never remembered as sound");
     }

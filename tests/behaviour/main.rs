@@ -26,6 +26,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod denied;
 #[cfg(test)]
 mod durability;

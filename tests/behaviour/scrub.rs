@@ -81,6 +81,26 @@ fn a_segment_that_has_vanished_is_told() {
 }
 
 #[test]
+fn something_else_in_the_place_of_a_segment_is_told() {
+    let node = scrubbing();
+    let segments = complete(&node.data());
+    let health = || node.client().get("/health").json()["damaged"].clone();
+    let place = |segment: &Path| json!({"file": segment.file_name().unwrap().to_str().unwrap(), "offset": 0});
+    fs::remove_file(&segments[0]).unwrap();
+    fs::create_dir(&segments[0]).unwrap();
+    eventually("it is noticed", || health() == json!([place(&segments[0])]));
+    // Whoever opens a pipe without care waits for its other end.
+    fs::remove_file(&segments[1]).unwrap();
+    let path = std::ffi::CString::new(segments[1].to_str().unwrap()).unwrap();
+    // SAFETY: the path is a string that ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    eventually("so is that", || health() == json!([place(&segments[0]), place(&segments[1])]));
+    assert_eq!(metric(&node, "damaged_segments"), 2);
+    let before = metric(&node, "scrubbed_bytes");
+    eventually("it goes on", || metric(&node, "scrubbed_bytes") > before);
+}
+
+#[test]
 fn segments_that_are_purged_meanwhile_are_no_damage() {
     let flags = ["--scrub-period", "20ms", "--retain-min-changes", "50"];
     let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();

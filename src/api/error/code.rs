@@ -57,6 +57,8 @@ pub enum Code {
     HeadersTooLarge,
     /// A fault of the server.
     Internal,
+    /// The changes asked for cannot be read from this node's disk.
+    Damaged,
     /// A transfer coding or a method that this server does not know.
     NotImplemented,
     /// There is no leader to order a write.
@@ -73,7 +75,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidParameter,
@@ -99,6 +101,7 @@ impl Code {
         Self::TooManyRequests,
         Self::HeadersTooLarge,
         Self::Internal,
+        Self::Damaged,
         Self::NotImplemented,
         Self::NoLeader,
         Self::Behind,
@@ -136,6 +139,7 @@ impl Code {
             Self::TooManyRequests => (429, "too-many-requests", "Too many requests"),
             Self::HeadersTooLarge => (431, "headers-too-large", "Request headers too large"),
             Self::Internal => (500, "internal", "Internal error"),
+            Self::Damaged => (500, "damaged", "Stored changes are damaged"),
             Self::NotImplemented => (501, "not-implemented", "Not implemented"),
             Self::NoLeader => (503, "no-leader", "No leader"),
             Self::Behind => (503, "behind", "Node is behind"),
@@ -237,7 +241,7 @@ mod tests {
             (422, &["idempotency-mismatch"]),
             (429, &["too-many-requests"]),
             (431, &["headers-too-large"]),
-            (500, &["internal"]),
+            (500, &["internal", "damaged"]),
             (501, &["not-implemented"]),
         ];
         let mut rows: Vec<(u16, &str)> = published

@@ -1,8 +1,6 @@
 //! A refusal as the data of a problem document, and what is told of the errors
 //! of the layers below.
 
-use std::fmt::Display;
-
 use super::code::Code;
 use crate::{
     base::{ids::ChangeId, json_string::json_string, outcome::WriteError},
@@ -124,12 +122,6 @@ impl From<ReadError> for ApiError {
 pub(in crate::api) fn purged(first: ChangeId) -> ApiError {
     let detail = format!("changes before {first} are no longer held");
     ApiError::new(Code::Purged, detail).with_number("first", first.0)
-}
-
-/// A stored change that is not what was written, or that the disk does not give.
-pub(in crate::api) fn damaged(error: &dyn Display) -> ApiError {
-    tracing::error!(%error, "cannot read a stored change");
-    ApiError::new(Code::Internal, format!("a stored change cannot be read: {error}"))
 }
 
 /// What a node says that others take for a member of theirs.

@@ -86,7 +86,7 @@ impl AtScrape {
         self.ready.set(status.is_ready().into());
         self.failed.set(status.has_failed().into());
         self.disk_full.set(status.is_full().into());
-        self.damaged_segments.set(number(status.scrub.damaged().len() as u64));
+        self.damaged_segments.set(number(status.scrub.damaged_files() as u64));
         self.scrubbed_bytes.set(number(status.scrub.bytes()));
         self.scrub_ended.set(number(status.scrub.round_ended() / 1_000_000));
         self.observe_cluster(&status.cluster());

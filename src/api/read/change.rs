@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::{
-    answer,
-    places::{Cold, Looked, Places, Resident, Source, Stored},
+    answer, damage,
+    places::{Cold, LoadError, Looked, Places, Resident, Source, Stored},
 };
 use crate::{
     api::{
         context::Context,
-        error::{ApiError, damaged},
+        error::{ApiError, Code},
     },
     base::ids::ChangeId,
 };
@@ -40,16 +40,24 @@ pub(super) async fn read<T>(
             id,
             &mut take,
         );
-        match looked.map_err(|error| damaged(&error))? {
-            Looked::Found(taken) => return Ok(Some(taken)),
-            Looked::Gone => return Ok(None),
-            Looked::Cold(cold) => places.loaded(load(api, cold).await?),
+        match looked {
+            Ok(Looked::Found(taken)) => return Ok(Some(taken)),
+            Ok(Looked::Gone) => return Ok(None),
+            Ok(Looked::Cold(cold)) => places.loaded(load(api, cold).await?),
+            Err(damaged) => return Err(damage::refusal(api, &damaged).await),
         }
     }
 }
 
 /// Brings a batch into memory. What comes back from the disk is checked anew.
 pub(super) async fn load(api: &Context, cold: Cold) -> Result<Resident, ApiError> {
-    api.verified.borrow_mut().forget(cold.sequence);
-    cold.load().await.map_err(|error| damaged(&error))
+    match cold.load().await {
+        Ok(resident) => Ok(resident),
+        Err(LoadError::Damaged(damaged)) => Err(damage::refusal(api, &damaged).await),
+        Err(LoadError::Io(error)) => {
+            tracing::error!(%error, "cannot read a stored change");
+            let detail = format!("a stored change cannot be read: {error}");
+            Err(ApiError::new(Code::Internal, detail))
+        }
+    }
 }

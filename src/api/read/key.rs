@@ -81,13 +81,23 @@ pub(in crate::api) async fn list(
         let slice = collection.keys_after(after.as_deref(), prefix, left);
         // What was found is in this core's history after that.
         api.node.catch_up_with_index().await;
+        // One that is gone was replaced, and its change purged, meanwhile.
         for id in slice.entries {
             let push = |stored: Stored<'_>| match stored {
                 Stored::Suffix { id, at, suffix } => list.push(id, at, suffix),
                 Stored::Whole(change) => list.push_whole(change),
             };
-            // One that is gone was replaced, and its change purged, meanwhile.
-            if change::read(api, &mut places, id, push).await? == Some(false) {
+            let is_full = match change::read(api, &mut places, id, push).await {
+                Ok(pushed) => pushed == Some(false),
+                // Whoever goes on from there is told of it.
+                Err(error) if error.code == Code::Damaged && list.changes() > 0 => true,
+                Err(error) if error.code == Code::Damaged => {
+                    let key = collection.key_of(id, after.as_deref(), prefix);
+                    return Err(key.map_or(error.clone(), |key| error.with_text("key", key)));
+                }
+                Err(error) => return Err(error),
+            };
+            if is_full {
                 return Ok(Reply::Now(Response::json(200, list.finish_keys(false))));
             }
             rendered.hold(list.held_bytes())?;

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub(super) mod change;
+mod damage;
 pub(super) mod freshness;
 pub(super) mod key;
 pub(super) mod list;

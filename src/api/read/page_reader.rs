@@ -12,7 +12,7 @@ use crate::{
         ids::ChangeId,
         limits::{READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
-    state::{Cursor, Index, Located, sealed::Damaged},
+    state::{Cursor, Damaged, Index, Located},
 };
 
 /// A page under construction.
@@ -83,6 +83,11 @@ impl<'q> PageReader<'q> {
     /// The last change looked at.
     pub(super) fn examined(&self) -> ChangeId {
         self.examined
+    }
+
+    /// Whether anything was collected.
+    pub(super) fn has_changes(&self) -> bool {
+        self.list.changes() > 0
     }
 
     /// Bytes of memory of what was collected.

@@ -3,6 +3,7 @@
 use super::{
     answer::{Frame, ListAnswer},
     change::load,
+    damage,
     page_reader::PageReader,
     places::Source,
     question::Question,
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     api::{
         context::Context,
-        error::{ApiError, damaged, purged},
+        error::{ApiError, Code, purged},
     },
     base::{ids::ChangeId, limits::READ_EXPECTED_FILTERED},
     io::cores,
@@ -60,8 +61,16 @@ pub(super) async fn read(
             verified: &mut api.verified.borrow_mut(),
             index: api.node.index(),
         });
-        if let Some(cold) = some.map_err(|error| damaged(&error))? {
-            reader.loaded(load(api, cold).await?);
+        let failed = match some {
+            Ok(None) => None,
+            Ok(Some(cold)) => load(api, cold).await.map(|resident| reader.loaded(resident)).err(),
+            Err(damaged) => Some(damage::refusal(api, &damaged).await),
+        };
+        match failed {
+            // Whoever goes on from there is told of it.
+            Some(error) if error.code == Code::Damaged && reader.has_changes() => break,
+            Some(error) => return Err(error),
+            None => {}
         }
         rendered.hold(reader.held_bytes())?;
         cores::yield_if_needed().await;

@@ -8,8 +8,8 @@ use crate::{
         ids::{ChangeId, Timestamp},
         limits::READ_AHEAD_BYTES,
     },
-    io::{cores, map::Mapping},
-    state::{History, Index, Located, SealedSegment, Verified, sealed::Damaged},
+    io::{cores, is_bad_place, map::Mapping},
+    state::{CheckpointedChanges, Damaged, History, Index, Located, SealedSegment, Verified},
 };
 
 /// What a page is read from, the same for all its turns.
@@ -54,13 +54,10 @@ impl Places {
             }
             Some(Located::Checkpointed(checkpointed, range)) => {
                 if !checkpointed.map().is_resident(range.clone()) {
-                    let (sequence, map) = (CHECKPOINT, Arc::clone(checkpointed.map()));
-                    return Ok(Looked::Cold(Cold { sequence, map, range }));
+                    let what = What::Line(Arc::clone(checkpointed), id);
+                    return Ok(Looked::Cold(Cold { what, ahead: range.clone(), own: range }));
                 }
-                match checkpointed.change(range.clone()) {
-                    Some(change) => Looked::Found(take(Stored::Whole(change))),
-                    None => unreachable!("the checkpoint was read to its end"),
-                }
+                Looked::Found(take(Stored::Whole(checkpointed.change(id)?)))
             }
             Some(Located::Sealed(segment, n)) => {
                 if !self.find(segment, n) {
@@ -88,8 +85,9 @@ impl Places {
 
     /// Batch `n`, which must be loaded first.
     pub(super) fn cold(&self, segment: &Arc<SealedSegment>, n: usize) -> Cold {
-        let range = if self.scattered { segment.range(n) } else { ahead(segment, n) };
-        Cold { sequence: segment.sequence, map: Arc::clone(segment.map()), range }
+        let own = segment.range(n);
+        let ahead = if self.scattered { own.clone() } else { ahead(segment, n) };
+        Cold { what: What::Batch(Arc::clone(segment), n), ahead, own }
     }
 }
 
@@ -147,11 +145,49 @@ const CHECKPOINT: u64 = 0;
 
 /// Something stored that is on disk and not in memory.
 pub(super) struct Cold {
-    /// The number of the segment.
-    pub(super) sequence: u64,
-    map: Arc<Mapping>,
-    /// What of it is wanted.
-    range: Range<usize>,
+    what: What,
+    /// What of its file is wanted.
+    ahead: Range<usize>,
+    /// What of that is needed.
+    own: Range<usize>,
+}
+
+/// What is stored.
+enum What {
+    Batch(Arc<SealedSegment>, usize),
+    /// A change in a checkpoint.
+    Line(Arc<CheckpointedChanges>, ChangeId),
+}
+
+impl What {
+    fn map(&self) -> &Arc<Mapping> {
+        match self {
+            Self::Batch(segment, _) => segment.map(),
+            Self::Line(checkpointed, _) => checkpointed.map(),
+        }
+    }
+
+    fn sequence(&self) -> u64 {
+        match self {
+            Self::Batch(segment, _) => segment.sequence,
+            Self::Line(..) => CHECKPOINT,
+        }
+    }
+
+    fn damaged(&self, reason: &io::Error) -> Damaged {
+        match self {
+            Self::Batch(segment, n) => segment.damaged(*n, reason),
+            Self::Line(checkpointed, id) => checkpointed.damaged(*id, reason),
+        }
+    }
+}
+
+/// Why something stored is not in memory.
+pub(super) enum LoadError {
+    /// The disk does not give it.
+    Damaged(Damaged),
+    /// Nothing is known of it.
+    Io(io::Error),
 }
 
 impl Cold {
@@ -159,12 +195,22 @@ impl Cold {
     /// anew then.
     ///
     /// # Errors
-    /// What the disk reports.
-    pub(super) async fn load(self) -> io::Result<Resident> {
-        let Self { sequence, map, range } = self;
-        let wanted = range.clone();
-        cores::off_core(move || map.populate(wanted)).await?;
-        Ok(Resident { sequence, range })
+    /// [`LoadError`]
+    pub(super) async fn load(self) -> Result<Resident, LoadError> {
+        let Self { what, ahead, own } = self;
+        let map = Arc::clone(what.map());
+        let populate = move || match map.populate(ahead.clone()) {
+            // It may be what follows that cannot be read.
+            Err(error) if is_bad_place(&error) && ahead != own => {
+                map.populate(own.clone()).map(|()| own)
+            }
+            loaded => loaded.map(|()| ahead),
+        };
+        match cores::off_core(populate).await {
+            Ok(range) => Ok(Resident { sequence: what.sequence(), range }),
+            Err(error) if is_bad_place(&error) => Err(LoadError::Damaged(what.damaged(&error))),
+            Err(error) => Err(LoadError::Io(error)),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
         reply::Reply,
     },
     http::Response,
-    node::Damaged,
+    node::DamagedPlace,
 };
 
 /// `GET /health`: the process serves, and what of its log is damaged.
@@ -17,7 +17,7 @@ pub(in crate::api) fn health(api: &Context) -> Reply {
     if damaged.is_empty() {
         return Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]));
     }
-    let damaged = damaged.iter().map(|Damaged { file, offset }| {
+    let damaged = damaged.iter().map(|DamagedPlace { file, offset }| {
         // Names of segments need no escapes.
         format!("{{\"file\":\"{file}\",\"offset\":{offset}}}")
     });

@@ -6,10 +6,10 @@ use ::glommio::{
     io::{DmaBuffer, DmaFile, OpenOptions},
 };
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     mem::MaybeUninit,
-    os::fd::AsRawFd,
+    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
@@ -113,7 +113,7 @@ impl Disk for GlommioDisk {
         // glommio looks for the file by its name once more when it is open, and panics when it was
         // removed meanwhile, as purged segments are. By this name it stays.
         let name = name.to_owned();
-        let held = self.blocking(move |files| File::open(files.directory().join(&name))).await?;
+        let held = self.blocking(move |files| open_file(&files.directory().join(&name))).await?;
         let path = format!("/proc/self/fd/{}", held.as_raw_fd());
         Ok(GlommioFile { file: options.dma_open(path).await.map_err(open_error)? })
     }
@@ -146,6 +146,15 @@ impl Disk for GlommioDisk {
 
     fn files(&self) -> DirectoryFiles {
         self.files.clone()
+    }
+}
+
+/// Opens a regular file. Of what else may bear the name, a pipe would have the thread wait.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
     }
 }
 

@@ -46,6 +46,8 @@ pub async fn start<D: Disk>(
     let Recovery { log, mut replay, newest } = recover(&disk, &settings).await?;
     let status = Arc::clone(&wiring.status);
     log.on_write(move |time| status.log_writes.add(time));
+    let status = Arc::clone(&wiring.status);
+    log.on_damage(move |file, offset, reason| status.tell_damaged(file, offset, reason));
     cores::spawn(log.run());
     let room = Rc::new(Notify::new());
     let spare = spare::keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&wiring.status));

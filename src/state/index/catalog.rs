@@ -90,6 +90,15 @@ impl Collection {
         slice(&share(&self.keys), after, prefix, count, |_, id| *id)
     }
 
+    /// The key with the current version `id`, if it is among the first that
+    /// [`keys_after`](Self::keys_after) gives.
+    #[must_use]
+    pub fn key_of(&self, id: ChangeId, after: Option<&str>, prefix: &str) -> Option<Box<str>> {
+        let name = |name: &str, current: &ChangeId| (*current == id).then(|| Box::from(name));
+        let names = slice(&share(&self.keys), after, prefix, SLICE, name).entries;
+        names.into_iter().flatten().next()
+    }
+
     /// Makes `id` the current version of a key, as a checkpoint has it.
     pub fn restore_key(&self, key: &str, id: ChangeId) {
         lock(&self.keys).insert(key.into(), id);

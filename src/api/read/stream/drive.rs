@@ -168,5 +168,5 @@ async fn read_part(
 
 /// Whether a client that comes back would be told the same.
 fn is_for_good(code: Code) -> bool {
-    matches!(code, Code::Purged | Code::NotFound)
+    matches!(code, Code::Purged | Code::NotFound | Code::Damaged)
 }
