@@ -5,4 +5,4 @@ mod problem;
 
 pub use code::Code;
 pub use problem::{ApiError, Member};
-pub(super) use problem::{claimed, excerpt, purged};
+pub(super) use problem::{claimed, excerpt, purged, unreadable};

@@ -1,6 +1,8 @@
 //! A refusal as the data of a problem document, and what is told of the errors
 //! of the layers below.
 
+use std::fmt::Display;
+
 use super::code::Code;
 use crate::{
     base::{ids::ChangeId, json_string::json_string, outcome::WriteError},
@@ -122,6 +124,12 @@ impl From<ReadError> for ApiError {
 pub(in crate::api) fn purged(first: ChangeId) -> ApiError {
     let detail = format!("changes before {first} are no longer held");
     ApiError::new(Code::Purged, detail).with_number("first", first.0)
+}
+
+/// Something stored that the disk does not give.
+pub(in crate::api) fn unreadable(error: &dyn Display) -> ApiError {
+    tracing::error!(%error, "cannot read what is stored");
+    ApiError::new(Code::Internal, format!("what is stored cannot be read: {error}"))
 }
 
 /// What a node says that others take for a member of theirs.

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api::{
         context::Context,
-        error::{ApiError, Code},
+        error::{ApiError, unreadable},
     },
     base::ids::ChangeId,
 };
@@ -54,10 +54,6 @@ pub(super) async fn load(api: &Context, cold: Cold) -> Result<Resident, ApiError
     match cold.load().await {
         Ok(resident) => Ok(resident),
         Err(LoadError::Damaged(damaged)) => Err(damage::refusal(api, &damaged).await),
-        Err(LoadError::Io(error)) => {
-            tracing::error!(%error, "cannot read a stored change");
-            let detail = format!("a stored change cannot be read: {error}");
-            Err(ApiError::new(Code::Internal, detail))
-        }
+        Err(LoadError::Io(error)) => Err(unreadable(&error)),
     }
 }

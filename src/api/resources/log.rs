@@ -1,12 +1,14 @@
 //! `/cluster/log` and `/cluster/checkpoint`: the log itself, piece by piece, for whoever keeps a
 //! copy of it.
 
+use std::io;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::{
     api::{
         context::Context,
-        error::{ApiError, Code, damaged},
+        error::{ApiError, Code, unreadable},
         read::freshness,
         reply::Reply,
         request::{
@@ -70,9 +72,14 @@ pub(in crate::api) async fn checkpoint(
     let total = map.len() as u64;
     let start = query.from.min(total);
     let range = start as usize..total.min(start + LOG_PIECE_BYTES as u64) as usize;
-    // It may have to come from the disk.
-    let part = cores::off_core(move || map.get(range).map(Bytes::copy_from_slice)).await;
-    let part = part.ok_or_else(|| damaged(&"the checkpoint is shorter than it was"))?;
+    // It may have to come from the disk, which would end the process where it does not give it
+    // without being asked.
+    let copy = move || {
+        map.populate(range.clone())?;
+        map.get(range).map(Bytes::copy_from_slice).ok_or(io::ErrorKind::UnexpectedEof.into())
+    };
+    let part = cores::off_core(copy).await;
+    let part = part.map_err(|error: io::Error| unreadable(&error))?;
     let response = Response::new(200)
         .with_body(Media::Octets.name(), part)
         .with_number("ChangeAgent-Checkpoint", id.index)
@@ -87,7 +94,7 @@ fn refusal(error: LogReadError) -> ApiError {
             .with_number("purged", purged.index)
             .with_number("purged_term", purged.term),
         LogReadError::Piece(LogPieceError::Behind(_)) => ApiError::new(Code::Behind, detail),
-        LogReadError::Piece(LogPieceError::Disk(error)) => damaged(&error),
+        LogReadError::Piece(LogPieceError::Disk(error)) => unreadable(&error),
         LogReadError::Overloaded | LogReadError::Stopping => {
             ApiError::new(Code::Overloaded, detail)
         }
