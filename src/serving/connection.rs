@@ -214,18 +214,10 @@ impl Driver {
                     in_hand.waited = Some(self.link.now - in_hand.arrived);
                     reply
                 }
-                Reply::Stream(mut stream) => {
-                    match context.api.begin(&mut stream, self.link.now).await {
-                        Err(refusal) => Reply::Now(refusal),
-                        Ok(first) => {
-                            self.link.in_hand_bytes = 0;
-                            metrics.answered(in_hand.method, stream.head().status());
-                            let _counted = Counted::new(&metrics.streams);
-                            let head = in_hand.reader.mark(stream.head());
-                            return Box::pin(self.stream(*stream, head, first)).await;
-                        }
-                    }
-                }
+                Reply::Stream(stream) => match Box::pin(self.streamed(*stream, &in_hand)).await? {
+                    Some(refusal) => Reply::Now(refusal),
+                    None => return Ok(()),
+                },
             };
         }
     }
@@ -248,6 +240,25 @@ impl Driver {
             metrics.read(self.link.now - in_hand.arrived);
         }
         self.link.http.respond(in_hand.reader.mark(response), self.link.now);
+    }
+
+    /// Sends a stream, or gives the refusal that takes its place.
+    async fn streamed(
+        &mut self,
+        mut stream: ChangeStream,
+        in_hand: &InHand<'_>,
+    ) -> Result<Option<Response>, Gone> {
+        let context = Rc::clone(&self.context);
+        let first = match context.api.begin(&mut stream, self.link.now).await {
+            Err(refusal) => return Ok(Some(refusal)),
+            Ok(first) => first,
+        };
+        let metrics = context.api.metrics();
+        self.link.in_hand_bytes = 0;
+        metrics.answered(in_hand.method, stream.head().status());
+        let _counted = Counted::new(&metrics.streams);
+        let head = in_hand.reader.mark(stream.head());
+        self.stream(stream, head, first).await.map(|()| None)
     }
 
     /// Sends an answer in parts, each when the one before is with the client:
