@@ -19,6 +19,7 @@
 mod client;
 mod connection_tests;
 mod coverage;
+mod damage;
 mod disk_tests;
 mod ending;
 mod everything;

@@ -1,0 +1,120 @@
+//! Thousands of directories, each damaged in one way.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    image::Files,
+    mutation::Mutation,
+    origin::{Origin, Running, origin},
+    reading::{Seen, Verdict, judge, read},
+};
+use crate::{
+    io::simulated::{disk::SimDisk, executor::run},
+    node::replica::{Checked, check},
+    simulation::tests::given,
+};
+
+/// What became of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Refused,
+    Served(Verdict),
+}
+
+fn disk_of(seed: u64, files: &Files) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    for (name, bytes) in files {
+        disk.put(name, bytes.clone());
+    }
+    disk
+}
+
+/// What a node serves of `disk`, or why it does not.
+fn served(seed: u64, disk: &SimDisk, origin: &Origin) -> Result<Seen, String> {
+    run(seed, async {
+        let mut node = Running::on(disk.clone(), None).await?;
+        Ok(read(&mut node, &origin.names).await)
+    })
+}
+
+/// Whether `changeagent check` finds a directory sound.
+fn is_sound(seed: u64, files: &Files) -> bool {
+    let disk = disk_of(seed, files);
+    matches!(run(seed, check(&disk)), Ok(Some(Checked::Sound(_))))
+}
+
+struct Campaign {
+    origin: Origin,
+    /// A directory of another node.
+    other: Files,
+    /// What is served of the whole one.
+    all: Seen,
+    outcomes: BTreeMap<Outcome, usize>,
+}
+
+impl Campaign {
+    fn new(seed: u64, is_killed: bool) -> Self {
+        let (origin, other) = (origin(seed, is_killed), origin(seed + 1, is_killed).image.files);
+        let disk = disk_of(seed, &origin.image.files);
+        let all = served(seed, &disk, &origin).expect("what is whole is served");
+        assert!(all.lists["/changes"].changes.len() > 60 && all.repeated.len() > 10);
+        let segments = origin.image.files.keys().filter(|name| name.ends_with(".seg")).count();
+        assert!(segments > 4, "{:?}", origin.image.files.keys());
+        assert!(origin.image.files.keys().any(|name| name.ends_with(".checkpoint")));
+        Self { origin, other, all, outcomes: BTreeMap::new() }
+    }
+
+    /// Damages the directory as the seed says, and judges what is made of it.
+    fn case(&mut self, seed: u64) {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let mutation = Mutation::draw(rng, &self.origin.image.files);
+        let mut files = self.origin.image.files.clone();
+        mutation.apply(&mut files, &self.other);
+        println!("seed {seed}: {mutation:?}");
+        let disk = disk_of(rng.random(), &files);
+        let outcome = match served(seed, &disk, &self.origin) {
+            Err(why) => {
+                assert!(names_a_place(&why, &files), "{why}");
+                assert_eq!(disk.snapshot(), files, "who refuses changes nothing: {why}");
+                Outcome::Refused
+            }
+            Ok(seen) => {
+                let changes = &self.all.lists["/changes"].changes;
+                let must_hold = self.origin.image.must_hold(&files, changes);
+                let verdict = judge(&self.all, &seen, must_hold);
+                Outcome::Served(verdict.unwrap_or_else(|why| panic!("{why}")))
+            }
+        };
+        // Whatever a node cannot make good is found offline as well.
+        let is_unsound = matches!(outcome, Outcome::Refused | Outcome::Served(Verdict::Damaged));
+        assert!(!(is_unsound && is_sound(seed, &files)), "the check finds nothing: {outcome:?}");
+        println!("    {outcome:?}");
+        *self.outcomes.entry(outcome).or_default() += 1;
+    }
+}
+
+/// Whether a refusal says which file it is about, or that one is missing.
+fn names_a_place(why: &str, files: &Files) -> bool {
+    files.keys().any(|name| why.contains(name.as_str())) || why.contains("missing")
+}
+
+/// Damages directories of both kinds, from the seed `FROM` on.
+fn campaign(cases: u64) {
+    let from = given("FROM").unwrap_or(1);
+    for is_killed in [false, true] {
+        let mut campaign = Campaign::new(from, is_killed);
+        for seed in from..from + cases {
+            campaign.case(seed);
+        }
+        println!("killed: {is_killed}, {:?}", campaign.outcomes);
+        let seen = |outcome| campaign.outcomes.contains_key(&outcome);
+        assert!(seen(Outcome::Refused) && seen(Outcome::Served(Verdict::Whole)));
+    }
+}
+
+#[test]
+fn a_damaged_directory_is_refused_or_served_as_it_was() {
+    campaign(given("CASES").unwrap_or(150));
+}
