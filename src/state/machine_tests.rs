@@ -431,3 +431,54 @@ fn tags_of_version_1_are_found() {
     );
     assert_eq!(of_tag(&state, br#""a""#), [1]);
 }
+
+#[test]
+fn what_comes_before_a_change_is_decided_as_it_was_in_the_whole_batch() {
+    let gone = ChangeText { tenant: Some(Uuid::from_u128(404)), ..ChangeText::plain("1") };
+    let three = append_all(&[ChangeText::plain("3"), put("k"), ChangeText::plain("5")]);
+    let commands = [
+        create_tenant(ACME, "acme"),
+        change(put("k")),
+        if_absent(put("k")),
+        keyed(1, 1, change(gone)),
+        keyed(1, 2, three.into()),
+        keyed(1, 2, change(put("k"))),
+        create_collection(ACME, Uuid::from_u128(30), "more"),
+        change(ChangeText::deletion(ACME, Some(USERS))),
+        change(put("k")),
+    ];
+    for version in [2, 3] {
+        let mut bytes = crate::base::batch::encode(&commands, Timestamp(7)).to_vec();
+        bytes[0] = version;
+        let batch = Batch::parse(bytes::Bytes::from(bytes)).unwrap();
+        let whole = state().apply(batch.clone());
+        let decided = whole.decisions.unwrap();
+        let mut cut_to = Vec::new();
+        for change in 0..batch.changes() {
+            let mut state = state();
+            let before = ChangeId(whole.batch.first.0 - 1);
+            let Some(part) = batch.before(change) else {
+                cut_to.push(before.0);
+                continue;
+            };
+            assert_eq!((part.at(), part.remembers_missing()), (Timestamp(7), version == 2));
+            let applied = state.apply(part);
+            let decisions = applied.decisions.unwrap();
+            let (last, before) = decisions.split_last().unwrap();
+            assert_eq!(before, &decided[..before.len()], "change {change}");
+            let is_cut = matches!(last.result, Ok(Effect::Changes { count: 1 | 2, .. }));
+            assert!(*last == decided[before.len()] || is_cut, "change {change}");
+            // What is left is what the whole one has there.
+            for (id, text) in applied.batch.iter() {
+                assert_eq!(whole.batch.change(id).suffix, text.suffix);
+            }
+            cut_to.push(state.last().0);
+        }
+        let wanted: &[u64] = match version {
+            // The refusal is remembered, so what bears its key is refused, too.
+            2 => &[0, 1, 1, 1, 1, 1, 1, 1, 2],
+            _ => &[0, 1, 1, 1, 2, 3, 4, 4, 5],
+        };
+        assert_eq!(cut_to, wanted, "version {version}");
+    }
+}

@@ -45,6 +45,7 @@
 
 mod change_ref;
 mod command;
+mod cut;
 mod encode;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
