@@ -7,6 +7,8 @@
 //! durable. Only [`crate::io::Disk`] is used to reach the disk.
 
 mod check;
+mod compose;
+mod contents;
 mod cursor;
 mod error;
 pub mod format;
@@ -40,6 +42,8 @@ mod recovery_tests;
 mod testing;
 
 pub use check::{Behind, Verified, behind, check, give_to, is_file};
+pub use compose::{Composed, Composer};
+pub use contents::Contents;
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
