@@ -34,6 +34,7 @@
 //! | `fuzzing` | what fuzz targets call; not part of the program |
 //! | [`api`] | the HTTP API, one file per resource |
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
+//! | [`backup`] | a history as files apart from any node: made of a node's log, made into a directory |
 //! | [`raft`] | consensus, and the only place that names openraft |
 //! | [`feed`] | from the one writer to the many readers and waiters |
 //! | [`checkpoint`] | the state at a position of the log, as files: format, writing, receiving |
@@ -55,6 +56,7 @@
 //! - No retry of a failed write or sync: the log stops for good.
 
 pub mod api;
+pub mod backup;
 pub mod base;
 pub mod checkpoint;
 pub mod cli;

@@ -214,6 +214,18 @@ pub fn given_to(bytes: &[u8], cluster: ClusterId) -> Result<Vec<u8>, String> {
     Ok(out.out)
 }
 
+/// The first line of a checkpoint, of which this is the beginning.
+///
+/// # Errors
+/// When it is of another format, or none.
+pub fn head(bytes: &[u8]) -> Result<Head, String> {
+    let head: Head = Lines { bytes, at: 0 }.json()?;
+    if head.format != FORMAT {
+        return Err(format!("checkpoint format {} is not known to this program", head.format));
+    }
+    Ok(head)
+}
+
 /// What a checkpoint holds.
 pub struct Checkpoint {
     /// Its first line.
@@ -229,11 +241,9 @@ pub struct Checkpoint {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
+    let head = head(bytes)?;
     let mut lines = Lines { bytes, at: 0 };
-    let head: Head = lines.json()?;
-    if head.format != FORMAT {
-        return Err(format!("checkpoint format {} is not known to this program", head.format));
-    }
+    lines.next()?;
     content(bytes)?;
     let state = State::at(head.position());
     let index = state.index();

@@ -29,9 +29,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match checked.map_err(|error| Failure::Other(error.to_string()))? {
         Checked::Sound(sound) => {
             say(&about_sound(&name, &sound))?;
-            match &sound.halted {
-                Some(why) => Err(Failure::Other(format!("{name}: no node starts on it: {why}"))),
-                None => Ok(()),
+            match (&sound.halted, &sound.backup) {
+                (Some(why), _) => {
+                    Err(Failure::Other(format!("{name}: no node starts on it: {why}")))
+                }
+                (None, Some(backup)) if backup.entry.is_none() => Err(Failure::Other(format!(
+                    "{name}: the backup was never completed: run it again, to the same place"
+                ))),
+                _ => Ok(()),
             }
         }
         Checked::Damaged(damage) => {
@@ -47,15 +52,19 @@ fn say(lines: &[String]) -> Result<(), Failure> {
 }
 
 fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
-    let Sound { log, checkpoint, changes: (last, first), committed, .. } = sound;
+    let Sound { log, checkpoint, changes: (last, first), committed, backup, .. } = sound;
     let Verified { cluster, node, segments, bytes, .. } = log;
     let held = match first <= last {
         true => format!("changes {first} to {last}"),
         false => "no change".to_owned(),
     };
     let bytes = ByteSize(*bytes);
+    let whose = match backup {
+        Some(_) => format!("a backup of cluster {cluster}"),
+        None => format!("node {node} of cluster {cluster}"),
+    };
     let mut lines = vec![
-        format!("{name} is sound: node {node} of cluster {cluster}"),
+        format!("{name} is sound: {whose}"),
         format!("{segments} segments of {bytes} in all, {held}"),
     ];
     if let Some(id) = log.last {
@@ -92,10 +101,15 @@ fn about_damage(damage: &Damage) -> Vec<String> {
             behind.entries
         ));
     }
-    lines.push(
-        "to mend it: if other members of its cluster are well, move the directory away and start \
-         the node empty, with --join; else put back a copy of the directory"
-            .to_owned(),
-    );
+    let mend = match damage.is_backup {
+        true => {
+            "it cannot be mended: begin a new backup elsewhere, and put this one back from a copy of it"
+        }
+        false => {
+            "to mend it: if other members of its cluster are well, move the directory away and start \
+             the node empty, with --join; else put back a copy of the directory"
+        }
+    };
+    lines.push(mend.to_owned());
     lines
 }

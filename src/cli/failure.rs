@@ -66,6 +66,10 @@ pub(super) struct Problem {
     pub(super) offset: Option<usize>,
     /// The oldest id that is held, of `purged`.
     pub(super) first: Option<u64>,
+    /// The last entry of the log that is not held, of `purged`.
+    pub(super) purged: Option<u64>,
+    /// The term of that.
+    pub(super) purged_term: Option<u64>,
 }
 
 impl fmt::Display for Problem {

@@ -1,6 +1,7 @@
-//! The command line: `serve` runs a node, `check` and `recover` work on a data directory, and every other
+//! The command line: `serve` runs a node, `check`, `restore` and `recover` work on files, and every other
 //! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
+mod backup;
 mod check;
 mod cluster;
 mod export;
@@ -18,6 +19,7 @@ mod post;
 mod progress;
 mod reader;
 mod recover;
+mod restore;
 mod retry;
 mod serve;
 mod status;
@@ -61,6 +63,10 @@ enum Command {
     Import(import::Arguments),
     /// Verify every byte of a data directory that no node uses; exit code 1 when it is damaged
     Check(check::Arguments),
+    /// Copy what a node holds to a directory or an archive, whatever it does meanwhile; later only what is new
+    Backup(backup::Arguments),
+    /// Make a data directory of a backup
+    Restore(restore::Arguments),
     /// When a quorum of a cluster is lost for good: begin a new cluster with what a survivor has
     Recover(recover::Arguments),
 }
@@ -80,6 +86,8 @@ impl CommandLine {
             Some(Command::Export(arguments)) => export::run(&arguments),
             Some(Command::Import(arguments)) => import::run(&arguments),
             Some(Command::Check(arguments)) => check::run(&arguments),
+            Some(Command::Backup(arguments)) => backup::run(&arguments),
+            Some(Command::Restore(arguments)) => restore::run(&arguments),
             Some(Command::Recover(arguments)) => recover::run(&arguments),
         };
         match outcome {
@@ -129,6 +137,11 @@ mod tests {
             "changeagent import",
             "changeagent import x --map 1=2",
             "changeagent import x --batch 0",
+            "changeagent backup",
+            "changeagent backup --out x --segment-size 1KiB",
+            "changeagent restore --data x",
+            "changeagent restore --from y --data x --until soon",
+            "changeagent restore --from y --data x --until 2026-13-01T00:00:00Z",
             "changeagent members",
             "changeagent members add localhost",
             "changeagent members add localhost:0",

@@ -25,6 +25,8 @@ pub(super) const ANSWER_BYTES_MAX: u64 = 528 << 20;
 pub(super) const JSON: &str = "application/json";
 /// One JSON value a line.
 pub(super) const NDJSON: &str = "application/x-ndjson";
+/// Bytes.
+pub(super) const OCTETS: &str = "application/octet-stream";
 
 /// Which node.
 #[derive(Clone, Debug, Args)]
@@ -262,6 +264,13 @@ pub(super) struct Answer {
 impl Answer {
     fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What a header says, which is a number.
+    pub(super) fn number(&self, name: &str) -> Result<u64, Failure> {
+        self.header(name)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| Failure::Other(format!("{}: the answer has no {name}", self.request)))
     }
 
     /// The newest id that the node had applied.

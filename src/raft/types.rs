@@ -122,10 +122,10 @@ impl<T> Drop for Callback<T> {
 }
 
 /// The kind of an entry in the log. Stable: it is on disk.
-mod kind {
-    pub(super) const BLANK: u8 = 0;
-    pub(super) const MEMBERSHIP: u8 = 1;
-    pub(super) const BATCH: u8 = 2;
+pub(super) mod kind {
+    pub(in crate::raft) const BLANK: u8 = 0;
+    pub(in crate::raft) const MEMBERSHIP: u8 = 1;
+    pub(in crate::raft) const BATCH: u8 = 2;
 }
 
 /// A membership as it is stored, in JSON: such entries are few, and a person

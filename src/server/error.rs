@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use crate::{
+    backup::RestoreError,
     io::{lock::LockError, real::uring::UringError},
     log::OpenError,
     node::halt::HOW_TO_GO_ON,
@@ -30,6 +31,22 @@ pub enum ServerError {
     /// There is nothing to verify.
     #[error("{0} is not a data directory: no log is in it")]
     NoLog(String),
+    /// It belongs to no node.
+    #[error(
+        "{0} is a backup, and no node starts on it: changeagent restore makes a data directory of it"
+    )]
+    Backup(String),
+    /// A backup cannot be used.
+    #[error("the backup {0} cannot be restored: {1}")]
+    Restore(String, RestoreError),
+    /// An archive cannot be read.
+    #[error("the archive cannot be unpacked: {0}")]
+    Archive(String),
+    /// There is something where a data directory is to be made; nothing was changed.
+    #[error(
+        "{0} is not empty: a backup is restored to a directory that is empty, or not there yet"
+    )]
+    NotEmpty(String),
     /// Something is where it would be put; nothing was changed.
     #[error("{0} exists already: move it away first")]
     Exists(String),

@@ -1,6 +1,8 @@
 //! The composition root of a process: settings, the order of start and stop, the
 //! executors, and the sockets.
 
+mod archive;
+mod backup;
 mod config;
 mod context;
 mod error;
@@ -17,6 +19,8 @@ mod report;
 mod run;
 mod values;
 
+pub use archive::Archive;
+pub use backup::{Origin, backup, restore};
 pub use config::{Config, ConfigError};
 pub use error::ServerError;
 pub use flags::Flags;

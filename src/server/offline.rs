@@ -56,6 +56,7 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
     let _lock = claim(&directory)?;
     let name = directory.display().to_string();
     let sound = match verified(&directory)? {
+        Checked::Sound(sound) if sound.backup.is_some() => return Err(ServerError::Backup(name)),
         Checked::Sound(sound) => *sound,
         Checked::Damaged(damage) => return Err(not_started_on(name, damage.error)),
     };
@@ -102,7 +103,7 @@ fn own_alike(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The name of a directory with a further end.
-fn beside(directory: &Path, end: &str) -> PathBuf {
+pub(super) fn beside(directory: &Path, end: &str) -> PathBuf {
     let mut name = directory.as_os_str().to_owned();
     name.push(".");
     name.push(end);

@@ -105,6 +105,7 @@ pub(super) fn not_started_on(directory: String, error: StartError) -> ServerErro
         StartError::Log(error) => ServerError::Open(directory, error),
         StartError::Checkpoint(error) => ServerError::Checkpoint(directory, error),
         StartError::Halted(why) => ServerError::Halted(directory, why),
+        StartError::Backup => ServerError::Backup(directory),
         StartError::Segment(error) => ServerError::System("cannot map a segment of the log", error),
         StartError::Raft(error) => ServerError::Raft(error),
         StartError::NotInTime => ServerError::Executor(error.to_string()),

@@ -6,6 +6,7 @@
 //! | [`Node`], [`NodeBuilder`] | one process: started, stopped, killed, refused |
 //! | [`Client`], [`Stream`], [`Bar`] | what is asked of a node |
 //! | [`program()`], [`run`], [`Fake`] | commands of the program, and a node that only pretends |
+//! | [`Relay`] | what stands between a client and a node: it counts, and holds up |
 //! | [`cluster`] | several processes, added, killed, paused, taken out |
 //! | [`network`] | network namespaces that are cut off from each other |
 //! | [`workload`] | clients that go on through all of it, and what must be true afterwards |
@@ -25,6 +26,7 @@ pub mod linearizable;
 pub mod network;
 mod node;
 mod program;
+mod relay;
 mod resources;
 mod restriction;
 mod routes;
@@ -37,6 +39,7 @@ pub use fake::{Every, Fake, Fault};
 pub use installed::installed;
 pub use node::{Failed, Node, NodeBuilder, SHORT_SEGMENTS, Temporary, files, temporary};
 pub use program::{Ended, Held, Watched, executable, file, program, run, run_with, without_times};
+pub use relay::Relay;
 pub use resources::{Bar, ids, percent, strings};
 pub use restriction::Restriction;
 pub use routes::{Route, routes};

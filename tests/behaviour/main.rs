@@ -2,6 +2,8 @@
 //! test, one subject a module.
 
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod blocking;
 #[cfg(test)]
 mod browsers;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod alone;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod failover;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "cli",
     "server",
     "simulation",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 15] = [
     "fuzzing",
     "api",
     "node",
+    "backup",
     "raft",
     "feed",
     "checkpoint",

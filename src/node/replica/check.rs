@@ -1,10 +1,13 @@
 //! What a data directory holds that no node has open, verified from its first byte to its last.
 //! Nothing in it is changed.
 
+use std::io;
+
 use crate::{
+    backup::{self, Manifest},
     base::ids::{ChangeId, ClusterId, LogId},
     checkpoint::CheckpointFile,
-    io::{Disk, cores},
+    io::{Disk, Files, cores},
     log::{self, Behind, Identity, OpenError, Options, Verified},
     node::halt,
     raft::changes_in,
@@ -37,6 +40,8 @@ pub struct Sound {
     pub committed: Option<LogId>,
     /// Why no node is to be started on it all the same.
     pub halted: Option<String>,
+    /// It is a backup, of which this belongs to it.
+    pub backup: Option<Manifest>,
 }
 
 /// A data directory that no node starts on.
@@ -48,6 +53,8 @@ pub struct Damage {
     pub sound: (Option<LogId>, ChangeId),
     /// What is lost when the log is cut where it is damaged, and how many changes at most.
     pub behind: Option<(Behind, u64)>,
+    /// It is a backup.
+    pub is_backup: bool,
 }
 
 /// Verifies what is on `disk`; nothing when no log is there.
@@ -57,12 +64,13 @@ pub struct Damage {
 pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     let files = disk.files();
     let halted = halt::reason(&files).map_err(StartError::Checkpoint)?;
+    let is_backup = backup::is_one(&files).map_err(StartError::Checkpoint)?;
+    let damaged = |error, sound, behind| {
+        Ok(Some(Checked::Damaged(Box::new(Damage { error, sound, behind, is_backup }))))
+    };
     let (newest, mut replay) = match begin(&files) {
         Ok(begun) => begun,
-        Err(error) => {
-            let sound = (None, ChangeId::ZERO);
-            return Ok(Some(Checked::Damaged(Box::new(Damage { error, sound, behind: None }))));
-        }
+        Err(error) => return damaged(error, (None, ChangeId::ZERO), None),
     };
     let identity = Identity { cluster: ClusterId(cores::uuid()), node: FOUNDER };
     let options = following(newest.as_ref(), Options::new(identity));
@@ -71,9 +79,13 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     });
     let error = match read.await {
         Ok(Some(log)) => {
-            let changes = (replay.last(), replay.first());
-            let committed = replay.applied();
-            let sound = Sound { log, checkpoint: newest, changes, committed, halted };
+            let (changes, committed) = ((replay.last(), replay.first()), replay.applied());
+            let backup = match cores::off_core(move || manifest(&files, committed)).await {
+                Ok(backup) => backup,
+                Err(error) => return damaged(error, (committed, changes.0), None),
+            };
+            let checkpoint = newest;
+            let sound = Sound { log, checkpoint, changes, committed, halted, backup };
             return Ok(Some(Checked::Sound(Box::new(sound))));
         }
         Ok(None) if newest.is_none() => return Ok(None),
@@ -89,7 +101,17 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
         }
         _ => None,
     };
-    let sound = (replay.applied(), replay.last());
-    let error = cannot_open(newest.as_ref(), error);
-    Ok(Some(Checked::Damaged(Box::new(Damage { error, sound, behind }))))
+    damaged(cannot_open(newest.as_ref(), error), (replay.applied(), replay.last()), behind)
+}
+
+/// The manifest of a backup, the files of which go up to the entry `last`.
+fn manifest(files: &impl Files, last: Option<LogId>) -> Result<Option<Manifest>, StartError> {
+    let unsound = |text| StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text));
+    let manifest = backup::verify(files).map_err(|error| unsound(error.to_string()))?;
+    match manifest.as_ref().and_then(|manifest| manifest.entry) {
+        Some(entry) if Some(entry) > last => {
+            Err(unsound(format!("entries up to {entry} belong to it, and are missing")))
+        }
+        _ => Ok(manifest),
+    }
 }

@@ -16,6 +16,9 @@ pub enum StartError {
     /// The node must not go on with what the disk holds: it said so before.
     #[error("{0}")]
     Halted(String),
+    /// It is a backup, which belongs to no node.
+    #[error("the directory is a backup")]
+    Backup,
     /// A segment of the log cannot be mapped.
     #[error("cannot map a segment of the log: {0}")]
     Segment(io::Error),

@@ -13,6 +13,7 @@ use super::{
     spare, watch,
 };
 use crate::{
+    backup,
     base::timing::LEAD_ALONE_WAIT,
     checkpoint::store,
     io::{Disk, cores, net::Listener},
@@ -42,6 +43,9 @@ pub async fn start<D: Disk>(
     let files = disk.files();
     if let Some(why) = halt::reason(&files).map_err(StartError::Checkpoint)? {
         return Err(StartError::Halted(why));
+    }
+    if backup::is_one(&files).map_err(StartError::Checkpoint)? {
+        return Err(StartError::Backup);
     }
     let Recovery { log, mut replay, newest } = recover(&disk, &settings).await?;
     let status = Arc::clone(&wiring.status);
