@@ -96,6 +96,8 @@ pub enum Bug {
     ForgetHalfWay,
     /// A leader that ceased to vote goes on leading.
     LeadWithoutVote,
+    /// What is read from the disk is served without a look at its checksum.
+    ServeUnverified,
 }
 
 #[cfg(test)]

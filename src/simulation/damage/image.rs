@@ -32,6 +32,13 @@ impl Image {
         Self { active: active.clone(), last_group, files }
     }
 
+    /// The files that a node which runs on the directory does not write any more.
+    pub fn at_rest(&self) -> Files {
+        let is_written = |name: &String| is_segment(name) && *name >= self.active;
+        let files = self.files.iter().filter(|(name, _)| !is_written(name));
+        files.map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
+    }
+
     /// Where less than the whole list may be served of `damaged`: the last change that must be
     /// there all the same. What follows the last group looks like a write that was cut short when
     /// that group does, and the newest segments look like none when they are gone.

@@ -77,6 +77,16 @@ fn foreign_name(rng: &mut StdRng, files: &Files) -> String {
 }
 
 impl Mutation {
+    /// What leaves every file in its place and as long as it was.
+    pub fn draw_in_place(rng: &mut StdRng, files: &Files) -> Self {
+        loop {
+            let drawn = Self::draw(rng, files);
+            if matches!(drawn, Self::Flip { .. } | Self::Overwrite { .. } | Self::Copy { .. }) {
+                return drawn;
+            }
+        }
+    }
+
     pub fn draw(rng: &mut StdRng, files: &Files) -> Self {
         let names: Vec<&String> = files.keys().collect();
         let mut one = || names[rng.random_range(0..names.len())].clone();

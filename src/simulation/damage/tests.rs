@@ -11,6 +11,7 @@ use super::{
     reading::{Seen, Verdict, judge, read},
 };
 use crate::{
+    base::planted::{Bug, prove},
     io::simulated::{disk::SimDisk, executor::run},
     node::replica::{Checked, check},
     simulation::tests::given,
@@ -95,6 +96,40 @@ impl Campaign {
     }
 }
 
+impl Campaign {
+    /// Damages what a node does not write any more while it runs, as the seed says, and judges
+    /// what it serves.
+    fn case_at_rest(&mut self, seed: u64) {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let mut files = self.origin.image.at_rest();
+        let mutation = Mutation::draw_in_place(rng, &files);
+        mutation.apply(&mut files, &self.other);
+        println!("seed {seed}, while it runs: {mutation:?}");
+        let disk = disk_of(rng.random(), &self.origin.image.files);
+        let (seen, health) = run(seed, async {
+            let mut node = Running::on(disk.clone(), None).await.expect("it starts");
+            if rng.random() {
+                // Some of it is in memory, and was found sound.
+                read(&mut node, &self.origin.names).await;
+            }
+            for (name, bytes) in &files {
+                if *bytes != self.origin.image.files[name] {
+                    disk.damage(name, |there| there.copy_from_slice(bytes));
+                }
+            }
+            let seen = read(&mut node, &self.origin.names).await;
+            (seen, node.get("/health").await.body)
+        });
+        let verdict = judge(&self.all, &seen, None).unwrap_or_else(|why| panic!("{why}"));
+        if verdict == Verdict::Damaged {
+            assert!(health.contains("\"damaged\":[{"), "{health}");
+            assert!(!is_sound(seed, &disk.snapshot()), "the check finds nothing");
+        }
+        println!("    {verdict:?}");
+        *self.outcomes.entry(Outcome::Served(verdict)).or_default() += 1;
+    }
+}
+
 /// Whether a refusal says which file it is about, or that one is missing.
 fn names_a_place(why: &str, files: &Files) -> bool {
     files.keys().any(|name| why.contains(name.as_str())) || why.contains("missing")
@@ -112,6 +147,31 @@ fn campaign(cases: u64) {
         let seen = |outcome| campaign.outcomes.contains_key(&outcome);
         assert!(seen(Outcome::Refused) && seen(Outcome::Served(Verdict::Whole)));
     }
+}
+
+/// Damages directories under nodes that run, from the seed `FROM` on.
+fn campaign_at_rest(cases: u64) -> BTreeMap<Outcome, usize> {
+    let from = given("FROM").unwrap_or(1);
+    let mut campaign = Campaign::new(from, false);
+    for seed in from..from + cases {
+        campaign.case_at_rest(seed);
+    }
+    campaign.outcomes
+}
+
+#[test]
+fn what_is_damaged_under_a_node_is_told_and_the_rest_is_served() {
+    let outcomes = campaign_at_rest(given("CASES").unwrap_or(150));
+    println!("{outcomes:?}");
+    let seen = |verdict| outcomes.contains_key(&Outcome::Served(verdict));
+    assert!(seen(Verdict::Whole) && seen(Verdict::Damaged));
+}
+
+#[test]
+fn serve_unverified() {
+    let campaign = std::cell::RefCell::new(Campaign::new(1, false));
+    let run = |seed| campaign.borrow_mut().case_at_rest(seed);
+    prove(Bug::ServeUnverified, 1..60, &["change"], run);
 }
 
 #[test]

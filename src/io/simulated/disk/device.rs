@@ -183,6 +183,7 @@ impl SimDisk {
     /// If there is no such file.
     pub fn damage(&self, name: &str, change: impl Fn(&mut [u8])) {
         let mut state = self.lock();
+        state.rotted += 1;
         let file = state.find(name).unwrap_or_else(|_| panic!("no file {name}"));
         if let Ok(content) = state.file_mut(file) {
             content.damage(change);

@@ -69,8 +69,13 @@ impl Files for SimFiles {
     }
 
     fn map(&self, name: &FileName) -> io::Result<Mapping> {
-        let bytes = self.read(name)?;
-        Ok(Mapping::held(HeldFile::new(self.disk.clone(), bytes)))
+        let (file, opened, bytes) = self.disk.step_off_core(|state| {
+            let file = state.find(name)?;
+            state.descriptor()?;
+            let bytes = state.read(file, 0, usize::MAX)?;
+            Ok((file, Arc::clone(&state.file_mut(file)?.opened), bytes))
+        })?;
+        Ok(Mapping::held(HeldFile::new(self.disk.clone(), file, opened, bytes)))
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) writes: u64,
     /// An operation failed.
     pub(super) has_failed: bool,
+    /// How often bytes at rest were changed.
+    pub(super) rotted: u64,
     /// The power is off, or the process is gone: handles from before are dead.
     pub(super) is_dead: bool,
 }
@@ -67,6 +69,7 @@ impl State {
             files: BTreeMap::new(),
             next: 0,
             writes: 0,
+            rotted: 0,
             is_dead: false,
         }
     }
