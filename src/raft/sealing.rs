@@ -72,7 +72,7 @@ impl SegmentBatches {
                 if batch.skips.refused() > 0 {
                     found.skips.push((found.batches.len() as u32, batch.skips.clone()));
                 }
-                found.batches.push(SealedBatch::new(batch.first, place));
+                found.batches.push(SealedBatch::new(batch.index, batch.first, place));
             }
             found.position = Some(batch.position);
             found.count += 1;

@@ -57,6 +57,8 @@ struct Place {
     copy: RefCell<Option<SimDisk>>,
     /// Its disk does not hold any more what it was told to.
     is_spoiled: Cell<bool>,
+    /// Reads of its disk fail, or did.
+    is_misread: Cell<bool>,
     runs: Cell<bool>,
     /// It is no member any more, or about to be none: it can only come anew.
     is_removed: Cell<bool>,
@@ -106,6 +108,7 @@ impl Places {
             begun: Cell::default(),
             copy: RefCell::default(),
             is_spoiled: Cell::default(),
+            is_misread: Cell::default(),
             runs: Cell::default(),
             is_removed: Cell::default(),
             starts: Cell::default(),
@@ -231,6 +234,17 @@ impl Places {
     /// Notes that a disk does not hold any more what it was told to.
     pub fn spoil(&self, node: NodeId) {
         self.place(node).is_spoiled.set(true);
+    }
+
+    /// Notes that reads of a disk fail.
+    pub fn misread(&self, node: NodeId) {
+        self.place(node).is_misread.set(true);
+    }
+
+    /// Whether what a node had on its disk in that life of it may be damaged, as it is read.
+    pub fn may_be_damaged(&self, node: NodeId, life: u32) -> bool {
+        let place = self.place(node);
+        place.life.get() != life || place.is_spoiled.get() || place.is_misread.get()
     }
 
     pub fn is_spoiled(&self, node: NodeId) -> bool {

@@ -217,7 +217,9 @@ mod tests {
         let offset = range.end - batch(1, b'a').bytes().len();
         let error = segment.batch(0).map(drop).unwrap_err().to_string();
         let file = crate::log::file_name(9);
-        let want = format!("{file} is damaged at byte {offset}: it does not match its checksum");
+        let want = format!(
+            "{file} is damaged at byte {offset}: it does not match its checksum and its entry"
+        );
         assert_eq!(error, want);
     }
 }

@@ -27,13 +27,15 @@ pub struct SealedBatch {
     pub offset: u32,
     /// How many they are.
     pub bytes: u32,
+    /// The index of its entry in the log, which its bytes must name.
+    pub index: u64,
 }
 
 impl SealedBatch {
-    /// The batch that starts with the change `first` and lies at `place`.
+    /// The batch of the entry `index`, which starts with the change `first` and lies at `place`.
     #[must_use]
-    pub fn new(first: ChangeId, place: Place) -> Self {
-        Self { first, offset: place.offset, bytes: place.bytes }
+    pub fn new(index: u64, first: ChangeId, place: Place) -> Self {
+        Self { first, offset: place.offset, bytes: place.bytes, index }
     }
 }
 
@@ -147,9 +149,9 @@ impl SealedSegment {
         let bytes = frame
             .and_then(|frame| match planted!(ServeUnverified) {
                 true => frame.get(FRAME_HEAD_BYTES..),
-                false => checked_payload(frame),
+                false => checked_payload(frame, self.batches[n].index),
             })
-            .ok_or_else(|| self.damaged(n, &"it does not match its checksum"))?;
+            .ok_or_else(|| self.damaged(n, &"it does not match its checksum and its entry"))?;
         let batch = Batch::parse(bytes).map_err(|error| self.damaged(n, &error))?;
         let batch = self.numbered(n, batch);
         match batch.last() == self.last_of(n) {
@@ -164,5 +166,41 @@ impl SealedSegment {
         let SealedBatch { offset, bytes, .. } = self.batches[n];
         let payload = self.map.get(offset as usize..offset as usize + bytes as usize)?;
         Some(self.numbered(n, Batch::parsed_before(payload)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::{SealedFile, batch, frame};
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn the_frame_of_another_entry_is_damage_although_it_is_sound() {
+        let file = SealedFile::new(1, 1, &[batch(1, b'a'), batch(1, b'b')]);
+        let range = file.segment.range(1);
+        let mut moved = frame(&batch(1, b'c'));
+        assert_eq!(moved.len(), range.len());
+        file.open().write_all_at(&moved, range.start as u64).unwrap();
+        assert_eq!(file.segment.batch(1).unwrap().change(ChangeId(2)).suffix, b"c");
+        moved[16] += 1;
+        let checksum = crc32c::crc32c(&moved[4..]);
+        moved[..4].copy_from_slice(&checksum.to_le_bytes());
+        file.open().write_all_at(&moved, range.start as u64).unwrap();
+        let damaged = file.segment.batch(1).map(drop).unwrap_err();
+        assert_eq!((damaged.first, damaged.last), (ChangeId(2), ChangeId(2)));
+        assert!(file.segment.batch(0).is_ok());
+    }
+
+    #[test]
+    fn a_batch_with_another_number_of_changes_is_damage() {
+        let file = SealedFile::new(1, 1, &[batch(3, b'a'), batch(1, b'b')]);
+        let start = file.segment.range(0).start as u64;
+        let mut other = frame(&batch(2, b'c'));
+        other.resize(file.segment.range(0).len(), 0);
+        file.open().write_all_at(&other, start).unwrap();
+        assert!(file.segment.batch(0).is_err());
+        assert_eq!(file.segment.last_of(0), ChangeId(3));
+        assert_eq!(file.segment.last_of(1), ChangeId(4));
     }
 }

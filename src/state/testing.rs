@@ -86,7 +86,7 @@ impl SealedFile {
             bytes.extend_from_slice(&frame(batch));
             let payload = batch.bytes().len() as u32;
             let offset = bytes.len() as u32 - payload;
-            index.push(SealedBatch { first: ChangeId(id), offset, bytes: payload });
+            index.push(SealedBatch { first: ChangeId(id), offset, bytes: payload, index: 1 });
             id += u64::from(batch.changes());
         }
         let file = tempfile::NamedTempFile::new().unwrap();

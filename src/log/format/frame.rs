@@ -139,10 +139,12 @@ pub fn frame_range(payload: Place) -> Range<usize> {
     start.saturating_sub(FRAME_HEAD_BYTES)..start + payload.bytes as usize
 }
 
-/// The payload of a whole frame, or `None` when it does not match its checksum.
+/// The payload of the whole frame of the entry `index`, or `None` when it does not match its
+/// checksum, or is that of another entry: a write may have gone elsewhere than it should.
 #[must_use]
-pub fn checked_payload(frame: &[u8]) -> Option<&[u8]> {
+pub fn checked_payload(frame: &[u8], index: u64) -> Option<&[u8]> {
     let (checksum, rest) = frame.split_first_chunk::<4>()?;
-    let sound = crc32c::crc32c(rest) == u32::from_le_bytes(*checksum);
-    frame.get(FRAME_HEAD_BYTES..).filter(|_| sound)
+    let is_sound = crc32c::crc32c(rest) == u32::from_le_bytes(*checksum);
+    let is_it = frame.get(16..24)? == index.to_le_bytes();
+    frame.get(FRAME_HEAD_BYTES..).filter(|_| is_sound && is_it)
 }

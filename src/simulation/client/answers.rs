@@ -33,6 +33,7 @@ struct Problem {
     #[serde(default)]
     code: String,
     first: Option<u64>,
+    last: Option<u64>,
     current: Option<u64>,
 }
 
@@ -75,8 +76,7 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
     let told = match answer.status {
         503 => Told::Failed,
         504 if is_read => Told::Failed,
-        // The disk fails.
-        500 if is_read => Told::Failed,
+        500 if is_read => unread(&answer),
         504 => Told::Unknown,
         // Nothing of it was taken up.
         408 => Told::Failed,
@@ -101,6 +101,17 @@ fn odd(answer: &Answer) -> Told {
 
 fn problem(answer: &Answer) -> Problem {
     serde_json::from_str::<Problem>(&answer.body).unwrap_or_default()
+}
+
+/// What a node could not read: damaged, or its disk fails.
+fn unread(answer: &Answer) -> Told {
+    match problem(answer) {
+        Problem { first: Some(first), last: Some(last), code, .. } if code == "damaged" => {
+            Told::Damaged { first, last }
+        }
+        Problem { code, .. } if code == "internal" => Told::Failed,
+        _ => odd(answer),
+    }
 }
 
 fn gone(answer: &Answer) -> Told {

@@ -152,6 +152,12 @@ impl Follow {
         let told = match (first, code) {
             (Some(first), Some("purged")) => Told::Purged { first },
             (None, Some("not-found")) => Told::Gone,
+            (Some(first), Some("damaged")) => {
+                // Another node may have it.
+                let last = problem["last"].as_u64().unwrap_or_default();
+                let told = client.unless_sound(self.node, self.life, Told::Damaged { first, last });
+                return self.note(client, told, self.since);
+            }
             // A refusal that will pass.
             _ => return,
         };

@@ -210,6 +210,7 @@ impl Client {
     fn end(&self, begun: Begun, asked: Asked, idempotency: Option<&str>, heard: Heard) -> Told {
         let Begun { node, called, life } = begun;
         let (told, last) = answers::told(&asked, heard);
+        let told = self.unless_sound(node, life, told);
         // It may have begun anew meanwhile, with another disk.
         let last = last.filter(|_| self.shared.places.life(node) == life);
         let returned = self.shared.record.moment();
@@ -219,6 +220,17 @@ impl Client {
             Call { client, node, life, called, returned, asked, idempotency, told: noted, last };
         self.shared.record.call(call);
         told
+    }
+
+    /// What a node told, which must not say that it is damaged while nothing is wrong with what
+    /// its disk held in that life.
+    fn unless_sound(&self, node: NodeId, life: u32, told: Told) -> Told {
+        match told {
+            Told::Damaged { .. } if !self.shared.places.may_be_damaged(node, life) => {
+                Told::Odd(format!("{told}: the disk of node {node} is sound"))
+            }
+            told => told,
+        }
     }
 
     /// Reads a part of a list.

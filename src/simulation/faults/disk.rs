@@ -123,6 +123,9 @@ impl Fault {
                 change(node, &|faults| faults.capacity = Some(used as u64 + left));
             }
             Self::Fail(node, part, percent) => {
+                if part == Part::Reads {
+                    places.misread(node);
+                }
                 change(node, &|faults| fail(faults, part, f64::from(percent) / 100.0));
             }
             Self::NoDescriptors(node) => change(node, &|faults| faults.no_descriptors = true),
@@ -136,7 +139,7 @@ impl Fault {
             }
             Self::Rot(node) => {
                 places.spoil(node);
-                let place = places.disk(node).rot();
+                let place = places.disk(node).rot_written();
                 note(&format!("a bit flips: {place:?}"));
                 return place.is_some();
             }

@@ -79,6 +79,7 @@ impl Told {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Purged { .. } => "purged",
+            Self::Damaged { .. } => "damaged",
             Self::Odd(_) => "odd",
         }
     }

@@ -178,6 +178,8 @@ pub enum Told {
     Names(Vec<(String, Uuid)>),
     /// That part of the list is held no more: what is held begins with `first`.
     Purged { first: u64 },
+    /// The node cannot read these changes, the first and the last, from its disk.
+    Damaged { first: u64, last: u64 },
     /// What a client must not be told.
     Odd(String),
 }

@@ -132,6 +132,7 @@ impl fmt::Display for Told {
                 names.iter().try_for_each(|(name, id)| write!(f, "{name} is {}, ", short(*id)))
             }
             Self::Purged { first } => write!(f, "purged, {first} is the first"),
+            Self::Damaged { first, last } => write!(f, "damaged, {first} to {last}"),
             Self::Odd(text) => write!(f, "ODD: {text}"),
         }
     }

@@ -355,6 +355,15 @@ pub(super) fn demoted_heir(rng: &mut StdRng) -> Plan {
     plan(rng, 4, crowd, steps)
 }
 
+/// The disk of a follower rots that was started anew, and so reads from it.
+pub(super) fn rotting(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 3, readers: 6, followers: 6, ..NOBODY };
+    let mut steps =
+        vec![(2_500, crash(3, Loss::Nothing)), (200, start(3)), (2_000, heal_network())];
+    steps.extend((0..200).map(|_| (15, Fault::Disk(disk::Fault::Rot(3)))));
+    plan(rng, 3, crowd, steps)
+}
+
 /// Streams break while there is much that they have not sent yet.
 pub(super) fn broken_streams(rng: &mut StdRng) -> Plan {
     let crowd = Crowd { writers: 6, followers: 6, ..NOBODY };

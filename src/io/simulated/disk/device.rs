@@ -215,6 +215,21 @@ impl SimDisk {
         Some((name, byte))
     }
 
+    /// The same of a byte that is not zero, or of any in a file that has no more of them.
+    pub fn rot_written(&self) -> Option<(String, usize)> {
+        let files: Vec<_> =
+            self.snapshot().into_iter().filter(|(_, all)| !all.is_empty()).collect();
+        let (name, byte, bit) = {
+            let rng = &mut self.lock().rng;
+            let (name, bytes) = files.get(rng.random_range(0..files.len().max(1)))?;
+            let at = rng.random_range(0..bytes.len());
+            let written = (at..bytes.len()).find(|at| bytes[*at] != 0);
+            (name.clone(), written.unwrap_or(at), rng.random_range(0..8))
+        };
+        self.flip_bit(&name, byte, bit);
+        Some((name, byte))
+    }
+
     /// Waits for as long as the disk hangs.
     pub(super) async fn goes_on(&self) {
         let mut changed = self.inner.changed.subscribe();

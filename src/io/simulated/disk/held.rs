@@ -97,19 +97,20 @@ impl HeldFile {
     /// Reads pages from the disk.
     fn read(&self, pages: &[usize]) -> io::Result<()> {
         let newest = self.newest();
-        let mut read = newest.bytes.clone();
-        {
-            let state = self.disk.lock();
-            let there = state.file(self.file).map_or(&[][..], |content| content.bytes());
-            for page in pages {
-                let range = page * PAGE..newest.bytes.len().min((page + 1) * PAGE);
-                let from = there.get(range.clone()).ok_or_else(|| failed(EFAULT))?;
-                read[range].copy_from_slice(from);
+        let mut read: Option<Vec<u8>> = None;
+        let state = self.disk.lock();
+        let there = state.file(self.file).map_or(&[][..], |content| content.bytes());
+        for page in pages {
+            let range = page * PAGE..newest.bytes.len().min((page + 1) * PAGE);
+            let from = there.get(range.clone()).ok_or_else(|| failed(EFAULT))?;
+            if newest.bytes[range.clone()] != *from {
+                let bytes = read.get_or_insert_with(|| newest.bytes.clone());
+                bytes[range].copy_from_slice(from);
             }
         }
-        if read != newest.bytes {
+        if let Some(bytes) = read {
             // Nobody else reads under the lock of what is resident.
-            let _ = newest.next.set(Box::new(Version { bytes: read, next: OnceLock::new() }));
+            let _ = newest.next.set(Box::new(Version { bytes, next: OnceLock::new() }));
         }
         Ok(())
     }
