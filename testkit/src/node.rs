@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     rc::Rc,
-    sync::mpsc::{self, Receiver},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::{Duration, Instant},
 };
 
@@ -204,6 +204,24 @@ impl NodeBuilder {
         Node { builder: Some(self), child, lines, address: None, stderr }
     }
 
+    /// Starts the node, or gives what it said when it ended instead, with what starts it again.
+    pub fn try_start(self) -> Result<Node, (Failed, Self)> {
+        let mut node = self.launch();
+        match node.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                node.listens(&line);
+                Ok(node)
+            }
+            Err(RecvTimeoutError::Timeout) => panic!("the node neither listens nor ends"),
+            Err(RecvTimeoutError::Disconnected) => {
+                let stderr = node.stderr.clone();
+                let (status, builder) = node.ends_within(PATIENCE);
+                let stderr = std::fs::read_to_string(stderr).unwrap();
+                Err((Failed { status, stdout: String::new(), stderr }, builder))
+            }
+        }
+    }
+
     /// Runs the program, which must end by itself.
     pub fn fails(&self) -> Failed {
         let stderr = self.stderr_path();
@@ -253,6 +271,11 @@ impl Node {
             Ok(line) => line,
             Err(error) => panic!("the node does not listen ({error}): {}", self.stderr()),
         };
+        self.listens(&line);
+    }
+
+    /// Takes the line that says where it listens.
+    fn listens(&mut self, line: &str) {
         let address = line.strip_prefix("listening http://").expect("the line of its address");
         self.address = Some(address.parse().unwrap());
     }

@@ -115,7 +115,7 @@ fn list(client: &mut Client, path: &str) -> (Vec<u64>, Vec<(u64, u64)>) {
     }
 }
 
-fn range(problem: &Value) -> (u64, u64) {
+pub(crate) fn range(problem: &Value) -> (u64, u64) {
     (problem["first"].as_u64().unwrap(), problem["last"].as_u64().unwrap())
 }
 

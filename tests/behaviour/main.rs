@@ -30,6 +30,8 @@ mod connections;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod damage_campaign;
+#[cfg(test)]
 mod denied;
 #[cfg(test)]
 mod durability;

@@ -6,16 +6,16 @@ use ::glommio::{
     io::{DmaBuffer, DmaFile, OpenOptions},
 };
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     mem::MaybeUninit,
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
 
-use super::files::DirectoryFiles;
+use super::files::{DirectoryFiles, open_file};
 use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode};
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a
@@ -146,15 +146,6 @@ impl Disk for GlommioDisk {
 
     fn files(&self) -> DirectoryFiles {
         self.files.clone()
-    }
-}
-
-/// Opens a regular file. Of what else may bear the name, a pipe would have the thread wait.
-fn open_file(path: &Path) -> io::Result<File> {
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
     }
 }
 

@@ -2,12 +2,23 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
+
+/// Opens a regular file to be read. Of what else may bear its name, a pipe would have whoever
+/// opens it wait for ever.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+    }
+}
 
 /// A directory on the machine's file system; clones are the same directory.
 #[derive(Clone, Debug)]
@@ -58,7 +69,9 @@ impl Files for DirectoryFiles {
     }
 
     fn read(&self, name: &FileName) -> io::Result<Vec<u8>> {
-        fs::read(self.directory.join(name))
+        let mut bytes = Vec::new();
+        open_file(&self.directory.join(name))?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn create(&self, name: &FileName) -> io::Result<OutputFile> {

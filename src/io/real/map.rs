@@ -1,8 +1,10 @@
 //! Files mapped into memory.
 
-use std::{fs::File, io, ops::Range, path::Path};
+use std::{io, ops::Range, path::Path};
 
 use memmap2::{Advice, Mmap};
+
+use super::files::open_file;
 
 /// A whole file, read-only.
 pub(in crate::io) struct MappedFile(Mmap);
@@ -10,7 +12,7 @@ pub(in crate::io) struct MappedFile(Mmap);
 impl MappedFile {
     /// Maps the file at `path`.
     pub(in crate::io) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_file(path)?;
         // SAFETY: the data directory is locked by this process, and what is mapped, a
         // sealed segment or a checkpoint, is never written or cut again, only
         // unlinked, which leaves existing mappings whole.
