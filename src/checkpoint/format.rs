@@ -36,6 +36,8 @@ use crate::{
 
 /// The format written, and read.
 const FORMAT: u32 = 1;
+/// The last line is no longer than that.
+const END_BYTES_MAX: usize = 64;
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -292,14 +294,49 @@ fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
 
 /// What comes before the last line, checked against that.
 fn content(bytes: &[u8]) -> Result<&[u8], String> {
+    let (before, end) = split_end(bytes)?;
+    check_sum(crc32c::crc32c(before), end)?;
+    Ok(before)
+}
+
+/// What comes before the last line, and that.
+fn split_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let content = bytes.strip_suffix(b"\n").ok_or("its end is missing")?;
     let start = content.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    let (before, end) = bytes.split_at(start);
+    Ok(bytes.split_at(start))
+}
+
+fn check_sum(found: u32, end: &[u8]) -> Result<(), String> {
     let end: End = serde_json::from_slice(end).map_err(|_| "its end is missing")?;
-    if crc32c::crc32c(before) != end.crc32c {
-        return Err("it does not match its checksum".into());
+    if found == end.crc32c { Ok(()) } else { Err("it does not match its checksum".into()) }
+}
+
+/// The checksum of a checkpoint that is read in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    crc: u32,
+    /// The newest bytes: the last line may be among them.
+    held: Vec<u8>,
+}
+
+impl Sum {
+    /// The same once `piece` is read, too.
+    pub(super) fn with(mut self, piece: &[u8]) -> Self {
+        self.held.extend_from_slice(piece);
+        let done = self.held.len().saturating_sub(END_BYTES_MAX);
+        self.crc = crc32c::crc32c_append(self.crc, &self.held[..done]);
+        self.held.drain(..done);
+        self
     }
-    Ok(before)
+
+    /// Whether all that was read is a checkpoint as it was written.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn end(&self) -> Result<(), String> {
+        let (before, end) = split_end(&self.held)?;
+        check_sum(crc32c::crc32c_append(self.crc, before), end)
+    }
 }
 
 struct Lines<'b> {

@@ -8,6 +8,7 @@ pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod receive;
+pub mod scrub;
 pub mod store;
 
 pub use format::{Checkpoint, Head, given_to};

@@ -57,7 +57,10 @@ pub fn is_checkpoint(name: &str) -> bool {
 }
 
 /// The names of the checkpoints of a directory, oldest first.
-fn names(files: &impl Files) -> io::Result<Vec<String>> {
+///
+/// # Errors
+/// What the disk reports.
+pub fn names(files: &impl Files) -> io::Result<Vec<String>> {
     let names = files.list()?.into_iter().map(|file| file.name);
     let mut names: Vec<_> = names.filter(|name| is_checkpoint(name)).collect();
     // They are numbers of one length.

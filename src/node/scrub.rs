@@ -6,31 +6,31 @@ use std::{io, sync::Arc, time::Duration};
 use super::Status;
 use crate::{
     base::{limits::SCRUB_BYTES_PER_SECOND, timing::SCRUB_BEGIN},
+    checkpoint::{scrub, store},
     io::{Disk, Files, cores},
     log::{self, Log, OpenError},
 };
 
 /// Reads everything that is complete once in each `period`, for as long as the node runs.
-pub async fn run<D: Disk>(log: Log<D>, status: Arc<Status>, period: Duration) {
+pub async fn run<D: Disk>(disk: D, log: Log<D>, status: Arc<Status>, period: Duration) {
     cores::sleep(SCRUB_BEGIN.min(period)).await;
     loop {
         let begun = cores::now();
         round(&log, &status).await;
+        verify_checkpoint(&disk, &status).await;
+        forget_removed(&log, &status).await;
+        status.scrub.end_round(cores::wall_micros());
         cores::sleep(period.saturating_sub(cores::now() - begun)).await;
     }
 }
 
 async fn round<D: Disk>(log: &Log<D>, status: &Status) {
+    let mut pause = async |bytes| rest(status, bytes).await;
     let (mut sequence, active) = (log.oldest_segment(), log.active_segment());
     while sequence < active {
         // Some may be purged meanwhile.
         sequence = sequence.max(log.oldest_segment());
-        let pause = async |bytes: u64| {
-            status.scrub.add_bytes(bytes);
-            let micros = bytes.saturating_mul(1_000_000) / SCRUB_BYTES_PER_SECOND;
-            cores::sleep(Duration::from_micros(micros)).await;
-        };
-        let outcome = log.scrub(sequence, pause).await;
+        let outcome = log.scrub(sequence, &mut pause).await;
         let file = log::file_name(sequence);
         // What is purged needs no more care; a purge removes the oldest before it says so.
         let is_purged = |error: &OpenError| {
@@ -52,8 +52,28 @@ async fn round<D: Disk>(log: &Log<D>, status: &Status) {
         }
         sequence += 1;
     }
-    forget_removed(log, status).await;
-    status.scrub.end_round(cores::wall_micros());
+}
+
+/// Leaves the disk to others after `bytes` were read.
+async fn rest(status: &Status, bytes: u64) {
+    status.scrub.add_bytes(bytes);
+    let micros = bytes.saturating_mul(1_000_000) / SCRUB_BYTES_PER_SECOND;
+    cores::sleep(Duration::from_micros(micros)).await;
+}
+
+/// Verifies the checkpoint that the next start would begin from.
+async fn verify_checkpoint<D: Disk>(disk: &D, status: &Status) {
+    let files = disk.files();
+    let Ok(names) = cores::off_core(move || store::names(&files)).await else { return };
+    let Some(newest) = names.last() else { return };
+    let damage = scrub::verify(disk, newest, async |bytes| rest(status, bytes).await).await;
+    match damage {
+        Ok(Some(damage)) => status.tell_damaged(newest, damage.offset, &damage.reason),
+        Ok(None) => status.scrub.set_sound(newest),
+        // Another took its place.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, "a checkpoint cannot be verified"),
+    }
 }
 
 /// Forgets what was damaged and is there no more: purged segments, and replaced checkpoints.

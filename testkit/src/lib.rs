@@ -20,6 +20,7 @@
 mod client;
 pub mod cluster;
 mod disk;
+mod failed;
 mod fake;
 mod installed;
 pub mod linearizable;
@@ -35,9 +36,10 @@ pub mod workload;
 
 pub use client::{Answer, Client};
 pub use disk::SmallDisk;
+pub use failed::Failed;
 pub use fake::{Every, Fake, Fault};
 pub use installed::installed;
-pub use node::{Failed, Node, NodeBuilder, SHORT_SEGMENTS, Temporary, files, temporary};
+pub use node::{Node, NodeBuilder, SHORT_SEGMENTS, Temporary, files, temporary};
 pub use program::{Ended, Held, Watched, executable, file, program, run, run_with, without_times};
 pub use relay::Relay;
 pub use resources::{Bar, ids, percent, strings};

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     rc::Rc,
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver},
     time::{Duration, Instant},
 };
 
@@ -54,14 +54,6 @@ pub struct NodeBuilder {
     /// A program and its arguments that start the node in another place.
     launcher: Vec<String>,
     restriction: Option<Restriction>,
-}
-
-/// A start that failed: what the program said, and how it ended.
-#[derive(Debug)]
-pub struct Failed {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
 }
 
 impl Default for NodeBuilder {
@@ -136,7 +128,7 @@ impl NodeBuilder {
         &self.directory
     }
 
-    fn spawn(&self, stderr: &Path) -> Child {
+    pub(crate) fn spawn(&self, stderr: &Path) -> Child {
         let program = executable();
         let mut command = match self.launcher.split_first() {
             None => Command::new(&program),
@@ -177,7 +169,7 @@ impl NodeBuilder {
             .expect("the program starts")
     }
 
-    fn stderr_path(&self) -> PathBuf {
+    pub(crate) fn stderr_path(&self) -> PathBuf {
         let name = format!("stderr-{}", uuid::Uuid::new_v4());
         self.directory.path().join(name)
     }
@@ -203,56 +195,15 @@ impl NodeBuilder {
         });
         Node { builder: Some(self), child, lines, address: None, stderr }
     }
-
-    /// Starts the node, or gives what it said when it ended instead, with what starts it again.
-    pub fn try_start(self) -> Result<Node, (Failed, Self)> {
-        let mut node = self.launch();
-        match node.lines.recv_timeout(PATIENCE) {
-            Ok(line) => {
-                node.listens(&line);
-                Ok(node)
-            }
-            Err(RecvTimeoutError::Timeout) => panic!("the node neither listens nor ends"),
-            Err(RecvTimeoutError::Disconnected) => {
-                let stderr = node.stderr.clone();
-                let (status, builder) = node.ends_within(PATIENCE);
-                let stderr = std::fs::read_to_string(stderr).unwrap();
-                Err((Failed { status, stdout: String::new(), stderr }, builder))
-            }
-        }
-    }
-
-    /// Runs the program, which must end by itself.
-    pub fn fails(&self) -> Failed {
-        let stderr = self.stderr_path();
-        let mut child = self.spawn(&stderr);
-        let status = end_of(&mut child, PATIENCE);
-        let mut stdout = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
-        Failed { status, stdout, stderr: std::fs::read_to_string(stderr).unwrap() }
-    }
-}
-
-impl Failed {
-    /// Checks exit code 1 and one line on standard error that has all of
-    /// `words`.
-    pub fn says(&self, words: &[&str]) {
-        assert_eq!(self.status.code(), Some(1), "{self:?}");
-        assert_eq!(self.stdout, "", "{self:?}");
-        assert_eq!(self.stderr.lines().count(), 1, "{}", self.stderr);
-        for word in words {
-            assert!(self.stderr.contains(word), "{word:?} is not in {:?}", self.stderr);
-        }
-    }
 }
 
 /// A running node; killed when dropped.
 pub struct Node {
     builder: Option<NodeBuilder>,
     child: Child,
-    lines: Receiver<String>,
+    pub(crate) lines: Receiver<String>,
     address: Option<SocketAddr>,
-    stderr: PathBuf,
+    pub(crate) stderr: PathBuf,
 }
 
 impl Node {
@@ -275,7 +226,7 @@ impl Node {
     }
 
     /// Takes the line that says where it listens.
-    fn listens(&mut self, line: &str) {
+    pub(crate) fn listens(&mut self, line: &str) {
         let address = line.strip_prefix("listening http://").expect("the line of its address");
         self.address = Some(address.parse().unwrap());
     }

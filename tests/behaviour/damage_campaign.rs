@@ -219,7 +219,8 @@ fn each_file_of_a_directory_may_be_something_else_when_a_node_starts() {
             println!("{}: {kind:?}", path.display());
             let name = path.file_name().unwrap().to_str().unwrap();
             builder = match builder.try_start() {
-                Err((failed, builder)) => {
+                Err(ended) => {
+                    let (failed, builder) = *ended;
                     assert_eq!(failed.status.code(), Some(1), "{failed:?}");
                     let is_told = failed.stderr.contains(name) || failed.stderr.contains("missing");
                     assert!(is_told && failed.stderr.lines().count() == 1, "{failed:?}");

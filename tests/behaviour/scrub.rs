@@ -117,6 +117,37 @@ fn segments_that_are_purged_meanwhile_are_no_damage() {
 }
 
 #[test]
+fn a_checkpoint_that_rots_is_noticed() {
+    let flags = ["--scrub-period", "100ms", "--retain-min-changes", "50"];
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();
+    let mut client = node.client();
+    client.tenant("a-tenant-of-the-checkpoint");
+    let checkpoint = || {
+        let mut all = fs::read_dir(node.data()).unwrap().map(|entry| entry.unwrap().path());
+        all.find(|path| path.extension().is_some_and(|end| end == "checkpoint"))
+    };
+    eventually("there is a checkpoint", || {
+        client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));
+        checkpoint().is_some()
+    });
+    // Nothing is purged any more from here on.
+    eventually("it is the newest", || {
+        let before = metric(&node, "scrub_ended_timestamp_seconds");
+        let found = checkpoint();
+        eventually("a round", || metric(&node, "scrub_ended_timestamp_seconds") > before + 1);
+        found.is_some() && found == checkpoint()
+    });
+    let path = checkpoint().unwrap();
+    let at = fs::read(&path).unwrap().windows(8).position(|window| window == b"a-tenant").unwrap();
+    flip(&path, at as u64);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let health = || node.client().get("/health").json();
+    eventually("it is noticed", || health()["damaged"] == json!([{"file": name, "offset": 0}]));
+    flip(&path, at as u64);
+    eventually("all is sound", || health() == json!({"status": "ok"}));
+}
+
+#[test]
 fn how_far_it_is_can_be_watched() {
     let node = scrubbing();
     let bytes: u64 =

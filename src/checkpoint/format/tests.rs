@@ -143,3 +143,22 @@ fn damage_is_an_error_and_never_a_panic() {
     let error = read(later.as_bytes()).err().unwrap();
     assert!(error.contains("format 2"), "{error}");
 }
+
+#[test]
+fn the_checksum_of_pieces_is_that_of_the_whole() {
+    let whole = written();
+    let in_pieces =
+        |bytes: &[u8], length: usize| bytes.chunks(length).fold(Sum::default(), Sum::with).end();
+    for length in [1, 7, END_BYTES_MAX, 100, whole.len()] {
+        assert_eq!(in_pieces(&whole, length), Ok(()));
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 4;
+            // Some digits are written in two ways.
+            let is_found = in_pieces(&damaged, length).is_err();
+            assert_eq!(is_found, read(&damaged).is_err(), "byte {at} in pieces of {length}");
+        }
+        assert!(in_pieces(&whole[..whole.len() - 1], length).is_err());
+    }
+    assert!(Sum::default().end().is_err());
+}

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use super::files::{DirectoryFiles, open_file};
+use super::{files::DirectoryFiles, regular::open_file};
 use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode};
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a

@@ -3,22 +3,12 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use super::regular::open_file;
 use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
-
-/// Opens a regular file to be read. Of what else may bear its name, a pipe would have whoever
-/// opens it wait for ever.
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::from_raw_os_error(libc::EISDIR)),
-    }
-}
 
 /// A directory on the machine's file system; clones are the same directory.
 #[derive(Clone, Debug)]

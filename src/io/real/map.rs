@@ -4,7 +4,7 @@ use std::{io, ops::Range, path::Path};
 
 use memmap2::{Advice, Mmap};
 
-use super::files::open_file;
+use super::regular::open_file;
 
 /// A whole file, read-only.
 pub(in crate::io) struct MappedFile(Mmap);

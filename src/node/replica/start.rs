@@ -58,7 +58,7 @@ pub async fn start<D: Disk>(
     let spare = cores::spawn(spare);
     cores::spawn(spare::keep_marks(log.clone()));
     let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);
-    cores::spawn(scrub::run(log.clone(), scrubbed, period));
+    cores::spawn(scrub::run(disk.clone(), log.clone(), scrubbed, period));
 
     let recovered = replay.finish(log.active_segment(), &files).map_err(StartError::Segment)?;
     let Identity { cluster, node } = log.identity();
