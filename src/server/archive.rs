@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
@@ -11,7 +12,7 @@ use crate::{
     io::cores,
 };
 
-/// What may be read by others than the owner of the archive is for them to say.
+/// What is stored is not for everyone on the machine.
 const MODE: u32 = 0o640;
 
 /// An archive as the place of a backup.
@@ -61,7 +62,9 @@ pub(super) fn unpack(archive: impl Read, directory: &Path) -> io::Result<()> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         let depth = path.parent().is_none_or(|parent| matches!(parent.to_str(), Some("" | ".")));
         if depth && is_part(&name) {
-            io::copy(&mut entry, &mut File::create_new(directory.join(&name))?)?;
+            let mut options = File::options();
+            options.write(true).create_new(true).mode(MODE);
+            io::copy(&mut entry, &mut options.open(directory.join(&name))?)?;
         }
     }
     Ok(())

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use super::{files::DirectoryFiles, regular::open_file};
+use super::{
+    files::{DirectoryFiles, MODE},
+    regular::open_file,
+};
 use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode};
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a
@@ -96,7 +99,7 @@ impl Disk for GlommioDisk {
 
     async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<GlommioFile> {
         let mut options = OpenOptions::new();
-        options.read(true).mode(0o640);
+        options.read(true).mode(MODE);
         match mode {
             OpenMode::Read => {}
             OpenMode::WriteDurable => {

@@ -3,12 +3,16 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::regular::open_file;
 use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
+
+/// What is stored is not for everyone on the machine.
+pub(super) const MODE: u32 = 0o640;
 
 /// A directory on the machine's file system; clones are the same directory.
 #[derive(Clone, Debug)]
@@ -65,7 +69,9 @@ impl Files for DirectoryFiles {
     }
 
     fn create(&self, name: &FileName) -> io::Result<OutputFile> {
-        File::create(self.directory.join(name)).map(OutputFile)
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(MODE);
+        options.open(self.directory.join(name)).map(OutputFile)
     }
 
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
