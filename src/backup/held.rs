@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The name of a file that is being written.
-pub const TEMPORARY: &str = "backup.tmp";
+pub(super) const TEMPORARY: &str = "backup.tmp";
 
 /// Why a place is not one where a backup can go on.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,9 @@
 //! [`Source`] and [`Target`].
 
 mod checkpoint;
+#[cfg(test)]
+mod crash_tests;
+mod directory;
 mod ends;
 mod error;
 mod held;
@@ -14,9 +17,10 @@ mod restore;
 mod run;
 mod verify;
 
+pub use directory::InDirectory;
 pub use ends::{Part, Piece, Source, Target};
 pub use error::BackupError;
-pub use held::{Held, NotABackup, TEMPORARY, is_part};
+pub use held::{Held, NotABackup, is_part};
 pub use manifest::{FileEntry, MANIFEST, Manifest, ManifestError};
 pub use restore::{Request, Restored, Until, restore};
 pub use run::run;

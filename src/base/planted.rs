@@ -18,6 +18,10 @@ pub enum Bug {
     SkipCheckpointSync,
     /// The directory is not synced after a checkpoint got its name.
     SkipCheckpointDirectorySync,
+    /// A file of a backup is not synced before it gets its name.
+    SkipBackupSync,
+    /// The directory is not synced after a file of a backup got its name.
+    SkipBackupDirectorySync,
     /// A checkpoint gets its name, and is synced then.
     RenameCheckpointBeforeSync,
     /// A checkpoint goes on having what was deleted since the one before.

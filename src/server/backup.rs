@@ -10,15 +10,12 @@ use std::{
 use super::{archive, error::ServerError, offline::beside};
 use crate::{
     backup::{
-        self, BackupError, Held, MANIFEST, Manifest, Request, RestoreError, Restored, Source,
-        Target, Until,
+        self, BackupError, Held, InDirectory, Manifest, Request, RestoreError, Restored, Source,
+        Until,
     },
     base::ids::ClusterId,
-    io::{Files, Output, cores, lock::DirectoryLock, real::DirectoryFiles},
+    io::{cores, lock::DirectoryLock, real::DirectoryFiles},
 };
-
-/// The name of a file that is being written.
-const TEMPORARY: &str = backup::TEMPORARY;
 
 /// Backs up what `source` gives to `directory`, or goes on with the backup there; segments get
 /// about `segment_bytes`. `told` hears which entry is reached, of which.
@@ -38,41 +35,7 @@ pub fn backup<S: Source>(
     Held::admits(&files)?;
     let _lock = DirectoryLock::acquire(directory)?;
     let held = Held::of(&files)?;
-    backup::run(source, &mut InDirectory(files), held, segment_bytes, told)
-}
-
-/// A directory as the place of a backup.
-struct InDirectory(DirectoryFiles);
-
-impl InDirectory {
-    fn write(&self, name: &str, content: &mut dyn Read) -> io::Result<()> {
-        let written = self.0.create(TEMPORARY).and_then(|mut out| {
-            io::copy(content, &mut out)?;
-            out.sync()
-        });
-        let placed = written.and_then(|()| {
-            self.0.rename(TEMPORARY, name)?;
-            self.0.sync_directory()
-        });
-        placed.inspect_err(|_| {
-            // The error before says more than that of this.
-            let _ = self.0.remove(TEMPORARY);
-        })
-    }
-}
-
-impl Target for InDirectory {
-    fn begin(&mut self, manifest: &Manifest) -> io::Result<()> {
-        self.end(manifest)
-    }
-
-    fn put(&mut self, name: &str, _: u64, content: &mut dyn Read) -> io::Result<()> {
-        self.write(name, content)
-    }
-
-    fn end(&mut self, manifest: &Manifest) -> io::Result<()> {
-        self.write(MANIFEST, &mut manifest.to_bytes().as_slice())
-    }
+    backup::run(source, &mut InDirectory::new(files), held, segment_bytes, told)
 }
 
 /// Where a backup is read from.
