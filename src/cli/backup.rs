@@ -1,13 +1,15 @@
 //! `changeagent backup`: what a node holds, as a directory or an archive of its own.
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use uuid::Uuid;
 
 use super::{
@@ -33,9 +35,29 @@ pub(super) struct Arguments {
     out: PathBuf,
     #[command(flatten)]
     retry: RetryArguments,
+    /// Everything that was acknowledged before, by any node (strong), or what this node has applied
+    /// (local): also without a leader
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
+    consistency: Consistency,
+    /// At most so many bytes a second
+    #[arg(long, value_name = "SIZE", value_parser = rate)]
+    rate: Option<u64>,
     /// How large the parts of the log get in it
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = segment_bytes)]
     segment_size: usize,
+}
+
+/// What a backup must hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Consistency {
+    #[default]
+    Strong,
+    Local,
+}
+
+fn rate(text: &str) -> Result<u64, String> {
+    let size: ByteSize = text.parse()?;
+    if size.as_u64() > 0 { Ok(size.as_u64()) } else { Err("must be more than nothing".into()) }
 }
 
 fn segment_bytes(text: &str) -> Result<usize, String> {
@@ -48,14 +70,19 @@ fn segment_bytes(text: &str) -> Result<usize, String> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let node = Node::new(&arguments.node, arguments.retry);
-    let mut source = Client { node: &node, received: 0 };
+    let (out, size) = (&arguments.out, arguments.segment_size);
+    let is_archive = out.as_os_str() == "-";
+    if is_archive && io::stdout().is_terminal() {
+        return Err(Failure::Usage("an archive is not written to a terminal".into()));
+    }
+    let Arguments { consistency, rate, .. } = *arguments;
+    let mut source = Client { node: &node, consistency, rate, begun: Instant::now(), received: 0 };
     let progress = Progress::of_ids();
     let told = |reached, goal| {
         progress.total(goal);
         progress.reach(reached);
     };
-    let (out, size) = (&arguments.out, arguments.segment_size);
-    let made = match out.as_os_str() == "-" {
+    let made = match is_archive {
         true => {
             let mut archive = server::Archive::new(io::BufWriter::new(io::stdout().lock()));
             backup::run(&mut source, &mut archive, Held::nothing(), size, told)
@@ -71,6 +98,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn failure(out: &Path, error: BackupError<Failure>) -> Failure {
     match error {
+        BackupError::Source(failure) if failure.is("no-leader") => Failure::Other(format!(
+            "{failure}; --consistency local copies what this node has applied"
+        )),
         BackupError::Source(failure) => failure,
         other => Failure::Other(format!("{}: {other}", out.display())),
     }
@@ -93,11 +123,21 @@ fn summary(manifest: &Manifest, received: u64) -> String {
 /// A node as the source of a backup.
 struct Client<'n> {
     node: &'n Node,
+    consistency: Consistency,
+    rate: Option<u64>,
+    begun: Instant,
     /// Bytes of its log and its checkpoint that came.
     received: u64,
 }
 
 impl Client<'_> {
+    /// Waits until what came is no more than the rate allows.
+    fn pause(&self) {
+        if let Some(rate) = self.rate {
+            thread::sleep(time_at(rate, self.received).saturating_sub(self.begun.elapsed()));
+        }
+    }
+
     /// Asks until `read` makes something of an answer, or all tries are used up.
     fn ask<T>(
         &mut self,
@@ -109,12 +149,18 @@ impl Client<'_> {
             match self.node.get(target, OCTETS).and_then(&read) {
                 Ok((said, bytes)) => {
                     self.received += bytes.len() as u64;
+                    self.pause();
                     return Ok((said, bytes));
                 }
                 Err(failure) => backoff.wait(failure)?,
             }
         }
     }
+}
+
+/// How long it would have taken at a rate, to receive so much.
+fn time_at(rate: u64, bytes: u64) -> Duration {
+    Duration::from_secs_f64(bytes as f64 / rate as f64)
 }
 
 /// The node has not yet what is asked for.
@@ -143,6 +189,8 @@ impl Source for Client<'_> {
         let mut target = format!("/cluster/log?from={from}");
         if let Some(to) = to {
             target += &format!("&to={to}");
+        } else if self.consistency == Consistency::Strong {
+            target += "&consistency=strong";
         }
         let asked = self.ask(&target, |answer| {
             let said = Said {

@@ -4,9 +4,11 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 use testkit::{
@@ -170,6 +172,10 @@ fn only_what_is_new_travels() {
     let before = relay.passed();
     backup(&relay.url(), &out).ok();
     assert!(relay.passed() - before < 25_000);
+    for path in files(&out).into_keys().filter(|path| path.file_name().unwrap() != "LOCK") {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{path:?} is not for everyone");
+    }
     assert_eq!(lines(&restored(&directory, &out, "data", &[])), lines(&node));
 }
 
@@ -181,6 +187,18 @@ fn held_up(relay: &Relay, out: &Path) -> Held {
     relay.holds();
     eventually("some of it is durable", || out.join("00000000000000000003.seg").exists());
     running
+}
+
+#[test]
+fn no_more_is_taken_in_a_second_than_is_allowed() {
+    let directory = temporary();
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
+    fill(&mut node.client(), 100);
+    let out = directory.path().join("backup");
+    let begun = Instant::now();
+    run(&node.url(), &["backup", "--rate", "2MB", "--out", out.to_str().unwrap()]).ok();
+    assert!(begun.elapsed() > Duration::from_secs(1), "2 MB in {:?}", begun.elapsed());
+    assert_eq!(manifest(&out)["last"], 100);
 }
 
 #[test]
@@ -412,7 +430,7 @@ fn a_history_is_restored_to_any_change_and_to_any_time() {
     };
     for id in [first as usize - 1, first as usize, 60] {
         let at = stamp(&all[id - 1]);
-        let since = std::time::UNIX_EPOCH + std::time::Duration::from_micros(at);
+        let since = std::time::UNIX_EPOCH + Duration::from_micros(at);
         let time = humantime::format_rfc3339_micros(since).to_string();
         let wanted: Vec<_> = all.iter().filter(|line| stamp(line) <= at).cloned().collect();
         assert_eq!(lines(&to(&time)), wanted, "{time}");

@@ -35,6 +35,25 @@ fn write(mut client: Client, stop: &AtomicBool, written: &AtomicU64) {
 }
 
 #[test]
+fn without_a_leader_only_what_the_node_has_is_backed_up_and_only_when_that_is_asked_for() {
+    let directory = temporary();
+    let out = directory.path().join("backup");
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    for n in 0..20 {
+        cluster.client(leader).append(format!("{{\"data\":{n}}}"));
+    }
+    let survivor = cluster.followers()[0];
+    cluster.catches_up(survivor);
+    (0..3).filter(|node| *node != survivor).for_each(|node| cluster.kill(node));
+    let url = cluster.node(survivor).url();
+    let flags = ["backup", "--retries", "1", "--out", out.to_str().unwrap()];
+    run(&url, &flags).fails_saying(&["no-leader", "--consistency local"]);
+    run(&url, &[&flags[..], &["--consistency", "local"]].concat()).ok();
+    assert_eq!(last(&out), 20);
+}
+
+#[test]
 fn any_node_goes_on_with_the_backup_of_another_under_load() {
     let directory = temporary();
     let out = directory.path().join("backup");

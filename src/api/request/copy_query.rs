@@ -1,6 +1,6 @@
 //! The parameters of a read of the log itself, or of a checkpoint.
 
-use super::parameter::{once, read_id, unknown};
+use super::parameter::{Consistency, once, read_consistency, read_id, unknown};
 use crate::api::error::ApiError;
 
 /// The parameters of a read of the log itself, or of a checkpoint.
@@ -12,6 +12,8 @@ pub struct CopyQuery {
     pub to: Option<u64>,
     /// `index`: of this checkpoint and no other.
     pub index: Option<u64>,
+    /// `consistency`: of the log.
+    pub consistency: Consistency,
 }
 
 impl CopyQuery {
@@ -22,8 +24,17 @@ impl CopyQuery {
     pub fn of_log<'q>(
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, ApiError> {
-        let (from, to) = numbers(pairs, "to")?;
-        Ok(Self { from, to, index: None })
+        let mut consistency = None;
+        let rest = pairs.into_iter().filter_map(|(name, value)| match name {
+            "consistency" => {
+                once(&mut consistency, "consistency", value, read_consistency).err().map(Err)
+            }
+            _ => Some(Ok((name, value))),
+        });
+        let rest = rest.collect::<Result<Vec<_>, ApiError>>()?;
+        let (from, to) = numbers(rest, "to")?;
+        let consistency = consistency.unwrap_or_default();
+        Ok(Self { from, to, index: None, consistency })
     }
 
     /// Of a checkpoint.
@@ -34,7 +45,7 @@ impl CopyQuery {
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, ApiError> {
         let (from, index) = numbers(pairs, "index")?;
-        Ok(Self { from, to: None, index })
+        Ok(Self { from, index, ..Self::default() })
     }
 }
 
@@ -63,19 +74,22 @@ mod tests {
     fn numbers_are_read_once_and_nothing_else_is_known() {
         let log = |pairs: &[(&'static str, &'static str)]| CopyQuery::of_log(pairs.iter().copied());
         assert_eq!(log(&[]), Ok(CopyQuery::default()));
-        let asked = CopyQuery { from: 3, to: Some(9), index: None };
-        assert_eq!(log(&[("to", "9"), ("from", "3")]), Ok(asked));
+        let consistency = Consistency::Strong;
+        let asked = CopyQuery { from: 3, to: Some(9), index: None, consistency };
+        assert_eq!(log(&[("to", "9"), ("consistency", "strong"), ("from", "3")]), Ok(asked));
         for pairs in [
             &[("from", "-1")][..],
             &[("from", "1"), ("from", "2")],
             &[("to", "")],
             &[("index", "3")],
             &[("since", "1")],
+            &[("consistency", "weak")],
+            &[("consistency", "local"), ("consistency", "local")],
         ] {
             assert_eq!(log(pairs).unwrap_err().code, Code::InvalidParameter, "{pairs:?}");
         }
         let of = CopyQuery::of_checkpoint([("index", "7"), ("from", "1")]);
-        assert_eq!(of, Ok(CopyQuery { from: 1, to: None, index: Some(7) }));
+        assert_eq!(of, Ok(CopyQuery { from: 1, index: Some(7), ..CopyQuery::default() }));
         assert!(CopyQuery::of_checkpoint([("to", "7")]).is_err());
     }
 }

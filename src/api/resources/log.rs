@@ -12,7 +12,7 @@ use crate::{
         read::freshness,
         reply::Reply,
         request::{
-            CopyQuery,
+            Consistency, CopyQuery,
             accept::{self, Media},
         },
     },
@@ -29,6 +29,9 @@ pub(in crate::api) async fn entries(api: &Context, request: &Request) -> Result<
     let query = CopyQuery::of_log(request.query())?;
     freshness::check(api)?;
     accept::choose(request, &[Media::Octets])?;
+    if query.consistency == Consistency::Strong {
+        api.node.barrier().await?;
+    }
     let piece = api.node.log_reads().piece(query.from, query.to.unwrap_or(u64::MAX)).await;
     let piece = piece.map_err(refusal)?;
     // A piece may be one large entry.
