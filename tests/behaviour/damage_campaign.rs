@@ -23,9 +23,11 @@ struct Targets {
     keys: Vec<String>,
 }
 
-/// Everything that was read of a node: by its target each change with its id, and what was
-/// said not to be readable.
-type Seen = Vec<(Vec<(u64, Value)>, Vec<(u64, u64)>)>;
+/// What was read of one target: each change with its id, and what was said not to be readable.
+type Listing = (Vec<(u64, Value)>, Vec<(u64, u64)>);
+
+/// Everything that was read of a node.
+type Seen = Vec<Listing>;
 
 /// A node that was stopped, of whose history a part is purged.
 fn stopped() -> (NodeBuilder, Targets) {
@@ -62,7 +64,7 @@ fn read(client: &mut Client, targets: &Targets) -> Seen {
     seen
 }
 
-fn read_list(client: &mut Client, target: &str) -> (Vec<(u64, Value)>, Vec<(u64, u64)>) {
+fn read_list(client: &mut Client, target: &str) -> Listing {
     let (mut since, mut found, mut damaged) = (0, Vec::new(), Vec::new());
     loop {
         let answer = client.get(&format!("{target}since={since}&limit=40"));
@@ -81,7 +83,7 @@ fn read_list(client: &mut Client, target: &str) -> (Vec<(u64, Value)>, Vec<(u64,
     }
 }
 
-fn read_keys(client: &mut Client, target: &str) -> (Vec<(u64, Value)>, Vec<(u64, u64)>) {
+fn read_keys(client: &mut Client, target: &str) -> Listing {
     let (mut query, mut found, mut damaged) = (String::new(), Vec::new(), Vec::new());
     loop {
         let answer = client.get(&format!("{target}{query}"));
