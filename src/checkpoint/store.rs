@@ -82,6 +82,10 @@ pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Checkpoint
     let bytes = map.get(0..map.len()).unwrap_or_default();
     let checkpoint = format::read(bytes).map_err(|error| damaged(&error))?;
     let (log_id, cluster) = (checkpoint.head.log_id(), ClusterId(checkpoint.head.cluster));
+    if name != file_name(log_id.index) {
+        // It would stand before later ones for ever.
+        return Err(damaged(&format_args!("it stands for entries up to {}", log_id.index)));
+    }
     let file = CheckpointFile { bytes: map.len() as u64, name, log_id, cluster };
     Ok(Some((file, checkpoint, map)))
 }

@@ -278,3 +278,13 @@ fn a_key_of_purged_history_that_rots_in_the_checkpoint_is_not_served() {
     assert_eq!(client.get(&bar.key("before")).json()["data"], 1);
     assert_eq!(client.get("/health").json()["damaged"][0]["file"], spot.name());
 }
+
+#[test]
+fn an_export_of_a_damaged_node_ends_at_the_damage_and_says_so() {
+    let Filled { bar, ten, .. } = filled(builder());
+    Spot::of(&bar.node.data(), "ten-4-of-foo").flip();
+    let ended = testkit::run(&bar.node.url(), &["export"]);
+    assert_eq!(ended.stdout.lines().count() as u64, ten[0] - 1);
+    let range = format!("the changes {} to {} is damaged", ten[0], ten[9]);
+    ended.fails_saying(&[&range, "byte"]);
+}

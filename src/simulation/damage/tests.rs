@@ -161,7 +161,7 @@ fn campaign_at_rest(cases: u64) -> BTreeMap<Outcome, usize> {
 
 #[test]
 fn what_is_damaged_under_a_node_is_told_and_the_rest_is_served() {
-    let outcomes = campaign_at_rest(given("CASES").unwrap_or(150));
+    let outcomes = campaign_at_rest(given("CASES").unwrap_or(100));
     println!("{outcomes:?}");
     let seen = |verdict| outcomes.contains_key(&Outcome::Served(verdict));
     assert!(seen(Verdict::Whole) && seen(Verdict::Damaged));
@@ -176,5 +176,5 @@ fn serve_unverified() {
 
 #[test]
 fn a_damaged_directory_is_refused_or_served_as_it_was() {
-    campaign(given("CASES").unwrap_or(150));
+    campaign(given("CASES").unwrap_or(100));
 }
