@@ -12,6 +12,10 @@ use crate::{
     io::{Files, Output},
 };
 
+/// Bytes that are written before they are synced: more at once would hold up whoever else writes to
+/// the disk, and that may be the node.
+const SYNC_BYTES: u64 = 4 << 20;
+
 /// A directory as the place of a backup. A file is written under another name, synced and renamed,
 /// and the directory synced, so what bears its name is whole.
 pub struct InDirectory<F>(F);
@@ -32,7 +36,11 @@ impl<F: Files> InDirectory<F> {
 
     fn place(&self, name: &str, content: &mut dyn Read) -> io::Result<()> {
         let mut out = self.0.create(TEMPORARY)?;
-        io::copy(content, &mut out)?;
+        while io::copy(&mut content.take(SYNC_BYTES), &mut out)? == SYNC_BYTES {
+            if !planted!(SkipBackupSync) {
+                out.sync()?;
+            }
+        }
         if !planted!(SkipBackupSync) {
             out.sync()?;
         }

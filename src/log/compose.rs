@@ -174,7 +174,10 @@ impl Composer {
             chain: self.chain,
         };
         self.sequence += 1;
-        self.segment = Some(Open { header, bytes: vec![0; BLOCK] });
+        // It is not touched before it is needed.
+        let mut bytes = Vec::with_capacity(self.segment_bytes);
+        bytes.resize(BLOCK, 0);
+        self.segment = Some(Open { header, bytes });
     }
 
     /// Adds a group of what waits to the segment that is open.

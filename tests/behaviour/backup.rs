@@ -485,3 +485,44 @@ fn an_archive_holds_the_same() {
     assert!(status.unwrap().success());
     assert_eq!(lines(&restored(&directory, &archive, "from-tar", &[])), all);
 }
+
+/// A backup that an earlier build made stays one that can be restored.
+#[test]
+fn a_backup_of_format_1_is_restored() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/backup-v1");
+    let wanted = fs::read_to_string(fixture.join("list.ndjson")).unwrap();
+    let wanted: Vec<&str> = wanted.lines().collect();
+    let directory = temporary();
+    let node = restored(&directory, &fixture, "data", &["--same-cluster"]);
+    assert_eq!(lines(&node), wanted);
+    assert_eq!(identity(&node), "4f6cd721-ba27-4120-a830-b8ae6d7f3966");
+    let list = node.client().get("/tenants/foo/collections/bar/keys").json();
+    let keys: Vec<_> = list["keys"].as_array().unwrap().iter().map(|key| &key["_id"]).collect();
+    assert_eq!(keys, [8, 3]);
+    let part = restored(&directory, &fixture, "part", &["--until", "2026-11-29T13:43:09.317295Z"]);
+    assert_eq!(lines(&part), wanted[..6]);
+    assert_ne!(identity(&part), identity(&node));
+}
+
+#[test]
+fn what_is_damaged_on_the_node_is_told_and_does_not_come_into_a_backup() {
+    let directory = temporary();
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
+    fill(&mut node.client(), 60);
+    // So that its log is not in memory any more.
+    let node = node.stop().start();
+    let (name, bytes) = files(&node.data())
+        .into_iter()
+        .find(|(path, _)| path.ends_with("00000000000000000002.seg"))
+        .unwrap();
+    let mut other = bytes.clone();
+    other[100_000] ^= 1;
+    fs::write(&name, &other).unwrap();
+    let out = directory.path().join("backup");
+    let ended = backup(&node.url(), &out);
+    ended.fails_saying(&["the log is damaged", "00000000000000000002.seg", "byte"]);
+    restore(&out, &directory.path().join("data"), &[]).fails_saying(&["never completed"]);
+    fs::write(&name, &bytes).unwrap();
+    backup(&node.url(), &out).ok();
+    assert_eq!(manifest(&out)["last"], 60);
+}
