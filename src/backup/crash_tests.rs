@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     BackupError, Held, InDirectory, Manifest, ManifestError, Part, Piece, Request, RestoreError,
-    Source, restore, run,
+    Source, is_one, restore, restore::restore_in, run,
 };
 use crate::{
     base::{
@@ -21,7 +21,7 @@ use crate::{
             executor,
         },
     },
-    log::{Entry, entry_head},
+    log::{self, Contents, Entry, entry_head},
     raft::prefix,
     state::{
         State,
@@ -180,6 +180,48 @@ fn a_backup_goes_on_whenever_the_power_went() {
 #[test]
 fn a_backup_with_a_checkpoint_goes_on_whenever_the_power_went() {
     (0..150).for_each(|seed| lives(seed, Some(20)));
+}
+
+/// The last entry of what a restore made, if it is something that a node starts on.
+fn made(disk: &SimDisk) -> Option<u64> {
+    if is_one(&disk.files()).unwrap() {
+        return None;
+    }
+    let files = disk.snapshot();
+    let (mut contents, mut sequence) = (Contents::default(), 1);
+    while let Some(bytes) = files.get(&log::file_name(sequence)) {
+        contents.segment(sequence, &Bytes::from(bytes.clone())).expect("what is there is sound");
+        sequence += 1;
+    }
+    // Those after a gap are no log.
+    contents.last().map(|id| id.index)
+}
+
+#[test]
+fn a_restore_is_complete_or_nothing_whenever_the_power_went() {
+    let mut ended = [0, 0];
+    for seed in 0..200 {
+        let complete = executor::run(seed, async {
+            let purged = (seed % 2 == 0).then_some(30);
+            let mut node = Node::new(120, purged);
+            node.applied = 119;
+            let backup = SimDisk::new(seed);
+            back_up(&mut node, &backup).unwrap();
+            let to = SimDisk::new(seed);
+            to.cut_power_after(seed % 150);
+            let request = Request { cluster: Some(CLUSTER), until: None };
+            let outcome = restore_in(&backup.files(), &to.files(), request, SEGMENT_BYTES);
+            let found = made(&to.crash(Loss::Random));
+            // The entry that makes the node the only member is the last.
+            match outcome {
+                Ok(_) => assert_eq!(found, Some(120)),
+                Err(_) => assert!(matches!(found, None | Some(120)), "{found:?} of 120"),
+            }
+            outcome.is_ok()
+        });
+        ended[usize::from(complete)] += 1;
+    }
+    assert!(ended.iter().all(|count| *count > 20), "interrupted and not: {ended:?}");
 }
 
 /// Bugs that are planted, and what shows them.

@@ -4,8 +4,7 @@ use std::io::{self, Read};
 
 use super::{
     ends::Target,
-    held::TEMPORARY,
-    manifest::{MANIFEST, Manifest},
+    manifest::{MANIFEST, Manifest, TEMPORARY},
 };
 use crate::{
     base::planted::planted,

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use super::{
-    manifest::{FileEntry, MANIFEST, Manifest, ManifestError},
+    manifest::{FileEntry, MANIFEST, Manifest, ManifestError, TEMPORARY},
     verify::{RestoreError, read},
 };
 use crate::{
@@ -15,9 +15,6 @@ use crate::{
     log::{self, Contents, Entry, OpenError},
     raft::prefix,
 };
-
-/// The name of a file that is being written.
-pub(super) const TEMPORARY: &str = "backup.tmp";
 
 /// Why a place is not one where a backup can go on.
 #[derive(Debug, thiserror::Error)]

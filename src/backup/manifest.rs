@@ -26,6 +26,8 @@ use crate::{
 
 /// The name of the manifest in a backup.
 pub const MANIFEST: &str = "backup.json";
+/// The name of a file that is being written.
+pub(super) const TEMPORARY: &str = "backup.tmp";
 /// The format written, and read.
 const FORMAT: u32 = 1;
 /// What comes before the checksum.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 
 use super::{
-    manifest::{FileEntry, MANIFEST, Manifest},
+    manifest::{FileEntry, MANIFEST, Manifest, TEMPORARY},
     verify::{RestoreError, read},
 };
 use crate::{
@@ -55,7 +55,8 @@ pub struct Restored {
 }
 
 /// Writes to `to`, which is empty, what `from` holds: durable on return, but for the name of `to`
-/// itself. Every byte of the backup is verified, also of what is left out.
+/// itself. Every byte of the backup is verified, also of what is left out. The first segment gets its
+/// name last, and a log without it is none: what is interrupted is nothing that a node starts on.
 ///
 /// # Errors
 /// [`RestoreError`]. What is in `to` by then is of no use.
@@ -63,6 +64,16 @@ pub fn restore(
     from: &impl Files,
     to: &impl Files,
     request: Request,
+) -> Result<Restored, RestoreError> {
+    restore_in(from, to, request, SEGMENT_BYTES)
+}
+
+/// The same with segments of about `segment_bytes`.
+pub(super) fn restore_in(
+    from: &impl Files,
+    to: &impl Files,
+    request: Request,
+    segment_bytes: usize,
 ) -> Result<Restored, RestoreError> {
     let manifest = Manifest::read(from)?;
     let end = manifest.entry.ok_or(RestoreError::Incomplete)?;
@@ -79,7 +90,7 @@ pub fn restore(
     let mut restoring = Restoring {
         to,
         until: request.until,
-        composer: Composer::begin(identity, SEGMENT_BYTES, purged),
+        composer: Composer::begin(identity, segment_bytes, purged),
         last_change: prefix.position().last,
         prefix,
         last: purged,
@@ -201,12 +212,20 @@ impl<F: Files> Restoring<'_, F> {
         for complete in full.into_iter().chain(self.composer.finish()) {
             put(self.to, &complete)?;
         }
+        self.to.sync_directory().map_err(failed)?;
+        self.to.rename(TEMPORARY, &log::file_name(FIRST)).map_err(failed)?;
         self.to.sync_directory().map_err(failed)
     }
 }
 
+/// The number of the first segment.
+const FIRST: u64 = 1;
+
 fn put(to: &impl Files, complete: &Composed) -> Result<(), RestoreError> {
-    write(to, &log::file_name(complete.sequence), &complete.bytes)
+    match complete.sequence {
+        FIRST => write(to, TEMPORARY, &complete.bytes),
+        other => write(to, &log::file_name(other), &complete.bytes),
+    }
 }
 
 /// What is kept of a batch.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::manifest::{FileEntry, MANIFEST, Manifest, ManifestError};
+use super::manifest::{FileEntry, MANIFEST, Manifest, ManifestError, TEMPORARY};
 use crate::{io::Files, log::OpenError};
 
 /// Why nothing was made of a backup.
@@ -34,12 +34,13 @@ pub enum RestoreError {
     Io(String, io::Error),
 }
 
-/// Whether a directory is a backup, on which no node may be started.
+/// Whether a directory is a backup, or one that is being made of a backup: no node may be started on
+/// it.
 ///
 /// # Errors
 /// When it cannot be listed.
 pub fn is_one(files: &impl Files) -> io::Result<bool> {
-    Ok(files.list()?.iter().any(|file| file.name == MANIFEST))
+    Ok(files.list()?.iter().any(|file| [MANIFEST, TEMPORARY].contains(&&*file.name)))
 }
 
 /// Verifies the files of a directory against its manifest, where there is one.

@@ -7,14 +7,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{archive, error::ServerError, offline::beside};
+use super::{archive, error::ServerError};
 use crate::{
     backup::{
         self, BackupError, Held, InDirectory, Manifest, Request, RestoreError, Restored, Source,
         Until,
     },
     base::ids::ClusterId,
-    io::{cores, lock::DirectoryLock, real::DirectoryFiles},
+    io::{
+        cores,
+        lock::{DirectoryLock, LOCK_FILE},
+        real::DirectoryFiles,
+    },
 };
 
 /// Backs up what `source` gives to `directory`, or goes on with the backup there; segments get
@@ -57,63 +61,100 @@ pub fn restore(
     same_cluster: bool,
     until: Option<Until>,
 ) -> Result<Restored, ServerError> {
-    let name = data.display().to_string();
-    let directory = |error| ServerError::Directory(name.clone(), error);
-    match fs::read_dir(data).map(Iterator::count) {
-        Ok(1..) => return Err(ServerError::NotEmpty(name)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(directory(error)),
-        _ => {}
-    }
-    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(directory)?;
+    let begun = Begun::new(data)?;
     let request = Request { cluster: (!same_cluster).then(|| ClusterId(cores::uuid())), until };
     let restored = match origin {
-        Origin::Directory(from) => restore_beside(&from, data, request)?,
+        Origin::Directory(from) => restore_to(&from, data, request)?,
         Origin::Archive(archive) => {
-            let unpacked = Scratch::new(beside(data, "unpacking"))?;
-            archive::unpack(archive, &unpacked.0)
+            let unpacked = data.join(UNPACKED);
+            fs::create_dir(&unpacked).map_err(|error| begun.failed(error))?;
+            archive::unpack(archive, &unpacked)
                 .map_err(|error| ServerError::Archive(error.to_string()))?;
-            restore_beside(&unpacked.0, data, request)?
+            let restored = restore_to(&unpacked, data, request)?;
+            fs::remove_dir_all(&unpacked).map_err(|error| begun.failed(error))?;
+            restored
         }
     };
-    let placed = fs::File::open(parent).and_then(|parent| parent.sync_all());
-    placed.map_err(directory)?;
+    begun.end()?;
     Ok(restored)
 }
 
-/// Makes it under another name, which it then changes.
-fn restore_beside(from: &Path, data: &Path, request: Request) -> Result<Restored, ServerError> {
+/// Where an archive is unpacked, in the data directory: there is room, and nothing else is there.
+const UNPACKED: &str = "unpacked";
+
+fn restore_to(from: &Path, data: &Path, request: Request) -> Result<Restored, ServerError> {
     let failed = |error: RestoreError| ServerError::Restore(from.display().to_string(), error);
     let open = |path: &Path| {
         let unread = |error| failed(RestoreError::Io("the directory".into(), error));
         DirectoryFiles::open(path.to_owned()).map_err(unread)
     };
-    let source = open(from)?;
-    let scratch = Scratch::new(beside(data, "restoring"))?;
-    let restored = backup::restore(&source, &open(&scratch.0)?, request).map_err(failed)?;
-    let renamed = fs::rename(&scratch.0, data);
-    renamed.map_err(|error| ServerError::Directory(data.display().to_string(), error))?;
-    Ok(restored)
+    backup::restore(&open(from)?, &open(data)?, request).map_err(failed)
 }
 
-/// A directory that goes when nobody needs it any more, unless it has another name by then.
-struct Scratch(PathBuf);
+/// A data directory that is made. Unless that ends well, it is as it was before.
+struct Begun<'d> {
+    data: &'d Path,
+    /// It was not there.
+    is_new: bool,
+    is_done: bool,
+    _lock: DirectoryLock,
+}
 
-impl Scratch {
-    fn new(path: PathBuf) -> Result<Self, ServerError> {
-        if path.exists() {
-            return Err(ServerError::Exists(path.display().to_string()));
+impl<'d> Begun<'d> {
+    fn new(data: &'d Path) -> Result<Self, ServerError> {
+        let name = || data.display().to_string();
+        let is_new = !data.exists();
+        let made = fs::create_dir_all(data).and_then(|()| contents(data));
+        let there = made.map_err(|error| ServerError::Directory(name(), error))?;
+        if !there.is_empty() {
+            return Err(ServerError::NotEmpty(name()));
         }
-        let made = fs::create_dir(&path);
-        made.map_err(|error| ServerError::Directory(path.display().to_string(), error))?;
-        Ok(Self(path))
+        let _lock = DirectoryLock::acquire(data)?;
+        Ok(Self { data, is_new, is_done: false, _lock })
+    }
+
+    fn failed(&self, error: io::Error) -> ServerError {
+        ServerError::Directory(self.data.display().to_string(), error)
+    }
+
+    /// Makes durable that it is there.
+    fn end(mut self) -> Result<(), ServerError> {
+        let parent = self.data.join("..");
+        let synced = fs::File::open(parent).and_then(|parent| parent.sync_all());
+        synced.map_err(|error| self.failed(error))?;
+        self.is_done = true;
+        Ok(())
     }
 }
 
-impl Drop for Scratch {
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        // It is told of at the next try, else.
-        let _ = fs::remove_dir_all(&self.0);
+        if self.is_done {
+            return;
+        }
+        // The error before says more than that of this.
+        if self.is_new {
+            let _ = fs::remove_dir_all(self.data);
+            return;
+        }
+        for path in contents(self.data).unwrap_or_default() {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let _ = removed;
+        }
+        let _ = fs::remove_file(self.data.join(LOCK_FILE));
     }
+}
+
+/// What is in a directory, besides what is in one that is as good as empty.
+fn contents(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    const AS_GOOD_AS_NOTHING: [&str; 2] = [LOCK_FILE, "lost+found"];
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !AS_GOOD_AS_NOTHING.iter().any(|name| entry.file_name() == *name) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }

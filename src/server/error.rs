@@ -33,7 +33,8 @@ pub enum ServerError {
     NoLog(String),
     /// It belongs to no node.
     #[error(
-        "{0} is a backup, and no node starts on it: changeagent restore makes a data directory of it"
+        "{0} is a backup, or what a restore left that was interrupted: no node starts on it (changeagent \
+         restore makes a data directory of a backup)"
     )]
     Backup(String),
     /// A backup cannot be used.

@@ -103,7 +103,7 @@ fn own_alike(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// The name of a directory with a further end.
-pub(super) fn beside(directory: &Path, end: &str) -> PathBuf {
+fn beside(directory: &Path, end: &str) -> PathBuf {
     let mut name = directory.as_os_str().to_owned();
     name.push(".");
     name.push(end);
