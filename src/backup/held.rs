@@ -1,6 +1,6 @@
 //! What a place holds of a backup, before it is gone on with.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use bytes::Bytes;
 
@@ -97,11 +97,10 @@ impl Held {
                 manifest.files.push(entry(&file.name, &bytes));
             }
         }
-        let lengths = |file: &FileEntry| {
-            let has = |info: &FileInfo| info.name == file.name && info.bytes == file.bytes;
-            found.iter().any(has)
-        };
-        if let Some(missing) = manifest.files.iter().find(|file| !lengths(file)) {
+        let lengths: BTreeMap<&str, u64> =
+            found.iter().map(|file| (&*file.name, file.bytes)).collect();
+        let is_there = |file: &&FileEntry| lengths.get(&*file.name) == Some(&file.bytes);
+        if let Some(missing) = manifest.files.iter().find(|file| !is_there(file)) {
             let what = format!("it is missing, or has not the {} bytes that it had", missing.bytes);
             return Err(damaged(&missing.name, what).into());
         }

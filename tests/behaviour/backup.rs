@@ -377,8 +377,11 @@ fn purged_history_is_backed_up_with_what_stands_for_it() {
     let found = lines(&other);
     assert_eq!(found[0], last[last.len() - found.len()], "it begins where the node's did");
     assert!(found[0].contains(&format!("\"_id\":{begin},")) && last.ends_with(&found));
+    let until = (begin + 7).to_string();
+    let part = restored(&directory, &out, "part", &["--until", &until]);
+    assert_eq!(lines(&part), found[..8]);
     let one = |node: &Node| node.client().get(&format!("{keys}/k2")).text().to_owned();
-    assert_eq!(one(&other), one(&node));
+    assert_eq!([one(&other), one(&part)], [one(&node), one(&node)]);
     restore(&out, &directory.path().join("early"), &["--until", "3"])
         .fails_saying(&[&format!("begins with change {begin}")]);
     restore(&out, &directory.path().join("early"), &["--until", "2026-01-01T00:00:00Z"])
