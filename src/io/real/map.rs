@@ -6,6 +6,9 @@ use memmap2::{Advice, Mmap};
 
 use super::regular::open_file;
 
+/// Pages that are copied from at once.
+const COPIED_PAGES: usize = 512;
+
 /// A whole file, read-only.
 pub(in crate::io) struct MappedFile(Mmap);
 
@@ -48,19 +51,37 @@ impl MappedFile {
         }
         let start = range.start / page_bytes() * page_bytes();
         match self.0.advise_range(Advice::PopulateRead, start, range.end - start) {
-            // Linux before 5.14 does not know the advice; touching does the same.
+            // Linux before 5.14 does not know the advice.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                self.touch(start..range.end);
-                Ok(())
+                self.copy_from(start..range.end)
             }
             populated => populated,
         }
     }
 
-    fn touch(&self, range: Range<usize>) {
-        for page in self.0[range].chunks(page_bytes()) {
-            std::hint::black_box(page[0]);
+    /// Has the kernel copy a byte of each page, which does the same. What the disk does not give
+    /// is an error then; touching it would end the process.
+    fn copy_from(&self, range: Range<usize>) -> io::Result<()> {
+        for pages in self.0[range].chunks(page_bytes() * COPIED_PAGES) {
+            let remote: Vec<libc::iovec> = pages
+                .chunks(page_bytes())
+                .map(|page| libc::iovec { iov_base: page.as_ptr().cast_mut().cast(), iov_len: 1 })
+                .collect();
+            let mut bytes = vec![0_u8; remote.len()];
+            let local = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+            // SAFETY: what is copied to has as many bytes as are copied, and is nobody else's;
+            // the kernel checks what is copied from, which is only read.
+            let copied = unsafe {
+                let (own, count) = (libc::getpid(), remote.len() as libc::c_ulong);
+                libc::process_vm_readv(own, &raw const local, 1, remote.as_ptr(), count, 0)
+            };
+            match usize::try_from(copied) {
+                Ok(copied) if copied == bytes.len() => {}
+                Ok(_) => return Err(io::Error::from_raw_os_error(libc::EFAULT)),
+                Err(_) => return Err(io::Error::last_os_error()),
+            }
         }
+        Ok(())
     }
 }
 
@@ -87,6 +108,21 @@ mod tests {
         assert!(map.is_resident(4_000..9_000));
         assert!(!map.is_resident(9_000..10_001));
         assert!(map.populate(0..10_001).is_err());
-        map.touch(0..10_000);
+        map.copy_from(0..10_000).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_on_the_disk_any_more_is_an_error() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![7; 3_000_000]).unwrap();
+        let map = MappedFile::open(file.path()).unwrap();
+        map.copy_from(0..3_000_000).unwrap();
+        file.as_file().set_len(2_500_000).unwrap();
+        for read in [MappedFile::populate, MappedFile::copy_from] {
+            read(&map, 0..2_400_000).unwrap();
+            for range in [0..3_000_000, 2_600_000..2_600_001] {
+                assert!(crate::io::is_bad_place(&read(&map, range).unwrap_err()));
+            }
+        }
     }
 }
