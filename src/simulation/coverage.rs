@@ -12,6 +12,11 @@ impl Coverage {
         *self.0.entry(name.to_owned()).or_default() += count;
     }
 
+    /// How often that happened.
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+
     /// Adds what another counted.
     pub fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(name, count)| self.add(name, *count));

@@ -92,6 +92,7 @@ impl Plan {
             followers: rng.random_range(0..=2),
             makers: rng.random_range(0..=2),
             rude: rng.random_range(0..=1),
+            copiers: 0,
             habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);

@@ -56,6 +56,8 @@ pub struct Answer {
     pub status: u16,
     headers: Vec<(String, String)>,
     pub body: String,
+    /// The body of an answer that is no text.
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -236,6 +238,7 @@ impl Link {
                 .map(|header| (header.name.to_owned(), text(header.value)))
                 .collect(),
             body: String::new(),
+            bytes: Vec::new(),
         };
         self.received.drain(..length);
         Ok(Some(answer))
@@ -252,7 +255,11 @@ impl Link {
         while self.received.len() < length {
             self.receive().await?;
         }
-        answer.body = String::from_utf8(self.received.drain(..length).collect()).unwrap();
+        let body = self.received.drain(..length).collect();
+        match answer.header("content-type") {
+            Some("application/octet-stream") => answer.bytes = body,
+            _ => answer.body = String::from_utf8(body).unwrap(),
+        }
         Ok(answer)
     }
 

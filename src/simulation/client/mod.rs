@@ -2,6 +2,7 @@
 //! for the oracle.
 
 mod answers;
+mod copier;
 mod estate;
 mod follower;
 mod keys;
@@ -74,6 +75,8 @@ pub struct Crowd {
     pub makers: u64,
     /// Clients that break off, and read slowly.
     pub rude: u64,
+    /// Clients that copy the log itself.
+    pub copiers: u64,
     pub habits: Habits,
 }
 
@@ -106,6 +109,7 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     start(crowd.followers, |client| follower::run(client).boxed_local());
     start(crowd.makers, |client| passing::run(client).boxed_local());
     start(crowd.rude, |client| rude::run(client).boxed_local());
+    start(crowd.copiers, |client| copier::run(client).boxed_local());
     tasks
 }
 

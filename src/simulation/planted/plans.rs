@@ -29,6 +29,7 @@ const NOBODY: Crowd = Crowd {
     followers: 0,
     makers: 0,
     rude: 0,
+    copiers: 0,
     habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
 };
 
