@@ -178,12 +178,18 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Tells whoever wants to know, and says that what stands there is damaged.
-    fn damaged(&self, name: &str, at: u64, reason: &str) -> io::Error {
+    /// Tells the hook of [`on_damage`](Self::on_damage) that byte `at` of the file `name` is
+    /// damaged.
+    pub fn tell_damaged(&self, name: &str, at: u64, reason: &str) {
         let hook = self.shared.get().on_damage.clone();
         if let Some(hook) = hook {
             hook(name, at, reason);
         }
+    }
+
+    /// The same, as an error.
+    fn damaged(&self, name: &str, at: u64, reason: &str) -> io::Error {
+        self.tell_damaged(name, at, reason);
         let message = format!("the log is damaged: {name}, byte {at}: {reason}");
         io::Error::new(io::ErrorKind::InvalidData, message)
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     checkpoint::{CheckpointFile, store},
     io::{Disk, cores},
+    log::OpenError,
     raft::{Compacted, Replica, compact},
     state::Position,
 };
@@ -97,6 +98,10 @@ async fn keep<D: Disk>(
             Ok(false) => cores::sleep(RETENTION_RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, "history cannot be purged");
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<OpenError>());
+                if let Some(OpenError::Corrupt { file, offset, reason }) = inner {
+                    replica.log().tell_damaged(file, *offset, reason);
+                }
                 cores::sleep(RETENTION_RETRY).await;
             }
         }

@@ -288,3 +288,24 @@ fn an_export_of_a_damaged_node_ends_at_the_damage_and_says_so() {
     let range = format!("the changes {} to {} is damaged", ten[0], ten[9]);
     ended.fails_saying(&[&range, "byte"]);
 }
+
+#[test]
+fn history_that_is_damaged_is_not_purged_and_that_is_told() {
+    let Filled { bar, .. } = filled(builder());
+    let builder = bar.node.stop().flags(&["--retain-min-changes", "20"]);
+    let node = builder.start();
+    let spot = Spot::of(&node.data(), "filler-2-xxx");
+    spot.flip();
+    let mut client = node.client();
+    eventually("it is noticed", || {
+        // What is not purged yet may be, as soon as there is more.
+        client.append(json!({"data": filler(0)}).to_string());
+        client.get("/health").json()["damaged"][0]["file"] == spot.name()
+    });
+    assert_eq!(client.get("/changes/1").status, 200);
+    spot.flip();
+    // It would be tried again after a while.
+    let node = node.stop().start();
+    let mut client = node.client();
+    eventually("it is purged once it is sound", || client.get("/changes/1").status == 410);
+}
