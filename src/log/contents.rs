@@ -87,10 +87,4 @@ impl Contents {
     pub fn last(&self) -> Option<LogId> {
         self.read.as_ref().and_then(|(_, recovery)| recovery.last())
     }
-
-    /// The last entry that something else stands for.
-    #[must_use]
-    pub fn purged(&self) -> Option<LogId> {
-        self.read.as_ref().and_then(|(_, recovery)| recovery.state.purged)
-    }
 }
