@@ -387,6 +387,12 @@ fn purged_history_is_backed_up_with_what_stands_for_it() {
     restore(&out, &directory.path().join("early"), &["--until", "2026-01-01T00:00:00Z"])
         .fails_saying(&["begins with change"]);
 
+    // What was restored is backed up in its turn.
+    let again = directory.path().join("again");
+    backup(&other.url(), &again).ok();
+    assert_eq!(manifest(&again)["first"], begin);
+    assert_eq!(lines(&restored(&directory, &again, "third", &[])), found);
+
     // What follows on it is purged.
     let (held, end) = (files(&out), manifest(&out)["last"].as_u64().unwrap());
     eventually("more is purged", || {
@@ -513,10 +519,8 @@ fn what_is_damaged_on_the_node_is_told_and_does_not_come_into_a_backup() {
     fill(&mut node.client(), 60);
     // So that its log is not in memory any more.
     let node = node.stop().start();
-    let (name, bytes) = files(&node.data())
-        .into_iter()
-        .find(|(path, _)| path.ends_with("00000000000000000002.seg"))
-        .unwrap();
+    let name = node.data().join("00000000000000000002.seg");
+    let bytes = fs::read(&name).unwrap();
     let mut other = bytes.clone();
     other[100_000] ^= 1;
     fs::write(&name, &other).unwrap();
