@@ -114,6 +114,8 @@ pub const LOG_PIECES_WAITING: usize = 64;
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sealed batches that a core remembers to have checked.
 pub const VERIFIED_BATCHES: usize = 16;
+/// How long it trusts such a check.
+pub const VERIFIED_FOR: Duration = Duration::from_secs(1);
 /// Bytes of a batch from which on that is worth remembering.
 pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.

@@ -16,9 +16,14 @@ use super::simulated::disk::HeldFile;
 /// is mapped; sealed segments and checkpoints do neither.
 pub struct Mapping {
     form: Form,
-    /// How often a part of it was read into memory.
+    /// A number that is another one whenever a part of it was read into memory.
     loads: AtomicU64,
 }
+
+/// What the numbers of loads of the next mapping begin with: far enough from the one before that
+/// none is that of another mapping.
+static NEXT_LOADS: AtomicU64 = AtomicU64::new(0);
+const LOADS_MAX: u64 = 1 << 40;
 
 enum Form {
     Mapped(MappedFile),
@@ -32,13 +37,18 @@ impl Mapping {
     /// # Errors
     /// What opening or mapping it reports.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { form: Form::Mapped(MappedFile::open(path)?), loads: AtomicU64::new(0) })
+        Ok(Self::of(Form::Mapped(MappedFile::open(path)?)))
+    }
+
+    fn of(form: Form) -> Self {
+        let loads = NEXT_LOADS.fetch_add(LOADS_MAX, Ordering::Relaxed);
+        Self { form, loads: AtomicU64::new(loads) }
     }
 
     /// What a simulated disk holds.
     #[cfg(test)]
     pub(super) fn held(file: HeldFile) -> Self {
-        Self { form: Form::Held(file), loads: AtomicU64::new(0) }
+        Self::of(Form::Held(file))
     }
 
     fn bytes(&self) -> &[u8] {
@@ -92,8 +102,9 @@ impl Mapping {
         }
     }
 
-    /// How often a part of it was read into memory, by whomever: what was checked before is to be
-    /// checked again after that, since it may come from a disk that has rotted.
+    /// A number that is another one whenever a part of it was read into memory, by whomever, and
+    /// that no other mapping has: what was checked before is to be checked again after that, since
+    /// it may come from a disk that has rotted.
     #[must_use]
     pub fn loads(&self) -> u64 {
         self.loads.load(Ordering::Acquire)

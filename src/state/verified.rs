@@ -1,11 +1,11 @@
 //! The sealed batches whose bytes one core has checked last, so that whoever
 //! pages through a large batch has it checked once and not with every page.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use crate::base::{
     batch::NumberedBatch,
-    limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN},
+    limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN, VERIFIED_FOR},
 };
 
 use super::{Damaged, SealedSegment};
@@ -18,12 +18,22 @@ pub struct Verified {
 }
 
 /// A batch that was checked. Once anything of its segment was brought into memory after that,
-/// by any core, it may come from a disk that has rotted, and is checked again.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// by any core, it may come from a disk that has rotted, and is checked again; and after a moment,
+/// since other processes may bring it into memory as well.
+#[derive(Clone, Copy)]
 struct Checked {
     segment: u64,
     start: usize,
     loads: u64,
+    at: Instant,
+}
+
+impl Checked {
+    /// Whether that is the batch `other`, which is asked for, and needs no check.
+    fn serves(&self, other: &Self) -> bool {
+        (self.segment, self.start, self.loads) == (other.segment, other.start, other.loads)
+            && other.at < self.at + VERIFIED_FOR
+    }
 }
 
 /// A sealed batch, ready to be read.
@@ -35,7 +45,7 @@ pub struct Read<'s> {
 }
 
 impl Verified {
-    /// Batch `n` of `segment`, checked now or before. See that
+    /// Batch `n` of `segment`, checked at this moment, `now`, or before. See that
     /// [`SealedSegment::range`] is resident.
     ///
     /// # Errors
@@ -44,10 +54,11 @@ impl Verified {
         &mut self,
         segment: &'s Arc<SealedSegment>,
         n: usize,
+        now: Instant,
     ) -> Result<Read<'s>, Damaged> {
         let (sequence, start) = (segment.sequence, segment.range(n).start);
-        let place = Checked { segment: sequence, start, loads: segment.map().loads() };
-        if self.places.contains(&place)
+        let place = Checked { segment: sequence, start, loads: segment.map().loads(), at: now };
+        if self.places.iter().any(|checked| checked.serves(&place))
             && let Some(batch) = segment.batch_checked_before(n)
         {
             return Ok(Read { batch, checked_bytes: 0 });
@@ -78,20 +89,22 @@ mod tests {
     fn a_large_batch_is_checked_once_until_it_leaves_memory() {
         let file = SealedFile::new(1, 1, &[batch(9000, b'a'), batch(1, b'b')]);
         let segment = &file.segment;
-        let mut verified = Verified::default();
-        let read = verified.batch(segment, 0).unwrap();
+        let (mut verified, now) = (Verified::default(), Instant::now());
+        let read = verified.batch(segment, 0, now).unwrap();
         assert_eq!(read.checked_bytes, read.batch.batch.bytes().len());
         // What rots now is not noticed while it is trusted.
         let last = segment.range(0).end as u64 - 1;
         file.open().write_all_at(b"x", last).unwrap();
-        let read = verified.batch(segment, 0).unwrap();
+        let read = verified.batch(segment, 0, now).unwrap();
         let batch = read.batch;
         assert_eq!((read.checked_bytes, batch.first, batch.changes()), (0, ChangeId(1), 9000));
         assert_eq!(batch.change(ChangeId(9000)).suffix, b"x");
+        // Nor for longer than a moment.
+        assert!(verified.batch(segment, 0, now + VERIFIED_FOR).is_err());
         // Another core brings something of the segment into memory.
         segment.map().populate(segment.range(1)).unwrap();
-        assert!(verified.batch(segment, 0).is_err());
-        assert!(verified.batch(segment, 0).is_err(), "damage is never remembered as sound");
+        assert!(verified.batch(segment, 0, now).is_err());
+        assert!(verified.batch(segment, 0, now).is_err(), "damage is never remembered as sound");
     }
 
     #[test]
@@ -99,8 +112,8 @@ mod tests {
         let mut batches = vec![batch(1000, b'a'); VERIFIED_BATCHES + 1];
         batches.extend(vec![batch(1, b'b'); 3 * VERIFIED_BATCHES]);
         let file = SealedFile::new(1, 1, &batches);
-        let mut verified = Verified::default();
-        let mut checks = |n| verified.batch(&file.segment, n).unwrap().checked_bytes > 0;
+        let (mut verified, now) = (Verified::default(), Instant::now());
+        let mut checks = |n| verified.batch(&file.segment, n, now).unwrap().checked_bytes > 0;
         assert!(checks(0) && !checks(0));
         assert!((VERIFIED_BATCHES + 1..batches.len()).all(&mut checks));
         assert!(!checks(0));

@@ -12,6 +12,7 @@ use crate::{
         error::{ApiError, unreadable},
     },
     base::ids::ChangeId,
+    io::cores,
 };
 
 /// The change `id` as it is sent; nothing when it is not held.
@@ -36,6 +37,7 @@ pub(super) async fn read<T>(
                 history: &api.node.history(),
                 verified: &mut api.verified.borrow_mut(),
                 index: api.node.index(),
+                now: cores::now(),
             },
             id,
             &mut take,

@@ -120,7 +120,7 @@ impl<'q> PageReader<'q> {
                     if !self.places.find(segment, n) {
                         return Ok(Some(self.places.cold(segment, n)));
                     }
-                    let read = source.verified.batch(segment, n)?;
+                    let read = source.verified.batch(segment, n, source.now)?;
                     self.take(source.index, &read.batch, &mut turn);
                     turn.bytes = turn.bytes.saturating_sub(read.checked_bytes);
                 }
@@ -213,7 +213,8 @@ mod tests {
     /// Reads to the end of the page; the changes looked at in each turn.
     fn turns(reader: &mut PageReader<'_>, history: &History, verified: &mut Verified) -> Vec<u64> {
         let index = Index::default();
-        let mut source = Source { history, verified, index: &index };
+        let mut source =
+            Source { history, verified, index: &index, now: std::time::Instant::now() };
         let mut turns = Vec::new();
         while !reader.is_done() {
             let before = reader.examined();

@@ -60,6 +60,7 @@ pub(super) async fn read(
             history: &api.node.history(),
             verified: &mut api.verified.borrow_mut(),
             index: api.node.index(),
+            now: cores::now(),
         });
         let failed = match some {
             Ok(None) => None,

@@ -1,7 +1,7 @@
 //! Where changes are read from: batches in memory, mapped segments, a mapped
 //! checkpoint; and what must be brought into memory first.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
     base::{
@@ -20,6 +20,8 @@ pub(super) struct Source<'s> {
     pub(super) verified: &'s mut Verified,
     /// What changes of a part are found by.
     pub(super) index: &'s Index,
+    /// The time of this turn.
+    pub(super) now: Instant,
 }
 
 /// Reads single changes, wherever they are.
@@ -63,7 +65,7 @@ impl Places {
                 if !self.find(segment, n) {
                     return Ok(Looked::Cold(self.cold(segment, n)));
                 }
-                let read = source.verified.batch(segment, n)?;
+                let read = source.verified.batch(segment, n, source.now)?;
                 Looked::Found(take(suffix(read.batch.batch.at(), read.batch.change(id).suffix)))
             }
             None => Looked::Gone,
