@@ -9,7 +9,7 @@ use changeagent::{
         batch::{Action, Append, Batch, Command, Conditions, Versions},
         ids::ChangeId,
     },
-    state::{Cursor, History, Located, State},
+    state::{Cursor, History, Located, State, index::ListKey},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use workload::{Place, append, batch, id, mix};
@@ -94,7 +94,7 @@ impl List {
     }
 
     fn tag(&self, n: u64) -> Cursor {
-        Cursor::tagged(&[self.state.index().tag(format!("\"t{n}\"").as_bytes())])
+        Cursor::tagged(&[ListKey::tag(format!("\"t{n}\"").as_bytes())])
     }
 }
 

@@ -41,6 +41,7 @@
 //! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
+//! | [`sections`] | files of numbered sections, written once, mapped, verified block by block |
 //! | [`io`] | the disk, the network, the clocks and the executor, real and simulated |
 //! | [`base`] | ids, names, bounds, outcomes, the byte form of a batch |
 //!
@@ -69,6 +70,7 @@ pub mod io;
 pub mod log;
 pub mod node;
 pub mod raft;
+pub mod sections;
 pub mod server;
 pub mod serving;
 #[cfg(test)]

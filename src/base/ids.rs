@@ -42,7 +42,7 @@ impl fmt::Display for ClusterId {
 }
 
 /// A moment as the API shows it: microseconds since 1970-01-01 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub u64);
 
 /// The place of an entry in the Raft log, with the term it was proposed in.

@@ -24,6 +24,14 @@ pub enum Bug {
     SkipBackupDirectorySync,
     /// A checkpoint gets its name, and is synced then.
     RenameCheckpointBeforeSync,
+    /// An index is made before the log says durably that its entries are committed.
+    IndexBeforeCommitted,
+    /// An index does not say which idempotency keys came in.
+    ForgetIdempotencyInIndex,
+    /// An index does not say which keys were deleted.
+    ForgetDeletionInIndex,
+    /// An index lacks the last change of each list.
+    ForgetLastInIndex,
     /// A checkpoint goes on having what was deleted since the one before.
     ForgetTombstone,
     /// A checkpoint does not say the highest number that a member ever had.

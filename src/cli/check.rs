@@ -29,12 +29,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match checked.map_err(|error| Failure::Other(error.to_string()))? {
         Checked::Sound(sound) => {
             say(&about_sound(&name, &sound))?;
-            match (&sound.halted, &sound.backup) {
-                (Some(why), _) => {
+            match (&sound.halted, &sound.backup, &sound.spoiled) {
+                (Some(why), ..) => {
                     Err(Failure::Other(format!("{name}: no node starts on it: {why}")))
                 }
-                (None, Some(backup)) if backup.entry.is_none() => Err(Failure::Other(format!(
+                (None, Some(backup), _) if backup.entry.is_none() => Err(Failure::Other(format!(
                     "{name}: the backup was never completed: run it again, to the same place"
+                ))),
+                (None, _, Some((file, fault))) => Err(Failure::Other(format!(
+                    "{name}: {file}: {fault}; nothing is lost: remove that file, and the next \
+                     start makes it anew"
                 ))),
                 _ => Ok(()),
             }
@@ -64,7 +68,7 @@ fn about_sound(name: &str, sound: &Sound) -> Vec<String> {
         None => format!("node {node} of cluster {cluster}"),
     };
     let mut lines = vec![
-        format!("{name} is sound: {whose}"),
+        format!("the log in {name} is sound: {whose}"),
         format!("{segments} segments of {bytes} in all, {held}"),
     ];
     if let Some(id) = log.last {

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use super::{
-    Entry, OpenError, Options, Place,
+    Entry, OpenError, Options,
     format::{Frame, HeaderBlock, SegmentHeader, decode_group},
-    open::verify,
+    open::{Reader, verify},
     segment::{Name, classify, file_name},
     survey::survey,
 };
@@ -45,20 +45,20 @@ pub struct Behind {
 }
 
 /// Verifies every byte of the log on `disk`, as [`Log::open`](super::Log::open) does, and hands
-/// every committed entry to `replay`.
+/// every committed entry to `reader`.
 ///
 /// # Errors
 /// [`OpenError`]
 pub async fn check<D: Disk>(
     disk: &D,
     options: &Options,
-    mut replay: impl FnMut(&Entry, Place) -> Result<(), String>,
+    reader: &mut impl Reader,
 ) -> Result<Option<Verified>, OpenError> {
     let layout = survey(disk, options).await?;
     let (Some(first), Some(last)) = (layout.used.first(), layout.used.last()) else {
         return Ok(None);
     };
-    let (recovery, end, _) = verify(disk, options, &layout.used, &mut replay).await?;
+    let (recovery, end, _) = verify(disk, options, &layout.used, reader).await?;
     Ok(Some(Verified {
         cluster: first.cluster,
         node: first.node,
@@ -73,6 +73,21 @@ pub async fn check<D: Disk>(
 #[must_use]
 pub fn is_file(name: &str) -> bool {
     matches!(classify(name), Name::Segment(_) | Name::Foreign)
+}
+
+/// The numbers of the segments of a directory, sorted.
+///
+/// # Errors
+/// What the disk reports.
+pub fn segments(files: &impl Files) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for file in files.list()? {
+        if let Name::Segment(sequence) = classify(&file.name) {
+            found.push(sequence);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Makes the bytes of a segment those of another cluster. What is in it stays as it is.

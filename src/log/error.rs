@@ -68,6 +68,16 @@ pub enum OpenError {
     /// What stands for purged entries is missing.
     #[error("the log is purged up to entry {0}, and what stands for that is missing")]
     Purged(u64),
+    /// The index of a segment, which was sound, cannot be taken in.
+    #[error(
+        "the index of {file} cannot be used: {reason}; without that file the next start makes it anew"
+    )]
+    Index {
+        /// The segment.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file that ends like a segment but is not named like one.
     #[error("{0} is not the name of a segment")]
     ForeignFile(String),

@@ -2,7 +2,8 @@
 //! for the writer.
 
 use super::{
-    Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote, open,
+    Entry, Identity, LogError, OpenError, Options, Place, Progress, Sealed, Vote,
+    open::{self, Entries, Reader},
     purged::remove_purged,
     queue::{Done, Op},
     state::{Inner, LogState, payload_bytes_max},
@@ -47,9 +48,21 @@ impl<D: Disk> Log<D> {
     pub async fn open(
         disk: D,
         options: Options,
-        mut replay: impl FnMut(&Entry, Place) -> Result<(), String>,
+        replay: impl FnMut(&Entry, Place) -> Result<(), String>,
     ) -> Result<Self, OpenError> {
-        let opened = open::open(&disk, &options, &mut replay).await?;
+        Self::open_into(disk, options, &mut Entries(replay)).await
+    }
+
+    /// The same, into something that knows the indexes of segments.
+    ///
+    /// # Errors
+    /// [`OpenError`], as above.
+    pub async fn open_into(
+        disk: D,
+        options: Options,
+        reader: &mut impl Reader,
+    ) -> Result<Self, OpenError> {
+        let opened = open::open(&disk, &options, reader).await?;
         let shared = LogState {
             identity: opened.identity,
             inner: RefCell::new(Inner::new(opened)),
@@ -133,39 +146,6 @@ impl<D: Disk> Log<D> {
     #[must_use]
     pub fn active_segment(&self) -> u64 {
         self.shared.get().active.sequence
-    }
-
-    /// The index after the last durable entry: everything below it that is
-    /// still in the log survives a crash.
-    #[must_use]
-    pub fn durable_next(&self) -> u64 {
-        self.shared.get().table.next()
-    }
-
-    /// Waits until the entry at `index` is durable, if there is one.
-    ///
-    /// # Errors
-    /// When the log is closed or a write failed before.
-    pub async fn durable(&self, index: u64) -> io::Result<()> {
-        loop {
-            let written = self.shared.written.notified();
-            {
-                let inner = self.shared.get();
-                if inner.id(index).is_none() || inner.durable_id(index).is_some() {
-                    return Ok(());
-                }
-                inner.usable()?;
-            }
-            written.await;
-        }
-    }
-
-    /// Where the payload of a durable entry lies.
-    #[must_use]
-    pub fn place(&self, index: u64) -> Option<Place> {
-        let inner = self.shared.get();
-        inner.durable_id(index)?;
-        inner.table.place(index)
     }
 
     /// Why nothing is acknowledged any more: a write failed, and which.
@@ -317,8 +297,13 @@ impl<D: Disk> Log<D> {
         inner.trim_recent();
     }
 
-    /// Segments that were completed since this was last asked; the first time,
-    /// all there are.
+    /// The length of new segments.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes
+    }
+
+    /// Segments that were completed since this was last asked.
     #[must_use]
     pub fn take_sealed(&self) -> Vec<Sealed> {
         std::mem::take(&mut self.shared.get_mut().sealed)

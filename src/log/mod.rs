@@ -10,18 +10,20 @@ mod check;
 mod compose;
 mod contents;
 mod cursor;
+mod durable;
 mod error;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod handle;
-pub mod offline;
+pub mod index;
 mod open;
 mod purged;
 mod queue;
 mod read;
 pub mod recover;
 mod scrub;
+mod sealed;
 mod segment;
 mod spare;
 mod state;
@@ -41,13 +43,15 @@ mod recovery_tests;
 #[cfg(test)]
 mod testing;
 
-pub use check::{Behind, Verified, behind, check, give_to, is_file};
+pub use check::{Behind, Verified, behind, check, give_to, is_file, segments};
 pub use compose::{Composed, Composer};
 pub use contents::Contents;
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
+pub use open::Reader;
+pub use sealed::Sealed;
 pub use segment::{SUFFIX, file_name};
 pub use types::{
-    Entry, Identity, Options, Place, Progress, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed, Vote,
+    Entry, Identity, Options, Place, Progress, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Vote,
 };

@@ -2,9 +2,10 @@
 //! torn tail is cut and what was being prepared is tidied up.
 
 use super::{
-    Entry, Identity, OpenError, Options, Place, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    Entry, Identity, OpenError, Options, Place, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Sealed,
     error::{corrupt, failed},
     format::SegmentHeader,
+    index::Indexed,
     recover::{End, Recovery, Stop},
     segment::{self, Name, file_name},
     survey::{Layout, load, survey},
@@ -42,10 +43,44 @@ pub(super) struct Opened<F> {
     pub(super) rng: StdRng,
 }
 
+/// What a log is read into when it is opened.
+pub trait Reader {
+    /// The index of a complete segment, if it is to be taken in by that and not to be read.
+    fn index(&mut self, _segment: &SegmentHeader) -> Option<Indexed> {
+        None
+    }
+
+    /// Takes in the segment that it gave the index of; `false` when it is to be read all the same.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn adopt(&mut self, _segment: u64) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    /// Takes in the next committed entry.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn entry(&mut self, entry: &Entry, place: Place) -> Result<(), String>;
+
+    /// A complete segment was read. Whether its last entries are committed, the next one tells.
+    fn complete(&mut self, _sealed: Sealed) {}
+}
+
+/// Takes in entries and nothing else.
+pub(super) struct Entries<F>(pub(super) F);
+
+impl<F: FnMut(&Entry, Place) -> Result<(), String>> Reader for Entries<F> {
+    fn entry(&mut self, entry: &Entry, place: Place) -> Result<(), String> {
+        (self.0)(entry, place)
+    }
+}
+
 pub(super) async fn open<D: Disk>(
     disk: &D,
     options: &Options,
-    replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    reader: &mut impl Reader,
 ) -> Result<Opened<D::File>, OpenError> {
     check_options(options)?;
     let layout = survey(disk, options).await?;
@@ -56,7 +91,7 @@ pub(super) async fn open<D: Disk>(
         }
         return create(disk, options, &layout, rng).await;
     };
-    let (recovery, end, tail) = verify(disk, options, &layout.used, replay).await?;
+    let (recovery, end, tail) = verify(disk, options, &layout.used, reader).await?;
 
     // Everything is verified: only from here on is the disk written to.
     let name = file_name(last.sequence);
@@ -102,13 +137,13 @@ fn check_options(options: &Options) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Reads all segments and gives back what they amount to, how the last one
+/// Reads all segments, or their indexes, and gives back what they amount to, how the last one
 /// ends, and its bytes.
 pub(super) async fn verify<D: Disk>(
     disk: &D,
     options: &Options,
     used: &[SegmentHeader],
-    replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    reader: &mut impl Reader,
 ) -> Result<(Recovery, End, Bytes), OpenError> {
     let [oldest, ..] = used else {
         return Err(OpenError::Options("no segment to verify"));
@@ -126,12 +161,33 @@ pub(super) async fn verify<D: Disk>(
             let reason = "the last group before the next segment is missing";
             return Err(corrupt(header.sequence - 1, end.offset as u64, reason));
         }
-        bytes = load(disk, header.sequence, header.segment_bytes).await?;
         let last = n + 1 == used.len();
-        end = recovery.segment(header, &bytes, last, replay).map_err(|stop| match stop {
+        let stopped = |stop| match stop {
             Stop::Damage { offset, reason } => corrupt(header.sequence, offset as u64, reason),
             Stop::Refused { id, reason } => OpenError::Replay { id, reason },
-        })?;
+        };
+        let indexed = if last { None } else { reader.index(header) };
+        if let Some(indexed) = indexed {
+            let before = recovery.settle(&indexed, &mut |entry, at| reader.entry(entry, at));
+            before.map_err(stopped)?;
+            let file = file_name(header.sequence);
+            let adopted = reader.adopt(header.sequence);
+            if adopted.map_err(|reason| OpenError::Index { file, reason })? {
+                recovery.indexed(indexed).map_err(stopped)?;
+                continue;
+            }
+        }
+        bytes = load(disk, header.sequence, header.segment_bytes).await?;
+        end = recovery
+            .segment(header, &bytes, last, &mut |entry, at| reader.entry(entry, at))
+            .map_err(stopped)?;
+        if !last {
+            reader.complete(recovery.sealed(header));
+        }
+    }
+    if !recovery.is_settled() {
+        let last = used.last().map_or(oldest.sequence, |header| header.sequence);
+        return Err(corrupt(last, end.offset as u64, "what followed applied entries is missing"));
     }
     let purged = recovery.state.purged;
     if recovery.misses_entries() || (oldest.sequence > 1 && purged.is_none()) {

@@ -6,15 +6,20 @@ use super::{
     format::{FRAME_HEAD_BYTES, Frame, decode_frame},
     segment::file_name,
     state::LogState,
+    table::Whereabouts,
 };
 use crate::base::ids::LogId;
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode, is_bad_place};
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores, is_bad_place};
+use crate::sections::Missing;
 use bytes::Bytes;
 use std::io;
 
 /// Entries that lie close together in one segment are read at once, up to this
 /// many bytes.
 const SPAN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Places that are looked up in an index before it is asked anew whether it is in memory.
+const PLACES_AT_ONCE: u64 = 512;
 
 /// Entries to read from one segment in one go.
 struct Span {
@@ -49,6 +54,50 @@ impl<D: Disk> Drop for Reading<'_, D> {
     }
 }
 
+/// What a read goes on with.
+enum Next {
+    /// Nothing: there is no more, or no room.
+    Done,
+    /// These entries are to be read.
+    Read(Span),
+    /// This must be brought into memory first.
+    Load(Missing),
+}
+
+/// Why the place of an entry is not known.
+enum Unseen {
+    /// It must be brought into memory first.
+    Missing(Missing),
+    Damaged(io::Error),
+}
+
+/// Looks up places, and asks once for some of an index whether they are in memory.
+#[derive(Default)]
+struct Looked {
+    /// Up to which entry of a segment's index that was asked.
+    known: Option<(u64, u64)>,
+}
+
+impl Looked {
+    fn at(&mut self, found: Whereabouts, index: u64) -> Result<Place, Unseen> {
+        let run = match found {
+            Whereabouts::Known(place) => return Ok(place),
+            Whereabouts::Indexed(run) => run,
+        };
+        if self.known.is_none_or(|(segment, next)| segment != run.segment() || next <= index) {
+            let next = run.next().min(index + PLACES_AT_ONCE);
+            if let Some(missing) = run.missing(index..next) {
+                return Err(Unseen::Missing(missing));
+            }
+            self.known = Some((run.segment(), next));
+        }
+        run.place(index).map_err(|fault| {
+            let text = format!("the index of {} is damaged: {fault}", file_name(run.segment()));
+            Unseen::Damaged(io::Error::new(io::ErrorKind::InvalidData, text))
+        })
+    }
+}
+
 fn frame_start(place: &Place) -> u64 {
     u64::from(place.offset) - FRAME_HEAD_BYTES as u64
 }
@@ -67,62 +116,78 @@ impl<D: Disk> Log<D> {
     /// damaged, and `NotFound` when it is purged meanwhile. Of damage the hook of
     /// [`on_damage`](Self::on_damage) is told.
     pub async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let mut found = Vec::new();
-        let mut bytes = 0;
-        let mut at = from;
+        let (mut found, mut bytes, mut at) = (Vec::new(), 0, from);
         while at < to {
-            let span = {
-                let inner = self.shared.get();
-                // What was purged is not there; what was removed may be still
-                // in the table but is not read, since `recent` begins before.
-                if inner.state.purged.is_some_and(|purged| at <= purged.index) {
-                    break;
-                }
-                if at >= inner.recent_first() {
-                    while let Some(entry) = inner.recent_entry(at).filter(|_| at < to) {
-                        bytes += entry.payload.len();
-                        if bytes > bytes_max && !found.is_empty() {
-                            break;
-                        }
-                        found.push(entry.clone());
-                        at += 1;
-                    }
-                    break;
-                }
-                let mut span: Option<Span> = None;
-                while at < to.min(inner.recent_first()) {
-                    let (Some(id), Some(place)) = (inner.table.id(at), inner.table.place(at))
-                    else {
-                        break;
-                    };
-                    let next = bytes + place.bytes as usize;
-                    let first = found.is_empty() && span.is_none();
-                    if (next > bytes_max && !first)
-                        || span.as_ref().is_some_and(|s| !s.takes(&place))
-                    {
-                        break;
-                    }
-                    span.get_or_insert_with(|| Span {
-                        segment: place.segment,
-                        entries: Vec::new(),
-                    })
-                    .entries
-                    .push((id, place));
-                    bytes = next;
-                    at += 1;
-                }
-                span
+            let next = match self.next_span(&mut at, to, &mut bytes, bytes_max, &mut found) {
+                Err(_) if !found.is_empty() => break,
+                next => next?,
             };
-            match span {
-                Some(span) => match self.read_span(&span, &mut found).await {
+            match next {
+                Next::Load(Missing { map, range }) => {
+                    cores::off_core(move || map.populate(range)).await?;
+                }
+                Next::Read(span) => match self.read_span(&span, &mut found).await {
                     // What comes before it is worth having.
                     Err(_) if !found.is_empty() => break,
                     read => read?,
                 },
-                None => break,
+                Next::Done => break,
             }
         }
         Ok(found)
+    }
+
+    /// Goes on from `at`: to entries in memory, which are added to `found`, or to some that are to
+    /// be read.
+    fn next_span(
+        &self,
+        at: &mut u64,
+        to: u64,
+        bytes: &mut usize,
+        bytes_max: usize,
+        found: &mut Vec<Entry>,
+    ) -> io::Result<Next> {
+        let inner = self.shared.get();
+        // What was purged is not there; what was removed may be still
+        // in the table but is not read, since `recent` begins before.
+        if inner.state.purged.is_some_and(|purged| *at <= purged.index) {
+            return Ok(Next::Done);
+        }
+        if *at >= inner.recent_first() {
+            while let Some(entry) = inner.recent_entry(*at).filter(|_| *at < to) {
+                *bytes += entry.payload.len();
+                if *bytes > bytes_max && !found.is_empty() {
+                    break;
+                }
+                found.push(entry.clone());
+                *at += 1;
+            }
+            return Ok(Next::Done);
+        }
+        let mut span: Option<Span> = None;
+        let mut looked = Looked::default();
+        while *at < to.min(inner.recent_first()) {
+            let Some(id) = inner.table.id(*at) else { break };
+            let place = match inner.table.whereabouts(*at).map(|found| looked.at(found, *at)) {
+                None => break,
+                Some(Ok(place)) => place,
+                // What was found so far comes first.
+                Some(Err(_)) if span.is_some() => break,
+                Some(Err(Unseen::Missing(missing))) => return Ok(Next::Load(missing)),
+                Some(Err(Unseen::Damaged(error))) => return Err(error),
+            };
+            let next = *bytes + place.bytes as usize;
+            let first = found.is_empty() && span.is_none();
+            if (next > bytes_max && !first) || span.as_ref().is_some_and(|s| !s.takes(&place)) {
+                break;
+            }
+            span.get_or_insert_with(|| Span { segment: place.segment, entries: Vec::new() })
+                .entries
+                .push((id, place));
+            *bytes = next;
+            *at += 1;
+        }
+        Ok(span.map_or(Next::Done, Next::Read))
     }
 
     async fn read_span(&self, span: &Span, found: &mut Vec<Entry>) -> io::Result<()> {

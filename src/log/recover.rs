@@ -2,9 +2,10 @@
 //! ends, and whether what does not check is a torn tail or damage. Pure.
 
 use super::{
-    Entry, Place,
+    Entry, Place, Sealed,
     cursor::is_zero,
     format::{Frame, Group, GroupFault, HardState, SegmentHeader, claimed_group, decode_group},
+    index::Indexed,
     table::Table,
 };
 use crate::base::{ids::LogId, planted::planted};
@@ -63,6 +64,8 @@ pub struct Recovery {
     floor: u64,
     /// Entries up to here are not handed out.
     skip_upto: Option<u64>,
+    /// The last entry that an index tells to be committed.
+    settled: Option<u64>,
 }
 
 impl Recovery {
@@ -79,6 +82,7 @@ impl Recovery {
             ends_in_data: false,
             floor: oldest.first_index,
             skip_upto,
+            settled: None,
         }
     }
 
@@ -124,6 +128,56 @@ impl Recovery {
             }
         }
         Ok(End { offset: at, torn })
+    }
+
+    /// Hands entries that stand before a segment with an index to `replay`: they are committed.
+    ///
+    /// # Errors
+    /// `replay` refused one.
+    pub fn settle(
+        &mut self,
+        indexed: &Indexed,
+        replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    ) -> Result<(), Stop> {
+        self.replay_upto(indexed.applied, replay)
+    }
+
+    /// Goes on with a complete segment by its index. What is before is settled.
+    ///
+    /// # Errors
+    /// It does not follow.
+    pub fn indexed(&mut self, indexed: Indexed) -> Result<(), Stop> {
+        let Indexed { run, next_group, chain, state, kept, applied, .. } = indexed;
+        // What is left was removed since.
+        self.recent.clear();
+        self.settled = self.settled.max(applied);
+        if run.first() < run.next() {
+            self.floor = self.floor.min(run.first());
+        }
+        if !self.table.follow(run, kept) {
+            return Err(damage(0, "its index does not follow the segment before it"));
+        }
+        self.state(0, &state)?;
+        (self.next_group, self.chain, self.state) = (next_group, chain, state);
+        Ok(())
+    }
+
+    /// How a segment that was read to its end was left.
+    #[must_use]
+    pub fn sealed(&self, header: &SegmentHeader) -> Sealed {
+        Sealed {
+            nonce: header.nonce,
+            next_group: self.next_group,
+            chain: self.chain,
+            state: self.state,
+            ..self.table.sealed(header.sequence)
+        }
+    }
+
+    /// Whether entries that were applied are known to be committed.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled <= self.state.committed.map(index)
     }
 
     /// Decides what lies at `at`, where no sound group is: nothing, a torn
@@ -210,8 +264,15 @@ impl Recovery {
         &mut self,
         replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
     ) -> Result<(), Stop> {
-        let Some(committed) = self.state.committed else { return Ok(()) };
-        while let Some(entry) = self.recent.pop_front_if(|e| e.id.index <= committed.index) {
+        self.replay_upto(self.state.committed.map(index), replay)
+    }
+
+    fn replay_upto(
+        &mut self,
+        committed: Option<u64>,
+        replay: &mut impl FnMut(&Entry, Place) -> Result<(), String>,
+    ) -> Result<(), Stop> {
+        while let Some(entry) = self.recent.pop_front_if(|e| Some(e.id.index) <= committed) {
             if self.skip_upto.is_some_and(|upto| entry.id.index <= upto) {
                 continue;
             }

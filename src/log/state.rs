@@ -6,7 +6,6 @@ use super::{
     format::{FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, HardState},
     open::{Active, Opened, Spare},
     queue::{Op, Queue},
-    segment::file_name,
     table::Table,
 };
 use crate::base::ids::LogId;
@@ -140,7 +139,6 @@ pub(super) struct Inner<D: Disk> {
 impl<D: Disk> Inner<D> {
     pub(super) fn new(opened: Opened<D::File>) -> Self {
         let Opened { recovery, active, spare, oldest, rng, .. } = opened;
-        let sealed = (oldest..active.sequence).map(|n| sealed(&recovery.table, n)).collect();
         let place =
             ActivePlace { sequence: active.sequence, bytes: active.bytes, offset: active.offset };
         Self {
@@ -167,7 +165,7 @@ impl<D: Disk> Inner<D> {
             oldest,
             purge_segment: oldest,
             removing: false,
-            sealed,
+            sealed: Vec::new(),
             on_seal: None,
             on_write: None,
             on_damage: None,
@@ -351,18 +349,13 @@ impl<D: Disk> Inner<D> {
         while let Some(entry) = self.recent.front() {
             let index = entry.id.index;
             let sealed = self.table.id(index) == Some(entry.id)
-                && self.table.place(index).is_some_and(|p| p.segment < self.active.sequence);
+                && self.table.segment(index).is_some_and(|found| found < self.active.sequence);
             if index > released || !sealed {
                 break;
             }
             self.recent.pop_front();
         }
     }
-}
-
-/// What is known of a complete segment.
-pub(super) fn sealed(table: &Table, sequence: u64) -> Sealed {
-    Sealed { sequence, file: file_name(sequence), indexes: table.indexes_in(sequence) }
 }
 
 /// Bytes at the end of a segment that are kept for what is not an entry.

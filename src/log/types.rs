@@ -55,18 +55,6 @@ pub struct Place {
     pub bytes: u32,
 }
 
-/// A segment that is complete and never written again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sealed {
-    /// Its sequence number.
-    pub sequence: u64,
-    /// Its file's name in the data directory.
-    pub file: String,
-    /// The first and the last index of the entries it holds and that were still
-    /// part of the log when it was sealed; none when there are no such entries.
-    pub indexes: Option<(u64, u64)>,
-}
-
 /// How far a log's writer and its readers are, to be compared with what it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {

@@ -2,14 +2,14 @@
 //! the queue while the one before it was in flight.
 
 use super::{
-    Log, LogError, Place,
+    Log, LogError, Place, Sealed,
     format::{
         FRAME_HEAD_BYTES, GROUP_HEAD_BYTES, GroupPlace, HardState, SegmentHeader, encode_group,
         group_bytes,
     },
     open::{self, Active},
     queue::{Op, Plan, Room},
-    state::{ActivePlace, Inner, LogState, fail, reserve, sealed},
+    state::{ActivePlace, Inner, LogState, fail, reserve},
 };
 use crate::io::{Disk, DiskFile, cores};
 use rand::RngExt;
@@ -178,7 +178,13 @@ impl<D: Disk> Writer<D> {
         let complete = std::mem::replace(&mut self.active, next);
         let hook = {
             let mut inner = self.shared.get_mut();
-            let done = sealed(&inner.table, complete.sequence);
+            let done = Sealed {
+                nonce: complete.nonce,
+                next_group: inner.next_group,
+                chain: inner.chain,
+                state: inner.durable,
+                ..inner.table.sealed(complete.sequence)
+            };
             inner.sealed.push(done);
             inner.rolling = false;
             inner.active = ActivePlace {

@@ -17,9 +17,8 @@ use crate::{
     },
     checkpoint::{CheckpointFile, store},
     io::{Disk, cores},
-    log::OpenError,
-    raft::{Compacted, Replica, compact},
-    state::Position,
+    raft::{Compacted, Replica, compact, remove_indexes_before},
+    state::{Damaged, Position},
 };
 
 /// What is kept.
@@ -89,7 +88,12 @@ async fn keep<D: Disk>(
                 }
                 let (files, file) = (replica.log().files(), compacted.file);
                 newest = Some(file.clone());
-                cores::off_core(move || store::remove_older(&files, &file)).await.map(|()| true)
+                let oldest = replica.log().oldest_segment();
+                let remove = move || {
+                    store::remove_older(&files, &file)?;
+                    remove_indexes_before(&files, oldest)
+                };
+                cores::off_core(remove).await.map(|()| true)
             }
             Err(error) => Err(error),
         };
@@ -98,8 +102,8 @@ async fn keep<D: Disk>(
             Ok(false) => cores::sleep(RETENTION_RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, "history cannot be purged");
-                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<OpenError>());
-                if let Some(OpenError::Corrupt { file, offset, reason }) = inner {
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>());
+                if let Some(Damaged { file, offset, reason, .. }) = inner {
                     replica.log().tell_damaged(file, *offset, reason);
                 }
                 cores::sleep(RETENTION_RETRY).await;

@@ -1,14 +1,15 @@
 //! From sealed segments that are to be purged to a checkpoint of the state at
 //! their end: everything that later entries, and readers of keys, need of them.
 //!
-//! The state is rebuilt from the checkpoint before and the segments, apart from
+//! The state is made of the checkpoint before and of the indexes of the segments, apart from
 //! the one that goes on being written, so this runs beside everything else.
 
-use std::{io, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, io, ops::RangeInclusive, sync::Arc};
 
 use super::{
-    replay::Replay,
+    segment_index::SegmentIndex,
     types::{StoredMembership, from_raft_id, highest_member, membership_to_json},
+    whole_state::{self, Begun, CheckpointRead},
 };
 use crate::{
     base::{
@@ -18,7 +19,6 @@ use crate::{
     },
     checkpoint::{CheckpointFile, format, store},
     io::Files,
-    log::offline,
     state::{CheckpointedChanges, History, Located, Position},
 };
 
@@ -35,27 +35,22 @@ pub struct Compacted {
     pub(super) checkpointed: Arc<CheckpointedChanges>,
 }
 
-/// Writes the checkpoint of `cluster` that stands for `segments`, to be read after the
-/// checkpoint before; nothing when they hold no entry that is surely committed. Durable on
-/// return.
+/// Writes the checkpoint of `cluster` that stands for `segments`, which have an index, and all before
+/// them; nothing when the checkpoint before does. Durable on return.
 ///
 /// # Errors
-/// When a segment is damaged, or the disk fails.
+/// When an index is damaged, or the disk fails.
 pub fn compact(
     files: &impl Files,
     cluster: ClusterId,
     segments: RangeInclusive<u64>,
 ) -> io::Result<Option<Compacted>> {
-    let mut replay = Replay::load(files)?.map_or_else(Replay::default, |(_, replay)| replay);
-    let skip = replay.fold().applied().map(|id| id.index);
-    offline::replay(files, segments, skip, &mut |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    })
-    .map_err(io::Error::other)?;
-    let applied = replay.fold().applied().filter(|id| Some(id.index) > skip);
+    let Begun { fold, checkpoint, found, .. } = whole_state::upto(files, *segments.end())?;
+    let before = checkpoint.as_ref().map(|checkpoint| checkpoint.standing.0.index);
+    let applied = fold.applied().filter(|id| Some(id.index) > before);
     let Some(applied) = applied else { return Ok(None) };
-    let history = replay.finish(u64::MAX, files)?.history();
-    let (log_id, fold) = (from_raft_id(&applied), replay.fold());
+    let history = history(checkpoint, found);
+    let (log_id, fold) = (from_raft_id(&applied), &fold);
     let mut highest = fold.highest();
     if planted!(ForgetHighestMember) {
         highest = highest_member(fold.membership());
@@ -103,8 +98,9 @@ pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
         Located::Recent(batch) => {
             put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
         }
-        Located::Sealed(segment, n) => {
-            let batch = segment.batch(n).map_err(io::Error::other)?;
+        Located::Sealed(segment) => {
+            let sealed = segment.find_on_disk(id)?;
+            let batch = segment.batch(&sealed).map_err(io::Error::other)?;
             put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
         }
         Located::Checkpointed(checkpointed, _) => {
@@ -112,4 +108,15 @@ pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
         }
     }
     Ok(out)
+}
+
+/// The changes of a checkpoint and of segments.
+fn history(checkpoint: Option<CheckpointRead>, found: BTreeMap<u64, SegmentIndex>) -> History {
+    let mut history = History::default();
+    let begun = checkpoint.as_ref().map_or(ChangeId::ZERO, |it| it.position.last);
+    history.begin_after(begun, checkpoint.map(|checkpoint| checkpoint.changes));
+    let segments = found.into_values().filter_map(|index| index.segment);
+    let held = segments.filter(|segment| segment.last() > begun);
+    held.for_each(|segment| history.add_segment(segment));
+    history
 }

@@ -4,23 +4,37 @@
 
 use openraft::{EntryPayload, entry::RaftEntry};
 
-use super::types::{Entry, RaftLogId, StoredMembership, highest_member};
+use std::collections::VecDeque;
+
+use super::{
+    segment_index::SegmentIndex,
+    standing::Standing,
+    types::{Entry, RaftLogId, StoredMembership, highest_member},
+};
 use crate::{
     base::{batch::NumberedBatch, ids::NodeId, outcome::Decision},
-    state::{Position, Removed, State},
+    sections::Fault,
+    state::{Noted, Position, Removed, SealedSegment, State, delta},
 };
 
 /// What the entries up to one of them amount to.
 #[derive(Default)]
 pub(super) struct Fold {
     state: State,
-    /// The last entry. Invariant: its index and its term never go back.
-    applied: Option<RaftLogId>,
-    membership: StoredMembership,
-    /// The highest number that a member ever had. Invariant: no member has a higher one.
-    highest: NodeId,
-    /// A command was ever applied.
-    is_written: bool,
+    standing: Standing,
+    /// Where it stood after each segment that has no index file yet. Invariant: they ascend.
+    ended: VecDeque<(u64, Standing)>,
+    /// The segment that the last entry lies in.
+    segment: u64,
+    /// What stood at the end of the newest segment that was given away, or taken up.
+    taken: Taken,
+}
+
+#[derive(Default)]
+struct Taken {
+    position: Position,
+    known: usize,
+    standing: Standing,
 }
 
 /// What one entry came to.
@@ -46,13 +60,64 @@ impl Fold {
         highest: NodeId,
     ) -> Self {
         assert!(highest_member(&membership) <= highest, "no member has a number above the highest");
-        Self { state, applied: Some(applied), membership, highest, is_written: true }
+        let applied = Some(applied);
+        let standing = Standing { applied, membership, highest, is_written: true };
+        Self::whole(state, standing)
+    }
+
+    /// What another segment, and all before it, amount to by its index.
+    pub(super) fn absorb(&mut self, index: &SegmentIndex) -> Result<(), Fault> {
+        let lists = index.segment.as_ref().map(|segment| &**segment.lists());
+        delta::absorb(&mut self.state, &index.sections, lists)?;
+        self.standing = index.standing.clone();
+        self.segment = index.log.run.segment();
+        self.taken = Taken::of(&self.state, &self.standing);
+        Ok(())
+    }
+
+    /// A whole state, and where Raft stood with it.
+    pub(super) fn whole(state: State, standing: Standing) -> Self {
+        let taken = Taken::of(&state, &standing);
+        Self { state, standing, taken, ..Self::default() }
+    }
+
+    /// Has readers find the changes of a segment by its index.
+    pub(super) fn seal(&self, segment: &SealedSegment) {
+        self.state.index().seal(segment.sequence, segment.first(), segment.lists());
+    }
+
+    /// Gives away what was noted of a segment that is wholly applied, and where Raft stood after
+    /// it: what it was before where no entry of it was applied.
+    pub(super) fn take_ended(&mut self, segment: u64) -> (Noted, Standing) {
+        let Some(noted) = self.state.take_noted(segment) else {
+            let Taken { position, known, standing } = &self.taken;
+            return (Noted::nothing(segment, *position, *known), standing.clone());
+        };
+        let mut found = None;
+        while let Some((ended, standing)) = self.ended.pop_front_if(|(n, _)| *n <= segment) {
+            found = Some(standing).filter(|_| ended == segment);
+        }
+        let standing = found.unwrap_or_else(|| self.standing.clone());
+        let (position, known) = (noted.position, noted.known);
+        self.taken = Taken { position, known, standing: standing.clone() };
+        (noted, standing)
     }
 
     /// Takes in the next committed entry.
-    pub(super) fn entry(&mut self, entry: Entry) -> Folded {
+    pub(super) fn entry(&mut self, entry: Entry, segment: u64) -> Folded {
         let id = entry.log_id();
-        if let Some(applied) = &self.applied {
+        if segment != self.segment {
+            assert!(segment > self.segment, "entry {} goes back to segment {segment}", id.index);
+            assert!(
+                self.ended.back().is_none_or(|(ended, _)| *ended < self.segment),
+                "segments end in order"
+            );
+            self.ended.push_back((self.segment, self.standing.clone()));
+            self.state.begin_segment(segment);
+            self.segment = segment;
+        }
+        let standing = &mut self.standing;
+        if let Some(applied) = &standing.applied {
             assert!(
                 id.index > applied.index,
                 "entry {} is applied after {}",
@@ -65,16 +130,16 @@ impl Fold {
                 id.index
             );
         }
-        self.applied = Some(id);
+        standing.applied = Some(id);
         match entry.payload {
             EntryPayload::Blank => Folded::default(),
             EntryPayload::Membership(membership) => {
-                self.membership = StoredMembership::new(Some(id), membership);
-                self.highest = self.highest.max(highest_member(&self.membership));
+                standing.membership = StoredMembership::new(Some(id), membership);
+                standing.highest = standing.highest.max(highest_member(&standing.membership));
                 Folded { is_membership: true, ..Folded::default() }
             }
             EntryPayload::Normal(command) => {
-                self.is_written = true;
+                standing.is_written = true;
                 let applied = self.state.apply(command.0);
                 Folded {
                     batch: Some(applied.batch),
@@ -89,9 +154,23 @@ impl Fold {
     /// Takes over that a snapshot stands for the entries up to `applied`: the state
     /// is that already.
     pub(super) fn covered(&mut self, applied: Option<RaftLogId>, membership: StoredMembership) {
-        self.highest = self.highest.max(highest_member(&membership));
-        self.applied = applied;
-        self.membership = membership;
+        self.standing.highest = self.standing.highest.max(highest_member(&membership));
+        self.standing.applied = applied;
+        self.standing.membership = membership;
+    }
+
+    /// Forgets what was noted of segments before `segment`.
+    pub(super) fn forget_ended(&mut self, segment: u64) {
+        if !self.ended.is_empty() {
+            self.ended.clear();
+            self.state.take_noted(segment.saturating_sub(1));
+            self.state.index().forget_segments(segment);
+        }
+    }
+
+    /// Where Raft stands after the last entry.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     pub(super) fn state(&self) -> &State {
@@ -105,20 +184,27 @@ impl Fold {
 
     /// The last entry.
     pub(super) fn applied(&self) -> Option<RaftLogId> {
-        self.applied
+        self.standing.applied
     }
 
     pub(super) fn membership(&self) -> &StoredMembership {
-        &self.membership
+        &self.standing.membership
     }
 
     /// The highest number that a member ever had.
     pub(super) fn highest(&self) -> NodeId {
-        self.highest
+        self.standing.highest
     }
 
     /// Whether a command was ever applied.
     pub(super) fn is_written(&self) -> bool {
-        self.is_written
+        self.standing.is_written
+    }
+}
+
+impl Taken {
+    fn of(state: &State, standing: &Standing) -> Self {
+        let (position, known) = (state.position(), state.index().idempotency().len());
+        Self { position, known, standing: standing.clone() }
     }
 }

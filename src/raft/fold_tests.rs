@@ -1,7 +1,10 @@
 //! The same entries amount to the same, applied as they are committed, replayed at a
 //! start, and replayed onto a checkpoint of some of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use openraft::{EntryPayload, Membership, entry::RaftEntry, storage::RaftStateMachine};
 use proptest::prelude::*;
@@ -12,19 +15,26 @@ use super::{
     Address, Replay, StateMachine, TypeConfig,
     compact::{compact, sent},
     fold::Fold,
+    indexer,
     sealing::SegmentEnd,
+    segment_index,
     types::{Command, Entry, from_raft_id, membership_to_json, to_log, to_raft_id},
+    whole_state,
 };
 use crate::{
     base::{
         batch::Batch,
         ids::{ChangeId, ClusterId, LogId, NodeId},
+        planted::{Bug, prove},
     },
     checkpoint::format,
     feed::{Fanout, Mailbox},
     io::{
-        Disk, cores,
-        simulated::{disk::SimDisk, executor},
+        Disk, Files, cores,
+        simulated::{
+            disk::{SimDisk, SimFiles},
+            executor,
+        },
     },
     log::{Identity, Log, Options, SEGMENT_BYTES_MIN},
     state::{History, model_tests::batches},
@@ -70,18 +80,15 @@ fn entry(index: u64, what: &What) -> Entry {
 
 /// The log of a disk, with what its committed entries amount to. What is to be read
 /// onto a checkpoint begins there.
-async fn open(disk: &SimDisk) -> (Log<SimDisk>, Replay) {
+async fn open(disk: &SimDisk) -> (Log<SimDisk>, Replay<SimFiles>) {
     let identity = Identity { cluster: CLUSTER, node: 1 };
     let options = Options {
         segment_bytes: SEGMENT_BYTES_MIN,
         free_margin_bytes: 0,
         ..Options::new(identity)
     };
-    let mut replay = Replay::load(&disk.files()).unwrap().map_or_else(Replay::default, |(_, r)| r);
-    let log = Log::open(disk.clone(), options, |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    });
-    let log = log.await.unwrap();
+    let (_, mut replay) = Replay::begin(disk.files()).unwrap();
+    let log = Log::open_into(disk.clone(), options, &mut replay).await.unwrap();
     drop(cores::spawn(log.run()));
     let spare = log.clone();
     drop(cores::spawn(async move {
@@ -126,16 +133,50 @@ fn changes(history: &History, from: u64) -> Vec<Vec<u8>> {
     ids.map(|id| sent(history, ChangeId(id)).unwrap()).collect()
 }
 
+/// Starts on a copy of a disk, on which `files` may change something before, and compares what
+/// that gives.
+async fn restart(
+    disk: &SimDisk,
+    live: &Live,
+    what: &str,
+    change: impl FnOnce(&SimFiles),
+) -> (SimDisk, usize) {
+    let again = disk.copy(live.seed);
+    change(&again.files());
+    let (_, mut replay) = open(&again).await;
+    let history = replay.finish().history();
+    assert_eq!(outcome(replay.fold(), &history), live.outcome, "{what}");
+    let from = history.first().0;
+    assert_eq!(changes(&history, from), live.changes[from as usize - 1..], "{what}");
+    let (indexes, runs) = (segment_index::all(&again.files()).unwrap(), replay.take_runs().len());
+    let (_, unsealed, _) = replay.into_parts();
+    assert_eq!(unsealed.ended.iter().copied().collect::<Vec<_>>(), live.ended, "{what}");
+    assert!(live.ended.iter().all(|end| indexes.contains(&end.sequence)), "{what}: {indexes:?}");
+    let batches = unsealed.batches.iter().map(|(index, _)| *index);
+    assert_eq!(batches.collect::<Vec<_>>(), live.unsealed, "{what}");
+    (again, runs)
+}
+
+/// What a node had at its end.
+struct Live {
+    seed: u64,
+    outcome: Outcome,
+    changes: Vec<Vec<u8>>,
+    ended: Vec<SegmentEnd>,
+    unsealed: Vec<u64>,
+}
+
 /// Applies entries as they are committed; what became of it is compared with what the
-/// disk gives at a start, and at one from a checkpoint of segments that ended. Gives
-/// back how many did.
+/// disk gives at a start: by the indexes, without some or all of them, from a whole state, and from
+/// a checkpoint of segments that ended. Gives back how many did.
 async fn compare(seed: u64, all: Vec<What>) -> usize {
     let disk = SimDisk::new(seed);
     let (log, mut replay) = open(&disk).await;
     let fanout = Fanout::new(1);
     let mailbox = fanout.mailbox(0);
-    let mut history = replay.finish(log.active_segment(), &log.files()).unwrap().history();
+    let mut history = replay.finish().history();
     let mut machine = StateMachine::new(log.clone(), replay, fanout);
+    drop(cores::spawn(indexer::run(machine.clone())));
     for (index, what) in (0..).zip(&all) {
         let (done, appended) = oneshot::channel();
         log.append([to_log(entry(index, what)).unwrap()], |written| done.send(written).unwrap())
@@ -147,35 +188,86 @@ async fn compare(seed: u64, all: Vec<What>) -> usize {
         deliver(&mailbox, &mut history);
     }
     log.flush_marks().await.unwrap();
-    // What was sealed since is published with the next entries, also when there is none.
+    // What was sealed since gets its index with the next entries, also when there is none.
     let none = futures_util::stream::empty();
     RaftStateMachine::<TypeConfig>::apply(&mut machine, none).await.unwrap();
+    while machine.next_complete().is_some() || machine.indexing().is_writing() {
+        cores::sleep(Duration::from_millis(1)).await;
+    }
     deliver(&mailbox, &mut history);
 
-    let (ended, unsealed) = (machine.ended().0, machine.unsealed());
-    let live = machine.with_fold(|fold| outcome(fold, &history));
-    let again = disk.copy(seed + 1);
-    let (opened, mut replay) = open(&again).await;
-    let active = opened.active_segment();
-    let replayed = replay.finish(active, &again.files()).unwrap().history();
-    assert_eq!(outcome(replay.fold(), &replayed), live, "at a start");
-    assert_eq!(changes(&replayed, 1), changes(&history, 1));
-    let ends = replay.segments().iter().filter(|end| end.sequence < active);
-    assert_eq!(ends.copied().collect::<Vec<SegmentEnd>>(), ended);
-    assert_eq!(replay.into_parts().1.collect::<Vec<_>>(), unsealed);
+    let live = Live {
+        seed: seed + 1,
+        outcome: machine.with_fold(|fold| outcome(fold, &history)),
+        changes: changes(&history, 1),
+        ended: machine.ended().0,
+        unsealed: machine.unsealed(),
+    };
+    let (with, read) = restart(&disk, &live, "by the indexes", |_| {}).await;
+    assert_eq!(read, 0, "no segment is read that has an index");
+    let all = segment_index::all(&with.files()).unwrap();
+    let remove = |files: &SimFiles, name: String| files.remove(&name).unwrap();
+    let (_, read) = restart(&disk, &live, "without them", |files| {
+        all.iter().for_each(|n| remove(files, format!("{n:020}.index")));
+    })
+    .await;
+    assert_eq!(read, all.len(), "each is made anew");
+    let Some(end) = live.ended.get(live.ended.len() / 2) else { return 0 };
+    restart(&disk, &live, "without one of them", |files| {
+        remove(files, format!("{:020}.index", end.sequence));
+    })
+    .await;
+    restart(&disk, &live, "from a whole state", |files| {
+        whole_state::write(files, end.sequence).unwrap();
+    })
+    .await;
+    from_a_checkpoint(&disk, &live, end).await;
+    live.ended.len()
+}
 
-    let Some(end) = ended.get(ended.len() / 2) else { return 0 };
-    // The last entries of a segment are known to be committed by the next one only.
-    let compacted = compact(&again.files(), CLUSTER, 1..=end.sequence).unwrap();
-    let Some(compacted) = compacted else { return ended.len() };
-    assert!(compacted.log_id.index <= end.index);
-    let onto = again.copy(seed + 2);
-    let (opened, mut replay) = open(&onto).await;
-    let replayed = replay.finish(opened.active_segment(), &onto.files()).unwrap().history();
-    assert_eq!(outcome(replay.fold(), &replayed), live, "from a checkpoint");
-    let kept = compacted.position.last.0 + 1;
-    assert_eq!(changes(&replayed, kept), changes(&history, kept));
-    ended.len()
+async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {
+    let onto = disk.copy(live.seed);
+    let compacted = compact(&onto.files(), CLUSTER, 1..=end.sequence).unwrap();
+    let Some(compacted) = compacted else { return };
+    assert_eq!(compacted.log_id.index, end.index);
+    let (_, mut replay) = open(&onto).await;
+    let history = replay.finish().history();
+    assert_eq!(outcome(replay.fold(), &history), live.outcome, "from a checkpoint");
+    let kept = compacted.position.last.0;
+    assert_eq!(changes(&history, kept + 1), live.changes[kept as usize..]);
+}
+
+/// A node ends before its log says, durably, that the entries of a segment are committed.
+fn ends_before_the_mark(seed: u64) {
+    executor::run(seed, async move {
+        let disk = SimDisk::new(seed);
+        let (log, replay) = open(&disk).await;
+        let mut machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
+        drop(cores::spawn(indexer::run(machine.clone())));
+        let batch = crate::state::testing::batch(300, b'}');
+        for index in 0..200 {
+            let what = What::Batch(batch.clone());
+            log.append([to_log(entry(index, &what)).unwrap()], |_| ()).unwrap();
+            log.durable(index).await.unwrap();
+            let entries = futures_util::stream::iter([Ok((entry(index, &what), None))]);
+            RaftStateMachine::<TypeConfig>::apply(&mut machine, entries).await.unwrap();
+        }
+        cores::sleep(Duration::from_secs(1)).await;
+        assert!(log.active_segment() > 2, "two segments are complete");
+        let (again, _) = open(&disk.copy(seed + 1)).await;
+        assert_eq!(again.last(), log.last());
+    });
+}
+
+#[test]
+fn an_index_waits_until_the_log_says_what_is_committed() {
+    ends_before_the_mark(5);
+}
+
+#[test]
+fn planted_index_before_committed() {
+    let words = ["what followed applied entries is missing"];
+    prove(Bug::IndexBeforeCommitted, 5..6, &words, ends_before_the_mark);
 }
 
 proptest! {

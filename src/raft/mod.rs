@@ -13,6 +13,8 @@ mod halt;
 mod handover;
 mod health;
 mod inbound;
+mod indexer;
+mod indexing;
 mod leadership;
 mod log_store;
 mod membership;
@@ -31,15 +33,18 @@ mod retention_tests;
 mod room;
 pub mod runtime;
 mod sealing;
+mod segment_index;
 mod shutdown;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
+mod standing;
 mod state_machine;
 #[cfg(test)]
 mod suite_tests;
 mod types;
 mod view;
+mod whole_state;
 
 pub use claims::Claim;
 pub use compact::{Compacted, compact};
@@ -54,5 +59,8 @@ pub use reads::{LogPiece, LogPieceError};
 pub use replay::{Recovered, Replay};
 pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;
+pub use segment_index::{
+    remove_before as remove_indexes_before, tidy as tidy_indexes, verify as verify_indexes,
+};
 pub use state_machine::StateMachine;
 pub use types::{Address, Applied, TypeConfig, changes_in};

@@ -20,6 +20,9 @@ use crate::{
     state::Position,
 };
 
+/// Entries of which it is kept which lists their changes belong to.
+const ENTRIES_AT_ONCE: u64 = 4096;
+
 /// What the entries of a log up to one of them amount to.
 #[derive(Default)]
 pub struct Prefix {
@@ -43,7 +46,11 @@ impl Prefix {
     /// # Errors
     /// When it cannot be read by this program.
     pub fn entry(&mut self, entry: &log::Entry) -> io::Result<Option<NumberedBatch>> {
-        Ok(self.fold.entry(from_log(entry)?).batch)
+        // What nobody is to look up is forgotten as if segments ended.
+        let piece = 1 + entry.id.index / ENTRIES_AT_ONCE;
+        let batch = self.fold.entry(from_log(entry)?, piece).batch;
+        self.fold.forget_ended(piece);
+        Ok(batch)
     }
 
     /// How far the list goes.
@@ -74,7 +81,7 @@ pub fn highest_in(entry: &log::Entry) -> io::Result<NodeId> {
         return Ok(0);
     }
     let mut fold = Fold::default();
-    fold.entry(from_log(entry)?);
+    fold.entry(from_log(entry)?, 1);
     Ok(fold.highest())
 }
 

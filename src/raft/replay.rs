@@ -1,17 +1,21 @@
-//! The start of a node: committed entries, as the log hands them over in
-//! order, folded into the state and into what the serving cores start with.
+//! The start of a node: what its checkpoint, the indexes of its segments, and the entries after
+//! them amount to; and what the serving cores start with.
 
-use std::{io, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+};
 
 use openraft::entry::RaftEntry;
 
 use super::{
     fold::Fold,
-    sealing::{SegmentBatches, SegmentEnd, Unsealed},
-    types::{
-        RaftLogId, StoredMembership, from_log, from_raft_id, membership_from_json, only_member,
-        to_log, to_raft_id,
-    },
+    indexing::Weights,
+    sealing::{SegmentEnd, Unsealed},
+    segment_index::{Complete, SegmentIndex, Unusable},
+    types::{RaftLogId, StoredMembership, from_log, from_raft_id, only_member, to_log, to_raft_id},
+    whole_state::{self, Begun, CheckpointRead},
 };
 use crate::{
     base::{
@@ -19,43 +23,149 @@ use crate::{
         ids::{ChangeId, LogId, NodeId},
         planted::planted,
     },
-    checkpoint::{Checkpoint, CheckpointFile, store},
-    io::{Files, map::Mapping},
-    log::{self, Place},
+    checkpoint::CheckpointFile,
+    io::Files,
+    log::{
+        self, Identity, Place, Reader, Sealed,
+        format::SegmentHeader,
+        index::{Indexed, Run},
+    },
     state::{CheckpointedChanges, History, Index, Position, SealedSegment},
 };
 
-/// A batch of the segment that is being read.
+/// A batch of a segment that has no index.
 struct Open {
-    unsealed: Unsealed,
+    segment: u64,
+    /// That of its entry.
+    index: u64,
     batch: NumberedBatch,
-    place: Place,
 }
 
-/// A node's start so far. Holds the batches of one segment at a time in memory.
-#[derive(Default)]
-pub struct Replay {
+/// Where the indexes of segments are.
+struct Indexes<F> {
+    files: F,
+    /// Some that were looked at before.
+    found: BTreeMap<u64, SegmentIndex>,
+    /// The one that the log was told of last.
+    told: Option<SegmentIndex>,
+}
+
+/// A node's start so far.
+pub struct Replay<F> {
     fold: Fold,
-    /// The segments read to their ends.
-    complete: Vec<(u64, SegmentBatches)>,
-    open: Vec<Open>,
-    /// The segments that entries came from, in order.
-    segments: Vec<SegmentEnd>,
+    /// None where nothing but entries is to be read, and nothing to be served.
+    indexes: Option<Indexes<F>>,
+    identity: Option<Identity>,
+    /// Batches of segments without an index.
+    open: VecDeque<Open>,
+    /// Complete segments that were read. Of the last ones some entries may still come.
+    left: VecDeque<Sealed>,
+    /// Those whose index could not be written.
+    complete: VecDeque<Arc<Complete>>,
+    /// Segments that have an index: what readers are given of them, in order.
+    sealed: Vec<Arc<SealedSegment>>,
+    ended: VecDeque<SegmentEnd>,
+    /// The places of those whose entries were read.
+    runs: Vec<Run>,
+    weights: Weights,
     /// The position that it began at.
     begun: Position,
     checkpoint: Option<(RaftLogId, StoredMembership)>,
     checkpointed: Option<Arc<CheckpointedChanges>>,
 }
 
-impl Replay {
+impl<F> Default for Replay<F> {
+    fn default() -> Self {
+        Self {
+            fold: Fold::default(),
+            indexes: None,
+            identity: None,
+            open: VecDeque::new(),
+            left: VecDeque::new(),
+            complete: VecDeque::new(),
+            sealed: Vec::new(),
+            ended: VecDeque::new(),
+            runs: Vec::new(),
+            weights: Weights::default(),
+            begun: Position::default(),
+            checkpoint: None,
+            checkpointed: None,
+        }
+    }
+}
+
+impl<F: Files> Reader for Replay<F> {
+    fn index(&mut self, segment: &SegmentHeader) -> Option<Indexed> {
+        let SegmentHeader { cluster, node, sequence, .. } = *segment;
+        self.identity = Some(Identity { cluster, node });
+        let applied = self.fold.applied().map(|id| id.index);
+        let indexes = self.indexes.as_mut()?;
+        let found = match indexes.found.remove(&sequence) {
+            Some(found) => Ok(found),
+            None => SegmentIndex::open(&indexes.files, sequence),
+        };
+        let file = log::file_name(sequence);
+        match found {
+            Ok(found) => {
+                // What a checkpoint holds in part is taken up entry by entry.
+                let run = &found.log.run;
+                let is_whole = found.last() <= applied || applied.is_none_or(|it| it < run.first());
+                // What is only looked at in parts is verified in parts.
+                let sound = if found.last() > applied { found.sections.verify() } else { Ok(()) };
+                if !found.log.is_of(segment) {
+                    tracing::warn!(file, "the index of another segment is made anew");
+                } else if let Err(error) = sound {
+                    tracing::warn!(file, %error, "an index that is not sound is made anew");
+                } else if is_whole {
+                    let log = found.log.clone();
+                    indexes.told = Some(found);
+                    return Some(log);
+                }
+            }
+            Err(Unusable::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                tracing::info!(file, "the segment has no index and is read");
+            }
+            Err(error) => tracing::warn!(file, %error, "an index that is not sound is made anew"),
+        }
+        None
+    }
+
+    fn adopt(&mut self, segment: u64) -> Result<bool, String> {
+        let Some(index) = self.indexes.as_mut().and_then(|it| it.told.take()) else {
+            unreachable!("the log was told of it");
+        };
+        self.complete_left(segment);
+        if !self.complete.is_empty() {
+            // Readers are given segments in order.
+            return Ok(false);
+        }
+        let is_held = index.last() <= self.fold.applied().map(|id| id.index);
+        if !is_held || planted!(ApplyTwiceAfterCheckpoint) {
+            self.weights.changed += index.weight();
+            self.fold.absorb(&index).map_err(|fault| fault.to_string())?;
+        }
+        self.take_up(&index);
+        Ok(true)
+    }
+
+    fn entry(&mut self, entry: &log::Entry, place: Place) -> Result<(), String> {
+        self.committed(entry, place).map_err(|error| error.to_string())
+    }
+
+    fn complete(&mut self, sealed: Sealed) {
+        if self.indexes.is_some() {
+            self.left.push_back(sealed);
+        }
+    }
+}
+
+impl<F: Files> Replay<F> {
     /// Takes in the next committed entry.
     ///
     /// # Errors
     /// When its payload cannot be read by this program.
-    pub fn entry(&mut self, entry: &log::Entry, place: Place) -> io::Result<()> {
-        if self.open.last().is_some_and(|open| open.place.segment != place.segment) {
-            self.complete_segment();
-        }
+    fn committed(&mut self, entry: &log::Entry, place: Place) -> io::Result<()> {
+        self.complete_left(place.segment);
         let entry = from_log(entry)?;
         let id = entry.log_id();
         // What a checkpoint holds is not applied again.
@@ -63,75 +173,136 @@ impl Replay {
         if is_held && !planted!(ApplyTwiceAfterCheckpoint) {
             return Ok(());
         }
-        let batch = self.fold.entry(entry).batch;
-        let position = self.fold.position();
-        if let Some(batch) = batch {
-            let unsealed = Unsealed::new(id.index, &batch, position);
-            self.open.push(Open { unsealed, batch, place });
-        }
-        let end = SegmentEnd { sequence: place.segment, index: id.index, position };
-        match self.segments.last_mut() {
-            Some(last) if last.sequence == place.segment => *last = end,
-            _ => self.segments.push(end),
+        let batch = self.fold.entry(entry, place.segment).batch;
+        let segment = place.segment;
+        if self.indexes.is_none() {
+            // Nobody is to find it.
+            self.fold.forget_ended(segment);
+        } else if let Some(batch) = batch {
+            self.open.push_back(Open { segment, index: id.index, batch });
         }
         Ok(())
     }
 
-    fn complete_segment(&mut self) {
-        let Some(sequence) = self.open.first().map(|open| open.place.segment) else { return };
-        let batches = self.open.iter().map(|open| (&open.unsealed, open.place));
-        self.complete.push((sequence, SegmentBatches::of(batches)));
-        self.open.clear();
+    /// Writes the indexes of the segments before `segment`, all of whose entries came.
+    fn complete_left(&mut self, segment: u64) {
+        while let Some(sealed) = self.left.pop_front_if(|sealed| sealed.sequence < segment) {
+            let sequence = sealed.sequence;
+            let last = sealed.entries.last().map(|(id, _)| id.index);
+            let mut batches = Vec::new();
+            while let Some(open) = self.open.pop_front_if(|open| open.segment <= sequence) {
+                batches.push((open.index, open.batch));
+            }
+            let (noted, standing) = self.fold.take_ended(sequence);
+            let checkpoint = self.checkpoint.as_ref().map(|(id, _)| id.index);
+            if last.is_some() && last <= checkpoint {
+                // The checkpoint stands for all of it.
+                continue;
+            }
+            let Some(identity) = self.identity else { unreachable!("its header was read") };
+            self.write(Complete { identity, sealed, batches, noted, standing });
+        }
     }
 
-    /// What every serving core starts with. `active` is the segment that the
-    /// log goes on writing; those before it are mapped.
-    ///
-    /// # Errors
-    /// When a segment cannot be mapped.
-    pub fn finish(&mut self, active: u64, files: &impl Files) -> io::Result<Recovered> {
-        if self.open.last().is_some_and(|open| open.place.segment != active) {
-            self.complete_segment();
+    fn write(&mut self, mut complete: Complete) {
+        let Some(indexes) = &self.indexes else { return };
+        let file = log::file_name(complete.sealed.sequence);
+        if self.complete.is_empty() {
+            match complete.write(&indexes.files) {
+                Ok(index) => {
+                    tracing::info!(file, "the segment has got an index");
+                    self.weights.changed += index.weight();
+                    self.runs.push(index.log.run.clone());
+                    return self.take_up(&index);
+                }
+                // What is in memory serves as well.
+                Err(error) => tracing::warn!(file, %error, "cannot write the index of a segment"),
+            }
         }
-        let complete = self.complete.drain(..).filter(|(_, batches)| !batches.is_empty());
-        let sealed = complete.map(|(sequence, batches)| {
-            let map = files.map(&log::file_name(sequence))?;
-            Ok(batches.into_segment(sequence, map).map(Arc::new))
-        });
-        let sealed: Vec<_> = sealed.collect::<io::Result<_>>()?;
-        let recent = self.open.iter().filter(|open| open.batch.changes() > 0);
-        Ok(Recovered {
-            sealed: sealed.into_iter().flatten().collect(),
-            recent: recent.map(|open| detached(&open.batch)).collect(),
+        complete.batches.iter_mut().for_each(|(_, batch)| *batch = detached(batch));
+        self.complete.push_back(Arc::new(complete));
+    }
+
+    /// Takes up a segment by its index, as far as readers go.
+    fn take_up(&mut self, index: &SegmentIndex) {
+        let sequence = index.log.run.segment();
+        match &index.segment {
+            Some(segment) if segment.last() > self.begun.last => {
+                self.fold.seal(segment);
+                self.sealed.push(Arc::clone(segment));
+            }
+            _ => self.fold.state().index().forget_segment(sequence),
+        }
+        let checkpoint = self.checkpoint.as_ref().map(|(id, _)| id.index);
+        // One without entries has nothing to purge.
+        let before = self.ended.back().map(|end| end.index).max(checkpoint);
+        if let Some(last) = index.last().filter(|last| Some(*last) > before) {
+            let position = index.position;
+            self.ended.push_back(SegmentEnd { sequence, index: last, position });
+        }
+    }
+
+    /// What every serving core starts with.
+    #[must_use]
+    pub fn finish(&mut self) -> Recovered {
+        let applied = self.fold.applied().map(|id| id.index);
+        while let Some(sealed) = self.left.front()
+            && sealed.entries.last().map(|(id, _)| id.index) <= applied
+        {
+            let next = sealed.sequence + 1;
+            self.complete_left(next);
+        }
+        self.open.iter_mut().for_each(|open| open.batch = detached(&open.batch));
+        let complete = self.complete.iter().flat_map(|complete| &complete.batches);
+        let recent = complete.map(|(_, batch)| batch).chain(self.open.iter().map(|it| &it.batch));
+        Recovered {
+            sealed: self.sealed.clone(),
+            recent: recent.filter(|batch| batch.changes() > 0).cloned().collect(),
             index: Arc::clone(self.fold.state().index()),
             begun: self.begun.last,
             checkpointed: self.checkpointed.clone(),
-        })
+        }
     }
 
-    /// What a node goes on from: the newest checkpoint of its directory.
+    /// What entries are to be read onto, for whoever only wants to know what they amount to.
     ///
     /// # Errors
-    /// When it cannot be read, or is damaged.
-    pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Self)>> {
-        let Some((file, checkpoint, map)) = store::load(files)? else { return Ok(None) };
-        let name = file.name.clone();
-        let replay = Self::from_checkpoint(name, checkpoint, map).map_err(|error| {
-            let text = format!("the checkpoint {} cannot be used: {error}", file.name);
-            io::Error::new(io::ErrorKind::InvalidData, text)
-        })?;
-        Ok(Some((file, replay)))
+    /// When the newest checkpoint cannot be read, or is damaged.
+    pub fn load(files: &F) -> io::Result<(Option<CheckpointFile>, Self)> {
+        Ok(Self::of(whole_state::checkpoint(files)?, None))
     }
 
-    fn from_checkpoint(file: String, checkpoint: Checkpoint, map: Mapping) -> io::Result<Self> {
-        let Checkpoint { head, state, lines } = checkpoint;
-        let (membership, highest) = membership_from_json(&head.raft)?;
-        let applied = to_raft_id(head.log_id());
-        let checkpoint = Some((applied, membership.clone()));
-        let begun = state.position();
-        let checkpointed = Some(Arc::new(CheckpointedChanges::new(file, lines, map)));
-        let fold = Fold::from_checkpoint(state, applied, membership, highest);
-        Ok(Self { fold, begun, checkpoint, checkpointed, ..Self::default() })
+    /// What a node goes on from: the newest checkpoint, the newest whole state, and the indexes of
+    /// segments, as far as they are sound. Those that are missing are made.
+    ///
+    /// # Errors
+    /// When the newest checkpoint cannot be read, or is damaged.
+    pub fn begin(files: F) -> io::Result<(Option<CheckpointFile>, Self)> {
+        let begun = whole_state::newest(&files, u64::MAX)?;
+        let indexes = Indexes { files, found: BTreeMap::new(), told: None };
+        Ok(Self::of(begun, Some(indexes)))
+    }
+
+    fn of(begun: Begun, indexes: Option<Indexes<F>>) -> (Option<CheckpointFile>, Self) {
+        let Begun { fold, checkpoint, found, bytes: whole } = begun;
+        let weights = Weights { changed: 0, whole };
+        let mut replay = Self { fold, indexes, weights, ..Self::default() };
+        if let Some(indexes) = &mut replay.indexes {
+            indexes.found = found;
+        }
+        let file = checkpoint.map(|checkpoint| {
+            let CheckpointRead { file, position, standing: (id, membership), changes } = checkpoint;
+            replay.begun = position;
+            replay.checkpoint = Some((id, membership));
+            replay.checkpointed = Some(changes);
+            file
+        });
+        (file, replay)
+    }
+
+    /// The places of entries whose segments have got an index, for the log.
+    pub fn take_runs(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.runs)
     }
 
     /// An entry that makes `node`, which must be a member, the only one.
@@ -179,19 +350,16 @@ impl Replay {
         self.begun
     }
 
-    /// The segments that entries came from, in order.
-    pub(super) fn segments(&self) -> &[SegmentEnd] {
-        &self.segments
-    }
-
     /// What the entries amount to.
     pub(super) fn fold(&self) -> &Fold {
         &self.fold
     }
 
-    /// The same, taken out, with the batches of the active segment.
-    pub(super) fn into_parts(self) -> (Fold, impl Iterator<Item = Unsealed>) {
-        (self.fold, self.open.into_iter().map(|open| open.unsealed))
+    /// The same, taken out, with what is left to be done.
+    pub(super) fn into_parts(self) -> (Fold, Unsealed, Weights) {
+        let batches = self.open.into_iter().map(|open| (open.index, open.batch)).collect();
+        let (sealed, complete, ended) = (self.left, self.complete, self.ended);
+        (self.fold, Unsealed { batches, sealed, complete, ended }, self.weights)
     }
 }
 

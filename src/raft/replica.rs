@@ -18,6 +18,7 @@ use super::{
     halt::Halt,
     health::Health,
     inbound::{Inbound, NewestLeader},
+    indexer,
     log_store::LogStore,
     network::Network,
     peer::{Channel, Instance, Lane, Process, Refusal},
@@ -138,7 +139,7 @@ impl<D: Disk> Replica<D> {
     /// What openraft reports.
     pub async fn start(
         log: Log<D>,
-        replay: Replay,
+        replay: Replay<D::Files>,
         fanout: Fanout,
         part: Part,
     ) -> Result<Self, StartError> {
@@ -161,6 +162,7 @@ impl<D: Disk> Replica<D> {
         let last_at_start = log.last();
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
         let machine = StateMachine::new(log.clone(), replay, fanout);
+        cores::spawn(indexer::run(machine.clone()));
         let store = LogStore::new(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
@@ -340,7 +342,7 @@ impl<D: Disk> Replica<D> {
 /// node that took it in was interrupted before it had removed them.
 pub(super) async fn discard_contradicted<D: Disk>(
     log: &Log<D>,
-    replay: &Replay,
+    replay: &Replay<D::Files>,
 ) -> std::io::Result<()> {
     let Some(applied) = replay.fold().applied().as_ref().map(from_raft_id) else { return Ok(()) };
     match log.id(applied.index) {

@@ -17,8 +17,10 @@ use tokio::sync::watch;
 use super::{
     compact::Compacted,
     fold::{Fold, Folded},
+    indexing::Indexing,
     replay::Replay,
-    sealing::{Sealing, SegmentEnd, Unsealed},
+    sealing::{Sealing, SegmentEnd},
+    segment_index::{Complete, SegmentIndex},
     snapshot::{Meta, Snapshot, SnapshotData},
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
 };
@@ -70,6 +72,7 @@ pub struct StateMachine<D: Disk> {
     receiver: Rc<Receiver<D::Files>>,
     /// A checkpoint from another node stands for more than the state has.
     superseded: watch::Sender<bool>,
+    indexing: Rc<Indexing>,
 }
 
 impl<D: Disk> Clone for StateMachine<D> {
@@ -82,6 +85,7 @@ impl<D: Disk> Clone for StateMachine<D> {
             fanout: self.fanout.clone(),
             receiver: Rc::clone(&self.receiver),
             superseded: self.superseded.clone(),
+            indexing: Rc::clone(&self.indexing),
         }
     }
 }
@@ -89,28 +93,28 @@ impl<D: Disk> Clone for StateMachine<D> {
 impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
-    pub fn new(log: Log<D>, replay: Replay, fanout: Fanout) -> Self {
-        let active = log.active_segment();
-        let ended = replay.segments().iter().copied().filter(|end| end.sequence < active);
-        let (ended, begun) = (ended.collect(), replay.begun());
+    pub fn new(log: Log<D>, mut replay: Replay<D::Files>, fanout: Fanout) -> Self {
         let snapshot = replay.checkpoint().map(|(log_id, membership)| {
             let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
             let file = replay.checkpointed();
             let snapshot = SnapshotData { position: replay.begun(), file, received: None };
             Snapshot { meta, snapshot }
         });
-        let (fold, unsealed) = replay.into_parts();
+        let replay_runs = replay.take_runs();
+        let (fold, unsealed, weights) = replay.into_parts();
         let inner = Inner {
             fold,
-            sealing: Sealing::new(unsealed.collect(), ended, begun),
+            sealing: Sealing::new(unsealed),
             is_checkpoint: snapshot.is_some(),
             snapshot,
         };
         let progress = watch::Sender::new(inner.fold.applied().as_ref().map(from_raft_id));
+        replay_runs.iter().for_each(|run| log.adopt(run));
         let inner = Rc::new(RefCell::new(inner));
         let (members, superseded) = (watch::Sender::new(()), watch::Sender::new(false));
         let receiver = Rc::new(Receiver::new(log.files(), log.identity().cluster));
-        Self { inner, members, progress, log, fanout, receiver, superseded }
+        let indexing = Rc::new(Indexing::new(weights));
+        Self { inner, members, progress, log, fanout, receiver, superseded, indexing }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -128,8 +132,8 @@ impl<D: Disk> StateMachine<D> {
 
     /// The batches that no published segment holds.
     #[cfg(test)]
-    pub(super) fn unsealed(&self) -> Vec<Unsealed> {
-        self.inner.borrow().sealing.unsealed().cloned().collect()
+    pub(super) fn unsealed(&self) -> Vec<u64> {
+        self.inner.borrow().sealing.unsealed().map(|(index, _)| index).collect()
     }
 
     /// The last entry applied, as it changes.
@@ -233,7 +237,10 @@ impl<D: Disk> StateMachine<D> {
     fn apply_entry(&self, entry: Entry) -> Applied {
         let inner = &mut *self.inner.borrow_mut();
         let index = entry.log_id().index;
-        let Folded { batch, decisions, removed, is_membership } = inner.fold.entry(entry);
+        // What an adopted checkpoint stands for is in no segment any more.
+        let segment = self.log.segment(index).unwrap_or_else(|| self.log.active_segment());
+        let folded = inner.fold.entry(entry, segment);
+        let Folded { batch, decisions, removed, is_membership } = folded;
         if is_membership {
             self.members.send_replace(());
         }
@@ -242,19 +249,34 @@ impl<D: Disk> StateMachine<D> {
             cores::off_core_detached(move || drop(removed));
         }
         let Some(batch) = batch else { return Applied { first: ChangeId::ZERO, decisions: None } };
-        inner.sealing.push(Unsealed::new(index, &batch, inner.fold.position()));
+        let first = batch.first;
         if batch.changes() > 0 {
             self.fanout.publish(&batch);
         }
-        Applied { first: batch.first, decisions }
+        inner.sealing.push(index, batch);
+        Applied { first, decisions }
     }
 
-    /// Publishes the segments that are sealed and wholly applied.
-    fn publish_sealed(&self) {
+    /// The oldest segment that is wholly applied and has no index.
+    pub(super) fn next_complete(&self) -> Option<Arc<Complete>> {
         let inner = &mut *self.inner.borrow_mut();
-        let applied = inner.fold.applied().map(|id| id.index);
+        inner.sealing.next(&self.log, &mut inner.fold)
+    }
+
+    /// Publishes that segment, which has got this index.
+    pub(super) fn publish_sealed(&self, index: &SegmentIndex) {
+        let inner = &mut *self.inner.borrow_mut();
         let purged = inner.checkpoint_index();
-        inner.sealing.publish(&self.log, &self.fanout, applied, purged);
+        inner.sealing.publish(index, &self.log, &inner.fold, &self.fanout, purged);
+    }
+
+    /// What makes the indexes of segments.
+    pub(super) fn indexing(&self) -> &Rc<Indexing> {
+        &self.indexing
+    }
+
+    pub(super) fn log(&self) -> &Log<D> {
+        &self.log
     }
 }
 
@@ -295,10 +317,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
                 responder.send(applied);
             }
         }
-        if *self.superseded.borrow() {
-            return Ok(());
-        }
-        self.publish_sealed();
+        self.indexing.wake();
         Ok(())
     }
 

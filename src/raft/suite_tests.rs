@@ -25,10 +25,7 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let identity = Identity { cluster: ClusterId(uuid::Uuid::from_u128(1)), node: 0 };
     let options = Options { segment_bytes: 1 << 20, ..Options::new(identity) };
     let mut replay = Replay::default();
-    let log = Log::open(disk, options, |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    });
-    let log = log.await.unwrap();
+    let log = Log::open_into(disk, options, &mut replay).await.unwrap();
     glommio::spawn_local(log.run()).detach();
     let machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
     (LogStore::new(log), machine)

@@ -106,7 +106,6 @@ pub(super) fn not_started_on(directory: String, error: StartError) -> ServerErro
         StartError::Checkpoint(error) => ServerError::Checkpoint(directory, error),
         StartError::Halted(why) => ServerError::Halted(directory, why),
         StartError::Backup => ServerError::Backup(directory),
-        StartError::Segment(error) => ServerError::System("cannot map a segment of the log", error),
         StartError::Raft(error) => ServerError::Raft(error),
         StartError::NotInTime => ServerError::Executor(error.to_string()),
     }

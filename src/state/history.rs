@@ -31,8 +31,8 @@ pub struct History {
 pub enum Located<'a> {
     /// In memory.
     Recent(&'a NumberedBatch),
-    /// In a sealed segment, by number.
-    Sealed(&'a Arc<SealedSegment>, usize),
+    /// In a sealed segment.
+    Sealed(&'a Arc<SealedSegment>),
     /// In a checkpoint, as it is sent: there.
     Checkpointed(&'a Arc<CheckpointedChanges>, Range<usize>),
 }
@@ -154,8 +154,7 @@ impl History {
             return Some(Located::Recent(&self.recent[n]));
         }
         let n = self.sealed.partition_point(|segment| segment.last() < id);
-        let segment = self.sealed.get(n)?;
-        Some(Located::Sealed(segment, segment.batch_of(id)?))
+        Some(Located::Sealed(self.sealed.get(n)?))
     }
 }
 
@@ -176,7 +175,10 @@ mod tests {
         let id = ChangeId(id);
         Some(match history.locate(id)? {
             Located::Recent(batch) => batch.change(id).suffix[0],
-            Located::Sealed(segment, n) => segment.batch(n).unwrap().change(id).suffix[0],
+            Located::Sealed(segment) => {
+                let found = segment.find_on_disk(id).unwrap();
+                segment.batch(&found).unwrap().change(id).suffix[0]
+            }
             Located::Checkpointed(checkpointed, _) => checkpointed.change(id).unwrap()[0],
         })
     }
@@ -212,10 +214,11 @@ mod tests {
     fn damage_in_a_sealed_segment_is_noticed_when_read() {
         let file = SealedFile::new(9, 1, &[batch(1, b'a')]);
         let segment = &file.segment;
-        let range = segment.range(0);
+        let found = segment.find_on_disk(ChangeId(1)).unwrap();
+        let range = found.range();
         file.open().write_all_at(b"x", range.end as u64 - 1).unwrap();
         let offset = range.end - batch(1, b'a').bytes().len();
-        let error = segment.batch(0).map(drop).unwrap_err().to_string();
+        let error = segment.batch(&found).map(drop).unwrap_err().to_string();
         let file = crate::log::file_name(9);
         let want = format!(
             "{file} is damaged at byte {offset}: it does not match its checksum and its entry"

@@ -1,11 +1,16 @@
 //! The replicated state: a pure function of the committed batches, in order,
 //! and so the same on every node.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use uuid::Uuid;
 
-use super::index::{Collection, Index, Tenant, lock};
+use super::{
+    applied::{Applied, Removed},
+    index::{Collection, Index, Known, ListKey, Tenant, lock},
+    open::{Naming, Noted},
+    position::Position,
+};
 use crate::base::{
     batch::{ActionRef, Batch, ChangeRef, CommandRef, Conditions, NumberedBatch, Skips},
     ids::{ChangeId, Timestamp},
@@ -19,46 +24,78 @@ use crate::base::{
 pub struct State {
     position: Position,
     index: Arc<Index>,
-}
-
-/// How far the list goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The newest id given. Invariant: ids are dense, so it is also the number
-    /// of changes ever accepted.
-    pub last: ChangeId,
-    /// The newest timestamp. Invariant: never decreases.
-    pub last_at: Timestamp,
-}
-
-/// What applying a batch came to.
-#[derive(Debug)]
-pub struct Applied<B> {
-    /// The batch with its ids.
-    pub batch: NumberedBatch<B>,
-    /// How each command was decided, in order; `None` when all are appends and
-    /// all were accepted.
-    pub decisions: Option<Vec<Decision>>,
-    /// What was taken out of the state and may take long to free.
-    pub removed: Vec<Removed>,
-}
-
-/// A part of the state that nothing refers to any more.
-#[derive(Debug)]
-pub enum Removed {
-    /// With all its collections.
-    Tenant(Arc<Tenant>),
-    /// With all its keys.
-    Collection(Arc<Collection>),
+    /// What was noted of segments that have no index file yet. Invariant: they ascend; batches
+    /// that are applied lie in the last one.
+    noted: VecDeque<Noted>,
 }
 
 impl State {
     /// A state without tenants and collections at that position.
     #[must_use]
     pub fn at(position: Position) -> Self {
-        let state = Self { position, index: Arc::default() };
+        let state = Self { position, ..Self::default() };
         state.index.begin(position.last);
         state
+    }
+
+    /// Says that the next batches lie in that segment of the log. They may never go back.
+    pub fn begin_segment(&mut self, segment: u64) {
+        if self.noted.back().is_some_and(|noted| noted.segment == segment) {
+            return;
+        }
+        assert!(
+            self.noted.back().is_none_or(|noted| noted.segment < segment),
+            "segments are begun in order"
+        );
+        self.close_segment();
+        let noted = Noted::new(segment, self.position);
+        self.index.begin_segment(Arc::clone(&noted.tail));
+        self.noted.push_back(noted);
+    }
+
+    /// Completes what is noted of the newest segment.
+    fn close_segment(&mut self) {
+        if let Some(newest) = self.noted.back_mut() {
+            newest.position = self.position;
+            newest.known = self.index.idempotency().len();
+        }
+    }
+
+    /// Gives away what was noted of a segment, which no further batch lies in; nothing when no
+    /// batch did. Those before are forgotten.
+    pub fn take_noted(&mut self, segment: u64) -> Option<Noted> {
+        if self.noted.back().is_some_and(|noted| noted.segment == segment) {
+            self.close_segment();
+        }
+        while self.noted.front().is_some_and(|noted| noted.segment <= segment) {
+            let noted = self.noted.pop_front();
+            if noted.as_ref().is_some_and(|noted| noted.segment == segment) {
+                return noted;
+            }
+        }
+        None
+    }
+
+    /// Takes over what a name stands for.
+    pub(super) fn name(&self, naming: Naming) -> Result<(), &'static str> {
+        let catalog = &self.index.catalog;
+        match naming {
+            Naming::Tenant(id, name) => catalog.add_tenant(id, &name),
+            Naming::Collection(id, tenant, name) => {
+                let tenant =
+                    catalog.tenant(tenant).ok_or("a collection of a tenant that is none")?;
+                catalog.add_collection(id, &tenant, &name);
+            }
+            Naming::NoTenant(id) => drop(catalog.remove_tenant(id)),
+            Naming::NoCollection(id) => drop(catalog.remove_collection(id)),
+        }
+        Ok(())
+    }
+
+    /// Takes over how far the list goes.
+    pub(super) fn go_on_at(&mut self, position: Position) {
+        self.position = position;
+        self.index.begin(position.last);
     }
 
     /// Decides the commands of `batch` in order, gives accepted changes their
@@ -83,7 +120,13 @@ impl State {
             return Applied { batch, decisions: None, removed: Vec::new() };
         }
         self.index.begin(ChangeId(self.position.last.0 + u64::from(batch.changes())));
+        if self.noted.is_empty() {
+            // Nobody says where batches lie.
+            self.begin_segment(0);
+        }
+        let Some(noted) = self.noted.back_mut() else { unreachable!("one was begun") };
         let mut writer = Writer {
+            noted,
             index: &self.index,
             at: batch.at(),
             remembers_missing: batch.remembers_missing(),
@@ -138,6 +181,7 @@ impl State {
 /// Applies the commands of one batch.
 struct Writer<'i> {
     index: &'i Index,
+    noted: &'i mut Noted,
     at: Timestamp,
     /// Whether a refusal for want of a tenant or collection is remembered.
     remembers_missing: bool,
@@ -178,16 +222,21 @@ impl Writer<'_> {
             // Before anything else changes: whoever misses what a request took
             // away finds the request here.
             self.index.idempotency_mut().insert(asked, self.at, result);
+            let (key, request, at) = (asked.key, asked.request, self.at.0);
+            self.noted.requests.push(Known { key, request, at, result });
         }
         if result.is_ok() {
             match &command.action {
                 ActionRef::Append(_) => changes.for_each(|change| self.append(&change)),
                 ActionRef::CreateTenant(tenant, name) => {
                     self.index.catalog.add_tenant(*tenant, name);
+                    self.noted.names.push(Naming::Tenant(*tenant, (&**name).into()));
                 }
                 ActionRef::CreateCollection(tenant, collection, name) => {
                     let tenant = self.tenant(*tenant).expect("it was there when it was checked");
                     self.index.catalog.add_collection(*collection, &tenant, name);
+                    let name = (&**name).into();
+                    self.noted.names.push(Naming::Collection(*collection, tenant.id, name));
                 }
             }
         }
@@ -263,16 +312,18 @@ impl Writer<'_> {
         }
         for spelling in tags::elements(change.tags) {
             if change.tenant().is_none() || !planted!(ForgetTagOfTenant) {
-                self.index.push_tag(self.index.tag(spelling), id);
+                self.noted.tail.push(ListKey::tag(spelling), id);
             }
         }
         let (tenant, collection) = (change.tenant(), change.collection());
         if let Some(tenant) = tenant.and_then(|tenant| self.tenant(tenant)) {
-            lock(&tenant.changes).push(id);
+            self.noted.tail.push(tenant.id.into(), id);
+            tenant.span.extend(id);
         }
         let key = change.key();
         if let Some(collection) = collection.and_then(|collection| self.collection(collection)) {
-            lock(&collection.changes).push(id);
+            self.noted.tail.push(collection.id.into(), id);
+            collection.span.extend(id);
             match &key {
                 Some(key) if change.is_deletion() => {
                     lock(&collection.keys).remove(&**key);
@@ -292,6 +343,10 @@ impl Writer<'_> {
             Some(collection) => catalog.remove_collection(collection).map(Removed::Collection),
             None => tenant.and_then(|tenant| catalog.remove_tenant(tenant)).map(Removed::Tenant),
         };
+        self.noted.names.extend(removed.as_ref().map(|removed| match removed {
+            Removed::Tenant(tenant) => Naming::NoTenant(tenant.id),
+            Removed::Collection(collection) => Naming::NoCollection(collection.id),
+        }));
         self.removed.extend(removed);
         (self.tenant, self.collection) = (None, None);
     }

@@ -1,8 +1,10 @@
 //! What applied batches amount to: the ids they got, and where each change is
 //! found again. Pure: it decides and remembers, others do the I/O.
 
+mod applied;
 pub mod checkpointed;
 mod damaged;
+pub mod delta;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod history;
@@ -10,15 +12,21 @@ pub mod index;
 pub mod machine;
 #[cfg(test)]
 pub(crate) mod model_tests;
+pub mod open;
+mod position;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod unread;
 mod verified;
 
+pub use applied::{Applied, Removed};
 pub use checkpointed::CheckpointedChanges;
 pub use damaged::Damaged;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};
-pub use machine::{Applied, Position, Removed, State};
+pub use machine::State;
+pub use open::Noted;
+pub use position::Position;
 pub use sealed::{SealedBatch, SealedSegment};
 pub use verified::{Read, Verified};

@@ -1,8 +1,28 @@
-//! A sealed segment as readers see it: mapped bytes and the place of each
-//! committed batch in them. Immutable, shared by all cores.
+//! A sealed segment as readers see it: the mapped file, and the index file beside it, which tells
+//! where each committed batch lies. Immutable, shared by all cores.
+//!
+//! ```text
+//! section 5  `Span`, in postcard
+//! section 6  for each entry: u32, what the first change of its batch is above that of the segment
+//! section 7  u32 number of entries of which something was refused; of each u32 number, u32 offset;
+//!            then the runs of each: u32 count, and u32 accepted, u32 refused before and with it
+//! ```
 
-use std::{fmt::Display, ops::Range, sync::Arc};
+use std::{
+    fmt::Display,
+    io,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 
+use serde::{Deserialize, Serialize};
+
+use super::{
+    damaged::Damaged,
+    index::ListKey,
+    index::lists::{self, SealedLists},
+    unread::{Stop, Unread},
+};
 use crate::{
     base::{
         batch::{Batch, NumberedBatch, Skips},
@@ -13,69 +33,144 @@ use crate::{
     log::{
         Place, file_name,
         format::{FRAME_HEAD_BYTES, checked_payload, frame_range},
+        index::Run,
     },
+    sections::{Builder, Fault, Missing, Sections},
 };
 
-use super::Damaged;
+const SPAN: u32 = 5;
+const FIRSTS: u32 = 6;
+const SKIPS: u32 = 7;
+
+/// Entries between those whose first changes are kept in memory.
+const COARSE: usize = 1024;
+
+/// Which changes a segment holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Span {
+    first: u64,
+    last: u64,
+    lists: u32,
+}
+
+/// Puts what readers need of a segment into its index. `batches` are those that have changes, by
+/// the numbers of their entries among the `entries` of the segment; the last change is `last`.
+pub fn put<'b, B: AsRef<[u8]> + 'b>(
+    builder: &mut Builder,
+    entries: usize,
+    batches: impl IntoIterator<Item = (usize, &'b NumberedBatch<B>)>,
+    last: ChangeId,
+    lists: Vec<(ListKey, Vec<ChangeId>)>,
+) {
+    let mut firsts: Vec<u8> = Vec::with_capacity(4 * entries);
+    let (mut skips, mut runs, mut first) = (Vec::new(), Vec::new(), None);
+    for (entry, batch) in batches {
+        let base = *first.get_or_insert(batch.first);
+        let number = (batch.first.0 - base.0) as u32;
+        // Entries without changes stand before the batch that follows.
+        while firsts.len() < 4 * (entry + 1) {
+            firsts.extend_from_slice(&number.to_le_bytes());
+        }
+        if batch.skips.refused() > 0 {
+            skips.extend_from_slice(&(entry as u32).to_le_bytes());
+            skips.extend_from_slice(&(runs.len() as u32).to_le_bytes());
+            batch.skips.put(&mut runs);
+        }
+    }
+    let first = first.unwrap_or(last.next());
+    let beyond = (last.next().0 - first.0) as u32;
+    while firsts.len() < 4 * entries {
+        firsts.extend_from_slice(&beyond.to_le_bytes());
+    }
+    let count = (skips.len() / 8) as u32;
+    let mut all = count.to_le_bytes().to_vec();
+    all.append(&mut skips);
+    all.append(&mut runs);
+    let lists = lists::put(builder, lists, first);
+    let span = Span { first: first.0, last: last.0, lists };
+    builder.add(SPAN, postcard::to_allocvec(&span).expect("numbers are written to memory"));
+    builder.add(FIRSTS, firsts);
+    builder.add(SKIPS, all);
+}
 
 /// One committed batch within a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedBatch {
     /// The id of its first change.
     pub first: ChangeId,
-    /// Where its bytes start in the file.
-    pub offset: u32,
-    /// How many they are.
-    pub bytes: u32,
+    /// The id of its last change.
+    pub last: ChangeId,
     /// The index of its entry in the log, which its bytes must name.
-    pub index: u64,
+    index: u64,
+    /// Where its bytes lie.
+    place: Place,
+    skips: Skips,
 }
 
 impl SealedBatch {
-    /// The batch of the entry `index`, which starts with the change `first` and lies at `place`.
+    /// The byte range of the file that reading it touches: its frame.
     #[must_use]
-    pub fn new(index: u64, first: ChangeId, place: Place) -> Self {
-        Self { first, offset: place.offset, bytes: place.bytes, index }
+    pub fn range(&self) -> Range<usize> {
+        frame_range(self.place)
     }
 }
 
-/// A segment that is written no more, with the places of its batches.
+/// A segment that is written no more, with its index.
 pub struct SealedSegment {
     /// Its number in the log.
     pub sequence: u64,
-    /// Invariant: not empty, `first` ascends.
-    batches: Vec<SealedBatch>,
-    /// What was refused of batches, by their number. Invariant: sorted by it;
-    /// batches that are not in it were accepted whole.
-    skips: Vec<(u32, Skips)>,
+    first: ChangeId,
     last: ChangeId,
+    entries: Run,
+    lists: Arc<SealedLists>,
+    sections: Arc<Sections>,
+    /// The first changes of every [`COARSE`]th entry.
+    coarse: OnceLock<Box<[u32]>>,
     map: Arc<Mapping>,
 }
 
 impl SealedSegment {
-    /// A segment that holds `batches`, the last of which ends with the change
-    /// `last`. `skips` says what was refused of some, by their number.
+    /// The segment of these entries, by its index; nothing when no change is in it.
     ///
-    /// # Panics
-    /// If `batches` is empty or does not ascend.
-    #[must_use]
-    pub fn new(
-        sequence: u64,
-        batches: Vec<SealedBatch>,
-        skips: Vec<(u32, Skips)>,
-        last: ChangeId,
+    /// # Errors
+    /// The index is damaged.
+    pub fn open(
+        sections: &Arc<Sections>,
+        entries: Run,
         map: Mapping,
-    ) -> Self {
-        assert!(batches.is_sorted_by_key(|batch| batch.first), "batches ascend");
-        assert!(skips.is_sorted_by_key(|(n, _)| *n), "so does what was refused");
-        assert!(batches.last().is_some_and(|batch| batch.first <= last), "there is a batch");
-        Self { sequence, batches, skips, last, map: Arc::new(map) }
+    ) -> Result<Option<Self>, Fault> {
+        let fault = |reason: &str| Fault { offset: 0, reason: reason.into() };
+        let span = sections.all(SPAN)?;
+        let span: Span = postcard::from_bytes(span).map_err(|_| fault("its span is unreadable"))?;
+        let (first, last) = (ChangeId(span.first), ChangeId(span.last));
+        if first > last {
+            return Ok(None);
+        }
+        if sections.len(FIRSTS) as u64 != 4 * (entries.next() - entries.first()) {
+            return Err(fault("it has not as many batches as entries"));
+        }
+        let lists = Arc::new(SealedLists::new(
+            Arc::clone(sections),
+            entries.segment(),
+            (first, last),
+            span.lists,
+        ));
+        Ok(Some(Self {
+            sequence: entries.segment(),
+            first,
+            last,
+            entries,
+            lists,
+            sections: Arc::clone(sections),
+            coarse: OnceLock::new(),
+            map: Arc::new(map),
+        }))
     }
 
     /// The id of its first change.
     #[must_use]
     pub fn first(&self) -> ChangeId {
-        self.batches[0].first
+        self.first
     }
 
     /// The id of its last change.
@@ -84,30 +179,16 @@ impl SealedSegment {
         self.last
     }
 
-    /// The number of the batch that holds `id`, or `None` outside of it.
+    /// The lists of its changes.
     #[must_use]
-    pub fn batch_of(&self, id: ChangeId) -> Option<usize> {
-        if id > self.last {
-            return None;
-        }
-        self.batches.partition_point(|batch| batch.first <= id).checked_sub(1)
+    pub fn lists(&self) -> &Arc<SealedLists> {
+        &self.lists
     }
 
-    /// How many batches it holds.
+    /// Its index.
     #[must_use]
-    pub fn batches(&self) -> usize {
-        self.batches.len()
-    }
-
-    /// The byte range that reading batch `n` touches: its frame.
-    #[must_use]
-    pub fn range(&self, n: usize) -> Range<usize> {
-        frame_range(self.place(n))
-    }
-
-    fn place(&self, n: usize) -> Place {
-        let SealedBatch { offset, bytes, .. } = self.batches[n];
-        Place { segment: self.sequence, offset, bytes }
+    pub fn index(&self) -> &Arc<Sections> {
+        &self.sections
     }
 
     /// The mapped file, for residency and advice.
@@ -116,57 +197,129 @@ impl SealedSegment {
         &self.map
     }
 
-    fn numbered<'s>(&self, n: usize, batch: Batch<&'s [u8]>) -> NumberedBatch<&'s [u8]> {
-        let skips = match self.skips.binary_search_by_key(&(n as u32), |(n, _)| *n) {
-            Ok(at) => self.skips[at].1.clone(),
-            Err(_) => Skips::default(),
-        };
-        NumberedBatch { first: self.batches[n].first, batch, skips }
+    fn read(&self, kind: u32, range: Range<usize>) -> Result<&[u8], Stop> {
+        match self.sections.missing(kind, range.clone()) {
+            Some(missing) => Err(Stop::Missing(missing)),
+            None => Ok(self.sections.get(kind, range)?),
+        }
     }
 
-    /// The id of the last change of batch `n`.
-    #[must_use]
-    pub fn last_of(&self, n: usize) -> ChangeId {
-        self.batches.get(n + 1).map_or(self.last, |next| ChangeId(next.first.0 - 1))
+    fn coarse(&self) -> Result<&[u32], Stop> {
+        if let Some(coarse) = self.coarse.get() {
+            return Ok(coarse);
+        }
+        let firsts = self.read(FIRSTS, 0..self.sections.len(FIRSTS))?;
+        let coarse = firsts.chunks(4 * COARSE).map(|chunk| word(chunk, 0)).collect();
+        Ok(self.coarse.get_or_init(|| coarse))
     }
 
-    /// What to say of batch `n`, which cannot be read for that reason.
-    #[must_use]
-    pub fn damaged(&self, n: usize, reason: &dyn Display) -> Damaged {
-        let SealedBatch { first, offset, .. } = self.batches[n];
-        let (file, reason) = (file_name(self.sequence), reason.to_string());
-        Damaged { file, offset: offset.into(), first, last: self.last_of(n), reason }
+    /// The batch that holds `id`, one of this segment.
+    ///
+    /// # Errors
+    /// [`Unread`]: some of the index must be loaded first, or is damaged.
+    pub fn find(&self, id: ChangeId) -> Result<SealedBatch, Unread> {
+        assert!(self.first <= id && id <= self.last, "change {id} in segment {}", self.sequence);
+        self.looked_up((id.0 - self.first.0) as u32).map_err(|stop| self.lists.unread(stop))
     }
 
-    /// Batch `n` with its ids. Touches the pages of
-    /// [`range`](Self::range): see that they are resident.
+    /// The same, brought into memory where it is not: waits for the disk.
+    ///
+    /// # Errors
+    /// What the disk reports, or the index is damaged.
+    pub fn find_on_disk(&self, id: ChangeId) -> io::Result<SealedBatch> {
+        loop {
+            match self.find(id) {
+                Ok(batch) => return Ok(batch),
+                Err(Unread::Missing(Missing { map, range }, _)) => map.populate(range)?,
+                Err(Unread::Damaged(damaged)) => return Err(io::Error::other(damaged)),
+            }
+        }
+    }
+
+    fn looked_up(&self, id: u32) -> Result<SealedBatch, Stop> {
+        let wrong = || Fault { offset: 0, reason: "its batches do not hold every change".into() };
+        let coarse = self.coarse()?;
+        let chunk = coarse.partition_point(|first| *first <= id);
+        let start = chunk.checked_sub(1).ok_or_else(wrong)? * 4 * COARSE;
+        let end = self.sections.len(FIRSTS).min(start + 4 * COARSE);
+        let (firsts, _) = self.read(FIRSTS, start..end)?.as_chunks::<4>();
+        let after = firsts.partition_point(|first| u32::from_le_bytes(*first) <= id);
+        let n = after.checked_sub(1).ok_or_else(wrong)?;
+        let first = ChangeId(self.first.0 + u64::from(u32::from_le_bytes(firsts[n])));
+        // What is beyond belongs to the batch that follows, in this piece or in the next.
+        let next = firsts.get(after).map(|next| u32::from_le_bytes(*next));
+        let next = next.or_else(|| coarse.get(chunk).copied());
+        let last = next.map_or(self.last, |next| ChangeId(self.first.0 + u64::from(next) - 1));
+        let last = last.min(self.last);
+        let entry = start / 4 + n;
+        let index = self.entries.first() + entry as u64;
+        if let Some(missing) = self.entries.missing(index..index + 1) {
+            return Err(Stop::Missing(missing));
+        }
+        let (place, skips) = (self.entries.place(index)?, self.skips(entry)?);
+        Ok(SealedBatch { first, last, index, place, skips })
+    }
+
+    fn skips(&self, entry: usize) -> Result<Skips, Stop> {
+        let all = self.read(SKIPS, 0..self.sections.len(SKIPS))?;
+        let wrong = || Fault { offset: 0, reason: "refusals are unreadable".into() };
+        let table = all.get(4..).and_then(|rest| rest.split_at_checked(8 * word(all, 0) as usize));
+        let (table, runs) = table.ok_or_else(wrong)?;
+        let (table, _) = table.as_chunks::<8>();
+        match table.binary_search_by_key(&(entry as u32), |item| word(item, 0)) {
+            Ok(at) => {
+                let runs = runs.get(word(&table[at], 4) as usize..).ok_or_else(wrong)?;
+                Ok(Skips::read(runs).ok_or_else(wrong)?)
+            }
+            Err(_) => Ok(Skips::default()),
+        }
+    }
+
+    /// A batch of this segment with its ids. Touches the pages of [`SealedBatch::range`]: see that
+    /// they are resident.
     ///
     /// # Errors
     /// [`Damaged`] when the bytes are not those that were written.
-    pub fn batch(&self, n: usize) -> Result<NumberedBatch<&[u8]>, Damaged> {
+    pub fn batch(&self, batch: &SealedBatch) -> Result<NumberedBatch<&[u8]>, Damaged> {
         // A disk may rot after the start.
-        let frame = self.map.get(self.range(n));
+        let frame = self.map.get(batch.range());
         let bytes = frame
             .and_then(|frame| match planted!(ServeUnverified) {
                 true => frame.get(FRAME_HEAD_BYTES..),
-                false => checked_payload(frame, self.batches[n].index),
+                false => checked_payload(frame, batch.index),
             })
-            .ok_or_else(|| self.damaged(n, &"it does not match its checksum and its entry"))?;
-        let batch = Batch::parse(bytes).map_err(|error| self.damaged(n, &error))?;
-        let batch = self.numbered(n, batch);
-        match batch.last() == self.last_of(n) {
-            true => Ok(batch),
-            false => Err(self.damaged(n, &"another batch stands there")),
+            .ok_or_else(|| self.damaged(batch, &"it does not match its checksum and its entry"))?;
+        let parsed = Batch::parse(bytes).map_err(|error| self.damaged(batch, &error))?;
+        let numbered = numbered(batch, parsed);
+        match numbered.last() == batch.last {
+            true => Ok(numbered),
+            false => Err(self.damaged(batch, &"another batch stands there")),
         }
+    }
+
+    /// What to say of a batch that cannot be read for that reason.
+    #[must_use]
+    pub fn damaged(&self, batch: &SealedBatch, reason: &dyn Display) -> Damaged {
+        let SealedBatch { first, last, place, .. } = batch;
+        let (file, reason) = (file_name(self.sequence), reason.to_string());
+        Damaged { file, offset: place.offset.into(), first: *first, last: *last, reason }
     }
 
     /// The same of a batch that was given before, without looking at the
     /// checksum again: for bytes that have stayed in memory since.
-    pub(super) fn batch_checked_before(&self, n: usize) -> Option<NumberedBatch<&[u8]>> {
-        let SealedBatch { offset, bytes, .. } = self.batches[n];
+    pub(super) fn batch_checked_before(&self, batch: &SealedBatch) -> Option<NumberedBatch<&[u8]>> {
+        let Place { offset, bytes, .. } = batch.place;
         let payload = self.map.get(offset as usize..offset as usize + bytes as usize)?;
-        Some(self.numbered(n, Batch::parsed_before(payload)?))
+        Some(numbered(batch, Batch::parsed_before(payload)?))
     }
+}
+
+fn numbered<'s>(sealed: &SealedBatch, batch: Batch<&'s [u8]>) -> NumberedBatch<&'s [u8]> {
+    NumberedBatch { first: sealed.first, batch, skips: sealed.skips.clone() }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
 #[cfg(test)]
@@ -175,32 +328,36 @@ mod tests {
     use crate::state::testing::{SealedFile, batch, frame};
     use std::os::unix::fs::FileExt;
 
+    fn at(file: &SealedFile, id: u64) -> SealedBatch {
+        file.segment.find_on_disk(ChangeId(id)).unwrap()
+    }
+
     #[test]
     fn the_frame_of_another_entry_is_damage_although_it_is_sound() {
         let file = SealedFile::new(1, 1, &[batch(1, b'a'), batch(1, b'b')]);
-        let range = file.segment.range(1);
-        let mut moved = frame(&batch(1, b'c'));
-        assert_eq!(moved.len(), range.len());
-        file.open().write_all_at(&moved, range.start as u64).unwrap();
-        assert_eq!(file.segment.batch(1).unwrap().change(ChangeId(2)).suffix, b"c");
+        let (one, two) = (at(&file, 1), at(&file, 2));
+        let mut moved = frame(&batch(1, b'c'), 2);
+        assert_eq!(moved.len(), two.range().len());
+        file.open().write_all_at(&moved, two.range().start as u64).unwrap();
+        assert_eq!(file.segment.batch(&two).unwrap().change(ChangeId(2)).suffix, b"c");
         moved[16] += 1;
         let checksum = crc32c::crc32c(&moved[4..]);
         moved[..4].copy_from_slice(&checksum.to_le_bytes());
-        file.open().write_all_at(&moved, range.start as u64).unwrap();
-        let damaged = file.segment.batch(1).map(drop).unwrap_err();
+        file.open().write_all_at(&moved, two.range().start as u64).unwrap();
+        let damaged = file.segment.batch(&two).map(drop).unwrap_err();
         assert_eq!((damaged.first, damaged.last), (ChangeId(2), ChangeId(2)));
-        assert!(file.segment.batch(0).is_ok());
+        assert!(file.segment.batch(&one).is_ok());
     }
 
     #[test]
     fn a_batch_with_another_number_of_changes_is_damage() {
         let file = SealedFile::new(1, 1, &[batch(3, b'a'), batch(1, b'b')]);
-        let start = file.segment.range(0).start as u64;
-        let mut other = frame(&batch(2, b'c'));
-        other.resize(file.segment.range(0).len(), 0);
-        file.open().write_all_at(&other, start).unwrap();
-        assert!(file.segment.batch(0).is_err());
-        assert_eq!(file.segment.last_of(0), ChangeId(3));
-        assert_eq!(file.segment.last_of(1), ChangeId(4));
+        let (one, two) = (at(&file, 2), at(&file, 4));
+        let mut other = frame(&batch(2, b'c'), 1);
+        other.resize(one.range().len(), 0);
+        file.open().write_all_at(&other, one.range().start as u64).unwrap();
+        assert!(file.segment.batch(&one).is_err());
+        assert_eq!((one.first, one.last), (ChangeId(1), ChangeId(3)));
+        assert_eq!((two.first, two.last), (ChangeId(4), ChangeId(4)));
     }
 }

@@ -9,15 +9,17 @@ use crate::{
         batch::{
             Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, SuffixMembers, encode,
         },
-        ids::{ChangeId, LogId, Timestamp},
+        ids::{ChangeId, ClusterId, LogId, Timestamp},
         json_string::write_json_string,
     },
     io::map::Mapping,
     log::{
-        Entry,
+        self, Entry, Identity, Place, Sealed,
         format::{FrameRef, GROUP_HEAD_BYTES, GroupPlace, HardState, encode_group, group_bytes},
+        index::Indexed,
     },
-    state::{SealedBatch, SealedSegment},
+    sections::{Builder, Sections},
+    state::{SealedSegment, index::ListKey, sealed},
 };
 
 /// A batch of `changes` changes, each with `mark` as its suffix.
@@ -61,9 +63,9 @@ pub(crate) fn numbered(first: u64, batch: Batch) -> NumberedBatch {
     NumberedBatch { first: ChangeId(first), batch, skips: Skips::default() }
 }
 
-/// A batch as it lies in a segment.
-pub(crate) fn frame(batch: &Batch) -> Vec<u8> {
-    let (id, payload) = (LogId { term: 1, index: 1 }, batch.bytes().clone());
+/// A batch as it lies in a segment, as the entry `index`.
+pub(crate) fn frame(batch: &Batch, index: u64) -> Vec<u8> {
+    let (id, payload) = (LogId { term: 1, index }, batch.bytes().clone());
     let entry = Entry { id, kind: 2, payload };
     let frame = FrameRef::Entry(&entry);
     let mut group = vec![0; group_bytes(frame.encoded_bytes())];
@@ -81,18 +83,49 @@ pub(crate) struct SealedFile {
 impl SealedFile {
     /// A segment that holds `batches`, the first starting at `first`.
     pub(crate) fn new(sequence: u64, first: u64, batches: &[Batch]) -> Self {
-        let (mut bytes, mut index, mut id) = (vec![0; 100], Vec::new(), first);
-        for batch in batches {
-            bytes.extend_from_slice(&frame(batch));
-            let payload = batch.bytes().len() as u32;
+        let mut id = first;
+        let numbered: Vec<NumberedBatch> = batches
+            .iter()
+            .map(|batch| {
+                let numbered = numbered(id, batch.clone());
+                id += u64::from(batch.changes());
+                numbered
+            })
+            .collect();
+        Self::of(sequence, &numbered, Vec::new())
+    }
+
+    /// A segment that holds `batches`, with those lists.
+    pub(crate) fn of(
+        sequence: u64,
+        batches: &[NumberedBatch],
+        lists: Vec<(ListKey, Vec<ChangeId>)>,
+    ) -> Self {
+        let (mut bytes, mut entries) = (vec![0; 100], Vec::new());
+        for (index, batch) in (1..).zip(batches) {
+            bytes.extend_from_slice(&frame(&batch.batch, index));
+            let payload = batch.batch.bytes().len() as u32;
             let offset = bytes.len() as u32 - payload;
-            index.push(SealedBatch { first: ChangeId(id), offset, bytes: payload, index: 1 });
-            id += u64::from(batch.changes());
+            let place = Place { segment: sequence, offset, bytes: payload };
+            entries.push((LogId { term: 1, index }, place));
         }
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), &bytes).unwrap();
+        let (identity, state) =
+            (Identity { cluster: ClusterId(Uuid::nil()), node: 1 }, HardState::default());
+        let sealed =
+            Sealed { sequence, nonce: 1, entries, kept: None, next_group: 1, chain: 0, state };
+        let mut builder = Builder::default();
+        log::index::put(&mut builder, identity, &sealed, None);
+        let last = batches.last().unwrap().last();
+        sealed::put(&mut builder, batches.len(), batches.iter().enumerate(), last, lists);
+        let [file, index] = [bytes, builder.finish()].map(|bytes| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            file
+        });
+        let sections = Arc::new(Sections::open(Mapping::open(index.path()).unwrap()).unwrap());
+        let run = Indexed::read(&sections).unwrap().run;
         let map = Mapping::open(file.path()).unwrap();
-        let segment = SealedSegment::new(sequence, index, Vec::new(), ChangeId(id - 1), map);
+        let segment = SealedSegment::open(&sections, run, map).unwrap().unwrap();
         Self { segment: Arc::new(segment), file }
     }
 

@@ -8,7 +8,7 @@ use crate::base::{
     limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN, VERIFIED_FOR},
 };
 
-use super::{Damaged, SealedSegment};
+use super::{Damaged, SealedBatch, SealedSegment};
 
 /// The batches of sealed segments that one core has checked.
 #[derive(Default)]
@@ -45,25 +45,25 @@ pub struct Read<'s> {
 }
 
 impl Verified {
-    /// Batch `n` of `segment`, checked at this moment, `now`, or before. See that
-    /// [`SealedSegment::range`] is resident.
+    /// A batch of `segment`, checked at this moment, `now`, or before. See that
+    /// [`SealedBatch::range`] is resident.
     ///
     /// # Errors
     /// [`Damaged`] when the bytes are not those that were written.
     pub fn batch<'s>(
         &mut self,
         segment: &'s Arc<SealedSegment>,
-        n: usize,
+        sealed: &SealedBatch,
         now: Instant,
     ) -> Result<Read<'s>, Damaged> {
-        let (sequence, start) = (segment.sequence, segment.range(n).start);
+        let (sequence, start) = (segment.sequence, sealed.range().start);
         let place = Checked { segment: sequence, start, loads: segment.map().loads(), at: now };
         if self.places.iter().any(|checked| checked.serves(&place))
-            && let Some(batch) = segment.batch_checked_before(n)
+            && let Some(batch) = segment.batch_checked_before(sealed)
         {
             return Ok(Read { batch, checked_bytes: 0 });
         }
-        let batch = segment.batch(n)?;
+        let batch = segment.batch(sealed)?;
         let checked_bytes = batch.batch.bytes().len();
         // Small ones are checked in no time, and would push out the large.
         if checked_bytes >= VERIFIED_BYTES_MIN {
@@ -85,26 +85,33 @@ mod tests {
     use crate::state::testing::{SealedFile, batch};
     use std::os::unix::fs::FileExt;
 
+    fn batch_at(segment: &SealedSegment, id: u64) -> SealedBatch {
+        segment.find_on_disk(ChangeId(id)).unwrap()
+    }
+
     #[test]
     fn a_large_batch_is_checked_once_until_it_leaves_memory() {
         let file = SealedFile::new(1, 1, &[batch(9000, b'a'), batch(1, b'b')]);
         let segment = &file.segment;
         let (mut verified, now) = (Verified::default(), Instant::now());
-        let read = verified.batch(segment, 0, now).unwrap();
+        let read = verified.batch(segment, &batch_at(segment, 1), now).unwrap();
         assert_eq!(read.checked_bytes, read.batch.batch.bytes().len());
         // What rots now is not noticed while it is trusted.
-        let last = segment.range(0).end as u64 - 1;
+        let last = batch_at(segment, 1).range().end as u64 - 1;
         file.open().write_all_at(b"x", last).unwrap();
-        let read = verified.batch(segment, 0, now).unwrap();
+        let read = verified.batch(segment, &batch_at(segment, 1), now).unwrap();
         let batch = read.batch;
         assert_eq!((read.checked_bytes, batch.first, batch.changes()), (0, ChangeId(1), 9000));
         assert_eq!(batch.change(ChangeId(9000)).suffix, b"x");
         // Nor for longer than a moment.
-        assert!(verified.batch(segment, 0, now + VERIFIED_FOR).is_err());
+        assert!(verified.batch(segment, &batch_at(segment, 1), now + VERIFIED_FOR).is_err());
         // Another core brings something of the segment into memory.
-        segment.map().populate(segment.range(1)).unwrap();
-        assert!(verified.batch(segment, 0, now).is_err());
-        assert!(verified.batch(segment, 0, now).is_err(), "damage is never remembered as sound");
+        segment.map().populate(batch_at(segment, 9001).range()).unwrap();
+        assert!(verified.batch(segment, &batch_at(segment, 1), now).is_err());
+        assert!(
+            verified.batch(segment, &batch_at(segment, 1), now).is_err(),
+            "damage is never remembered as sound"
+        );
     }
 
     #[test]
@@ -113,7 +120,16 @@ mod tests {
         batches.extend(vec![batch(1, b'b'); 3 * VERIFIED_BATCHES]);
         let file = SealedFile::new(1, 1, &batches);
         let (mut verified, now) = (Verified::default(), Instant::now());
-        let mut checks = |n| verified.batch(&file.segment, n, now).unwrap().checked_bytes > 0;
+        let firsts: Vec<u64> = batches
+            .iter()
+            .scan(1, |next, batch| {
+                let first = *next;
+                *next += u64::from(batch.changes());
+                Some(first)
+            })
+            .collect();
+        let at = |n: usize| batch_at(&file.segment, firsts[n]);
+        let mut checks = |n| verified.batch(&file.segment, &at(n), now).unwrap().checked_bytes > 0;
         assert!(checks(0) && !checks(0));
         assert!((VERIFIED_BATCHES + 1..batches.len()).all(&mut checks));
         assert!(!checks(0));

@@ -294,7 +294,8 @@ fn history_that_is_damaged_is_not_purged_and_that_is_told() {
     let Filled { bar, .. } = filled(builder());
     let builder = bar.node.stop().flags(&["--retain-min-changes", "20"]);
     let node = builder.start();
-    let spot = Spot::of(&node.data(), "filler-2-xxx");
+    // A checkpoint is to hold it.
+    let spot = Spot::of(&node.data(), "the value of needle");
     spot.flip();
     let mut client = node.client();
     eventually("it is noticed", || {

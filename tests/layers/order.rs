@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "cli",
     "server",
     "simulation",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 16] = [
     "state",
     "log",
     "http",
+    "sections",
     "io",
     "base",
 ];

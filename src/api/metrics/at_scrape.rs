@@ -25,7 +25,7 @@ pub(super) struct AtScrape {
     last_change: Gauge,
     tenants: Gauge,
     collections: Gauge,
-    tags: Gauge,
+    lists_in_memory: Gauge,
     idempotency_keys: Gauge,
     ready: Gauge,
     failed: Gauge,
@@ -54,7 +54,10 @@ impl AtScrape {
             last_change: gauge("last_change", "Id of the newest change applied"),
             tenants: gauge("tenants", "Tenants"),
             collections: gauge("collections", "Collections"),
-            tags: gauge("tags", "Tags in the index"),
+            lists_in_memory: gauge(
+                "lists_in_memory",
+                "Lists of tenants, collections and tags in segments without an index file",
+            ),
             idempotency_keys: gauge("idempotency_keys", "Idempotency keys remembered"),
             ready: gauge("ready", "1 when the node can be sent traffic"),
             failed: gauge("log_failed", "1 once a write to the log failed"),
@@ -81,7 +84,7 @@ impl AtScrape {
         self.last_change.set(number(node.last().0));
         self.tenants.set(number(tenants as u64));
         self.collections.set(number(collections as u64));
-        self.tags.set(number(index.tags() as u64));
+        self.lists_in_memory.set(number(index.lists_in_memory() as u64));
         self.idempotency_keys.set(number(index.idempotency().len() as u64));
         self.ready.set(status.is_ready().into());
         self.failed.set(status.has_failed().into());

@@ -30,27 +30,30 @@ pub(super) async fn refusal(api: &Context, damaged: &Damaged) -> ApiError {
 /// The last change in a row that cannot be read, so that who goes on behind it is not stopped
 /// at every batch.
 async fn extent(api: &Context, damaged: &Damaged) -> ChangeId {
-    let (segment, n) = match api.node.history().locate(damaged.last.next()) {
-        Some(Located::Sealed(segment, n)) => (Arc::clone(segment), n),
+    let next = damaged.last.next();
+    let segment = match api.node.history().locate(next) {
+        Some(Located::Sealed(segment)) => Arc::clone(segment),
         _ => return damaged.last,
     };
-    let further = cores::off_core(move || last_damaged(&segment, n)).await;
+    let further = cores::off_core(move || last_damaged(&segment, next)).await;
     further.unwrap_or(damaged.last)
 }
 
-/// The last change of the batches in a row, from `n` on, that cannot be read, if that one
+/// The last change of the batches in a row, from that of `next` on, that cannot be read, if that one
 /// cannot. Waits for the disk.
-fn last_damaged(segment: &SealedSegment, n: usize) -> Option<ChangeId> {
+fn last_damaged(segment: &SealedSegment, mut next: ChangeId) -> Option<ChangeId> {
     let (mut last, mut bytes) = (None, 0);
-    for n in n..segment.batches() {
-        let range = segment.range(n);
+    while next <= segment.last() {
+        let Ok(batch) = segment.find_on_disk(next) else { break };
+        next = batch.last.next();
+        let range = batch.range();
         bytes += range.len();
         if bytes > DAMAGE_AHEAD_BYTES {
             break;
         }
         match segment.map().populate(range) {
-            Ok(()) if segment.batch(n).is_ok() => break,
-            Ok(()) => last = Some(segment.last_of(n)),
+            Ok(()) if segment.batch(&batch).is_ok() => break,
+            Ok(()) => last = Some(batch.last),
             // A disk that fails takes its time.
             Err(_) => break,
         }

@@ -3,7 +3,7 @@
 
 use super::{
     answer::ListAnswer,
-    places::{Cold, Places, Resident, Source},
+    places::{Cold, Places, Resident, Source, Unready},
 };
 use crate::{
     api::request::tag_filter::TagFilter,
@@ -12,7 +12,7 @@ use crate::{
         ids::ChangeId,
         limits::{READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
-    state::{Cursor, Damaged, Index, Located},
+    state::{Cursor, Damaged, Index, Located, index::Reached, unread::Unread},
 };
 
 /// A page under construction.
@@ -67,17 +67,22 @@ impl<'q> PageReader<'q> {
     }
 
     /// Looks whether anything follows a page that is full: what others have
-    /// written since does not make a list go on.
-    pub(super) fn look_on(&mut self, index: &Index) {
+    /// written since does not make a list go on. Gives back what must be loaded for that.
+    pub(super) fn look_on(&mut self, index: &Index) -> Option<Cold> {
         if self.list.changes() < self.limit || self.examined >= self.last {
-            return;
+            return None;
         }
-        let Some(cursor) = &mut self.cursor else { return };
+        let cursor = self.cursor.as_mut().filter(|_| self.found.is_none())?;
         let mut steps = READ_TURN_CHANGES;
-        let from = self.examined.next();
-        if self.found.is_none() && cursor.next(index, from, self.last, &mut steps) == Ok(None) {
-            self.examined = self.last;
+        match cursor.next(index, self.examined.next(), self.last, &mut steps) {
+            Ok(None) => self.examined = self.last,
+            Err(Reached::Unread(Unread::Missing(missing, damaged))) => {
+                return Some(Cold::index(missing, damaged));
+            }
+            // It says no more than that the list may go on.
+            Ok(Some(_)) | Err(_) => {}
         }
+        None
     }
 
     /// The last change looked at.
@@ -113,23 +118,45 @@ impl<'q> PageReader<'q> {
                 self.budget = 0;
                 return Ok(None);
             }
-            let Some(id) = self.next(source.index, &mut turn) else { continue };
-            match source.history.locate(id) {
-                Some(Located::Recent(batch)) => self.take(source.index, batch, &mut turn),
-                Some(Located::Sealed(segment, n)) => {
-                    if !self.places.find(segment, n) {
-                        return Ok(Some(self.places.cold(segment, n)));
-                    }
-                    let read = source.verified.batch(segment, n, source.now)?;
-                    self.take(source.index, &read.batch, &mut turn);
-                    turn.bytes = turn.bytes.saturating_sub(read.checked_bytes);
-                }
-                Some(Located::Checkpointed(..)) | None => {
-                    unreachable!("every change from the first to the last is held")
-                }
+            let some = match self.next(source.index, &mut turn) {
+                Ok(None) => continue,
+                Ok(Some(id)) => self.read_at(id, source, &mut turn),
+                Err(unread) => Err(unread),
+            };
+            match some {
+                Ok(()) => {}
+                Err(Unready::Cold(cold)) => return Ok(Some(cold)),
+                Err(Unready::Damaged(damaged)) => return Err(damaged),
             }
         }
         Ok(None)
+    }
+
+    /// Reads from the batch that holds `id`, which is the next change to look at.
+    fn read_at(
+        &mut self,
+        id: ChangeId,
+        source: &mut Source<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Unready> {
+        match source.history.locate(id) {
+            Some(Located::Recent(batch)) => self.take(source.index, batch, turn),
+            Some(Located::Sealed(segment)) => {
+                let batch = segment.find(id)?;
+                if !self.places.find(segment, &batch) {
+                    return Err(Unready::Cold(self.places.cold(segment, batch)));
+                }
+                let read =
+                    source.verified.batch(segment, &batch, source.now).map_err(Unready::Damaged)?;
+                let checked = read.checked_bytes;
+                let taken = self.take(source.index, &read.batch, turn);
+                turn.bytes = turn.bytes.saturating_sub(checked);
+                taken
+            }
+            Some(Located::Checkpointed(..)) | None => {
+                unreachable!("every change from the first to the last is held")
+            }
+        }
     }
 
     /// Says that what was missing is in memory now.
@@ -139,9 +166,9 @@ impl<'q> PageReader<'q> {
 
     /// The next change to look at; without one, all there is was examined, or as
     /// much as may be.
-    fn next(&mut self, index: &Index, turn: &mut Turn) -> Option<ChangeId> {
+    fn next(&mut self, index: &Index, turn: &mut Turn) -> Result<Option<ChangeId>, Unready> {
         let next = self.examined.next();
-        let Some(cursor) = &mut self.cursor else { return Some(next) };
+        let Some(cursor) = &mut self.cursor else { return Ok(Some(next)) };
         if self.found.is_none() {
             let allowed = self.budget.min(turn.changes);
             let mut steps = allowed;
@@ -155,24 +182,30 @@ impl<'q> PageReader<'q> {
                     self.examined = ChangeId(found.0 - 1);
                 }
                 Ok(None) => self.examined = self.last,
-                Err(reached) => self.examined = ChangeId(reached.0 - 1),
+                Err(Reached::Id(reached)) => self.examined = ChangeId(reached.0 - 1),
+                Err(Reached::Unread(unread)) => return Err(unread.into()),
             }
         }
-        self.found
+        Ok(self.found)
     }
 
     /// Adds what belongs to the page of a batch that holds the next change, as
     /// far as the turn goes.
-    fn take<B: AsRef<[u8]>>(&mut self, index: &Index, batch: &NumberedBatch<B>, turn: &mut Turn) {
+    fn take<B: AsRef<[u8]>>(
+        &mut self,
+        index: &Index,
+        batch: &NumberedBatch<B>,
+        turn: &mut Turn,
+    ) -> Result<(), Unready> {
         let (at, last) = (batch.batch.at(), batch.last());
         while !self.is_done() && !turn.is_over() {
-            let Some(id) = self.next(index, turn).filter(|id| *id <= last) else { return };
+            let Some(id) = self.next(index, turn)?.filter(|id| *id <= last) else { return Ok(()) };
             let ChangeRef { suffix, tags, .. } = batch.change(id);
             // The index may take one tag for another.
             if self.tags.is_empty() || self.tags.passes(tags) {
                 if !self.list.push(id, at, suffix) {
                     self.budget = 0;
-                    return;
+                    return Ok(());
                 }
                 turn.bytes = turn.bytes.saturating_sub(suffix.len());
             }
@@ -181,6 +214,7 @@ impl<'q> PageReader<'q> {
             self.examined = id;
             self.budget = self.budget.saturating_sub(1);
         }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     change::load,
     damage,
     page_reader::PageReader,
-    places::Source,
+    places::{Cold, Source},
     question::Question,
     rendered::Rendered,
 };
@@ -14,9 +14,12 @@ use crate::{
         context::Context,
         error::{ApiError, Code, purged},
     },
-    base::{ids::ChangeId, limits::READ_EXPECTED_FILTERED},
+    base::{
+        ids::ChangeId,
+        limits::{READ_EXPECTED_FILTERED, READ_TURN_CHANGES},
+    },
     io::cores,
-    state::{Cursor, ListId},
+    state::{Cursor, ListId, index::Reached, unread::Unread},
 };
 
 /// What was read of a list.
@@ -46,7 +49,7 @@ pub(super) async fn read(
     let asked = question.start.id();
     let at_start = match (question.list, &cursor) {
         (ListId::All, _) | (_, None) => asked < first || last < first,
-        (_, Some(cursor)) => cursor.first(first).is_none_or(|oldest| oldest > asked),
+        (_, Some(cursor)) => !is_preceded(api, cursor, first, asked).await?,
     };
     let since = ChangeId(asked.0.max(first.0 - 1));
     let there = usize::try_from(last.0.saturating_sub(since.0)).unwrap_or(usize::MAX);
@@ -76,9 +79,45 @@ pub(super) async fn read(
         rendered.hold(reader.held_bytes())?;
         cores::yield_if_needed().await;
     }
-    reader.look_on(api.node.index());
+    while let Some(cold) = reader.look_on(api.node.index()) {
+        reader.loaded(load(api, cold).await?);
+    }
     // A `since` beyond the newest change stays what it is.
     let examined = reader.examined().max(asked);
     let at_end = examined >= last;
     Ok(Part { list: reader.into_list(), examined, at_start, at_end })
+}
+
+/// Whether the list has a change from `held` on and up to `asked`, whatever its tags.
+async fn is_preceded(
+    api: &Context,
+    cursor: &Cursor,
+    held: ChangeId,
+    asked: ChangeId,
+) -> Result<bool, ApiError> {
+    let begins = cursor.begins().unwrap_or_default();
+    if begins == ChangeId::ZERO || begins.max(held) > asked {
+        return Ok(false);
+    }
+    if begins >= held {
+        return Ok(true);
+    }
+    let (mut cursor, mut from) = (cursor.whole(), held);
+    loop {
+        match cursor.next(api.node.index(), from, asked, &mut READ_TURN_CHANGES.clone()) {
+            Ok(found) => return Ok(found.is_some()),
+            Err(Reached::Id(reached)) => from = reached,
+            Err(Reached::Unread(Unread::Missing(missing, damaged))) => {
+                if load(api, Cold::index(missing, damaged)).await.is_err() {
+                    return Ok(true);
+                }
+            }
+            Err(Reached::Unread(Unread::Damaged(damaged))) => {
+                // What follows is served all the same, and there may be something before.
+                api.node.tell_damaged(&damaged);
+                return Ok(true);
+            }
+        }
+        cores::yield_if_needed().await;
+    }
 }

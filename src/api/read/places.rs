@@ -9,7 +9,11 @@ use crate::{
         limits::READ_AHEAD_BYTES,
     },
     io::{cores, is_bad_place, map::Mapping},
-    state::{CheckpointedChanges, Damaged, History, Index, Located, SealedSegment, Verified},
+    sections::Missing,
+    state::{
+        CheckpointedChanges, Damaged, History, Index, Located, SealedBatch, SealedSegment,
+        Verified, unread::Unread,
+    },
 };
 
 /// What a page is read from, the same for all its turns.
@@ -61,11 +65,18 @@ impl Places {
                 }
                 Looked::Found(take(Stored::Whole(checkpointed.change(id)?)))
             }
-            Some(Located::Sealed(segment, n)) => {
-                if !self.find(segment, n) {
-                    return Ok(Looked::Cold(self.cold(segment, n)));
+            Some(Located::Sealed(segment)) => {
+                let batch = match segment.find(id) {
+                    Ok(batch) => batch,
+                    Err(Unread::Missing(missing, damaged)) => {
+                        return Ok(Looked::Cold(Cold::index(missing, damaged)));
+                    }
+                    Err(Unread::Damaged(damaged)) => return Err(damaged),
+                };
+                if !self.find(segment, &batch) {
+                    return Ok(Looked::Cold(self.cold(segment, batch)));
                 }
-                let read = source.verified.batch(segment, n, source.now)?;
+                let read = source.verified.batch(segment, &batch, source.now)?;
                 Looked::Found(take(suffix(read.batch.batch.at(), read.batch.change(id).suffix)))
             }
             None => Looked::Gone,
@@ -77,19 +88,19 @@ impl Places {
         self.resident = Some(resident);
     }
 
-    /// Whether batch `n` is in memory.
-    pub(super) fn find(&mut self, segment: &Arc<SealedSegment>, n: usize) -> bool {
-        if !self.resident.as_ref().is_some_and(|resident| resident.holds(segment, n)) {
-            self.resident = Resident::find(segment, n, self.scattered);
+    /// Whether a batch is in memory.
+    pub(super) fn find(&mut self, segment: &Arc<SealedSegment>, batch: &SealedBatch) -> bool {
+        if !self.resident.as_ref().is_some_and(|resident| resident.holds(segment, batch)) {
+            self.resident = Resident::find(segment, batch, self.scattered);
         }
         self.resident.is_some()
     }
 
-    /// Batch `n`, which must be loaded first.
-    pub(super) fn cold(&self, segment: &Arc<SealedSegment>, n: usize) -> Cold {
-        let own = segment.range(n);
-        let ahead = if self.scattered { own.clone() } else { ahead(segment, n) };
-        Cold { what: What::Batch(Arc::clone(segment), n), ahead, own }
+    /// A batch that must be loaded first.
+    pub(super) fn cold(&self, segment: &Arc<SealedSegment>, batch: SealedBatch) -> Cold {
+        let own = batch.range();
+        let ahead = if self.scattered { own.clone() } else { ahead(segment, &batch) };
+        Cold { what: What::Batch(Arc::clone(segment), batch), ahead, own }
     }
 }
 
@@ -100,17 +111,17 @@ pub(super) struct Resident {
 }
 
 impl Resident {
-    /// A stretch that starts with batch `n`, or nothing when that is not in
+    /// A stretch that starts with a batch, or nothing when that is not in
     /// memory.
-    fn find(segment: &SealedSegment, n: usize, scattered: bool) -> Option<Self> {
-        let (batch, ahead) = (segment.range(n), ahead(segment, n));
+    fn find(segment: &SealedSegment, batch: &SealedBatch, scattered: bool) -> Option<Self> {
+        let (batch, ahead) = (batch.range(), ahead(segment, batch));
         let mut ranges = [ahead, batch].into_iter().skip(usize::from(scattered));
         let range = ranges.find(|range| segment.map().is_resident(range.clone()))?;
         Some(Self { sequence: segment.sequence, range })
     }
 
-    fn holds(&self, segment: &SealedSegment, n: usize) -> bool {
-        let batch = segment.range(n);
+    fn holds(&self, segment: &SealedSegment, batch: &SealedBatch) -> bool {
+        let batch = batch.range();
         self.sequence == segment.sequence
             && self.range.start <= batch.start
             && batch.end <= self.range.end
@@ -144,6 +155,25 @@ pub(super) enum Stored<'s> {
 
 /// Stands for the checkpoint among the numbers of segments, which are from 1.
 const CHECKPOINT: u64 = 0;
+/// Stands for the indexes of segments.
+const INDEX: u64 = u64::MAX;
+
+/// Why something stored is not read yet.
+pub(super) enum Unready {
+    /// It must be loaded first.
+    Cold(Cold),
+    /// It is not what was written.
+    Damaged(Damaged),
+}
+
+impl From<Unread> for Unready {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Missing(missing, damaged) => Self::Cold(Cold::index(missing, damaged)),
+            Unread::Damaged(damaged) => Self::Damaged(damaged),
+        }
+    }
+}
 
 /// Something stored that is on disk and not in memory.
 pub(super) struct Cold {
@@ -156,9 +186,11 @@ pub(super) struct Cold {
 
 /// What is stored.
 enum What {
-    Batch(Arc<SealedSegment>, usize),
+    Batch(Arc<SealedSegment>, SealedBatch),
     /// A change in a checkpoint.
     Line(Arc<CheckpointedChanges>, ChangeId),
+    /// A part of an index, and what to say when the disk does not give it.
+    Index(Arc<Mapping>, Damaged),
 }
 
 impl What {
@@ -166,6 +198,7 @@ impl What {
         match self {
             Self::Batch(segment, _) => segment.map(),
             Self::Line(checkpointed, _) => checkpointed.map(),
+            Self::Index(map, _) => map,
         }
     }
 
@@ -173,13 +206,18 @@ impl What {
         match self {
             Self::Batch(segment, _) => segment.sequence,
             Self::Line(..) => CHECKPOINT,
+            Self::Index(..) => INDEX,
         }
     }
 
     fn damaged(&self, reason: &io::Error) -> Damaged {
         match self {
-            Self::Batch(segment, n) => segment.damaged(*n, reason),
+            Self::Batch(segment, batch) => segment.damaged(batch, reason),
             Self::Line(checkpointed, id) => checkpointed.damaged(*id, reason),
+            Self::Index(_, damaged) => {
+                let reason = format!("{}: {reason}", damaged.reason);
+                Damaged { reason, ..damaged.clone() }
+            }
         }
     }
 }
@@ -193,6 +231,11 @@ pub(super) enum LoadError {
 }
 
 impl Cold {
+    /// A part of an index that must be loaded first.
+    pub(super) fn index(Missing { map, range }: Missing, damaged: Damaged) -> Self {
+        Self { what: What::Index(map, damaged), ahead: range.clone(), own: range }
+    }
+
     /// Brings it, and what is worth having with it, into memory. To be verified
     /// anew then.
     ///
@@ -216,9 +259,9 @@ impl Cold {
     }
 }
 
-/// Batch `n` and what is worth having in memory with it.
-fn ahead(segment: &SealedSegment, n: usize) -> Range<usize> {
-    let range = segment.range(n);
+/// A batch and what is worth having in memory with it.
+fn ahead(segment: &SealedSegment, batch: &SealedBatch) -> Range<usize> {
+    let range = batch.range();
     let end = range.end.max(range.start + READ_AHEAD_BYTES);
     range.start..segment.map().len().min(end)
 }
@@ -226,21 +269,23 @@ fn ahead(segment: &SealedSegment, n: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::testing::{SealedFile, batch};
+    use crate::state::testing::{SealedFile, batch as batch_of};
 
     #[test]
     fn residency_is_asked_for_by_the_stretch() {
-        let file = SealedFile::new(1, 1, &vec![batch(1, b'}'); 100]);
+        let file = SealedFile::new(1, 1, &vec![batch_of(1, b'}'); 100]);
         let mut places = Places::default();
-        assert!(places.find(&file.segment, 3));
+        let batch = |file: &SealedFile, id| file.segment.find_on_disk(ChangeId(id)).unwrap();
+        assert!(places.find(&file.segment, &batch(&file, 4)));
         let found = places.resident.as_ref().unwrap();
-        assert!((3..100).all(|n| found.holds(&file.segment, n)));
-        assert!(!found.holds(&file.segment, 2));
-        let other = SealedFile::new(2, 101, &vec![batch(1, b'}'); 100]);
-        assert!(!found.holds(&other.segment, 3));
+        assert!((4..=100).all(|id| found.holds(&file.segment, &batch(&file, id))));
+        assert!(!found.holds(&file.segment, &batch(&file, 3)));
+        let other = SealedFile::new(2, 101, &vec![batch_of(1, b'}'); 100]);
+        assert!(!found.holds(&other.segment, &batch(&other, 104)));
         let mut places = Places::scattered();
-        assert!(places.find(&file.segment, 3));
+        assert!(places.find(&file.segment, &batch(&file, 4)));
         let found = places.resident.as_ref().unwrap();
-        assert!(found.holds(&file.segment, 3) && !found.holds(&file.segment, 4));
+        let holds = |id| found.holds(&file.segment, &batch(&file, id));
+        assert!(holds(4) && !holds(5));
     }
 }

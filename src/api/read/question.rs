@@ -8,7 +8,7 @@ use crate::{
         request::tag_filter::TagFilter,
     },
     base::{batch::Conditions, ids::ChangeId},
-    state::{Cursor, Index, ListId},
+    state::{Cursor, Index, ListId, index::ListKey},
 };
 
 /// Where in a list a read starts.
@@ -54,7 +54,7 @@ impl Question {
     /// # Errors
     /// [`Code::NotFound`] when the tenant or collection is gone.
     pub(in crate::api) fn cursor(&self, index: &Index) -> Result<Option<Cursor>, ApiError> {
-        let tags: Vec<u64> = self.tags.spellings().map(|tag| index.tag(tag)).collect();
+        let tags: Vec<ListKey> = self.tags.spellings().map(ListKey::tag).collect();
         let gone = |what| ApiError::new(Code::NotFound, format!("the {what} does not exist"));
         Ok(match self.list {
             ListId::All if tags.is_empty() => None,

@@ -40,6 +40,30 @@ impl Skips {
         Self((!skips.is_empty()).then(|| skips.into()))
     }
 
+    /// Writes them: u32 count, then u32 accepted and u32 refused of each run, little-endian.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let skips = self.0.as_deref().unwrap_or_default();
+        out.extend_from_slice(&(skips.len() as u32).to_le_bytes());
+        for skip in skips {
+            out.extend_from_slice(&skip.accepted.to_le_bytes());
+            out.extend_from_slice(&skip.refused.to_le_bytes());
+        }
+    }
+
+    /// Reads what [`put`](Self::put) wrote, from the beginning of `bytes`.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (count, rest) = bytes.split_first_chunk::<4>()?;
+        let runs = rest.get(..8 * u32::from_le_bytes(*count) as usize)?;
+        let (runs, _) = runs.as_chunks::<8>();
+        let skip = |run: &[u8; 8]| {
+            let both = u64::from_le_bytes(*run);
+            Skip { accepted: both as u32, refused: (both >> 32) as u32 }
+        };
+        let skips: Arc<[Skip]> = runs.iter().map(skip).collect();
+        Some(Self((!skips.is_empty()).then_some(skips)))
+    }
+
     /// How many changes were refused.
     #[must_use]
     pub fn refused(&self) -> u32 {

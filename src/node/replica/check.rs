@@ -10,7 +10,8 @@ use crate::{
     io::{Disk, Files, cores},
     log::{self, Behind, Identity, OpenError, Options, Verified},
     node::halt,
-    raft::changes_in,
+    raft::{changes_in, verify_indexes},
+    sections::Fault,
 };
 
 use super::{
@@ -42,6 +43,8 @@ pub struct Sound {
     pub halted: Option<String>,
     /// It is a backup, of which this belongs to it.
     pub backup: Option<Manifest>,
+    /// The first index file that is damaged, and what is wrong with it: nothing is lost with it.
+    pub spoiled: Option<(String, Fault)>,
 }
 
 /// A data directory that no node starts on.
@@ -74,9 +77,7 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     };
     let identity = Identity { cluster: ClusterId(cores::uuid()), node: FOUNDER };
     let options = following(newest.as_ref(), Options::new(identity));
-    let read = log::check(disk, &options, |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    });
+    let read = log::check(disk, &options, &mut replay);
     let error = match read.await {
         Ok(Some(log)) => {
             let (changes, committed) = ((replay.last(), replay.first()), replay.applied());
@@ -84,8 +85,11 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
                 Ok(backup) => backup,
                 Err(error) => return damaged(error, (committed, changes.0), None),
             };
+            let indexes = disk.files();
+            let spoiled = cores::off_core(move || verify_indexes(&indexes)).await;
+            let spoiled = spoiled.map_err(StartError::Checkpoint)?;
             let checkpoint = newest;
-            let sound = Sound { log, checkpoint, changes, committed, halted, backup };
+            let sound = Sound { log, checkpoint, changes, committed, halted, backup, spoiled };
             return Ok(Some(Checked::Sound(Box::new(sound))));
         }
         Ok(None) if newest.is_none() => return Ok(None),

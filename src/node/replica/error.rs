@@ -19,9 +19,6 @@ pub enum StartError {
     /// It is a backup, which belongs to no node.
     #[error("the directory is a backup")]
     Backup,
-    /// A segment of the log cannot be mapped.
-    #[error("cannot map a segment of the log: {0}")]
-    Segment(io::Error),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),

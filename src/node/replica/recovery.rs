@@ -17,7 +17,7 @@ pub(super) const FOUNDER: NodeId = 1;
 /// What a disk holds, read.
 pub(super) struct Recovery<D: Disk> {
     pub(super) log: Log<D>,
-    pub(super) replay: Replay,
+    pub(super) replay: Replay<D::Files>,
     /// The checkpoint that the log goes on from.
     pub(super) newest: Option<CheckpointFile>,
 }
@@ -29,13 +29,11 @@ pub(super) async fn recover<D: Disk>(
     // What nobody has taken in yet has no number.
     let node = if settings.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(cores::uuid()), node };
-    let (newest, mut replay) = begin(&disk.files())?;
+    let begun = Replay::begin(disk.files()).map_err(StartError::Checkpoint)?;
+    let (newest, mut replay) = begun;
     let options = following(newest.as_ref(), settings.log_options(identity));
-    let log = Log::open(disk.clone(), options, |entry, place| {
-        replay.entry(entry, place).map_err(|error| error.to_string())
-    })
-    .await
-    .map_err(|error| cannot_open(newest.as_ref(), error))?;
+    let log = Log::open_into(disk.clone(), options, &mut replay).await;
+    let log = log.map_err(|error| cannot_open(newest.as_ref(), error))?;
     tracing::info!(last = ?log.last(), "log recovered");
     Ok(Recovery { log, replay, newest })
 }
@@ -60,12 +58,11 @@ pub(super) fn cannot_open(newest: Option<&CheckpointFile>, error: OpenError) -> 
     StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text))
 }
 
-/// What a replay begins with: the newest checkpoint, if there is one.
-pub(super) fn begin(files: &impl Files) -> Result<(Option<CheckpointFile>, Replay), StartError> {
-    Ok(match Replay::load(files).map_err(StartError::Checkpoint)? {
-        Some((newest, replay)) => (Some(newest), replay),
-        None => (None, Replay::default()),
-    })
+/// What entries alone are read onto: the newest checkpoint, if there is one.
+pub(super) fn begin<F: Files>(
+    files: &F,
+) -> Result<(Option<CheckpointFile>, Replay<F>), StartError> {
+    Replay::load(files).map_err(StartError::Checkpoint)
 }
 
 /// The options of a log that must follow a checkpoint: else nothing of it is replayed.

@@ -25,7 +25,7 @@ use crate::{
         retention, scrub,
         sequencer::Sequencer,
     },
-    raft::{Address, Part, Replica},
+    raft::{Address, Part, Replica, tidy_indexes},
 };
 
 /// Starts a Raft core on what `disk` holds, and lets other nodes in at `listener`. Gives what
@@ -60,7 +60,8 @@ pub async fn start<D: Disk>(
     let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);
     cores::spawn(scrub::run(disk.clone(), log.clone(), scrubbed, period));
 
-    let recovered = replay.finish(log.active_segment(), &files).map_err(StartError::Segment)?;
+    let (oldest, active) = (log.oldest_segment(), log.active_segment());
+    let recovered = replay.finish();
     let Identity { cluster, node } = log.identity();
     let address = settings.address.clone();
     let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
@@ -75,6 +76,7 @@ pub async fn start<D: Disk>(
         }
     }
     store::tidy(&files, newest.as_ref()).map_err(StartError::Checkpoint)?;
+    tidy_indexes(&files, oldest, active).map_err(StartError::Checkpoint)?;
     let (policy, bytes) = (settings.retention, settings.segment_bytes);
     cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest));
     let sequencer = Sequencer {

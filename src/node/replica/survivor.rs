@@ -37,9 +37,7 @@ pub async fn recover<D: Disk>(
     let (newest, mut replay) = begin(&files)?;
     let identity = Identity { cluster, node: sound.log.node };
     let options = following(newest.as_ref(), Options::new(identity));
-    let read =
-        |entry: &log::Entry, place| replay.entry(entry, place).map_err(|error| error.to_string());
-    let log = Log::open(to.clone(), options, read).await;
+    let log = Log::open_into(to.clone(), options, &mut replay).await;
     let log = log.map_err(|error| cannot_open(newest.as_ref(), error))?;
     cores::spawn(log.run());
     let appended = append(&log, &replay).await;
@@ -68,7 +66,7 @@ fn copy(from: &impl Files, to: &impl Files, cluster: ClusterId) -> io::Result<()
 }
 
 /// Appends what makes the node the only member; durable on return.
-async fn append<D: Disk>(log: &Log<D>, replay: &Replay) -> io::Result<()> {
+async fn append<D: Disk>(log: &Log<D>, replay: &Replay<D::Files>) -> io::Result<()> {
     let last = log.last().unwrap_or_default();
     let id = LogId { term: last.term, index: last.index + 1 };
     let entry = replay.only_member(log.identity().node, id)?;

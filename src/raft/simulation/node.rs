@@ -13,10 +13,10 @@ use super::{Raft, Types, disk::TimedDisk, network::Network};
 use crate::{
     base::ids::{ChangeId, ClusterId, LogId, NodeId},
     feed::{Fanout, Mailbox},
-    io::cores,
+    io::{Disk, cores},
     log::{Identity, Log, Options},
     raft::{
-        LogStore, Replay, StateMachine,
+        LogStore, Replay, StateMachine, indexer,
         types::{self, Command, from_raft_id},
     },
     state::{History, Located},
@@ -61,20 +61,17 @@ impl Node {
             free_margin_bytes: 0,
             ..Options::new(Identity { cluster: ClusterId(Uuid::from_u128(1)), node: id })
         };
-        let mut replay = Replay::default();
-        let log = Log::open(disk.clone(), options, |entry, place| {
-            replay.entry(entry, place).map_err(|error| error.to_string())
-        });
-        let log = log.await.unwrap();
+        let (_, mut replay) = Replay::begin(disk.files()).unwrap();
+        let log = Log::open_into(disk.clone(), options, &mut replay).await.unwrap();
         drop(cores::spawn(log.run()));
         drop(cores::spawn(keep_spare(log.clone())));
         drop(cores::spawn(keep_marks(log.clone())));
 
-        let recovered = replay.finish(log.active_segment(), &log.files());
-        let history = RefCell::new(recovered.unwrap().history());
+        let history = RefCell::new(replay.finish().history());
         let fanout = Fanout::new(1);
         let mailbox = fanout.mailbox(0);
         let machine = StateMachine::new(log.clone(), replay, fanout);
+        drop(cores::spawn(indexer::run(machine.clone())));
         let log = LogStore::new(log);
         let config = Arc::new(config().validate().unwrap());
         let raft = Raft::new(id, config, network.of(id), log.clone(), machine).await.unwrap();
@@ -130,8 +127,9 @@ impl Node {
         }
         let change = |id| match history.locate(ChangeId(id)).unwrap() {
             Located::Recent(batch) => label(batch.change(ChangeId(id)).suffix),
-            Located::Sealed(segment, n) => {
-                label(segment.batch(n).unwrap().change(ChangeId(id)).suffix)
+            Located::Sealed(segment) => {
+                let found = segment.find_on_disk(ChangeId(id)).unwrap();
+                label(segment.batch(&found).unwrap().change(ChangeId(id)).suffix)
             }
             Located::Checkpointed(..) => unreachable!("nothing is purged here"),
         };

@@ -34,7 +34,9 @@ impl Image {
 
     /// The files that a node which runs on the directory does not write any more.
     pub fn at_rest(&self) -> Files {
-        let is_written = |name: &String| is_segment(name) && *name >= self.active;
+        // A state is replaced by a newer one.
+        let is_written =
+            |name: &String| is_segment(name) && *name >= self.active || name.ends_with(".state");
         let files = self.files.iter().filter(|(name, _)| !is_written(name));
         files.map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
     }

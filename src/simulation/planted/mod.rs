@@ -53,12 +53,12 @@ macro_rules! found {
 found! {
     // What is read.
     weak_strong_read: WeakStrongRead, 6, ["linearizable"], lagging;
-    read_before_applied: ReadBeforeApplied, 12, ["linearizable"], lagging;
+    read_before_applied: ReadBeforeApplied, 24, ["linearizable"], lagging;
     believe_deposed_leader: BelieveDeposedLeader, 6, ["linearizable"], isolated_leader;
     answer_before_applied: AnswerBeforeApplied, 6, ["a node never goes back"], lagging;
     ignore_min_id: IgnoreMinId, 10, ["min_id"], lagging;
     show_uncommitted: ShowUncommitted, 6, ["one order"], isolated_with_learner;
-    show_undurable: ShowUndurable, 6, ["a node never goes back"], hanging_follower;
+    show_undurable: ShowUndurable, 6, ["a node never goes back", "segments arrive in order"], hanging_follower;
     serve_before_recovered: ServeBeforeRecovered, 6, ["a node never goes back"], started_apart;
     forget_tag_of_tenant: ForgetTagOfTenant, 6, ["no gap"], quiet;
     go_on_after_newest: GoOnAfterNewest, 3, ["no gap"], quiet;
@@ -84,7 +84,10 @@ found! {
     acknowledge_before_durable: AcknowledgeBeforeDurable, 6, LOST, one_acknowledges;
     vote_for_older_log: VoteForOlderLog, 8, [LIVENESS], lagging_candidate;
     forget_tombstone: ForgetTombstone, 6, ["linearizable", "conditions", "one order"], purging;
-    apply_twice_after_checkpoint: ApplyTwiceAfterCheckpoint, 12, ["is applied after"], purging;
+    apply_twice_after_checkpoint: ApplyTwiceAfterCheckpoint, 12, [LIVENESS, "no duplicate"], purging;
+    forget_idempotency_in_index: ForgetIdempotencyInIndex, 6, ["no duplicate"], restarted;
+    forget_deletion_in_index: ForgetDeletionInIndex, 8, ["linearizable", "conditions", "one order"], restarted;
+    forget_last_in_index: ForgetLastInIndex, 6, ["no gap"], restarted;
     lead_with_failed_disk: LeadWithFailedDisk, 3, [LIVENESS], hanging_leader;
     forget_highest_member: ForgetHighestMember, 8, ["numbers"], comes_anew;
     acknowledge_checkpoint_before_durable: AcknowledgeCheckpointBeforeDurable, 6, [LIVENESS], waiting_entries;

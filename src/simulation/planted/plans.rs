@@ -245,6 +245,18 @@ pub(super) fn purging(rng: &mut StdRng) -> Plan {
     with_retention(plan(rng, 1, crowd, steps), 5)
 }
 
+/// A lone node that keeps all history is killed now and then.
+pub(super) fn restarted(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 4, keepers: 3, readers: 2, habits: RECALLING, ..NOBODY };
+    let mut steps = Vec::new();
+    for _ in 0..4 {
+        steps.push((1_500, crash(1, Loss::All)));
+        steps.push((50, start(1)));
+    }
+    steps.push((500, heal_network()));
+    plan(rng, 1, crowd, steps)
+}
+
 /// A lone node keeps enough history, and is read from the beginning.
 pub(super) fn retaining(rng: &mut StdRng) -> Plan {
     let crowd = Crowd { writers: 6, readers: 2, ..NOBODY };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     locks::{lock, share},
-    postings::Postings,
+    span::Span,
 };
 use crate::base::{ids::ChangeId, planted::planted};
 
@@ -25,7 +25,8 @@ pub struct Tenant {
     pub id: Uuid,
     /// Its name.
     pub name: Box<str>,
-    pub(in crate::state) changes: RwLock<Postings>,
+    /// Where its changes lie.
+    pub span: Span,
     pub(super) collections: RwLock<BTreeMap<Box<str>, Arc<Collection>>>,
 }
 
@@ -38,7 +39,8 @@ pub struct Collection {
     pub tenant: Uuid,
     /// Its name, unique in its tenant.
     pub name: Box<str>,
-    pub(in crate::state) changes: RwLock<Postings>,
+    /// Where its changes lie.
+    pub span: Span,
     /// The change that made the current version of each live key.
     pub(in crate::state) keys: RwLock<BTreeMap<Box<str>, ChangeId>>,
 }
@@ -54,7 +56,7 @@ pub struct Slice<T> {
 
 impl Tenant {
     pub(super) fn new(id: Uuid, name: &str) -> Self {
-        Self { id, name: name.into(), changes: RwLock::default(), collections: RwLock::default() }
+        Self { id, name: name.into(), span: Span::default(), collections: RwLock::default() }
     }
 
     /// The collection of that name.
@@ -73,7 +75,7 @@ impl Tenant {
 
 impl Collection {
     pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
-        Self { id, tenant, name: name.into(), changes: RwLock::default(), keys: RwLock::default() }
+        Self { id, tenant, name: name.into(), span: Span::default(), keys: RwLock::default() }
     }
 
     /// The change that made the current version of `key`.
@@ -97,6 +99,29 @@ impl Collection {
         let name = |name: &str, current: &ChangeId| (*current == id).then(|| Box::from(name));
         let names = slice(&share(&self.keys), after, prefix, SLICE, name).entries;
         names.into_iter().flatten().next()
+    }
+
+    /// Live keys with their current changes, those after `after`; a bounded number at once.
+    #[must_use]
+    pub fn entries_after(&self, after: Option<&str>) -> Slice<(Box<str>, ChangeId)> {
+        slice(&share(&self.keys), after, "", usize::MAX, |key, id| (key.into(), *id))
+    }
+
+    /// Takes over the current changes of keys; 0 stands for none.
+    pub(in crate::state) fn change_keys(&self, changed: Vec<(Box<str>, u64)>) {
+        let mut keys = lock(&self.keys);
+        if keys.is_empty() {
+            // They come in order, which makes a map faster than one by one.
+            let live = changed.into_iter().filter(|(_, id)| *id > 0);
+            *keys = live.map(|(key, id)| (key, ChangeId(id))).collect();
+            return;
+        }
+        for (key, id) in changed {
+            match id {
+                0 => drop(keys.remove(&key)),
+                id => drop(keys.insert(key, ChangeId(id))),
+            }
+        }
     }
 
     /// Makes `id` the current version of a key, as a checkpoint has it.

@@ -48,15 +48,21 @@ pub struct Known {
     pub result: Result<Effect, Refusal>,
 }
 
-/// Digests as 32 hexadecimal digits.
+/// Digests as 32 hexadecimal digits, where it is text.
 mod hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
+        if !out.is_human_readable() {
+            return bytes.serialize(out);
+        }
         out.collect_str(&format_args!("{:032x}", u128::from_be_bytes(*bytes)))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        if !from.is_human_readable() {
+            return <[u8; 16]>::deserialize(from);
+        }
         let text = <&str>::deserialize(from)?;
         u128::from_str_radix(text, 16).map(u128::to_be_bytes).map_err(D::Error::custom)
     }
@@ -136,16 +142,36 @@ impl IdempotencyKeys {
     pub fn expire(&mut self, now: Timestamp) {
         let oldest = now.0.saturating_sub(KEPT.as_micros() as u64);
         for _ in 0..FORGOTTEN_AT_ONCE {
-            let Some(&(at, key)) = self.order.front() else { return };
+            let Some(&(at, _)) = self.order.front() else { return };
             if self.order.len() <= self.keys_max && at.0 >= oldest {
                 return;
             }
-            self.order.pop_front();
-            let known = self.known[shard(&key)].remove(&key);
-            assert!(known.is_some(), "what stands in the order is known");
-            if let Some(known) = known {
-                self.forget_request(&known);
-            }
+            self.forget_oldest();
+        }
+    }
+
+    /// Remembers what came after all that is known. A key comes again only when it was forgotten
+    /// before, and then all that is older was too.
+    pub fn restore_next(&mut self, known: Known) {
+        while self.get(&known.key).is_some() {
+            self.forget_oldest();
+        }
+        self.restore(known);
+    }
+
+    /// Forgets all but the newest `count`, as they were at a place of the log.
+    pub fn keep_newest(&mut self, count: usize) {
+        while self.order.len() > count {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((_, key)) = self.order.pop_front() else { return };
+        let known = self.known[shard(&key)].remove(&key);
+        assert!(known.is_some(), "what stands in the order is known");
+        if let Some(known) = known {
+            self.forget_request(&known);
         }
     }
 

@@ -14,15 +14,24 @@
 
 mod catalog;
 mod idempotency;
+mod key;
 mod list;
+pub(in crate::state) mod lists;
 mod locks;
+mod parts;
 mod postings;
+mod span;
+mod tail;
 mod whole;
 
 pub use catalog::{Catalog, Collection, Slice, Tenant};
 pub use idempotency::{IdempotencyKeys, Known};
-pub use list::{Cursor, ListId, TagSet};
-pub use postings::Postings;
+pub use key::ListKey;
+pub use list::{Cursor, ListId, Reached, TagSet};
+pub use lists::SealedLists;
+pub use span::Span;
 pub use whole::Index;
+
+pub(super) use tail::Tail;
 
 pub(super) use locks::lock;

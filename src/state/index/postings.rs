@@ -64,31 +64,6 @@ impl Postings {
         }
     }
 
-    /// The oldest id.
-    #[must_use]
-    pub fn first(&self) -> Option<ChangeId> {
-        match self {
-            Self::None => None,
-            Self::One(first) => Some(*first),
-            Self::Many(blocks) => Some(blocks.full.first().map_or(blocks.open.first, |b| b.first)),
-        }
-    }
-
-    /// Forgets ids below `first`, as far as whole blocks go.
-    pub fn trim(&mut self, first: ChangeId) {
-        match self {
-            Self::None => {}
-            Self::One(id) if *id < first => *self = Self::None,
-            Self::Many(blocks) if blocks.last < first => *self = Self::None,
-            Self::One(_) => {}
-            Self::Many(blocks) => {
-                // A block ends before the one after it begins.
-                let after = blocks.full.partition_point(|block| block.first < first);
-                blocks.full.drain(..after.saturating_sub(1));
-            }
-        }
-    }
-
     /// Appends up to `count` ids to `out`, the lowest that are at least `from`.
     pub fn copy_from(&self, from: ChangeId, count: usize, out: &mut Vec<ChangeId>) {
         match self {
@@ -96,17 +71,6 @@ impl Postings {
             Self::One(id) => out.extend(Some(*id).filter(|id| *id >= from && count > 0)),
             Self::Many(blocks) => blocks.copy_from(from, count, out),
         }
-    }
-
-    /// Bytes of memory besides the value itself, allocator overhead aside.
-    #[must_use]
-    pub fn heap_bytes(&self) -> usize {
-        let Self::Many(blocks) = self else { return 0 };
-        let full: usize = blocks.full.iter().map(|block| block.differences.len()).sum();
-        size_of::<Blocks>()
-            + blocks.full.capacity() * size_of::<Block>()
-            + full
-            + blocks.open.differences.capacity()
     }
 }
 
@@ -161,7 +125,7 @@ fn ids(first: ChangeId, mut differences: &[u8]) -> impl Iterator<Item = ChangeId
     })
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -169,7 +133,7 @@ fn put_varint(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-fn take_varint(bytes: &mut &[u8]) -> u64 {
+pub(super) fn take_varint(bytes: &mut &[u8]) -> u64 {
     let (mut number, mut shift) = (0, 0);
     while let Some((&byte, rest)) = bytes.split_first() {
         *bytes = rest;
@@ -209,7 +173,6 @@ mod tests {
                 }
             }
             list.dedup();
-            prop_assert_eq!(postings.first().map(|id| id.0), list.first().copied());
             for (near, off, count) in queries {
                 let from = if list.is_empty() { off } else { (near.get(&list) + off).saturating_sub(1) };
                 let want: Vec<u64> =
@@ -217,14 +180,5 @@ mod tests {
                 prop_assert_eq!(copied(&postings, from, count), want);
             }
         }
-    }
-
-    #[test]
-    fn dense_lists_take_little_memory() {
-        let mut postings = Postings::default();
-        (1..=100_000u64).for_each(|n| postings.push(ChangeId(7 * n)));
-        assert!(postings.heap_bytes() < 120_000, "{}", postings.heap_bytes());
-        assert_eq!(copied(&postings, 7 * 99_999 + 1, 5), [700_000]);
-        assert_eq!(size_of::<Postings>(), 16);
     }
 }

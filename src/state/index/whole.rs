@@ -1,34 +1,27 @@
 //! The whole index: its parts, and how far it reaches.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
-    sync::{
-        RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::{
     catalog::Catalog,
     idempotency::{IdempotencyKeys, Known},
+    key::ListKey,
+    lists::SealedLists,
     locks::{lock, share},
-    postings::Postings,
+    parts::Parts,
+    tail::Tail,
 };
-use crate::base::ids::ChangeId;
-
-/// The parts that the lists of tags are divided into, each with its lock.
-const TAG_SHARDS: usize = 16;
-/// Tags that are trimmed under one lock.
-const TRIM_AT_ONCE: usize = 256;
+use crate::{base::ids::ChangeId, state::unread::Unread};
 
 /// What a state is found by. See [`super`].
 #[derive(Debug, Default)]
 pub struct Index {
     /// Tenants, collections and keys.
     pub catalog: Catalog,
-    tags: [RwLock<HashMap<u64, Postings, BuildHasherDefault<AsIs>>>; TAG_SHARDS],
-    tag_hash: RandomState,
+    parts: Parts,
     idempotency: RwLock<IdempotencyKeys>,
     /// The last change of the batch that is being, or was last applied.
     applying_up_to: AtomicU64,
@@ -49,29 +42,42 @@ impl Index {
         ChangeId(self.applying_up_to.load(Ordering::SeqCst))
     }
 
-    /// What stands for a tag in the index, given its stored spelling. Two tags
-    /// may share it, so changes found by it are to be looked at.
-    #[must_use]
-    pub fn tag(&self, spelling: &[u8]) -> u64 {
-        self.tag_hash.hash_one(spelling)
+    /// Goes on with the lists of another segment.
+    pub(in crate::state) fn begin_segment(&self, tail: Arc<Tail>) {
+        self.parts.begin(tail);
     }
 
-    pub(in crate::state) fn push_tag(&self, tag: u64, id: ChangeId) {
-        lock(self.tag_shard(tag)).entry(tag).or_default().push(id);
+    /// Takes the lists of a segment, whose first change is `first`, from its index file.
+    pub fn seal(&self, segment: u64, first: ChangeId, lists: &Arc<SealedLists>) {
+        self.parts.seal(segment, first, Arc::clone(lists));
     }
 
-    pub(super) fn tag_shard(
+    /// Forgets the lists of a segment that holds no change.
+    pub fn forget_segment(&self, segment: u64) {
+        self.parts.forget(segment);
+    }
+
+    /// Forgets the lists of the segments before `segment`: nobody is to read them.
+    pub fn forget_segments(&self, segment: u64) {
+        self.parts.forget_before(segment);
+    }
+
+    /// Ids of a list; see [`Parts::copy_from`].
+    pub(super) fn copy_from(
         &self,
-        tag: u64,
-    ) -> &RwLock<HashMap<u64, Postings, BuildHasherDefault<AsIs>>> {
-        // The map itself goes by the lowest and the highest bits.
-        &self.tags[(tag >> 32) as usize % TAG_SHARDS]
+        key: ListKey,
+        from: ChangeId,
+        last: ChangeId,
+        count: usize,
+        out: &mut Vec<ChangeId>,
+    ) -> Result<ChangeId, Unread> {
+        self.parts.copy_from(key, from, last, count, out)
     }
 
-    /// How many tags there are.
+    /// How many lists of segments without an index file there are.
     #[must_use]
-    pub fn tags(&self) -> usize {
-        self.tags.iter().map(|shard| share(shard).len()).sum()
+    pub fn lists_in_memory(&self) -> usize {
+        self.parts.in_memory()
     }
 
     /// The idempotency keys, to be looked at.
@@ -86,50 +92,10 @@ impl Index {
 
     /// Gives memory of what is below `first` back: those changes are purged.
     pub fn trim(&self, first: ChangeId) {
-        for id in self.catalog.tenant_ids() {
-            if let Some(tenant) = self.catalog.tenant(id) {
-                lock(&tenant.changes).trim(first);
-            }
-        }
-        for id in self.catalog.collection_ids() {
-            if let Some(collection) = self.catalog.collection(id) {
-                lock(&collection.changes).trim(first);
-            }
-        }
-        for shard in &self.tags {
-            let tags: Vec<u64> = share(shard).keys().copied().collect();
-            for some in tags.chunks(TRIM_AT_ONCE) {
-                let mut shard = lock(shard);
-                for tag in some {
-                    let Some(changes) = shard.get_mut(tag) else { continue };
-                    changes.trim(first);
-                    if matches!(changes, Postings::None) {
-                        shard.remove(tag);
-                    }
-                }
-            }
-        }
+        self.parts.trim(first);
     }
 
     pub(in crate::state) fn idempotency_mut(&self) -> RwLockWriteGuard<'_, IdempotencyKeys> {
         lock(&self.idempotency)
-    }
-}
-
-/// Hashes what is a hash already.
-#[derive(Default)]
-pub(super) struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only numbers are hashed");
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number;
     }
 }

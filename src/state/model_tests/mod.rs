@@ -12,7 +12,11 @@ use self::{
     model::Model,
     steps::{KEYS, Step, steps, tags_of},
 };
-use super::{Cursor, State, testing::batch_of};
+use super::{
+    Cursor, State,
+    index::{ListKey, Reached},
+    testing::batch_of,
+};
 use crate::base::{
     batch::{Batch, Command},
     ids::ChangeId,
@@ -76,7 +80,8 @@ fn ids(state: &State, mut cursor: Cursor, range: Range<u64>) -> Vec<u64> {
                 from = id.next();
             }
             Ok(None) => return ids,
-            Err(reached) => from = reached,
+            Err(Reached::Id(reached)) => from = reached,
+            Err(Reached::Unread(_)) => unreachable!("all is in memory"),
         }
     }
 }
@@ -84,8 +89,8 @@ fn ids(state: &State, mut cursor: Cursor, range: Range<u64>) -> Vec<u64> {
 /// Compares every list of `state`, from and up to some change, with the model.
 fn check_lists(state: &State, model: &Model, range: Range<u64>, tags: &[&str]) {
     let catalog = &state.index().catalog;
-    let spelled = |tag: &&str| state.index().tag(serde_json::to_string(tag).unwrap().as_bytes());
-    let set: Vec<u64> = tags.iter().map(spelled).collect();
+    let spelled = |tag: &&str| ListKey::tag(serde_json::to_string(tag).unwrap().as_bytes());
+    let set: Vec<ListKey> = tags.iter().map(spelled).collect();
     for &tenant in model.tenants.values() {
         let cursor = Cursor::tenant(catalog.tenant(tenant).unwrap(), &set);
         let want = model.scan(range.clone(), tags, |place| place.tenant == Some(tenant));

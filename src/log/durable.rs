@@ -1,0 +1,72 @@
+//! What of the log is durable, and where that lies.
+
+use super::{Log, Place, index::Run};
+use crate::io::Disk;
+use std::io;
+
+impl<D: Disk> Log<D> {
+    /// The index after the last durable entry: everything below it that is
+    /// still in the log survives a crash.
+    #[must_use]
+    pub fn durable_next(&self) -> u64 {
+        self.shared.get().table.next()
+    }
+
+    /// Waits until the entry at `index` is durable, if there is one.
+    ///
+    /// # Errors
+    /// When the log is closed or a write failed before.
+    pub async fn durable(&self, index: u64) -> io::Result<()> {
+        loop {
+            let written = self.shared.written.notified();
+            {
+                let inner = self.shared.get();
+                if inner.id(index).is_none() || inner.durable_id(index).is_some() {
+                    return Ok(());
+                }
+                inner.usable()?;
+            }
+            written.await;
+        }
+    }
+
+    /// Resolves when a restart is sure to find the entry at `index` committed.
+    ///
+    /// # Errors
+    /// When the log failed or closed before.
+    pub async fn durably_committed(&self, index: u64) -> io::Result<()> {
+        loop {
+            let written = self.shared.written.notified();
+            {
+                let inner = self.shared.get();
+                if inner.durable.committed.is_some_and(|committed| committed.index >= index) {
+                    return Ok(());
+                }
+                inner.usable()?;
+            }
+            written.await;
+        }
+    }
+
+    /// The segment that a durable entry lies in.
+    #[must_use]
+    pub fn segment(&self, index: u64) -> Option<u64> {
+        let inner = self.shared.get();
+        inner.durable_id(index)?;
+        inner.table.segment(index)
+    }
+
+    /// Where the payload of a durable entry lies. One whose segment has an index is looked up there,
+    /// which may wait for the disk.
+    #[must_use]
+    pub fn place(&self, index: u64) -> Option<Place> {
+        let inner = self.shared.get();
+        inner.durable_id(index)?;
+        inner.table.place(index)
+    }
+
+    /// Takes the places of a segment's entries from its index from now on.
+    pub fn adopt(&self, run: &Run) {
+        self.shared.get_mut().table.adopt(run);
+    }
+}

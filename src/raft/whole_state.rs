@@ -1,0 +1,208 @@
+//! The whole state after a segment, as a file of its own: so that a start need not go through what
+//! each segment since the beginning changes of it.
+//!
+//! It is made anew when what segments changed since is as large as it is. So all of these files
+//! together are at most about twice as large as what the indexes of segments say of the state.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fold::Fold,
+    segment_index::{
+        SegmentIndex, Unusable, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, number,
+        put_file, remove,
+    },
+    standing::{put_standing, standing},
+    types::{RaftLogId, StoredMembership, membership_from_json, to_raft_id},
+};
+use crate::{
+    base::ids::ChangeId,
+    checkpoint::{Checkpoint, CheckpointFile, store},
+    io::{BLOCK, Files},
+    log::{
+        self,
+        format::{HeaderBlock, SegmentHeader},
+    },
+    sections::{Builder, Fault, Sections},
+    state::{CheckpointedChanges, Damaged, Position, State, delta},
+};
+
+/// The section that says which segment it is the state after: `After`, in postcard.
+const AFTER: u32 = 17;
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct After {
+    sequence: u64,
+    nonce: u64,
+}
+
+/// A checkpoint that was read.
+pub(super) struct CheckpointRead {
+    pub(super) file: CheckpointFile,
+    pub(super) position: Position,
+    /// The last entry that it stands for, and the members then.
+    pub(super) standing: (RaftLogId, StoredMembership),
+    pub(super) changes: Arc<CheckpointedChanges>,
+}
+
+/// What is to be gone on from.
+#[derive(Default)]
+pub(super) struct Begun {
+    pub(super) fold: Fold,
+    pub(super) checkpoint: Option<CheckpointRead>,
+    /// Indexes that were looked at, those of the segments that the state is after among them.
+    pub(super) found: BTreeMap<u64, SegmentIndex>,
+    /// The length of the whole state.
+    pub(super) bytes: u64,
+}
+
+/// What the newest checkpoint stands for, if there is one.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub(super) fn checkpoint(files: &impl Files) -> io::Result<Begun> {
+    let Some((file, checkpoint, map)) = store::load(files)? else { return Ok(Begun::default()) };
+    let Checkpoint { head, state, lines } = checkpoint;
+    let (membership, highest) = membership_from_json(&head.raft).map_err(|error| {
+        let text = format!("the checkpoint {} cannot be used: {error}", file.name);
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })?;
+    let (id, position) = (to_raft_id(head.log_id()), state.position());
+    let fold = Fold::from_checkpoint(state, id, membership.clone(), highest);
+    let changes = Arc::new(CheckpointedChanges::new(file.name.clone(), lines, map));
+    let checkpoint = CheckpointRead { file, position, standing: (id, membership), changes };
+    Ok(Begun { fold, checkpoint: Some(checkpoint), ..Begun::default() })
+}
+
+/// The same, with the newest whole state up to the segment `upto` in its place where that is newer
+/// and fits the segments.
+///
+/// # Errors
+/// The checkpoint cannot be read, or is damaged.
+pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
+    let mut begun = checkpoint(files)?;
+    let mut states: Vec<u64> =
+        files.list()?.iter().filter_map(|file| number(&file.name, SUFFIX)).collect();
+    states.retain(|segment| *segment <= upto);
+    states.sort_unstable();
+    for segment in states.into_iter().rev() {
+        match read(files, segment, &begun) {
+            Ok(Some(Whole { fold, found, bytes })) => {
+                (begun.fold, begun.found, begun.bytes) = (fold, found, bytes);
+                break;
+            }
+            Ok(None) => {}
+            Err(fault) => {
+                let file = file_name(segment);
+                tracing::warn!(file, %fault, "a state that is not sound is made anew");
+            }
+        }
+    }
+    Ok(begun)
+}
+
+/// What the indexes up to that of the segment `upto` say of the state.
+///
+/// # Errors
+/// The checkpoint or an index cannot be read, or is damaged.
+pub(super) fn upto(files: &impl Files, upto: u64) -> io::Result<Begun> {
+    let mut begun = newest(files, upto)?;
+    for segment in log::segments(files)?.into_iter().filter(|segment| *segment <= upto) {
+        if begun.found.contains_key(&segment) {
+            continue;
+        }
+        let wrong = |Fault { offset, reason }| {
+            let (file, offset) = (log::index::file_name(segment), offset as u64);
+            let (first, last) = (ChangeId::ZERO, ChangeId::ZERO);
+            io::Error::other(Damaged { file, offset, first, last, reason })
+        };
+        let index = SegmentIndex::open(files, segment).map_err(|error| match error {
+            Unusable::Io(error) => error,
+            Unusable::Fault(fault) => wrong(fault),
+        })?;
+        if index.last() > begun.fold.applied().map(|id| id.index) {
+            begun.fold.absorb(&index).map_err(wrong)?;
+        }
+        begun.found.insert(segment, index);
+    }
+    Ok(begun)
+}
+
+/// Writes the whole state after the segment `segment`, all segments up to which have an index, and
+/// removes older ones; gives its length. Durable on return.
+///
+/// # Errors
+/// What the disk reports, or an index is damaged.
+pub fn write(files: &impl Files, segment: u64) -> io::Result<u64> {
+    let begun = upto(files, segment)?;
+    let last = begun.found.get(&segment);
+    let last = last.ok_or_else(|| io::Error::other(format!("segment {segment} has no index")))?;
+    let mut builder = Builder::default();
+    delta::put_whole(&mut builder, begun.fold.state());
+    put_standing(&mut builder, begun.fold.standing())?;
+    let after = After { sequence: segment, nonce: last.log.nonce() };
+    builder.add(AFTER, postcard::to_allocvec(&after).map_err(io::Error::other)?);
+    let bytes = builder.finish();
+    put_file(files, TEMPORARY, &file_name(segment), &bytes)?;
+    remove(files, |name| number(name, SUFFIX).is_some_and(|older| older < segment))?;
+    Ok(bytes.len() as u64)
+}
+
+fn file_name(segment: u64) -> String {
+    format!("{segment:020}{SUFFIX}")
+}
+
+/// A whole state that was read.
+struct Whole {
+    fold: Fold,
+    /// The indexes of the segments that it is the state after.
+    found: BTreeMap<u64, SegmentIndex>,
+    /// Its length.
+    bytes: u64,
+}
+
+/// The state after a segment, with the indexes of the segments up to it; nothing when it does not
+/// fit them, or is older than what is begun with.
+fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>, Fault> {
+    let fault = |error: io::Error| Fault { offset: 0, reason: error.to_string() };
+    let sections = Sections::open(files.map(&file_name(segment)).map_err(fault)?)?;
+    sections.verify()?;
+    let standing = standing(&sections)?;
+    if standing.applied.map(|id| id.index) <= begun.fold.applied().map(|id| id.index) {
+        return Ok(None);
+    }
+    let after = sections.all(AFTER)?;
+    let after: After = postcard::from_bytes(after)
+        .map_err(|_| Fault { offset: 0, reason: "it does not say what it follows".into() })?;
+    let mut found = BTreeMap::new();
+    for sequence in log::segments(files).map_err(fault)? {
+        if sequence > segment {
+            break;
+        }
+        let Some(index) = fitting(files, sequence).map_err(fault)? else { return Ok(None) };
+        found.insert(sequence, index);
+    }
+    let fits = found.get(&segment).is_some_and(|last| {
+        after == After { sequence: segment, nonce: last.log.nonce() }
+            && last.standing.applied == standing.applied
+    });
+    if !fits {
+        return Ok(None);
+    }
+    let mut state = State::default();
+    delta::absorb(&mut state, &sections, None)?;
+    let (fold, bytes) = (Fold::whole(state, standing), sections.map().len() as u64);
+    Ok(Some(Whole { fold, found, bytes }))
+}
+
+/// The index of a segment, if it is sound so far and of this segment.
+fn fitting(files: &impl Files, sequence: u64) -> io::Result<Option<SegmentIndex>> {
+    let Ok(index) = SegmentIndex::open(files, sequence) else { return Ok(None) };
+    let map = files.map(&log::file_name(sequence))?;
+    Ok(match SegmentHeader::decode(map.get(0..BLOCK).unwrap_or_default()) {
+        HeaderBlock::Used(header) if index.log.is_of(&header) => Some(index),
+        _ => None,
+    })
+}

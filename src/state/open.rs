@@ -1,0 +1,58 @@
+//! What is noted of a segment while its batches are applied, for its index file.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    index::{Known, ListKey, Tail},
+    position::Position,
+};
+use crate::base::ids::ChangeId;
+
+/// A change of what names stand for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Naming {
+    /// A tenant was created.
+    Tenant(Uuid, Box<str>),
+    /// A collection of a tenant was created.
+    Collection(Uuid, Uuid, Box<str>),
+    /// A tenant was deleted, with its collections.
+    NoTenant(Uuid),
+    /// A collection was deleted.
+    NoCollection(Uuid),
+}
+
+/// What came of the batches of one segment, beside the batches.
+#[derive(Debug)]
+pub struct Noted {
+    /// The segment's number.
+    pub segment: u64,
+    /// How far the list went with its last batch.
+    pub position: Position,
+    /// Idempotency keys that were known then.
+    pub known: usize,
+    pub(super) tail: Arc<Tail>,
+    pub(super) names: Vec<Naming>,
+    pub(super) requests: Vec<Known>,
+}
+
+impl Noted {
+    pub(super) fn new(segment: u64, position: Position) -> Self {
+        let tail = Arc::new(Tail::new(segment, position.last.next()));
+        Self { segment, position, known: 0, tail, names: Vec::new(), requests: Vec::new() }
+    }
+
+    /// What is noted of a segment without entries.
+    #[must_use]
+    pub fn nothing(segment: u64, position: Position, known: usize) -> Self {
+        Self { known, ..Self::new(segment, position) }
+    }
+
+    /// Every list of its changes.
+    #[must_use]
+    pub fn lists(&self) -> Vec<(ListKey, Vec<ChangeId>)> {
+        self.tail.all()
+    }
+}
