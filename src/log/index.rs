@@ -144,11 +144,21 @@ impl Run {
     /// # Errors
     /// The index is damaged there, or has no such entry.
     pub fn place(&self, index: u64) -> Result<Place, Fault> {
-        let bytes = self.sections.get(ENTRIES, self.range(index))?;
-        let word = |at: usize| {
-            bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
-        };
-        Ok(Place { segment: self.segment, offset: word(0), bytes: word(4) })
+        let place = self.places(index..index + 1)?.next();
+        place.ok_or_else(|| Fault { offset: 0, reason: format!("it has no entry {index}") })
+    }
+
+    /// Where the payloads of entries lie, in order.
+    ///
+    /// # Errors
+    /// The index is damaged there, or has no such entries.
+    pub fn places(&self, indexes: Range<u64>) -> Result<impl Iterator<Item = Place>, Fault> {
+        let range = self.range(indexes.start).start..self.range(indexes.end).start;
+        let (places, _) = self.sections.get(ENTRIES, range)?.as_chunks::<ENTRY_BYTES>();
+        Ok(places.iter().map(|place| {
+            let both = u64::from_le_bytes(*place);
+            Place { segment: self.segment, offset: both as u32, bytes: (both >> 32) as u32 }
+        }))
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{
     damaged::Damaged,
@@ -218,8 +219,19 @@ impl SealedSegment {
     /// # Errors
     /// [`Unread`]: some of the index must be loaded first, or is damaged.
     pub fn find(&self, id: ChangeId) -> Result<SealedBatch, Unread> {
+        let mut found = self.find_some(id, 1)?;
+        Ok(found.pop().expect("at least one is found"))
+    }
+
+    /// The batch that holds `id`, one of this segment, and those that follow it: `count` in all, or
+    /// fewer.
+    ///
+    /// # Errors
+    /// [`Unread`]: some of the index must be loaded first, or is damaged.
+    pub fn find_some(&self, id: ChangeId, count: usize) -> Result<Vec<SealedBatch>, Unread> {
         assert!(self.first <= id && id <= self.last, "change {id} in segment {}", self.sequence);
-        self.looked_up((id.0 - self.first.0) as u32).map_err(|stop| self.lists.unread(stop))
+        let found = self.looked_up((id.0 - self.first.0) as u32, count);
+        found.map_err(|stop| self.lists.unread(stop))
     }
 
     /// The same, brought into memory where it is not: waits for the disk.
@@ -236,43 +248,51 @@ impl SealedSegment {
         }
     }
 
-    fn looked_up(&self, id: u32) -> Result<SealedBatch, Stop> {
+    fn looked_up(&self, id: u32, count: usize) -> Result<Vec<SealedBatch>, Stop> {
         let wrong = || Fault { offset: 0, reason: "its batches do not hold every change".into() };
         let coarse = self.coarse()?;
         let chunk = coarse.partition_point(|first| *first <= id);
-        let start = chunk.checked_sub(1).ok_or_else(wrong)? * 4 * COARSE;
-        let end = self.sections.len(FIRSTS).min(start + 4 * COARSE);
-        let (firsts, _) = self.read(FIRSTS, start..end)?.as_chunks::<4>();
+        let start = chunk.checked_sub(1).ok_or_else(wrong)? * COARSE;
+        let end = (self.sections.len(FIRSTS) / 4).min(start + COARSE);
+        let (firsts, _) = self.read(FIRSTS, 4 * start..4 * end)?.as_chunks::<4>();
         let after = firsts.partition_point(|first| u32::from_le_bytes(*first) <= id);
         let n = after.checked_sub(1).ok_or_else(wrong)?;
-        let first = ChangeId(self.first.0 + u64::from(u32::from_le_bytes(firsts[n])));
         // What is beyond belongs to the batch that follows, in this piece or in the next.
-        let next = firsts.get(after).map(|next| u32::from_le_bytes(*next));
-        let next = next.or_else(|| coarse.get(chunk).copied());
-        let last = next.map_or(self.last, |next| ChangeId(self.first.0 + u64::from(next) - 1));
-        let last = last.min(self.last);
-        let entry = start / 4 + n;
-        let index = self.entries.first() + entry as u64;
-        if let Some(missing) = self.entries.missing(index..index + 1) {
-            return Err(Stop::Missing(missing));
-        }
-        let (place, skips) = (self.entries.place(index)?, self.skips(entry)?);
-        Ok(SealedBatch { first, last, index, place, skips })
+        let some = firsts[n..].iter().take(count + 1).map(|first| u32::from_le_bytes(*first));
+        let next = coarse.get(chunk).copied().unwrap_or(u32::MAX);
+        let index = self.entries.first() + (start + n) as u64;
+        self.batches(index, some.chain([next]).collect(), count)
     }
 
-    fn skips(&self, entry: usize) -> Result<Skips, Stop> {
-        let all = self.read(SKIPS, 0..self.sections.len(SKIPS))?;
-        let wrong = || Fault { offset: 0, reason: "refusals are unreadable".into() };
-        let table = all.get(4..).and_then(|rest| rest.split_at_checked(8 * word(all, 0) as usize));
-        let (table, runs) = table.ok_or_else(wrong)?;
-        let (table, _) = table.as_chunks::<8>();
-        match table.binary_search_by_key(&(entry as u32), |item| word(item, 0)) {
-            Ok(at) => {
-                let runs = runs.get(word(&table[at], 4) as usize..).ok_or_else(wrong)?;
-                Ok(Skips::read(runs).ok_or_else(wrong)?)
-            }
-            Err(_) => Ok(Skips::default()),
+    /// Batches of entries from `index` on, by the numbers of their first changes and of one more.
+    fn batches(
+        &self,
+        index: u64,
+        firsts: SmallVec<[u32; 64]>,
+        count: usize,
+    ) -> Result<Vec<SealedBatch>, Stop> {
+        let entries = firsts.len().saturating_sub(1).min(count) as u64;
+        let range = index..self.entries.next().min(index + entries);
+        if let Some(missing) = self.entries.missing(range.clone()) {
+            return Err(Stop::Missing(missing));
         }
+        let refused = self.read(SKIPS, 0..self.sections.len(SKIPS))?;
+        let mut found = Vec::with_capacity(firsts.len());
+        for ((index, place), firsts) in
+            range.clone().zip(self.entries.places(range)?).zip(firsts.windows(2))
+        {
+            let id = |number: u32| ChangeId(self.first.0 + u64::from(number));
+            let (first, last) = (id(firsts[0]), ChangeId(id(firsts[1]).0 - 1).min(self.last));
+            // Others hold no change.
+            if first <= last {
+                let skips = skips(refused, (index - self.entries.first()) as u32)?;
+                found.push(SealedBatch { first, last, index, place, skips });
+            }
+        }
+        if found.is_empty() {
+            return Err(Fault { offset: 0, reason: "a change is in no batch".into() }.into());
+        }
+        Ok(found)
     }
 
     /// A batch of this segment with its ids. Touches the pages of [`SealedBatch::range`]: see that
@@ -311,6 +331,21 @@ impl SealedSegment {
         let Place { offset, bytes, .. } = batch.place;
         let payload = self.map.get(offset as usize..offset as usize + bytes as usize)?;
         Some(numbered(batch, Batch::parsed_before(payload)?))
+    }
+}
+
+/// What was refused of an entry, by what the section says of all.
+fn skips(all: &[u8], entry: u32) -> Result<Skips, Fault> {
+    let wrong = || Fault { offset: 0, reason: "refusals are unreadable".into() };
+    let table = all.get(4..).and_then(|rest| rest.split_at_checked(8 * word(all, 0) as usize));
+    let (table, runs) = table.ok_or_else(wrong)?;
+    let (table, _) = table.as_chunks::<8>();
+    match table.binary_search_by_key(&entry, |item| word(item, 0)) {
+        Ok(at) => {
+            let runs = runs.get(word(&table[at], 4) as usize..).ok_or_else(wrong)?;
+            Skips::read(runs).ok_or_else(wrong)
+        }
+        Err(_) => Ok(Skips::default()),
     }
 }
 

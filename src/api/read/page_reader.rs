@@ -142,7 +142,7 @@ impl<'q> PageReader<'q> {
         match source.history.locate(id) {
             Some(Located::Recent(batch)) => self.take(source.index, batch, turn),
             Some(Located::Sealed(segment)) => {
-                let batch = segment.find(id)?;
+                let batch = self.places.batch_of(segment, id)?;
                 if !self.places.find(segment, &batch) {
                     return Err(Unready::Cold(self.places.cold(segment, batch)));
                 }

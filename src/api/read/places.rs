@@ -35,12 +35,14 @@ pub(super) struct Places {
     resident: Option<Resident>,
     /// What follows a batch is not worth having in memory with it.
     scattered: bool,
+    /// Some batches that follow one another, and the segment that they are in.
+    near: (u64, Vec<SealedBatch>),
 }
 
 impl Places {
     /// For changes that do not follow each other.
     pub(super) fn scattered() -> Self {
-        Self { resident: None, scattered: true }
+        Self { scattered: true, ..Self::default() }
     }
 
     /// Hands the change `id` to `take`, or gives back what must be loaded before.
@@ -66,7 +68,7 @@ impl Places {
                 Looked::Found(take(Stored::Whole(checkpointed.change(id)?)))
             }
             Some(Located::Sealed(segment)) => {
-                let batch = match segment.find(id) {
+                let batch = match self.batch_of(segment, id) {
                     Ok(batch) => batch,
                     Err(Unread::Missing(missing, damaged)) => {
                         return Ok(Looked::Cold(Cold::index(missing, damaged)));
@@ -86,6 +88,22 @@ impl Places {
     /// Says that what was missing is in memory now.
     pub(super) fn loaded(&mut self, resident: Resident) {
         self.resident = Some(resident);
+    }
+
+    /// The batch of a segment that holds `id`.
+    pub(super) fn batch_of(
+        &mut self,
+        segment: &SealedSegment,
+        id: ChangeId,
+    ) -> Result<SealedBatch, Unread> {
+        let (sequence, near) = &self.near;
+        let known = near.get(near.partition_point(|batch| batch.last < id));
+        if let Some(batch) = known.filter(|it| it.first <= id && *sequence == segment.sequence) {
+            return Ok(batch.clone());
+        }
+        let count = if self.scattered { 1 } else { BATCHES_AT_ONCE };
+        self.near = (segment.sequence, segment.find_some(id, count)?);
+        Ok(self.near.1[0].clone())
     }
 
     /// Whether a batch is in memory.
@@ -153,6 +171,8 @@ pub(super) enum Stored<'s> {
     Whole(&'s [u8]),
 }
 
+/// Batches that are looked up in an index at once.
+const BATCHES_AT_ONCE: usize = 32;
 /// Stands for the checkpoint among the numbers of segments, which are from 1.
 const CHECKPOINT: u64 = 0;
 /// Stands for the indexes of segments.
