@@ -9,6 +9,7 @@ use crate::{
     checkpoint::{scrub, store},
     io::{Disk, Files, cores},
     log::{self, Log, OpenError},
+    raft::{index_names, verify_index},
 };
 
 /// Reads everything that is complete once in each `period`, for as long as the node runs.
@@ -18,6 +19,7 @@ pub async fn run<D: Disk>(disk: D, log: Log<D>, status: Arc<Status>, period: Dur
         let begun = cores::now();
         round(&log, &status).await;
         verify_checkpoint(&disk, &status).await;
+        verify_indexes(&disk, &status).await;
         forget_removed(&log, &status).await;
         status.scrub.end_round(cores::wall_micros());
         cores::sleep(period.saturating_sub(cores::now() - begun)).await;
@@ -73,6 +75,25 @@ async fn verify_checkpoint<D: Disk>(disk: &D, status: &Status) {
         // Another took its place.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(%error, "a checkpoint cannot be verified"),
+    }
+}
+
+/// Verifies the index files and whole states. What is in memory of them is verified, which is what
+/// readers are given; the rest is read from the disk.
+async fn verify_indexes<D: Disk>(disk: &D, status: &Status) {
+    let files = disk.files();
+    let Ok(names) = cores::off_core(move || index_names(&files)).await else { return };
+    for name in names {
+        let (files, file) = (disk.files(), name.clone());
+        let Ok(verified) = cores::off_core(move || verify_index(&files, &file)).await else {
+            // It was replaced, or its segment is purged.
+            continue;
+        };
+        match verified.fault {
+            Some(fault) => status.tell_damaged(&name, fault.offset as u64, &fault.reason),
+            None => status.scrub.set_sound(&name),
+        }
+        rest(status, verified.bytes).await;
     }
 }
 

@@ -60,7 +60,8 @@ pub use replay::{Recovered, Replay};
 pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;
 pub use segment_index::{
-    remove_before as remove_indexes_before, tidy as tidy_indexes, verify as verify_indexes,
+    index_names, remove_before as remove_indexes_before, tidy as tidy_indexes,
+    verify as verify_indexes, verify_index,
 };
 pub use state_machine::StateMachine;
 pub use types::{Address, Applied, TypeConfig, changes_in};

@@ -169,17 +169,50 @@ pub(super) fn all(files: &impl Files) -> io::Result<Vec<u64>> {
 /// # Errors
 /// The directory cannot be read.
 pub fn verify(files: &impl Files) -> io::Result<Option<(String, Fault)>> {
-    let mut names: Vec<String> = files.list()?.into_iter().map(|file| file.name).collect();
-    names.retain(|name| [SUFFIX, WHOLE_SUFFIX].iter().any(|end| number(name, end).is_some()));
-    names.sort_unstable();
-    for name in names {
-        let unread = |error: io::Error| Fault { offset: 0, reason: error.to_string() };
-        let opened = files.map(&name).map_err(unread).and_then(Sections::open);
-        if let Err(fault) = opened.and_then(|sections| sections.verify()) {
+    for name in index_names(files)? {
+        if let Some(fault) = verify_index(files, &name)?.fault {
             return Ok(Some((name, fault)));
         }
     }
     Ok(None)
+}
+
+/// The names of the indexes and whole states of a directory, sorted.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn index_names(files: &impl Files) -> io::Result<Vec<String>> {
+    let mut names: Vec<String> = files.list()?.into_iter().map(|file| file.name).collect();
+    names.retain(|name| [SUFFIX, WHOLE_SUFFIX].iter().any(|end| number(name, end).is_some()));
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What became of verifying an index or a whole state.
+pub struct VerifiedIndex {
+    /// Its length.
+    pub bytes: u64,
+    /// What is wrong with it.
+    pub fault: Option<Fault>,
+}
+
+/// Verifies every byte of an index or a whole state. Waits for the disk.
+///
+/// # Errors
+/// It is not there any more.
+pub fn verify_index(files: &impl Files, name: &str) -> io::Result<VerifiedIndex> {
+    let unread = |error: io::Error| Fault { offset: 0, reason: error.to_string() };
+    let map = match files.map(name) {
+        Ok(map) => map,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+        Err(error) => return Ok(VerifiedIndex { bytes: 0, fault: Some(unread(error)) }),
+    };
+    let bytes = map.len() as u64;
+    let verify = || {
+        map.populate(0..map.len()).map_err(unread)?;
+        Sections::open(map)?.verify()
+    };
+    Ok(VerifiedIndex { bytes, fault: verify().err() })
 }
 
 /// Removes what a process was writing when it ended, and indexes of segments that are not from

@@ -54,6 +54,8 @@ mod http;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod indexes;
+#[cfg(test)]
 mod json_corpus;
 #[cfg(test)]
 mod key_lists;

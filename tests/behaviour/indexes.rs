@@ -1,0 +1,179 @@
+//! Index files of segments: a start goes by them, and makes anew what is missing or damaged.
+
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, run, temporary};
+
+/// The files of a data directory whose names end so, sorted.
+fn files(data: &Path, ends: &[&str]) -> Vec<PathBuf> {
+    let all = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    let is_one = |path: &PathBuf| {
+        path.extension().is_some_and(|end| ends.iter().any(|wanted| end == *wanted))
+    };
+    let mut all: Vec<_> = all.filter(is_one).collect();
+    all.sort();
+    all
+}
+
+fn post(client: &mut Client, path: &str, body: &Value) {
+    let headers = [("Content-Type", "application/json")];
+    let answer = client.request("POST", path, &headers, body.to_string().as_bytes());
+    assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+}
+
+/// A node with all kinds of changes in some complete segments, each of which has an index.
+fn filled() -> Node {
+    filled_with(&SHORT_SEGMENTS, 120)
+}
+
+/// The same, with those segments and so many changes of each kind.
+fn filled_with(segments: &[&str], count: usize) -> Node {
+    let node = NodeBuilder::new().flags(segments).start();
+    let mut client = node.client();
+    for n in 0..3 {
+        post(&mut client, "/tenants", &json!({"name": format!("t{n}")}));
+        post(&mut client, &format!("/tenants/t{n}/collections"), &json!({"name": "c"}));
+    }
+    for n in 0..count {
+        let filler = "x".repeat(9_000);
+        let tenant = n % 3;
+        client.append(json!({"data": n, "tags": [format!("tag{}", n % 7)]}).to_string());
+        let path = format!("/tenants/t{tenant}/changes");
+        post(&mut client, &path, &json!({"data": filler, "tags": ["odd"]}));
+        let path = format!("/tenants/t{tenant}/collections/c/keys");
+        post(&mut client, &path, &json!({"key": format!("k{}", n % 40), "data": n}));
+        if n % 9 == 0 {
+            let key = format!("{path}/k{}", n % 40);
+            assert_eq!(client.request("DELETE", &key, &[], b"").status, 200);
+        }
+    }
+    let (data, active) = (node.data(), files(&node.data(), &["seg"]).len());
+    assert!(active > 6, "{active} segments");
+    eventually("complete segments have an index", || {
+        // The last one is written to, and there may be another prepared.
+        files(&data, &["index"]).len() + 2 >= files(&data, &["seg"]).len()
+    });
+    node
+}
+
+/// All that is served, of every list.
+fn all(client: &mut Client) -> Vec<String> {
+    let mut paths = vec!["/changes?limit=10000".to_owned(), "/tenants".to_owned()];
+    paths.extend((0..7).map(|n| format!("/changes?limit=10000&tag=tag{n}")));
+    for n in 0..3 {
+        paths.push(format!("/tenants/t{n}/changes?limit=10000&tag=odd"));
+        for list in
+            ["changes?limit=10000", "collections/c/changes?limit=10000", "collections/c/keys"]
+        {
+            paths.push(format!("/tenants/t{n}/{list}"));
+        }
+    }
+    let answers = paths.iter().map(|path| client.get(path));
+    answers.map(|answer| format!("{} {}", answer.status, answer.text())).collect()
+}
+
+#[test]
+fn a_start_reads_no_segment_that_has_an_index() {
+    let node = filled();
+    let before = all(&mut node.client());
+    let node = node.kill().start();
+    assert_eq!(all(&mut node.client()), before);
+    let said = node.stderr();
+    assert!(!said.contains("has no index"), "{said}");
+}
+
+#[test]
+fn what_is_missing_is_made_anew() {
+    let node = filled_with(&SHORTEST, 100);
+    let (before, data) = (all(&mut node.client()), node.data());
+    eventually("the state is written", || !files(&data, &["state"]).is_empty());
+    let builder = node.kill();
+    let indexes = files(&data, &["index"]);
+    fs::remove_file(&indexes[indexes.len() / 2]).unwrap();
+    let node = builder.start();
+    assert_eq!(all(&mut node.client()), before);
+    assert_eq!(node.stderr().matches("has got an index").count(), 1, "{}", node.stderr());
+    let builder = node.kill();
+    files(&data, &["index", "state"]).iter().for_each(|path| fs::remove_file(path).unwrap());
+    let node = builder.start();
+    assert_eq!(all(&mut node.client()), before);
+    assert!(files(&data, &["index"]).len() >= indexes.len());
+    let node = node.kill().start();
+    assert_eq!(all(&mut node.client()), before);
+}
+
+#[test]
+fn one_that_is_damaged_is_told_by_the_scrub_and_by_check_and_loses_nothing() {
+    let node = filled();
+    let (before, data) = (all(&mut node.client()), node.data());
+    let node = node.stop().flags(&["--scrub-period", "100ms"]).start();
+    let index = files(&data, &["index"])[1].clone();
+    let name = index.file_name().unwrap().to_str().unwrap();
+    let bytes = fs::read(&index).unwrap();
+    let at = bytes.len() / 2;
+    let file = fs::File::options().write(true).open(&index).unwrap();
+    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+    let mut client = node.client();
+    eventually("it is told", || client.get("/health").json()["damaged"][0]["file"] == json!(name));
+    let builder = node.stop();
+    let checked = run("http://127.0.0.1:1", &["check", "--data", data.to_str().unwrap()]);
+    assert_eq!(checked.code, Some(1));
+    let said = checked.stderr;
+    assert!(said.contains(name) && said.contains("nothing is lost"), "{said}");
+    fs::remove_file(&index).unwrap();
+    let node = builder.start();
+    assert_eq!(all(&mut node.client()), before);
+    assert_eq!(fs::read(&index).unwrap(), bytes, "it is made as it was");
+}
+
+/// Still shorter ones.
+const SHORTEST: [&str; 8] =
+    ["--segment-size", "104KiB", "--max-body", "16KiB", "--max-data", "16KiB", "--max-batch", "20"];
+
+/// A data directory that an earlier build left when it was killed, and what it had served.
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/indexed-v1")
+}
+
+/// The SHA-256 of each answer, a line each.
+fn digests(answers: &[String]) -> String {
+    let hex = |byte: &u8| format!("{byte:02x}");
+    let digest = |answer: &String| Sha256::digest(answer).iter().map(hex).collect::<String>();
+    answers.iter().map(|answer| digest(answer) + "\n").collect()
+}
+
+#[test]
+#[ignore = "it makes the fixture, once for each version of the format"]
+fn the_fixture_is_made() {
+    let node = filled_with(&SHORTEST, 50);
+    let (served, data) = (all(&mut node.client()), node.data());
+    eventually("the state is written", || !files(&data, &["state"]).is_empty());
+    let _builder = node.kill();
+    fs::create_dir_all(fixture()).unwrap();
+    for path in files(&data, &["seg", "index", "state"]) {
+        fs::copy(&path, fixture().join(path.file_name().unwrap())).unwrap();
+    }
+    fs::write(fixture().join("served.sha256"), digests(&served)).unwrap();
+}
+
+#[test]
+fn what_an_earlier_build_indexed_is_taken_up() {
+    let directory = temporary();
+    let data = directory.path().join("data");
+    fs::create_dir(&data).unwrap();
+    for path in files(&fixture(), &["seg", "index", "state"]) {
+        fs::copy(&path, data.join(path.file_name().unwrap())).unwrap();
+    }
+    let served = fs::read_to_string(fixture().join("served.sha256")).unwrap();
+    let node = NodeBuilder::bare(&directory, &data).flags(&SHORTEST).start();
+    assert_eq!(digests(&all(&mut node.client())), served);
+    let said = node.stderr();
+    assert!(!said.contains("has no index") && !said.contains("made anew"), "{said}");
+}
