@@ -33,6 +33,10 @@ use crate::{
     state::{CheckpointedChanges, History, Index, Position, SealedSegment},
 };
 
+/// Segments that are served from memory at a start because their indexes cannot be written: with
+/// more of them a node does not start.
+const IN_MEMORY_MAX: usize = 8;
+
 /// A batch of a segment that has no index.
 struct Open {
     segment: u64,
@@ -134,7 +138,7 @@ impl<F: Files> Reader for Replay<F> {
         let Some(index) = self.indexes.as_mut().and_then(|it| it.told.take()) else {
             unreachable!("the log was told of it");
         };
-        self.complete_left(segment);
+        self.complete_left(segment).map_err(|error| error.to_string())?;
         if !self.complete.is_empty() {
             // Readers are given segments in order.
             return Ok(false);
@@ -165,7 +169,7 @@ impl<F: Files> Replay<F> {
     /// # Errors
     /// When its payload cannot be read by this program.
     fn committed(&mut self, entry: &log::Entry, place: Place) -> io::Result<()> {
-        self.complete_left(place.segment);
+        self.complete_left(place.segment)?;
         let entry = from_log(entry)?;
         let id = entry.log_id();
         // What a checkpoint holds is not applied again.
@@ -185,7 +189,10 @@ impl<F: Files> Replay<F> {
     }
 
     /// Writes the indexes of the segments before `segment`, all of whose entries came.
-    fn complete_left(&mut self, segment: u64) {
+    ///
+    /// # Errors
+    /// So many cannot be written that memory might not hold what they stand for.
+    fn complete_left(&mut self, segment: u64) -> io::Result<()> {
         while let Some(sealed) = self.left.pop_front_if(|sealed| sealed.sequence < segment) {
             let sequence = sealed.sequence;
             let last = sealed.entries.last().map(|(id, _)| id.index);
@@ -200,12 +207,13 @@ impl<F: Files> Replay<F> {
                 continue;
             }
             let Some(identity) = self.identity else { unreachable!("its header was read") };
-            self.write(Complete { identity, sealed, batches, noted, standing });
+            self.write(Complete { identity, sealed, batches, noted, standing })?;
         }
+        Ok(())
     }
 
-    fn write(&mut self, mut complete: Complete) {
-        let Some(indexes) = &self.indexes else { return };
+    fn write(&mut self, mut complete: Complete) -> io::Result<()> {
+        let Some(indexes) = &self.indexes else { return Ok(()) };
         let file = log::file_name(complete.sealed.sequence);
         if self.complete.is_empty() {
             match complete.write(&indexes.files) {
@@ -213,7 +221,8 @@ impl<F: Files> Replay<F> {
                     tracing::info!(file, "the segment has got an index");
                     self.weights.changed += index.weight();
                     self.runs.push(index.log.run.clone());
-                    return self.take_up(&index);
+                    self.take_up(&index);
+                    return Ok(());
                 }
                 // What is in memory serves as well.
                 Err(error) => tracing::warn!(file, %error, "cannot write the index of a segment"),
@@ -221,6 +230,11 @@ impl<F: Files> Replay<F> {
         }
         complete.batches.iter_mut().for_each(|(_, batch)| *batch = detached(batch));
         self.complete.push_back(Arc::new(complete));
+        if self.complete.len() > IN_MEMORY_MAX {
+            let text = "index files cannot be written, and memory does not serve for more segments";
+            return Err(io::Error::other(text));
+        }
+        Ok(())
     }
 
     /// Takes up a segment by its index, as far as readers go.
@@ -250,7 +264,8 @@ impl<F: Files> Replay<F> {
             && sealed.entries.last().map(|(id, _)| id.index) <= applied
         {
             let next = sealed.sequence + 1;
-            self.complete_left(next);
+            // Memory serves for one more.
+            let _ = self.complete_left(next);
         }
         self.open.iter_mut().for_each(|open| open.batch = detached(&open.batch));
         let complete = self.complete.iter().flat_map(|complete| &complete.batches);
