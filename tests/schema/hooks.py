@@ -57,6 +57,9 @@ def _short(query):
         query["block"] = short if short >= 0.001 or short < 0 else 0
     if re.fullmatch("[0-9]+", str(min_id)) and 1 < int(min_id) <= ID_MAX:
         query["min_id"] = 1
+    # Nor does anybody ask for an entry of the log that is far off: the node lies behind it.
+    if re.fullmatch("[0-9]+", str(query.get("from"))) and 1 < int(query["from"]) <= ID_MAX:
+        query["from"] = 1
 
 
 def _is_number(value):
