@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write,
     time::Duration,
 };
 
@@ -235,6 +236,27 @@ async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {
     assert_eq!(outcome(replay.fold(), &history), live.outcome, "from a checkpoint");
     let kept = compacted.position.last.0;
     assert_eq!(changes(&history, kept + 1), live.changes[kept as usize..]);
+
+    // Purged segments may be still there, without an index that is sound.
+    let files = onto.files();
+    let index = |sequence: u64| format!("{sequence:020}.index");
+    files.remove(&index(end.sequence)).unwrap();
+    let last = live.ended.last().unwrap().sequence;
+    if end.sequence > 1 && last > end.sequence {
+        let of_another = files.read(&index(last)).unwrap();
+        files.create(&index(end.sequence - 1)).unwrap().write_all(&of_another).unwrap();
+    }
+    let (_, mut replay) = open(&onto).await;
+    let history = replay.finish().history();
+    assert_eq!(
+        outcome(replay.fold(), &history),
+        live.outcome,
+        "without the index of what is purged"
+    );
+    if last > end.sequence {
+        whole_state::write(&files, last).unwrap();
+        assert!(compact(&files, CLUSTER, 1..=last).unwrap().is_some());
+    }
 }
 
 /// A node ends before its log says, durably, that the entries of a segment are committed.

@@ -26,6 +26,7 @@ mod pipeline;
 pub mod prefix;
 mod purge;
 mod reads;
+mod recovered;
 mod replay;
 mod replica;
 #[cfg(test)]
@@ -56,7 +57,8 @@ pub use log_store::LogStore;
 pub use membership::MembershipError;
 pub use prefix::Prefix;
 pub use reads::{LogPiece, LogPieceError};
-pub use replay::{Recovered, Replay};
+pub use recovered::Recovered;
+pub use replay::Replay;
 pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;
 pub use segment_index::{

@@ -12,6 +12,7 @@ use openraft::entry::RaftEntry;
 use super::{
     fold::Fold,
     indexing::Weights,
+    recovered::Recovered,
     sealing::{SegmentEnd, Unsealed},
     segment_index::{Complete, SegmentIndex, Unusable},
     types::{RaftLogId, StoredMembership, from_log, from_raft_id, only_member, to_log, to_raft_id},
@@ -30,7 +31,7 @@ use crate::{
         format::SegmentHeader,
         index::{Indexed, Run},
     },
-    state::{CheckpointedChanges, History, Index, Position, SealedSegment},
+    state::{CheckpointedChanges, Position, SealedSegment},
 };
 
 /// Segments that are served from memory at a start because their indexes cannot be written: with
@@ -203,7 +204,10 @@ impl<F: Files> Replay<F> {
             let (noted, standing) = self.fold.take_ended(sequence);
             let checkpoint = self.checkpoint.as_ref().map(|(id, _)| id.index);
             if last.is_some() && last <= checkpoint {
-                // The checkpoint stands for all of it.
+                // The checkpoint stands for all of it, and nobody needs an index that is not sound.
+                if let Some(indexes) = &self.indexes {
+                    let _ = indexes.files.remove(&log::index::file_name(sequence));
+                }
                 continue;
             }
             let Some(identity) = self.identity else { unreachable!("its header was read") };
@@ -384,32 +388,4 @@ fn detached(batch: &NumberedBatch) -> NumberedBatch {
     let bytes = bytes::Bytes::copy_from_slice(batch.batch.bytes());
     let copy = Batch::parsed_before(bytes).expect("a copy of a batch has its header");
     NumberedBatch { first: batch.first, batch: copy, skips: batch.skips.clone() }
-}
-
-/// What a serving core starts with; may be sent to it.
-#[derive(Clone, Default)]
-pub struct Recovered {
-    sealed: Vec<Arc<SealedSegment>>,
-    recent: Vec<NumberedBatch>,
-    index: Arc<Index>,
-    begun: ChangeId,
-    checkpointed: Option<Arc<CheckpointedChanges>>,
-}
-
-impl Recovered {
-    /// The history that it describes.
-    #[must_use]
-    pub fn history(self) -> History {
-        let mut history = History::default();
-        history.begin_after(self.begun, self.checkpointed);
-        self.sealed.into_iter().for_each(|segment| history.add_segment(segment));
-        self.recent.into_iter().for_each(|batch| history.push(batch));
-        history
-    }
-
-    /// What changes are found by.
-    #[must_use]
-    pub fn index(&self) -> Arc<Index> {
-        Arc::clone(&self.index)
-    }
 }

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     fold::Fold,
     segment_index::{
-        SegmentIndex, Unusable, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, number,
-        put_file, remove,
+        SegmentIndex, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, number, put_file,
+        remove,
     },
     standing::{put_standing, standing},
     types::{RaftLogId, StoredMembership, membership_from_json, to_raft_id},
@@ -118,10 +118,14 @@ pub(super) fn upto(files: &impl Files, upto: u64) -> io::Result<Begun> {
             let (first, last) = (ChangeId::ZERO, ChangeId::ZERO);
             io::Error::other(Damaged { file, offset, first, last, reason })
         };
-        let index = SegmentIndex::open(files, segment).map_err(|error| match error {
-            Unusable::Io(error) => error,
-            Unusable::Fault(fault) => wrong(fault),
-        })?;
+        let applied = begun.fold.applied().map(|id| id.index);
+        let Some(index) = fitting(files, segment)? else {
+            if is_held(files, segment, applied)? {
+                // It is purged, and still there.
+                continue;
+            }
+            return Err(wrong(Fault { offset: 0, reason: "it is missing or not sound".into() }));
+        };
         if index.last() > begun.fold.applied().map(|id| id.index) {
             begun.fold.absorb(&index).map_err(wrong)?;
         }
@@ -195,6 +199,18 @@ fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>
     delta::absorb(&mut state, &sections, None)?;
     let (fold, bytes) = (Fold::whole(state, standing), sections.map().len() as u64);
     Ok(Some(Whole { fold, found, bytes }))
+}
+
+/// Whether entries up to `applied` are all that a segment holds.
+fn is_held(files: &impl Files, segment: u64, applied: Option<u64>) -> io::Result<bool> {
+    let next = files.map(&log::file_name(segment + 1))?;
+    Ok(match SegmentHeader::decode(next.get(0..BLOCK).unwrap_or_default()) {
+        // It says which entry comes after those of the segments before.
+        HeaderBlock::Used(header) => {
+            applied.is_some_and(|applied| header.first_index <= applied.saturating_add(1))
+        }
+        _ => false,
+    })
 }
 
 /// The index of a segment, if it is sound so far and of this segment.

@@ -87,6 +87,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_cut_short_is_missing_and_touched_nowhere() {
+        let file = tempfile::NamedTempFile::new_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        std::fs::write(file.path(), built(&[vec![7; 20_000]])).unwrap();
+        let read = Sections::open(Mapping::open(file.path()).unwrap()).unwrap();
+        assert!(read.missing(1, 0..4000).is_none());
+        file.as_file().set_len(4096).unwrap();
+        // What is left is not to be verified any more: its checksum is gone.
+        for range in [0..4000, 10_000..10_001] {
+            let missing = read.missing(1, range).expect("it is not there");
+            assert!(missing.map.populate(missing.range).is_err());
+        }
+    }
+
+    #[test]
     fn another_version_is_told_apart() {
         let mut bytes = built(&[vec![1]]);
         bytes[8] = 2;

@@ -145,8 +145,9 @@ impl Sections {
         let range = self.part(kind, range).ok()?;
         let start = range.start / BLOCK * BLOCK;
         let range = start..self.sums.min(range.end.next_multiple_of(BLOCK));
-        let is_there = self.map.is_resident(range.clone());
-        (!is_there).then(|| Missing { map: Arc::clone(&self.map), range })
+        let sums = self.sums + 4 * (range.start / BLOCK)..self.sums + 4 * range.end.div_ceil(BLOCK);
+        let missing = [range, sums].into_iter().find(|part| !self.map.is_resident(part.clone()))?;
+        Some(Missing { map: Arc::clone(&self.map), range: missing })
     }
 
     /// The file.
