@@ -15,7 +15,7 @@ use crate::{
         ids::{ClusterId, LogId},
         planted::planted,
     },
-    io::{FileName, Files, Output, map::Mapping},
+    io::{FileName, Files, Output, map::Mapping, sync_directory},
 };
 
 /// Bytes of a checkpoint that are gathered before they are written.
@@ -136,7 +136,7 @@ fn write_as<F: Files, T>(
 /// Makes durable that a file bears a name. A later sync may succeed and make nothing of it
 /// durable, so after a failure nobody is to begin from that file.
 pub(super) fn sync_name(files: &impl Files, name: &FileName) -> io::Result<()> {
-    files.sync_directory().inspect_err(|_| {
+    sync_directory(files).inspect_err(|_| {
         let _ = files.remove(name);
     })
 }
@@ -182,5 +182,5 @@ pub fn remove_older(files: &impl Files, newest: &CheckpointFile) -> io::Result<(
             files.remove(&name)?;
         }
     }
-    files.sync_directory()
+    sync_directory(files)
 }

@@ -178,6 +178,26 @@ pub trait Files: Clone + Send + Sync + 'static {
     fn sync_directory(&self) -> io::Result<()>;
 }
 
+/// The directory could not be synced. What others created, renamed or removed in it may be lost with
+/// that, although a later sync succeeds.
+#[derive(Debug, thiserror::Error)]
+#[error("syncing the data directory: {0}")]
+pub struct DirectoryFailed(io::Error);
+
+/// Makes creations, renames and removals so far durable.
+///
+/// # Errors
+/// What the disk reports; [`is_directory_failed`] tells it apart.
+pub fn sync_directory(files: &impl Files) -> io::Result<()> {
+    files.sync_directory().map_err(|error| io::Error::other(DirectoryFailed(error)))
+}
+
+/// Whether the directory could not be synced.
+#[must_use]
+pub fn is_directory_failed(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<DirectoryFailed>())
+}
+
 /// A file that is being written, front to back.
 pub trait Output: Write + Send + 'static {
     /// Makes all that was written durable.

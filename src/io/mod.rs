@@ -11,4 +11,7 @@ pub mod real;
 #[cfg(test)]
 pub mod simulated;
 
-pub use disk::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place};
+pub use disk::{
+    BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place,
+    is_directory_failed, sync_directory,
+};

@@ -1,7 +1,7 @@
 //! What of the log is durable, and where that lies.
 
 use super::{Log, Place, index::Run};
-use crate::io::Disk;
+use crate::io::{Disk, is_directory_failed};
 use std::io;
 
 impl<D: Disk> Log<D> {
@@ -45,6 +45,14 @@ impl<D: Disk> Log<D> {
                 inner.usable()?;
             }
             written.await;
+        }
+    }
+
+    /// Stops acknowledging for good when `error`, of work beside the log, says that the directory
+    /// could not be synced: a segment's name may be lost with that.
+    pub fn mind_directory(&self, error: &io::Error) {
+        if is_directory_failed(error) {
+            self.shared.poison("syncing the data directory", error, Vec::new());
         }
     }
 

@@ -102,6 +102,7 @@ async fn keep<D: Disk>(
             Ok(false) => cores::sleep(RETENTION_RETRY).await,
             Err(error) => {
                 tracing::warn!(%error, "history cannot be purged");
+                replica.log().mind_directory(&error);
                 let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Damaged>());
                 if let Some(Damaged { file, offset, reason, .. }) = inner {
                     replica.log().tell_damaged(file, *offset, reason);

@@ -45,6 +45,7 @@ pub(super) async fn run<D: Disk>(machine: StateMachine<D>) {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot write the index of a segment");
+                    machine.log().mind_directory(&error);
                     cores::sleep(RETRY).await;
                 }
             }
@@ -62,7 +63,7 @@ fn write_whole<D: Disk>(machine: &StateMachine<D>, segment: u64) {
         return;
     }
     indexing.set_writing(true);
-    let files = machine.log().files();
+    let (files, log) = (machine.log().files(), machine.log().clone());
     cores::spawn(async move {
         let write = move || whole_state::write(&files, segment);
         let written: io::Result<u64> = cores::on_own_thread("state", write).await.flatten();
@@ -74,7 +75,10 @@ fn write_whole<D: Disk>(machine: &StateMachine<D>, segment: u64) {
                 tracing::info!(segment, bytes = whole, "the whole state is written");
             }
             // The next segment is an occasion to try again.
-            Err(error) => tracing::warn!(%error, "cannot write the whole state"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot write the whole state");
+                log.mind_directory(&error);
+            }
         }
     });
 }

@@ -25,7 +25,7 @@ use crate::{
         planted::planted,
     },
     checkpoint::CheckpointFile,
-    io::Files,
+    io::{Files, is_directory_failed},
     log::{
         self, Identity, Place, Reader, Sealed,
         format::SegmentHeader,
@@ -228,6 +228,7 @@ impl<F: Files> Replay<F> {
                     self.take_up(&index);
                     return Ok(());
                 }
+                Err(error) if is_directory_failed(&error) => return Err(error),
                 // What is in memory serves as well.
                 Err(error) => tracing::warn!(file, %error, "cannot write the index of a segment"),
             }

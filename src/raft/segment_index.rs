@@ -16,7 +16,7 @@ use std::{
 use super::standing::{Standing, put_standing, standing};
 use crate::{
     base::batch::NumberedBatch,
-    io::{Files, Output},
+    io::{Files, Output, sync_directory},
     log::{
         self, Identity, Sealed,
         index::{Indexed, SUFFIX, file_name},
@@ -85,7 +85,7 @@ pub(super) fn put_file(
         out.write_all(bytes)?;
         out.sync()?;
         files.rename(temporary, name)?;
-        files.sync_directory()
+        sync_directory(files)
     };
     let outcome = written();
     if outcome.is_err() {
