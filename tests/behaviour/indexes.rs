@@ -149,9 +149,8 @@ fn digests(answers: &[String]) -> String {
     answers.iter().map(|answer| digest(answer) + "\n").collect()
 }
 
-#[test]
-#[ignore = "it makes the fixture, once for each version of the format"]
-fn the_fixture_is_made() {
+/// Makes the fixture anew, as is to be done once for each version of the format.
+fn make_fixture() {
     let node = filled_with(&SHORTEST, 50);
     let (served, data) = (all(&mut node.client()), node.data());
     eventually("the state is written", || !files(&data, &["state"]).is_empty());
@@ -163,8 +162,12 @@ fn the_fixture_is_made() {
     fs::write(fixture().join("served.sha256"), digests(&served)).unwrap();
 }
 
+/// `MAKE_FIXTURE=1` makes what is read here.
 #[test]
 fn what_an_earlier_build_indexed_is_taken_up() {
+    if std::env::var_os("MAKE_FIXTURE").is_some() {
+        make_fixture();
+    }
     let directory = temporary();
     let data = directory.path().join("data");
     fs::create_dir(&data).unwrap();
