@@ -51,7 +51,7 @@ pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
 pub use open::Reader;
 pub use sealed::Sealed;
-pub use segment::{SUFFIX, file_name};
+pub use segment::{SUFFIX, file_name, number};
 pub use types::{
     Entry, Identity, Options, Place, Progress, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Vote,
 };

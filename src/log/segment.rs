@@ -39,13 +39,18 @@ pub(super) enum Name {
 }
 
 pub(super) fn classify(name: &str) -> Name {
-    if name.strip_suffix(TEMPORARY_SUFFIX).and_then(sequence_of).is_some() {
+    if number(name, TEMPORARY_SUFFIX).is_some() {
         return Name::Temporary;
     }
     match name.strip_suffix(SUFFIX) {
         Some(digits) => sequence_of(digits).map_or(Name::Foreign, Name::Segment),
         None => Name::Other,
     }
+}
+
+/// The sequence number in a name that ends so.
+pub fn number(name: &str, suffix: &str) -> Option<u64> {
+    name.strip_suffix(suffix).and_then(sequence_of)
 }
 
 fn sequence_of(digits: &str) -> Option<u64> {

@@ -20,12 +20,12 @@ use crate::{
     log::{
         self, Identity, Sealed,
         index::{Indexed, SUFFIX, file_name},
+        number,
     },
     sections::{Builder, Fault, Sections},
     state::{Noted, Position, SealedSegment, delta, sealed},
 };
 
-const DIGITS: usize = 20;
 const TEMPORARY: &str = "index.tmp";
 /// How the names of whole states end.
 pub(super) const WHOLE_SUFFIX: &str = ".state";
@@ -93,12 +93,6 @@ pub(super) fn put_file(
         let _ = files.remove(temporary);
     }
     outcome
-}
-
-/// The number in a name that ends so.
-pub(super) fn number(name: &str, suffix: &str) -> Option<u64> {
-    let digits = name.strip_suffix(suffix).filter(|digits| digits.len() == DIGITS)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// Why an index is not used.

@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     fold::Fold,
     segment_index::{
-        SegmentIndex, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, number, put_file,
-        remove,
+        SegmentIndex, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, put_file, remove,
     },
     standing::{put_standing, standing},
     types::{RaftLogId, StoredMembership, membership_from_json, to_raft_id},
@@ -24,6 +23,7 @@ use crate::{
     log::{
         self,
         format::{HeaderBlock, SegmentHeader},
+        number,
     },
     sections::{Builder, Fault, Sections},
     state::{CheckpointedChanges, Damaged, Position, State, delta},

@@ -20,7 +20,7 @@ mod layout;
 mod read;
 
 pub use build::Builder;
-pub use read::{Fault, Missing, Sections};
+pub use read::{Fault, Missing, Sections, u32_at};
 
 #[cfg(test)]
 mod tests {

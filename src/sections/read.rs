@@ -164,7 +164,9 @@ fn first_sum(block: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(before), &[0; 8]), rest)
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+/// The number at byte `at`, little-endian; nothing past the end.
+#[must_use]
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
 }
 

@@ -36,7 +36,7 @@ use crate::{
         format::{FRAME_HEAD_BYTES, checked_payload, frame_range},
         index::Run,
     },
-    sections::{Builder, Fault, Missing, Sections},
+    sections::{Builder, Fault, Missing, Sections, u32_at},
 };
 
 const SPAN: u32 = 5;
@@ -354,7 +354,7 @@ fn numbered<'s>(sealed: &SealedBatch, batch: Batch<&'s [u8]>) -> NumberedBatch<&
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
+    u32_at(bytes, at).unwrap_or_default()
 }
 
 #[cfg(test)]

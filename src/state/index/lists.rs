@@ -21,7 +21,7 @@ use super::{
 use crate::{
     base::{ids::ChangeId, planted::planted},
     log::index,
-    sections::{Builder, Fault, Sections},
+    sections::{Builder, Fault, Sections, u32_at},
     state::{
         damaged::Damaged,
         unread::{Stop, Unread},
@@ -285,7 +285,7 @@ fn record_key(record: &[u8; RECORD_BYTES]) -> ListKey {
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes)
+    u32_at(bytes, at).unwrap_or_default()
 }
 
 #[cfg(test)]
