@@ -43,6 +43,7 @@ pub fn append(places: impl IntoIterator<Item = Place>) -> Command {
             tenant: place.tenant,
             collection: place.collection,
             key: place.key.as_deref(),
+            ttl: None,
             tags: tag.as_bytes(),
         };
         spans.push(members.write(&mut suffixes, |out| out.extend_from_slice(b"1234567890")));

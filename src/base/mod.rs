@@ -14,3 +14,4 @@ pub mod planted;
 pub mod tags;
 pub mod times;
 pub mod timing;
+pub mod ttl;

@@ -270,7 +270,7 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let (offset, line) = lines.next()?;
         let wrong = || format!("a change that cannot be read at byte {offset}");
         let ChangeLine { _id } = serde_json::from_slice(line).map_err(|_| wrong())?;
-        let SuffixParts { collection, key } = suffix_parts(line).ok_or_else(wrong)?;
+        let SuffixParts { collection, key, .. } = suffix_parts(line).ok_or_else(wrong)?;
         let collection = index.catalog.collection(collection).ok_or_else(wrong)?;
         collection.restore_key(&key, ChangeId(_id));
         found.push(Line::new(ChangeId(_id), offset as u64, line).map_err(|_| wrong())?);

@@ -182,6 +182,7 @@ impl From<ChangeText<'_>> for Append {
             tenant: text.tenant,
             collection: text.collection,
             key: key.as_deref(),
+            ttl: None,
             tags: &tags,
         };
         let mut suffixes = Vec::new();

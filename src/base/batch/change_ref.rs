@@ -8,7 +8,7 @@ use super::{
     command::{ChangeSpan, flag},
     layout::member,
 };
-use crate::base::json_string::read_json_string;
+use crate::base::{json_string::read_json_string, ttl::Ttl};
 
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,44 @@ impl<'b> ChangeRef<'b> {
         read_json_string(self.suffix.get(at..at + usize::from(self.key_bytes))?)
     }
 
+    /// How long the version of a key that it is is to live; for ever when there is none.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Ttl> {
+        if self.flags & flag::TTL == 0 {
+            return None;
+        }
+        let at = members_bytes(self.flags) as usize + usize::from(self.key_bytes);
+        ttl_member(self.suffix.get(at..)?)
+    }
+
+    /// Whether it should have a time to live that cannot be read.
+    pub(super) fn lacks_ttl(&self) -> bool {
+        self.flags & flag::TTL != 0 && self.ttl().is_none()
+    }
+
+    /// Whether it records a deletion because a time to live is over.
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        self.flags & flag::EXPIRED != 0
+    }
+
     /// Whether it records a deletion.
     #[must_use]
     pub fn is_deletion(&self) -> bool {
         self.flags & flag::DELETED != 0
     }
 }
+
+/// The time to live that `text` begins with, as a member of a change.
+pub(super) fn ttl_member(text: &[u8]) -> Option<Ttl> {
+    let text = text.strip_prefix(member::TTL)?;
+    let end = text.iter().take(TTL_DIGITS_MAX).position(|&byte| byte == b',')?;
+    let digits = std::str::from_utf8(text.get(..end)?).ok()?;
+    Ttl::new(digits.parse().ok()?)
+}
+
+/// More than the longest time to live has.
+const TTL_DIGITS_MAX: usize = 12;
 
 /// Whether the members that a span speaks of lie within `suffix_bytes`.
 pub(super) fn fits(span: ChangeSpan, suffix_bytes: u32) -> bool {
@@ -72,6 +104,9 @@ pub(super) fn fits(span: ChangeSpan, suffix_bytes: u32) -> bool {
     let ordered = !has(flag::COLLECTION) || has(flag::TENANT);
     let ordered = ordered && (!has(flag::KEY) || has(flag::COLLECTION));
     let ordered = ordered && (!has(flag::DELETED) || has(flag::TENANT));
+    let ordered = ordered && (flags & (flag::TTL | flag::EXPIRED) == 0 || has(flag::KEY));
+    let ordered = ordered && (!has(flag::EXPIRED) || has(flag::DELETED));
+    let ordered = ordered && !has(flag::TTL | flag::DELETED);
     let before_tags = members_bytes(flags) + u32::from(span.key_bytes);
     let tags_end = u32::from(span.tags_at) + u32::from(span.tags_bytes);
     ordered && flags & !flag::ALL == 0 && before_tags <= suffix_bytes && tags_end <= suffix_bytes

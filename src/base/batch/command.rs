@@ -112,8 +112,16 @@ pub mod flag {
     /// It records a deletion: of the key, else of the collection, else of the
     /// tenant.
     pub const DELETED: u16 = 8;
+    /// `ttl` follows the key: this version of it expires. Never without `KEY`, nor with
+    /// `DELETED`. From version 4 of a batch on.
+    pub const TTL: u16 = 16;
+    /// It records that a key expired. Never without `KEY` and `DELETED`. From version 4 of a
+    /// batch on.
+    pub const EXPIRED: u16 = 32;
+    /// All that versions before 4 know.
+    pub const BEFORE_4: u16 = TENANT | COLLECTION | KEY | DELETED;
     /// All that are known.
-    pub const ALL: u16 = TENANT | COLLECTION | KEY | DELETED;
+    pub const ALL: u16 = BEFORE_4 | TTL | EXPIRED;
 }
 
 /// What must hold of the current version of a key for a write of it to happen.

@@ -1,7 +1,7 @@
 //! The sizes and numbers of the byte form of a batch.
 
 /// The version written by this build. Stable: it is on disk.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
@@ -29,6 +29,8 @@ pub mod member {
     pub const COLLECTION: &[u8] = b",\"collection\":\"";
     /// Before a key, which has its own quotes.
     pub const KEY: &[u8] = b",\"key\":";
+    /// Before the seconds of a time to live.
+    pub const TTL: &[u8] = b",\"ttl\":";
     /// A UUID in its usual form.
     pub const UUID_BYTES: usize = 36;
     /// A tenant's member with its closing quote.

@@ -4,7 +4,7 @@
 //! All integers are little-endian; the layout is stable and versioned.
 //!
 //! ```text
-//!  0  u8   version (3)
+//!  0  u8   version (4)
 //!  1  u8   bit 0: plain, nothing in it concerns an index; else zero
 //!  2  u16  zero
 //!  4  u32  number of commands
@@ -27,8 +27,9 @@
 //! A *suffix* is a change as the API shows it without its head: a change reads
 //! `{"_id":N,"_ts":T` followed by its suffix, for example
 //! `,"tags":["a"],"data":{"x":1}}`. Its members stand in one order: `tenant`,
-//! `collection`, `key`, `tags`, then `data` or `deleted`; flags say which there
-//! are ([`flag`]), so the UUIDs and the key lie at known places. `tags at` is
+//! `collection`, `key`, `ttl`, `tags`, then `data`, or `deleted` and, of a key whose
+//! time to live is over, `expired`; flags say which there are ([`flag`]), so the
+//! UUIDs, the key and its time to live lie at known places. `tags at` is
 //! where the text between the brackets of `tags` starts, counted from the start
 //! of the suffix, 0 when there are no tags. Keys and tags are stored in one
 //! canonical spelling ([`write_json_string`](super::json_string)), so comparing
@@ -36,8 +37,10 @@
 //!
 //! Ids stand nowhere in it: they are given when the batch is applied.
 //!
+//! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
+//!
 //! In version 3 a command that is refused because a tenant or collection is not
-//! there leaves its idempotency key unused; in version 2, still read and laid out
+//! there leaves its idempotency key unused, as now; in version 2, still read and laid out
 //! alike, the refusal is remembered.
 //!
 //! Version 1, still read, has commands of 8 bytes (no arguments), all of kind 1,

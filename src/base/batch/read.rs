@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     change_ref::{ChangeRef, fits},
-    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency},
+    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
     encode::encode,
     layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
@@ -134,13 +134,14 @@ impl<B: AsRef<[u8]>> Batch<B> {
         if self.read_commands().any(|command| command.is_none()) {
             return Err(BatchError::Damaged("a command cannot be read"));
         }
-        let mut end = 0;
+        let (mut end, mut ttls) = (0, false);
         for n in 0..self.changes {
             let span = self.span(n);
+            ttls |= span.flags & flag::TTL != 0;
             let Some(suffix_bytes) = span.end.checked_sub(end) else {
                 return Err(BatchError::Damaged("a change ends before it starts"));
             };
-            if !fits(span, suffix_bytes) {
+            if !fits(span, suffix_bytes) || span.flags & !self.flags_known() != 0 {
                 return Err(BatchError::Damaged("a change is shorter than its members"));
             }
             end = span.end;
@@ -148,7 +149,14 @@ impl<B: AsRef<[u8]>> Batch<B> {
         if raw.len() != self.suffixes_at() + end as usize {
             return Err(BatchError::Damaged("suffixes and their table differ in length"));
         }
+        if ttls && (0..self.changes).any(|n| self.change(n).lacks_ttl()) {
+            return Err(BatchError::Damaged("a time to live cannot be read"));
+        }
         Ok(())
+    }
+
+    fn flags_known(&self) -> u16 {
+        if self.version < 4 { flag::BEFORE_4 } else { flag::ALL }
     }
 
     /// The timestamp of every change in the batch.

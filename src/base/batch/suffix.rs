@@ -5,12 +5,13 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{ChangeSpan, flag, member};
+use super::{ChangeSpan, change_ref::ttl_member, flag, member};
 use bytes::BufMut;
 
 use crate::base::decimal;
 use crate::base::ids::{ChangeId, Timestamp};
 use crate::base::json_string::{read_json_string, write_json_string};
+use crate::base::ttl::Ttl;
 
 const ID: &[u8] = b"{\"_id\":";
 const TS: &[u8] = b",\"_ts\":";
@@ -21,15 +22,21 @@ const TAGS_OPEN: &[u8] = b",\"tags\":[";
 const TAGS_CLOSE: &[u8] = b"]";
 const DATA: &[u8] = b",\"data\":";
 const DELETED: &[u8] = b",\"deleted\":true";
+const EXPIRED: &[u8] = b",\"expired\":true";
 const CLOSE: &[u8] = b"}";
+/// The digits of the longest time to live.
+const TTL_DIGITS: usize = 10;
 
 /// The most bytes that a suffix has besides its key, tags and data.
 pub const SUFFIX_OVERHEAD_BYTES: usize = member::TENANT_BYTES
     + member::COLLECTION_BYTES
     + member::KEY.len()
+    + member::TTL.len()
+    + TTL_DIGITS
     + TAGS_OPEN.len()
     + TAGS_CLOSE.len()
     + DELETED.len()
+    + EXPIRED.len()
     + CLOSE.len();
 
 /// What stands before `data` in a suffix.
@@ -41,6 +48,8 @@ pub struct SuffixMembers<'m> {
     pub collection: Option<Uuid>,
     /// The key, which has a collection.
     pub key: Option<&'m str>,
+    /// How long this version of the key is to live.
+    pub ttl: Option<Ttl>,
     /// Tags in their stored spelling, commas between them.
     pub tags: &'m [u8],
 }
@@ -49,7 +58,7 @@ impl SuffixMembers<'_> {
     /// The most bytes that they and what follows them take, `data` aside.
     #[must_use]
     pub fn bytes_max(&self) -> usize {
-        let mut bytes = DATA.len() + DELETED.len() + CLOSE.len();
+        let mut bytes = DATA.len() + DELETED.len() + EXPIRED.len() + CLOSE.len();
         if self.tenant.is_some() {
             bytes += member::TENANT_BYTES;
         }
@@ -60,6 +69,9 @@ impl SuffixMembers<'_> {
             // Only control characters are spelled by as many as six.
             let controls = key.bytes().filter(u8::is_ascii_control).count();
             bytes += member::KEY.len() + 2 * key.len() + 4 * controls + 2;
+        }
+        if self.ttl.is_some() {
+            bytes += member::TTL.len() + TTL_DIGITS;
         }
         if !self.tags.is_empty() {
             bytes += TAGS_OPEN.len() + self.tags.len() + TAGS_CLOSE.len();
@@ -83,6 +95,16 @@ impl SuffixMembers<'_> {
         close(out, span)
     }
 
+    /// Appends the suffix of the deletion of a key whose time to live is over.
+    pub fn write_expiry(&self, out: &mut Vec<u8>) -> ChangeSpan {
+        assert!(self.key.is_some(), "only a key expires");
+        let mut span = self.open(out);
+        span.flags |= flag::DELETED | flag::EXPIRED;
+        out.extend_from_slice(DELETED);
+        out.extend_from_slice(EXPIRED);
+        close(out, span)
+    }
+
     fn open(&self, out: &mut Vec<u8>) -> ChangeSpan {
         let start = out.len();
         let mut span = ChangeSpan::default();
@@ -101,6 +123,11 @@ impl SuffixMembers<'_> {
             write_json_string(out, key);
             // The bound on keys keeps it far below.
             span.key_bytes = (out.len() - before) as u16;
+        }
+        if let Some(ttl) = self.ttl {
+            span.flags |= flag::TTL;
+            out.extend_from_slice(member::TTL);
+            decimal::write(out, u64::from(ttl.seconds()));
         }
         if !self.tags.is_empty() {
             out.extend_from_slice(TAGS_OPEN);
@@ -142,6 +169,8 @@ pub struct SuffixParts<'t> {
     pub collection: Uuid,
     /// Its key.
     pub key: Cow<'t, str>,
+    /// How long this version of it is to live.
+    pub ttl: Option<Ttl>,
 }
 
 /// Reads what a change of a key names off the change as it is sent; `None` for
@@ -161,5 +190,5 @@ pub fn suffix_parts(change: &[u8]) -> Option<SuffixParts<'_>> {
         end += if rest[end] == b'\\' { 2 } else { 1 };
     }
     let key = read_json_string(&rest[..=end])?;
-    Some(SuffixParts { collection, key })
+    Some(SuffixParts { collection, key, ttl: ttl_member(&rest[end + 1..]) })
 }

@@ -1,5 +1,8 @@
 use super::{layout::HEADER_BYTES, *};
-use crate::base::ids::{ChangeId, Timestamp};
+use crate::base::{
+    ids::{ChangeId, Timestamp},
+    ttl::Ttl,
+};
 use proptest::prelude::*;
 use smallvec::smallvec;
 use uuid::Uuid;
@@ -25,6 +28,7 @@ fn of_key(key: &str) -> SuffixMembers<'_> {
         tenant: Some(TENANT),
         collection: Some(COLLECTION),
         key: Some(key),
+        ttl: None,
         tags: br#""a""#,
     }
 }
@@ -155,6 +159,76 @@ fn version_2_is_still_read_and_remembers_what_it_did() {
     assert!(!now.remembers_missing());
 }
 
+/// Bytes of version 3, as a program wrote them: one plain change.
+const VERSION_3: &[u8] = &[
+    3, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, // command
+    10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // change
+];
+
+#[test]
+fn version_3_is_still_read_and_knows_no_time_to_live() {
+    let batch = Batch::parse([VERSION_3, br#","data":1}"#].concat()).unwrap();
+    assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 1, true));
+    assert!(!batch.remembers_missing());
+    assert_eq!(batch.change(0).suffix, br#","data":1}"#);
+    let mut of_4 = encode(&expiring(), Timestamp(9)).to_vec();
+    assert!(Batch::parse(of_4.clone()).is_ok());
+    of_4[0] = 3;
+    assert!(matches!(Batch::parse(of_4), Err(BatchError::Damaged(_))));
+}
+
+/// A write of a key with a time to live, and the expiry of that.
+fn expiring() -> Vec<Command> {
+    let ttl = Ttl::new(86_400);
+    let written = append(&[(SuffixMembers { ttl, ..of_key("k\n") }, "1")]);
+    let mut suffixes = Vec::new();
+    let members = SuffixMembers { tags: b"", ..of_key("k\n") };
+    let span = members.write_expiry(&mut suffixes);
+    let conditions = Conditions {
+        if_match: Some(Versions::Of(smallvec![ChangeId(7)])),
+        ..Conditions::default()
+    };
+    let expired = Append { spans: smallvec![span], suffixes: suffixes.into(), conditions };
+    vec![written.into(), expired.into()]
+}
+
+#[test]
+fn a_time_to_live_and_its_end_are_read_back() {
+    let commands = expiring();
+    let batch = Batch::parse(encode(&commands, Timestamp(9))).unwrap();
+    check_reads_back(&batch, &commands);
+    let (written, expired) = (batch.change(0), batch.change(1));
+    assert_eq!((written.ttl(), written.is_deletion()), (Ttl::new(86_400), false));
+    assert_eq!((written.key().as_deref(), written.tags), (Some("k\n"), &br#""a""#[..]));
+    let head = format!(r#","tenant":"{TENANT}","collection":"{COLLECTION}","key":"k\n""#);
+    let text = format!(r#"{head},"ttl":86400,"tags":["a"],"data":1}}"#);
+    assert_eq!(written.suffix, text.as_bytes());
+    assert!(expired.is_deletion() && expired.is_expiry() && expired.ttl().is_none());
+    let text = format!(r#"{head},"deleted":true,"expired":true}}"#);
+    assert_eq!(expired.suffix, text.as_bytes());
+    let mut sent = Vec::new();
+    put_change(&mut sent, ChangeId(1), batch.at(), written.suffix);
+    let parts = suffix_parts(&sent).unwrap();
+    assert_eq!((parts.collection, &*parts.key, parts.ttl), (COLLECTION, "k\n", Ttl::new(86_400)));
+}
+
+#[test]
+fn a_time_to_live_of_no_key_or_out_of_bounds_is_damage() {
+    for (from, to) in [("86400", "00000"), ("\"ttl\"", "\"tTl\""), ("86400", "8x400")] {
+        let bytes = encode(&expiring(), Timestamp(9)).to_vec();
+        let at = bytes.windows(from.len()).position(|text| text == from.as_bytes()).unwrap();
+        let mut changed = bytes.clone();
+        changed[at..at + to.len()].copy_from_slice(to.as_bytes());
+        assert!(matches!(Batch::parse(changed), Err(BatchError::Damaged(_))), "{to}");
+    }
+    for flags in [flag::TTL, flag::EXPIRED, flag::DELETED | flag::EXPIRED | flag::TENANT] {
+        let mut append = plain("1");
+        append.spans[0].flags = flags;
+        assert!(Batch::parse(encode(&[append.into()], Timestamp(9))).is_err(), "{flags}");
+    }
+}
+
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     let good = encode(&every_kind(), Timestamp(7));
@@ -180,12 +254,12 @@ fn damage_is_an_error_and_never_a_panic() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..4) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..5) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }
         if let Ok(batch) = Batch::parse(bytes) {
-            (0..batch.changes()).for_each(|n| drop(batch.change(n).key()));
+            (0..batch.changes()).for_each(|n| drop((batch.change(n).key(), batch.change(n).ttl())));
         }
     }
 

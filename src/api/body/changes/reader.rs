@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
         key: Option<&str>,
         data: ValueSpan,
     ) {
-        let members = SuffixMembers { tenant, collection, key, tags: self.tags.text() };
+        let members = SuffixMembers { tenant, collection, key, ttl: None, tags: self.tags.text() };
         // A batch has reserved for most of its changes at once.
         self.suffixes.reserve(members.bytes_max() + data.compact_bytes());
         let sent = self.text.as_bytes().get(data.start..data.end).unwrap_or_default();
