@@ -281,6 +281,7 @@ async fn write_resource(
         (Method::Post, Resource::TenantChanges(tenant)) => {
             changes::post(api, request, Some(tenant)).await
         }
+        (Method::Post, Resource::Redaction(id)) => changes::redact(api, request, id).await,
         (Method::Post, Resource::Tenants) => tenants::create(api, request),
         (Method::Post, Resource::Collections(tenant)) => collections::create(api, request, tenant),
         (Method::Post, Resource::Keys(path)) => keys::post(api, request, path).await,

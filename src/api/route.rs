@@ -31,6 +31,7 @@ pub(super) enum Resource<'p> {
     OpenApi,
     Changes,
     Change(&'p str),
+    Redaction(&'p str),
     Tenants,
     Tenant(&'p str),
     TenantChanges(&'p str),
@@ -43,18 +44,19 @@ pub(super) enum Resource<'p> {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 25] = [
+pub const ROUTES: [(&str, &str); 26] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
     ("/cluster", READ),
-    ("/cluster/leader", LEAD),
+    ("/cluster/leader", POST),
     ("/cluster/log", READ),
     ("/cluster/checkpoint", READ),
     ("/cluster/members", APPEND),
     ("/cluster/members/{id}", MEMBER),
     ("/changes", APPEND),
     ("/changes/{id}", READ),
+    ("/changes/{id}/redact", POST),
     ("/tenants", APPEND),
     ("/tenants/{tenant}", DELETE),
     ("/tenants/{tenant}/changes", APPEND),
@@ -76,7 +78,7 @@ const APPEND: &str = "GET, HEAD, POST, OPTIONS";
 const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const MEMBER: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
-const LEAD: &str = "POST, OPTIONS";
+const POST: &str = "POST, OPTIONS";
 pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl<'p> Resource<'p> {
@@ -128,6 +130,7 @@ impl<'p> Resource<'p> {
             ["openapi.json"] => Self::OpenApi,
             ["changes"] => Self::Changes,
             ["changes", id] => Self::Change(id),
+            ["changes", id, "redact"] => Self::Redaction(id),
             ["tenants" | "tenant"] => Self::Tenants,
             ["tenants" | "tenant", tenant] => Self::Tenant(tenant),
             ["tenants" | "tenant", tenant, "changes"] => Self::TenantChanges(tenant),
@@ -162,7 +165,7 @@ impl<'p> Resource<'p> {
             | Self::Keys(_)
             | Self::Members => APPEND,
             Self::Member(_) => MEMBER,
-            Self::Leader => LEAD,
+            Self::Leader | Self::Redaction(_) => POST,
             Self::Tenant(_) | Self::Collection(_) => DELETE,
             Self::Key(..) => PUT,
             _ => READ,

@@ -29,6 +29,8 @@ pub enum Effect {
         /// Its tenant.
         tenant: Uuid,
     },
+    /// The data and the tags of this change are gone.
+    Redacted(ChangeId),
 }
 
 /// Something that a command needs and that is not there.
@@ -40,6 +42,8 @@ pub enum Missing {
     Collection,
     /// The key.
     Key,
+    /// The change.
+    Change,
 }
 
 /// Why a command was refused when its turn came. It changed nothing.

@@ -108,6 +108,10 @@ pub enum Bug {
     ForgetHalfWay,
     /// A leader that ceased to vote goes on leading.
     LeadWithoutVote,
+    /// A change is shown as long as its bytes are there, although it was redacted.
+    ForgetRedactions,
+    /// An index does not say which changes were redacted.
+    ForgetRedactionInIndex,
     /// What is read from the disk is served without a look at its checksum.
     ServeUnverified,
 }

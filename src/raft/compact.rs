@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     base::{
-        batch::put_change,
+        batch::{put_change, redacted_change},
         ids::{ChangeId, ClusterId, LogId},
         planted::planted,
     },
     checkpoint::{CheckpointFile, format, store},
     io::Files,
-    state::{CheckpointedChanges, History, Located, Position},
+    state::{CheckpointedChanges, History, Located, Position, index::Redactions},
 };
 
 /// A checkpoint that was written.
@@ -62,8 +62,9 @@ pub fn compact(
         }
     }
     let raft = membership_to_json(fold.membership(), highest)?;
+    let redactions = &fold.state().index().redactions;
     let (lines, map) = store::write(files, log_id.index, |out| {
-        format::write(out, fold.state(), cluster, log_id, raft, |id| sent(&history, id))
+        format::write(out, fold.state(), cluster, log_id, raft, |id| sent(&history, redactions, id))
     })?;
     let name = store::file_name(log_id.index);
     let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
@@ -91,20 +92,27 @@ fn restore_deleted(files: &impl Files, fold: &super::fold::Fold) -> io::Result<(
 }
 
 /// The change `id` as it is sent.
-pub(super) fn sent(history: &History, id: ChangeId) -> io::Result<Vec<u8>> {
+pub(super) fn sent(
+    history: &History,
+    redactions: &Redactions,
+    id: ChangeId,
+) -> io::Result<Vec<u8>> {
+    let is_redacted = redactions.contains(id);
     let missing = || io::Error::other(format!("change {id} is missing"));
     let mut out = Vec::new();
     match history.locate(id).ok_or_else(missing)? {
         Located::Recent(batch) => {
-            put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
+            put_change(&mut out, id, batch.batch.at(), batch.change(id).shown(is_redacted).text());
         }
         Located::Sealed(segment) => {
             let sealed = segment.find_on_disk(id)?;
             let batch = segment.batch(&sealed).map_err(io::Error::other)?;
-            put_change(&mut out, id, batch.batch.at(), batch.change(id).suffix);
+            put_change(&mut out, id, batch.batch.at(), batch.change(id).shown(is_redacted).text());
         }
         Located::Checkpointed(checkpointed, _) => {
-            out.extend_from_slice(checkpointed.change(id).map_err(io::Error::other)?);
+            let whole = checkpointed.change(id).map_err(io::Error::other)?;
+            let redacted = is_redacted.then(|| redacted_change(whole)).flatten();
+            out.extend_from_slice(redacted.as_deref().unwrap_or(whole));
         }
     }
     Ok(out)

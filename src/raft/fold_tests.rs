@@ -123,15 +123,17 @@ fn outcome(fold: &Fold, history: &History) -> Outcome {
     let raft = membership_to_json(fold.membership(), fold.highest()).unwrap();
     let mut checkpoint = Vec::new();
     let id = applied.unwrap_or_default();
-    format::write(&mut checkpoint, fold.state(), CLUSTER, id, raft, |id| sent(history, id))
-        .unwrap();
+    let redactions = &fold.state().index().redactions;
+    let sent = |id| sent(history, redactions, id);
+    format::write(&mut checkpoint, fold.state(), CLUSTER, id, raft, sent).unwrap();
     Outcome { applied, is_written: fold.is_written(), checkpoint }
 }
 
 /// Every change that is held, as it is sent.
-fn changes(history: &History, from: u64) -> Vec<Vec<u8>> {
+fn changes(fold: &Fold, history: &History, from: u64) -> Vec<Vec<u8>> {
     let ids = history.first().0.max(from)..=history.last().0;
-    ids.map(|id| sent(history, ChangeId(id)).unwrap()).collect()
+    let redactions = &fold.state().index().redactions;
+    ids.map(|id| sent(history, redactions, ChangeId(id)).unwrap()).collect()
 }
 
 /// Starts on a copy of a disk, on which `files` may change something before, and compares what
@@ -148,7 +150,7 @@ async fn restart(
     let history = replay.finish().history();
     assert_eq!(outcome(replay.fold(), &history), live.outcome, "{what}");
     let from = history.first().0;
-    assert_eq!(changes(&history, from), live.changes[from as usize - 1..], "{what}");
+    assert_eq!(changes(replay.fold(), &history, from), live.changes[from as usize - 1..], "{what}");
     let (indexes, runs) = (segment_index::all(&again.files()).unwrap(), replay.take_runs().len());
     let (_, unsealed, _) = replay.into_parts();
     assert_eq!(unsealed.ended.iter().copied().collect::<Vec<_>>(), live.ended, "{what}");
@@ -200,7 +202,7 @@ async fn compare(seed: u64, all: Vec<What>) -> usize {
     let live = Live {
         seed: seed + 1,
         outcome: machine.with_fold(|fold| outcome(fold, &history)),
-        changes: changes(&history, 1),
+        changes: machine.with_fold(|fold| changes(fold, &history, 1)),
         ended: machine.ended().0,
         unsealed: machine.unsealed(),
     };
@@ -235,7 +237,7 @@ async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {
     let history = replay.finish().history();
     assert_eq!(outcome(replay.fold(), &history), live.outcome, "from a checkpoint");
     let kept = compacted.position.last.0;
-    assert_eq!(changes(&history, kept + 1), live.changes[kept as usize..]);
+    assert_eq!(changes(replay.fold(), &history, kept + 1), live.changes[kept as usize..]);
 
     // Purged segments may be still there, without an index that is sound.
     let files = onto.files();

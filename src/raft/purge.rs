@@ -1,6 +1,6 @@
 //! History that is given up: readers are told first, then the log.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use super::{
     compact::Compacted,
@@ -42,7 +42,9 @@ impl<D: Disk> Replica<D> {
         let upto = compacted.log_id.index;
         self.purge_log(upto).await?;
         let (index, first) = (self.machine.index(), compacted.position.last.next());
-        let trimmed = cores::on_own_thread("trim", move || index.trim(first)).await;
+        let held = Arc::clone(&compacted.checkpointed);
+        let trim = move || index.trim(first, |id| held.range(id).is_some());
+        let trimmed = cores::on_own_thread("trim", trim).await;
         // It is only memory.
         if let Err(error) = trimmed {
             tracing::warn!(%error, "the index keeps what was purged for now");

@@ -9,6 +9,7 @@
 //! section 11  `End`: how far the list goes, how many idempotency keys are known
 //! section 12  of a whole state only: of each tenant and collection with changes
 //!             its UUID, its first and its last change
+//! section 13  changes that were redacted, by their ids
 //! ```
 //!
 //! All in postcard.
@@ -37,6 +38,7 @@ const KEYS: u32 = 9;
 const REQUESTS: u32 = 10;
 const END: u32 = 11;
 const SPANS: u32 = 12;
+const REDACTED: u32 = 13;
 
 #[derive(Serialize, Deserialize)]
 struct End {
@@ -53,6 +55,15 @@ fn put_end(builder: &mut Builder, position: Position, known: usize) {
     let mut end = Vec::new();
     write(&mut end, &End { position, known: known as u64 });
     builder.add(END, end);
+}
+
+/// Puts the ids of redacted changes, unless there is none.
+fn put_redacted<'i>(builder: &mut Builder, ids: impl IntoIterator<Item = &'i ChangeId>) {
+    let mut redacted = Vec::new();
+    ids.into_iter().for_each(|id| write(&mut redacted, id));
+    if !redacted.is_empty() {
+        builder.add(REDACTED, redacted);
+    }
 }
 
 /// Puts what the `batches` of a segment, of which this was noted, change into its index.
@@ -87,6 +98,7 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     builder.add(NAMES, names);
     builder.add(KEYS, keys);
     builder.add(REQUESTS, requests);
+    put_redacted(builder, noted.redacted.iter().filter(|_| !planted!(ForgetRedactionInIndex)));
     put_end(builder, noted.position, noted.known);
 }
 
@@ -125,14 +137,15 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
     builder.add(KEYS, keys);
     builder.add(REQUESTS, requests);
     builder.add(SPANS, spans);
+    put_redacted(builder, &state.index().redactions.all());
     put_end(builder, state.position(), known.len());
 }
 
 /// Bytes that [`absorb`] has to go through, about.
 #[must_use]
 pub fn weight(sections: &Sections, lists: u64) -> u64 {
-    [NAMES, KEYS, REQUESTS, SPANS].into_iter().map(|kind| sections.len(kind) as u64).sum::<u64>()
-        + 16 * lists
+    let kinds = [NAMES, KEYS, REQUESTS, SPANS, REDACTED];
+    kinds.into_iter().map(|kind| sections.len(kind) as u64).sum::<u64>() + 16 * lists
 }
 
 /// How far the list goes after a segment, by its index, or in a whole state.
@@ -187,6 +200,12 @@ pub fn absorb(
     }
     remembered.keep_newest(known as usize);
     drop(remembered);
+    if sections.len(REDACTED) > 0 {
+        let mut redacted = Items { rest: sections.all(REDACTED)? };
+        while let Some(id) = redacted.next::<ChangeId>()? {
+            state.index().redactions.add(id);
+        }
+    }
     join_spans(state, sections, lists)?;
     state.go_on_at(position);
     Ok(())

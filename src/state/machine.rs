@@ -213,6 +213,10 @@ impl Writer<'_> {
             ActionRef::CreateCollection(tenant, collection, name) => {
                 self.check_collection(*tenant, *collection, name)
             }
+            ActionRef::Redact(id) if ChangeId::ZERO < *id && *id <= self.last => {
+                Ok(Effect::Redacted(*id))
+            }
+            ActionRef::Redact(_) => Err(Refusal::NotFound(Missing::Change)),
         };
         let names_nothing =
             matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
@@ -237,6 +241,11 @@ impl Writer<'_> {
                     self.index.catalog.add_collection(*collection, &tenant, name);
                     let name = (&**name).into();
                     self.noted.names.push(Naming::Collection(*collection, tenant.id, name));
+                }
+                ActionRef::Redact(id) => {
+                    if self.index.redactions.add(*id) {
+                        self.noted.redacted.push(*id);
+                    }
                 }
             }
         }

@@ -36,12 +36,14 @@ pub struct Noted {
     pub(super) tail: Arc<Tail>,
     pub(super) names: Vec<Naming>,
     pub(super) requests: Vec<Known>,
+    pub(super) redacted: Vec<ChangeId>,
 }
 
 impl Noted {
     pub(super) fn new(segment: u64, position: Position) -> Self {
         let tail = Arc::new(Tail::new(segment, position.last.next()));
-        Self { segment, position, known: 0, tail, names: Vec::new(), requests: Vec::new() }
+        let (names, requests, redacted) = (Vec::new(), Vec::new(), Vec::new());
+        Self { segment, position, known: 0, tail, names, requests, redacted }
     }
 
     /// What is noted of a segment without entries.

@@ -2,7 +2,7 @@
 //! that are stored ready to send.
 
 use crate::base::{
-    batch::{HEAD_BYTES_MAX, put_change},
+    batch::{HEAD_BYTES_MAX, Text, put_change},
     decimal::{self, DIGITS_MAX},
     ids::{ChangeId, ClusterId, Timestamp},
     limits::{READ_BYTES_MAX, READ_RESERVE_BYTES},
@@ -69,8 +69,9 @@ impl ListAnswer {
     /// Adds a change; `false` when the list is full and it was left out. The
     /// first change always finds room.
     #[must_use]
-    pub fn push(&mut self, id: ChangeId, at: Timestamp, suffix: &[u8]) -> bool {
-        let bytes = FRAME_BYTES_MAX + HEAD_BYTES_MAX + suffix.len();
+    pub fn push<'t>(&mut self, id: ChangeId, at: Timestamp, text: impl Into<Text<'t>>) -> bool {
+        let text = text.into();
+        let bytes = FRAME_BYTES_MAX + HEAD_BYTES_MAX + text.len();
         if self.changes > 0 && self.out.len() - self.frame.open().len() + bytes > self.bytes_max {
             return false;
         }
@@ -91,7 +92,7 @@ impl ListAnswer {
                 self.out.put_slice(b"\ndata: ");
             }
         }
-        put_change(&mut self.out, id, at, suffix);
+        put_change(&mut self.out, id, at, text);
         match self.frame {
             Frame::Changes | Frame::Keys => {}
             Frame::Lines => self.out.put_u8(b'\n'),
@@ -178,9 +179,9 @@ pub fn put_cursor_line(out: &mut BytesMut, last: ChangeId) {
 
 /// One change as an answer of its own.
 #[must_use]
-pub fn change(id: ChangeId, at: Timestamp, suffix: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + suffix.len());
-    put_change(&mut out, id, at, suffix);
+pub fn change(id: ChangeId, at: Timestamp, text: Text<'_>) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEAD_BYTES_MAX + text.len());
+    put_change(&mut out, id, at, text);
     out.freeze()
 }
 
@@ -213,7 +214,7 @@ mod tests {
                 r#""atStart":false,"atEnd":false,"last":18446744073709551615}"#
             )
         );
-        let single = change(ChangeId(125), Timestamp(7), br#","data":[]}"#);
+        let single = change(ChangeId(125), Timestamp(7), br#","data":[]}"#.into());
         assert_eq!(single, r#"{"_id":125,"_ts":7,"data":[]}"#);
     }
 

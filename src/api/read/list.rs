@@ -8,7 +8,7 @@ use super::{
     freshness::wait_for,
     part,
     question::{Question, Start},
-    shared_page::Page,
+    shared_page::{Held, Page},
 };
 use crate::{
     api::{
@@ -46,16 +46,17 @@ async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
     // A list that is gone is not answered from memory.
     let cursor = question.cursor(api.node.index())?;
     api.node.catch_up_with_index().await;
-    let bounds = api.bounds();
-    if let Some(page) = api.shared.get(question, bounds) {
+    // What is redacted while the page is read must not be in the next one's answer.
+    let held = Held { redactions: api.node.index().redactions.version(), bounds: api.bounds() };
+    if let Some(page) = api.shared.get(question, held) {
         return Ok(page);
     }
     let (frame, all) = (Frame::Changes, ChangeId(u64::MAX));
     let part = part::read(api, question, cursor, frame, all, READ_BYTES_MAX).await?;
     let changes = part.list.changes();
-    let last = if planted!(GoOnAfterNewest) { bounds.1 } else { part.examined };
+    let last = if planted!(GoOnAfterNewest) { held.bounds.1 } else { part.examined };
     let body = part.list.finish(part.at_start, part.at_end, last);
     let page = Page { body, changes, last, at_end: part.at_end };
-    api.shared.set(question, bounds, &page);
+    api.shared.set(question, held, &page);
     Ok(page)
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     api::request::tag_filter::TagFilter,
     base::{
-        batch::{ChangeRef, NumberedBatch},
+        batch::NumberedBatch,
         ids::ChangeId,
         limits::{READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
@@ -198,16 +198,18 @@ impl<'q> PageReader<'q> {
         turn: &mut Turn,
     ) -> Result<(), Unready> {
         let (at, last) = (batch.batch.at(), batch.last());
+        let redacted = index.redactions.within(batch.first, last);
         while !self.is_done() && !turn.is_over() {
             let Some(id) = self.next(index, turn)?.filter(|id| *id <= last) else { return Ok(()) };
-            let ChangeRef { suffix, tags, .. } = batch.change(id);
+            let change = batch.change(id).shown(redacted.contains(&id));
+            let text = change.text();
             // The index may take one tag for another.
-            if self.tags.is_empty() || self.tags.passes(tags) {
-                if !self.list.push(id, at, suffix) {
+            if self.tags.is_empty() || self.tags.passes(change.tags) {
+                if !self.list.push(id, at, text) {
                     self.budget = 0;
                     return Ok(());
                 }
-                turn.bytes = turn.bytes.saturating_sub(suffix.len());
+                turn.bytes = turn.bytes.saturating_sub(text.len());
             }
             turn.changes = turn.changes.saturating_sub(1);
             self.found = None;

@@ -1,10 +1,11 @@
 //! Where changes are read from: batches in memory, mapped segments, a mapped
 //! checkpoint; and what must be brought into memory first.
 
-use std::{io, ops::Range, sync::Arc, time::Instant};
+use std::{borrow::Cow, io, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
     base::{
+        batch::{Text, redacted_change},
         ids::{ChangeId, Timestamp},
         limits::READ_AHEAD_BYTES,
     },
@@ -55,17 +56,21 @@ impl Places {
         id: ChangeId,
         take: impl FnOnce(Stored<'_>) -> T,
     ) -> Result<Looked<T>, Damaged> {
-        let suffix = |at, suffix| Stored::Suffix { id, at, suffix };
+        let is_redacted = source.index.redactions.contains(id);
+        let text = |at, text| Stored::Text { id, at, text };
         Ok(match source.history.locate(id) {
-            Some(Located::Recent(batch)) => {
-                Looked::Found(take(suffix(batch.batch.at(), batch.change(id).suffix)))
-            }
+            Some(Located::Recent(batch)) => Looked::Found(take(text(
+                batch.batch.at(),
+                batch.change(id).shown(is_redacted).text(),
+            ))),
             Some(Located::Checkpointed(checkpointed, range)) => {
                 if !checkpointed.map().is_resident(range.clone()) {
                     let what = What::Line(Arc::clone(checkpointed), id);
                     return Ok(Looked::Cold(Cold { what, ahead: range.clone(), own: range }));
                 }
-                Looked::Found(take(Stored::Whole(checkpointed.change(id)?)))
+                let whole = checkpointed.change(id)?;
+                let redacted = is_redacted.then(|| redacted_change(whole)).flatten();
+                Looked::Found(take(Stored::Whole(redacted.map_or(whole.into(), Into::into))))
             }
             Some(Located::Sealed(segment)) => {
                 let batch = match self.batch_of(segment, id) {
@@ -79,7 +84,10 @@ impl Places {
                     return Ok(Looked::Cold(self.cold(segment, batch)));
                 }
                 let read = source.verified.batch(segment, &batch, source.now)?;
-                Looked::Found(take(suffix(read.batch.batch.at(), read.batch.change(id).suffix)))
+                Looked::Found(take(text(
+                    read.batch.batch.at(),
+                    read.batch.change(id).shown(is_redacted).text(),
+                )))
             }
             None => Looked::Gone,
         })
@@ -159,16 +167,16 @@ pub(super) enum Looked<T> {
 /// A change as it is stored.
 pub(super) enum Stored<'s> {
     /// Without its head.
-    Suffix {
+    Text {
         /// Its id.
         id: ChangeId,
         /// Its timestamp.
         at: Timestamp,
         /// What follows them.
-        suffix: &'s [u8],
+        text: Text<'s>,
     },
     /// As it is sent.
-    Whole(&'s [u8]),
+    Whole(Cow<'s, [u8]>),
 }
 
 /// Batches that are looked up in an index at once.

@@ -10,8 +10,14 @@ use crate::base::ids::ChangeId;
 /// Pages up to this size are kept for the next one with the same question.
 const SHARED_BYTES_MAX: usize = 1 << 20;
 
-/// The oldest and the newest change held when a page was made.
-type Bounds = (ChangeId, ChangeId);
+/// What a page was made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// The oldest and the newest change.
+    pub(super) bounds: (ChangeId, ChangeId),
+    /// Which of them were redacted; see `Redactions::version`.
+    pub(super) redactions: u64,
+}
 
 /// A rendered answer.
 #[derive(Clone)]
@@ -25,20 +31,20 @@ pub(super) struct Page {
 
 /// The newest page, with what it answers.
 #[derive(Default)]
-pub(in crate::api) struct SharedPage(RefCell<Option<(Question, Bounds, Page)>>);
+pub(in crate::api) struct SharedPage(RefCell<Option<(Question, Held, Page)>>);
 
 impl SharedPage {
     /// The page that answers `question` while so much is held, if it is that one.
-    pub(super) fn get(&self, question: &Question, bounds: Bounds) -> Option<Page> {
+    pub(super) fn get(&self, question: &Question, held: Held) -> Option<Page> {
         match &*self.0.borrow() {
-            Some((asked, then, page)) if asked == question && *then == bounds => Some(page.clone()),
+            Some((asked, then, page)) if asked == question && *then == held => Some(page.clone()),
             _ => None,
         }
     }
 
     /// Keeps a page in the place of the one before, unless it is large.
-    pub(super) fn set(&self, question: &Question, bounds: Bounds, page: &Page) {
+    pub(super) fn set(&self, question: &Question, held: Held, page: &Page) {
         let is_small = page.body.len() <= SHARED_BYTES_MAX;
-        *self.0.borrow_mut() = is_small.then(|| (question.clone(), bounds, page.clone()));
+        *self.0.borrow_mut() = is_small.then(|| (question.clone(), held, page.clone()));
     }
 }

@@ -17,11 +17,12 @@ use crate::{
         request::{
             ChangesQuery, Since,
             accept::{self, Media},
-            path,
+            conditions, idempotency, path,
         },
         write::{self, AnswerKind},
     },
     base::{
+        batch::Action,
         ids::ChangeId,
         limits::{MIN_ID_WAIT, READ_LIMIT_DEFAULT},
     },
@@ -89,17 +90,42 @@ pub(in crate::api) async fn get_list(
     }
 }
 
-/// `GET /changes/<id>`
-pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiError> {
+/// `POST /changes/<id>/redact`
+pub(in crate::api) async fn redact(
+    api: &Context,
+    request: &Request,
+    id: &str,
+) -> Result<Reply, ApiError> {
+    conditions::refuse(request)?;
+    if !matches!(request.body().trim_ascii(), b"" | b"{}") {
+        let detail = "a redaction has no members: its body is empty, or {}";
+        return Err(ApiError::new(Code::UnknownMember, detail));
+    }
+    let asked = idempotency::of_small(request)?;
+    let id = parsed(id)?;
+    api.node.catch_up_with_index().await;
+    // Other nodes may hold what is purged here, so it is ordered all the same.
+    let first = api.node.history().first();
+    let purged = (id < first && api.node.history().locate(id).is_none()).then_some(first);
+    write::propose(api, Action::Redact(id), None, asked, AnswerKind::Redaction { purged })
+}
+
+/// The id in a path.
+fn parsed(id: &str) -> Result<ChangeId, ApiError> {
+    let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
     let not_found =
         || ApiError::new(Code::NotFound, format!("there is no change {:?}", excerpt(id)));
-    let canonical = id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0');
-    let id = id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)?;
+    id.parse().ok().filter(|_| canonical).map(ChangeId).ok_or_else(not_found)
+}
+
+/// `GET /changes/<id>`
+pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiError> {
+    let id = parsed(id)?;
     // One that another core shows is here as well.
     api.node.catch_up_with_index().await;
     let (first, last) = api.bounds();
     if id > last {
-        return Err(not_found());
+        return Err(ApiError::new(Code::NotFound, format!("there is no change {id}")));
     }
     if id < first {
         return Err(purged(first));

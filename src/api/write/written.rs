@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use crate::{
-    api::error::{ApiError, Code},
+    api::error::{ApiError, Code, purged},
     base::{
+        ids::ChangeId,
         json_string::json_string,
         outcome::{Decision, Effect, Missing, Refusal},
     },
@@ -22,6 +23,8 @@ pub(in crate::api) enum AnswerKind {
     Key,
     /// A deletion: `200` and the id of the change that records it.
     Deletion,
+    /// A redaction; with the oldest change held where the change itself is held no more.
+    Redaction { purged: Option<ChangeId> },
     /// A tenant or a collection of this name: `201` and its UUID.
     Name(Box<str>),
 }
@@ -65,6 +68,10 @@ fn done(kind: &AnswerKind, effect: Effect) -> Response {
                 _ => response,
             }
         }
+        (Effect::Redacted(id), kind) => match kind {
+            AnswerKind::Redaction { purged: Some(first) } => purged(*first).into(),
+            _ => Response::json(200, format!("{{\"_id\":{id},\"redacted\":true}}")),
+        },
         (Effect::Tenant(tenant), kind) => {
             let name = name(kind);
             Response::json(201, format!("{{\"tenant\":\"{tenant}\",\"name\":{name}}}"))
@@ -96,6 +103,7 @@ fn refused(kind: &AnswerKind, refusal: Refusal) -> ApiError {
                 Missing::Tenant => "the tenant does not exist",
                 Missing::Collection => "the collection does not exist",
                 Missing::Key => "the key has no current version",
+                Missing::Change => "there is no such change",
             };
             ApiError::new(Code::NotFound, what)
         }

@@ -6,22 +6,97 @@ use uuid::Uuid;
 
 use super::{
     command::{ChangeSpan, flag},
-    layout::member,
+    layout::{ERASED, member},
+    suffix::{REDACTED, REDACTED_DELETION, REDACTED_EXPIRY},
 };
 use crate::base::{json_string::read_json_string, ttl::Ttl};
 
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeRef<'b> {
-    /// What follows `{"_id":N,"_ts":T`.
+    /// What is stored of what follows `{"_id":N,"_ts":T`; see [`text`](Self::text).
     pub suffix: &'b [u8],
     /// The text inside the brackets of `tags`.
     pub tags: &'b [u8],
-    pub(super) flags: u16,
-    pub(super) key_bytes: u16,
+    flags: u16,
+    key_bytes: u16,
+    is_redacted: bool,
+}
+
+/// What follows the head of a change as it is sent: what is stored of it, and the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'b>(pub &'b [u8], pub &'static [u8]);
+
+impl Text<'_> {
+    /// Its length.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len() + self.1.len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'b> From<&'b [u8]> for Text<'b> {
+    fn from(stored: &'b [u8]) -> Self {
+        Self(stored, b"")
+    }
+}
+
+impl<'b, const N: usize> From<&'b [u8; N]> for Text<'b> {
+    fn from(stored: &'b [u8; N]) -> Self {
+        Self(stored, b"")
+    }
 }
 
 impl<'b> ChangeRef<'b> {
+    pub(super) fn new(suffix: &'b [u8], tags: &'b [u8], flags: u16, key_bytes: u16) -> Self {
+        Self { suffix, tags, flags, key_bytes, is_redacted: false }
+    }
+
+    /// The same without data and tags.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        // What does not reach as far was never checked, or its change is none of this API.
+        let suffix = self.suffix.get(..self.kept_bytes()).unwrap_or_default();
+        Self { suffix, tags: b"", is_redacted: true, ..self }
+    }
+
+    /// As it is shown when it `is_redacted`, or not.
+    #[must_use]
+    pub fn shown(self, is_redacted: bool) -> Self {
+        if is_redacted { self.redacted() } else { self }
+    }
+
+    /// Whether its data and its tags were taken away.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.is_redacted
+    }
+
+    /// Bytes of the members that a redaction keeps, at the start of the suffix.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let at = members_bytes(self.flags) as usize + usize::from(self.key_bytes);
+        let has_ttl = self.flags & flag::TTL != 0;
+        at + self.suffix.get(at..).filter(|_| has_ttl).map_or(0, ttl_bytes)
+    }
+
+    /// What follows its head as it is sent.
+    #[must_use]
+    pub fn text(&self) -> Text<'b> {
+        let rest: &[u8] = match (self.is_redacted, self.is_deletion()) {
+            (false, _) => b"",
+            (true, false) => REDACTED,
+            (true, true) if self.is_expiry() => REDACTED_EXPIRY,
+            (true, true) => REDACTED_DELETION,
+        };
+        Text(self.suffix, rest)
+    }
+
     /// Whether it belongs to no list but the global one and has no tag.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -88,10 +163,20 @@ impl<'b> ChangeRef<'b> {
 
 /// The time to live that `text` begins with, as a member of a change.
 pub(super) fn ttl_member(text: &[u8]) -> Option<Ttl> {
-    let text = text.strip_prefix(member::TTL)?;
-    let end = text.iter().take(TTL_DIGITS_MAX).position(|&byte| byte == b',')?;
-    let digits = std::str::from_utf8(text.get(..end)?).ok()?;
+    let (member, rest) = text.split_at(ttl_bytes(text));
+    // What was erased is zeros.
+    if !matches!(rest.first(), None | Some(&b',' | &ERASED)) {
+        return None;
+    }
+    let digits = std::str::from_utf8(member.strip_prefix(member::TTL)?).ok()?;
     Ttl::new(digits.parse().ok()?)
+}
+
+/// The length of the time to live that `text` begins with, as a member of a change; 0 without one.
+pub(super) fn ttl_bytes(text: &[u8]) -> usize {
+    let Some(digits) = text.strip_prefix(member::TTL) else { return 0 };
+    let digits = digits.iter().take(TTL_DIGITS_MAX).take_while(|byte| byte.is_ascii_digit());
+    member::TTL.len() + digits.count()
 }
 
 /// More than the longest time to live has.

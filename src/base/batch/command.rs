@@ -50,6 +50,8 @@ pub enum Action {
         /// Its name.
         name: Box<str>,
     },
+    /// Takes the data and the tags of a change away, for ever. No change records it.
+    Redact(ChangeId),
 }
 
 /// Changes that get consecutive ids, or none.
@@ -235,7 +237,7 @@ impl Command {
     pub fn changes(&self) -> u32 {
         match &self.action {
             Action::Append(append) => append.spans.len() as u32,
-            Action::CreateTenant { .. } | Action::CreateCollection { .. } => 0,
+            Action::CreateTenant { .. } | Action::CreateCollection { .. } | Action::Redact(_) => 0,
         }
     }
 
@@ -253,6 +255,7 @@ impl Command {
             }
             Action::CreateTenant { name, .. } => 16 + name.len(),
             Action::CreateCollection { name, .. } => 32 + name.len(),
+            Action::Redact(_) => 8,
         };
         COMMAND_BYTES + idempotency + action
     }

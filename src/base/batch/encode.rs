@@ -99,6 +99,10 @@ fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &Command) {
             arguments.extend_from_slice(name.as_bytes());
             kind::CREATE_COLLECTION
         }
+        Action::Redact(change) => {
+            arguments.extend_from_slice(&change.0.to_le_bytes());
+            kind::REDACT
+        }
     };
     heads.extend_from_slice(&[kind, flags, 0, 0]);
     heads.extend_from_slice(&command.changes().to_le_bytes());

@@ -8,11 +8,16 @@ pub(super) const CHANGE_BYTES: usize = 12;
 /// The flag of a batch that concerns no index.
 pub(super) const PLAIN: u8 = 1;
 
+/// What stands in the place of what was erased of a suffix. Stable: it is on disk. No JSON ends
+/// with it.
+pub(super) const ERASED: u8 = 0;
+
 /// The kinds of a command. Stable: they are on disk.
 pub(super) mod kind {
     pub(in crate::base::batch) const APPEND: u8 = 1;
     pub(in crate::base::batch) const CREATE_TENANT: u8 = 2;
     pub(in crate::base::batch) const CREATE_COLLECTION: u8 = 3;
+    pub(in crate::base::batch) const REDACT: u8 = 4;
 }
 
 /// The flags of a command. Stable: they are on disk.

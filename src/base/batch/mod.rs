@@ -20,9 +20,9 @@
 //! ```
 //!
 //! Kinds of command and their arguments: 1 append; 2 create a tenant: UUID,
-//! name; 3 create a collection: UUID of the tenant, UUID, name. With flag 1 the
-//! arguments begin with an idempotency key's two digests of 16 bytes, with flag
-//! 2 conditions follow ([`Conditions`]).
+//! name; 3 create a collection: UUID of the tenant, UUID, name; 4 redact: the u64
+//! id of a change. With flag 1 the arguments begin with an idempotency key's two
+//! digests of 16 bytes, with flag 2 conditions follow ([`Conditions`]).
 //!
 //! A *suffix* is a change as the API shows it without its head: a change reads
 //! `{"_id":N,"_ts":T` followed by its suffix, for example
@@ -34,6 +34,10 @@
 //! of the suffix, 0 when there are no tags. Keys and tags are stored in one
 //! canonical spelling ([`write_json_string`](super::json_string)), so comparing
 //! bytes compares them.
+//!
+//! A change that was redacted may be *erased*: what follows `key` and `ttl` in its
+//! suffix is zeros then, and its tags are none in the table. It is read as a change that
+//! ends with `,"redacted":true}`. No JSON ends with a zero, so the last byte tells.
 //!
 //! Ids stand nowhere in it: they are given when the batch is applied.
 //!
@@ -50,6 +54,7 @@ mod change_ref;
 mod command;
 mod cut;
 mod encode;
+mod erase;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod layout;
@@ -59,12 +64,14 @@ mod suffix;
 #[cfg(test)]
 mod tests;
 
-pub use change_ref::ChangeRef;
+pub use change_ref::{ChangeRef, Text};
 pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, Versions, flag};
 pub use encode::encode;
+pub use erase::Erasure;
 pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
 pub use read::{ActionRef, Batch, BatchError, CommandRef};
 pub use suffix::{
-    HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, suffix_parts,
+    HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, redacted_change,
+    suffix_parts,
 };

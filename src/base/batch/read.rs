@@ -1,5 +1,7 @@
 //! A batch read where it lies.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -7,9 +9,11 @@ use super::{
     change_ref::{ChangeRef, fits},
     command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
     encode::encode,
-    layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
+    layout::{
+        CHANGE_BYTES, COMMAND_BYTES, ERASED, HEADER_BYTES, PLAIN, VERSION, command_flag, kind,
+    },
 };
-use crate::base::ids::Timestamp;
+use crate::base::ids::{ChangeId, Timestamp};
 
 /// Sizes of version 1.
 const COMMAND_BYTES_1: usize = 8;
@@ -58,6 +62,8 @@ pub enum ActionRef<'b> {
     CreateTenant(Uuid, &'b str),
     /// Creates a collection: UUID of the tenant, its own, name.
     CreateCollection(Uuid, Uuid, &'b str),
+    /// Takes the data and the tags of a change away.
+    Redact(ChangeId),
 }
 
 impl<B: AsRef<[u8]>> Batch<B> {
@@ -219,16 +225,27 @@ impl<B: AsRef<[u8]>> Batch<B> {
     pub fn change(&self, n: u32) -> ChangeRef<'_> {
         assert!(n < self.changes, "change {n} of {}", self.changes);
         let span = self.span(n);
-        let start = if n == 0 { 0 } else { self.span(n - 1).end } as usize;
-        let suffixes = &self.bytes.as_ref()[self.suffixes_at()..];
-        let suffix = &suffixes[start..span.end as usize];
+        let suffix = &self.bytes.as_ref()[self.suffix_range(n)];
         let tags = &suffix[span.tags_at as usize..][..span.tags_bytes as usize];
-        ChangeRef { suffix, tags, flags: span.flags, key_bytes: span.key_bytes }
+        let change = ChangeRef::new(suffix, tags, span.flags, span.key_bytes);
+        change.shown(suffix.last() == Some(&ERASED))
+    }
+
+    /// Where the suffix of the `n`-th change lies.
+    pub(super) fn suffix_range(&self, n: u32) -> Range<usize> {
+        let start = if n == 0 { 0 } else { self.span(n - 1).end } as usize;
+        let suffixes = self.suffixes_at();
+        suffixes + start..suffixes + self.span(n).end as usize
+    }
+
+    /// Where the `n`-th change stands in the table.
+    pub(super) fn span_at(&self, n: u32) -> usize {
+        self.changes_at() + n as usize * self.change_bytes()
     }
 
     fn span(&self, n: u32) -> ChangeSpan {
         let raw = self.bytes.as_ref();
-        let at = self.changes_at() + n as usize * self.change_bytes();
+        let at = self.span_at(n);
         let tags = u32_at(raw, at + 4);
         let more = if self.version == 1 { 0 } else { u32_at(raw, at + 8) };
         ChangeSpan {
@@ -285,6 +302,7 @@ impl Batch {
                 ActionRef::CreateCollection(tenant, collection, name) => {
                     Action::CreateCollection { tenant, collection, name: name.into() }
                 }
+                ActionRef::Redact(change) => Action::Redact(change),
             };
             commands.push(Command { action, idempotency });
         }
@@ -338,6 +356,10 @@ fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<Co
             let tenant = Uuid::from_bytes(take(&mut arguments)?);
             let collection = Uuid::from_bytes(take(&mut arguments)?);
             ActionRef::CreateCollection(tenant, collection, std::str::from_utf8(arguments).ok()?)
+        }
+        kind::REDACT => {
+            let id = u64::from_le_bytes(*arguments.first_chunk().filter(|_| arguments.len() == 8)?);
+            ActionRef::Redact(ChangeId(id))
         }
         _ => return None,
     };

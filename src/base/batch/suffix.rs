@@ -5,7 +5,11 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::{ChangeSpan, change_ref::ttl_member, flag, member};
+use super::{
+    ChangeSpan,
+    change_ref::{Text, ttl_bytes, ttl_member},
+    flag, member,
+};
 use bytes::BufMut;
 
 use crate::base::decimal;
@@ -26,6 +30,10 @@ const EXPIRED: &[u8] = b",\"expired\":true";
 const CLOSE: &[u8] = b"}";
 /// The digits of the longest time to live.
 const TTL_DIGITS: usize = 10;
+/// What takes the place of the tags and the data, and of how a deletion ends.
+pub(super) const REDACTED: &[u8] = b",\"redacted\":true}";
+pub(super) const REDACTED_DELETION: &[u8] = b",\"deleted\":true,\"redacted\":true}";
+pub(super) const REDACTED_EXPIRY: &[u8] = b",\"deleted\":true,\"expired\":true,\"redacted\":true}";
 
 /// The most bytes that a suffix has besides its key, tags and data.
 pub const SUFFIX_OVERHEAD_BYTES: usize = member::TENANT_BYTES
@@ -154,12 +162,26 @@ fn put_uuid(out: &mut Vec<u8>, name: &[u8], id: Uuid) {
 }
 
 /// Appends one change as it is sent: its head, then its suffix.
-pub fn put_change(out: &mut impl BufMut, id: ChangeId, at: Timestamp, suffix: &[u8]) {
+pub fn put_change<'t>(
+    out: &mut impl BufMut,
+    id: ChangeId,
+    at: Timestamp,
+    text: impl Into<Text<'t>>,
+) {
+    let Text(stored, rest) = text.into();
     out.put_slice(ID);
     decimal::write(out, id.0);
     out.put_slice(TS);
     decimal::write(out, at.0);
-    out.put_slice(suffix);
+    out.put_slice(stored);
+    out.put_slice(rest);
+}
+
+/// A change of a key, as it is sent, without its data and tags; nothing when it is no such change.
+#[must_use]
+pub fn redacted_change(change: &[u8]) -> Option<Vec<u8>> {
+    let kept = change.len() - kept_of_key(change)?.1.len();
+    Some([&change[..kept], REDACTED].concat())
 }
 
 /// What a change of a key names.
@@ -177,6 +199,11 @@ pub struct SuffixParts<'t> {
 /// any other.
 #[must_use]
 pub fn suffix_parts(change: &[u8]) -> Option<SuffixParts<'_>> {
+    Some(kept_of_key(change)?.0)
+}
+
+/// What a change of a key names, and what follows that.
+fn kept_of_key(change: &[u8]) -> Option<(SuffixParts<'_>, &[u8])> {
     let rest = change.strip_prefix(ID)?;
     let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
     let rest = rest.strip_prefix(TS)?;
@@ -189,6 +216,8 @@ pub fn suffix_parts(change: &[u8]) -> Option<SuffixParts<'_>> {
     while *rest.get(end)? != b'"' {
         end += if rest[end] == b'\\' { 2 } else { 1 };
     }
-    let key = read_json_string(&rest[..=end])?;
-    Some(SuffixParts { collection, key, ttl: ttl_member(&rest[end + 1..]) })
+    let (key, rest) = rest.split_at(end + 1);
+    let key = read_json_string(key)?;
+    let (ttl, rest) = (ttl_member(rest), &rest[ttl_bytes(rest)..]);
+    Some((SuffixParts { collection, key, ttl }, rest))
 }

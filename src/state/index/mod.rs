@@ -20,6 +20,7 @@ pub(in crate::state) mod lists;
 mod locks;
 mod parts;
 mod postings;
+mod redactions;
 mod span;
 mod tail;
 mod whole;
@@ -29,6 +30,7 @@ pub use idempotency::{IdempotencyKeys, Known};
 pub use key::ListKey;
 pub use list::{Cursor, ListId, Reached, TagSet};
 pub use lists::SealedLists;
+pub use redactions::Redactions;
 pub use span::Span;
 pub use whole::Index;
 

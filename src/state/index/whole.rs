@@ -12,6 +12,7 @@ use super::{
     lists::SealedLists,
     locks::{lock, share},
     parts::Parts,
+    redactions::Redactions,
     tail::Tail,
 };
 use crate::{base::ids::ChangeId, state::unread::Unread};
@@ -23,6 +24,8 @@ pub struct Index {
     pub catalog: Catalog,
     parts: Parts,
     idempotency: RwLock<IdempotencyKeys>,
+    /// Changes that are shown without data and tags.
+    pub redactions: Redactions,
     /// The last change of the batch that is being, or was last applied.
     applying_up_to: AtomicU64,
 }
@@ -90,9 +93,11 @@ impl Index {
         lock(&self.idempotency).restore(*known);
     }
 
-    /// Gives memory of what is below `first` back: those changes are purged.
-    pub fn trim(&self, first: ChangeId) {
+    /// Gives memory of what is below `first` back: those changes are purged, but for some that a
+    /// checkpoint has.
+    pub fn trim(&self, first: ChangeId, is_held: impl Fn(ChangeId) -> bool) {
         self.parts.trim(first);
+        self.redactions.trim(first, is_held);
     }
 
     pub(in crate::state) fn idempotency_mut(&self) -> RwLockWriteGuard<'_, IdempotencyKeys> {

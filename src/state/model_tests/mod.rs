@@ -164,6 +164,8 @@ proptest! {
         for cuts in [&cuts[..], &[], &each_alone] {
             let (state, seen) = run(&steps, cuts);
             prop_assert_eq!(&seen, &want);
+            let redacted: Vec<ChangeId> = model.redacted.iter().copied().collect();
+            prop_assert_eq!(state.index().redactions.all(), redacted);
             for (from, length, tags) in &lists {
                 check_lists(&state, &model, *from..from + length + 1, &tags_of(*tags));
             }

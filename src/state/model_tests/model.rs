@@ -1,6 +1,9 @@
 //! What commands come to, kept in the plainest way.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use uuid::Uuid;
 
@@ -29,6 +32,7 @@ pub(super) struct Model {
     pub(super) collections: BTreeMap<(Uuid, &'static str), Uuid>,
     /// By collection and key.
     pub(super) keys: BTreeMap<(Uuid, &'static str), u64>,
+    pub(super) redacted: BTreeSet<ChangeId>,
     /// Request, result and hour.
     pub(super) requests: BTreeMap<u8, (u8, Result<Effect, Refusal>, u64)>,
 }
@@ -74,6 +78,13 @@ impl Model {
                 self.collections.insert((tenant, name), collection);
                 Ok(Effect::Collection { collection, tenant })
             }
+            What::Redact(id) => match (1..=self.changes.len() as u64).contains(&id.0) {
+                true => {
+                    self.redacted.insert(*id);
+                    Ok(Effect::Redacted(*id))
+                }
+                false => Err(Refusal::NotFound(Missing::Change)),
+            },
             What::Write { places, conditions } => self.append(step, places, conditions, false),
             What::Delete { place, conditions } => {
                 self.append(step, &[(*place, Vec::new())], conditions, true)

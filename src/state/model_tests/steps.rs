@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::model::Model;
 use crate::{
     base::{
-        batch::{Append, Command, Conditions, Idempotency, Versions},
+        batch::{Action, Append, Command, Conditions, Idempotency, Versions},
         ids::ChangeId,
     },
     state::testing::{ChangeText, append_all, create_collection, create_tenant},
@@ -31,6 +31,7 @@ pub(super) enum What {
     Collection(Uuid, Uuid, &'static str),
     Write { places: Vec<(Place, Vec<&'static str>)>, conditions: Conditions },
     Delete { place: Place, conditions: Conditions },
+    Redact(ChangeId),
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +53,7 @@ impl Step {
             data,
         };
         match &self.what {
-            What::Tenant(..) | What::Collection(..) => Vec::new(),
+            What::Tenant(..) | What::Collection(..) | What::Redact(_) => Vec::new(),
             What::Write { places, .. } => {
                 places.iter().map(|(place, tags)| text(place, tags, Some(data))).collect()
             }
@@ -64,6 +65,7 @@ impl Step {
         let command = match &self.what {
             What::Tenant(tenant, name) => create_tenant(*tenant, name),
             What::Collection(tenant, id, name) => create_collection(*tenant, *id, name),
+            What::Redact(id) => Action::Redact(*id).into(),
             What::Write { conditions, .. } | What::Delete { conditions, .. } => {
                 let texts = append_all(&self.texts(&self.number.to_string()));
                 Append { conditions: conditions.clone(), ..texts }.into()
@@ -82,7 +84,7 @@ type Draft = (u8, [Pick; 7], Vec<(u8, Pick, Pick, u8)>, Option<(u8, u8)>, bool);
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let more = proptest::collection::vec(any::<(u8, Pick, Pick, u8)>(), 1..4);
     let idempotency = proptest::option::weighted(0.2, (0u8..6, 0u8..2));
-    let draft = (0u8..40, any::<[Pick; 7]>(), more, idempotency, proptest::bool::weighted(0.1));
+    let draft = (0u8..43, any::<[Pick; 7]>(), more, idempotency, proptest::bool::weighted(0.1));
     proptest::collection::vec(draft, 1..120).prop_map(|drafts| resolve(&drafts))
 }
 
@@ -131,10 +133,12 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
                 place: Place { key: None, ..keyed },
                 conditions: Conditions::default(),
             },
-            _ => What::Delete {
+            39 => What::Delete {
                 place: Place { tenant: Some(tenant), ..Place::default() },
                 conditions: Conditions::default(),
             },
+            // The first that is not there yet, now and then.
+            _ => What::Redact(ChangeId(picks[3].index(model.changes.len() + 2) as u64)),
         };
         hour += u64::from(*later) * (1 + picks[5].index(30) as u64);
         let step = Step { what, idempotency: *idempotency, hour, number };
