@@ -86,6 +86,8 @@ mod reading;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod redaction;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod restart;
