@@ -110,6 +110,10 @@ pub enum Bug {
     LeadWithoutVote,
     /// A change is shown as long as its bytes are there, although it was redacted.
     ForgetRedactions,
+    /// A segment that is written anew says that the next one continues it as it is now.
+    ForgetRewrittenChain,
+    /// A segment that is written anew is not synced before it gets its name.
+    SkipRewriteSync,
     /// An index does not say which changes were redacted.
     ForgetRedactionInIndex,
     /// What is read from the disk is served without a look at its checksum.

@@ -172,6 +172,7 @@ impl Composer {
             // A log begins at 0, whatever its first entry is.
             first_index: if self.next_group == 1 { 0 } else { first },
             chain: self.chain,
+            rewritten: None,
         };
         self.sequence += 1;
         // It is not touched before it is needed.

@@ -33,7 +33,7 @@ pub enum OpenError {
         reason: String,
     },
     /// Another format than this build's.
-    #[error("{file} has log format {found}; this build reads format {supported}")]
+    #[error("{file} has log format {found}; this build reads formats up to {supported}")]
     Version {
         /// The segment's file name.
         file: String,

@@ -22,6 +22,7 @@ mod purged;
 mod queue;
 mod read;
 pub mod recover;
+mod rewrite;
 mod scrub;
 mod sealed;
 mod segment;
@@ -41,6 +42,8 @@ mod planted_tests;
 #[cfg(test)]
 mod recovery_tests;
 #[cfg(test)]
+mod rewrite_tests;
+#[cfg(test)]
 mod testing;
 
 pub use check::{Behind, Verified, behind, check, give_to, is_file, segments};
@@ -50,6 +53,7 @@ pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
 pub use open::Reader;
+pub use rewrite::Replacement;
 pub use sealed::Sealed;
 pub use segment::{SUFFIX, file_name, number};
 pub use types::{

@@ -298,6 +298,7 @@ async fn create<D: Disk>(
         first_group: 1,
         first_index: 0,
         chain: 0,
+        rewritten: None,
     };
     let active = start(spare, &header).await.map_err(failed("starting the first segment"))?;
     Ok(Opened {

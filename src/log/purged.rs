@@ -6,7 +6,7 @@ use super::{segment::file_name, state::LogState};
 use crate::{base::planted::planted, io::Disk};
 
 /// Says that nobody removes segments any more.
-struct Removing<D: Disk>(Rc<LogState<D>>);
+pub(super) struct Removing<D: Disk>(pub(super) Rc<LogState<D>>);
 
 impl<D: Disk> Drop for Removing<D> {
     fn drop(&mut self) {

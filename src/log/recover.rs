@@ -4,7 +4,9 @@
 use super::{
     Entry, Place, Sealed,
     cursor::is_zero,
-    format::{Frame, Group, GroupFault, HardState, SegmentHeader, claimed_group, decode_group},
+    format::{
+        Frame, Group, GroupFault, HardState, Rewritten, SegmentHeader, claimed_group, decode_group,
+    },
     index::Indexed,
     table::Table,
 };
@@ -121,6 +123,18 @@ impl Recovery {
             }
         }
         let torn = self.torn_at(header, bytes, at, last)?;
+        if let Some(Rewritten { ends, continues }) = header.rewritten {
+            if self.chain != ends {
+                return Err(damage(
+                    at,
+                    "the last group of a segment that was written anew is missing",
+                ));
+            }
+            if last {
+                return Err(damage(at, "the segment after one that was written anew is missing"));
+            }
+            self.chain = continues;
+        }
         // What stays in memory must not keep the whole segment there.
         for entry in &mut self.recent {
             if self.table.place(entry.id.index).is_some_and(|p| p.segment == header.sequence) {

@@ -265,7 +265,7 @@ fn other_versions_clusters_and_nodes_are_refused_unchanged() {
     let error = reopen(&disk).err().unwrap();
     assert_eq!(
         error.to_string(),
-        "00000000000000000001.seg has log format 9; this build reads format 1"
+        "00000000000000000001.seg has log format 9; this build reads formats up to 2"
     );
 }
 

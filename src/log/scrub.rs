@@ -15,13 +15,13 @@ use super::{
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores, is_bad_place};
 
 /// Bytes that are read at once, unless a group has more.
-const PIECE_BYTES: usize = 1 << 20;
+pub(super) const PIECE_BYTES: usize = 1 << 20;
 
 /// The newest group that was found sound.
 #[derive(Clone, Copy, Debug)]
-struct Chain {
-    number: u64,
-    checksum: u32,
+pub(super) struct Chain {
+    pub(super) number: u64,
+    pub(super) checksum: u32,
 }
 
 /// How far a piece was verified.
@@ -86,11 +86,14 @@ async fn verify<F: DiskFile>(
         at += verified.bytes as u64;
         pause(bytes).await;
     }
+    if header.rewritten.is_some_and(|rewritten| rewritten.ends != chain.checksum) {
+        return Err(corrupt(sequence, at, "the last group is missing"));
+    }
     Ok(())
 }
 
 /// The disk does not give what is from byte `at` on.
-fn unread(sequence: u64, at: u64, doing: &str) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn unread(sequence: u64, at: u64, doing: &str) -> impl FnOnce(io::Error) -> OpenError {
     move |error| match is_bad_place(&error) {
         true => corrupt(sequence, at, &format!("it cannot be read: {error}")),
         false => failed(format!("{doing} {}", file_name(sequence)))(error),

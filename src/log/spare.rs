@@ -44,6 +44,13 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Has the segment that is written to completed once there is a spare one, although it has
+    /// room; unless nothing is in it. To be asked again until it has come about.
+    pub fn complete_active(&self) {
+        self.shared.get_mut().complete_wanted = true;
+        self.shared.work.notify_one();
+    }
+
     /// The [`headroom`](Self::headroom), where there is no spare segment and none could be made.
     #[must_use]
     pub fn scarce_room(&self) -> Option<u64> {

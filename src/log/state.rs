@@ -114,6 +114,8 @@ pub(super) struct Inner<D: Disk> {
     /// The spare is being put into use. Until its header is durable no further
     /// segment is prepared, so at most one segment is ever without a header.
     pub(super) rolling: bool,
+    /// The active segment is to be completed, although it has room.
+    pub(super) complete_wanted: bool,
     /// A group is being written.
     pub(super) writing: bool,
     /// Reads of entries from segments that are under way.
@@ -159,6 +161,7 @@ impl<D: Disk> Inner<D> {
             pieces: 0,
             room_wanted: 0,
             rolling: false,
+            complete_wanted: false,
             writing: false,
             reading: 0,
             reads_answered: 0,

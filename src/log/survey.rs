@@ -55,7 +55,7 @@ pub(super) async fn survey<D: Disk>(disk: &D, options: &Options) -> Result<Layou
                 return Err(OpenError::Version {
                     file: file_name(file.sequence),
                     found: version,
-                    supported: format::VERSION,
+                    supported: format::REWRITTEN_VERSION,
                 });
             }
             HeaderBlock::Used(header) => {

@@ -11,7 +11,7 @@ use super::{
     queue::{Op, Plan, Room},
     state::{ActivePlace, Inner, LogState, fail, reserve},
 };
-use crate::io::{Disk, DiskFile, cores};
+use crate::io::{BLOCK, Disk, DiskFile, cores};
 use rand::RngExt;
 use std::{future::Future, io, rc::Rc};
 
@@ -96,6 +96,9 @@ impl<D: Disk> Writer<D> {
         if inner.poison.is_some() {
             return Step::End;
         }
+        if inner.complete_wanted && inner.spare.is_some() && inner.active.offset > BLOCK as u64 {
+            return Step::Roll;
+        }
         if !inner.queue.is_urgent() {
             return if inner.closing { Step::End } else { Step::AwaitWork };
         }
@@ -170,6 +173,7 @@ impl<D: Disk> Writer<D> {
                 first_group: inner.next_group,
                 first_index: inner.table.next(),
                 chain: inner.chain,
+                rewritten: None,
             };
             (spare, header)
         };
@@ -187,6 +191,7 @@ impl<D: Disk> Writer<D> {
             };
             inner.sealed.push(done);
             inner.rolling = false;
+            inner.complete_wanted = false;
             inner.active = ActivePlace {
                 sequence: self.active.sequence,
                 bytes: self.active.bytes,

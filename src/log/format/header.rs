@@ -7,8 +7,10 @@ use crate::{
     log::cursor::{Reader, Writer, has_next, is_zero},
 };
 
-/// The format this build writes and reads. Stable: it is on disk.
+/// The format of segments, and of groups. Stable: it is on disk.
 pub const VERSION: u32 = 1;
+/// The format of a segment that was written anew. Stable: it is on disk.
+pub const REWRITTEN_VERSION: u32 = 2;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"CAGTLOG\n";
 
@@ -32,6 +34,17 @@ pub struct SegmentHeader {
     pub first_index: u64,
     /// The checksum of the group before the first one; 0 for the very first.
     pub chain: u32,
+    /// Of a segment that was written anew.
+    pub rewritten: Option<Rewritten>,
+}
+
+/// What tells that a segment that was written anew is whole, and that the next one follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The checksum of its last group, as it is now.
+    pub ends: u32,
+    /// That of its last group as it was at first, which the next segment continues.
+    pub continues: u32,
 }
 
 /// What block 0 of a file holds.
@@ -52,7 +65,7 @@ impl SegmentHeader {
     pub fn encode(&self, block: &mut [u8]) {
         let mut w = Writer { out: block, at: 0 };
         w.put(&SEGMENT_MAGIC);
-        w.u32(VERSION);
+        w.u32(if self.rewritten.is_some() { REWRITTEN_VERSION } else { VERSION });
         let preamble = crc32c::crc32c(w.written());
         w.u32(preamble);
         w.put(self.cluster.0.as_bytes());
@@ -63,6 +76,10 @@ impl SegmentHeader {
         w.u64(self.first_group);
         w.u64(self.first_index);
         w.u32(self.chain);
+        if let Some(Rewritten { ends, continues }) = self.rewritten {
+            w.u32(ends);
+            w.u32(continues);
+        }
         let checksum = crc32c::crc32c(w.written());
         w.u32(checksum);
     }
@@ -86,7 +103,7 @@ impl SegmentHeader {
         if r.u32()? != preamble {
             return None;
         }
-        if version != VERSION {
+        if !matches!(version, VERSION | REWRITTEN_VERSION) {
             return Some(HeaderBlock::OtherVersion(version));
         }
         let cluster = ClusterId(Uuid::from_slice(r.take(16)?).ok()?);
@@ -99,6 +116,10 @@ impl SegmentHeader {
             first_group: r.u64()?,
             first_index: r.u64()?,
             chain: r.u32()?,
+            rewritten: match version {
+                VERSION => None,
+                _ => Some(Rewritten { ends: r.u32()?, continues: r.u32()? }),
+            },
         };
         let checksum = crc32c::crc32c(r.seen());
         let sound = r.u32()? == checksum && is_zero(block.get(r.at..)?);

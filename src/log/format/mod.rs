@@ -34,4 +34,4 @@ pub use group::{
     GROUP_HEAD_BYTES, Group, GroupFault, GroupPlace, HardState, claimed_bytes, claimed_group,
     decode_group, decode_group_of, encode_group, group_bytes,
 };
-pub use header::{HeaderBlock, SegmentHeader, VERSION};
+pub use header::{HeaderBlock, REWRITTEN_VERSION, Rewritten, SegmentHeader};

@@ -72,6 +72,7 @@ fn a_header_reads_back_and_any_flipped_bit_is_found() {
         first_group: 40,
         first_index: 39,
         chain: 7,
+        rewritten: None,
     };
     let mut block = vec![0; BLOCK];
     assert_eq!(SegmentHeader::decode(&block), HeaderBlock::Unused);
@@ -96,13 +97,14 @@ fn another_version_is_told_from_damage() {
         first_group: 1,
         first_index: 0,
         chain: 0,
+        rewritten: None,
     };
     header.encode(&mut block);
-    block[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    block[8..12].copy_from_slice(&3_u32.to_le_bytes());
     assert_eq!(SegmentHeader::decode(&block), HeaderBlock::Invalid);
     let preamble = crc32c::crc32c(&block[..12]);
     block[12..16].copy_from_slice(&preamble.to_le_bytes());
-    assert_eq!(SegmentHeader::decode(&block), HeaderBlock::OtherVersion(2));
+    assert_eq!(SegmentHeader::decode(&block), HeaderBlock::OtherVersion(3));
 }
 
 #[test]

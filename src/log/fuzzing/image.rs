@@ -101,6 +101,7 @@ impl Image {
             first_group: 1,
             first_index: 0,
             chain: 0,
+            rewritten: None,
         };
         let mut image = Self {
             segments: Vec::new(),

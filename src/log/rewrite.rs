@@ -1,0 +1,250 @@
+//! Writing a complete segment anew, with payloads of the same length in the place of some: so that
+//! what was erased is on the disk no more. All places in it stay, and the next segment continues it
+//! as before.
+//!
+//! ```text
+//! groups copied under another name · header written · synced · renamed · directory synced
+//! ```
+//!
+//! Whoever has the file open goes on with what it was. A crash leaves the one or the other.
+
+use std::{io, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Entry, Log, OpenError, SEGMENT_BYTES_MIN,
+    cursor::is_zero,
+    error::{corrupt, failed},
+    format::{
+        Frame, FrameRef, Group, GroupPlace, HeaderBlock, Rewritten, SegmentHeader, claimed_bytes,
+        decode_group_of, encode_group,
+    },
+    purged::{Removing, remove_purged, sync_directory},
+    scrub::{Chain, PIECE_BYTES, unread},
+    segment::{file_name, temporary_name},
+};
+use crate::base::planted::planted;
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores};
+
+/// Gives what takes the place of the payload of an entry, of the same length.
+pub type Replacement = Arc<dyn Fn(&Entry) -> Option<Bytes> + Send + Sync>;
+
+/// How far groups were copied, as they were and as they are.
+#[derive(Clone, Copy)]
+struct Copied {
+    before: Chain,
+    now: u32,
+}
+
+/// A part of a segment, copied.
+struct Part {
+    /// Whole groups.
+    bytes: Vec<u8>,
+    /// Bytes that the next group takes.
+    needed: usize,
+    copied: Copied,
+    /// Only zeros follow.
+    has_ended: bool,
+}
+
+impl<D: Disk> Log<D> {
+    /// Writes the complete segment `sequence` anew. `pause` is waited for after so many bytes were
+    /// written. `false` when it cannot be done at the moment, or the segment is purged.
+    ///
+    /// # Errors
+    /// What the disk reports, or the segment is damaged; it is as before then, as far as that is
+    /// known.
+    pub async fn rewrite(
+        &self,
+        sequence: u64,
+        replace: Replacement,
+        mut pause: impl AsyncFnMut(u64),
+    ) -> Result<bool, OpenError> {
+        let (name, temporary) = (file_name(sequence), temporary_name(sequence));
+        assert!(sequence < self.active_segment(), "what is written to is not written anew");
+        let disk = &self.shared.disk;
+        let opened = disk.open(&name, OpenMode::Read).await;
+        let old = opened.map_err(unread(sequence, 0, "opening"))?;
+        let written = match self.create(&temporary).await {
+            Ok(new) => {
+                let copied = copy(&old, &new, sequence, replace, &mut pause).await;
+                let closed = new.close().await;
+                copied.and(closed.map_err(failed(format!("closing {temporary}"))))
+            }
+            Err(error) => Err(failed(format!("creating {temporary}"))(error)),
+        };
+        // It was only read.
+        let _ = old.close().await;
+        let done = match written {
+            Ok(()) => self.put_in_place(sequence, &temporary, &name).await,
+            Err(error) => Err(error),
+        };
+        if !matches!(done, Ok(true)) {
+            // The first error is the one to tell; what is left goes at the next start.
+            let _ = disk.remove(&temporary).await;
+        }
+        done
+    }
+
+    async fn create(&self, temporary: &str) -> io::Result<D::File> {
+        let disk = &self.shared.disk;
+        match disk.open(temporary, OpenMode::Create).await {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove(temporary).await?;
+                disk.open(temporary, OpenMode::Create).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Gives the new file its name; not while segments are removed, which must leave no gap.
+    async fn put_in_place(
+        &self,
+        sequence: u64,
+        temporary: &str,
+        name: &str,
+    ) -> Result<bool, OpenError> {
+        let failed = || failed(format!("putting {name} in place"));
+        let shared = &self.shared;
+        {
+            let mut inner = shared.get_mut();
+            inner.usable().map_err(|error| failed()(error.into()))?;
+            if inner.removing || sequence < inner.oldest {
+                return Ok(false);
+            }
+            inner.removing = true;
+        }
+        let removing = Removing(Rc::clone(shared));
+        shared.disk.rename(temporary, name).await.map_err(failed())?;
+        sync_directory(shared).await.map_err(failed())?;
+        drop(removing);
+        // What was purged meanwhile was left.
+        remove_purged(shared).await.map_err(failed())?;
+        Ok(true)
+    }
+}
+
+/// Copies a segment, with what is to be replaced. Durable on return.
+async fn copy<F: DiskFile>(
+    old: &F,
+    new: &F,
+    sequence: u64,
+    replace: Replacement,
+    pause: &mut impl AsyncFnMut(u64),
+) -> Result<(), OpenError> {
+    let block = old.read_at(0, BLOCK).await.map_err(unread(sequence, 0, "reading"))?;
+    let header = match SegmentHeader::decode(block.as_ref()) {
+        HeaderBlock::Used(header) if header.sequence == sequence => header,
+        _ => return Err(corrupt(sequence, 0, "the header is missing or damaged")),
+    };
+    let before = Chain { number: header.first_group - 1, checksum: header.chain };
+    let mut copied = Copied { before, now: header.chain };
+    let (mut at, mut needed, mut has_ended) = (BLOCK as u64, BLOCK, false);
+    while at < header.segment_bytes && !has_ended {
+        let left = usize::try_from(header.segment_bytes - at).unwrap_or(usize::MAX);
+        if needed > left {
+            return Err(corrupt(sequence, at, "a group does not end within its segment"));
+        }
+        let read = old.read_at(at, PIECE_BYTES.max(needed).min(left)).await;
+        let read = read.map_err(unread(sequence, at, "reading"))?;
+        let piece = Bytes::copy_from_slice(read.as_ref());
+        if piece.len() < needed {
+            return Err(corrupt(sequence, at + piece.len() as u64, "the file became shorter"));
+        }
+        let (replace, nonce) = (Arc::clone(&replace), header.nonce);
+        let part = cores::off_core(move || copy_groups(&piece, at, nonce, copied, &replace)).await;
+        let part = part.map_err(|(offset, why)| corrupt(sequence, at + offset as u64, why))?;
+        (copied, needed, has_ended) = (part.copied, part.needed, part.has_ended);
+        write(new, &part.bytes, at, sequence).await?;
+        at += part.bytes.len() as u64;
+        pause(part.bytes.len() as u64).await;
+    }
+    if header.rewritten.is_some_and(|rewritten| rewritten.ends != copied.before.checksum) {
+        return Err(corrupt(sequence, at, "the last group is missing"));
+    }
+    let continues = match header.rewritten {
+        _ if planted!(ForgetRewrittenChain) => copied.now,
+        Some(rewritten) => rewritten.continues,
+        None => copied.before.checksum,
+    };
+    let rewritten = Some(Rewritten { ends: copied.now, continues });
+    // Nothing more is written to it, so it need not be longer than what is in it.
+    let segment_bytes = at.max(SEGMENT_BYTES_MIN);
+    let header = SegmentHeader { segment_bytes, rewritten, ..header };
+    let mut block = vec![0; BLOCK];
+    header.encode(&mut block);
+    write(new, &block, 0, sequence).await?;
+    let durable = async {
+        new.set_len(segment_bytes).await?;
+        if planted!(SkipRewriteSync) { Ok(()) } else { new.sync().await }
+    };
+    durable.await.map_err(failed(format!("syncing segment {sequence}")))
+}
+
+async fn write<F: DiskFile>(
+    file: &F,
+    bytes: &[u8],
+    at: u64,
+    sequence: u64,
+) -> Result<(), OpenError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut buffer = file.buffer(bytes.len());
+    buffer.as_mut().copy_from_slice(bytes);
+    let written = file.write_at(buffer, at).await.map(drop);
+    written.map_err(failed(format!("writing segment {sequence} anew")))
+}
+
+/// Copies the groups that lie wholly in `piece`, which begins at byte `offset` of its segment.
+fn copy_groups(
+    piece: &Bytes,
+    offset: u64,
+    nonce: u64,
+    mut copied: Copied,
+    replace: &Replacement,
+) -> Result<Part, (usize, &'static str)> {
+    let (mut at, mut needed, mut bytes) = (0, BLOCK, Vec::with_capacity(piece.len()));
+    while let Some(block) = piece.get(at..at + BLOCK) {
+        if is_zero(block) {
+            return Ok(Part { bytes, needed, copied, has_ended: true });
+        }
+        let place = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(at);
+        let damaged = (at, "a group is not sound");
+        needed = claimed_bytes(piece, at, place, nonce).ok_or(damaged)?;
+        if piece.len() - at < needed {
+            break;
+        }
+        let group = decode_group_of(piece, at, place, nonce).map_err(|_| damaged)?;
+        let Chain { number, checksum } = copied.before;
+        if group.place.number != number + 1 || group.place.previous != checksum {
+            return Err((at, "a group does not continue the one before it"));
+        }
+        copied.before = Chain { number: group.place.number, checksum: group.checksum };
+        bytes.resize(group.end, 0);
+        copied.now = copy_group(&group, copied.now, replace, &mut bytes[at..]);
+        (at, needed) = (group.end, BLOCK);
+    }
+    Ok(Part { bytes, needed, copied, has_ended: false })
+}
+
+/// Writes a group that continues `previous` into `out`, and gives its checksum.
+fn copy_group(group: &Group, previous: u32, replace: &Replacement, out: &mut [u8]) -> u32 {
+    let replaced: Vec<Option<Entry>> = group
+        .frames
+        .iter()
+        .map(|frame| match frame {
+            Frame::Entry(entry, _) => replace(entry).map(|payload| {
+                assert_eq!(payload.len(), entry.payload.len(), "all places stay");
+                Entry { payload, ..entry.clone() }
+            }),
+            Frame::Truncate(_) => None,
+        })
+        .collect();
+    let frames = group.frames.iter().zip(&replaced).map(|(frame, replaced)| match frame {
+        Frame::Entry(entry, _) => FrameRef::Entry(replaced.as_ref().unwrap_or(entry)),
+        Frame::Truncate(after) => FrameRef::Truncate(*after),
+    });
+    encode_group(out, &GroupPlace { previous, ..group.place }, &group.state, frames)
+}

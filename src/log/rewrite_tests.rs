@@ -1,0 +1,260 @@
+//! Segments that are written anew: what is to be gone is gone, everything else is as it was, and the
+//! power may go at any step.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{
+    Log, OpenError, Replacement,
+    format::{HeaderBlock, SegmentHeader},
+    segment::{SUFFIX, file_name},
+    testing::{append, entry, id, options},
+};
+use crate::{
+    base::planted::{Bug, prove},
+    io::{
+        BLOCK, Disk,
+        simulated::{
+            disk::{Loss, SimDisk},
+            executor::run,
+        },
+    },
+};
+
+const SECRET: &[u8] = b"a secret that is to be gone";
+const ENTRIES: u64 = 20;
+/// The entries with the secret.
+const SECRETS: [u64; 3] = [2, 9, 10];
+
+fn start(log: &Log<SimDisk>) {
+    drop(crate::io::cores::spawn(log.run()));
+    let log = log.clone();
+    drop(crate::io::cores::spawn(async move {
+        while log.need_spare().await {
+            if log.prepare().await.is_err() {
+                return;
+            }
+        }
+    }));
+}
+
+async fn open(disk: &SimDisk, seed: u64) -> Result<(Log<SimDisk>, Vec<Bytes>), OpenError> {
+    let mut replayed = Vec::new();
+    let log = Log::open(disk.clone(), options(seed), |entry, _| {
+        replayed.push(entry.payload.clone());
+        Ok(())
+    })
+    .await?;
+    Ok((log, replayed))
+}
+
+fn payload(index: u64) -> Vec<u8> {
+    let filler = vec![b'f'; 2000 + index as usize];
+    if SECRETS.contains(&index) { [SECRET, &filler].concat() } else { filler }
+}
+
+/// Takes the secret away, in the same length.
+fn without_secret() -> Replacement {
+    Arc::new(|entry| {
+        let rest = entry.payload.strip_prefix(SECRET)?;
+        Some([&[b'-'; SECRET.len()], rest].concat().into())
+    })
+}
+
+/// A log over several segments, in use.
+async fn filled(disk: &SimDisk) -> Log<SimDisk> {
+    let (log, _) = open(disk, 1).await.unwrap();
+    start(&log);
+    for index in 0..ENTRIES {
+        append(&log, vec![entry(1, index, payload(index))]).await.unwrap();
+        log.set_committed(id(1, index));
+        if index == 5 {
+            // What was removed stays in its segment.
+            append(&log, vec![entry(1, 6, b"removed".to_vec())]).await.unwrap();
+            log.truncate_after(Some(id(1, 5))).await.unwrap();
+        }
+    }
+    log.flush_marks().await.unwrap();
+    log
+}
+
+/// The segments that hold the secret.
+fn secret(disk: &SimDisk) -> Vec<String> {
+    let holds = |bytes: &[u8]| bytes.windows(SECRET.len()).any(|part| part == SECRET);
+    disk.snapshot().into_iter().filter(|(_, bytes)| holds(bytes)).map(|(name, _)| name).collect()
+}
+
+/// What is read is what was written, but for what may be gone.
+fn check(replayed: &[Bytes], gone: impl Fn(usize) -> Option<bool>) {
+    assert_eq!(replayed.len() as u64, ENTRIES);
+    for (index, found) in replayed.iter().enumerate() {
+        let want = payload(index as u64);
+        if !want.starts_with(SECRET) {
+            assert_eq!(*found, want);
+            continue;
+        }
+        let is_gone = found.starts_with(b"---");
+        assert!(is_gone || *found == want, "entry {index}");
+        assert!(gone(index).is_none_or(|gone| gone == is_gone), "entry {index}");
+        assert_eq!(found.len(), want.len());
+    }
+}
+
+#[test]
+fn what_is_replaced_is_gone_and_the_log_goes_on() {
+    run(1, async {
+        let disk = SimDisk::new(1);
+        let log = filled(&disk).await;
+        let active = log.active_segment();
+        assert!(active > 3, "there are several segments");
+        let places: Vec<_> = (0..ENTRIES).map(|index| log.place(index).unwrap()).collect();
+        // Twice: what was written anew is written anew once more.
+        for _ in 0..2 {
+            for sequence in 1..active {
+                assert!(log.rewrite(sequence, without_secret(), async |_| {}).await.unwrap());
+                log.scrub(sequence, async |_| {}).await.unwrap();
+            }
+        }
+        assert_eq!(secret(&disk), Vec::<String>::new());
+        log.release(ENTRIES);
+        append(&log, vec![entry(1, ENTRIES, b"one more".to_vec())]).await.unwrap();
+        log.set_committed(id(1, ENTRIES));
+        let read = log.read(0, ENTRIES, usize::MAX).await.unwrap();
+        let read: Vec<_> = read.into_iter().map(|entry| entry.payload).collect();
+        log.close().await.unwrap();
+        let (log, mut replayed) = open(&disk.kill(), 2).await.unwrap();
+        assert_eq!(replayed.pop().unwrap(), &b"one more"[..]);
+        check(&replayed, |_| Some(true));
+        assert_eq!(replayed, read);
+        let now: Vec<_> = (0..ENTRIES).map(|index| log.place(index).unwrap()).collect();
+        assert_eq!(now, places, "all places stay");
+    });
+}
+
+#[test]
+fn a_segment_is_completed_early_and_gets_as_short_as_what_is_in_it() {
+    run(2, async {
+        let disk = SimDisk::new(2);
+        let (log, _) = open(&disk, 1).await.unwrap();
+        start(&log);
+        append(&log, vec![entry(1, 0, payload(2))]).await.unwrap();
+        log.set_committed(id(1, 0));
+        while log.active_segment() == 1 {
+            log.complete_active();
+            crate::io::cores::yield_if_needed().await;
+            crate::io::cores::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        // Of one without anything in it nothing would come.
+        log.complete_active();
+        crate::io::cores::sleep(std::time::Duration::from_secs(1)).await;
+        assert_eq!(log.active_segment(), 2);
+        assert!(log.rewrite(1, without_secret(), async |_| {}).await.unwrap());
+        append(&log, vec![entry(1, 1, b"on".to_vec())]).await.unwrap();
+        log.close().await.unwrap();
+        assert_eq!(secret(&disk), Vec::<String>::new());
+        let (_, replayed) = open(&disk.kill(), 2).await.unwrap();
+        assert!(replayed[0].starts_with(b"---"));
+    });
+}
+
+/// The power goes after so many steps of writing a segment anew; whether it went.
+async fn cut(steps: u64, seed: u64) -> bool {
+    let disk = SimDisk::new(seed);
+    let log = filled(&disk).await;
+    let secrets = secret(&disk);
+    let segment = log.place(SECRETS[0]).unwrap().segment;
+    disk.cut_power_after(steps);
+    let outcome = log.rewrite(segment, without_secret(), async |_| {}).await;
+    let was_cut = outcome.is_err();
+    let disk = disk.crash(Loss::Random);
+    let (log, replayed) = open(&disk, seed + 1).await.expect("a sound log");
+    let is_durable = outcome.is_ok();
+    check(&replayed, |index| match log.place(index as u64).unwrap().segment == segment {
+        true => is_durable.then_some(true),
+        false => Some(false),
+    });
+    let left = secret(&disk);
+    assert!(left.iter().all(|name| secrets.contains(name)), "{left:?}");
+    assert!(disk.snapshot().keys().all(|name| !name.ends_with(".tmp")), "it is tidied up");
+    // It is done at the next try.
+    start(&log);
+    while !log.rewrite(segment, without_secret(), async |_| {}).await.unwrap() {}
+    let (_, replayed) = open(&disk.crash(Loss::All), seed + 2).await.expect("a sound log");
+    check(&replayed, |index| (log.place(index as u64).unwrap().segment == segment).then_some(true));
+    was_cut
+}
+
+fn cuts(seed: u64) {
+    let mut steps = 0;
+    while run(seed, cut(steps, seed + steps)) {
+        steps += 1;
+    }
+    assert!(steps > 10, "{steps}");
+}
+
+#[test]
+fn the_power_may_go_at_each_step() {
+    (0..8).for_each(|n| cuts(n * 1000));
+}
+
+#[test]
+fn planted_forget_rewritten_chain() {
+    let words = ["the last group before the next segment is missing"];
+    prove(Bug::ForgetRewrittenChain, 0..1, &words, cuts);
+}
+
+#[test]
+fn planted_skip_rewrite_sync() {
+    let words = ["a sound log"];
+    prove(Bug::SkipRewriteSync, 0..20, &words, |seed| cuts(seed * 1000));
+}
+
+/// Purged segments are removed while one of them is written anew: none comes back.
+#[test]
+fn what_is_purged_meanwhile_stays_away() {
+    run(3, async {
+        let disk = SimDisk::new(3);
+        let log = filled(&disk).await;
+        let segment = log.place(SECRETS[0]).unwrap().segment;
+        let purging = log.clone();
+        let purge = async move |_| {
+            purging.purge(id(1, 12)).await.unwrap();
+        };
+        assert!(!log.rewrite(segment, without_secret(), purge).await.unwrap());
+        assert!(log.oldest_segment() > segment);
+        log.close().await.unwrap();
+        let disk = disk.kill();
+        assert!(!disk.snapshot().contains_key(&file_name(segment)));
+        let (_, replayed) = open(&disk, 2).await.unwrap();
+        assert_eq!(replayed.len(), 7);
+    });
+}
+
+#[test]
+fn a_segment_that_lacks_its_end_or_is_the_last_is_damage() {
+    run(4, async {
+        let disk = SimDisk::new(4);
+        let log = filled(&disk).await;
+        assert!(log.rewrite(2, without_secret(), async |_| {}).await.unwrap());
+        log.close().await.unwrap();
+        let whole = disk.kill();
+        let names: Vec<_> = whole.snapshot().into_keys().filter(|n| n.ends_with(SUFFIX)).collect();
+        let alone = whole.copy(1);
+        names.iter().filter(|name| **name > file_name(2)).for_each(|name| alone.take(name));
+        let refused = open(&alone, 2).await.map(drop).unwrap_err().to_string();
+        assert!(refused.contains("the segment after one that was written anew"), "{refused}");
+
+        let cut = whole.copy(2);
+        cut.damage(&file_name(2), |bytes| {
+            let last = bytes.chunks(BLOCK).rposition(|block| block.starts_with(b"CAg")).unwrap();
+            bytes[last * BLOCK..].fill(0);
+        });
+        assert!(matches!(open(&cut, 2).await.map(drop), Err(OpenError::Corrupt { .. })));
+        let bytes = &whole.snapshot()[&file_name(2)];
+        let HeaderBlock::Used(header) = SegmentHeader::decode(&bytes[..BLOCK]) else { panic!() };
+        assert_eq!(header.segment_bytes, bytes.len() as u64);
+        assert!(header.rewritten.is_some());
+        drop(whole.files());
+    });
+}
