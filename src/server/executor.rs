@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io,
+    io, iter,
     mem::MaybeUninit,
     sync::{
         Arc, OnceLock,
@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::select_all;
 use glommio::{
     GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares,
     Task, TaskQueueHandle, timer::Timer,
@@ -42,6 +43,9 @@ const FIRST_SLICE: Duration = Duration::from_secs(10);
 /// is busy and while it is idle.
 const AWAKE_BUSY: Duration = Duration::from_millis(1);
 const AWAKE_IDLE: Duration = Duration::from_millis(40);
+/// How much later it is woken again, if the task that was woken then did not run: each time
+/// that is missed, too, the next one is left.
+const AWAKE_AGAIN_MS: [u64; 5] = [1, 4, 16, 64, 256];
 /// Tasks run between two looks that make an executor busy: more than looking
 /// itself and housekeeping take.
 const BUSY_TASKS: u64 = 8;
@@ -75,15 +79,17 @@ impl Purpose {
 /// until the process ends: taking it down would panic a blocking call that is
 /// still under way. Whoever starts it has to [`watch`](Watch::look) it.
 ///
-/// glommio has faults by which an executor may sleep although it has work. One
-/// is understood: when its slice has run out before it looked at its tasks,
-/// because its thread was off the processor, it takes them for done. The first
-/// slice is therefore too long for that to happen before there is a timer, and
-/// from then on a timer wakes it. Now and then a timer is lost, too; then the
-/// watch wakes it.
+/// glommio has a fault by which an executor sleeps although it has work: when its
+/// slice has run out before it looked at its tasks, because its thread was off the
+/// processor, or when anything else arrived just then, it takes them for done. The
+/// first slice is therefore too long for that to happen before there are timers.
+/// From then on timers wake it: whenever it sleeps, one is still to fire, unless
+/// its thread was off the processor for longer than the last of them is away. Then
+/// the watch wakes it.
 ///
 /// # Errors
-/// When the thread or its rings cannot be made.
+/// When the thread, its rings or the handler of the signal that wakes it cannot be
+/// made.
 pub fn start<F>(
     purpose: Purpose,
     main: impl FnOnce() -> F + Send + 'static,
@@ -91,6 +97,20 @@ pub fn start<F>(
 where
     F: Future<Output = ()> + 'static,
 {
+    start_with(purpose, SLICE, main)
+}
+
+/// The same with queues that run for `slice`.
+fn start_with<F>(
+    purpose: Purpose,
+    slice: Duration,
+    main: impl FnOnce() -> F + Send + 'static,
+) -> Result<Watch, ServerError>
+where
+    F: Future<Output = ()> + 'static,
+{
+    prepare_wake_signal()
+        .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let name = purpose.name();
     let pulse = Arc::new(Pulse::default());
     let watch = Watch { name, pulse: Arc::clone(&pulse), seen: 0 };
@@ -103,7 +123,7 @@ where
         };
         let _ = made.send(Ok(()));
         executor.run(async move {
-            let queue = queue(name);
+            let queue = queue_with(slice, name);
             for task in [spawn_into(stay_awake(pulse), queue), spawn_into(main(), queue)] {
                 task.expect("a queue that was just made takes tasks").detach();
             }
@@ -197,11 +217,9 @@ impl Watch {
 /// Interrupts the system call that an executor sleeps in.
 const WAKE_SIGNAL: libc::c_int = libc::SIGURG;
 
-/// Makes the signal that wakes executors interrupt and do nothing else.
-///
-/// # Errors
-/// What the system reports.
-pub fn prepare_wake_signal() -> io::Result<()> {
+/// Makes the signal that wakes executors interrupt and do nothing else: by default
+/// it does not even interrupt.
+fn prepare_wake_signal() -> io::Result<()> {
     extern "C" fn nothing(_: libc::c_int) {}
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: zeros are a valid `sigaction`: no flags, so that calls are not
@@ -217,7 +235,11 @@ pub fn prepare_wake_signal() -> io::Result<()> {
 /// A queue of this executor, equal to its others.
 #[must_use]
 pub fn queue(name: &str) -> TaskQueueHandle {
-    glommio::executor().create_task_queue(Shares::Static(1000), Latency::Matters(SLICE), name)
+    queue_with(SLICE, name)
+}
+
+fn queue_with(slice: Duration, name: &str) -> TaskQueueHandle {
+    glommio::executor().create_task_queue(Shares::Static(1000), Latency::Matters(slice), name)
 }
 
 /// Starts a task in `queue`; what it starts stays there.
@@ -238,6 +260,55 @@ async fn stay_awake(pulse: Arc<Pulse>) {
         pulse.beats.fetch_add(1, Ordering::Relaxed);
         // Counted since the last call.
         let busy = glommio::executor().executor_stats().tasks_executed() > BUSY_TASKS;
-        Timer::new(if busy { AWAKE_BUSY } else { AWAKE_IDLE }).await;
+        let awake = if busy { AWAKE_BUSY } else { AWAKE_IDLE };
+        // When this task is woken and does not run, the later timers are still there.
+        let later = |ms: &u64| Timer::new(awake + Duration::from_millis(*ms));
+        let timers = iter::once(Timer::new(awake)).chain(AWAKE_AGAIN_MS.iter().map(later));
+        select_all(timers).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read as _};
+
+    use super::*;
+
+    /// An executor that never comes back to its tasks is in no other state than one that sleeps in a
+    /// system call.
+    #[test]
+    fn the_watch_interrupts_the_system_call_that_an_executor_sleeps_in() {
+        let (mut empty, _writer) = io::pipe().unwrap();
+        let (done, outcome) = mpsc::channel();
+        let (begun, sleeping) = mpsc::channel();
+        let read = move |pipe: &mut PipeReader| pipe.read(&mut [0]).unwrap_err().kind();
+        let mut watch = start(Purpose::Serve, move || async move {
+            begun.send(()).unwrap();
+            done.send(read(&mut empty)).unwrap();
+        })
+        .unwrap();
+        sleeping.recv().unwrap();
+        let woken = (0..100).find_map(|_| {
+            watch.look();
+            outcome.recv_timeout(Watch::PERIOD).ok()
+        });
+        assert_eq!(woken, Some(io::ErrorKind::Interrupted));
+    }
+
+    /// With a slice that often has run out before the executor looks at its tasks, as on a machine
+    /// short of processors. Nobody looks after it from outside.
+    #[test]
+    fn an_executor_whose_slice_ran_out_too_early_comes_back_by_itself() {
+        const ROUNDS: usize = 20_000;
+        let (done, outcome) = mpsc::channel();
+        let slice = Duration::from_micros(50);
+        let watch = start_with(Purpose::Serve, slice, move || async move {
+            for _ in 0..ROUNDS {
+                glommio::executor().spawn_blocking(|| ()).await;
+            }
+            done.send(()).unwrap();
+        });
+        assert!(watch.is_ok());
+        outcome.recv_timeout(Duration::from_secs(60)).expect("it sleeps for ever");
     }
 }

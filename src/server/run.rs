@@ -56,8 +56,6 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
-    executor::prepare_wake_signal()
-        .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
     let serving = config.cores.saturating_sub(1).max(1);
     let places = limits::places(config.limits.connections, serving)?;
     config.limits.connections = places.connections;
