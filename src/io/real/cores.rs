@@ -6,7 +6,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use glommio::timer::Timer;
@@ -73,17 +73,27 @@ pub fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<
 }
 
 /// Resolves once its time has passed.
-pub struct Sleep(Timer);
+///
+/// A timer of glommio enters itself in the list of timers each time that it is polled, and leaves
+/// it once. So each gets polled once, and another takes its place.
+pub struct Sleep {
+    due: Instant,
+    timer: Option<Timer>,
+}
 
 pub fn sleep(time: Duration) -> Sleep {
-    Sleep(Timer::new(time))
+    Sleep { due: Instant::now() + time, timer: None }
 }
 
 impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        // Leaves the list before another one enters it.
+        self.timer = None;
+        let left = self.due.saturating_duration_since(Instant::now());
+        let timer = self.timer.insert(Timer::new(left));
+        Pin::new(timer).poll(cx).map(drop)
     }
 }
 
@@ -99,6 +109,41 @@ pub fn rng() -> ThreadRng {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_sleep_that_is_polled_often_wakes_once() {
+        Executor::new().block_on(async {
+            let woken = Arc::new(Woken::default());
+            let time = Duration::from_millis(20);
+            let mut polled = sleep(time);
+            for _ in 0..100 {
+                let waker = Arc::clone(&woken).into();
+                assert!(Pin::new(&mut polled).poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            sleep(2 * time).await;
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+            polled.await;
+        });
+    }
+
     #[test]
     fn the_time_of_day_is_in_microseconds() {
         let year_2025_micros = 1_735_689_600_000_000;
