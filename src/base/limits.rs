@@ -105,6 +105,8 @@ pub const STREAM_PART_BYTES: usize = 64 * KIB;
 pub const STREAM_PART_CHANGES: usize = 1024;
 /// Bytes of complete segments that are verified in a second: a fraction of what any disk reads.
 pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Keys that expire together.
+pub const EXPIRIES_MAX: usize = 256;
 /// Bytes of entries, or of a checkpoint, in one answer to whoever keeps a copy of the log; at least
 /// one entry is given.
 pub const LOG_PIECE_BYTES: usize = MIB;

@@ -116,6 +116,12 @@ pub enum Bug {
     SkipRewriteSync,
     /// An index does not say which changes were redacted.
     ForgetRedactionInIndex,
+    /// A key expires whatever its current version is.
+    ExpireWithoutCondition,
+    /// An index does not say which versions of keys expire.
+    ForgetTtlInIndex,
+    /// What a checkpoint says of when keys expire is not taken up.
+    ForgetTtlInCheckpoint,
     /// What is read from the disk is served without a look at its checksum.
     ServeUnverified,
 }

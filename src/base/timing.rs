@@ -160,6 +160,13 @@ pub const RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.
 pub const RETENTION_RETRY: Duration = ms(30_000);
 
+/// How often a leader looks for keys whose time to live is over.
+pub const EXPIRY_LOOK: Duration = ms(200);
+/// How long it waits after some of them were deleted: so at most 10,240 expire in a second.
+pub const EXPIRY_PAUSE: Duration = ms(25);
+/// How long it waits after that failed.
+pub const EXPIRY_RETRY: Duration = ms(1_000);
+
 /// How long to wait before entries that are damaged on the disk are read once more for a follower
 /// that needs them.
 pub const DAMAGED_RETRY: Duration = ms(1_000);

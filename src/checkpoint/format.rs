@@ -4,7 +4,7 @@
 //! Lines of JSON, in this order, each ended by `\n`:
 //!
 //! ```text
-//! {"changeagent-checkpoint":1,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
+//! {"changeagent-checkpoint":2,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
 //!  "tenants":…,"collections":…,"requests":…,"keys":…}       the head, with counts
 //! {"tenant":uuid,"name":…}
 //! {"collection":uuid,"name":…,"tenant":uuid}
@@ -34,8 +34,8 @@ use crate::{
     },
 };
 
-/// The format written, and read.
-const FORMAT: u32 = 1;
+/// The format written. Those from 1 on are read: in the first one no key expires.
+const FORMAT: u32 = 2;
 /// The last line is no longer than that.
 const END_BYTES_MAX: usize = 64;
 
@@ -90,6 +90,7 @@ struct CollectionLine<'l> {
 #[derive(Deserialize)]
 struct ChangeLine {
     _id: u64,
+    _ts: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,7 +223,7 @@ pub fn given_to(bytes: &[u8], cluster: ClusterId) -> Result<Vec<u8>, String> {
 /// When it is of another format, or none.
 pub fn head(bytes: &[u8]) -> Result<Head, String> {
     let head: Head = Lines { bytes, at: 0 }.json()?;
-    if head.format != FORMAT {
+    if !(1..=FORMAT).contains(&head.format) {
         return Err(format!("checkpoint format {} is not known to this program", head.format));
     }
     Ok(head)
@@ -266,16 +267,26 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
     }
     // Each takes more than a byte, whatever the head says.
     let mut found = Vec::with_capacity(head.keys.min(bytes.len()));
+    let mut expiring = Vec::new();
     for _ in 0..head.keys {
         let (offset, line) = lines.next()?;
         let wrong = || format!("a change that cannot be read at byte {offset}");
-        let ChangeLine { _id } = serde_json::from_slice(line).map_err(|_| wrong())?;
-        let SuffixParts { collection, key, .. } = suffix_parts(line).ok_or_else(wrong)?;
+        let ChangeLine { _id, _ts } = serde_json::from_slice(line).map_err(|_| wrong())?;
+        let SuffixParts { collection, key, ttl } = suffix_parts(line).ok_or_else(wrong)?;
         let collection = index.catalog.collection(collection).ok_or_else(wrong)?;
-        collection.restore_key(&key, ChangeId(_id));
+        if collection.restore_key(&key, ChangeId(_id)).is_some() {
+            return Err(format!("another change of the same key at byte {offset}"));
+        }
+        if let Some(ttl) = ttl.filter(|_| !planted!(ForgetTtlInCheckpoint)) {
+            let at = ttl.after(Timestamp(_ts));
+            expiring.push((collection, ChangeId(_id), key.into(), at));
+        }
         found.push(Line::new(ChangeId(_id), offset as u64, line).map_err(|_| wrong())?);
     }
     check_ids(&found, head.position().last)?;
+    for (collection, id, key, at) in expiring {
+        index.catalog.expire_at(&collection, id, key, at);
+    }
     Ok(Checkpoint { head, state, lines: found })
 }
 

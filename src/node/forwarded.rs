@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::Batch,
+        batch::{Batch, Command},
         outcome::{Outcome, WriteError},
     },
     feed::{Fanout, Mailbox, Origin},
@@ -53,8 +53,17 @@ impl<D: Disk> ForwardedWrites<D> {
             Ok(batch) => batch,
             Err(error) => return (Answer::Failed(error.to_string()), Bytes::new()),
         };
+        let outcomes = self.decide(batch.to_commands()).await;
+        match postcard::to_stdvec(&outcomes) {
+            Ok(body) => (Answer::Written { applied: self.replica.last_applied() }, body.into()),
+            Err(error) => (Answer::Failed(error.to_string()), Bytes::new()),
+        }
+    }
+
+    /// Has commands done by this node, as long as it leads, and says how each was decided.
+    pub(super) async fn decide(&self, commands: Vec<Command>) -> Vec<Outcome> {
         let mut pending = Vec::new();
-        for command in batch.to_commands() {
+        for command in commands {
             let write = self.writes.open();
             let proposal = Proposal::new(command, Origin::Peer, write.ticket());
             let pushed = self.inbox.push(proposal);
@@ -72,9 +81,6 @@ impl<D: Disk> ForwardedWrites<D> {
                 Err(error) => Err(error),
             });
         }
-        match postcard::to_stdvec(&outcomes) {
-            Ok(body) => (Answer::Written { applied: self.replica.last_applied() }, body.into()),
-            Err(error) => (Answer::Failed(error.to_string()), Bytes::new()),
-        }
+        outcomes
     }
 }

@@ -3,6 +3,7 @@
 
 mod completions;
 pub mod control;
+mod expiry;
 pub mod forwarded;
 mod forwarder;
 pub mod halt;

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     base::{
         batch::Batch,
-        ids::{ChangeId, ClusterId, LogId, NodeId},
+        ids::{ChangeId, ClusterId, LogId, NodeId, Timestamp},
         planted::{Bug, prove},
     },
     checkpoint::format,
@@ -38,7 +38,11 @@ use crate::{
         },
     },
     log::{Identity, Log, Options, SEGMENT_BYTES_MIN},
-    state::{History, model_tests::batches},
+    state::{
+        History,
+        model_tests::batches,
+        testing::{ChangeText, append_all, batch_of, create_collection, create_tenant},
+    },
 };
 
 const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
@@ -116,6 +120,8 @@ struct Outcome {
     is_written: bool,
     /// The whole state as a checkpoint has it, with the changes that keys stand for.
     checkpoint: Vec<u8>,
+    /// The versions of keys that expire, and when.
+    expiring: Vec<(ChangeId, Option<Timestamp>)>,
 }
 
 fn outcome(fold: &Fold, history: &History) -> Outcome {
@@ -126,7 +132,14 @@ fn outcome(fold: &Fold, history: &History) -> Outcome {
     let redactions = &fold.state().index().redactions;
     let sent = |id| sent(history, redactions, id);
     format::write(&mut checkpoint, fold.state(), CLUSTER, id, raft, sent).unwrap();
-    Outcome { applied, is_written: fold.is_written(), checkpoint }
+    let catalog = &fold.state().index().catalog;
+    let expiring = catalog.due(Timestamp(u64::MAX), usize::MAX).into_iter().map(|due| {
+        let collection = catalog.collection(due.collection).unwrap();
+        (due.id, catalog.expires_at(&collection, due.id))
+    });
+    let mut expiring: Vec<_> = expiring.collect();
+    expiring.sort_unstable();
+    Outcome { applied, is_written: fold.is_written(), checkpoint, expiring }
 }
 
 /// Every change that is held, as it is sent.
@@ -301,6 +314,50 @@ proptest! {
     fn entries_amount_to_the_same_whenever_they_are_applied(all in entries(), seed: u32) {
         executor::run(u64::from(seed), compare(u64::from(seed), all));
     }
+}
+
+/// Keys with a time to live, some of which are written again without one.
+fn with_keys_that_expire(seed: u64) {
+    let (tenant, shelf) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let mut all = vec![
+        What::Members(1),
+        What::Batch(batch_of(
+            &[create_tenant(tenant, "t"), create_collection(tenant, shelf, "c")],
+            1,
+        )),
+    ];
+    all.extend((2..120).map(|n: u64| {
+        // Some keys are written early, and never again.
+        let key = if n < 40 { n } else { n % 20 }.to_string();
+        let ttl = if (n + seed) % 3 == 0 { 0 } else { 1000 + n as u32 % 7 };
+        let text = ChangeText { ttl, ..ChangeText::of(tenant, Some(shelf), Some(&key)) };
+        let filling = ChangeText::plain(FILLING);
+        What::Batch(batch_of(&[append_all(&[text, filling]).into()], n))
+    }));
+    let ended = executor::run(seed, compare(seed, all));
+    assert!(ended >= 3, "{ended}");
+}
+
+/// Data of which some batches fill a segment.
+const FILLING: &str = match std::str::from_utf8(&[b'7'; 1000]) {
+    Ok(text) => text,
+    Err(_) => panic!("digits are text"),
+};
+
+#[test]
+fn keys_expire_by_indexes_and_checkpoints_as_they_were_to_at_first() {
+    with_keys_that_expire(3);
+}
+
+#[test]
+fn planted_forget_ttl_in_index() {
+    prove(Bug::ForgetTtlInIndex, 0..1, &["by the indexes"], with_keys_that_expire);
+}
+
+#[test]
+fn planted_forget_ttl_in_checkpoint() {
+    let words = ["from a checkpoint", "without the index of what is purged"];
+    prove(Bug::ForgetTtlInCheckpoint, 0..1, &words, with_keys_that_expire);
 }
 
 /// The random entries fill segments, or less would be compared than it seems.

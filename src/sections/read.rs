@@ -48,7 +48,7 @@ impl Sections {
             return Err(fault(0, "it is not an index file"));
         }
         let word = |at: usize| u32_at(bytes, at).unwrap_or_default();
-        if word(8) != VERSION {
+        if !(1..=VERSION).contains(&word(8)) {
             return Err(fault(8, format!("format {} is not known to this program", word(8))));
         }
         let damaged = || fault(0, "its head does not match its checksum");

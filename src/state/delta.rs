@@ -10,6 +10,8 @@
 //! section 12  of a whole state only: of each tenant and collection with changes
 //!             its UUID, its first and its last change
 //! section 13  changes that were redacted, by their ids
+//! section 14  of the current changes in section 9 those that expire: `Expiry` after
+//!             `Expiry`
 //! ```
 //!
 //! All in postcard.
@@ -29,7 +31,11 @@ use super::{
     position::Position,
 };
 use crate::{
-    base::{batch::NumberedBatch, ids::ChangeId, planted::planted},
+    base::{
+        batch::NumberedBatch,
+        ids::{ChangeId, Timestamp},
+        planted::planted,
+    },
     sections::{Builder, Fault, Sections},
 };
 
@@ -39,6 +45,10 @@ const REQUESTS: u32 = 10;
 const END: u32 = 11;
 const SPANS: u32 = 12;
 const REDACTED: u32 = 13;
+const EXPIRIES: u32 = 14;
+
+/// A version of a key, and the microsecond at which it expires.
+type Expiry = (u64, u64);
 
 #[derive(Serialize, Deserialize)]
 struct End {
@@ -75,7 +85,14 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     let mut names = Vec::new();
     noted.names.iter().for_each(|naming| write(&mut names, naming));
     let mut current: BTreeMap<Uuid, HashMap<Cow<'_, str>, u64>> = BTreeMap::new();
-    for (id, change) in batches.into_iter().flat_map(NumberedBatch::iter) {
+    let mut expire: HashMap<u64, u64> = HashMap::new();
+    let changes = batches
+        .into_iter()
+        .flat_map(|batch| batch.iter().map(|(id, change)| (id, batch.batch.at(), change)));
+    for (id, at, change) in changes {
+        if let Some(ttl) = change.ttl().filter(|_| !planted!(ForgetTtlInIndex)) {
+            expire.insert(id.0, ttl.after(at).0);
+        }
         if let (Some(collection), Some(key)) = (change.collection(), change.key()) {
             let id = if change.is_deletion() { 0 } else { id.0 };
             if id == 0 && planted!(ForgetDeletionInIndex) {
@@ -84,12 +101,14 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
             current.entry(collection).or_default().insert(key, id);
         }
     }
-    let mut keys = Vec::new();
+    let (mut keys, mut expiries) = (Vec::new(), Vec::new());
     for (collection, changed) in current {
         let mut changed: Vec<(Cow<'_, str>, u64)> = changed.into_iter().collect();
         changed.sort_unstable();
         write(&mut keys, &(collection, changed.len() as u64));
         changed.iter().for_each(|key| write(&mut keys, key));
+        let expiring = changed.iter().filter_map(|(_, id)| Some((*id, *expire.get(id)?)));
+        expiring.for_each(|expiry: Expiry| write(&mut expiries, &expiry));
     }
     let mut requests = Vec::new();
     let forgets = planted!(ForgetIdempotencyInIndex);
@@ -99,6 +118,7 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     builder.add(KEYS, keys);
     builder.add(REQUESTS, requests);
     put_redacted(builder, noted.redacted.iter().filter(|_| !planted!(ForgetRedactionInIndex)));
+    builder.add(EXPIRIES, expiries);
     put_end(builder, noted.position, noted.known);
 }
 
@@ -106,6 +126,7 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
 pub fn put_whole(builder: &mut Builder, state: &State) {
     let catalog = &state.index().catalog;
     let (mut names, mut keys, mut spans) = (Vec::new(), Vec::new(), Vec::new());
+    let mut expiries = Vec::new();
     let mut span = |id: Uuid, span: &super::index::Span| {
         if span.last() > ChangeId::ZERO {
             write(&mut spans, &(id, span.first(), span.last()));
@@ -120,6 +141,7 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
         write(&mut names, &Naming::Collection(id, tenant, name));
         span(id, &collection.span);
         write(&mut keys, &(id, collection.keys() as u64));
+        collection.each_expiry(|id, at| write(&mut expiries, &(id.0, at.0)));
         let mut after = None;
         loop {
             let Slice { entries, next } = collection.entries_after(after.as_deref());
@@ -138,13 +160,14 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
     builder.add(REQUESTS, requests);
     builder.add(SPANS, spans);
     put_redacted(builder, &state.index().redactions.all());
+    builder.add(EXPIRIES, expiries);
     put_end(builder, state.position(), known.len());
 }
 
 /// Bytes that [`absorb`] has to go through, about.
 #[must_use]
 pub fn weight(sections: &Sections, lists: u64) -> u64 {
-    let kinds = [NAMES, KEYS, REQUESTS, SPANS, REDACTED];
+    let kinds = [NAMES, KEYS, REQUESTS, SPANS, REDACTED, EXPIRIES];
     kinds.into_iter().map(|kind| sections.len(kind) as u64).sum::<u64>() + 16 * lists
 }
 
@@ -179,7 +202,7 @@ pub fn absorb(
     while let Some(naming) = names.next::<Naming>()? {
         state.name(naming).map_err(wrong)?;
     }
-    let catalog = &state.index().catalog;
+    let (catalog, expire) = (&state.index().catalog, expiries(sections)?);
     let mut keys = Items { rest: sections.all(KEYS)? };
     while let Some((collection, count)) = keys.next::<(Uuid, u64)>()? {
         // A collection that was deleted since is not there any more.
@@ -190,7 +213,16 @@ pub fn absorb(
             changed.push(key.ok_or_else(|| wrong("a key is missing"))?);
         }
         if let Some(collection) = collection {
-            collection.change_keys(changed);
+            let expiring = changed.iter().filter_map(|(key, id)| {
+                Some((ChangeId(*id), key.clone(), Timestamp(*expire.get(id)?)))
+            });
+            let expiring: Vec<_> = expiring.collect();
+            for id in collection.change_keys(changed) {
+                catalog.replaced(&collection, id);
+            }
+            for (id, key, at) in expiring {
+                catalog.expire_at(&collection, id, key, at);
+            }
         }
     }
     let mut requests = Items { rest: sections.all(REQUESTS)? };
@@ -209,6 +241,18 @@ pub fn absorb(
     join_spans(state, sections, lists)?;
     state.go_on_at(position);
     Ok(())
+}
+
+/// When versions of keys expire.
+fn expiries(sections: &Sections) -> Result<HashMap<u64, u64>, Fault> {
+    let mut found = HashMap::new();
+    if sections.len(EXPIRIES) > 0 {
+        let mut items = Items { rest: sections.all(EXPIRIES)? };
+        while let Some((id, at)) = items.next::<Expiry>()? {
+            found.insert(id, at);
+        }
+    }
+    Ok(found)
 }
 
 fn join_spans(

@@ -309,6 +309,12 @@ impl Writer<'_> {
         if change.is_deletion() && current.is_none() {
             return Err(Refusal::NotFound(Missing::Key));
         }
+        if change.is_expiry() && !planted!(ExpireWithoutCondition) {
+            let at = current.and_then(|id| self.index.catalog.expires_at(&collection, id));
+            if at.is_none_or(|at| at > self.at) {
+                return Err(Refusal::PreconditionFailed(current));
+            }
+        }
         Ok(current.is_some())
     }
 
@@ -333,16 +339,27 @@ impl Writer<'_> {
         if let Some(collection) = collection.and_then(|collection| self.collection(collection)) {
             self.noted.tail.push(collection.id.into(), id);
             collection.span.extend(id);
-            match &key {
-                Some(key) if change.is_deletion() => {
-                    lock(&collection.keys).remove(&**key);
-                }
-                Some(key) => put(&collection, key, id),
-                None => {}
+            if let Some(key) = &key {
+                self.change_key(&collection, key, change, id);
             }
         }
         if change.is_deletion() && key.is_none() {
             self.remove(tenant, collection);
+        }
+    }
+
+    /// Makes an accepted change the current version of its key, or takes the key out.
+    fn change_key(&self, collection: &Collection, key: &str, change: &ChangeRef<'_>, id: ChangeId) {
+        let catalog = &self.index.catalog;
+        let before = match change.is_deletion() {
+            true => lock(&collection.keys).remove(key),
+            false => put(collection, key, id),
+        };
+        if let Some(before) = before {
+            catalog.replaced(collection, before);
+        }
+        if let Some(ttl) = change.ttl() {
+            catalog.expire_at(collection, id, key.into(), ttl.after(self.at));
         }
     }
 
@@ -375,14 +392,12 @@ impl Writer<'_> {
     }
 }
 
-/// Makes `id` the current version of `key`.
-fn put(collection: &Collection, key: &str, id: ChangeId) {
+/// Makes `id` the current version of `key`; gives the one before.
+fn put(collection: &Collection, key: &str, id: ChangeId) -> Option<ChangeId> {
     let mut keys = lock(&collection.keys);
     match keys.get_mut(key) {
-        Some(current) => *current = id,
-        None => {
-            keys.insert(key.into(), id);
-        }
+        Some(current) => Some(std::mem::replace(current, id)),
+        None => keys.insert(key.into(), id),
     }
 }
 

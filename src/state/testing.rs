@@ -11,6 +11,7 @@ use crate::{
         },
         ids::{ChangeId, ClusterId, LogId, Timestamp},
         json_string::write_json_string,
+        ttl::Ttl,
     },
     io::map::Mapping,
     log::{
@@ -142,8 +143,12 @@ pub(crate) struct ChangeText<'t> {
     pub(crate) collection: Option<Uuid>,
     pub(crate) key: Option<&'t str>,
     pub(crate) tags: &'t [&'t str],
+    /// How many seconds the version of its key is to live; 0 for ever.
+    pub(crate) ttl: u32,
     /// Its data; `None` in a deletion.
     pub(crate) data: Option<&'t str>,
+    /// It is the deletion of a key that expired.
+    pub(crate) expired: bool,
 }
 
 impl<'t> ChangeText<'t> {
@@ -182,7 +187,7 @@ impl From<ChangeText<'_>> for Append {
             tenant: text.tenant,
             collection: text.collection,
             key: key.as_deref(),
-            ttl: None,
+            ttl: Ttl::new(text.ttl.into()),
             tags: &tags,
         };
         let mut suffixes = Vec::new();
@@ -190,6 +195,7 @@ impl From<ChangeText<'_>> for Append {
             Some(data) => {
                 members.write(&mut suffixes, |out| out.extend_from_slice(data.as_bytes()))
             }
+            None if text.expired => members.write_expiry(&mut suffixes),
             None => members.write_deletion(&mut suffixes),
         };
         Append {

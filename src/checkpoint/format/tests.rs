@@ -21,7 +21,7 @@ fn state() -> (State, Vec<Vec<u8>>) {
         Append::from(key("a\n\"b\\", "{\"x\":[1.50]}")).into(),
         Command { action: Action::Append(key("z", "1").into()), idempotency },
         Append::from(ChangeText::plain("\"of nobody\"")).into(),
-        Append::from(key("z", "\"\\ud800\"")).into(),
+        Append::from(ChangeText { ttl: 60, ..key("z", "\"\\ud800\"") }).into(),
     ];
     let mut state = State::default();
     let applied = state.apply(Batch::parse(encode(&commands, Timestamp(77))).unwrap());
@@ -69,7 +69,7 @@ fn a_checkpoint_that_is_given_to_another_cluster_is_the_same_otherwise() {
 
 /// What the format must go on being.
 const FIXTURE: &str = concat!(
-    r#"{"changeagent-checkpoint":1,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
+    r#"{"changeagent-checkpoint":2,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
     r#""index":5,"raft":[1,2],"last":4,"last_at":77,"tenants":1,"collections":1,"#,
     r#""requests":1,"keys":2}"#,
     "\n",
@@ -86,7 +86,7 @@ const FIXTURE: &str = concat!(
     r#""tags":["t\"ag"],"data":{"x":[1.50]}}"#,
     "\n",
     r#"{"_id":4,"_ts":77,"tenant":"00000000-0000-0000-0000-000000000001","#,
-    r#""collection":"00000000-0000-0000-0000-000000000002","key":"z","#,
+    r#""collection":"00000000-0000-0000-0000-000000000002","key":"z","ttl":60,"#,
     r#""tags":["t\"ag"],"data":"\ud800"}"#,
     "\n",
 );
@@ -105,10 +105,39 @@ fn what_is_written_is_what_the_format_says_and_is_read_back() {
     let shelf = catalog.tenant(TENANT).unwrap().collection("bar").unwrap();
     assert_eq!(shelf.current("a\n\"b\\"), Some(ChangeId(1)));
     assert_eq!((shelf.current("z"), shelf.keys()), (Some(ChangeId(4)), 2));
+    assert_eq!(catalog.expires_at(&shelf, ChangeId(4)), Some(Timestamp(60_000_077)));
+    assert_eq!((catalog.expiring(), catalog.next_due()), (1, Some(Timestamp(60_000_077))));
     assert_eq!(lines.iter().map(|line| line.id.0).collect::<Vec<_>>(), [1, 4]);
     let asked = Idempotency { key: [7; 16], request: [9; 16] };
     assert!(state.index().idempotency().decision(&asked).unwrap().replayed);
     assert_eq!(state.index().applying_up_to(), ChangeId(4));
+}
+
+/// The first format, which knew no time to live.
+const FIXTURE_1: &str = concat!(
+    r#"{"changeagent-checkpoint":1,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
+    r#""index":5,"raft":[1,2],"last":4,"last_at":77,"tenants":1,"collections":1,"#,
+    r#""requests":0,"keys":1}"#,
+    "\n",
+    r#"{"tenant":"00000000-0000-0000-0000-000000000001","name":"foo"}"#,
+    "\n",
+    r#"{"collection":"00000000-0000-0000-0000-000000000002","name":"bar","#,
+    r#""tenant":"00000000-0000-0000-0000-000000000001"}"#,
+    "\n",
+    r#"{"_id":4,"_ts":77,"tenant":"00000000-0000-0000-0000-000000000001","#,
+    r#""collection":"00000000-0000-0000-0000-000000000002","key":"z","#,
+    r#""data":"\ud800"}"#,
+    "\n",
+);
+
+#[test]
+fn the_first_format_is_still_read() {
+    let bytes = format!("{FIXTURE_1}{{\"crc32c\":{}}}\n", crc32c::crc32c(FIXTURE_1.as_bytes()));
+    let Checkpoint { state, lines, .. } = read(bytes.as_bytes()).unwrap();
+    let catalog = &state.index().catalog;
+    let shelf = catalog.collection(SHELF).unwrap();
+    assert_eq!((shelf.current("z"), shelf.keys(), lines.len()), (Some(ChangeId(4)), 1, 1));
+    assert_eq!((catalog.expiring(), state.last()), (0, ChangeId(4)));
 }
 
 #[test]
@@ -122,6 +151,7 @@ fn what_no_state_amounts_to_is_an_error() {
     };
     assert!(refused("{\"_id\":4", "{\"_id\":1").contains("of two keys"));
     assert!(refused("{\"_id\":4", "{\"_id\":5").contains("beyond the last"));
+    assert!(refused("\"key\":\"z\"", r#""key":"a\n\"b\\""#).contains("of the same key"));
     assert!(refused("\"keys\":2", "\"keys\":99999999999999").contains("cannot be read"));
 }
 
@@ -139,9 +169,9 @@ fn damage_is_an_error_and_never_a_panic() {
     let more = FIXTURE.replace("\"keys\":2", "\"keys\":1000000000000000000");
     let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
     assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
-    let later = String::from_utf8(good).unwrap().replace("checkpoint\":1", "checkpoint\":2");
+    let later = String::from_utf8(good).unwrap().replace("checkpoint\":2", "checkpoint\":3");
     let error = read(later.as_bytes()).err().unwrap();
-    assert!(error.contains("format 2"), "{error}");
+    assert!(error.contains("format 3"), "{error}");
 }
 
 #[test]

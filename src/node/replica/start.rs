@@ -19,7 +19,7 @@ use crate::{
     io::{Disk, cores, net::Listener},
     log::Identity,
     node::{
-        ForwardedWrites, Ready, Wiring, halt, health,
+        ForwardedWrites, Ready, Wiring, expiry, halt, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
         peers::PeerService,
         retention, scrub,
@@ -87,7 +87,13 @@ pub async fn start<D: Disk>(
         room: Rc::clone(&room),
     };
     let sequencer = cores::spawn(sequencer.run());
-    let adopted = serve_cluster(&replica, &settings, &wiring, listener, introductions);
+    let forwarded =
+        ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(&replica));
+    let forwarded = Rc::new(forwarded);
+    let (index, status) = (recovered.index(), Arc::clone(&wiring.status));
+    cores::spawn(expiry::run(Rc::clone(&replica), index, status, Rc::clone(&forwarded)));
+    let ways = (listener, introductions);
+    let adopted = serve_cluster(&replica, &settings, &wiring, forwarded, ways);
     watch::start(&replica, &wiring.status, &room);
     cores::spawn(halt::watch(Rc::clone(&replica), Arc::clone(&wiring.status)));
     cores::spawn(health::keep(Rc::clone(&replica), Arc::clone(&wiring.status), room));
@@ -119,15 +125,12 @@ fn serve_cluster<D: Disk>(
     replica: &Rc<Replica<D>>,
     settings: &Settings,
     wiring: &Wiring,
-    listener: Option<Listener>,
-    introductions: Rc<dyn Introductions>,
+    forwarded: Rc<ForwardedWrites<D>>,
+    (listener, introductions): (Option<Listener>, Rc<dyn Introductions>),
 ) -> mpsc::Receiver<Adopted> {
     let own = settings.address.clone();
     let service = MembershipService::new(Rc::clone(replica), Rc::clone(&introductions));
     let service = Rc::new(service);
-    let forwarded =
-        ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(replica));
-    let forwarded = Rc::new(forwarded);
     let (adoptions, adopted) = Adoptions::new(Rc::clone(replica));
     if let Some(listener) = listener {
         let (forwarded, service) = (Rc::clone(&forwarded), Rc::clone(&service));

@@ -10,10 +10,14 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    expiries::{Due, Expiries, Schedule, Standing},
     locks::{lock, share},
     span::Span,
 };
-use crate::base::{ids::ChangeId, planted::planted};
+use crate::base::{
+    ids::{ChangeId, Timestamp},
+    planted::planted,
+};
 
 /// Entries that a reader takes from a map before it lets the writer in again.
 const SLICE: usize = 256;
@@ -43,6 +47,8 @@ pub struct Collection {
     pub span: Span,
     /// The change that made the current version of each live key.
     pub(in crate::state) keys: RwLock<BTreeMap<Box<str>, ChangeId>>,
+    /// When those expire that do; nothing where none does.
+    pub(in crate::state) expiries: RwLock<Option<Box<Expiries>>>,
 }
 
 /// A part of a sorted list.
@@ -75,7 +81,8 @@ impl Tenant {
 
 impl Collection {
     pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
-        Self { id, tenant, name: name.into(), span: Span::default(), keys: RwLock::default() }
+        let (keys, expiries) = Default::default();
+        Self { id, tenant, name: name.into(), span: Span::default(), keys, expiries }
     }
 
     /// The change that made the current version of `key`.
@@ -107,26 +114,36 @@ impl Collection {
         slice(&share(&self.keys), after, "", usize::MAX, |key, id| (key.into(), *id))
     }
 
-    /// Takes over the current changes of keys; 0 stands for none.
-    pub(in crate::state) fn change_keys(&self, changed: Vec<(Box<str>, u64)>) {
-        let mut keys = lock(&self.keys);
+    /// Takes over the current changes of keys; 0 stands for none. Gives back those that are
+    /// current no more, where any may expire.
+    pub(in crate::state) fn change_keys(&self, changed: Vec<(Box<str>, u64)>) -> Vec<ChangeId> {
+        let (mut keys, mut replaced) = (lock(&self.keys), Vec::new());
+        let expire = share(&self.expiries).is_some();
         if keys.is_empty() {
             // They come in order, which makes a map faster than one by one.
             let live = changed.into_iter().filter(|(_, id)| *id > 0);
             *keys = live.map(|(key, id)| (key, ChangeId(id))).collect();
-            return;
+            return replaced;
         }
         for (key, id) in changed {
-            match id {
-                0 => drop(keys.remove(&key)),
-                id => drop(keys.insert(key, ChangeId(id))),
-            }
+            let before = match id {
+                0 => keys.remove(&key),
+                id => keys.insert(key, ChangeId(id)),
+            };
+            replaced.extend(before.filter(|_| expire));
         }
+        replaced
     }
 
-    /// Makes `id` the current version of a key, as a checkpoint has it.
-    pub fn restore_key(&self, key: &str, id: ChangeId) {
-        lock(&self.keys).insert(key.into(), id);
+    /// Makes `id` the current version of a key, as a checkpoint has it; gives the one before.
+    pub fn restore_key(&self, key: &str, id: ChangeId) -> Option<ChangeId> {
+        lock(&self.keys).insert(key.into(), id)
+    }
+
+    /// Tells which versions of keys expire, and when.
+    pub(in crate::state) fn each_expiry(&self, mut each: impl FnMut(ChangeId, Timestamp)) {
+        let expiries = share(&self.expiries);
+        expiries.iter().flat_map(|expiries| expiries.iter()).for_each(|(id, at)| each(id, at));
     }
 
     /// How many live keys there are.
@@ -174,6 +191,7 @@ pub(super) struct Tenants {
 pub struct Catalog {
     pub(super) tenants: RwLock<Tenants>,
     pub(super) collections: RwLock<HashMap<Uuid, Arc<Collection>>>,
+    schedule: RwLock<Schedule>,
 }
 
 impl Catalog {
@@ -237,9 +255,83 @@ impl Catalog {
         lock(&self.collections).insert(id, collection);
     }
 
+    /// Notes that the version `id` of a key, which is the current one, expires `at`.
+    pub fn expire_at(&self, collection: &Collection, id: ChangeId, key: Box<str>, at: Timestamp) {
+        self.reschedule(collection, |expiries| expiries.add(id, key, at));
+    }
+
+    /// Notes that a version of a key is not the current one any more.
+    pub(in crate::state) fn replaced(&self, collection: &Collection, id: ChangeId) {
+        if share(&collection.expiries).is_some() {
+            self.reschedule(collection, |expiries| expiries.remove(id));
+        }
+    }
+
+    /// When a version of a key expires, if it does.
+    #[must_use]
+    pub fn expires_at(&self, collection: &Collection, id: ChangeId) -> Option<Timestamp> {
+        share(&collection.expiries).as_ref()?.at(id)
+    }
+
+    /// How many versions expire at some time.
+    #[must_use]
+    pub fn expiring(&self) -> usize {
+        share(&self.schedule).versions()
+    }
+
+    /// When the first of all versions that expire does.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        share(&self.schedule).first()
+    }
+
+    /// At most `count` of the versions that are due by `now`.
+    #[must_use]
+    pub fn due(&self, now: Timestamp, count: usize) -> Vec<Due> {
+        let mut found = Vec::new();
+        let schedule = share(&self.schedule);
+        for collection in schedule.due(now).filter_map(|id| self.collection(id)) {
+            let (tenant, id) = (collection.tenant, collection.id);
+            let expiries = share(&collection.expiries);
+            let due = expiries.iter().flat_map(|expiries| expiries.due(now));
+            let due = due.map(|(version, key)| Due {
+                tenant,
+                collection: id,
+                key: key.into(),
+                id: version,
+            });
+            found.extend(due.take(count - found.len()));
+            if found.len() == count {
+                break;
+            }
+        }
+        found
+    }
+
+    fn reschedule(&self, collection: &Collection, change: impl FnOnce(&mut Expiries)) {
+        let mut held = lock(&collection.expiries);
+        let expiries = held.get_or_insert_default();
+        let before = expiries.standing();
+        change(expiries);
+        let now = expiries.standing();
+        if now == Standing::default() {
+            *held = None;
+        }
+        lock(&self.schedule).replace(collection.id, before, now);
+    }
+
+    /// Takes a collection that is removed out of the schedule.
+    fn unschedule(&self, collection: &Collection) {
+        if let Some(expiries) = &*share(&collection.expiries) {
+            let mut schedule = lock(&self.schedule);
+            schedule.replace(collection.id, expiries.standing(), Standing::default());
+        }
+    }
+
     /// Takes out a collection.
     pub(in crate::state) fn remove_collection(&self, id: Uuid) -> Option<Arc<Collection>> {
         let collection = lock(&self.collections).remove(&id)?;
+        self.unschedule(&collection);
         if let Some(tenant) = self.tenant(collection.tenant) {
             lock(&tenant.collections).remove(&collection.name);
         }
@@ -257,7 +349,9 @@ impl Catalog {
         let ids: Vec<Uuid> = share(&tenant.collections).values().map(|c| c.id).collect();
         for some in ids.chunks(SLICE).filter(|_| !planted!(KeepCollections)) {
             let mut collections = lock(&self.collections);
-            some.iter().for_each(|id| drop(collections.remove(id)));
+            for collection in some.iter().filter_map(|id| collections.remove(id)) {
+                self.unschedule(&collection);
+            }
         }
         Some(tenant)
     }

@@ -13,6 +13,7 @@
 //! another.
 
 mod catalog;
+mod expiries;
 mod idempotency;
 mod key;
 mod list;
@@ -26,6 +27,7 @@ mod tail;
 mod whole;
 
 pub use catalog::{Catalog, Collection, Slice, Tenant};
+pub use expiries::{Due, Expiries};
 pub use idempotency::{IdempotencyKeys, Known};
 pub use key::ListKey;
 pub use list::{Cursor, ListId, Reached, TagSet};

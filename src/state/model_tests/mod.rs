@@ -19,7 +19,7 @@ use super::{
 };
 use crate::base::{
     batch::{Batch, Command},
-    ids::ChangeId,
+    ids::{ChangeId, Timestamp},
     outcome::{Decision, Effect},
 };
 
@@ -148,6 +148,23 @@ fn check_listings(state: &State, model: &Model, after: &str, prefix: &str, count
     }
 }
 
+/// Compares what is due, and when, with the model.
+fn check_due(state: &State, model: &Model) {
+    let (catalog, due) = (&state.index().catalog, model.due());
+    let stamp = |hour: u64| Timestamp(hour * 3_600_000_000);
+    assert_eq!(catalog.expiring(), due.len());
+    assert_eq!(catalog.next_due(), due.first().map(|(hour, _)| stamp(*hour)));
+    for (hour, id) in &due {
+        let found = catalog.due(stamp(*hour), usize::MAX);
+        let version = found.iter().find(|due| due.id.0 == *id).expect("it is due");
+        let collection = catalog.collection(version.collection).expect("it is there");
+        assert_eq!(collection.current(&version.key), Some(version.id));
+        assert_eq!(catalog.expires_at(&collection, version.id), Some(stamp(*hour)));
+        let before = catalog.due(Timestamp(stamp(*hour).0 - 1), usize::MAX);
+        assert!(before.iter().all(|due| due.id.0 != *id), "{id} is not due before");
+    }
+}
+
 proptest! {
     #[test]
     fn commands_are_decided_as_by_the_model_however_they_are_batched(
@@ -171,6 +188,7 @@ proptest! {
             }
             let prefix = ["", "a", "a\"", "zz"][prefix];
             check_listings(&state, &model, KEYS[after], prefix, count);
+            check_due(&state, &model);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::steps::{Place, Step, What};
+use super::steps::{Place, Step, What, this_version};
 use crate::base::{
     batch::{Append, Conditions},
     ids::ChangeId,
@@ -33,6 +33,9 @@ pub(super) struct Model {
     /// By collection and key.
     pub(super) keys: BTreeMap<(Uuid, &'static str), u64>,
     pub(super) redacted: BTreeSet<ChangeId>,
+    /// By collection, key and version the hour at which that expires; also of versions that
+    /// are not current any more.
+    pub(super) expires: BTreeMap<(Uuid, &'static str, u64), u64>,
     /// Request, result and hour.
     pub(super) requests: BTreeMap<u8, (u8, Result<Effect, Refusal>, u64)>,
 }
@@ -89,6 +92,19 @@ impl Model {
             What::Delete { place, conditions } => {
                 self.append(step, &[(*place, Vec::new())], conditions, true)
             }
+            What::Expire { place, version } => {
+                let (Some(collection), Some(key)) = (place.collection, place.key) else {
+                    unreachable!("a key expires")
+                };
+                let conditions = this_version(*version);
+                self.check(place, &conditions, true)?;
+                match self.expires.get(&(collection, key, *version)) {
+                    Some(hour) if *hour <= step.hour => {
+                        self.append(step, &[(*place, Vec::new())], &conditions, true)
+                    }
+                    _ => Err(Refusal::PreconditionFailed(Some(ChangeId(*version)))),
+                }
+            }
         }
     }
 
@@ -115,6 +131,10 @@ impl Model {
                 }
                 (_, Some(collection), Some(key)) => {
                     self.keys.insert((collection, key), id);
+                    if place.hours > 0 {
+                        let hour = step.hour + u64::from(place.hours);
+                        self.expires.insert((collection, key, id), hour);
+                    }
                 }
                 (_, Some(collection), None) if deletes => {
                     self.drop_collections(|_, id| id == collection)
@@ -165,6 +185,17 @@ impl Model {
 
     fn has_tenant(&self, tenant: Uuid) -> bool {
         self.tenants.values().any(|id| *id == tenant)
+    }
+
+    /// The current versions that expire, in the order in which they do, with the hour.
+    pub(super) fn due(&self) -> Vec<(u64, u64)> {
+        let current = |(collection, key, id): &(Uuid, &'static str, u64)| {
+            self.keys.get(&(*collection, *key)) == Some(id)
+        };
+        let live = self.expires.iter().filter(|(version, _)| current(version));
+        let mut due: Vec<_> = live.map(|((.., id), hour)| (*hour, *id)).collect();
+        due.sort_unstable();
+        due
     }
 
     pub(super) fn scan(

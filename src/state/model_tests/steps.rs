@@ -23,15 +23,28 @@ pub(super) struct Place {
     pub(super) tenant: Option<Uuid>,
     pub(super) collection: Option<Uuid>,
     pub(super) key: Option<&'static str>,
+    /// How many hours the version of the key is to live; 0 for ever.
+    pub(super) hours: u32,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum What {
     Tenant(Uuid, &'static str),
     Collection(Uuid, Uuid, &'static str),
-    Write { places: Vec<(Place, Vec<&'static str>)>, conditions: Conditions },
-    Delete { place: Place, conditions: Conditions },
     Redact(ChangeId),
+    Write {
+        places: Vec<(Place, Vec<&'static str>)>,
+        conditions: Conditions,
+    },
+    Delete {
+        place: Place,
+        conditions: Conditions,
+    },
+    /// The version of a key is said to have expired.
+    Expire {
+        place: Place,
+        version: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -50,14 +63,18 @@ impl Step {
             collection: place.collection,
             key: place.key,
             tags,
+            ttl: 3600 * place.hours,
             data,
+            expired: matches!(self.what, What::Expire { .. }),
         };
         match &self.what {
             What::Tenant(..) | What::Collection(..) | What::Redact(_) => Vec::new(),
             What::Write { places, .. } => {
                 places.iter().map(|(place, tags)| text(place, tags, Some(data))).collect()
             }
-            What::Delete { place, .. } => vec![text(place, &[], None)],
+            What::Delete { place, .. } | What::Expire { place, .. } => {
+                vec![text(place, &[], None)]
+            }
         }
     }
 
@@ -69,6 +86,10 @@ impl Step {
             What::Write { conditions, .. } | What::Delete { conditions, .. } => {
                 let texts = append_all(&self.texts(&self.number.to_string()));
                 Append { conditions: conditions.clone(), ..texts }.into()
+            }
+            What::Expire { version, .. } => {
+                let texts = append_all(&self.texts(""));
+                Append { conditions: this_version(*version), ..texts }.into()
             }
         };
         let idempotency = self
@@ -102,7 +123,8 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
         let tenant = *picks[0].get(&tenants);
         let (of, collection) = *picks[1].get(&collections);
         let key = Some(one(&picks[2], &KEYS));
-        let keyed = Place { tenant: Some(of), collection: Some(collection), key };
+        let hours = picks[5].index(4) as u32 * u32::from(kind % 3 == 0);
+        let keyed = Place { tenant: Some(of), collection: Some(collection), key, hours };
         let conditions = conditions(model.changes.len() as u64, picks);
         let place = |(kind, a, b, _): &(u8, Pick, Pick, u8)| match kind % 6 {
             0 => Place::default(),
@@ -110,7 +132,8 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
             kind => {
                 let (tenant, collection) = *a.get(&collections);
                 let key = (kind > 2).then(|| one(b, &KEYS));
-                Place { tenant: Some(tenant), collection: Some(collection), key }
+                let hours = if key.is_some() { u32::from(kind / 50) } else { 0 };
+                Place { tenant: Some(tenant), collection: Some(collection), key, hours }
             }
         };
         // Each tag on one change in four.
@@ -128,9 +151,25 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
                 conditions: Conditions::default(),
             },
             17..29 => What::Write { places: vec![(keyed, Vec::new())], conditions },
-            29..38 => What::Delete { place: keyed, conditions },
+            29..34 => What::Delete { place: Place { hours: 0, ..keyed }, conditions },
+            34..38 => {
+                // Mostly one that has a time to live, now and then one of before.
+                let versions: Vec<_> = model.expires.keys().copied().collect();
+                let (collection, key, version) = match versions.is_empty() {
+                    true => (collection, key.unwrap_or_default(), 1),
+                    false => *picks[4].get(&versions),
+                };
+                let of = collections.iter().find(|(_, id)| *id == collection).map(|(of, _)| *of);
+                let place = Place {
+                    tenant: of.or(Some(gone.0)),
+                    collection: Some(collection),
+                    key: Some(key),
+                    hours: 0,
+                };
+                What::Expire { place, version }
+            }
             38 => What::Delete {
-                place: Place { key: None, ..keyed },
+                place: Place { key: None, hours: 0, ..keyed },
                 conditions: Conditions::default(),
             },
             39 => What::Delete {
@@ -143,7 +182,8 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
         hour += u64::from(*later) * (1 + picks[5].index(30) as u64);
         let step = Step { what, idempotency: *idempotency, hour, number };
         if let What::Delete {
-            place: Place { tenant: Some(tenant), collection, key: None }, ..
+            place: Place { tenant: Some(tenant), collection, key: None, .. },
+            ..
         } = step.what
         {
             gone = (tenant, collection.unwrap_or(gone.1));
@@ -152,6 +192,12 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
         steps.push(step);
     }
     steps
+}
+
+/// Only that version of a key.
+pub(super) fn this_version(version: u64) -> Conditions {
+    let versions = Versions::Of([ChangeId(version)].into_iter().collect());
+    Conditions { if_match: Some(versions), if_none_match: None }
 }
 
 fn one(pick: &Pick, of: &[&'static str]) -> &'static str {

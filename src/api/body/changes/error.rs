@@ -6,7 +6,10 @@ use crate::{
         json::Reason,
         metrics::Limit,
     },
-    base::limits::{KEY_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX},
+    base::{
+        limits::{KEY_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX},
+        ttl::TTL_SECONDS_MAX,
+    },
 };
 
 /// The first thing that is wrong with a body.
@@ -67,6 +70,9 @@ pub enum Fault {
     /// A `key` of the wrong length.
     #[error("member \"key\" must be 1 to {KEY_BYTES_MAX} bytes long")]
     Key,
+    /// A `ttl` that is none.
+    #[error("member \"ttl\" must be a whole number of seconds from 1 to {TTL_SECONDS_MAX}")]
+    Ttl,
     /// A tag of the wrong length.
     #[error("a tag must be 1 to {TAG_BYTES_MAX} bytes long")]
     Tag,
@@ -129,6 +135,7 @@ impl Fault {
             | Self::Empty
             | Self::Duplicate(_)
             | Self::Type { .. } => Code::InvalidJson,
+            Self::Ttl => Code::InvalidParameter,
             Self::UnknownMember(_) => Code::UnknownMember,
             Self::MissingMember(_) => Code::MissingMember,
             Self::Name
@@ -157,6 +164,7 @@ impl Fault {
             Self::Name => Some("tenant".to_owned()),
             Self::Uuid => Some("collection".to_owned()),
             Self::Key => Some("key".to_owned()),
+            Self::Ttl => Some("ttl".to_owned()),
             Self::Tag | Self::Tags | Self::DuplicateTag(_) => Some("tags".to_owned()),
             Self::DataTooLarge { .. } => Some("data".to_owned()),
             Self::Json(_)

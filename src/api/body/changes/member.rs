@@ -10,6 +10,7 @@ pub(super) enum Known {
     Key = 4,
     Tags = 8,
     Data = 16,
+    Ttl = 32,
 }
 
 impl Known {
@@ -20,12 +21,13 @@ impl Known {
             "tenant" => Self::Tenant,
             "collection" => Self::Collection,
             "key" => Self::Key,
+            "ttl" => Self::Ttl,
             _ => return None,
         };
         let allowed = match members {
             Members::Change => true,
             Members::Item => !matches!(known, Self::Tenant | Self::Collection),
-            Members::Value => matches!(known, Self::Data | Self::Tags),
+            Members::Value => matches!(known, Self::Data | Self::Tags | Self::Ttl),
         };
         allowed.then_some(known)
     }
@@ -37,6 +39,7 @@ impl Known {
             Self::Tenant => "tenant",
             Self::Collection => "collection",
             Self::Key => "key",
+            Self::Ttl => "ttl",
         }
     }
 }

@@ -4,7 +4,7 @@
 //! A body is taken whole or not at all. Rules beyond the grammar of JSON:
 //!
 //! - A change is an object of `data` (required), `tags`, `tenant`,
-//!   `collection` and `key`, each at most once, in any order.
+//!   `collection`, `key` and `ttl`, each at most once, in any order. `ttl` needs a key.
 //! - Lone surrogate escapes are kept within `data`; names of members, tags,
 //!   keys and names must be Unicode text.
 //! - `data` is kept byte for byte, except for white space outside strings.

@@ -23,6 +23,7 @@ use crate::{
         batch::{Append, ChangeSpan, Conditions, SUFFIX_OVERHEAD_BYTES, SuffixMembers},
         limits::{KEY_BYTES_MAX, Limits},
         names::{self, is_key},
+        ttl::Ttl,
     },
     state::index::Catalog,
 };
@@ -38,6 +39,22 @@ struct Read<'a> {
     named: Named<'a>,
     key: Option<Cow<'a, str>>,
     data: Option<ValueSpan>,
+    ttl: Option<Ttl>,
+}
+
+impl Read<'_> {
+    /// The first member that should be there and is not.
+    fn missing(&self, members: Members) -> Option<&'static str> {
+        match members {
+            _ if self.data.is_none() => Some("data"),
+            Members::Item if self.key.is_none() => Some("key"),
+            Members::Change if self.ttl.is_some() && self.key.is_none() => Some("key"),
+            Members::Change if self.key.is_some() && self.named.collection.is_none() => {
+                Some("collection")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A body being read. After an error it is dropped with all it has rendered.
@@ -191,6 +208,7 @@ impl<'a> Reader<'a> {
                 Known::Tenant => read.named.tenant = Some(self.tenant(scan)?),
                 Known::Collection => read.named.collection = Some(self.collection(scan)?),
                 Known::Key => read.key = Some(self.key(scan)?),
+                Known::Ttl => read.ttl = Some(self.ttl(scan)?),
             }
             scan.spaces();
             if scan.accept(b'}') {
@@ -201,15 +219,7 @@ impl<'a> Reader<'a> {
             }
             scan.spaces();
         }
-        let missing = match self.scope.members {
-            _ if read.data.is_none() => Some("data"),
-            Members::Item if read.key.is_none() => Some("key"),
-            Members::Change if read.key.is_some() && read.named.collection.is_none() => {
-                Some("collection")
-            }
-            _ => None,
-        };
-        if let Some(member) = missing {
+        if let Some(member) = read.missing(self.scope.members) {
             return Err(self.fault(start, Fault::MissingMember(member)));
         }
         self.resolve_and_render(&read);
@@ -291,6 +301,17 @@ impl<'a> Reader<'a> {
         if is_key(&key) { Ok(key) } else { Err(self.fault(at, Fault::Key)) }
     }
 
+    fn ttl(&self, scan: &mut Scanner<'_>) -> Result<Ttl, BodyError> {
+        let at = scan.at();
+        if !matches!(scan.peek(), Some(b'-' | b'0'..=b'9')) {
+            let expected = "a number";
+            return Err(self.unlike(scan, Fault::Type { member: "ttl", expected }));
+        }
+        let number = scan.value(self.limits.json_depth).map_err(|error| self.json(error))?;
+        let text = self.text.get(number.start..number.end).unwrap_or_default();
+        text.parse().ok().and_then(Ttl::new).ok_or_else(|| self.fault(at, Fault::Ttl))
+    }
+
     /// Finds what a change names, and renders it unless a name does not exist:
     /// that is reported when nothing else is wrong in the whole body.
     fn resolve_and_render(&mut self, read: &Read<'a>) {
@@ -301,7 +322,9 @@ impl<'a> Reader<'a> {
         match self.names.resolve(&read.named) {
             Ok((tenant, collection)) => {
                 let key = read.key.as_deref().or(self.scope.key.as_deref());
-                self.render(tenant, collection, key, data);
+                let tags = self.tags.text();
+                let members = SuffixMembers { tenant, collection, key, ttl: read.ttl, tags };
+                render(&mut self.suffixes, &mut self.spans, self.text, members, data);
             }
             Err((at, fault)) => self.unresolved = Some(self.fault(at, fault)),
         }
@@ -326,24 +349,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn render(
-        &mut self,
-        tenant: Option<Uuid>,
-        collection: Option<Uuid>,
-        key: Option<&str>,
-        data: ValueSpan,
-    ) {
-        let members = SuffixMembers { tenant, collection, key, ttl: None, tags: self.tags.text() };
-        // A batch has reserved for most of its changes at once.
-        self.suffixes.reserve(members.bytes_max() + data.compact_bytes());
-        let sent = self.text.as_bytes().get(data.start..data.end).unwrap_or_default();
-        let span = members.write(&mut self.suffixes, |out| match data.spaces {
-            0 => out.extend_from_slice(sent),
-            _ => compact(out, sent),
-        });
-        self.spans.push(span);
-    }
-
     fn json(&self, error: JsonError) -> BodyError {
         self.fault(error.offset, Fault::Json(error.reason))
     }
@@ -364,4 +369,21 @@ impl<'a> Reader<'a> {
             _ => self.json(scan.wrong(Reason::Value)),
         }
     }
+}
+
+/// Renders a change whose data is that part of `text`.
+fn render(
+    suffixes: &mut Vec<u8>,
+    spans: &mut SmallVec<[ChangeSpan; 1]>,
+    text: &str,
+    members: SuffixMembers<'_>,
+    data: ValueSpan,
+) {
+    // A batch has reserved for most of its changes at once.
+    suffixes.reserve(members.bytes_max() + data.compact_bytes());
+    let sent = text.as_bytes().get(data.start..data.end).unwrap_or_default();
+    spans.push(members.write(suffixes, |out| match data.spaces {
+        0 => out.extend_from_slice(sent),
+        _ => compact(out, sent),
+    }));
 }

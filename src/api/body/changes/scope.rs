@@ -5,12 +5,12 @@ use uuid::Uuid;
 /// The members that the objects of a body may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Members {
-    /// A change: `data`, `tenant`, `collection`, `key`, `tags`.
+    /// A change: `data`, `tenant`, `collection`, `key`, `ttl`, `tags`.
     #[default]
     Change,
-    /// An item of a collection: `key`, `data`, `tags`.
+    /// An item of a collection: `key`, `ttl`, `data`, `tags`.
     Item,
-    /// The value of a key, one object: `data`, `tags`.
+    /// The value of a key, one object: `data`, `tags`, `ttl`.
     Value,
 }
 
