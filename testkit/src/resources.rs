@@ -63,11 +63,16 @@ impl Client {
         self.request("POST", target, &headers, lines.as_bytes())
     }
 
+    /// A metric of the node that is one whole number.
+    pub fn metric(&mut self, name: &str) -> u64 {
+        let (metrics, start) = (self.get("/metrics"), format!("changeagent_{name} "));
+        let value = metrics.text().lines().find_map(|line| line.strip_prefix(&start));
+        value.expect("a number").parse().unwrap()
+    }
+
     /// How many reads wait at the node for a change.
     pub fn parked(&mut self) -> u64 {
-        let metrics = self.get("/metrics");
-        let line = metrics.text().lines().find(|line| line.starts_with("changeagent_parked "));
-        line.and_then(|line| line.split(' ').nth(1)).expect("a number").parse().unwrap()
+        self.metric("parked")
     }
 
     /// Waits until so many reads wait at the node.

@@ -28,6 +28,9 @@ fn post(client: &mut Client, path: &str, body: &Value) {
     assert!(matches!(answer.status, 200 | 201), "{answer:?}");
 }
 
+/// How long some keys are to live: longer than any test is of use.
+const TTL_SECONDS: u64 = 3_153_600_000;
+
 /// A node with all kinds of changes in some complete segments, each of which has an index.
 fn filled() -> Node {
     filled_with(&SHORT_SEGMENTS, 120)
@@ -48,7 +51,11 @@ fn filled_with(segments: &[&str], count: usize) -> Node {
         let path = format!("/tenants/t{tenant}/changes");
         post(&mut client, &path, &json!({"data": filler, "tags": ["odd"]}));
         let path = format!("/tenants/t{tenant}/collections/c/keys");
-        post(&mut client, &path, &json!({"key": format!("k{}", n % 40), "data": n}));
+        let mut item = json!({"key": format!("k{}", n % 40), "data": n});
+        if n % 5 == 1 {
+            item["ttl"] = TTL_SECONDS.into();
+        }
+        post(&mut client, &path, &item);
         if n % 9 == 0 {
             let key = format!("{path}/k{}", n % 40);
             assert_eq!(client.request("DELETE", &key, &[], b"").status, 200);
@@ -99,14 +106,18 @@ fn what_is_missing_is_made_anew() {
     fs::remove_file(&indexes[indexes.len() / 2]).unwrap();
     let node = builder.start();
     assert_eq!(all(&mut node.client()), before);
+    let expiring = node.client().metric("expiring_keys");
+    assert!(expiring > 5, "{expiring} keys expire");
     assert_eq!(node.stderr().matches("has got an index").count(), 1, "{}", node.stderr());
     let builder = node.kill();
     files(&data, &["index", "state"]).iter().for_each(|path| fs::remove_file(path).unwrap());
     let node = builder.start();
     assert_eq!(all(&mut node.client()), before);
     assert!(files(&data, &["index"]).len() >= indexes.len());
+    assert_eq!(node.client().metric("expiring_keys"), expiring, "made anew");
     let node = node.kill().start();
     assert_eq!(all(&mut node.client()), before);
+    assert_eq!(node.client().metric("expiring_keys"), expiring, "by the indexes");
 }
 
 #[test]
@@ -138,8 +149,9 @@ const SHORTEST: [&str; 8] =
     ["--segment-size", "104KiB", "--max-body", "16KiB", "--max-data", "16KiB", "--max-batch", "20"];
 
 /// A data directory that an earlier build left when it was killed, and what it had served.
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/indexed-v1")
+fn fixture(version: u32) -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    directory.join(format!("indexed-v{version}"))
 }
 
 /// The SHA-256 of each answer, a line each.
@@ -150,33 +162,42 @@ fn digests(answers: &[String]) -> String {
 }
 
 /// Makes the fixture anew, as is to be done once for each version of the format.
-fn make_fixture() {
+fn make_fixture(version: u32) {
     let node = filled_with(&SHORTEST, 50);
     let (served, data) = (all(&mut node.client()), node.data());
     eventually("the state is written", || !files(&data, &["state"]).is_empty());
     let _builder = node.kill();
-    fs::create_dir_all(fixture()).unwrap();
+    let fixture = fixture(version);
+    fs::create_dir_all(&fixture).unwrap();
     for path in files(&data, &["seg", "index", "state"]) {
-        fs::copy(&path, fixture().join(path.file_name().unwrap())).unwrap();
+        fs::copy(&path, fixture.join(path.file_name().unwrap())).unwrap();
     }
-    fs::write(fixture().join("served.sha256"), digests(&served)).unwrap();
+    fs::write(fixture.join("served.sha256"), digests(&served)).unwrap();
 }
 
-/// `MAKE_FIXTURE=1` makes what is read here.
+/// `MAKE_FIXTURE=N` makes what is read here of the version that is written now, N.
 #[test]
 fn what_an_earlier_build_indexed_is_taken_up() {
-    if std::env::var_os("MAKE_FIXTURE").is_some() {
-        make_fixture();
+    if let Ok(version) = std::env::var("MAKE_FIXTURE") {
+        make_fixture(version.parse().unwrap());
     }
-    let directory = temporary();
+    // The first version knew no time to live.
+    takes_up(1, 0);
+    takes_up(2, 9);
+}
+
+/// Starts on what a build of that version left, in which so many keys expire.
+fn takes_up(version: u32, expiring: u64) {
+    let (directory, fixture) = (temporary(), fixture(version));
     let data = directory.path().join("data");
     fs::create_dir(&data).unwrap();
-    for path in files(&fixture(), &["seg", "index", "state"]) {
+    for path in files(&fixture, &["seg", "index", "state"]) {
         fs::copy(&path, data.join(path.file_name().unwrap())).unwrap();
     }
-    let served = fs::read_to_string(fixture().join("served.sha256")).unwrap();
+    let served = fs::read_to_string(fixture.join("served.sha256")).unwrap();
     let node = NodeBuilder::bare(&directory, &data).flags(&SHORTEST).start();
     assert_eq!(digests(&all(&mut node.client())), served);
+    assert_eq!(node.client().metric("expiring_keys"), expiring);
     let said = node.stderr();
     assert!(!said.contains("has no index") && !said.contains("made anew"), "{said}");
 }

@@ -108,4 +108,6 @@ mod streams;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
+mod time_to_live;
+#[cfg(test)]
 mod writing;

@@ -35,6 +35,8 @@ mod recover;
 mod storage;
 #[cfg(test)]
 mod strangers;
+#[cfg(test)]
+mod time_to_live;
 
 /// How often a fault is repeated under one load.
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(super) enum Step {
     Store(Vec<u8>),
     /// A deletion of what is at that address.
     Delete(String),
+    /// The same of a key whose time to live is over: here it may be gone already.
+    Expire(String),
     /// Nothing.
     Skip,
 }
@@ -72,11 +74,15 @@ struct Line<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     key: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    ttl: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     tags: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(default)]
     deleted: bool,
+    #[serde(default)]
+    expired: bool,
 }
 
 /// A member that is there, also where it is `null`.
@@ -112,7 +118,7 @@ impl Rewrite {
                         leaves it out";
             return Err(Failure::Other(text.into()));
         }
-        deletion(&line).map(Step::Delete)
+        deletion(&line).map(if line.expired { Step::Expire } else { Step::Delete })
     }
 
     fn store(&self, line: &Line<'_>) -> Result<Vec<u8>, Failure> {
@@ -133,6 +139,9 @@ impl Rewrite {
             }
             if let Some(key) = line.key {
                 member("key", key.get());
+            }
+            if let Some(ttl) = line.ttl {
+                member("ttl", ttl.get());
             }
         }
         if let Some(tags) = line.tags {
@@ -156,8 +165,8 @@ fn not_a_change(line: &[u8], error: &serde_json::Error) -> Failure {
 
 /// The address of what a deletion deletes.
 fn deletion(line: &Line<'_>) -> Result<String, Failure> {
-    if line.data.is_some() {
-        return Err(Failure::Other("a deletion with data".into()));
+    if line.data.is_some() || line.ttl.is_some() {
+        return Err(Failure::Other("a deletion with data or a time to live".into()));
     }
     match (&line.tenant, &line.collection, line.key) {
         (_, Some(collection), Some(key)) => {
@@ -252,10 +261,23 @@ mod tests {
     }
 
     #[test]
+    fn a_time_to_live_is_stored_and_its_end_deletes_what_may_be_gone() {
+        let key = format!(r#""tenant":"{A}","collection":"{B}","key":"k""#);
+        let line = format!(r#"{{"_id":1,"_ts":2,{key},"ttl":60,"tags":["t"],"data":1}}"#);
+        let object = format!(r#"{{{key},"ttl":60,"tags":["t"],"data":1}}"#);
+        assert_eq!(stored(&Rewrite::default(), &line), object);
+        let line = format!(r#"{{"_id":1,"_ts":2,{key},"deleted":true,"expired":true}}"#);
+        assert_eq!(
+            Rewrite::default().step(line.as_bytes()).unwrap(),
+            Step::Expire(format!("/collections/{B}/keys/k"))
+        );
+    }
+
+    #[test]
     fn into_a_tenant_go_data_and_tags_alone() {
         let rewrite = Rewrite { into_tenant: true, ..Rewrite::default() };
         let line = format!(
-            r#"{{"_id":1,"_ts":2,"tenant":"{A}","collection":"{B}","key":"k","tags":["t"],"data":1}}"#
+            r#"{{"_id":1,"_ts":2,"tenant":"{A}","collection":"{B}","key":"k","ttl":9,"tags":["t"],"data":1}}"#
         );
         assert_eq!(stored(&rewrite, &line), r#"{"tags":["t"],"data":1}"#);
     }

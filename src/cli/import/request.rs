@@ -15,6 +15,8 @@ pub(super) struct Request {
     /// A JSON array; nothing for a deletion.
     pub(super) body: Option<Vec<u8>>,
     pub(super) lines: Lines,
+    /// It is no matter if what it deletes is gone.
+    pub(super) may_be_gone: bool,
 }
 
 impl Request {

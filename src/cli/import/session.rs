@@ -143,7 +143,8 @@ impl<'a> Session<'a> {
             match step {
                 Step::Skip => skipped += 1,
                 Step::Store(change) => batch.add(&change, self.source.place()),
-                Step::Delete(target) => deletion = Some(self.deletion(target)),
+                Step::Delete(target) => deletion = Some(self.deletion(target, false)),
+                Step::Expire(target) => deletion = Some(self.deletion(target, true)),
             }
         }
         self.source.check(&end)?;
@@ -199,9 +200,10 @@ impl<'a> Session<'a> {
                     }
                     batch.add(&change, place);
                 }
-                Step::Delete(target) => {
+                Step::Delete(ref target) | Step::Expire(ref target) => {
                     self.post(std::mem::take(&mut batch), end, &mut skipped)?;
-                    let deletion = self.deletion(target);
+                    let may_be_gone = matches!(step, Step::Expire(_));
+                    let deletion = self.deletion(target.clone(), may_be_gone);
                     self.send(&deletion, here, 0)?;
                 }
             }
@@ -214,12 +216,12 @@ impl<'a> Session<'a> {
     fn batch(&self, batch: Batch) -> Request {
         let (body, lines) = batch.close();
         let (method, target) = (Method::POST, self.target.path.clone());
-        Request { method, target, body: Some(body), lines }
+        Request { method, target, body: Some(body), lines, may_be_gone: false }
     }
 
-    fn deletion(&self, target: String) -> Request {
+    fn deletion(&self, target: String, may_be_gone: bool) -> Request {
         let lines = Lines::one(self.source.place());
-        Request { method: Method::DELETE, target, body: None, lines }
+        Request { method: Method::DELETE, target, body: None, lines, may_be_gone }
     }
 
     /// Posts a batch; then everything before `end` is dealt with.
@@ -248,14 +250,22 @@ impl<'a> Session<'a> {
         }
         self.journal.write(&self.record)?;
         let key = format!("{}-{}", self.record.import, self.record.position.bytes);
-        let Request { method, target, body, lines } = request;
+        let Request { method, target, body, lines, may_be_gone } = request;
         let write = Write { method: method.clone(), target, key: &key, body: body.as_deref() };
-        let answer = self.node.write(&write).map_err(|WriteFailure { failure, doubtful }| {
-            if !doubtful && !was_in_doubt {
-                self.record.doubtful = None;
+        let answer = match self.node.write(&write) {
+            Ok(answer) => answer,
+            Err(WriteFailure { failure, .. }) if *may_be_gone && failure.is("not-found") => {
+                self.record.tally.skipped += skipped + lines.count();
+                self.reach(end);
+                return Ok(());
             }
-            request.failed(failure)
-        })?;
+            Err(WriteFailure { failure, doubtful }) => {
+                if !doubtful && !was_in_doubt {
+                    self.record.doubtful = None;
+                }
+                return Err(request.failed(failure));
+            }
+        };
         let (first, last) = if body.is_some() {
             let Range { first, last, count } = understood(&answer, lines)?;
             if count != lines.count() {

@@ -22,6 +22,7 @@ struct Content {
     tenant: Option<Uuid>,
     collection: Option<Uuid>,
     key: Option<String>,
+    ttl: Option<u32>,
     tags: Vec<String>,
     /// The digest of the data without white space, which a node may change.
     data: [u8; 32],
@@ -35,17 +36,20 @@ impl Content {
             tenant: Option<String>,
             collection: Option<Uuid>,
             key: Option<String>,
+            ttl: Option<u32>,
             #[serde(default)]
             tags: Vec<String>,
             #[serde(borrow)]
             data: &'a RawValue,
         }
-        let Change { tenant, collection, key, tags, data } = serde_json::from_slice(change).ok()?;
+        let Change { tenant, collection, key, ttl, tags, data } =
+            serde_json::from_slice(change).ok()?;
         let tenant = tenant.and_then(|name| Uuid::try_parse(&name).ok());
         Some(Self {
             tenant,
             collection,
             key,
+            ttl,
             tags,
             data: Sha256::digest(compact(data.get())).into(),
         })
@@ -57,8 +61,8 @@ impl Content {
         // tenant, and a tenant may be sent by its name.
         let tenant = self.tenant.is_none() || self.tenant == stored.tenant;
         tenant
-            && (&self.collection, &self.key, &self.tags, &self.data)
-                == (&stored.collection, &stored.key, &stored.tags, &stored.data)
+            && (&self.collection, &self.key, self.ttl, &self.tags, &self.data)
+                == (&stored.collection, &stored.key, stored.ttl, &stored.tags, &stored.data)
     }
 }
 
@@ -121,7 +125,10 @@ impl Search {
         match &self.wanted {
             Wanted::Deletion(target) => {
                 let step = Rewrite::default().step(change);
-                matches!(step, Ok(Step::Delete(deleted)) if deleted == *target).then_some(id)
+                let (Ok(Step::Delete(deleted)) | Ok(Step::Expire(deleted))) = step else {
+                    return None;
+                };
+                (deleted == *target).then_some(id)
             }
             Wanted::Changes(wanted) => {
                 let begun = std::mem::take(&mut self.matched);
@@ -201,6 +208,7 @@ mod tests {
             target: target.into(),
             body: body.map(|body| body.as_bytes().to_vec()),
             lines: Lines::default(),
+            may_be_gone: false,
         };
         let mut search = Search::new(&request).unwrap();
         stored.iter().find_map(|&(id, rest)| {

@@ -380,3 +380,56 @@ proptest! {
         fuzz_change_body(&bytes);
     }
 }
+
+/// The path of a key of a collection that is there.
+fn of_key(members: Members, body: &str) -> Result<ChangeBody, BodyError> {
+    let [tenant, collection] = [1, 2].map(uuid::Uuid::from_u128);
+    let key = (members == Members::Value).then(|| "k".into());
+    let collection = (members != Members::Change).then_some(collection);
+    let scope = Scope { members, tenant: Some(tenant), collection, key };
+    let catalog = crate::state::fuzzing::catalog(tenant, uuid::Uuid::from_u128(2));
+    parse(body.as_bytes(), Form::Json, &Limits::default(), &scope, &catalog)
+}
+
+#[test]
+fn a_time_to_live_is_of_a_key_and_stands_after_it() {
+    let collection = uuid::Uuid::from_u128(2);
+    let change = format!(r#"{{"ttl":60,"data":1,"key":"k","collection":"{collection}"}}"#);
+    for (members, body) in [
+        (Members::Change, &*change),
+        (Members::Item, r#"{"data":1,"key":"k","ttl":60}"#),
+        (Members::Value, r#"{"ttl": 60 ,"data":1}"#),
+    ] {
+        let body = of_key(members, body).unwrap();
+        let [suffix] = &suffixes(&body)[..] else { panic!("{body:?}") };
+        assert!(suffix.ends_with(r#","key":"k","ttl":60,"data":1}"#), "{suffix}");
+    }
+    let without = format!(r#"{{"ttl":60,"data":1,"collection":"{collection}"}}"#);
+    for (members, body) in
+        [(Members::Change, r#"{"ttl":60,"data":1}"#), (Members::Change, &without)]
+    {
+        let error = of_key(members, body).unwrap_err();
+        assert_eq!((error.offset, error.fault), (0, Fault::MissingMember("key")));
+    }
+}
+
+#[test]
+fn a_time_to_live_is_a_whole_number_within_bounds() {
+    let of = |ttl: &str| of_key(Members::Value, &format!(r#"{{"data":1,"ttl":{ttl}}}"#));
+    for ttl in ["1", "3153600000"] {
+        assert!(of(ttl).is_ok(), "{ttl}");
+    }
+    for ttl in ["0", "-1", "1.5", "6e1", "60.0", "3153600001", "18446744073709551617", "-0"] {
+        let error = of(ttl).unwrap_err();
+        assert_eq!((error.offset, error.fault.clone()), (16, Fault::Ttl), "{ttl}");
+        assert_eq!(ApiError::from(error).code, Code::InvalidParameter);
+    }
+    for ttl in ["\"60\"", "null", "[60]", "true", "{}"] {
+        let error = of(ttl).unwrap_err();
+        assert!(matches!(error.fault, Fault::Type { member: "ttl", .. }), "{ttl}: {error:?}");
+    }
+    for ttl in ["+1", "1e", "-", "--1"] {
+        assert!(matches!(of(ttl).unwrap_err().fault, Fault::Json(_)), "{ttl}");
+    }
+    assert_eq!(of("1,\"ttl\":1").unwrap_err().fault, Fault::Duplicate("ttl"));
+}
