@@ -19,6 +19,7 @@ pub mod sealed;
 pub(crate) mod testing;
 pub mod unread;
 mod verified;
+mod writer;
 
 pub use applied::{Applied, Removed};
 pub use checkpointed::CheckpointedChanges;

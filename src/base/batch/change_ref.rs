@@ -6,8 +6,7 @@ use uuid::Uuid;
 
 use super::{
     command::{ChangeSpan, flag},
-    layout::{ERASED, member},
-    suffix::{REDACTED, REDACTED_DELETION, REDACTED_EXPIRY},
+    layout::{ERASED, REDACTED, REDACTED_DELETION, REDACTED_EXPIRY, member},
 };
 use crate::base::{json_string::read_json_string, ttl::Ttl};
 

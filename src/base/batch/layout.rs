@@ -43,3 +43,8 @@ pub mod member {
     /// A collection's member with its closing quote.
     pub const COLLECTION_BYTES: usize = COLLECTION.len() + UUID_BYTES + 1;
 }
+
+/// What takes the place of the tags and the data, and of how a deletion ends.
+pub(super) const REDACTED: &[u8] = b",\"redacted\":true}";
+pub(super) const REDACTED_DELETION: &[u8] = b",\"deleted\":true,\"redacted\":true}";
+pub(super) const REDACTED_EXPIRY: &[u8] = b",\"deleted\":true,\"expired\":true,\"redacted\":true}";

@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::{
     ChangeSpan,
     change_ref::{Text, ttl_bytes, ttl_member},
-    flag, member,
+    flag,
+    layout::REDACTED,
+    member,
 };
 use bytes::BufMut;
 
@@ -30,10 +32,6 @@ const EXPIRED: &[u8] = b",\"expired\":true";
 const CLOSE: &[u8] = b"}";
 /// The digits of the longest time to live.
 const TTL_DIGITS: usize = 10;
-/// What takes the place of the tags and the data, and of how a deletion ends.
-pub(super) const REDACTED: &[u8] = b",\"redacted\":true}";
-pub(super) const REDACTED_DELETION: &[u8] = b",\"deleted\":true,\"redacted\":true}";
-pub(super) const REDACTED_EXPIRY: &[u8] = b",\"deleted\":true,\"expired\":true,\"redacted\":true}";
 
 /// The most bytes that a suffix has besides its key, tags and data.
 pub const SUFFIX_OVERHEAD_BYTES: usize = member::TENANT_BYTES
