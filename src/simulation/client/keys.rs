@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rand::RngExt;
 
 use super::{Client, KEYS, writer::until_known};
-use crate::simulation::history::{Asked, Condition, Consistency, Place, Told};
+use crate::simulation::history::{Asked, Condition, Consistency, New, Place, Told};
 
 /// What of a key this client heard last.
 type Known = Option<u64>;
@@ -47,11 +47,20 @@ pub(super) fn any(client: &mut Client, place: Place, known: Option<Known>) -> As
     let key = place.key().expect("it is the place of a key");
     let condition = any_condition(client, known);
     match client.rng.random_range(0..10) {
-        0..5 => Asked::Put { new: client.new_at(place), condition },
+        0..5 => {
+            let new = client.new_at(place);
+            let place = Place { ttl: ttl(new.label), ..place };
+            Asked::Put { new: New { place, ..new }, condition }
+        }
         5 => Asked::Delete { key, condition },
         6 => Asked::Key { key, consistency: Consistency::Local },
         _ => Asked::Key { key, consistency: Consistency::Strong },
     }
+}
+
+/// How long a version of a key is to live, if not for ever: some a moment only.
+fn ttl(label: u64) -> Option<u64> {
+    label.is_multiple_of(4).then_some(1 + label / 4 % 3)
 }
 
 fn any_condition(client: &mut Client, known: Option<Known>) -> Condition {

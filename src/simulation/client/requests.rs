@@ -89,6 +89,9 @@ fn change(new: &New, names_all: bool) -> String {
         member("collection", new.place.collection.map(|id| id.to_string()));
         member("key", new.place.key.map(|key| format!("k{key}")));
     }
+    if let Some(ttl) = new.place.ttl {
+        write!(text, r#""ttl":{ttl},"#).unwrap();
+    }
     if let Some(tag) = new.place.tag {
         write!(text, r#""tags":["g{tag}"],"#).unwrap();
     }

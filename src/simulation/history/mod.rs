@@ -84,6 +84,8 @@ pub struct Place {
     pub key: Option<u64>,
     /// It bears the tag of that number.
     pub tag: Option<u64>,
+    /// This version of the key is to live so many seconds.
+    pub ttl: Option<u64>,
 }
 
 /// A key of a collection.

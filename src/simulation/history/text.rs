@@ -38,13 +38,14 @@ impl fmt::Display for Key {
 
 impl fmt::Display for New {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Place { tenant, collection, key, tag } = self.place;
+        let Place { tenant, collection, key, tag, ttl } = self.place;
         write!(f, "{}", self.label)?;
         match collection {
             Some(id) => write!(f, " {}", Thing::Collection(id))?,
             None => tenant.map_or(Ok(()), |id| write!(f, " {}", Thing::Tenant(id)))?,
         }
         key.map_or(Ok(()), |key| write!(f, " k{key}"))?;
+        ttl.map_or(Ok(()), |ttl| write!(f, " for {ttl} s"))?;
         tag.map_or(Ok(()), |tag| write!(f, " tag {tag}"))
     }
 }

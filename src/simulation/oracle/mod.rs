@@ -7,6 +7,7 @@
 //! effect, it is decided without a search whether each operation has its place in that
 //! order ([`order`]).
 
+mod expiries;
 mod keys;
 mod names;
 mod nodes;
@@ -59,6 +60,8 @@ pub struct Found {
     /// Answers that something is not there any more.
     pub ends: u64,
     pub purged: u64,
+    /// Keys whose time to live was over.
+    pub expired: u64,
     /// Somebody saw every change.
     pub is_whole: bool,
 }
@@ -78,6 +81,7 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
     names::check(history, &truth)?;
     // What was purged before anybody read it may be what an answer rests on.
     if is_whole {
+        expiries::check(&truth, &mut found)?;
         keys::check(history, &truth)?;
         order::check(history, &truth, &mut found)?;
     }

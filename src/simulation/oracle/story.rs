@@ -16,7 +16,7 @@ pub struct Story {
 
 pub const TENANT: Uuid = Uuid::from_u128(1);
 pub const COLLECTION: Uuid = Uuid::from_u128(2);
-pub const PLAIN: Place = Place { tenant: None, collection: None, key: None, tag: None };
+pub const PLAIN: Place = Place { tenant: None, collection: None, key: None, tag: None, ttl: None };
 pub const OF_TENANT: Place = Place { tenant: Some(TENANT), ..PLAIN };
 pub const KEY: Place = Place { collection: Some(COLLECTION), key: Some(1), ..OF_TENANT };
 

@@ -3,10 +3,10 @@
 use uuid::Uuid;
 
 use super::story::{
-    COLLECTION, KEY, OF_TENANT, PLAIN, Story, TENANT, append, append_to, at, done, gone, key,
-    list_of, page, put, seen,
+    COLLECTION, KEY, OF_TENANT, PLAIN, Story, TENANT, append, append_to, at, change, done, gone,
+    key, list_of, page, put, seen,
 };
-use crate::simulation::history::{Asked, Condition, Consistency, Place, Seen, Thing, Told};
+use crate::simulation::history::{Asked, Condition, Consistency, New, Place, Seen, Thing, Told};
 
 const OF_COLLECTION: Place = Place { collection: Some(COLLECTION), ..OF_TENANT };
 const THE_TENANT: Thing = Thing::Tenant(TENANT);
@@ -159,4 +159,40 @@ fn a_batch_is_of_several_places() {
     story.all(&[at(1, 10, OF_TENANT)]).breaks("no phantom");
     let story = Story::default().then(append_to(10, OF_TENANT), done(1), 1);
     story.all(&[seen(1, 10)]).breaks("no phantom");
+}
+
+#[test]
+fn a_key_expires_once_it_is_due_and_only_the_version_that_is() {
+    const SECOND: u64 = 1_000_000;
+    let lives = Place { ttl: Some(1), ..KEY };
+    let put_at =
+        |label, place| Asked::Put { new: New { label, place }, condition: Condition::None };
+    let stamped = |id: u64, at: u64, rest: &str| {
+        let seen = change(id, KEY, rest);
+        let (before, after) = (format!(r#""_ts":{}"#, 1_000 + id), format!(r#""_ts":{at}"#));
+        Seen { text: seen.text.replace(&before, &after), ..seen }
+    };
+    let written = |id, at, label| stamped(id, at, &format!(r#""ttl":1,"data":{{"w":{label}}}"#));
+    let expired = |id, at| stamped(id, at, r#""deleted":true,"expired":true"#);
+    let story = || Story::default().then(put_at(10, lives), done(1), 1);
+    story().all(&[written(1, 7, 10), expired(2, SECOND + 7)]).holds();
+    story().all(&[written(1, 7, 10), expired(2, SECOND + 6)]).breaks("expiry");
+    story()
+        .all(&[written(1, 7, 10), expired(2, SECOND + 7), expired(3, SECOND + 7)])
+        .breaks("expiry");
+    // Another version is there by then, which is not due, or lives for ever.
+    for place in [lives, KEY] {
+        let again = match place.ttl {
+            Some(_) => written(2, SECOND, 11),
+            None => stamped(2, SECOND, r#""data":{"w":11}"#),
+        };
+        let story = story().then(put_at(11, place), Told::Done { first: 2, created: false }, 2);
+        story.all(&[written(1, 7, 10), again, expired(3, SECOND + 7)]).breaks("expiry");
+    }
+    // It lives as long as it was to.
+    let other = Place { ttl: Some(2), ..KEY };
+    Story::default()
+        .then(put_at(10, other), done(1), 1)
+        .all(&[written(1, 7, 10)])
+        .breaks("no phantom");
 }

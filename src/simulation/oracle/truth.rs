@@ -16,6 +16,8 @@ pub struct Change {
     pub label: Option<u64>,
     pub place: Place,
     pub deleted: bool,
+    /// It says that it is a deletion because a time to live was over.
+    pub expired: bool,
     pub text: String,
 }
 
@@ -47,8 +49,11 @@ struct Text {
     key: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
+    ttl: Option<u64>,
     #[serde(default)]
     deleted: bool,
+    #[serde(default)]
+    expired: bool,
     data: Option<Data>,
 }
 
@@ -113,6 +118,7 @@ impl Truth {
             collection: parsed.collection,
             key: parsed.key.as_deref().and_then(numbered),
             tag: parsed.tags.first().map(String::as_str).and_then(numbered),
+            ttl: parsed.ttl,
         };
         if let Some((collection, tenant)) = place.collection.zip(place.tenant)
             && *self.tenant_of.entry(collection).or_insert(tenant) != tenant
@@ -120,8 +126,9 @@ impl Truth {
             let text = format!("a collection has two tenants: {call:?}");
             return Err(violation("answers", text));
         }
-        let (label, deleted) = (parsed.data.map(|data| data.w), parsed.deleted);
-        let change = Change { at: parsed._ts, label, place, deleted, text: seen.text.clone() };
+        let Text { _ts: at, data, deleted, expired, .. } = parsed;
+        let (label, text) = (data.map(|data| data.w), seen.text.clone());
+        let change = Change { at, label, place, deleted, expired, text };
         self.changes.insert(seen.id, change);
         Ok(())
     }

@@ -77,6 +77,7 @@ found! {
     count_batch_as_one: CountBatchAsOne, 20, ["no acknowledged loss"], batches;
     ignore_condition: IgnoreCondition, 4, ["conditions"], quiet;
     ignore_if_none_match: IgnoreIfNoneMatch, 6, ["conditions"], quiet;
+    expire_without_condition: ExpireWithoutCondition, 6, ["expiry"], expiring;
     keep_collections: KeepCollections, 8, ["nothing lives on", "a node never goes back"], coming_and_going;
     lose_wake_up: LoseWakeUp, 4, [LIVENESS], quiet;
 

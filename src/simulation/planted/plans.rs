@@ -106,6 +106,12 @@ pub(super) fn batches(rng: &mut StdRng) -> Plan {
     plan(rng, 1, crowd, vec![(0, slow_disk(1, 150)), (30_000, heal_network())])
 }
 
+/// Keys expire while they are written anew, on a slow disk.
+pub(super) fn expiring(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { keepers: 6, readers: 1, ..NOBODY };
+    plan(rng, 1, crowd, vec![(0, slow_disk(1, 150)), (30_000, heal_network())])
+}
+
 /// Followers have what they hear a while before they have it durably.
 pub(super) fn lagging(rng: &mut StdRng) -> Plan {
     let crowd = Crowd { writers: 2, keepers: 3, readers: 4, ..NOBODY };
