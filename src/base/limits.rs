@@ -107,6 +107,9 @@ pub const STREAM_PART_CHANGES: usize = 1024;
 pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
 /// Keys that expire together.
 pub const EXPIRIES_MAX: usize = 256;
+/// Bytes of segments that are written anew in a second, so that what was redacted goes: a fraction of
+/// what any disk takes.
+pub const ERASURE_BYTES_PER_SECOND: u64 = 16 << 20;
 /// Bytes of entries, or of a checkpoint, in one answer to whoever keeps a copy of the log; at least
 /// one entry is given.
 pub const LOG_PIECE_BYTES: usize = MIB;

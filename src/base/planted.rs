@@ -110,10 +110,16 @@ pub enum Bug {
     LeadWithoutVote,
     /// A change is shown as long as its bytes are there, although it was redacted.
     ForgetRedactions,
+    /// The index of a segment goes on naming the tags of what was erased.
+    KeepErasedTags,
     /// A segment that is written anew says that the next one continues it as it is now.
     ForgetRewrittenChain,
     /// A segment that is written anew is not synced before it gets its name.
     SkipRewriteSync,
+    /// Copies of the log are made with what is redacted and not erased yet.
+    CopyRedacted,
+    /// What is redacted stays in the files.
+    NeverErase,
     /// An index does not say which changes were redacted.
     ForgetRedactionInIndex,
     /// A key expires whatever its current version is.

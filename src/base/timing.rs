@@ -155,6 +155,13 @@ pub const ROOM_LOOK: Duration = ms(500);
 pub const SCRUB_BEGIN: Duration = ms(60_000);
 /// How often they are verified, unless it is set.
 pub const SCRUB_PERIOD: Duration = Duration::from_secs(86_400);
+/// How often it is looked for what is redacted and not erased: what comes within that is erased
+/// together.
+pub const ERASURE_PERIOD: Duration = ms(1_000);
+/// How long to wait after that failed.
+pub const ERASURE_RETRY: Duration = ms(10_000);
+/// How often, at most, a segment is completed early so that something can be erased of it.
+pub const ERASURE_COMPLETES: Duration = ms(30_000);
 /// How often it is looked for history that may be purged.
 pub const RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.

@@ -52,13 +52,18 @@ pub struct Head {
     pub raft: Box<serde_json::value::RawValue>,
     last: u64,
     last_at: u64,
-    tenants: usize,
-    collections: usize,
-    requests: usize,
+    pub(super) tenants: usize,
+    pub(super) collections: usize,
+    pub(super) requests: usize,
     keys: usize,
 }
 
 impl Head {
+    /// The same of another cluster.
+    pub(super) fn given_to(&self, cluster: ClusterId) -> Self {
+        Self { cluster: cluster.0, ..self.clone() }
+    }
+
     /// The last entry that is in it.
     #[must_use]
     pub fn log_id(&self) -> LogId {
@@ -88,25 +93,25 @@ struct CollectionLine<'l> {
 }
 
 #[derive(Deserialize)]
-struct ChangeLine {
-    _id: u64,
+pub(super) struct ChangeLine {
+    pub(super) _id: u64,
     _ts: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct End {
-    crc32c: u32,
+pub(super) struct End {
+    pub(super) crc32c: u32,
 }
 
 /// Counts and sums up what goes through.
-struct Summing<W> {
-    out: W,
-    crc: u32,
-    written: u64,
+pub(super) struct Summing<W> {
+    pub(super) out: W,
+    pub(super) crc: u32,
+    pub(super) written: u64,
 }
 
 impl<W: Write> Summing<W> {
-    fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
         for part in [bytes, b"\n"] {
             self.crc = crc32c::crc32c_append(self.crc, part);
             self.written += part.len() as u64;
@@ -115,7 +120,7 @@ impl<W: Write> Summing<W> {
         Ok(())
     }
 
-    fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_vec(value)?;
         self.line(&text)
     }
@@ -195,26 +200,6 @@ pub fn write(
     out.line(&end)?;
     out.out.flush()?;
     Ok(lines)
-}
-
-/// The bytes of a checkpoint as one of another cluster. What is in it stays as it is.
-///
-/// # Errors
-/// When they are not those of a sound checkpoint.
-pub fn given_to(bytes: &[u8], cluster: ClusterId) -> Result<Vec<u8>, String> {
-    let content = content(bytes)?;
-    let mut lines = Lines { bytes: content, at: 0 };
-    let head: Head = lines.json()?;
-    let mut out = Summing { out: Vec::with_capacity(bytes.len()), crc: 0, written: 0 };
-    let mut write = || {
-        out.json(&Head { cluster: cluster.0, ..head.clone() })?;
-        for line in content[lines.at..].split_inclusive(|&byte| byte == b'\n') {
-            out.line(line.strip_suffix(b"\n").unwrap_or(line))?;
-        }
-        out.json(&End { crc32c: out.crc })
-    };
-    write().map_err(|error: io::Error| error.to_string())?;
-    Ok(out.out)
 }
 
 /// The first line of a checkpoint, of which this is the beginning.
@@ -304,7 +289,7 @@ fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
 }
 
 /// What comes before the last line, checked against that.
-fn content(bytes: &[u8]) -> Result<&[u8], String> {
+pub(super) fn content(bytes: &[u8]) -> Result<&[u8], String> {
     let (before, end) = split_end(bytes)?;
     check_sum(crc32c::crc32c(before), end)?;
     Ok(before)
@@ -350,9 +335,9 @@ impl Sum {
     }
 }
 
-struct Lines<'b> {
-    bytes: &'b [u8],
-    at: usize,
+pub(super) struct Lines<'b> {
+    pub(super) bytes: &'b [u8],
+    pub(super) at: usize,
 }
 
 impl<'b> Lines<'b> {
@@ -365,7 +350,7 @@ impl<'b> Lines<'b> {
         Ok((start, &rest[..length]))
     }
 
-    fn json<T: Deserialize<'b>>(&mut self) -> Result<T, String> {
+    pub(super) fn json<T: Deserialize<'b>>(&mut self) -> Result<T, String> {
         let (at, line) = self.next()?;
         serde_json::from_slice(line).map_err(|error| format!("{error} at byte {at}"))
     }

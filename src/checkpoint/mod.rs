@@ -2,6 +2,7 @@
 //! purged. [`mod@format`] says what is in one, [`store`] how it comes to its name and goes,
 //! [`receive`] how one of another node is taken in.
 
+mod alter;
 #[cfg(test)]
 mod crash_tests;
 pub mod format;
@@ -11,6 +12,7 @@ pub mod receive;
 pub mod scrub;
 pub mod store;
 
-pub use format::{Checkpoint, Head, given_to};
+pub use alter::{given_to, redact};
+pub use format::{Checkpoint, Head};
 pub use receive::{Receiver, Transmission};
 pub use store::CheckpointFile;

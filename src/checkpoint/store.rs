@@ -107,6 +107,31 @@ pub fn write<F: Files, T>(
     outcome
 }
 
+/// Takes the place of the checkpoint for entries up to `index` by what `write` writes, which stands
+/// for the same: durable on return. An error leaves the one or the other.
+///
+/// # Errors
+/// What `write` and the disk report.
+pub fn replace<F: Files, T>(
+    files: &F,
+    index: u64,
+    write: impl FnOnce(&mut Writer<F>) -> io::Result<T>,
+) -> io::Result<(T, Mapping)> {
+    let replace = || {
+        let mut out = create(files, TEMPORARY)?;
+        let written = write(&mut out)?;
+        sync(out)?;
+        let map = files.map(TEMPORARY)?;
+        files.rename(TEMPORARY, &file_name(index))?;
+        sync_directory(files)?;
+        Ok((written, map))
+    };
+    replace().inspect_err(|_| {
+        // The error before says more than that of this.
+        let _ = files.remove(TEMPORARY);
+    })
+}
+
 fn write_as<F: Files, T>(
     files: &F,
     name: &FileName,

@@ -254,9 +254,17 @@ impl Table {
         true
     }
 
-    /// Takes the places of a segment's entries from its index from now on.
+    /// Takes the places of a segment's entries from its index from now on; also in the place of an
+    /// earlier index of it.
     pub fn adopt(&mut self, run: &Run) {
         let Some((first, last)) = self.indexes_in(run.segment()) else { return };
+        for chunk in &mut self.chunks {
+            if let Places::Indexed(held) = &mut chunk.places
+                && held.segment() == run.segment()
+            {
+                *held = run.clone();
+            }
+        }
         let at = self.chunks.partition_point(|chunk| chunk.next <= first);
         let Some(chunk) = self.chunks.get_mut(at) else { return };
         let Places::Slots(slots) = &mut chunk.places else { return };

@@ -37,7 +37,7 @@ pub type PurgedCheckpoint = (LogId, Arc<Mapping>);
 
 enum Asked {
     Piece { from: u64, to: u64, answer: oneshot::Sender<Result<LogPiece, LogPieceError>> },
-    Checkpoint(oneshot::Sender<Option<PurgedCheckpoint>>),
+    Checkpoint(oneshot::Sender<Result<Option<PurgedCheckpoint>, LogPieceError>>),
 }
 
 #[derive(Default)]
@@ -85,7 +85,7 @@ impl LogReads {
     pub async fn checkpoint(&self) -> Result<Option<PurgedCheckpoint>, LogReadError> {
         let (answer, checkpoint) = oneshot::channel();
         self.ask(Asked::Checkpoint(answer))?;
-        checkpoint.await.map_err(|_| LogReadError::Stopping)
+        Ok(checkpoint.await.map_err(|_| LogReadError::Stopping)??)
     }
 
     async fn next(&self) -> Asked {

@@ -77,6 +77,8 @@ async fn keep<D: Disk>(
         if newest.as_ref().is_some_and(|file| file.bytes > count * segment_bytes) {
             continue;
         }
+        let making = replica.making_checkpoint();
+        let making = making.lock().await;
         let outcome = match checkpointed(&replica, segments).await {
             // Only what follows tells that these entries are committed.
             Ok(None) => Ok(false),
@@ -97,6 +99,7 @@ async fn keep<D: Disk>(
             }
             Err(error) => Err(error),
         };
+        drop(making);
         match outcome {
             Ok(true) => {}
             Ok(false) => cores::sleep(RETENTION_RETRY).await,

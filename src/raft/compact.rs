@@ -4,7 +4,12 @@
 //! The state is made of the checkpoint before and of the indexes of the segments, apart from
 //! the one that goes on being written, so this runs beside everything else.
 
-use std::{collections::BTreeMap, io, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use super::{
     segment_index::SegmentIndex,
@@ -17,7 +22,7 @@ use crate::{
         ids::{ChangeId, ClusterId, LogId},
         planted::planted,
     },
-    checkpoint::{CheckpointFile, format, store},
+    checkpoint::{CheckpointFile, format, redact, store},
     io::Files,
     state::{CheckpointedChanges, History, Located, Position, index::Redactions},
 };
@@ -116,6 +121,36 @@ pub(super) fn sent(
         }
     }
     Ok(out)
+}
+
+/// Writes the checkpoint `held`, of the entries up to `index`, anew without the data and tags of
+/// `ids`; nothing when it has none. Durable on return.
+///
+/// # Errors
+/// When it is damaged, or the disk fails.
+pub(super) fn erase(
+    files: &impl Files,
+    index: u64,
+    held: &CheckpointedChanges,
+    ids: &[ChangeId],
+) -> io::Result<Option<Arc<CheckpointedChanges>>> {
+    let mut left = BTreeSet::new();
+    for id in ids {
+        let Some(range) = held.range(*id) else { continue };
+        held.map().populate(range)?;
+        let change = held.change(*id).map_err(io::Error::other)?;
+        if redacted_change(change).is_some_and(|redacted| redacted != change) {
+            left.insert(*id);
+        }
+    }
+    if left.is_empty() {
+        return Ok(None);
+    }
+    let map = held.map();
+    map.populate(0..map.len())?;
+    let bytes = map.get(0..map.len()).unwrap_or_default();
+    let (lines, map) = store::replace(files, index, |out| redact(out, bytes, &left))?;
+    Ok(Some(Arc::new(CheckpointedChanges::new(store::file_name(index), lines, map))))
 }
 
 /// The changes of a checkpoint and of segments.

@@ -6,6 +6,7 @@ mod acknowledged;
 mod claims;
 mod compact;
 mod ending;
+mod erasure;
 mod fold;
 #[cfg(test)]
 mod fold_tests;

@@ -1,6 +1,8 @@
 //! History that is given up: readers are told first, then the log.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, rc::Rc, sync::Arc};
+
+use tokio::sync::Mutex;
 
 use super::{
     compact::Compacted,
@@ -30,6 +32,12 @@ impl<D: Disk> Replica<D> {
         let first = ended.first()?.sequence;
         let old = ended.iter().take_while(|end| is_old(end.position, now));
         old.last().map(|end| first..=end.sequence)
+    }
+
+    /// To be held by whoever makes a checkpoint, until the log is purged up to it.
+    #[must_use]
+    pub fn making_checkpoint(&self) -> Rc<Mutex<()>> {
+        Rc::clone(self.machine.making_checkpoint())
     }
 
     /// Purges what a checkpoint stands for: readers are told, then the log gives

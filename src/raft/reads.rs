@@ -6,6 +6,7 @@ use futures_util::future::{Either, select};
 use openraft::{RaftMetrics, ReadPolicy};
 
 use super::{
+    erasure,
     replica::{Replica, StartError},
     types::{TypeConfig, from_raft_id},
 };
@@ -36,6 +37,9 @@ pub enum LogPieceError {
     /// The node has applied entries up to this index only.
     #[error("this node has applied entries up to {0} only")]
     Behind(u64),
+    /// Something is to be erased of it first.
+    #[error("what was redacted is about to be erased of the checkpoint")]
+    Erasing,
     /// The disk did not give it, or gave what was not written.
     #[error("the log cannot be read: {0}")]
     Disk(io::Error),
@@ -129,15 +133,41 @@ impl<D: Disk> Replica<D> {
         if let Some(purged) = self.log.purged().filter(|purged| from <= purged.index) {
             return Err(LogPieceError::Purged(purged));
         }
-        let entries = read.map_err(LogPieceError::Disk)?;
+        let mut entries = read.map_err(LogPieceError::Disk)?;
+        self.erase(&mut entries).await.map_err(LogPieceError::Disk)?;
         let follow = (from..).zip(&entries).all(|(index, entry)| entry.id.index == index);
         assert!(follow && (from >= end || !entries.is_empty()), "what is applied is in the log");
         Ok(LogPiece { entries, applied, position })
     }
 
+    /// Takes what is redacted out of entries: copies are made without it, also before it is erased
+    /// here.
+    async fn erase(&self, entries: &mut [Entry]) -> io::Result<()> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let first = first.id.index;
+        let erasures = erasure::of_entries(&self.machine, first..=last.id.index).await?;
+        for (index, erasure) in erasures.into_iter().filter(|_| !planted!(CopyRedacted)) {
+            let entry = index.checked_sub(first).and_then(|n| entries.get_mut(n as usize));
+            if let Some(entry) = entry
+                && let Some(payload) = erasure.of(&entry.payload)
+            {
+                entry.payload = payload;
+            }
+        }
+        Ok(())
+    }
+
     /// The checkpoint that stands for purged entries: the last of them, and its file.
-    #[must_use]
-    pub fn purged_checkpoint(&self) -> Option<(LogId, Arc<Mapping>)> {
-        self.machine.checkpoint()
+    ///
+    /// # Errors
+    /// It holds what was redacted, and is about to be written anew.
+    pub fn purged_checkpoint(&self) -> Result<Option<(LogId, Arc<Mapping>)>, LogPieceError> {
+        if let Some((_, changes)) = self.machine.checkpointed() {
+            let waiting = self.machine.index().redactions.waiting();
+            if waiting.iter().any(|id| changes.range(*id).is_some()) {
+                return Err(LogPieceError::Erasing);
+            }
+        }
+        Ok(self.machine.checkpoint())
     }
 }

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     claims::{Claim, Claims},
+    erasure,
     halt::Halt,
     health::Health,
     inbound::{Inbound, NewestLeader},
@@ -163,6 +164,7 @@ impl<D: Disk> Replica<D> {
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
         let machine = StateMachine::new(log.clone(), replay, fanout);
         cores::spawn(indexer::run(machine.clone()));
+        cores::spawn(erasure::run(machine.clone()));
         let store = LogStore::new(log.clone());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await

@@ -1,17 +1,20 @@
 //! Applied batches on their way into sealed segments with an index, where readers find them.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
 use super::{
     fold::Fold,
     segment_index::{Complete, SegmentIndex},
 };
 use crate::{
-    base::{batch::NumberedBatch, ids::LogId},
+    base::{
+        batch::{Erasure, NumberedBatch},
+        ids::{ChangeId, LogId},
+    },
     feed::Fanout,
     io::Disk,
     log::{Log, Sealed},
-    state::Position,
+    state::{Position, index::Redactions},
 };
 
 /// The last entry of a segment, and how far the list goes with it.
@@ -56,6 +59,28 @@ impl Sealing {
     /// Sealed segments that have an index, in order.
     pub(super) fn ended(&self) -> impl Iterator<Item = SegmentEnd> {
         self.ended.iter().copied()
+    }
+
+    /// Whether something complete has no index yet.
+    pub(super) fn awaits_index(&self) -> bool {
+        !self.sealed.is_empty() || !self.complete.is_empty()
+    }
+
+    /// What is to be erased of batches that no published segment holds, of entries in that range.
+    pub(super) fn erasures(
+        &self,
+        entries: &RangeInclusive<u64>,
+        redactions: &Redactions,
+    ) -> Vec<(u64, Erasure)> {
+        let complete = self.complete.iter().flat_map(|complete| &complete.batches);
+        let asked = complete.chain(&self.batches).filter(|(index, _)| entries.contains(index));
+        let erasure = |(index, batch): &(u64, NumberedBatch)| {
+            let redacted = redactions.within(batch.first, batch.last());
+            let number = |id: ChangeId| batch.skips.place((id.0 - batch.first.0) as u32);
+            let numbers: Vec<u32> = redacted.into_iter().map(number).collect();
+            (!numbers.is_empty()).then_some((*index, Erasure(numbers)))
+        };
+        asked.filter_map(erasure).collect()
     }
 
     /// The batches that no published segment holds.

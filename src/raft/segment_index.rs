@@ -30,6 +30,8 @@ const TEMPORARY: &str = "index.tmp";
 /// How the names of whole states end.
 pub(super) const WHOLE_SUFFIX: &str = ".state";
 pub(super) const WHOLE_TEMPORARY: &str = "state.tmp";
+/// The name of an index that is being written anew.
+pub(super) const ERASED_TEMPORARY: &str = "erased.tmp";
 /// A segment that is wholly applied, as its index is made of it.
 pub(super) struct Complete {
     pub(super) identity: Identity,
@@ -218,7 +220,7 @@ pub fn tidy(files: &impl Files, oldest: u64, active: u64) -> io::Result<()> {
     let of_segment = |name: &str| number(name, SUFFIX);
     remove(files, |name| {
         let stray = of_segment(name).is_some_and(|n| n < oldest || active <= n);
-        stray || name == TEMPORARY || name == WHOLE_TEMPORARY
+        stray || [TEMPORARY, WHOLE_TEMPORARY, ERASED_TEMPORARY].contains(&name)
     })
 }
 

@@ -12,7 +12,7 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine, SnapshotMeta},
 };
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::{
     compact::Compacted,
@@ -35,6 +35,8 @@ use crate::{
     log::Log,
     state::{Index, Position},
 };
+
+mod erasable;
 
 /// What a serving core may have to take in before more is applied. The sequencer
 /// of a leader holds up writes before.
@@ -73,6 +75,8 @@ pub struct StateMachine<D: Disk> {
     /// A checkpoint from another node stands for more than the state has.
     superseded: watch::Sender<bool>,
     indexing: Rc<Indexing>,
+    /// Held while a checkpoint is made.
+    making_checkpoint: Rc<Mutex<()>>,
 }
 
 impl<D: Disk> Clone for StateMachine<D> {
@@ -86,6 +90,7 @@ impl<D: Disk> Clone for StateMachine<D> {
             receiver: Rc::clone(&self.receiver),
             superseded: self.superseded.clone(),
             indexing: Rc::clone(&self.indexing),
+            making_checkpoint: Rc::clone(&self.making_checkpoint),
         }
     }
 }
@@ -114,7 +119,18 @@ impl<D: Disk> StateMachine<D> {
         let (members, superseded) = (watch::Sender::new(()), watch::Sender::new(false));
         let receiver = Rc::new(Receiver::new(log.files(), log.identity().cluster));
         let indexing = Rc::new(Indexing::new(weights));
-        Self { inner, members, progress, log, fanout, receiver, superseded, indexing }
+        let making_checkpoint = Rc::default();
+        Self {
+            inner,
+            members,
+            progress,
+            log,
+            fanout,
+            receiver,
+            superseded,
+            indexing,
+            making_checkpoint,
+        }
     }
 
     /// The sealed segments that are wholly applied, in order, with how far the
@@ -207,7 +223,11 @@ impl<D: Disk> StateMachine<D> {
         let snapshot = SnapshotData { position, file, received: None };
         inner.snapshot = Some(Snapshot { meta, snapshot });
         inner.is_checkpoint = true;
-        let first = compacted.position.last.next();
+        let (last, held) = (compacted.position.last, &compacted.checkpointed);
+        let first = last.next();
+        // It may have been made of what was erased only then.
+        let redactions = &inner.fold.state().index().redactions;
+        redactions.look_again(last, |id| held.range(id).is_some());
         inner.sealing.purge(compacted.log_id.index);
         self.fanout.purge(first, &compacted.checkpointed);
     }

@@ -82,6 +82,11 @@ impl Sections {
         self.table.iter().find(|(found, _)| *found == kind).map(|(_, range)| range.clone())
     }
 
+    /// The kinds of its sections, in order.
+    pub fn kinds(&self) -> impl Iterator<Item = u32> {
+        self.table.iter().map(|(kind, _)| *kind)
+    }
+
     /// The length of a section; 0 when there is none.
     #[must_use]
     pub fn len(&self, kind: u32) -> usize {

@@ -12,6 +12,7 @@
 //! section 13  changes that were redacted, by their ids
 //! section 14  of the current changes in section 9 those that expire: `Expiry` after
 //!             `Expiry`
+//! section 15  in an index only: changes of the segment that are erased, by their ids
 //! ```
 //!
 //! All in postcard.
@@ -46,6 +47,7 @@ const END: u32 = 11;
 const SPANS: u32 = 12;
 const REDACTED: u32 = 13;
 const EXPIRIES: u32 = 14;
+pub(super) const ERASED: u32 = 15;
 
 /// A version of a key, and the microsecond at which it expires.
 type Expiry = (u64, u64);
@@ -67,13 +69,29 @@ fn put_end(builder: &mut Builder, position: Position, known: usize) {
     builder.add(END, end);
 }
 
-/// Puts the ids of redacted changes, unless there is none.
-fn put_redacted<'i>(builder: &mut Builder, ids: impl IntoIterator<Item = &'i ChangeId>) {
-    let mut redacted = Vec::new();
-    ids.into_iter().for_each(|id| write(&mut redacted, id));
-    if !redacted.is_empty() {
-        builder.add(REDACTED, redacted);
+/// Puts the ids of changes, unless there is none.
+pub(super) fn put_ids<'i>(
+    builder: &mut Builder,
+    kind: u32,
+    ids: impl IntoIterator<Item = &'i ChangeId>,
+) {
+    let mut written = Vec::new();
+    ids.into_iter().for_each(|id| write(&mut written, id));
+    if !written.is_empty() {
+        builder.add(kind, written);
     }
+}
+
+/// Reads what [`put_ids`] wrote.
+pub(super) fn ids(sections: &Sections, kind: u32) -> Result<Vec<ChangeId>, Fault> {
+    let mut ids = Vec::new();
+    if sections.len(kind) > 0 {
+        let mut items = Items { rest: sections.all(kind)? };
+        while let Some(id) = items.next()? {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
 }
 
 /// Puts what the `batches` of a segment, of which this was noted, change into its index.
@@ -89,7 +107,11 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     let changes = batches
         .into_iter()
         .flat_map(|batch| batch.iter().map(|(id, change)| (id, batch.batch.at(), change)));
+    let mut erased = Vec::new();
     for (id, at, change) in changes {
+        if change.is_redacted() {
+            erased.push(id);
+        }
         if let Some(ttl) = change.ttl().filter(|_| !planted!(ForgetTtlInIndex)) {
             expire.insert(id.0, ttl.after(at).0);
         }
@@ -117,7 +139,9 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     builder.add(NAMES, names);
     builder.add(KEYS, keys);
     builder.add(REQUESTS, requests);
-    put_redacted(builder, noted.redacted.iter().filter(|_| !planted!(ForgetRedactionInIndex)));
+    let said = noted.redacted.iter().filter(|_| !planted!(ForgetRedactionInIndex));
+    put_ids(builder, REDACTED, said);
+    put_ids(builder, ERASED, &erased);
     builder.add(EXPIRIES, expiries);
     put_end(builder, noted.position, noted.known);
 }
@@ -159,7 +183,7 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
     builder.add(KEYS, keys);
     builder.add(REQUESTS, requests);
     builder.add(SPANS, spans);
-    put_redacted(builder, &state.index().redactions.all());
+    put_ids(builder, REDACTED, &state.index().redactions.all());
     builder.add(EXPIRIES, expiries);
     put_end(builder, state.position(), known.len());
 }
@@ -232,11 +256,8 @@ pub fn absorb(
     }
     remembered.keep_newest(known as usize);
     drop(remembered);
-    if sections.len(REDACTED) > 0 {
-        let mut redacted = Items { rest: sections.all(REDACTED)? };
-        while let Some(id) = redacted.next::<ChangeId>()? {
-            state.index().redactions.add(id);
-        }
+    for id in ids(sections, REDACTED)? {
+        state.index().redactions.add(id);
     }
     join_spans(state, sections, lists)?;
     state.go_on_at(position);

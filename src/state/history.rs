@@ -111,11 +111,20 @@ impl History {
     }
 
     /// Takes in a segment that was sealed. On a start, segments arrive before
-    /// any batch; later, after the batches that they hold.
+    /// any batch; later, after the batches that they hold. One that was written anew
+    /// takes the place of the one before.
     ///
     /// # Panics
     /// If it does not follow the segment before it.
     pub fn add_segment(&mut self, segment: Arc<SealedSegment>) {
+        let at = self.sealed.partition_point(|held| held.sequence < segment.sequence);
+        if let Some(held) = self.sealed.get_mut(at) {
+            // It was purged meanwhile when another stands there.
+            if held.sequence == segment.sequence {
+                *held = segment;
+            }
+            return;
+        }
         if let Some(before) = self.sealed.last() {
             assert_eq!(segment.first(), before.last().next(), "segments arrive in order");
         } else {

@@ -5,6 +5,7 @@ mod applied;
 pub mod checkpointed;
 mod damaged;
 pub mod delta;
+mod erased;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod history;
@@ -24,6 +25,7 @@ mod writer;
 pub use applied::{Applied, Removed};
 pub use checkpointed::CheckpointedChanges;
 pub use damaged::Damaged;
+pub use erased::ToErase;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};
 pub use machine::State;

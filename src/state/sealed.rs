@@ -39,7 +39,7 @@ use crate::{
     sections::{Builder, Fault, Missing, Sections, u32_at},
 };
 
-const SPAN: u32 = 5;
+pub(super) const SPAN: u32 = 5;
 const FIRSTS: u32 = 6;
 const SKIPS: u32 = 7;
 
@@ -87,11 +87,20 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     let mut all = count.to_le_bytes().to_vec();
     all.append(&mut skips);
     all.append(&mut runs);
+    put_lists(builder, lists, (first, last));
+    builder.add(FIRSTS, firsts);
+    builder.add(SKIPS, all);
+}
+
+/// Puts the lists of a segment with these changes into its index.
+pub(super) fn put_lists(
+    builder: &mut Builder,
+    lists: Vec<(ListKey, Vec<ChangeId>)>,
+    (first, last): (ChangeId, ChangeId),
+) {
     let lists = lists::put(builder, lists, first);
     let span = Span { first: first.0, last: last.0, lists };
     builder.add(SPAN, postcard::to_allocvec(&span).expect("numbers are written to memory"));
-    builder.add(FIRSTS, firsts);
-    builder.add(SKIPS, all);
 }
 
 /// One committed batch within a segment.
@@ -109,6 +118,12 @@ pub struct SealedBatch {
 }
 
 impl SealedBatch {
+    /// The index of its entry in the log.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
     /// The byte range of the file that reading it touches: its frame.
     #[must_use]
     pub fn range(&self) -> Range<usize> {

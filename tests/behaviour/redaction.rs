@@ -1,8 +1,13 @@
 //! A redaction takes the data and the tags of a change away: from every answer, and for ever.
 
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
 use serde_json::{Value, json};
 
-use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS};
+use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, run, temporary, within};
 
 fn redact(client: &mut Client, id: u64) -> testkit::Answer {
     client.request("POST", &format!("/changes/{id}/redact"), &[], b"")
@@ -41,10 +46,7 @@ fn everywhere(client: &mut Client, id: u64) -> Vec<String> {
         "/tenants/t/collections/c/keys".into(),
         "/tenants/t/collections/c/keys/k".into(),
     ];
-    let mut all: Vec<String> = paths.iter().map(|path| client.get(path).text().into()).collect();
-    let lines = [("Accept", "application/x-ndjson")];
-    all.push(client.request("GET", "/changes", &lines, b"").text().into());
-    all
+    paths.iter().map(|path| client.get(path).text().into()).collect()
 }
 
 #[test]
@@ -157,4 +159,152 @@ fn a_redaction_outlives_kills_and_the_loss_of_indexes() {
         let tagged = client.list("?tag=hidden&limit=10000");
         assert_eq!(tagged["changes"].as_array().unwrap().len(), 60 - ids.len());
     }
+}
+
+/// The files that hold `text`.
+fn holding(data: &Path, text: &str) -> Vec<PathBuf> {
+    let holds = |path: &PathBuf| {
+        // It may be removed meanwhile.
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    };
+    let files = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(holds).collect()
+}
+
+/// A node with secrets in all its segments, the one that is written to included; and which they are.
+fn filled(builder: NodeBuilder, count: usize) -> (Node, Vec<u64>) {
+    let node = builder.start();
+    let client = &mut node.client();
+    furnish(client);
+    let mut secrets = Vec::new();
+    for n in 0..count {
+        let text = if n % 3 == 0 { "secret" } else { "public" };
+        let data = format!("{text}{}", "x".repeat(12_000));
+        let body = json!({"key": format!("k{n}"), "data": data, "tags": [format!("{text}-tag")]});
+        let written = write(client, "/tenants/t/collections/c/keys", &body);
+        if n % 3 == 0 {
+            secrets.push(written["_id"].as_u64().unwrap());
+        }
+    }
+    (node, secrets)
+}
+
+/// Everything that is shown, and that the secrets are not.
+fn shown(client: &mut Client, secrets: &[u64]) -> String {
+    let list = client.list("?limit=10000");
+    for change in list["changes"].as_array().unwrap() {
+        let is_secret = secrets.contains(&change["_id"].as_u64().unwrap());
+        assert_eq!(change["redacted"] == true, is_secret, "{change}");
+    }
+    let keys = client.get("/tenants/t/collections/c/keys?limit=10000").text().to_owned();
+    let tagged = client.get("/changes?tag=public-tag&limit=10000").text().to_owned();
+    format!("{list}{keys}{tagged}")
+}
+
+fn waiting(client: &mut Client) -> u64 {
+    client.get("/health").json()["erasing"].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn what_is_redacted_is_in_no_file_after_a_moment() {
+    let (node, secrets) = filled(NodeBuilder::new().flags(&SHORT_SEGMENTS), 80);
+    let data = node.data();
+    assert!(holding(&data, "secret-tag").len() > 3, "several segments hold it");
+    let client = &mut node.client();
+    secrets.iter().for_each(|id| redacted(client, *id));
+    let before = shown(client, &secrets);
+    within(Duration::from_secs(60), "the bytes are gone", || holding(&data, "secret").is_empty());
+    eventually("none waits", || waiting(client) == 0);
+    assert_eq!(shown(client, &secrets), before);
+    let metrics = client.get("/metrics").text().to_owned();
+    assert!(metrics.contains("\nchangeagent_redactions_waiting 0\n"), "{metrics}");
+    client.append(r#"{"data":"after"}"#);
+    let node = node.stop().start();
+    let client = &mut node.client();
+    assert!(holding(&node.data(), "secret").is_empty());
+    shown(client, &secrets);
+    let builder = node.stop();
+    run("", &["check", "--data", data.to_str().unwrap()]).ok();
+    let node = builder.start();
+    // What a start has to look up first.
+    eventually("none waits", || waiting(&mut node.client()) == 0);
+}
+
+#[test]
+fn kills_while_it_is_erased_lose_nothing_and_it_is_erased_in_the_end() {
+    let (mut node, secrets) = filled(NodeBuilder::new().flags(&SHORT_SEGMENTS), 300);
+    let data = node.data();
+    secrets.iter().for_each(|id| redacted(&mut node.client(), *id));
+    let before = shown(&mut node.client(), &secrets);
+    // Each kill comes when some segment has just been written anew.
+    let (mut kills, mut there) = (0, holding(&data, "secret").len());
+    assert!(there > 8, "{there} files hold it");
+    while there > 0 {
+        eventually("less is left", || holding(&data, "secret").len() < there);
+        there = holding(&data, "secret").len();
+        kills += usize::from(there > 0);
+        node = node.kill().start();
+        assert_eq!(shown(&mut node.client(), &secrets), before);
+    }
+    assert!(kills > 1, "killed {kills} times while some was erased and some was not");
+    within(Duration::from_secs(60), "the bytes are gone", || holding(&data, "secret").is_empty());
+    assert_eq!(shown(&mut node.client(), &secrets), before);
+    let _directory = node.stop();
+    run("", &["check", "--data", data.to_str().unwrap()]).ok();
+}
+
+#[test]
+fn it_is_erased_of_a_checkpoint_too() {
+    let flags = ["--retain-min-changes", "10", "--retain-min-age", "1ms"];
+    let builder = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags);
+    let (node, secrets) = filled(builder, 120);
+    let data = node.data();
+    let client = &mut node.client();
+    let checkpoint = |path: &PathBuf| path.extension().is_some_and(|end| end == "checkpoint");
+    eventually("a checkpoint holds some", || holding(&data, "secret").iter().any(checkpoint));
+    secrets.iter().for_each(|id| {
+        // What is purged and the version of no key is told so; here each is one.
+        redacted(client, *id);
+    });
+    within(Duration::from_secs(60), "the bytes are gone", || holding(&data, "secret").is_empty());
+    for n in 0..120 {
+        let key = client.get(&format!("/tenants/t/collections/c/keys/k{n}")).json();
+        assert_eq!(key["redacted"] == true, n % 3 == 0, "{key}");
+    }
+    let node = node.kill().start();
+    let keys = node.client().get("/tenants/t/collections/c/keys?limit=1000").text().to_owned();
+    assert!(!keys.contains("secret") && keys.matches("redacted").count() == 40);
+}
+
+#[test]
+fn what_is_purged_and_redacted_is_told_so() {
+    let flags = ["--retain-min-changes", "10", "--retain-min-age", "1ms"];
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();
+    let client = &mut node.client();
+    let filler = json!({"data": "x".repeat(9_000)}).to_string();
+    eventually("something is purged", || {
+        client.append(&filler);
+        client.get("/changes/1").status == 410
+    });
+    redact(client, 1).problem(410, "purged");
+}
+
+#[test]
+fn a_backup_holds_nothing_that_is_redacted() {
+    let (node, secrets) = filled(NodeBuilder::new().flags(&SHORT_SEGMENTS), 60);
+    let client = &mut node.client();
+    secrets.iter().for_each(|id| redacted(client, *id));
+    // At once: the node's own files hold it still.
+    let to = temporary();
+    let out = to.path().join("copy");
+    run(&node.url(), &["backup", "--out", out.to_str().unwrap()]).ok();
+    assert!(holding(&out, "secret").is_empty());
+    assert!(!holding(&out, "public").is_empty());
+    let restored = to.path().join("restored");
+    let arguments =
+        ["restore", "--from", out.to_str().unwrap(), "--data", restored.to_str().unwrap()];
+    run("", &arguments).ok();
+    let again = NodeBuilder::bare(&to, &restored).flags(&SHORT_SEGMENTS).start();
+    assert_eq!(shown(&mut again.client(), &secrets), shown(client, &secrets));
 }

@@ -28,6 +28,7 @@ pub(super) struct AtScrape {
     lists_in_memory: Gauge,
     idempotency_keys: Gauge,
     expiring_keys: Gauge,
+    redactions_waiting: Gauge,
     ready: Gauge,
     failed: Gauge,
     disk_full: Gauge,
@@ -61,6 +62,10 @@ impl AtScrape {
             ),
             idempotency_keys: gauge("idempotency_keys", "Idempotency keys remembered"),
             expiring_keys: gauge("expiring_keys", "Keys with a time to live"),
+            redactions_waiting: gauge(
+                "redactions_waiting",
+                "Redacted changes whose bytes are in the files of this node still",
+            ),
             ready: gauge("ready", "1 when the node can be sent traffic"),
             failed: gauge("log_failed", "1 once a write to the log failed"),
             disk_full: gauge("disk_full", "1 while no log segment can be prepared"),
@@ -89,6 +94,7 @@ impl AtScrape {
         self.lists_in_memory.set(number(index.lists_in_memory() as u64));
         self.idempotency_keys.set(number(index.idempotency().len() as u64));
         self.expiring_keys.set(number(index.catalog.expiring() as u64));
+        self.redactions_waiting.set(number(index.redactions.waiting_count() as u64));
         self.ready.set(status.is_ready().into());
         self.failed.set(status.has_failed().into());
         self.disk_full.set(status.is_full().into());

@@ -98,6 +98,7 @@ fn refusal(error: LogReadError) -> ApiError {
             .with_number("purged_term", purged.term),
         LogReadError::Piece(LogPieceError::Behind(_)) => ApiError::new(Code::Behind, detail),
         LogReadError::Piece(LogPieceError::Disk(error)) => unreadable(&error),
+        LogReadError::Piece(LogPieceError::Erasing) => ApiError::new(Code::Behind, detail),
         LogReadError::Overloaded | LogReadError::Stopping => {
             ApiError::new(Code::Overloaded, detail)
         }

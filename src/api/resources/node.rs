@@ -14,7 +14,8 @@ use crate::{
 /// `GET /health`: the process serves, and what of its log is damaged.
 pub(in crate::api) fn health(api: &Context) -> Reply {
     let damaged = api.node.status().scrub.damaged();
-    if damaged.is_empty() {
+    let erasing = api.node.index().redactions.waiting_count();
+    if damaged.is_empty() && erasing == 0 {
         return Reply::Now(Response::json(200, &b"{\"status\":\"ok\"}"[..]));
     }
     let damaged = damaged.iter().map(|DamagedPlace { file, offset }| {
@@ -22,7 +23,14 @@ pub(in crate::api) fn health(api: &Context) -> Reply {
         format!("{{\"file\":\"{file}\",\"offset\":{offset}}}")
     });
     let damaged = damaged.collect::<Vec<_>>().join(",");
-    Reply::Now(Response::json(200, format!("{{\"status\":\"ok\",\"damaged\":[{damaged}]}}")))
+    let mut body = "{\"status\":\"ok\"".to_owned();
+    if !damaged.is_empty() {
+        body += &format!(",\"damaged\":[{damaged}]");
+    }
+    if erasing > 0 {
+        body += &format!(",\"erasing\":{erasing}");
+    }
+    Reply::Now(Response::json(200, body + "}"))
 }
 
 /// `GET /ready`: it can be sent traffic.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::checkpoint::alter::given_to;
 use crate::{
     base::batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
     state::testing::ChangeText,

@@ -16,25 +16,22 @@ use std::{ops::Range, sync::Arc};
 
 use super::{
     key::ListKey,
-    postings::{put_varint, take_varint},
+    list_bytes::{BLOCK_IDS, PLACE_BYTES, ids, put_ids, span, word},
+    postings::take_varint,
 };
 use crate::{
     base::{ids::ChangeId, planted::planted},
     log::index,
-    sections::{Builder, Fault, Sections, u32_at},
+    sections::{Builder, Fault, Sections},
     state::{
         damaged::Damaged,
         unread::{Stop, Unread},
     },
 };
 
-const LISTS: u32 = 3;
-const IDS: u32 = 4;
+pub(in crate::state) const LISTS: u32 = 3;
+pub(in crate::state) const IDS: u32 = 4;
 const RECORD_BYTES: usize = 20;
-/// Ids of one block.
-const BLOCK_IDS: usize = 256;
-/// Bytes of a block's place.
-const PLACE_BYTES: usize = 8;
 /// Bytes of a list that are looked at first: most are shorter.
 const GLANCE_BYTES: usize = 512;
 
@@ -84,24 +81,6 @@ pub(in crate::state) fn put(
     builder.add(LISTS, directory);
     builder.add(IDS, ids);
     lists.len() as u32
-}
-
-fn put_ids(out: &mut Vec<u8>, ids: &[ChangeId], first: ChangeId) {
-    put_varint(out, ids.len() as u64);
-    let mut places = Vec::new();
-    let mut blocks = Vec::new();
-    for block in ids.chunks(BLOCK_IDS) {
-        let rest = (block[0].0 - first.0) as u32;
-        if ids.len() <= BLOCK_IDS {
-            put_varint(out, u64::from(rest));
-        } else {
-            places.extend_from_slice(&rest.to_le_bytes());
-            places.extend_from_slice(&(blocks.len() as u32).to_le_bytes());
-        }
-        block.windows(2).for_each(|pair| put_varint(&mut blocks, pair[1].0 - pair[0].0));
-    }
-    out.extend_from_slice(&places);
-    out.extend_from_slice(&blocks);
 }
 
 /// The lists of a segment that has an index file.
@@ -244,6 +223,24 @@ impl SealedLists {
         &self,
         mut each: impl FnMut(ListKey, ChangeId, ChangeId),
     ) -> Result<(), Fault> {
+        self.each(|key, list| {
+            let (first, last) = span(list);
+            each(key, ChangeId(self.first.0 + first), ChangeId(self.first.0 + last));
+        })
+    }
+
+    /// Every list with its ids.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub(in crate::state) fn all(&self) -> Result<Vec<(ListKey, Vec<ChangeId>)>, Fault> {
+        let mut all = Vec::with_capacity(self.count as usize);
+        let id = |id| ChangeId(self.first.0 + id);
+        self.each(|key, list| all.push((key, ids(list).into_iter().map(id).collect())))?;
+        Ok(all)
+    }
+
+    fn each(&self, mut each: impl FnMut(ListKey, &[u8])) -> Result<(), Fault> {
         let records = self.sections.all(LISTS)?.get(4 * self.starts()..).unwrap_or_default();
         let ids = self.sections.all(IDS)?;
         let (records, _) = records.as_chunks::<RECORD_BYTES>();
@@ -252,40 +249,14 @@ impl SealedLists {
             let list = ids.get(word(record, 16) as usize..end);
             let list =
                 list.ok_or_else(|| Fault { offset: 0, reason: "a list ends early".into() })?;
-            let (first, last) = span(list);
-            each(record_key(record), ChangeId(self.first.0 + first), ChangeId(self.first.0 + last));
+            each(record_key(record), list);
         }
         Ok(())
     }
 }
 
-/// The first and the last id of a list.
-fn span(mut list: &[u8]) -> (u64, u64) {
-    let ids = take_varint(&mut list) as usize;
-    let sum = |first: u64, mut rest: &[u8]| {
-        let mut id = first;
-        while !rest.is_empty() {
-            id += take_varint(&mut rest);
-        }
-        id
-    };
-    if ids <= BLOCK_IDS {
-        let first = take_varint(&mut list);
-        return (first, sum(first, list));
-    }
-    let (places, data) = list.split_at(list.len().min(PLACE_BYTES * ids.div_ceil(BLOCK_IDS)));
-    let (places, _) = places.as_chunks::<PLACE_BYTES>();
-    let Some((first, last)) = places.first().zip(places.last()) else { return (0, 0) };
-    let rest = data.get(word(last, 4) as usize..).unwrap_or_default();
-    (u64::from(word(first, 0)), sum(u64::from(word(last, 0)), rest))
-}
-
 fn record_key(record: &[u8; RECORD_BYTES]) -> ListKey {
     ListKey(record.first_chunk().map_or(0, |key| u128::from_le_bytes(*key)))
-}
-
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32_at(bytes, at).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -353,6 +324,10 @@ pub(super) mod tests {
                 lists.iter().map(|(key, ids)| (*key, ids[0], ids[ids.len() - 1])).collect();
             want.sort_unstable();
             prop_assert_eq!(spans, want);
+            let (mut all, mut want) = (sealed.all().unwrap(), lists);
+            all.sort_unstable();
+            want.sort_unstable();
+            prop_assert_eq!(all, want);
         }
     }
 }

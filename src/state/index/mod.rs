@@ -17,6 +17,7 @@ mod expiries;
 mod idempotency;
 mod key;
 mod list;
+mod list_bytes;
 pub(in crate::state) mod lists;
 mod locks;
 mod parts;

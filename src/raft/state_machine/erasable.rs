@@ -1,0 +1,84 @@
+//! What the state machine tells whoever erases what is redacted, and is told by it.
+
+use std::{ops::RangeInclusive, rc::Rc, sync::Arc};
+
+use tokio::sync::Mutex;
+
+use super::StateMachine;
+use crate::{
+    base::{
+        batch::Erasure,
+        ids::{ChangeId, LogId},
+    },
+    io::Disk,
+    raft::{segment_index::SegmentIndex, types::from_raft_id},
+    state::CheckpointedChanges,
+};
+
+impl<D: Disk> StateMachine<D> {
+    /// The checkpoint that stands for purged entries: the last of them, and the changes of keys that
+    /// it holds.
+    pub(in crate::raft) fn checkpointed(&self) -> Option<(LogId, Arc<CheckpointedChanges>)> {
+        let inner = self.inner.borrow();
+        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint)?;
+        let id = snapshot.meta.last_log_id.as_ref().map(from_raft_id)?;
+        Some((id, Arc::clone(snapshot.snapshot.file.as_ref()?)))
+    }
+
+    /// Has the checkpoint of the entries up to `id`, if that is still the one, read by this file.
+    pub(in crate::raft) fn replace_checkpoint(
+        &self,
+        id: LogId,
+        changes: &Arc<CheckpointedChanges>,
+    ) {
+        let inner = &mut *self.inner.borrow_mut();
+        if inner.checkpoint_index() != Some(id.index) {
+            return;
+        }
+        let Some(snapshot) = &mut inner.snapshot else { return };
+        snapshot.snapshot.file = Some(Arc::clone(changes));
+        self.fanout.purge(snapshot.snapshot.position.last.next(), changes);
+    }
+
+    /// The newest change that is purged; [`ChangeId::ZERO`] when none is.
+    pub(in crate::raft) fn purged_upto(&self) -> ChangeId {
+        let inner = self.inner.borrow();
+        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint);
+        snapshot.map_or(ChangeId::ZERO, |snapshot| snapshot.snapshot.position.last)
+    }
+
+    /// To be held by whoever makes a checkpoint.
+    pub(in crate::raft) fn making_checkpoint(&self) -> &Rc<Mutex<()>> {
+        &self.making_checkpoint
+    }
+
+    /// Whether a complete segment has no index yet.
+    pub(in crate::raft) fn awaits_index(&self) -> bool {
+        self.inner.borrow().sealing.awaits_index()
+    }
+
+    /// What is to be erased of entries in that range that are in no published segment.
+    pub(in crate::raft) fn unsealed_erasures(
+        &self,
+        entries: &RangeInclusive<u64>,
+    ) -> Vec<(u64, Erasure)> {
+        let inner = self.inner.borrow();
+        inner.sealing.erasures(entries, &inner.fold.state().index().redactions)
+    }
+
+    /// Has readers find the changes of a segment by this index, and in the file that goes with it;
+    /// `false` when it is purged.
+    pub(in crate::raft) fn replace_sealed(&self, index: &SegmentIndex) -> bool {
+        let inner = self.inner.borrow();
+        let sequence = index.log.run.segment();
+        if !inner.sealing.ended().any(|end| end.sequence == sequence) {
+            return false;
+        }
+        if let Some(segment) = &index.segment {
+            self.fanout.publish_segment(segment);
+            inner.fold.seal(segment);
+        }
+        self.log.adopt(&index.log.run);
+        true
+    }
+}
