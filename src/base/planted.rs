@@ -128,6 +128,8 @@ pub enum Bug {
     ForgetTtlInIndex,
     /// What a checkpoint says of when keys expire is not taken up.
     ForgetTtlInCheckpoint,
+    /// An index is made anew, and readers go on with the damaged one.
+    HealUntold,
     /// What is read from the disk is served without a look at its checksum.
     ServeUnverified,
 }

@@ -73,6 +73,12 @@ impl<D: Disk> Log<D> {
         inner.table.place(index)
     }
 
+    /// The first and the last entry of the log that a segment holds now.
+    #[must_use]
+    pub fn entries_in(&self, segment: u64) -> Option<(u64, u64)> {
+        self.shared.get().table.indexes_in(segment)
+    }
+
     /// Takes the places of a segment's entries from its index from now on.
     pub fn adopt(&self, run: &Run) {
         self.shared.get_mut().table.adopt(run);

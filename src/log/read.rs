@@ -4,13 +4,14 @@
 use super::{
     Entry, Log, Place,
     format::{FRAME_HEAD_BYTES, Frame, decode_frame},
+    index::file_name as index_name,
     segment::file_name,
     state::LogState,
     table::Whereabouts,
 };
 use crate::base::ids::LogId;
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores, is_bad_place};
-use crate::sections::Missing;
+use crate::sections::{Fault, Missing};
 use bytes::Bytes;
 use std::io;
 
@@ -60,15 +61,16 @@ enum Next {
     Done,
     /// These entries are to be read.
     Read(Span),
-    /// This must be brought into memory first.
-    Load(Missing),
+    /// This must be brought into memory first, of the index of that segment.
+    Load(Missing, u64),
 }
 
 /// Why the place of an entry is not known.
 enum Unseen {
-    /// It must be brought into memory first.
-    Missing(Missing),
-    Damaged(io::Error),
+    /// It must be brought into memory first, of the index of that segment.
+    Missing(Missing, u64),
+    /// The index of that segment is damaged.
+    Damaged(Fault, u64),
 }
 
 /// Looks up places, and asks once for some of an index whether they are in memory.
@@ -87,14 +89,11 @@ impl Looked {
         if self.known.is_none_or(|(segment, next)| segment != run.segment() || next <= index) {
             let next = run.next().min(index + PLACES_AT_ONCE);
             if let Some(missing) = run.missing(index..next) {
-                return Err(Unseen::Missing(missing));
+                return Err(Unseen::Missing(missing, run.segment()));
             }
             self.known = Some((run.segment(), next));
         }
-        run.place(index).map_err(|fault| {
-            let text = format!("the index of {} is damaged: {fault}", file_name(run.segment()));
-            Unseen::Damaged(io::Error::new(io::ErrorKind::InvalidData, text))
-        })
+        run.place(index).map_err(|fault| Unseen::Damaged(fault, run.segment()))
     }
 }
 
@@ -123,8 +122,10 @@ impl<D: Disk> Log<D> {
                 next => next?,
             };
             match next {
-                Next::Load(Missing { map, range }) => {
-                    cores::off_core(move || map.populate(range)).await?;
+                Next::Load(Missing { map, range }, segment) => {
+                    let at = range.start as u64;
+                    let loaded = cores::off_core(move || map.populate(range)).await;
+                    loaded.map_err(|error| self.unread(&index_name(segment), at, error))?;
                 }
                 Next::Read(span) => match self.read_span(&span, &mut found).await {
                     // What comes before it is worth having.
@@ -173,8 +174,10 @@ impl<D: Disk> Log<D> {
                 Some(Ok(place)) => place,
                 // What was found so far comes first.
                 Some(Err(_)) if span.is_some() => break,
-                Some(Err(Unseen::Missing(missing))) => return Ok(Next::Load(missing)),
-                Some(Err(Unseen::Damaged(error))) => return Err(error),
+                Some(Err(Unseen::Missing(missing, of))) => return Ok(Next::Load(missing, of)),
+                Some(Err(Unseen::Damaged(Fault { offset, reason }, of))) => {
+                    return Err(self.damaged(&index_name(of), offset as u64, &reason));
+                }
             };
             let next = *bytes + place.bytes as usize;
             let first = found.is_empty() && span.is_none();

@@ -8,6 +8,7 @@ pub mod forwarded;
 mod forwarder;
 pub mod halt;
 pub mod handle;
+mod healing;
 pub mod health;
 pub mod inbox;
 mod leader_term;

@@ -25,6 +25,7 @@ pub struct DamagedPlace {
 pub struct Scrubbed {
     bytes: AtomicU64,
     round_ended: AtomicU64,
+    healed: AtomicU64,
     /// The places of each file. Invariant: 1 to [`DAMAGED_PLACES_MAX`] of each.
     damaged: Mutex<BTreeMap<String, BTreeSet<u64>>>,
 }
@@ -56,6 +57,23 @@ impl Scrubbed {
     #[must_use]
     pub fn damaged_files(&self) -> usize {
         self.lock().len()
+    }
+
+    /// How many files were made anew since the start.
+    #[must_use]
+    pub fn healed(&self) -> u64 {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    /// The files that are damaged, in the order of their names.
+    pub(super) fn damaged_names(&self) -> Vec<String> {
+        self.lock().keys().cloned().collect()
+    }
+
+    /// The file was damaged, and was made anew.
+    pub(super) fn set_healed(&self, file: &str) {
+        self.healed.fetch_add(1, Ordering::Relaxed);
+        self.set_sound(file);
     }
 
     pub(super) fn add_bytes(&self, bytes: u64) {

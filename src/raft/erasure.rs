@@ -135,6 +135,8 @@ async fn in_segment<D: Disk>(
     sequence: u64,
     ids: &[ChangeId],
 ) -> Result<(), Unerased> {
+    // One that is made anew meanwhile would be of what is not erased yet.
+    let _alone = machine.indexing().replacing().lock().await;
     let (log, files, own) = (machine.log(), machine.log().files(), ids.to_vec());
     let plan = move || plan(&files, sequence, &own);
     let plan: io::Result<_> = cores::on_own_thread("erase", plan).await.flatten();

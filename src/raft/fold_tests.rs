@@ -16,6 +16,7 @@ use super::{
     Address, Replay, StateMachine, TypeConfig,
     compact::{compact, sent},
     fold::Fold,
+    healing::{self, Healed},
     indexer,
     sealing::SegmentEnd,
     segment_index,
@@ -219,6 +220,12 @@ async fn compare(seed: u64, all: Vec<What>) -> usize {
         ended: machine.ended().0,
         unsealed: machine.unsealed(),
     };
+    for end in &live.ended {
+        heal(&disk, &machine, end.sequence).await;
+        deliver(&mailbox, &mut history);
+        let healed = machine.with_fold(|fold| changes(fold, &history, 1));
+        assert_eq!(healed, live.changes, "segment {}", end.sequence);
+    }
     let (with, read) = restart(&disk, &live, "by the indexes", |_| {}).await;
     assert_eq!(read, 0, "no segment is read that has an index");
     let all = segment_index::all(&with.files()).unwrap();
@@ -239,6 +246,15 @@ async fn compare(seed: u64, all: Vec<What>) -> usize {
     .await;
     from_a_checkpoint(&disk, &live, end).await;
     live.ended.len()
+}
+
+/// Has the index of a segment rot, and made anew: it is as it was.
+async fn heal(disk: &SimDisk, machine: &StateMachine<SimDisk>, sequence: u64) {
+    let name = format!("{sequence:020}.index");
+    let was = disk.files().read(&name).unwrap();
+    disk.damage(&name, |bytes| bytes.fill(0xA5));
+    assert_eq!(healing::index(machine, sequence).await.unwrap(), Healed::Anew);
+    assert!(disk.files().read(&name).unwrap() == was, "{name} says something else");
 }
 
 async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {

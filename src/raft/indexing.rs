@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 /// How much a start would have to go through.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,6 +18,7 @@ pub(super) struct Indexing {
     wake: Notify,
     weights: Cell<Weights>,
     writing: Cell<bool>,
+    replacing: Mutex<()>,
 }
 
 impl Indexing {
@@ -25,7 +26,12 @@ impl Indexing {
         let wake = Notify::new();
         // What a start has left is to be done at once.
         wake.notify_one();
-        Self { wake, weights: Cell::new(weights), writing: Cell::new(false) }
+        Self {
+            wake,
+            weights: Cell::new(weights),
+            writing: Cell::new(false),
+            replacing: Mutex::new(()),
+        }
     }
 
     /// Says that there may be something to be done.
@@ -44,6 +50,11 @@ impl Indexing {
 
     pub(super) fn set_weights(&self, weights: Weights) {
         self.weights.set(weights);
+    }
+
+    /// To be held by whoever puts another index in the place of one.
+    pub(super) fn replacing(&self) -> &Mutex<()> {
+        &self.replacing
     }
 
     /// Whether a whole state is being written.

@@ -27,6 +27,8 @@ use crate::{
 };
 
 const TEMPORARY: &str = "index.tmp";
+/// The name of an index that is made anew while others are made.
+pub(super) const ANEW_TEMPORARY: &str = "anew.tmp";
 /// How the names of whole states end.
 pub(super) const WHOLE_SUFFIX: &str = ".state";
 pub(super) const WHOLE_TEMPORARY: &str = "state.tmp";
@@ -66,8 +68,16 @@ impl Complete {
     /// # Errors
     /// What the disk reports.
     pub(super) fn write(&self, files: &impl Files) -> io::Result<SegmentIndex> {
+        self.write_as(files, TEMPORARY)
+    }
+
+    /// The same, under this name first.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    pub(super) fn write_as(&self, files: &impl Files, temporary: &str) -> io::Result<SegmentIndex> {
         let name = file_name(self.sealed.sequence);
-        put_file(files, TEMPORARY, &name, &self.build()?)?;
+        put_file(files, temporary, &name, &self.build()?)?;
         SegmentIndex::open(files, self.sealed.sequence).map_err(|error| match error {
             Unusable::Io(error) => error,
             Unusable::Fault(fault) => io::Error::other(format!("{name}: {fault}")),
@@ -220,7 +230,7 @@ pub fn tidy(files: &impl Files, oldest: u64, active: u64) -> io::Result<()> {
     let of_segment = |name: &str| number(name, SUFFIX);
     remove(files, |name| {
         let stray = of_segment(name).is_some_and(|n| n < oldest || active <= n);
-        stray || [TEMPORARY, WHOLE_TEMPORARY, ERASED_TEMPORARY].contains(&name)
+        stray || [TEMPORARY, ANEW_TEMPORARY, WHOLE_TEMPORARY, ERASED_TEMPORARY].contains(&name)
     })
 }
 

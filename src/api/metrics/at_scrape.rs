@@ -33,6 +33,7 @@ pub(super) struct AtScrape {
     failed: Gauge,
     disk_full: Gauge,
     damaged_segments: Gauge,
+    healed_files: Gauge,
     scrubbed_bytes: Gauge,
     scrub_ended: Gauge,
     leader: Gauge,
@@ -70,6 +71,7 @@ impl AtScrape {
             failed: gauge("log_failed", "1 once a write to the log failed"),
             disk_full: gauge("disk_full", "1 while no log segment can be prepared"),
             damaged_segments: gauge("damaged_segments", "Parts of the log found damaged"),
+            healed_files: gauge("healed_files", "Damaged files made anew since the start"),
             scrubbed_bytes: gauge("scrubbed_bytes", "Bytes of the log verified since the start"),
             scrub_ended: gauge(
                 "scrub_ended_timestamp_seconds",
@@ -99,6 +101,7 @@ impl AtScrape {
         self.failed.set(status.has_failed().into());
         self.disk_full.set(status.is_full().into());
         self.damaged_segments.set(number(status.scrub.damaged_files() as u64));
+        self.healed_files.set(number(status.scrub.healed()));
         self.scrubbed_bytes.set(number(status.scrub.bytes()));
         self.scrub_ended.set(number(status.scrub.round_ended() / 1_000_000));
         self.observe_cluster(&status.cluster());

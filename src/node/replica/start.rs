@@ -19,7 +19,7 @@ use crate::{
     io::{Disk, cores, net::Listener},
     log::Identity,
     node::{
-        ForwardedWrites, Ready, Wiring, expiry, halt, health,
+        ForwardedWrites, Ready, Wiring, expiry, halt, healing, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
         peers::PeerService,
         retention, scrub,
@@ -94,6 +94,7 @@ pub async fn start<D: Disk>(
     cores::spawn(expiry::run(Rc::clone(&replica), index, status, Rc::clone(&forwarded)));
     let ways = (listener, introductions);
     let adopted = serve_cluster(&replica, &settings, &wiring, forwarded, ways);
+    cores::spawn(healing::run(Rc::clone(&replica), Arc::clone(&wiring.status)));
     watch::start(&replica, &wiring.status, &room);
     cores::spawn(halt::watch(Rc::clone(&replica), Arc::clone(&wiring.status)));
     cores::spawn(health::keep(Rc::clone(&replica), Arc::clone(&wiring.status), room));

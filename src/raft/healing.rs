@@ -1,0 +1,150 @@
+//! Index files and whole states that rotted are made anew while the node runs, of the segments and of
+//! what the files before them say.
+//!
+//! ```text
+//! state before the segment · segment read · written under another name · synced · renamed ·
+//! directory synced · readers told
+//! ```
+//!
+//! A crash leaves the damaged file or the new one. In memory there are a state and a segment
+//! meanwhile, on a thread of their own.
+
+use std::{io, rc::Rc};
+
+use super::{
+    Replica,
+    segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex, WHOLE_SUFFIX},
+    state_machine::StateMachine,
+    types::from_log,
+    whole_state,
+};
+use crate::{
+    base::planted::planted,
+    io::{Disk, Files, cores},
+    log::{self, Reread},
+};
+
+/// What became of a file that was to be made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Healed {
+    /// It is sound, and readers have it.
+    Anew,
+    /// It is of no use any more: what it is of is purged, or another took its place.
+    Gone,
+    /// Something else is being done to it.
+    Later,
+}
+
+/// Whether a file of that name can be made anew of others.
+#[must_use]
+pub fn is_derived(name: &str) -> bool {
+    [log::index::SUFFIX, WHOLE_SUFFIX].iter().any(|end| log::number(name, end).is_some())
+}
+
+/// Makes the file `name` anew, one that [is derived](is_derived).
+///
+/// # Errors
+/// What the disk reports, or what it is made of is damaged, too: the file is as it was.
+pub async fn make_anew<D: Disk>(replica: &Replica<D>, name: &str) -> io::Result<Healed> {
+    let machine = &replica.machine;
+    let of = |suffix| log::number(name, suffix);
+    let outcome = match (of(log::index::SUFFIX), of(WHOLE_SUFFIX)) {
+        (Some(sequence), _) => index(machine, sequence).await,
+        (None, Some(segment)) => state(machine, segment, name).await,
+        (None, None) => return Err(io::Error::other(format!("{name} is no index"))),
+    };
+    if let Err(error) = &outcome {
+        machine.log().mind_directory(error);
+    }
+    outcome
+}
+
+/// Makes the index of the segment `sequence` anew.
+pub(super) async fn index<D: Disk>(machine: &StateMachine<D>, sequence: u64) -> io::Result<Healed> {
+    // What is erased meanwhile would be in it.
+    let _alone = machine.indexing().replacing().lock().await;
+    let log = machine.log();
+    let is_purged = || sequence < log.oldest_segment() || machine.is_superseded();
+    if is_purged() {
+        return Ok(Healed::Gone);
+    }
+    let last = log.entries_in(sequence).map(|(_, last)| last);
+    let ends = machine.ended().0;
+    let end = ends.into_iter().find(|end| end.sequence == sequence);
+    if last.is_some() && end.is_none() {
+        // It is being made for the first time, or a checkpoint stands for all of it.
+        return Ok(Healed::Later);
+    }
+    let files = log.files();
+    let make = move || {
+        let complete = complete(&files, sequence, last)?;
+        let position = complete.noted.position;
+        if end.is_some_and(|end| end.position != position) {
+            return Err(io::Error::other("the segment amounts to something else than before"));
+        }
+        complete.write_as(&files, ANEW_TEMPORARY)
+    };
+    match cores::on_own_thread("heal", make).await.flatten() {
+        Ok(index) => Ok(give(machine, &index)),
+        // A purge was under way.
+        Err(_) if is_purged() => Ok(Healed::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives an index that was made anew to readers.
+fn give<D: Disk>(machine: &StateMachine<D>, index: &SegmentIndex) -> Healed {
+    if planted!(HealUntold) {
+        return Healed::Anew;
+    }
+    let Some(segment) = &index.segment else {
+        // It lists no change. Where its entries lie is for the log to know.
+        machine.log().adopt(&index.log.run);
+        return Healed::Anew;
+    };
+    if !machine.replace_sealed(index) {
+        // The next purge removes it, or the next start.
+        return Healed::Gone;
+    }
+    // It does not say what was erased already.
+    let redactions = &machine.index().redactions;
+    redactions.look_again(segment.last(), |id| segment.first() <= id);
+    Healed::Anew
+}
+
+/// A complete segment, of which entries up to `last` are part of the log, as its index is made of it.
+fn complete(files: &impl Files, sequence: u64, last: Option<u64>) -> io::Result<Complete> {
+    let mut fold = whole_state::upto(files, sequence - 1)?.fold;
+    let bytes = files.read(&log::file_name(sequence))?.into();
+    let read = log::reread(sequence, &bytes, last).map_err(io::Error::other)?;
+    let Reread { identity, sealed, entries } = read;
+    let mut batches = Vec::new();
+    for entry in &entries {
+        // What a checkpoint holds in part is not applied again.
+        let applied = fold.applied().map(|id| id.index);
+        if applied.is_none_or(|applied| applied < entry.id.index) {
+            let batch = fold.entry(from_log(entry)?, sequence).batch;
+            batches.extend(batch.map(|batch| (entry.id.index, batch)));
+        }
+    }
+    let (noted, standing) = fold.take_ended(sequence);
+    Ok(Complete { identity, sealed, batches, noted, standing })
+}
+
+async fn state<D: Disk>(machine: &StateMachine<D>, segment: u64, name: &str) -> io::Result<Healed> {
+    let (files, name) = (machine.log().files(), name.to_owned());
+    let there = move || Ok::<_, io::Error>(files.list()?.iter().any(|file| file.name == name));
+    if !cores::off_core(there).await? || machine.is_superseded() {
+        return Ok(Healed::Gone);
+    }
+    let indexing = Rc::clone(machine.indexing());
+    if indexing.is_writing() {
+        return Ok(Healed::Later);
+    }
+    indexing.set_writing(true);
+    let files = machine.log().files();
+    let write = move || whole_state::write(&files, segment);
+    let written: io::Result<u64> = cores::on_own_thread("heal", write).await.flatten();
+    indexing.set_writing(false);
+    written.map(|_| Healed::Anew)
+}
