@@ -165,7 +165,7 @@ pub const ERASURE_COMPLETES: Duration = ms(30_000);
 /// How often it is looked for what is damaged and can be made anew.
 pub const HEAL_LOOK: Duration = ms(500);
 /// How long after that was done, or failed, the same file is tried again.
-pub const HEAL_AGAIN: Duration = ms(60_000);
+pub const HEAL_AGAIN: Duration = ms(10_000);
 /// How often it is looked for history that may be purged.
 pub const RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.

@@ -120,20 +120,54 @@ fn what_is_missing_is_made_anew() {
     assert_eq!(node.client().metric("expiring_keys"), expiring, "by the indexes");
 }
 
+fn flip(path: &Path, at: usize) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at as u64).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at as u64).unwrap();
+}
+
 #[test]
-fn one_that_is_damaged_is_told_by_the_scrub_and_by_check_and_loses_nothing() {
+fn one_that_rots_is_made_anew_while_the_node_runs() {
     let node = filled();
     let (before, data) = (all(&mut node.client()), node.data());
     let node = node.stop().flags(&["--scrub-period", "100ms"]).start();
+    let indexes = files(&data, &["index"]);
+    let whole: Vec<_> = indexes.iter().map(|path| fs::read(path).unwrap()).collect();
+    let mut client = node.client();
+    // Those that are made of it are made after it.
+    for (path, bytes) in indexes.iter().zip(&whole).take(3) {
+        flip(path, bytes.len() / 2);
+    }
+    eventually("all are as they were", || {
+        let now = indexes.iter().map(|path| fs::read(path).unwrap());
+        now.eq(whole.iter().cloned())
+    });
+    eventually("nothing is damaged", || client.get("/health").json() == json!({"status": "ok"}));
+    assert!(client.get("/metrics").text().contains("\nchangeagent_healed_files 3\n"));
+    let said = node.stderr();
+    for path in &indexes[..3] {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let lines = said.lines().filter(|line| line.contains(name));
+        let told = |what: &str| lines.clone().filter(|line| line.contains(what)).count();
+        assert_eq!(told("a part of the log is damaged on the disk"), 1, "{said}");
+        assert_eq!(told("what was damaged is made anew"), 1, "{said}");
+    }
+    assert_eq!(all(&mut client), before);
+    // What is read from now on is what is made anew.
+    indexes.iter().take(3).for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(all(&mut client), before);
+}
+
+#[test]
+fn one_that_is_damaged_is_found_by_check_and_made_anew_by_a_start() {
+    let node = filled();
+    let (before, data) = (all(&mut node.client()), node.data());
+    let builder = node.stop();
     let index = files(&data, &["index"])[1].clone();
     let name = index.file_name().unwrap().to_str().unwrap();
     let bytes = fs::read(&index).unwrap();
-    let at = bytes.len() / 2;
-    let file = fs::File::options().write(true).open(&index).unwrap();
-    file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
-    let mut client = node.client();
-    eventually("it is told", || client.get("/health").json()["damaged"][0]["file"] == json!(name));
-    let builder = node.stop();
+    flip(&index, bytes.len() / 2);
     let checked = run("http://127.0.0.1:1", &["check", "--data", data.to_str().unwrap()]);
     assert_eq!(checked.code, Some(1));
     let said = checked.stderr;

@@ -1,6 +1,6 @@
 //! Thousands of directories, each damaged in one way.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -12,16 +12,25 @@ use super::{
 };
 use crate::{
     base::planted::{Bug, prove},
-    io::simulated::{disk::SimDisk, executor::run},
+    io::{
+        cores,
+        simulated::{disk::SimDisk, executor::run},
+    },
     node::replica::{Checked, check},
+    raft::is_derived,
     simulation::tests::given,
 };
+
+/// What can be made anew is within that.
+const MADE_ANEW: Duration = Duration::from_secs(30);
 
 /// What became of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Refused,
     Served(Verdict),
+    /// Some could not be read, until it was made anew.
+    MadeAnew,
 }
 
 fn disk_of(seed: u64, files: &Files) -> SimDisk {
@@ -107,7 +116,7 @@ impl Campaign {
 
 impl Campaign {
     /// Damages what a node does not write any more while it runs, as the seed says, and judges
-    /// what it serves.
+    /// what it serves, at once and when it had time to make anew what it can.
     fn case_at_rest(&mut self, seed: u64) {
         let rng = &mut StdRng::seed_from_u64(seed);
         let mut files = self.origin.image.at_rest();
@@ -115,7 +124,10 @@ impl Campaign {
         mutation.apply(&mut files, &self.other);
         println!("seed {seed}, while it runs: {mutation:?}");
         let disk = disk_of(rng.random(), &self.origin.image.files);
-        let (seen, health) = run(seed, async {
+        let is_changed =
+            |(name, bytes): &(&String, &Vec<u8>)| **bytes != self.origin.image.files[*name];
+        let can_heal = files.iter().filter(is_changed).all(|(name, _)| is_derived(name));
+        let (seen, healed, health) = run(seed, async {
             let mut node = Running::on(disk.clone(), None).await.expect("it starts");
             if rng.random() {
                 // Some of it is in memory, and was found sound.
@@ -127,15 +139,29 @@ impl Campaign {
                 }
             }
             let seen = read(&mut node, &self.origin.names).await;
-            (seen, node.get("/health").await.body)
+            cores::sleep(MADE_ANEW).await;
+            let healed = read(&mut node, &self.origin.names).await;
+            (seen, healed, node.get("/health").await.body)
         });
-        let verdict = judge(&self.all, &seen, None).unwrap_or_else(|why| panic!("{why}"));
-        if verdict == Verdict::Damaged {
-            assert!(health.contains("\"damaged\":[{"), "{health}");
-            assert!(!is_sound(seed, &disk.snapshot()), "the check finds nothing");
-        }
-        println!("    {verdict:?}");
-        *self.outcomes.entry(Outcome::Served(verdict)).or_default() += 1;
+        let judged = |seen| judge(&self.all, seen, None).unwrap_or_else(|why| panic!("{why}"));
+        let outcome = match (judged(&seen), judged(&healed)) {
+            (Verdict::Damaged, Verdict::Whole) => {
+                assert!(can_heal, "a segment is not made anew");
+                assert!(is_sound(seed, &disk.snapshot()), "what is made anew is not sound");
+                Outcome::MadeAnew
+            }
+            (first, second) => {
+                assert_eq!(first, second, "it does not become worse");
+                if first == Verdict::Damaged {
+                    assert!(!can_heal, "what can be made anew was not made anew");
+                    assert!(health.contains("\"damaged\":[{"), "{health}");
+                    assert!(!is_sound(seed, &disk.snapshot()), "the check finds nothing");
+                }
+                Outcome::Served(first)
+            }
+        };
+        println!("    {outcome:?}");
+        *self.outcomes.entry(outcome).or_default() += 1;
     }
 }
 
@@ -174,6 +200,14 @@ fn what_is_damaged_under_a_node_is_told_and_the_rest_is_served() {
     println!("{outcomes:?}");
     let seen = |verdict| outcomes.contains_key(&Outcome::Served(verdict));
     assert!(seen(Verdict::Whole) && seen(Verdict::Damaged));
+    assert!(outcomes.contains_key(&Outcome::MadeAnew));
+}
+
+#[test]
+fn heal_untold() {
+    let campaign = std::cell::RefCell::new(Campaign::new(1, false));
+    let run = |seed| campaign.borrow_mut().case_at_rest(seed);
+    prove(Bug::HealUntold, 1..60, &["made anew"], run);
 }
 
 #[test]
