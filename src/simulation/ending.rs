@@ -1,7 +1,10 @@
 //! What holds once all is well and has been for a moment: nodes are ready and agree on their
 //! cluster, serve at the first attempt, and keep nothing for clients that are gone.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -21,6 +24,8 @@ const AGREE: Duration = Duration::from_secs(60);
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 /// In so long nothing is left of clients that are gone.
 const QUIET: Duration = Duration::from_secs(30);
+/// In so long what was redacted is erased: a segment is completed early once meanwhile.
+const ERASED: Duration = Duration::from_secs(90);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -133,6 +138,40 @@ pub async fn first_attempts(shared: &Shared) {
         let is_shown = matches!(&told, Some(Told::Page { changes, .. }) if !changes.is_empty());
         assert!(is_shown, "all is well, and node {node} does not show {first}: {told:?}");
     }
+}
+
+/// What was redacted is in no file of a node, after a while.
+pub async fn be_erased(shared: &Shared) {
+    let secrets: BTreeSet<u64> = shared.secrets.borrow().iter().copied().collect();
+    note(&format!("{} changes are to be erased", secrets.len()));
+    let left = || {
+        let of = |node| {
+            let files = shared.places.disk(node).snapshot();
+            let found = |(name, bytes): (String, Vec<u8>)| {
+                Some((node, name, labels(&bytes).find(|label| secrets.contains(label))?))
+            };
+            files.into_iter().find_map(found)
+        };
+        shared.places.all().find_map(of)
+    };
+    let erased = async {
+        while left().is_some() {
+            cores::sleep(ERASED / 20).await;
+        }
+    };
+    let erased = cores::within(ERASED, erased).await;
+    assert!(erased.is_some(), "it is in the files still: {:?}", left());
+}
+
+/// The labels of changes whose data is among these bytes.
+fn labels(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    const BEFORE: &[u8] = b"\"w\":";
+    let quotes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
+    quotes.filter_map(|at| {
+        let digits = bytes[at..].strip_prefix(BEFORE)?;
+        let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+    })
 }
 
 /// Nodes keep nothing for clients, of which none is there any more.

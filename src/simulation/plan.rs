@@ -93,6 +93,7 @@ impl Plan {
             makers: rng.random_range(0..=2),
             rude: rng.random_range(0..=1),
             copiers: 0,
+            erasers: 0,
             habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);
@@ -101,7 +102,17 @@ impl Plan {
         let step = |_| (rng.random_range(Duration::ZERO..pause), Fault::draw(rng, &shape));
         let steps = (0..count).map(step).collect();
         let minority = draw_minority(rng, &shape);
+        let erasers = if rng.random_ratio(1, 3) { 1 } else { 0 };
+        let crowd = Crowd { erasers, ..crowd };
         Self { shape, crowd, steps, minority }
+    }
+}
+
+impl Plan {
+    /// Whether all that is redacted is to be gone from the files in the end. What was purged, or
+    /// tried and not acknowledged, is not told from it there.
+    pub fn is_erased(&self) -> bool {
+        self.crowd.erasers > 0 && self.shape.setup.retention.is_none() && self.shape.late == 0
     }
 }
 

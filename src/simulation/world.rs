@@ -156,7 +156,8 @@ impl World {
         }
         let (record, ended) = (Record::default(), Rc::new(Cell::new(false)));
         let (estate, habits) = (Rc::default(), plan.crowd.habits);
-        let shared = Shared { places: places.clone(), record, estate, habits, ended };
+        let secrets = Rc::default();
+        let shared = Shared { places: places.clone(), record, estate, habits, secrets, ended };
         Self { places, shared, numbered: RefCell::default() }
     }
 
@@ -206,6 +207,9 @@ impl World {
         ending::agree(&self.shared).await;
         ending::first_attempts(&self.shared).await;
         ending::be_quiet(&self.shared).await;
+        if plan.is_erased() {
+            ending::be_erased(&self.shared).await;
+        }
         let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
         let settings = oracle::Settings { retained_min };
         let found = oracle::check(&self.shared.record.take_history(), settings);

@@ -80,13 +80,16 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
         504 => Told::Unknown,
         // Nothing of it was taken up.
         408 => Told::Failed,
-        404 if !matches!(asked, Asked::Key { .. } | Asked::Delete { .. }) => gone(&answer),
+        404 if !matches!(asked, Asked::Key { .. } | Asked::Delete { .. } | Asked::Redact(_)) => {
+            gone(&answer)
+        }
         _ => match asked {
             Asked::List { .. } => list(&answer),
             Asked::Key { .. } => key(&answer),
             Asked::Keys { .. } => keys(&answer),
             Asked::Names { .. } => names(&answer),
             Asked::Make { .. } => made(&answer),
+            Asked::Redact(_) => redacted(&answer),
             Asked::Append(_) | Asked::Put { .. } | Asked::Delete { .. } | Asked::End(_) => {
                 write(&answer, asked)
             }
@@ -128,6 +131,14 @@ fn write(answer: &Answer, asked: &Asked) -> Told {
         },
         412 => Told::Refused { current: problem(answer).current },
         404 if matches!(asked, Asked::Delete { .. }) => Told::Refused { current: None },
+        _ => odd(answer),
+    }
+}
+
+fn redacted(answer: &Answer) -> Told {
+    match (answer.status, problem(answer).first) {
+        (200, _) => Told::Redacted,
+        (410, Some(first)) => Told::Purged { first },
         _ => odd(answer),
     }
 }

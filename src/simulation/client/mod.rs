@@ -3,6 +3,7 @@
 
 mod answers;
 mod copier;
+mod eraser;
 mod estate;
 mod follower;
 mod keys;
@@ -60,6 +61,8 @@ pub struct Shared {
     pub record: Record,
     pub estate: Rc<RefCell<Estate>>,
     pub habits: Habits,
+    /// What was written once, and redacted then, by its labels.
+    pub secrets: Rc<RefCell<Vec<u64>>>,
     /// Nothing more is asked.
     pub ended: Rc<Cell<bool>>,
 }
@@ -77,6 +80,8 @@ pub struct Crowd {
     pub rude: u64,
     /// Clients that copy the log itself.
     pub copiers: u64,
+    /// Clients that redact changes.
+    pub erasers: u64,
     pub habits: Habits,
 }
 
@@ -110,6 +115,7 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     start(crowd.makers, |client| passing::run(client).boxed_local());
     start(crowd.rude, |client| rude::run(client).boxed_local());
     start(crowd.copiers, |client| copier::run(client).boxed_local());
+    start(crowd.erasers, |client| eraser::run(client).boxed_local());
     tasks
 }
 

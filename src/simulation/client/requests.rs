@@ -26,6 +26,9 @@ pub fn request(asked: &Asked, more: &str, estate: &Estate) -> Request {
             Request::with_body("POST", target, format!(r#"{{"name":"{name}"}}"#))
         }
         Asked::End(thing) => Request { method: "DELETE", ..Request::get(estate.path(*thing)) },
+        Asked::Redact(id) => {
+            Request { method: "POST", ..Request::get(format!("/changes/{id}/redact")) }
+        }
         Asked::List { filter, since, consistency } => {
             let (list, consistency) = (list(*filter, estate), consistency_query(*consistency));
             Request::get(format!("{list}since={since}{consistency}{more}"))

@@ -15,6 +15,7 @@ impl Asked {
             Self::Make { tenant: None, .. } => "make a tenant".into(),
             Self::Make { .. } => "make a collection".into(),
             Self::End(thing) => format!("end {}", thing.kind()),
+            Self::Redact(_) => "redact".into(),
             Self::List { filter, consistency, .. } => {
                 format!("read {} {}", filter.kind(), consistency.kind())
             }
@@ -70,6 +71,7 @@ impl Told {
         match self {
             Self::Done { .. }
             | Self::Made(_)
+            | Self::Redacted
             | Self::Page { .. }
             | Self::Key(_)
             | Self::Keys { .. }

@@ -55,6 +55,8 @@ pub enum Asked {
     Make { tenant: Option<Uuid>, name: String },
     /// The end of a tenant or a collection.
     End(Thing),
+    /// The end of what a change says.
+    Redact(u64),
     /// A part of a list.
     List { filter: Filter, since: u64, consistency: Consistency },
     /// The current change of a key.
@@ -162,6 +164,8 @@ pub enum Told {
     Made(Uuid),
     /// The name belongs to that.
     Taken(Uuid),
+    /// What a change says is gone.
+    Redacted,
     /// A condition does not hold, or there is nothing to delete: this was there.
     Refused { current: Option<u64> },
     /// Something that the request names is not there.
@@ -211,7 +215,8 @@ impl Asked {
             | Self::Put { .. }
             | Self::Delete { .. }
             | Self::Make { .. }
-            | Self::End(_) => false,
+            | Self::End(_)
+            | Self::Redact(_) => false,
             Self::List { .. } | Self::Key { .. } | Self::Keys { .. } | Self::Names { .. } => true,
         }
     }
@@ -233,6 +238,7 @@ impl Asked {
                 tenant.map(Thing::Tenant).into_iter().collect()
             }
             Self::End(thing) => vec![*thing],
+            Self::Redact(_) => Vec::new(),
             Self::List { filter, .. } => filter.of.into_iter().collect(),
         }
     }
@@ -242,5 +248,12 @@ impl Place {
     /// The key, where it has one.
     pub fn key(&self) -> Option<Key> {
         Some(Key { collection: self.collection?, number: self.key? })
+    }
+}
+
+impl Seen {
+    /// Whether it was redacted.
+    pub fn is_redacted(&self) -> bool {
+        self.text.ends_with(",\"redacted\":true}")
     }
 }

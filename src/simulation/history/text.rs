@@ -74,6 +74,7 @@ impl fmt::Display for Asked {
                 write!(f, "make collection {name} of {}", short(*tenant))
             }
             Self::End(thing) => write!(f, "end {thing}"),
+            Self::Redact(id) => write!(f, "redact {id}"),
             Self::List { filter, since, consistency } => {
                 write!(f, "read {filter} after {since} {consistency:?}")
             }
@@ -115,6 +116,7 @@ impl fmt::Display for Told {
                 write!(f, "done as {first}{}", if *created { "" } else { ", replaced" })
             }
             Self::Made(id) => write!(f, "made {}", short(*id)),
+            Self::Redacted => write!(f, "redacted"),
             Self::Taken(id) => write!(f, "taken by {}", short(*id)),
             Self::Refused { current } => write!(f, "refused, it is {current:?}"),
             Self::Gone => write!(f, "gone"),

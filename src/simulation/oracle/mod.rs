@@ -13,6 +13,7 @@ mod names;
 mod nodes;
 mod order;
 mod pages;
+mod redactions;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
@@ -79,6 +80,7 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
     pages::check(history, &truth, settings, &mut found)?;
     nodes::check(history, &truth)?;
     names::check(history, &truth)?;
+    redactions::check(history)?;
     // What was purged before anybody read it may be what an answer rests on.
     if is_whole {
         expiries::check(&truth, &mut found)?;

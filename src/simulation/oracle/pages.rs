@@ -73,6 +73,8 @@ impl Page<'_> {
             }
             if given.peek() == Some(&id) {
                 given.next();
+            } else if self.filter.tag.is_some() && truth.is_redacted(id) {
+                // It bears no tag any more.
             } else if !self.may_be_purged(id, truth, settings) {
                 return Err(self.wrong("no gap", &format!("{id} is left out")));
             }

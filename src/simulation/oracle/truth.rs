@@ -19,6 +19,15 @@ pub struct Change {
     /// It says that it is a deletion because a time to live was over.
     pub expired: bool,
     pub text: String,
+    /// Nobody saw it before it was redacted.
+    pub redacted: bool,
+}
+
+/// What a redaction leaves of a change.
+fn redacted(text: &str) -> &str {
+    let ends = [",\"tags\":", ",\"data\":", ",\"deleted\":", ",\"redacted\":"];
+    let end = ends.iter().filter_map(|end| text.find(end)).min();
+    &text[..end.unwrap_or(text.len())]
 }
 
 impl Change {
@@ -74,6 +83,8 @@ pub struct Truth {
     tenant_of: BTreeMap<Uuid, Uuid>,
     /// Which change ended what.
     ends: BTreeMap<Thing, u64>,
+    /// Changes that somebody saw redacted.
+    redacted: BTreeSet<u64>,
 }
 
 impl Truth {
@@ -102,11 +113,23 @@ impl Truth {
 
     fn add(&mut self, seen: &Seen, call: &Call) -> Result<(), Violation> {
         if let Some(known) = self.changes.get(&seen.id) {
-            if known.text != seen.text {
+            let same = known.text == seen.text
+                || redacted(&known.text) == redacted(&seen.text)
+                    && (known.redacted || seen.is_redacted());
+            if !same {
                 let text = format!("{} and {}: {call:?}", known.text, seen.text);
                 return Err(violation("one order", text));
             }
-            return Ok(());
+            if known.redacted == seen.is_redacted() {
+                return Ok(());
+            }
+            if seen.is_redacted() {
+                self.redacted.insert(seen.id);
+                return Ok(());
+            }
+        }
+        if seen.is_redacted() {
+            self.redacted.insert(seen.id);
         }
         let parsed: Text = serde_json::from_str(&seen.text)
             .map_err(|error| violation("answers", format!("{}: {error}", seen.text)))?;
@@ -128,7 +151,8 @@ impl Truth {
         }
         let Text { _ts: at, data, deleted, expired, .. } = parsed;
         let (label, text) = (data.map(|data| data.w), seen.text.clone());
-        let change = Change { at, label, place, deleted, expired, text };
+        let redacted = seen.is_redacted();
+        let change = Change { at, label, place, deleted, expired, text, redacted };
         self.changes.insert(seen.id, change);
         Ok(())
     }
@@ -188,6 +212,11 @@ impl Truth {
     /// Whether somebody saw every change up to the newest.
     pub fn is_whole(&self) -> bool {
         self.changes.len() as u64 == self.last()
+    }
+
+    /// Whether a change was redacted at some time.
+    pub fn is_redacted(&self, id: u64) -> bool {
+        self.redacted.contains(&id)
     }
 
     pub fn get(&self, id: u64) -> Option<&Change> {

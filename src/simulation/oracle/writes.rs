@@ -65,6 +65,7 @@ fn acknowledged(call: &Call, first: u64, truth: &Truth) -> Result<(), Violation>
     for (new, id) in call.asked.news().iter().zip(first..) {
         match truth.get(id) {
             Some(change) if change.label == Some(new.label) => {}
+            Some(change) if change.redacted => {}
             // It may have been purged before anybody read it; then it is elsewhere neither.
             None if truth.place_of(new.label).is_none() && id < truth.last() => {}
             other => {

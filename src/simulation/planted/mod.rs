@@ -61,6 +61,7 @@ found! {
     show_undurable: ShowUndurable, 6, ["a node never goes back", "segments arrive in order"], hanging_follower;
     serve_before_recovered: ServeBeforeRecovered, 6, ["a node never goes back"], started_apart;
     forget_tag_of_tenant: ForgetTagOfTenant, 6, ["no gap"], quiet;
+    forget_redactions: ForgetRedactions, 3, ["redactions"], redacting_alone;
     go_on_after_newest: GoOnAfterNewest, 3, ["no gap"], quiet;
     skip_what_ended_a_wait: SkipWhatEndedAWait, 3, ["no gap"], quiet;
     cursor_ahead: CursorAhead, 4, ["no gap", "no repeat"], broken_streams;
@@ -88,6 +89,8 @@ found! {
     apply_twice_after_checkpoint: ApplyTwiceAfterCheckpoint, 12, [LIVENESS, "no duplicate"], purging;
     forget_idempotency_in_index: ForgetIdempotencyInIndex, 6, ["no duplicate"], restarted;
     forget_deletion_in_index: ForgetDeletionInIndex, 8, ["linearizable", "conditions", "one order"], restarted;
+    forget_redaction_in_index: ForgetRedactionInIndex, 12, ["redactions", "it is in the files"], redacting_alone;
+    never_erase: NeverErase, 3, ["it is in the files"], redacting;
     forget_last_in_index: ForgetLastInIndex, 6, ["no gap"], restarted;
     lead_with_failed_disk: LeadWithFailedDisk, 3, [LIVENESS], hanging_leader;
     forget_highest_member: ForgetHighestMember, 8, ["numbers"], comes_anew;

@@ -30,6 +30,7 @@ const NOBODY: Crowd = Crowd {
     makers: 0,
     rude: 0,
     copiers: 0,
+    erasers: 0,
     habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
 };
 
@@ -261,6 +262,25 @@ pub(super) fn restarted(rng: &mut StdRng) -> Plan {
     }
     steps.push((500, heal_network()));
     plan(rng, 1, crowd, steps)
+}
+
+/// Changes are redacted in a cluster whose nodes end now and then.
+pub(super) fn redacting(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 2, readers: 1, erasers: 2, ..NOBODY };
+    let mut steps = Vec::new();
+    for node in [1, 2, 3] {
+        steps.push((1_500, crash(node, Loss::All)));
+        steps.push((500, start(node)));
+    }
+    steps.push((500, heal_network()));
+    plan(rng, 3, crowd, steps)
+}
+
+/// Changes are redacted at a lone node that is started again now and then.
+pub(super) fn redacting_alone(rng: &mut StdRng) -> Plan {
+    let Plan { steps, .. } = restarted(rng);
+    let crowd = Crowd { writers: 4, erasers: 2, ..NOBODY };
+    Plan { crowd, steps, ..restarted(rng) }
 }
 
 /// A lone node keeps enough history, and is read from the beginning.
