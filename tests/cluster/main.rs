@@ -32,6 +32,8 @@ mod quorum;
 #[cfg(test)]
 mod recover;
 #[cfg(test)]
+mod redaction;
+#[cfg(test)]
 mod storage;
 #[cfg(test)]
 mod strangers;

@@ -83,6 +83,8 @@ struct Line<'a> {
     deleted: bool,
     #[serde(default)]
     expired: bool,
+    #[serde(default)]
+    redacted: bool,
 }
 
 /// A member that is there, also where it is `null`.
@@ -122,8 +124,11 @@ impl Rewrite {
     }
 
     fn store(&self, line: &Line<'_>) -> Result<Vec<u8>, Failure> {
-        let Some(data) = line.data else {
-            return Err(Failure::Other("a change without data".into()));
+        let data = match line.data {
+            Some(data) => data.get(),
+            // What it was, nobody knows any more.
+            None if line.redacted => "null",
+            None => return Err(Failure::Other("a change without data".into())),
         };
         let mut object = vec![b'{'];
         let mut member = |name: &str, value: &str| {
@@ -148,7 +153,7 @@ impl Rewrite {
             member("tags", tags.get());
         }
         object.extend_from_slice(b"\"data\":");
-        object.extend_from_slice(data.get().as_bytes());
+        object.extend_from_slice(data.as_bytes());
         object.push(b'}');
         Ok(object)
     }
@@ -207,6 +212,8 @@ mod tests {
             assert_eq!(stored(&Rewrite::default(), &line), format!("{{{rest}"));
         }
         assert_eq!(stored(&Rewrite::default(), r#"{"data":1.0}"#), r#"{"data":1.0}"#);
+        let redacted = r#"{"_id":2,"_ts":3,"tenant":"foo","redacted":true}"#;
+        assert_eq!(stored(&Rewrite::default(), redacted), r#"{"tenant":"foo","data":null}"#);
         assert_eq!(stored(&Rewrite::default(), r#"{"tenant":"foo","data":0}"#), {
             r#"{"tenant":"foo","data":0}"#
         });

@@ -3,7 +3,9 @@
 use uuid::Uuid;
 
 use super::check_numbers;
-use super::story::{KEY, Story, append, done, gone, key, list, page, put, read_key, seen};
+use super::story::{
+    KEY, OF_TENANT, PLAIN, Story, append, change, done, gone, key, list, page, put, read_key, seen,
+};
 use crate::simulation::history::{Asked, Condition, Consistency, Filter, Numbered, Seen, Told};
 
 #[test]
@@ -248,4 +250,48 @@ fn a_deletion_is_recorded_as_one() {
 #[test]
 fn an_answer_that_no_client_must_get_is_found() {
     Story::default().then(append(&[10]), Told::Odd("500".into()), 0).breaks("answers");
+}
+
+fn redacted(id: u64) -> Seen {
+    change(id, PLAIN, r#""redacted":true"#)
+}
+
+#[test]
+fn what_is_redacted_stays_so_where_it_was_told_and_in_strong_reads() {
+    let redact = || {
+        let story = Story::default().then(append(&[7]), done(1), 1).all(&[seen(1, 7)]);
+        story.then(Asked::Redact(1), Told::Redacted, 1)
+    };
+    let local = |seen: Seen| (list(0, Consistency::Local), page(&[seen], 1));
+    let strong = |seen: Seen| (list(0, Consistency::Strong), page(&[seen], 1));
+    let (asked, told) = local(redacted(1));
+    redact().then(asked, told, 1).holds();
+    let (asked, told) = local(seen(1, 7));
+    redact().then(asked, told, 1).breaks("redactions");
+    // Another node may not have applied it yet.
+    let (asked, told) = local(seen(1, 7));
+    redact().then(asked, told, 1).elsewhere().holds();
+    let (asked, told) = strong(seen(1, 7));
+    redact().then(asked, told, 1).elsewhere().breaks("redactions");
+    // Once it has shown that, it has.
+    let again = || {
+        let (asked, told) = local(redacted(1));
+        redact().then(asked, told, 1).elsewhere()
+    };
+    let (asked, told) = local(seen(1, 7));
+    again().then(asked, told, 1).elsewhere().breaks("redactions");
+    let (asked, told) = local(redacted(1));
+    again().then(asked, told, 1).elsewhere().holds();
+}
+
+#[test]
+fn nothing_is_redacted_that_nobody_wanted_gone_and_nothing_else_of_it_changes() {
+    let story = || Story::default().then(append(&[7]), done(1), 1).all(&[seen(1, 7)]);
+    story().all(&[redacted(1)]).breaks("redactions");
+    let told = || story().then(Asked::Redact(1), Told::Unknown, 1);
+    told().all(&[redacted(1)]).holds();
+    told().all(&[change(1, OF_TENANT, r#""redacted":true"#)]).breaks("one order");
+    // Nobody saw it before.
+    let unseen = Story::default().then(append(&[7]), done(1), 1);
+    unseen.then(Asked::Redact(1), Told::Redacted, 1).all(&[redacted(1)]).holds();
 }
