@@ -6,7 +6,7 @@ use super::{browser::BrowserPolicy, metrics::Metrics, read::SharedPage};
 use crate::{
     base::{held::HeldByCore, ids::ChangeId, limits::Limits},
     node::Handle,
-    state::{Verified, index::Catalog},
+    state::{ListId, Verified, index::Catalog},
 };
 
 /// What every request of a core may use.
@@ -27,6 +27,23 @@ impl Context {
     /// The tenants and collections by their names.
     pub(super) fn catalog(&self) -> &Catalog {
         &self.node.index().catalog
+    }
+
+    /// The oldest and the newest change that a list may have here.
+    pub(super) fn bounds_of(&self, list: ListId) -> (ChangeId, ChangeId) {
+        let (first, last) = self.bounds();
+        (first.max(self.begins(list)), last)
+    }
+
+    /// The lowest change that a list may have, as far as its tenant says.
+    fn begins(&self, list: ListId) -> ChangeId {
+        let tenant = match list {
+            ListId::All => None,
+            ListId::Tenant(id) => Some(id),
+            ListId::Collection(id) => self.catalog().collection(id).map(|of| of.tenant),
+        };
+        let tenant = tenant.and_then(|id| self.catalog().tenant(id));
+        tenant.map_or(ChangeId::ZERO, |tenant| tenant.begins())
     }
 
     /// The oldest and the newest change held.

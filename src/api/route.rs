@@ -34,6 +34,7 @@ pub(super) enum Resource<'p> {
     Redaction(&'p str),
     Tenants,
     Tenant(&'p str),
+    Retention(&'p str),
     TenantChanges(&'p str),
     Collections(&'p str),
     Collection(CollectionPath<'p>),
@@ -44,7 +45,7 @@ pub(super) enum Resource<'p> {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 26] = [
+pub const ROUTES: [(&str, &str); 27] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -60,6 +61,7 @@ pub const ROUTES: [(&str, &str); 26] = [
     ("/tenants", APPEND),
     ("/tenants/{tenant}", DELETE),
     ("/tenants/{tenant}/changes", APPEND),
+    ("/tenants/{tenant}/retention", SET),
     ("/tenants/{tenant}/collections", APPEND),
     ("/tenants/{tenant}/collections/{name}", DELETE),
     ("/tenants/{tenant}/collections/{name}/changes", READ),
@@ -77,6 +79,7 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const APPEND: &str = "GET, HEAD, POST, OPTIONS";
 const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+const SET: &str = "GET, HEAD, PUT, OPTIONS";
 const MEMBER: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -134,6 +137,7 @@ impl<'p> Resource<'p> {
             ["tenants" | "tenant"] => Self::Tenants,
             ["tenants" | "tenant", tenant] => Self::Tenant(tenant),
             ["tenants" | "tenant", tenant, "changes"] => Self::TenantChanges(tenant),
+            ["tenants" | "tenant", tenant, "retention"] => Self::Retention(tenant),
             ["tenants" | "tenant", tenant, "collections"] => Self::Collections(tenant),
             ["tenants" | "tenant", tenant, "collections", name, ref rest @ ..] => {
                 return Self::of_collection(CollectionPath::Named(tenant, name), rest);
@@ -168,6 +172,7 @@ impl<'p> Resource<'p> {
             Self::Leader | Self::Redaction(_) => POST,
             Self::Tenant(_) | Self::Collection(_) => DELETE,
             Self::Key(..) => PUT,
+            Self::Retention(_) => SET,
             _ => READ,
         }
     }
@@ -221,9 +226,10 @@ impl<'p> Resource<'p> {
     /// The refusal of a write to it where its path names what is not there.
     pub(super) fn missing(&self, catalog: &Catalog) -> Option<ApiError> {
         match *self {
-            Self::Tenant(tenant) | Self::TenantChanges(tenant) | Self::Collections(tenant) => {
-                path::tenant(catalog, tenant).err()
-            }
+            Self::Tenant(tenant)
+            | Self::Retention(tenant)
+            | Self::TenantChanges(tenant)
+            | Self::Collections(tenant) => path::tenant(catalog, tenant).err(),
             Self::Collection(path) | Self::Keys(path) | Self::Key(path, _) => {
                 path::collection(catalog, path).err()
             }
@@ -236,9 +242,10 @@ impl<'p> Resource<'p> {
     pub(super) fn is_by_name(&self) -> bool {
         let is_name = |text| matches!(Named::parse(text), Some(Named::Name(_)));
         match *self {
-            Self::Tenant(tenant) | Self::TenantChanges(tenant) | Self::Collections(tenant) => {
-                is_name(tenant)
-            }
+            Self::Tenant(tenant)
+            | Self::Retention(tenant)
+            | Self::TenantChanges(tenant)
+            | Self::Collections(tenant) => is_name(tenant),
             Self::Collection(path)
             | Self::CollectionChanges(path)
             | Self::Keys(path)

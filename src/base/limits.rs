@@ -105,6 +105,8 @@ pub const STREAM_PART_BYTES: usize = 64 * KIB;
 pub const STREAM_PART_CHANGES: usize = 1024;
 /// Bytes of complete segments that are verified in a second: a fraction of what any disk reads.
 pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
+/// Tenants whose lists are made to begin later together.
+pub const BEGINNINGS_MAX: usize = 256;
 /// Keys that expire together.
 pub const EXPIRIES_MAX: usize = 256;
 /// Bytes of segments that are written anew in a second, so that what was redacted goes: a fraction of

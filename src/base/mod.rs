@@ -11,6 +11,7 @@ pub mod limits;
 pub mod names;
 pub mod outcome;
 pub mod planted;
+pub mod retention;
 pub mod tags;
 pub mod times;
 pub mod timing;

@@ -31,6 +31,8 @@ pub enum Effect {
     },
     /// The data and the tags of this change are gone.
     Redacted(ChangeId),
+    /// A tenant keeps another part of its history than before.
+    Retention,
 }
 
 /// Something that a command needs and that is not there.

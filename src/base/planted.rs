@@ -126,6 +126,8 @@ pub enum Bug {
     ExpireWithoutCondition,
     /// An index does not say which versions of keys expire.
     ForgetTtlInIndex,
+    /// A checkpoint does not say where the lists of tenants begin.
+    ForgetBeginning,
     /// What a checkpoint says of when keys expire is not taken up.
     ForgetTtlInCheckpoint,
     /// An index is made anew, and readers go on with the damaged one.

@@ -168,6 +168,8 @@ pub const HEAL_LOOK: Duration = ms(500);
 pub const HEAL_AGAIN: Duration = ms(10_000);
 /// How often it is looked for history that may be purged.
 pub const RETENTION_PERIOD: Duration = ms(1_000);
+/// How often a leader looks for changes that tenants need not keep.
+pub const TENANT_RETENTION_PERIOD: Duration = ms(1_000);
 /// How long to wait after that failed.
 pub const RETENTION_RETRY: Duration = ms(30_000);
 

@@ -6,7 +6,7 @@
 //! ```text
 //! {"changeagent-checkpoint":2,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
 //!  "tenants":…,"collections":…,"requests":…,"keys":…}       the head, with counts
-//! {"tenant":uuid,"name":…}
+//! {"tenant":uuid,"name":…}                                  and `retention`, `first`, if set
 //! {"collection":uuid,"name":…,"tenant":uuid}
 //! {"key":hex,"request":hex,"at":…,"result":{"Ok":…}}        oldest first
 //! {"_id":…,"_ts":…,…}               the current change of each key, as it is sent
@@ -26,6 +26,7 @@ use crate::{
         batch::{SuffixParts, suffix_parts},
         ids::{ChangeId, ClusterId, LogId, Timestamp},
         planted::planted,
+        retention::TenantRetention,
     },
     state::{
         Position, State,
@@ -82,6 +83,11 @@ struct TenantLine<'l> {
     tenant: Uuid,
     #[serde(borrow)]
     name: std::borrow::Cow<'l, str>,
+    #[serde(default, skip_serializing_if = "TenantRetention::keeps_all")]
+    retention: TenantRetention,
+    /// The lowest change that its lists may have, if any was left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,7 +170,13 @@ pub fn write(
     loop {
         let Slice { entries, next } = catalog.tenants_after(after.as_deref(), usize::MAX);
         for tenant in &entries {
-            out.json(&TenantLine { tenant: tenant.id, name: (*tenant.name).into() })?;
+            let begins = Some(tenant.begins()).filter(|first| *first > ChangeId::ZERO);
+            out.json(&TenantLine {
+                tenant: tenant.id,
+                name: (*tenant.name).into(),
+                retention: tenant.retention(),
+                first: begins.map(|first| first.0).filter(|_| !planted!(ForgetBeginning)),
+            })?;
         }
         after = next;
         if after.is_none() {
@@ -238,6 +250,8 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
     for _ in 0..head.tenants {
         let line: TenantLine<'_> = lines.json()?;
         index.catalog.add_tenant(line.tenant, &line.name);
+        let begins = ChangeId(line.first.unwrap_or_default());
+        index.catalog.restore_retention(line.tenant, line.retention, begins);
     }
     for _ in 0..head.collections {
         let at = lines.at;

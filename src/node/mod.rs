@@ -22,6 +22,7 @@ mod scrub;
 mod scrubbed;
 pub mod sequencer;
 pub mod status;
+mod tenant_retention;
 mod wiring;
 pub mod writes;
 

@@ -3,6 +3,7 @@
 //! channels of [`peer`].
 
 mod acknowledged;
+mod age;
 mod claims;
 mod compact;
 mod ending;
@@ -49,6 +50,7 @@ mod types;
 mod view;
 mod whole_state;
 
+pub use age::first_later_in;
 pub use claims::Claim;
 pub use compact::{Compacted, compact};
 pub use halt::Halt;
@@ -64,6 +66,7 @@ pub use recovered::Recovered;
 pub use replay::Replay;
 pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;
+pub use sealing::Later;
 pub use segment_index::{
     index_names, remove_before as remove_indexes_before, tidy as tidy_indexes,
     verify as verify_indexes, verify_index,

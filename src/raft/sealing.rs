@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::{
         batch::{Erasure, NumberedBatch},
-        ids::{ChangeId, LogId},
+        ids::{ChangeId, LogId, Timestamp},
     },
     feed::Fanout,
     io::Disk,
@@ -23,6 +23,15 @@ pub(super) struct SegmentEnd {
     pub(super) sequence: u64,
     pub(super) index: u64,
     pub(super) position: Position,
+}
+
+/// Where the first change stamped later is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Later {
+    /// It is, or would be, this one.
+    At(ChangeId),
+    /// It is in the segment of that number.
+    In(u64),
 }
 
 /// What a start leaves to be done.
@@ -81,6 +90,17 @@ impl Sealing {
             (!numbers.is_empty()).then_some((*index, Erasure(numbers)))
         };
         asked.filter_map(erasure).collect()
+    }
+
+    /// Where the first change is that is stamped later than `at`, in a list that goes to `last`.
+    pub(super) fn first_later(&self, at: Timestamp, last: ChangeId) -> Later {
+        if let Some(end) = self.ended.iter().find(|end| end.position.last_at > at) {
+            return Later::In(end.sequence);
+        }
+        let complete = self.complete.iter().flat_map(|complete| &complete.batches);
+        let mut batches = complete.chain(&self.batches).map(|(_, batch)| batch);
+        let later = batches.find(|batch| batch.changes() > 0 && batch.batch.at() > at);
+        Later::At(later.map_or(last.next(), |batch| batch.first))
     }
 
     /// The batches that no published segment holds.

@@ -19,7 +19,7 @@ use super::{
     fold::{Fold, Folded},
     indexing::Indexing,
     replay::Replay,
-    sealing::{Sealing, SegmentEnd},
+    sealing::{Later, Sealing, SegmentEnd},
     segment_index::{Complete, SegmentIndex},
     snapshot::{Meta, Snapshot, SnapshotData},
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
@@ -138,6 +138,12 @@ impl<D: Disk> StateMachine<D> {
     pub(super) fn ended(&self) -> (Vec<SegmentEnd>, Position) {
         let inner = self.inner.borrow();
         (inner.sealing.ended().collect(), inner.fold.position())
+    }
+
+    /// Where the first change is that is stamped later than `at`.
+    pub(super) fn first_later(&self, at: Timestamp) -> Later {
+        let inner = self.inner.borrow();
+        inner.sealing.first_later(at, inner.fold.position().last)
     }
 
     /// What all entries so far amount to.

@@ -158,6 +158,13 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
     };
     for tenant in catalog.tenant_ids().into_iter().filter_map(|id| catalog.tenant(id)) {
         write(&mut names, &Naming::Tenant(tenant.id, tenant.name.clone()));
+        let (retention, begins) = (tenant.retention(), tenant.begins());
+        if !retention.keeps_all() {
+            write(&mut names, &Naming::Retention(tenant.id, retention.to_bytes()));
+        }
+        if begins > ChangeId::ZERO {
+            write(&mut names, &Naming::Begins(tenant.id, begins));
+        }
         span(tenant.id, &tenant.span);
     }
     for collection in catalog.collection_ids().into_iter().filter_map(|id| catalog.collection(id)) {

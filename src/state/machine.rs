@@ -13,6 +13,7 @@ use super::{
 use crate::base::{
     batch::{Batch, NumberedBatch, Skips},
     ids::{ChangeId, Timestamp},
+    retention::TenantRetention,
 };
 
 /// The state after some prefix of the log.
@@ -84,6 +85,10 @@ impl State {
             }
             Naming::NoTenant(id) => drop(catalog.remove_tenant(id)),
             Naming::NoCollection(id) => drop(catalog.remove_collection(id)),
+            Naming::Retention(id, bytes) => {
+                catalog.set_retention(id, TenantRetention::from_bytes(bytes));
+            }
+            Naming::Begins(id, first) => catalog.begin_at(id, first),
         }
         Ok(())
     }

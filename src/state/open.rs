@@ -9,7 +9,7 @@ use super::{
     index::{Known, ListKey, Tail},
     position::Position,
 };
-use crate::base::ids::ChangeId;
+use crate::base::{ids::ChangeId, retention::TenantRetention};
 
 /// A change of what names stand for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,10 @@ pub enum Naming {
     NoTenant(Uuid),
     /// A collection was deleted.
     NoCollection(Uuid),
+    /// A tenant is to keep that much of its history, in its byte form.
+    Retention(Uuid, [u8; TenantRetention::BYTES]),
+    /// The lists of a tenant begin at that change.
+    Begins(Uuid, ChangeId),
 }
 
 /// What came of the batches of one segment, beside the batches.

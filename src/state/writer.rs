@@ -14,6 +14,7 @@ use crate::base::{
     ids::{ChangeId, Timestamp},
     outcome::{Decision, Effect, Missing, Refusal},
     planted::planted,
+    retention::Beginning,
     tags,
 };
 
@@ -56,6 +57,11 @@ impl Writer<'_> {
                 Ok(Effect::Redacted(*id))
             }
             ActionRef::Redact(_) => Err(Refusal::NotFound(Missing::Change)),
+            ActionRef::SetRetention(tenant, _) => match self.tenant(*tenant) {
+                Some(_) => Ok(Effect::Retention),
+                None => Err(Refusal::NotFound(Missing::Tenant)),
+            },
+            ActionRef::BeginAt(tenant, beginning) => self.check_beginning(*tenant, beginning),
         };
         let names_nothing =
             matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
@@ -81,6 +87,14 @@ impl Writer<'_> {
                     let name = (&**name).into();
                     self.noted.names.push(Naming::Collection(*collection, tenant.id, name));
                 }
+                ActionRef::SetRetention(tenant, retention) => {
+                    self.index.catalog.set_retention(*tenant, *retention);
+                    self.noted.names.push(Naming::Retention(*tenant, retention.to_bytes()));
+                }
+                ActionRef::BeginAt(tenant, beginning) => {
+                    self.index.catalog.begin_at(*tenant, beginning.first);
+                    self.noted.names.push(Naming::Begins(*tenant, beginning.first));
+                }
                 ActionRef::Redact(id) => {
                     if self.index.redactions.add(*id) {
                         self.noted.redacted.push(*id);
@@ -89,6 +103,15 @@ impl Writer<'_> {
             }
         }
         result.into()
+    }
+
+    /// What is left out of a tenant's lists is what it is not to keep, as of now.
+    fn check_beginning(&mut self, tenant: Uuid, asked: &Beginning) -> Result<Effect, Refusal> {
+        let tenant = self.tenant(tenant).ok_or(Refusal::NotFound(Missing::Tenant))?;
+        match tenant.retention() == asked.retention && asked.first <= self.last.next() {
+            true => Ok(Effect::Retention),
+            false => Err(Refusal::PreconditionFailed(None)),
+        }
     }
 
     fn check_tenant(&self, tenant: Uuid, name: &str) -> Result<Effect, Refusal> {

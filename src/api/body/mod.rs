@@ -3,5 +3,6 @@
 mod changes;
 pub(super) mod name;
 pub(super) mod object;
+pub(super) mod retention;
 
 pub use changes::{BodyError, ChangeBody, Fault, Members, Scope, Shape, parse};

@@ -47,7 +47,10 @@ async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
     let cursor = question.cursor(api.node.index())?;
     api.node.catch_up_with_index().await;
     // What is redacted while the page is read must not be in the next one's answer.
-    let held = Held { redactions: api.node.index().redactions.version(), bounds: api.bounds() };
+    let held = Held {
+        redactions: api.node.index().redactions.version(),
+        bounds: api.bounds_of(question.list),
+    };
     if let Some(page) = api.shared.get(question, held) {
         return Ok(page);
     }

@@ -41,7 +41,7 @@ pub(super) async fn read(
     until: ChangeId,
     bytes_max: usize,
 ) -> Result<Part, ApiError> {
-    let (first, last) = api.bounds();
+    let (first, last) = api.bounds_of(question.list);
     let last = last.min(until);
     if question.start.is_purged(first) {
         return Err(purged(first));

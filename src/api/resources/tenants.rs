@@ -2,7 +2,7 @@
 
 use crate::{
     api::{
-        body::name,
+        body::{name, retention},
         context::Context,
         error::ApiError,
         read::names,
@@ -12,6 +12,7 @@ use crate::{
     },
     base::{
         batch::{Action, Conditions, SuffixMembers},
+        ids::ChangeId,
         json_string::json_string,
     },
     http::{Request, Response},
@@ -41,6 +42,32 @@ pub(in crate::api) fn get(api: &Context, text: &str) -> Result<Reply, ApiError> 
     Ok(Reply::Now(Response::json(200, json(&tenant))))
 }
 
+/// `GET /tenants/T/retention`
+pub(in crate::api) fn retention(api: &Context, text: &str) -> Result<Reply, ApiError> {
+    let tenant = tenant(api.catalog(), text)?;
+    Ok(Reply::Now(Response::json(200, write::retention_json(tenant.retention()))))
+}
+
+/// `PUT /tenants/T/retention`
+pub(in crate::api) fn retain(
+    api: &Context,
+    request: &Request,
+    text: &str,
+) -> Result<Reply, ApiError> {
+    conditions::refuse(request)?;
+    let form = body_form(request)?;
+    let asked = idempotency::of_small(request)?;
+    let retention = retention::parse(request.body(), form)?;
+    let kind = AnswerKind::Retention(retention);
+    match tenant(api.catalog(), text) {
+        Ok(tenant) => {
+            let action = Action::SetRetention(tenant.id, retention);
+            write::propose(api, action, Some(tenant.id), asked, kind)
+        }
+        Err(error) => write::repeated(api, asked.as_ref(), &kind).ok_or(error),
+    }
+}
+
 /// `DELETE /tenants/T`
 pub(in crate::api) fn delete(
     api: &Context,
@@ -59,5 +86,13 @@ pub(in crate::api) fn delete(
 }
 
 fn json(tenant: &Tenant) -> String {
-    format!("{{\"tenant\":\"{}\",\"name\":{}}}", tenant.id, json_string(&tenant.name))
+    let retention = tenant.retention();
+    let mut more = String::new();
+    if !retention.keeps_all() {
+        more = format!(",\"retention\":{}", write::retention_json(retention));
+    }
+    if tenant.begins() > ChangeId::ZERO {
+        more += &format!(",\"first\":{}", tenant.begins());
+    }
+    format!("{{\"tenant\":\"{}\",\"name\":{}{more}}}", tenant.id, json_string(&tenant.name))
 }

@@ -1,5 +1,7 @@
 //! The answer to a write, from how it was decided.
 
+use std::num::NonZeroU64;
+
 use uuid::Uuid;
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
         ids::ChangeId,
         json_string::json_string,
         outcome::{Decision, Effect, Missing, Refusal},
+        retention::TenantRetention,
     },
     http::Response,
 };
@@ -25,6 +28,8 @@ pub(in crate::api) enum AnswerKind {
     Deletion,
     /// A redaction; with the oldest change held where the change itself is held no more.
     Redaction { purged: Option<ChangeId> },
+    /// How much of its history a tenant keeps: `200` and that.
+    Retention(TenantRetention),
     /// A tenant or a collection of this name: `201` and its UUID.
     Name(Box<str>),
 }
@@ -68,6 +73,10 @@ fn done(kind: &AnswerKind, effect: Effect) -> Response {
                 _ => response,
             }
         }
+        (Effect::Retention, kind) => match kind {
+            AnswerKind::Retention(retention) => Response::json(200, retention_json(*retention)),
+            _ => Response::json(200, "{}"),
+        },
         (Effect::Redacted(id), kind) => match kind {
             AnswerKind::Redaction { purged: Some(first) } => purged(*first).into(),
             _ => Response::json(200, format!("{{\"_id\":{id},\"redacted\":true}}")),
@@ -89,6 +98,16 @@ fn name(kind: &AnswerKind) -> String {
         AnswerKind::Name(name) => json_string(name),
         _ => "null".to_owned(),
     }
+}
+
+/// How much of its history a tenant keeps, as answers show it.
+pub(in crate::api) fn retention_json(retention: TenantRetention) -> String {
+    let member = |name: &str, number: Option<NonZeroU64>| {
+        number.map(|number| format!("\"{name}\":{number}"))
+    };
+    let members = [member("changes", retention.changes), member("age", retention.age)];
+    let members: Vec<String> = members.into_iter().flatten().collect();
+    format!("{{{}}}", members.join(","))
 }
 
 /// A collection as answers show it; `name` is a JSON string.

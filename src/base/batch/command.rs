@@ -6,7 +6,11 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::layout::{CHANGE_BYTES, COMMAND_BYTES, member};
-use crate::base::{ids::ChangeId, planted::planted};
+use crate::base::{
+    ids::ChangeId,
+    planted::planted,
+    retention::{Beginning, TenantRetention},
+};
 
 /// One write request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +56,10 @@ pub enum Action {
     },
     /// Takes the data and the tags of a change away, for ever. No change records it.
     Redact(ChangeId),
+    /// Says how much of its history a tenant keeps.
+    SetRetention(Uuid, TenantRetention),
+    /// Has the lists of a tenant begin later.
+    BeginAt(Uuid, Beginning),
 }
 
 /// Changes that get consecutive ids, or none.
@@ -237,7 +245,7 @@ impl Command {
     pub fn changes(&self) -> u32 {
         match &self.action {
             Action::Append(append) => append.spans.len() as u32,
-            Action::CreateTenant { .. } | Action::CreateCollection { .. } | Action::Redact(_) => 0,
+            _ => 0,
         }
     }
 
@@ -256,6 +264,8 @@ impl Command {
             Action::CreateTenant { name, .. } => 16 + name.len(),
             Action::CreateCollection { name, .. } => 32 + name.len(),
             Action::Redact(_) => 8,
+            Action::SetRetention(..) => 16 + TenantRetention::BYTES,
+            Action::BeginAt(..) => 16 + TenantRetention::BYTES + 8,
         };
         COMMAND_BYTES + idempotency + action
     }

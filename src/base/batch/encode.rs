@@ -6,7 +6,7 @@ use super::{
     command::{Action, Append, Command},
     layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
-use crate::base::ids::Timestamp;
+use crate::base::{ids::Timestamp, retention::Beginning};
 
 /// Encodes `commands`, in order, as one batch stamped `at`.
 ///
@@ -102,6 +102,17 @@ fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &Command) {
         Action::Redact(change) => {
             arguments.extend_from_slice(&change.0.to_le_bytes());
             kind::REDACT
+        }
+        Action::SetRetention(tenant, retention) => {
+            arguments.extend_from_slice(tenant.as_bytes());
+            arguments.extend_from_slice(&retention.to_bytes());
+            kind::SET_RETENTION
+        }
+        Action::BeginAt(tenant, Beginning { retention, first }) => {
+            arguments.extend_from_slice(tenant.as_bytes());
+            arguments.extend_from_slice(&retention.to_bytes());
+            arguments.extend_from_slice(&first.0.to_le_bytes());
+            kind::BEGIN_AT
         }
     };
     heads.extend_from_slice(&[kind, flags, 0, 0]);

@@ -18,6 +18,8 @@ pub(super) mod kind {
     pub(in crate::base::batch) const CREATE_TENANT: u8 = 2;
     pub(in crate::base::batch) const CREATE_COLLECTION: u8 = 3;
     pub(in crate::base::batch) const REDACT: u8 = 4;
+    pub(in crate::base::batch) const SET_RETENTION: u8 = 5;
+    pub(in crate::base::batch) const BEGIN_AT: u8 = 6;
 }
 
 /// The flags of a command. Stable: they are on disk.

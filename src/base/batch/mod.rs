@@ -21,7 +21,8 @@
 //!
 //! Kinds of command and their arguments: 1 append; 2 create a tenant: UUID,
 //! name; 3 create a collection: UUID of the tenant, UUID, name; 4 redact: the u64
-//! id of a change. With flag 1 the arguments begin with an idempotency key's two
+//! id of a change; 5 say what a tenant keeps: UUID, u64 changes, u64 seconds, 0 for
+//! none; 6 have its lists begin later: the same, u64 id of their first change. With flag 1 the arguments begin with an idempotency key's two
 //! digests of 16 bytes, with flag 2 conditions follow ([`Conditions`]).
 //!
 //! A *suffix* is a change as the API shows it without its head: a change reads

@@ -13,7 +13,10 @@ use super::{
         CHANGE_BYTES, COMMAND_BYTES, ERASED, HEADER_BYTES, PLAIN, VERSION, command_flag, kind,
     },
 };
-use crate::base::ids::{ChangeId, Timestamp};
+use crate::base::{
+    ids::{ChangeId, Timestamp},
+    retention::{Beginning, TenantRetention},
+};
 
 /// Sizes of version 1.
 const COMMAND_BYTES_1: usize = 8;
@@ -64,6 +67,10 @@ pub enum ActionRef<'b> {
     CreateCollection(Uuid, Uuid, &'b str),
     /// Takes the data and the tags of a change away.
     Redact(ChangeId),
+    /// Says how much of its history a tenant keeps.
+    SetRetention(Uuid, TenantRetention),
+    /// Has the lists of a tenant begin later.
+    BeginAt(Uuid, Beginning),
 }
 
 impl<B: AsRef<[u8]>> Batch<B> {
@@ -303,6 +310,10 @@ impl Batch {
                     Action::CreateCollection { tenant, collection, name: name.into() }
                 }
                 ActionRef::Redact(change) => Action::Redact(change),
+                ActionRef::SetRetention(tenant, retention) => {
+                    Action::SetRetention(tenant, retention)
+                }
+                ActionRef::BeginAt(tenant, beginning) => Action::BeginAt(tenant, beginning),
             };
             commands.push(Command { action, idempotency });
         }
@@ -360,6 +371,17 @@ fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<Co
         kind::REDACT => {
             let id = u64::from_le_bytes(*arguments.first_chunk().filter(|_| arguments.len() == 8)?);
             ActionRef::Redact(ChangeId(id))
+        }
+        kind::SET_RETENTION => {
+            let tenant = Uuid::from_bytes(take(&mut arguments)?);
+            let retention = TenantRetention::from_bytes(take(&mut arguments)?);
+            arguments.is_empty().then_some(ActionRef::SetRetention(tenant, retention))?
+        }
+        kind::BEGIN_AT => {
+            let tenant = Uuid::from_bytes(take(&mut arguments)?);
+            let retention = TenantRetention::from_bytes(take(&mut arguments)?);
+            let first = ChangeId(u64::from_le_bytes(arguments.try_into().ok()?));
+            ActionRef::BeginAt(tenant, Beginning { retention, first })
         }
         _ => return None,
     };

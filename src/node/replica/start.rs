@@ -24,6 +24,7 @@ use crate::{
         peers::PeerService,
         retention, scrub,
         sequencer::Sequencer,
+        tenant_retention,
     },
     raft::{Address, Part, Replica, tidy_indexes},
 };
@@ -91,7 +92,11 @@ pub async fn start<D: Disk>(
         ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(&replica));
     let forwarded = Rc::new(forwarded);
     let (index, status) = (recovered.index(), Arc::clone(&wiring.status));
-    cores::spawn(expiry::run(Rc::clone(&replica), index, status, Rc::clone(&forwarded)));
+    let writes = Rc::clone(&forwarded);
+    cores::spawn(expiry::run(Rc::clone(&replica), index, status, writes));
+    let (index, status) = (recovered.index(), Arc::clone(&wiring.status));
+    let writes = Rc::clone(&forwarded);
+    cores::spawn(tenant_retention::run(Rc::clone(&replica), index, status, writes));
     let ways = (listener, introductions);
     let adopted = serve_cluster(&replica, &settings, &wiring, forwarded, ways);
     cores::spawn(healing::run(Rc::clone(&replica), Arc::clone(&wiring.status)));

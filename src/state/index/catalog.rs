@@ -2,7 +2,7 @@
 //! list of its changes, and each collection with its live keys.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::{Arc, RwLock},
 };
@@ -10,174 +10,17 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    collection::Collection,
     expiries::{Due, Expiries, Schedule, Standing},
     locks::{lock, share},
-    span::Span,
+    slice::{SLICE, Slice, slice},
+    tenant::Tenant,
 };
 use crate::base::{
     ids::{ChangeId, Timestamp},
     planted::planted,
+    retention::TenantRetention,
 };
-
-/// Entries that a reader takes from a map before it lets the writer in again.
-const SLICE: usize = 256;
-
-/// A tenant.
-#[derive(Debug)]
-pub struct Tenant {
-    /// Its UUID.
-    pub id: Uuid,
-    /// Its name.
-    pub name: Box<str>,
-    /// Where its changes lie.
-    pub span: Span,
-    pub(super) collections: RwLock<BTreeMap<Box<str>, Arc<Collection>>>,
-}
-
-/// A collection.
-#[derive(Debug)]
-pub struct Collection {
-    /// Its UUID.
-    pub id: Uuid,
-    /// The tenant that it belongs to, for as long as it exists.
-    pub tenant: Uuid,
-    /// Its name, unique in its tenant.
-    pub name: Box<str>,
-    /// Where its changes lie.
-    pub span: Span,
-    /// The change that made the current version of each live key.
-    pub(in crate::state) keys: RwLock<BTreeMap<Box<str>, ChangeId>>,
-    /// When those expire that do; nothing where none does.
-    pub(in crate::state) expiries: RwLock<Option<Box<Expiries>>>,
-}
-
-/// A part of a sorted list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice<T> {
-    /// The entries.
-    pub entries: Vec<T>,
-    /// Where to go on; `None` when nothing follows.
-    pub next: Option<Box<str>>,
-}
-
-impl Tenant {
-    pub(super) fn new(id: Uuid, name: &str) -> Self {
-        Self { id, name: name.into(), span: Span::default(), collections: RwLock::default() }
-    }
-
-    /// The collection of that name.
-    #[must_use]
-    pub fn collection(&self, name: &str) -> Option<Arc<Collection>> {
-        share(&self.collections).get(name).cloned()
-    }
-
-    /// Collections in the order of their names, those after `after`; at most
-    /// `count`, and a bounded number at once.
-    #[must_use]
-    pub fn collections_after(&self, after: Option<&str>, count: usize) -> Slice<Arc<Collection>> {
-        slice(&share(&self.collections), after, "", count, |_, collection| Arc::clone(collection))
-    }
-}
-
-impl Collection {
-    pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
-        let (keys, expiries) = Default::default();
-        Self { id, tenant, name: name.into(), span: Span::default(), keys, expiries }
-    }
-
-    /// The change that made the current version of `key`.
-    #[must_use]
-    pub fn current(&self, key: &str) -> Option<ChangeId> {
-        share(&self.keys).get(key).copied()
-    }
-
-    /// The current changes of live keys that begin with `prefix`, in the byte
-    /// order of keys, those after `after`; at most `count`, and a bounded number
-    /// at once.
-    #[must_use]
-    pub fn keys_after(&self, after: Option<&str>, prefix: &str, count: usize) -> Slice<ChangeId> {
-        slice(&share(&self.keys), after, prefix, count, |_, id| *id)
-    }
-
-    /// The key with the current version `id`, if it is among the first that
-    /// [`keys_after`](Self::keys_after) gives.
-    #[must_use]
-    pub fn key_of(&self, id: ChangeId, after: Option<&str>, prefix: &str) -> Option<Box<str>> {
-        let name = |name: &str, current: &ChangeId| (*current == id).then(|| Box::from(name));
-        let names = slice(&share(&self.keys), after, prefix, SLICE, name).entries;
-        names.into_iter().flatten().next()
-    }
-
-    /// Live keys with their current changes, those after `after`; a bounded number at once.
-    #[must_use]
-    pub fn entries_after(&self, after: Option<&str>) -> Slice<(Box<str>, ChangeId)> {
-        slice(&share(&self.keys), after, "", usize::MAX, |key, id| (key.into(), *id))
-    }
-
-    /// Takes over the current changes of keys; 0 stands for none. Gives back those that are
-    /// current no more, where any may expire.
-    pub(in crate::state) fn change_keys(&self, changed: Vec<(Box<str>, u64)>) -> Vec<ChangeId> {
-        let (mut keys, mut replaced) = (lock(&self.keys), Vec::new());
-        let expire = share(&self.expiries).is_some();
-        if keys.is_empty() {
-            // They come in order, which makes a map faster than one by one.
-            let live = changed.into_iter().filter(|(_, id)| *id > 0);
-            *keys = live.map(|(key, id)| (key, ChangeId(id))).collect();
-            return replaced;
-        }
-        for (key, id) in changed {
-            let before = match id {
-                0 => keys.remove(&key),
-                id => keys.insert(key, ChangeId(id)),
-            };
-            replaced.extend(before.filter(|_| expire));
-        }
-        replaced
-    }
-
-    /// Makes `id` the current version of a key, as a checkpoint has it; gives the one before.
-    pub fn restore_key(&self, key: &str, id: ChangeId) -> Option<ChangeId> {
-        lock(&self.keys).insert(key.into(), id)
-    }
-
-    /// Tells which versions of keys expire, and when.
-    pub(in crate::state) fn each_expiry(&self, mut each: impl FnMut(ChangeId, Timestamp)) {
-        let expiries = share(&self.expiries);
-        expiries.iter().flat_map(|expiries| expiries.iter()).for_each(|(id, at)| each(id, at));
-    }
-
-    /// How many live keys there are.
-    #[must_use]
-    pub fn keys(&self) -> usize {
-        share(&self.keys).len()
-    }
-}
-
-fn slice<V, T>(
-    map: &BTreeMap<Box<str>, V>,
-    after: Option<&str>,
-    prefix: &str,
-    count: usize,
-    mut entry: impl FnMut(&str, &V) -> T,
-) -> Slice<T> {
-    let start = match after {
-        Some(after) if after >= prefix => Bound::Excluded(after),
-        _ => Bound::Included(prefix),
-    };
-    let mut range = map
-        .range::<str, _>((start, Bound::Unbounded))
-        .take_while(|(name, _)| name.starts_with(prefix))
-        .peekable();
-    let mut entries = Vec::new();
-    let mut last = None;
-    while entries.len() < count.min(SLICE) {
-        let Some((name, value)) = range.next() else { break };
-        entries.push(entry(name, value));
-        last = Some(name);
-    }
-    let next = range.peek().and_then(|_| last.cloned());
-    Slice { entries, next }
-}
 
 /// All tenants.
 #[derive(Debug, Default)]
@@ -192,6 +35,8 @@ pub struct Catalog {
     pub(super) tenants: RwLock<Tenants>,
     pub(super) collections: RwLock<HashMap<Uuid, Arc<Collection>>>,
     schedule: RwLock<Schedule>,
+    /// Tenants that do not keep all of their history.
+    retaining: RwLock<BTreeSet<Uuid>>,
 }
 
 impl Catalog {
@@ -253,6 +98,39 @@ impl Catalog {
         let collection = Arc::new(Collection::new(id, tenant.id, name));
         lock(&tenant.collections).insert(name.into(), Arc::clone(&collection));
         lock(&self.collections).insert(id, collection);
+    }
+
+    /// Says how much of its history a tenant keeps.
+    pub(in crate::state) fn set_retention(&self, id: Uuid, retention: TenantRetention) {
+        let Some(tenant) = self.tenant(id) else { return };
+        tenant.retain(retention);
+        let mut retaining = lock(&self.retaining);
+        match retention.keeps_all() {
+            true => retaining.remove(&id),
+            false => retaining.insert(id),
+        };
+    }
+
+    /// Has the lists of a tenant begin at `first`, if they begin before.
+    pub(in crate::state) fn begin_at(&self, id: Uuid, first: ChangeId) {
+        if let Some(tenant) = self.tenant(id) {
+            tenant.begin_at(first);
+        }
+    }
+
+    /// Takes over what a checkpoint says of a tenant.
+    pub fn restore_retention(&self, id: Uuid, retention: TenantRetention, begins: ChangeId) {
+        self.set_retention(id, retention);
+        self.begin_at(id, begins);
+    }
+
+    /// Tenants that do not keep all of their history, after that one; at most `count`.
+    #[must_use]
+    pub fn retaining_after(&self, after: Option<Uuid>, count: usize) -> Vec<Arc<Tenant>> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let retaining = share(&self.retaining);
+        let ids = retaining.range((start, Bound::Unbounded)).take(count);
+        ids.filter_map(|id| self.tenant(*id)).collect()
     }
 
     /// Notes that the version `id` of a key, which is the current one, expires `at`.
@@ -344,6 +222,7 @@ impl Catalog {
             let mut tenants = lock(&self.tenants);
             let tenant = tenants.by_id.remove(&id)?;
             tenants.by_name.remove(&tenant.name);
+            lock(&self.retaining).remove(&id);
             tenant
         };
         let ids: Vec<Uuid> = share(&tenant.collections).values().map(|c| c.id).collect();

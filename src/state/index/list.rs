@@ -5,12 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{
-    catalog::{Collection, Tenant},
-    key::ListKey,
-    span::Span,
-    whole::Index,
-};
+use super::{collection::Collection, key::ListKey, span::Span, tenant::Tenant, whole::Index};
 use crate::{base::ids::ChangeId, state::unread::Unread};
 
 /// Ids taken from the index at once: few at first, since most reads want few.

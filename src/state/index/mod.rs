@@ -13,6 +13,7 @@
 //! another.
 
 mod catalog;
+mod collection;
 mod expiries;
 mod idempotency;
 mod key;
@@ -23,18 +24,23 @@ mod locks;
 mod parts;
 mod postings;
 mod redactions;
+mod slice;
 mod span;
 mod tail;
+mod tenant;
 mod whole;
 
-pub use catalog::{Catalog, Collection, Slice, Tenant};
+pub use catalog::Catalog;
+pub use collection::Collection;
 pub use expiries::{Due, Expiries};
 pub use idempotency::{IdempotencyKeys, Known};
 pub use key::ListKey;
 pub use list::{Cursor, ListId, Reached, TagSet};
 pub use lists::SealedLists;
 pub use redactions::Redactions;
+pub use slice::Slice;
 pub use span::Span;
+pub use tenant::Tenant;
 pub use whole::Index;
 
 pub(super) use tail::Tail;

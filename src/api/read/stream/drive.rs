@@ -43,7 +43,7 @@ pub(in crate::api) fn open(
         Err(error) if stream.takes_only_events => return Ok(Reply::Now(unavailable(error))),
         Err(error) => return Err(error),
     }
-    let (first, last) = api.bounds();
+    let (first, last) = api.bounds_of(stream.question.list);
     // Events are told of it by an event.
     if stream.question.start.is_purged(first) && stream.frame == Frame::Lines {
         return Err(purged(first));
@@ -83,7 +83,7 @@ async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<
     }
     check_halted(api)?;
     if stream.opening {
-        let first = api.node.history().first();
+        let (first, _) = api.bounds_of(stream.question.list);
         if stream.question.start.is_purged(first) {
             return Err(purged(first));
         }

@@ -1,0 +1,78 @@
+//! A tenant with its collections.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use uuid::Uuid;
+
+use super::{
+    collection::Collection,
+    locks::{lock, share},
+    slice::{Slice, slice},
+    span::Span,
+};
+use crate::base::{ids::ChangeId, retention::TenantRetention};
+
+/// A tenant.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Its UUID.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Box<str>,
+    /// Where its changes lie.
+    pub span: Span,
+    retention: RwLock<TenantRetention>,
+    /// The lowest change that its lists may have.
+    begins: AtomicU64,
+    pub(super) collections: RwLock<BTreeMap<Box<str>, Arc<Collection>>>,
+}
+
+impl Tenant {
+    pub(super) fn new(id: Uuid, name: &str) -> Self {
+        let (span, collections) = Default::default();
+        let (retention, begins) = Default::default();
+        Self { id, name: name.into(), span, retention, begins, collections }
+    }
+
+    /// How much of its history it keeps.
+    #[must_use]
+    pub fn retention(&self) -> TenantRetention {
+        *share(&self.retention)
+    }
+
+    /// Says how much of its history it keeps.
+    pub(super) fn retain(&self, retention: TenantRetention) {
+        *lock(&self.retention) = retention;
+    }
+
+    /// Has its lists begin at `first`, if they begin before.
+    pub(super) fn begin_at(&self, first: ChangeId) {
+        self.begins.fetch_max(first.0, Ordering::AcqRel);
+    }
+
+    /// The lowest change that its lists, and those of its collections, may have;
+    /// [`ChangeId::ZERO`] while nothing was left out of them.
+    #[must_use]
+    pub fn begins(&self) -> ChangeId {
+        ChangeId(self.begins.load(Ordering::Acquire))
+    }
+
+    /// The collection of that name.
+    #[must_use]
+    pub fn collection(&self, name: &str) -> Option<Arc<Collection>> {
+        share(&self.collections).get(name).cloned()
+    }
+
+    /// Collections in the order of their names, those after `after`; at most
+    /// `count`, and a bounded number at once.
+    #[must_use]
+    pub fn collections_after(&self, after: Option<&str>, count: usize) -> Slice<Arc<Collection>> {
+        slice(&share(&self.collections), after, "", count, |_, collection| Arc::clone(collection))
+    }
+}
