@@ -31,7 +31,7 @@ use crate::{
     state::{
         Position, State,
         checkpointed::Line,
-        index::{Known, Slice},
+        index::{Catalog, Known, Slice},
     },
 };
 
@@ -132,6 +132,28 @@ impl<W: Write> Summing<W> {
     }
 }
 
+/// Writes the lines of all tenants.
+fn write_tenants(out: &mut Summing<impl Write>, catalog: &Catalog) -> io::Result<()> {
+    let mut after = None;
+    loop {
+        let Slice { entries, next } = catalog.tenants_after(after.as_deref(), usize::MAX);
+        for tenant in &entries {
+            let begins = Some(tenant.begins()).filter(|first| *first > ChangeId::ZERO);
+            out.json(&TenantLine {
+                tenant: tenant.id,
+                name: (*tenant.name).into(),
+                retention: tenant.retention(),
+                first: begins.map(|first| first.0).filter(|_| !planted!(ForgetBeginning)),
+            })?;
+        }
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `state`, which is that of `cluster` after the entry `log_id`, to `out`. `change`
 /// gives a change as it is sent; it is asked for the current one of each key, and
 /// where these lie is given back.
@@ -166,23 +188,7 @@ pub fn write(
         requests: if planted!(ForgetIdempotencyInCheckpoint) { 0 } else { requests.len() },
         keys,
     })?;
-    let mut after = None;
-    loop {
-        let Slice { entries, next } = catalog.tenants_after(after.as_deref(), usize::MAX);
-        for tenant in &entries {
-            let begins = Some(tenant.begins()).filter(|first| *first > ChangeId::ZERO);
-            out.json(&TenantLine {
-                tenant: tenant.id,
-                name: (*tenant.name).into(),
-                retention: tenant.retention(),
-                first: begins.map(|first| first.0).filter(|_| !planted!(ForgetBeginning)),
-            })?;
-        }
-        after = next;
-        if after.is_none() {
-            break;
-        }
-    }
+    write_tenants(&mut out, catalog)?;
     for collection in ids.iter().filter_map(|id| catalog.collection(*id)) {
         let (id, tenant, name) = (collection.id, collection.tenant, &*collection.name);
         out.json(&CollectionLine { collection: id, name: name.into(), tenant })?;

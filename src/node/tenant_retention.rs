@@ -201,3 +201,70 @@ async fn first_young<D: Disk>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        base::batch::Append,
+        state::{
+            State,
+            testing::{ChangeText, batch_of, create_tenant},
+        },
+    };
+
+    const TENANT: Uuid = Uuid::from_u128(1);
+
+    proptest! {
+        /// However it goes on, what is left out is what a plain count gives.
+        #[test]
+        fn what_is_left_out_is_what_need_not_be_kept(
+            rounds in proptest::collection::vec(
+                (proptest::collection::vec(any::<bool>(), 0..40), 0u64..60, 0u64..60), 1..6),
+            changes in 0u64..30, ages: bool,
+        ) {
+            let age = if ages || changes == 0 { 1 } else { 0 };
+            let retention = TenantRetention {
+                changes: NonZeroU64::new(changes),
+                age: NonZeroU64::new(age),
+            };
+            let mut state = State::default();
+            state.apply(batch_of(&[create_tenant(TENANT, "t")], 1));
+            let tenant = state.index().catalog.tenant(TENANT).unwrap();
+            let (mut of_tenant, mut wanted, mut young, mut purged) = (Vec::new(), 0, 0, 0);
+            let mut walk = Walk::new(retention, ChangeId::ZERO);
+            for (added, older, gone) in rounds {
+                for is_of_tenant in added {
+                    let text = match is_of_tenant {
+                        true => ChangeText::of(TENANT, None, None),
+                        false => ChangeText::plain("1"),
+                    };
+                    state.apply(batch_of(&[Append::from(text).into()], 1));
+                    if is_of_tenant {
+                        of_tenant.push(state.last().0);
+                    }
+                }
+                let last = state.last();
+                young = last.0.min(young + older);
+                purged = (last.0.min(purged + gone / 4)).max(purged);
+                let below = if age > 0 { ChangeId(young) } else { last.next() };
+                walk.go_on(state.index(), &tenant, (ChangeId(purged), last), below);
+
+                wanted = purged.max(wanted);
+                let held: Vec<u64> =
+                    of_tenant.iter().copied().filter(|id| *id > wanted).collect();
+                let over = match changes {
+                    0 => held.len(),
+                    changes => held.len().saturating_sub(changes as usize),
+                };
+                let goes = held[..over].iter().filter(|id| **id < below.0);
+                wanted = goes.last().copied().unwrap_or(wanted);
+                prop_assert_eq!(walk.left_out, ChangeId(wanted));
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    num::NonZeroU64,
     time::Duration,
 };
 
@@ -25,9 +26,10 @@ use super::{
 };
 use crate::{
     base::{
-        batch::Batch,
+        batch::{Action, Batch},
         ids::{ChangeId, ClusterId, LogId, NodeId, Timestamp},
         planted::{Bug, prove},
+        retention::{Beginning, TenantRetention},
     },
     checkpoint::format,
     feed::{Fanout, Mailbox},
@@ -123,6 +125,8 @@ struct Outcome {
     checkpoint: Vec<u8>,
     /// The versions of keys that expire, and when.
     expiring: Vec<(ChangeId, Option<Timestamp>)>,
+    /// Where the lists of tenants begin.
+    beginnings: Vec<(Uuid, TenantRetention, ChangeId)>,
 }
 
 fn outcome(fold: &Fold, history: &History) -> Outcome {
@@ -140,7 +144,11 @@ fn outcome(fold: &Fold, history: &History) -> Outcome {
     });
     let mut expiring: Vec<_> = expiring.collect();
     expiring.sort_unstable();
-    Outcome { applied, is_written: fold.is_written(), checkpoint, expiring }
+    let tenants = catalog.tenant_ids().into_iter().filter_map(|id| catalog.tenant(id));
+    let beginnings = tenants.map(|tenant| (tenant.id, tenant.retention(), tenant.begins()));
+    let mut beginnings: Vec<_> = beginnings.collect();
+    beginnings.sort_unstable_by_key(|(id, ..)| *id);
+    Outcome { applied, is_written: fold.is_written(), checkpoint, expiring, beginnings }
 }
 
 /// Every change that is held, as it is sent.
@@ -348,7 +356,14 @@ fn with_keys_that_expire(seed: u64) {
         let ttl = if (n + seed) % 3 == 0 { 0 } else { 1000 + n as u32 % 7 };
         let text = ChangeText { ttl, ..ChangeText::of(tenant, Some(shelf), Some(&key)) };
         let filling = ChangeText::plain(FILLING);
-        What::Batch(batch_of(&[append_all(&[text, filling]).into()], n))
+        let mut commands = vec![append_all(&[text, filling]).into()];
+        if n == 9 {
+            let retention = TenantRetention { changes: NonZeroU64::new(5), age: None };
+            let beginning = Beginning { retention, first: ChangeId(4) };
+            commands.push(Action::SetRetention(tenant, retention).into());
+            commands.push(Action::BeginAt(tenant, beginning).into());
+        }
+        What::Batch(batch_of(&commands, n))
     }));
     let ended = executor::run(seed, compare(seed, all));
     assert!(ended >= 3, "{ended}");
@@ -368,6 +383,12 @@ fn keys_expire_by_indexes_and_checkpoints_as_they_were_to_at_first() {
 #[test]
 fn planted_forget_ttl_in_index() {
     prove(Bug::ForgetTtlInIndex, 0..1, &["by the indexes"], with_keys_that_expire);
+}
+
+#[test]
+fn planted_forget_beginning() {
+    let words = ["from a checkpoint", "without the index of what is purged"];
+    prove(Bug::ForgetBeginning, 0..1, &words, with_keys_that_expire);
 }
 
 #[test]

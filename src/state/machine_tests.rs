@@ -1,12 +1,15 @@
 //! What each kind of command does to the state, alone and beside others.
 
+use std::num::NonZeroU64;
+
 use uuid::Uuid;
 
 use super::*;
 use crate::{
     base::{
-        batch::{Append, Command, Conditions, Idempotency, Versions},
+        batch::{Action, Append, Command, Conditions, Idempotency, Versions},
         outcome::{Decision, Effect, Missing, Refusal},
+        retention::{Beginning, TenantRetention},
     },
     state::{
         Cursor, Removed,
@@ -533,4 +536,46 @@ fn a_key_that_is_written_again_in_the_batch_of_its_expiry_stays() {
     assert_eq!(decisions[1], refused(Refusal::PreconditionFailed(Some(ChangeId(2)))));
     let users = state.index().catalog.collection(USERS).unwrap();
     assert_eq!((users.current("k"), state.last()), (Some(ChangeId(2)), ChangeId(2)));
+}
+
+#[test]
+fn the_lists_of_a_tenant_begin_where_what_it_keeps_says_and_never_earlier_again() {
+    let kept = |changes, age| TenantRetention {
+        changes: NonZeroU64::new(changes),
+        age: NonZeroU64::new(age),
+    };
+    let begin = |retention, first| -> Command {
+        Action::BeginAt(ACME, Beginning { retention, first: ChangeId(first) }).into()
+    };
+    let set = |retention| -> Command { Action::SetRetention(ACME, retention).into() };
+    let done: Decision = Ok(Effect::Retention).into();
+    let failed = refused(Refusal::PreconditionFailed(None));
+    let mut state = state();
+    let changes: Vec<Command> =
+        (0..5).map(|_| Append::from(ChangeText::of(ACME, None, None)).into()).collect();
+    decide(&mut state, 1, &changes);
+    let (few, more) = (kept(2, 0), kept(3, 60));
+    let commands =
+        [begin(few, 3), set(few), begin(few, 4), begin(few, 3), begin(few, 7), set(more)];
+    let decisions = decide(&mut state, 2, &commands);
+    assert_eq!(decisions, [failed, done, done, done, failed, done]);
+    let catalog = &state.index().catalog;
+    let acme = catalog.tenant(ACME).unwrap();
+    assert_eq!((acme.retention(), acme.begins()), (more, ChangeId(4)));
+    let retaining = |after| catalog.retaining_after(after, 9).iter().map(|of| of.id).collect();
+    let all: Vec<Uuid> = retaining(None);
+    assert_eq!(all, [ACME]);
+    let all: Vec<Uuid> = retaining(Some(ACME));
+    assert!(all.is_empty());
+    assert_eq!(decide(&mut state, 3, &[begin(few, 6), begin(more, 6)]), [failed, done]);
+    assert_eq!(acme.begins(), ChangeId(6));
+    let nobody = Uuid::from_u128(99);
+    let missing = [
+        Action::SetRetention(nobody, few).into(),
+        Action::BeginAt(nobody, Beginning { retention: few, first: ChangeId(1) }).into(),
+    ];
+    assert_eq!(decide(&mut state, 4, &missing), [self::missing(Missing::Tenant); 2]);
+    let gone = Append::from(ChangeText::deletion(ACME, None)).into();
+    decide(&mut state, 5, &[gone]);
+    assert!(state.index().catalog.retaining_after(None, 9).is_empty());
 }

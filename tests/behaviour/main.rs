@@ -106,6 +106,8 @@ mod stopping;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod tenant_retention;
+#[cfg(test)]
 mod tenants;
 #[cfg(test)]
 mod time_to_live;

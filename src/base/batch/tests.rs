@@ -1,10 +1,12 @@
 use super::{layout::HEADER_BYTES, *};
 use crate::base::{
     ids::{ChangeId, Timestamp},
+    retention::{Beginning, TenantRetention},
     ttl::Ttl,
 };
 use proptest::prelude::*;
 use smallvec::smallvec;
+use std::num::NonZeroU64;
 use uuid::Uuid;
 
 const TENANT: Uuid = Uuid::from_u128(0x0123_4567_89ab_cdef);
@@ -54,8 +56,13 @@ fn every_kind() -> Vec<Command> {
             idempotency,
         },
         Append { spans: smallvec![span], suffixes: deletion.into(), ..Append::default() }.into(),
+        Command { action: Action::Redact(ChangeId(3)), idempotency },
+        Command { action: Action::SetRetention(TENANT, KEPT), idempotency },
+        Action::BeginAt(TENANT, Beginning { retention: KEPT, first: ChangeId(1 << 40) }).into(),
     ]
 }
+
+const KEPT: TenantRetention = TenantRetention { changes: NonZeroU64::new(7), age: None };
 
 fn check_reads_back(batch: &Batch, commands: &[Command]) {
     let read: Vec<_> = batch.commands().collect();
@@ -73,6 +80,13 @@ fn check_reads_back(batch: &Batch, commands: &[Command]) {
                 ActionRef::CreateCollection(of, id, name),
                 Action::CreateCollection { tenant, collection, name: want },
             ) => assert_eq!((of, id, *name), (tenant, collection, &**want)),
+            (ActionRef::Redact(id), Action::Redact(want)) => assert_eq!(id, want),
+            (ActionRef::SetRetention(id, kept), Action::SetRetention(tenant, want)) => {
+                assert_eq!((id, kept), (tenant, want));
+            }
+            (ActionRef::BeginAt(id, beginning), Action::BeginAt(tenant, want)) => {
+                assert_eq!((id, beginning), (tenant, want));
+            }
             other => panic!("{other:?}"),
         }
     }

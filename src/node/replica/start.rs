@@ -19,7 +19,7 @@ use crate::{
     io::{Disk, cores, net::Listener},
     log::Identity,
     node::{
-        ForwardedWrites, Ready, Wiring, expiry, halt, healing, health,
+        ForwardedWrites, Ready, Status, Wiring, expiry, halt, healing, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
         peers::PeerService,
         retention, scrub,
@@ -27,6 +27,7 @@ use crate::{
         tenant_retention,
     },
     raft::{Address, Part, Replica, tidy_indexes},
+    state::Index,
 };
 
 /// Starts a Raft core on what `disk` holds, and lets other nodes in at `listener`. Gives what
@@ -91,12 +92,7 @@ pub async fn start<D: Disk>(
     let forwarded =
         ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(&replica));
     let forwarded = Rc::new(forwarded);
-    let (index, status) = (recovered.index(), Arc::clone(&wiring.status));
-    let writes = Rc::clone(&forwarded);
-    cores::spawn(expiry::run(Rc::clone(&replica), index, status, writes));
-    let (index, status) = (recovered.index(), Arc::clone(&wiring.status));
-    let writes = Rc::clone(&forwarded);
-    cores::spawn(tenant_retention::run(Rc::clone(&replica), index, status, writes));
+    keep_what_is_due(&replica, &recovered.index(), &wiring.status, &forwarded);
     let ways = (listener, introductions);
     let adopted = serve_cluster(&replica, &settings, &wiring, forwarded, ways);
     cores::spawn(healing::run(Rc::clone(&replica), Arc::clone(&wiring.status)));
@@ -106,6 +102,20 @@ pub async fn start<D: Disk>(
     let ready = Ready { recovered, cluster };
     let running = Running { disk, settings, wiring, replica, sequencer, spare, adopted };
     Ok((running, ready))
+}
+
+/// Starts what has keys expire, and lists of tenants begin later, while this node leads.
+fn keep_what_is_due<D: Disk>(
+    replica: &Rc<Replica<D>>,
+    index: &Arc<Index>,
+    status: &Arc<Status>,
+    writes: &Rc<ForwardedWrites<D>>,
+) {
+    let all = || (Rc::clone(replica), Arc::clone(index), Arc::clone(status), Rc::clone(writes));
+    let (of, index, status, writes) = all();
+    cores::spawn(expiry::run(of, index, status, writes));
+    let (of, index, status, writes) = all();
+    cores::spawn(tenant_retention::run(of, index, status, writes));
 }
 
 /// Waits until the only member leads its cluster; `false` when the disk has no room for
