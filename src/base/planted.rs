@@ -130,6 +130,8 @@ pub enum Bug {
     ForgetBeginning,
     /// What a checkpoint says of when keys expire is not taken up.
     ForgetTtlInCheckpoint,
+    /// A segment in which entries rotted gets its name before it is synced.
+    SkipMendSync,
     /// An index is made anew, and readers go on with the damaged one.
     HealUntold,
     /// What is read from the disk is served without a look at its checksum.

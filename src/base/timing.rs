@@ -155,6 +155,8 @@ pub const ROOM_LOOK: Duration = ms(500);
 pub const SCRUB_BEGIN: Duration = ms(60_000);
 /// How often they are verified, unless it is set.
 pub const SCRUB_PERIOD: Duration = Duration::from_secs(86_400);
+/// How long a member may take to give an entry.
+pub const MEND_ANSWER: Duration = ms(10_000);
 /// How often it is looked for what is redacted and not erased: what comes within that is erased
 /// together.
 pub const ERASURE_PERIOD: Duration = ms(1_000);

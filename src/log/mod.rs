@@ -17,6 +17,7 @@ pub mod format;
 pub(crate) mod fuzzing;
 mod handle;
 pub mod index;
+mod mend;
 mod open;
 mod purged;
 mod queue;
@@ -37,6 +38,8 @@ mod writer;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod mend_tests;
+#[cfg(test)]
 mod model_tests;
 #[cfg(test)]
 mod planted_tests;
@@ -53,6 +56,7 @@ pub use contents::Contents;
 pub use error::{LogError, OpenError};
 pub use format::{Frame, decode_frame, entry_head};
 pub use handle::Log;
+pub use mend::{is_whole, put_entry, unsound};
 pub use open::Reader;
 pub use reread::{Reread, reread};
 pub use rewrite::Replacement;

@@ -99,7 +99,7 @@ impl<D: Disk> Log<D> {
     }
 
     /// Gives the new file its name; not while segments are removed, which must leave no gap.
-    async fn put_in_place(
+    pub(super) async fn put_in_place(
         &self,
         sequence: u64,
         temporary: &str,

@@ -14,7 +14,7 @@ use crate::{
     io::{Disk, cores, net::Listener},
     raft::{
         AppendRequest, Inbound, Replica, at_once,
-        peer::{Acceptor, Answer, Directory, Handler, Lane, Request},
+        peer::{Acceptor, Answer, Directory, Handler, Lane, OUTCOMES_BYTES_MAX, Request},
     },
 };
 
@@ -103,6 +103,16 @@ impl<D: Disk> Handler for PeerService<D> {
             Request::Admin(request) => {
                 let members = Rc::clone(&self.members);
                 async move { members.answer(&request).await }.boxed_local()
+            }
+            Request::Entry(id) => {
+                let replica = Rc::clone(&self.replica);
+                return async move {
+                    match replica.frame_of(id, OUTCOMES_BYTES_MAX).await {
+                        Some(frame) => (Answer::Done, frame),
+                        None => (Answer::Failed("it is not held".to_owned()), Bytes::new()),
+                    }
+                }
+                .boxed_local();
             }
             Request::Write => {
                 let forwarded = Rc::clone(&self.forwarded);

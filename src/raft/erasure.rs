@@ -19,7 +19,7 @@ use std::{
 use super::{
     compact,
     sealing::SegmentEnd,
-    segment_index::{ERASED_TEMPORARY, SegmentIndex, Unusable, put_file},
+    segment_index::{ERASED_TEMPORARY, SegmentIndex, opened, put_file},
     state_machine::StateMachine,
 };
 use crate::{
@@ -178,13 +178,6 @@ fn plan(
     let Some(segment) = opened(files, sequence)?.segment else { return Ok(None) };
     let to_erase = ToErase::of(&segment, ids)?;
     Ok(Some((segment, to_erase)))
-}
-
-fn opened(files: &impl Files, sequence: u64) -> io::Result<SegmentIndex> {
-    SegmentIndex::open(files, sequence).map_err(|error| match error {
-        Unusable::Io(error) => error,
-        Unusable::Fault(fault) => io::Error::other(fault),
-    })
 }
 
 /// Writes the index of a segment anew: durable on return.

@@ -12,8 +12,7 @@
 use std::{io, rc::Rc};
 
 use super::{
-    Replica,
-    segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex, WHOLE_SUFFIX},
+    segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex},
     state_machine::StateMachine,
     types::from_log,
     whole_state,
@@ -33,30 +32,6 @@ pub enum Healed {
     Gone,
     /// Something else is being done to it.
     Later,
-}
-
-/// Whether a file of that name can be made anew of others.
-#[must_use]
-pub fn is_derived(name: &str) -> bool {
-    [log::index::SUFFIX, WHOLE_SUFFIX].iter().any(|end| log::number(name, end).is_some())
-}
-
-/// Makes the file `name` anew, one that [is derived](is_derived).
-///
-/// # Errors
-/// What the disk reports, or what it is made of is damaged, too: the file is as it was.
-pub async fn make_anew<D: Disk>(replica: &Replica<D>, name: &str) -> io::Result<Healed> {
-    let machine = &replica.machine;
-    let of = |suffix| log::number(name, suffix);
-    let outcome = match (of(log::index::SUFFIX), of(WHOLE_SUFFIX)) {
-        (Some(sequence), _) => index(machine, sequence).await,
-        (None, Some(segment)) => state(machine, segment, name).await,
-        (None, None) => return Err(io::Error::other(format!("{name} is no index"))),
-    };
-    if let Err(error) = &outcome {
-        machine.log().mind_directory(error);
-    }
-    outcome
 }
 
 /// Makes the index of the segment `sequence` anew.
@@ -93,7 +68,7 @@ pub(super) async fn index<D: Disk>(machine: &StateMachine<D>, sequence: u64) -> 
 }
 
 /// Gives an index that was made anew to readers.
-fn give<D: Disk>(machine: &StateMachine<D>, index: &SegmentIndex) -> Healed {
+pub(super) fn give<D: Disk>(machine: &StateMachine<D>, index: &SegmentIndex) -> Healed {
     if planted!(HealUntold) {
         return Healed::Anew;
     }
@@ -131,7 +106,12 @@ fn complete(files: &impl Files, sequence: u64, last: Option<u64>) -> io::Result<
     Ok(Complete { identity, sealed, batches, noted, standing })
 }
 
-async fn state<D: Disk>(machine: &StateMachine<D>, segment: u64, name: &str) -> io::Result<Healed> {
+/// Makes the whole state after `segment` anew, in the file `name`.
+pub(super) async fn state<D: Disk>(
+    machine: &StateMachine<D>,
+    segment: u64,
+    name: &str,
+) -> io::Result<Healed> {
     let (files, name) = (machine.log().files(), name.to_owned());
     let there = move || Ok::<_, io::Error>(files.list()?.iter().any(|file| file.name == name));
     if !cores::off_core(there).await? || machine.is_superseded() {

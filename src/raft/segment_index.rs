@@ -160,6 +160,17 @@ impl SegmentIndex {
     }
 }
 
+/// Maps the index of a segment, and the segment.
+///
+/// # Errors
+/// There is none, or it is damaged.
+pub(super) fn opened(files: &impl Files, sequence: u64) -> io::Result<SegmentIndex> {
+    SegmentIndex::open(files, sequence).map_err(|error| match error {
+        Unusable::Io(error) => error,
+        Unusable::Fault(fault) => io::Error::other(fault),
+    })
+}
+
 /// The numbers of the segments that have an index, sorted.
 #[cfg(test)]
 pub(super) fn all(files: &impl Files) -> io::Result<Vec<u64>> {

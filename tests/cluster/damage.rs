@@ -49,3 +49,61 @@ fn a_leader_with_a_damaged_segment_goes_on_and_whoever_needs_it_waits() {
     let whole = |client: &mut testkit::Client| client.get("/changes?limit=1000").body.clone();
     assert_eq!(whole(&mut learner.client()), whole(&mut cluster.client(0)));
 }
+
+#[test]
+fn entries_that_rot_on_a_member_are_taken_from_another() {
+    let mut cluster = Cluster::with(3, &SHORT_SEGMENTS);
+    let mut client = cluster.client(0);
+    for n in 0..60 {
+        client.append(json!({"data": format!("<{n}>{}", "x".repeat(20_000))}).to_string());
+    }
+    let last = client.get("/changes?since=now").json()["last"].as_u64().unwrap();
+    drop(client);
+    let caught_up = |cluster: &Cluster, n: usize| {
+        let answer = cluster.client(n).get("/changes?since=now");
+        answer.status == 200 && answer.json()["last"].as_u64() == Some(last)
+    };
+    eventually("all have everything", || (0..3).all(|n| caught_up(&cluster, n)));
+    // What they had in memory is gone.
+    for n in 0..3 {
+        cluster.stop(n);
+        cluster.restart(n);
+        eventually("it is there again", || caught_up(&cluster, n));
+    }
+    // A page may end early; nothing where a part cannot be read.
+    let whole = |n: usize| {
+        let (mut client, mut found, mut since) = (cluster.client(n), Vec::new(), 0);
+        while since < last {
+            let answer = client.get(&format!("/changes?since={since}&limit=1000"));
+            if answer.status != 200 {
+                return None;
+            }
+            let page = answer.json();
+            found.extend(page["changes"].as_array().unwrap().clone());
+            since = page["last"].as_u64().unwrap();
+        }
+        Some(found)
+    };
+    let before = whole(0);
+    assert_eq!(before.as_ref().map(Vec::len), Some(60));
+    for n in 0..3 {
+        let segment = cluster.node(n).data().join("00000000000000000002.seg");
+        let sound = std::fs::read(&segment).unwrap();
+        let file = File::options().write(true).open(&segment).unwrap();
+        // Within the texts of two changes.
+        let texts: Vec<usize> =
+            (0..sound.len() - 5).filter(|at| &sound[*at..*at + 2] == b"\"<").collect();
+        assert!(texts.len() > 4, "{}", texts.len());
+        file.write_all_at(b"rotten", texts[1] as u64 + 300).unwrap();
+        file.write_all_at(&[0; 5000], texts[2] as u64 + 9_000).unwrap();
+        let mut client = cluster.client(n);
+        eventually("it is noticed", || whole(n).is_none());
+        eventually("it is as it was", || std::fs::read(&segment).unwrap() == sound);
+        eventually("nothing is damaged", || {
+            client.get("/health").json() == json!({"status": "ok"})
+        });
+        assert!(whole(n) == before);
+        let said = cluster.node(n).stderr();
+        assert_eq!(said.matches("what was damaged is made anew").count(), 1, "{said}");
+    }
+}

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The longest body of an answer to writes: what became of each.
-const OUTCOMES_BYTES_MAX: usize = 16 << 20;
+pub const OUTCOMES_BYTES_MAX: usize = 16 << 20;
 /// Requests of one connection that wait for an answer: whoever sends much keeps far below
 /// that.
 const UNANSWERED_MAX: usize = 1024;

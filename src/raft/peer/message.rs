@@ -69,6 +69,8 @@ pub enum Request {
     Removed,
     /// Could you lead?
     Health,
+    /// Give this entry: it rotted here. The answer is [`Answer::Done`], with its frame.
+    Entry(LogId),
 }
 
 impl Request {

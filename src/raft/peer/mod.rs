@@ -26,7 +26,7 @@ mod processes;
 mod serve;
 
 pub(super) use channel::OnRefusal;
-pub use channel::{CallError, Channel, Pending, Settings};
+pub use channel::{CallError, Channel, OUTCOMES_BYTES_MAX, Pending, Settings};
 pub(super) use frame::{Body, Parts};
 pub use hello::{Lane, Refusal};
 pub use message::{AdminRefusal, AdminRequest, Adoption, Answer, AppendAnswer, Change, Request};
