@@ -261,8 +261,8 @@ mod tests {
                     0 => held.len(),
                     changes => held.len().saturating_sub(changes as usize),
                 };
-                let goes = held[..over].iter().filter(|id| **id < below.0);
-                wanted = goes.last().copied().unwrap_or(wanted);
+                let mut goes = held[..over].iter().rev().filter(|id| **id < below.0);
+                wanted = goes.next().copied().unwrap_or(wanted);
                 prop_assert_eq!(walk.left_out, ChangeId(wanted));
             }
         }

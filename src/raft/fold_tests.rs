@@ -353,7 +353,7 @@ fn with_keys_that_expire(seed: u64) {
     all.extend((2..120).map(|n: u64| {
         // Some keys are written early, and never again.
         let key = if n < 40 { n } else { n % 20 }.to_string();
-        let ttl = if (n + seed) % 3 == 0 { 0 } else { 1000 + n as u32 % 7 };
+        let ttl = if (n + seed).is_multiple_of(3) { 0 } else { 1000 + n as u32 % 7 };
         let text = ChangeText { ttl, ..ChangeText::of(tenant, Some(shelf), Some(&key)) };
         let filling = ChangeText::plain(FILLING);
         let mut commands = vec![append_all(&[text, filling]).into()];

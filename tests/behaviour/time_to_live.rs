@@ -16,9 +16,7 @@ fn changes(node: &Node) -> Vec<Value> {
 /// The key that a change is the expiry of.
 fn expired(change: &Value) -> Option<&str> {
     let key = change["key"].as_str()?;
-    if change.get("expired").is_none() {
-        return None;
-    }
+    change.get("expired")?;
     assert_eq!((&change["deleted"], &change["expired"]), (&json!(true), &json!(true)));
     assert!(change.get("data").is_none() && change.get("ttl").is_none(), "{change}");
     Some(key)

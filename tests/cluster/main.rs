@@ -38,6 +38,8 @@ mod storage;
 #[cfg(test)]
 mod strangers;
 #[cfg(test)]
+mod tenant_retention;
+#[cfg(test)]
 mod time_to_live;
 
 /// How often a fault is repeated under one load.

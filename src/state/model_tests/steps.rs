@@ -122,7 +122,8 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
         let collections: Vec<(Uuid, Uuid)> = live.clone().chain(live).chain([gone]).collect();
         let tenant = *picks[0].get(&tenants);
         let (of, collection) = *picks[1].get(&collections);
-        let key = Some(one(&picks[2], &KEYS));
+        let named = one(&picks[2], &KEYS);
+        let key = Some(named);
         let hours = picks[5].index(4) as u32 * u32::from(kind % 3 == 0);
         let keyed = Place { tenant: Some(of), collection: Some(collection), key, hours };
         let conditions = conditions(model.changes.len() as u64, picks);
@@ -156,7 +157,7 @@ fn resolve(drafts: &[Draft]) -> Vec<Step> {
                 // Mostly one that has a time to live, now and then one of before.
                 let versions: Vec<_> = model.expires.keys().copied().collect();
                 let (collection, key, version) = match versions.is_empty() {
-                    true => (collection, key.unwrap_or_default(), 1),
+                    true => (collection, named, 1),
                     false => *picks[4].get(&versions),
                 };
                 let of = collections.iter().find(|(_, id)| *id == collection).map(|(of, _)| *of);
