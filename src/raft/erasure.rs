@@ -99,13 +99,13 @@ fn tell<D: Disk>(machine: &StateMachine<D>, error: &Unerased) {
 async fn round<D: Disk>(machine: &StateMachine<D>, waiting: &[ChangeId]) -> Result<bool, Unerased> {
     let begun = machine.purged_upto();
     let (old, held) = waiting.split_at(waiting.partition_point(|id| *id <= begun));
+    let (ended, _) = machine.ended();
     let mut failed = None;
     if !old.is_empty()
         && let Err(error) = in_checkpoint(machine, old).await
     {
         failed = Some(error);
     }
-    let (ended, _) = machine.ended();
     let mut rest = held;
     for SegmentEnd { sequence, position, .. } in ended {
         let (own, beyond) = rest.split_at(rest.partition_point(|id| *id <= position.last));
@@ -115,6 +115,8 @@ async fn round<D: Disk>(machine: &StateMachine<D>, waiting: &[ChangeId]) -> Resu
         }
         match in_segment(machine, sequence, own).await {
             Ok(()) => {}
+            // It was purged meanwhile, and the next round looks for it elsewhere.
+            Err(_) if machine.log().oldest_segment() > sequence => {}
             // The others are erased all the same.
             Err(error) => failed = failed.or(Some(error)),
         }
@@ -158,6 +160,9 @@ async fn in_segment<D: Disk>(
             return Ok(());
         }
         tracing::info!(segment = sequence, changes = ids.len(), "what was redacted is erased");
+    } else if !machine.has_ended(sequence) {
+        // It was purged meanwhile, and a checkpoint may have been made of what it was before.
+        return Ok(());
     }
     machine.index().redactions.erased(ids);
     Ok(())

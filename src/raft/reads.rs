@@ -128,13 +128,15 @@ impl<D: Disk> Replica<D> {
             return Err(LogPieceError::Behind(applied.index));
         }
         let end = applied.index.min(to) + 1;
-        let read = self.log.read(from, end, LOG_PIECE_BYTES).await;
+        let read = match self.log.read(from, end, LOG_PIECE_BYTES).await {
+            Ok(mut entries) => self.erase(&mut entries).await.map(|()| entries),
+            Err(error) => Err(error),
+        };
         // They may have been purged meanwhile.
         if let Some(purged) = self.log.purged().filter(|purged| from <= purged.index) {
             return Err(LogPieceError::Purged(purged));
         }
-        let mut entries = read.map_err(LogPieceError::Disk)?;
-        self.erase(&mut entries).await.map_err(LogPieceError::Disk)?;
+        let entries = read.map_err(LogPieceError::Disk)?;
         let follow = (from..).zip(&entries).all(|(index, entry)| entry.id.index == index);
         assert!(follow && (from >= end || !entries.is_empty()), "what is applied is in the log");
         Ok(LogPiece { entries, applied, position })

@@ -41,3 +41,21 @@ fn disks_fail() {
         println!("seed {seed}: {:?}", run_planned(seed, draw).found);
     }
 }
+
+/// Changes are redacted all the time, with and without retention.
+fn redacting(rng: &mut StdRng) -> Plan {
+    let retains = rng.random_ratio(1, 2);
+    let mut plan = if retains { draw(rng) } else { Plan::draw(rng) };
+    plan.crowd.erasers = 2;
+    plan.shape.setup.segment_bytes = 32 << 10;
+    plan
+}
+
+/// `SEEDS` runs from `FROM` on, two without.
+#[test]
+fn what_is_redacted_is_erased_whatever_fails() {
+    let from = given("FROM").unwrap_or(0);
+    for seed in from..from + given("SEEDS").unwrap_or(2) {
+        println!("seed {seed}: {:?}", run_planned(seed, redacting).found);
+    }
+}

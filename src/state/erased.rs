@@ -34,6 +34,10 @@ impl ToErase {
         let erased = delta::ids(segment.index(), delta::ERASED).map_err(std::io::Error::other)?;
         let erased: BTreeSet<ChangeId> = erased.into_iter().collect();
         for id in ids.iter().copied().filter(|id| !erased.contains(id)) {
+            if id < segment.first() || segment.last() < id {
+                let text = format!("change {id} is not in segment {}", segment.sequence);
+                return Err(std::io::Error::other(text));
+            }
             let sealed = segment.find_on_disk(id)?;
             segment.map().populate(sealed.range())?;
             let batch = segment.batch(&sealed).map_err(std::io::Error::other)?;

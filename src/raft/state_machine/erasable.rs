@@ -66,12 +66,17 @@ impl<D: Disk> StateMachine<D> {
         inner.sealing.erasures(entries, &inner.fold.state().index().redactions)
     }
 
+    /// Whether a segment has an index and is not purged.
+    pub(in crate::raft) fn has_ended(&self, sequence: u64) -> bool {
+        self.inner.borrow().sealing.ended().any(|end| end.sequence == sequence)
+    }
+
     /// Has readers find the changes of a segment by this index, and in the file that goes with it;
     /// `false` when it is purged.
     pub(in crate::raft) fn replace_sealed(&self, index: &SegmentIndex) -> bool {
         let inner = self.inner.borrow();
         let sequence = index.log.run.segment();
-        if !inner.sealing.ended().any(|end| end.sequence == sequence) {
+        if !self.has_ended(sequence) {
             return false;
         }
         if let Some(segment) = &index.segment {
