@@ -59,7 +59,7 @@ pub use handle::Log;
 pub use mend::{is_whole, put_entry, unsound};
 pub use open::Reader;
 pub use reread::{Reread, reread};
-pub use rewrite::Replacement;
+pub use rewrite::{Replacement, holds_purged, without_purged};
 pub use sealed::Sealed;
 pub use segment::{SUFFIX, file_name, number};
 pub use types::{

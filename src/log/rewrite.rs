@@ -25,7 +25,7 @@ use super::{
     segment::{file_name, temporary_name},
 };
 use crate::base::planted::planted;
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores};
+use crate::io::{BLOCK, Disk, DiskFile, Files, OpenMode, cores};
 
 /// Gives what takes the place of the payload of an entry, of the same length.
 pub type Replacement = Arc<dyn Fn(&Entry) -> Option<Bytes> + Send + Sync>;
@@ -247,4 +247,38 @@ fn copy_group(group: &Group, previous: u32, replace: &Replacement, out: &mut [u8
         Frame::Truncate(after) => FrameRef::Truncate(*after),
     });
     encode_group(out, &GroupPlace { previous, ..group.place }, &group.state, frames)
+}
+
+/// Whether a segment holds the payloads of entries up to `purged`, which nobody is to read any more:
+/// so it is where a checkpoint from another node stands for what this one had written.
+///
+/// # Errors
+/// It cannot be read.
+pub fn holds_purged(files: &impl Files, sequence: u64, purged: u64) -> io::Result<bool> {
+    let map = files.map(&file_name(sequence))?;
+    map.populate(0..BLOCK.min(map.len()))?;
+    let header = SegmentHeader::decode(map.get(0..BLOCK).unwrap_or_default());
+    let HeaderBlock::Used(header) = header else { return Ok(false) };
+    if header.first_index > purged {
+        return Ok(false);
+    }
+    let bytes = Bytes::from(files.read(&file_name(sequence))?);
+    let mut at = BLOCK;
+    while let Ok(group) = decode_group_of(&bytes, at, at, header.nonce) {
+        let holds = |frame: &Frame| matches!(frame, Frame::Entry(entry, _) if entry.id.index <= purged && !is_zero(&entry.payload));
+        if group.frames.iter().any(holds) {
+            return Ok(true);
+        }
+        at = group.end;
+    }
+    Ok(false)
+}
+
+/// Takes the payloads of entries up to `purged` away.
+#[must_use]
+pub fn without_purged(purged: u64) -> Replacement {
+    Arc::new(move |entry| {
+        let goes = entry.id.index <= purged;
+        goes.then(|| vec![0; entry.payload.len()].into())
+    })
 }

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use super::{
     Log, OpenError, Replacement,
     format::{HeaderBlock, SegmentHeader},
+    holds_purged,
     segment::{SUFFIX, file_name},
     testing::{append, entry, id, options},
+    without_purged,
 };
 use crate::{
     base::planted::{Bug, prove},
@@ -256,5 +258,28 @@ fn a_segment_that_lacks_its_end_or_is_the_last_is_damage() {
         assert_eq!(header.segment_bytes, bytes.len() as u64);
         assert!(header.rewritten.is_some());
         drop(whole.files());
+    });
+}
+
+#[test]
+fn what_is_purged_in_the_middle_of_a_segment_is_gone_from_it() {
+    run(5, async {
+        let disk = SimDisk::new(5);
+        let log = filled(&disk).await;
+        // In the middle of a segment, as where another node's checkpoint stands for it.
+        let second = |index: &u64| log.place(*index).unwrap().segment > 2;
+        let purged = (0..ENTRIES).find(second).unwrap();
+        log.purge(id(1, purged)).await.unwrap();
+        let oldest = log.oldest_segment();
+        let holds = |disk: &SimDisk| holds_purged(&disk.files(), oldest, purged).unwrap();
+        assert!(holds(&disk));
+        assert!(!holds_purged(&disk.files(), oldest + 1, purged).unwrap());
+        assert!(log.rewrite(oldest, without_purged(purged), async |_| {}).await.unwrap());
+        assert!(!holds(&disk));
+        log.close().await.unwrap();
+        let disk = disk.kill();
+        let (_, replayed) = open(&disk, 2).await.unwrap();
+        let want: Vec<_> = (purged + 1..ENTRIES).map(payload).collect();
+        assert_eq!(replayed, want);
     });
 }

@@ -25,13 +25,13 @@ use super::{
 use crate::{
     base::{
         batch::Erasure,
-        ids::ChangeId,
+        ids::{ChangeId, LogId},
         limits::ERASURE_BYTES_PER_SECOND,
         planted::planted,
         timing::{ERASURE_COMPLETES, ERASURE_PERIOD, ERASURE_RETRY},
     },
     io::{Disk, Files, cores},
-    log::{OpenError, Replacement, index::file_name},
+    log::{OpenError, Replacement, holds_purged, index::file_name, without_purged},
     state::{Damaged, SealedSegment, ToErase},
 };
 
@@ -50,6 +50,9 @@ pub(super) async fn run<D: Disk>(machine: StateMachine<D>) {
     let redactions = &redactions.redactions;
     // When a segment was completed early.
     let mut completed: Option<Instant> = None;
+    // The oldest segment, and up to which entry nothing that is purged is in it; or something is,
+    // and it is written to.
+    let (mut clean, mut mixed) = (None, None);
     loop {
         // What comes within a moment is erased together.
         cores::sleep(ERASURE_PERIOD).await;
@@ -57,10 +60,21 @@ pub(super) async fn run<D: Disk>(machine: StateMachine<D>) {
             return;
         }
         let waiting = redactions.waiting();
-        if waiting.is_empty() || planted!(NeverErase) {
+        let oldest = (machine.log().oldest_segment(), machine.log().purged());
+        if (waiting.is_empty() && clean == Some(oldest)) || planted!(NeverErase) {
             continue;
         }
-        match round(&machine, &waiting).await {
+        let outcome = async {
+            let is_known = mixed == Some(oldest) && oldest.0 >= machine.log().active_segment();
+            let completes =
+                is_known || (clean != Some(oldest) && of_purged(&machine, oldest).await?);
+            match completes {
+                true => mixed = Some(oldest),
+                false => clean = Some(oldest),
+            }
+            Ok(round(&machine, &waiting).await? || completes)
+        };
+        match outcome.await {
             Ok(true) => {
                 let now = cores::now();
                 if completed.is_none_or(|then| now >= then + ERASURE_COMPLETES) {
@@ -129,6 +143,35 @@ async fn round<D: Disk>(machine: &StateMachine<D>, waiting: &[ChangeId]) -> Resu
         Some(error) => Err(error),
         None => Ok(!rest.is_empty() && !machine.awaits_index()),
     }
+}
+
+/// Erases what is purged and yet in the oldest segment: a checkpoint of another node stands for it,
+/// and nobody here knows what of it was redacted. Whether that is the segment which is written to.
+async fn of_purged<D: Disk>(
+    machine: &StateMachine<D>,
+    (oldest, purged): (u64, Option<LogId>),
+) -> Result<bool, Unerased> {
+    let Some(LogId { index, .. }) = purged else { return Ok(false) };
+    let _alone = machine.indexing().replacing().lock().await;
+    let (log, files) = (machine.log(), machine.log().files());
+    let look = move || holds_purged(&files, oldest, index);
+    if !cores::on_own_thread("erase", look).await.flatten()? {
+        return Ok(false);
+    }
+    if oldest >= log.active_segment() {
+        return Ok(true);
+    }
+    if !log.rewrite(oldest, without_purged(index), async |bytes| rest(bytes).await).await? {
+        return Ok(true);
+    }
+    if machine.has_ended(oldest) {
+        let files = log.files();
+        let open = move || opened(&files, oldest);
+        let index = cores::on_own_thread("erase", open).await.flatten();
+        machine.replace_sealed(&index?);
+    }
+    tracing::info!(segment = oldest, "what is purged in it is erased");
+    Ok(false)
 }
 
 /// Erases changes of a complete segment that has an index.

@@ -82,3 +82,30 @@ fn every_node_erases_what_is_redacted_also_one_that_was_down_or_comes_later() {
     check_shown(&cluster, down, &secrets);
     cluster.agree();
 }
+
+#[test]
+fn a_node_that_never_hears_of_a_redaction_erases_what_is_purged() {
+    let mut cluster = Cluster::with(3, &["--retain-min-changes", "100"]);
+    let leader = cluster.leader();
+    let secret = cluster.client(leader).append(json!({ "data": SECRET }).to_string());
+    (0..3).for_each(|node| cluster.catches_up(node));
+    let down = cluster.followers()[0];
+    assert!(holds(&cluster.node(down).data()), "it is written there");
+    cluster.kill(down);
+    let path = format!("/changes/{secret}/redact");
+    assert_eq!(cluster.client(leader).request("POST", &path, &[], b"").status, 200);
+    let data = "x".repeat(900);
+    let batch: Vec<Value> = (0..500).map(|_| json!({ "data": data })).collect();
+    let batch = Value::from(batch).to_string();
+    eventually("it is purged, and what says that it is redacted", || {
+        assert_eq!(cluster.client(leader).json("POST", "/changes", &batch).status, 201);
+        let page = cluster.client(leader).page("/changes?limit=1");
+        page["changes"][0]["_id"].as_u64().unwrap_or_default() > secret + 1
+    });
+    let first = cluster.node(leader).data().join(format!("{:020}.seg", 1));
+    eventually("its segment is gone", || !first.exists());
+    cluster.restart(down);
+    cluster.catches_up(down);
+    assert!(cluster.node(down).stderr().contains("checkpoint is taken in"));
+    is_erased(&cluster, down);
+}
