@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 ))),
                 (None, _, Some((file, fault))) => Err(Failure::Other(format!(
                     "{name}: {file}: {fault}; nothing is lost: remove that file, and the next \
-                     start makes it anew"
+                     start makes anew what it needs"
                 ))),
                 _ => Ok(()),
             }

@@ -6,6 +6,7 @@ mod acknowledged;
 mod age;
 mod claims;
 mod compact;
+mod derived;
 mod ending;
 mod erasure;
 mod fold;
@@ -54,6 +55,7 @@ mod whole_state;
 pub use age::first_later_in;
 pub use claims::Claim;
 pub use compact::{Compacted, compact};
+pub use derived::verify as verify_indexes;
 pub use halt::Halt;
 pub use healing::Healed;
 pub use health::Ailment;
@@ -70,8 +72,7 @@ pub use replica::{Part, Replica, StartError, Timing};
 pub use room::Room;
 pub use sealing::Later;
 pub use segment_index::{
-    index_names, remove_before as remove_indexes_before, tidy as tidy_indexes,
-    verify as verify_indexes, verify_index,
+    index_names, remove_before as remove_indexes_before, tidy as tidy_indexes, verify_index,
 };
 pub use state_machine::StateMachine;
 pub use types::{Address, Applied, TypeConfig, changes_in};

@@ -180,20 +180,6 @@ pub(super) fn all(files: &impl Files) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// Verifies every byte of the indexes and whole states of a directory; gives the first file that is
-/// not sound, and what is wrong with it.
-///
-/// # Errors
-/// The directory cannot be read.
-pub fn verify(files: &impl Files) -> io::Result<Option<(String, Fault)>> {
-    for name in index_names(files)? {
-        if let Some(fault) = verify_index(files, &name)?.fault {
-            return Ok(Some((name, fault)));
-        }
-    }
-    Ok(None)
-}
-
 /// The names of the indexes and whole states of a directory, sorted.
 ///
 /// # Errors

@@ -158,6 +158,17 @@ fn file_name(segment: u64) -> String {
     format!("{segment:020}{SUFFIX}")
 }
 
+fn after(sections: &Sections) -> Result<After, Fault> {
+    postcard::from_bytes(sections.all(AFTER)?)
+        .map_err(|_| Fault { offset: 0, reason: "it does not say what it follows".into() })
+}
+
+/// Whether it is the state after this segment.
+pub(super) fn is_after(sections: &Sections, segment: &SegmentHeader) -> Result<bool, Fault> {
+    let SegmentHeader { sequence, nonce, .. } = *segment;
+    Ok(after(sections)? == After { sequence, nonce })
+}
+
 /// A whole state that was read.
 struct Whole {
     fold: Fold,
@@ -177,9 +188,7 @@ fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>
     if standing.applied.map(|id| id.index) <= begun.fold.applied().map(|id| id.index) {
         return Ok(None);
     }
-    let after = sections.all(AFTER)?;
-    let after: After = postcard::from_bytes(after)
-        .map_err(|_| Fault { offset: 0, reason: "it does not say what it follows".into() })?;
+    let after = after(&sections)?;
     let mut found = BTreeMap::new();
     for sequence in log::segments(files).map_err(fault)? {
         if sequence > segment {

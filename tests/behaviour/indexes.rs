@@ -178,6 +178,46 @@ fn one_that_is_damaged_is_found_by_check_and_made_anew_by_a_start() {
     assert_eq!(fs::read(&index).unwrap(), bytes, "it is made as it was");
 }
 
+/// What `changeagent check` says is wrong.
+fn checked(data: &Path) -> String {
+    let checked = run("http://127.0.0.1:1", &["check", "--data", data.to_str().unwrap()]);
+    assert_eq!(checked.code, Some(i32::from(!checked.stderr.is_empty())));
+    checked.stderr
+}
+
+#[test]
+fn one_that_is_of_another_segment_or_of_none_is_found_by_check() {
+    let node = filled_with(&SHORTEST, 100);
+    let (before, data) = (all(&mut node.client()), node.data());
+    eventually("the state is written", || !files(&data, &["state"]).is_empty());
+    let builder = node.stop();
+    let (indexes, state) = (files(&data, &["index"]), files(&data, &["state"]).pop().unwrap());
+    assert_eq!(checked(&data), "");
+    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let says = |path: &Path, what: &str| {
+        let said = checked(&data);
+        assert!(said.contains(&name(path)) && said.contains(what), "{said}");
+        assert!(said.contains("nothing is lost"), "{said}");
+    };
+    let (third, fourth) = (fs::read(&indexes[2]).unwrap(), fs::read(&indexes[3]).unwrap());
+    fs::write(&indexes[2], &fourth).unwrap();
+    fs::write(&indexes[3], &third).unwrap();
+    says(&indexes[2], "it is of another segment");
+    fs::write(&indexes[2], &third).unwrap();
+    fs::write(&indexes[3], &fourth).unwrap();
+    for (file, ends) in [(&indexes[2], "index"), (&state, "state")] {
+        let stray = data.join(format!("{:020}.{ends}", 7_777));
+        fs::copy(file, &stray).unwrap();
+        says(&stray, "it is of a segment that is not there");
+        fs::remove_file(&stray).unwrap();
+    }
+    let earlier = data.join(name(&indexes[0]).replace("index", "state"));
+    fs::copy(&state, &earlier).unwrap();
+    says(&earlier, "it is of another segment");
+    let node = builder.start();
+    assert_eq!(all(&mut node.client()), before);
+}
+
 /// Still shorter ones.
 const SHORTEST: [&str; 8] =
     ["--segment-size", "104KiB", "--max-body", "16KiB", "--max-data", "16KiB", "--max-batch", "20"];

@@ -43,7 +43,8 @@ pub struct Sound {
     pub halted: Option<String>,
     /// It is a backup, of which this belongs to it.
     pub backup: Option<Manifest>,
-    /// The first index file that is damaged, and what is wrong with it: nothing is lost with it.
+    /// The first index file or whole state that is damaged or does not belong where it is, and what is
+    /// wrong with it: nothing is lost with it.
     pub spoiled: Option<(String, Fault)>,
 }
 
