@@ -1,6 +1,6 @@
 //! What of the log is durable, and where that lies.
 
-use super::{Log, Place, index::Run};
+use super::{Log, Place, index::Run, purged::remove_purged};
 use crate::io::{Disk, is_directory_failed};
 use std::io;
 
@@ -71,6 +71,15 @@ impl<D: Disk> Log<D> {
         let inner = self.shared.get();
         inner.durable_id(index)?;
         inner.table.place(index)
+    }
+
+    /// Removes the segments that an earlier purge, which was interrupted, has left; those that cannot
+    /// be removed go with the next purge.
+    ///
+    /// # Errors
+    /// When a sync of the directory failed.
+    pub async fn remove_purged(&self) -> io::Result<()> {
+        remove_purged(&self.shared).await
     }
 
     /// The first and the last entry of the log that a segment holds now.

@@ -487,6 +487,31 @@ fn a_purged_segment_that_cannot_be_removed_goes_with_a_later_purge() {
     assert_eq!(log.last(), Some(id(1, 30)));
 }
 
+#[test]
+fn what_an_interrupted_purge_left_can_be_removed_after_a_start() {
+    let (disk, groups) = filled(30, 3000);
+    let mut harness = Harness::new();
+    let (log, _) = harness.open(&disk, options(7)).unwrap();
+    harness.start(&log);
+    disk.set_faults(Faults { remove_error: 1.0, ..Faults::default() });
+    harness.run(log.purge(id(1, 20))).unwrap();
+    harness.run(log.close()).unwrap();
+    let disk = disk.kill();
+    assert!(disk.snapshot().contains_key(&file_name(1)), "it is left");
+    disk.set_faults(Faults::default());
+    let mut harness = Harness::new();
+    let (log, _) = harness.open(&disk, options(8)).unwrap();
+    harness.run(log.remove_purged()).unwrap();
+    let oldest = groups[21].0;
+    assert!(oldest > 1 && log.oldest_segment() == oldest);
+    let names: Vec<_> = disk.snapshot().into_keys().filter(|name| name.ends_with(".seg")).collect();
+    assert_eq!(names.first(), Some(&file_name(oldest)));
+    // Nothing was written since; what says that it is purged is durable all the same.
+    let (log, replayed) = reopen(&disk.crash(Loss::All)).unwrap();
+    assert_eq!(replayed.first().map(|entry| entry.id.index), Some(21));
+    assert_eq!(log.purged(), Some(id(1, 20)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

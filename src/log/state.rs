@@ -166,7 +166,8 @@ impl<D: Disk> Inner<D> {
             reading: 0,
             reads_answered: 0,
             oldest,
-            purge_segment: oldest,
+            // Each group bears the mark.
+            purge_segment: if place.offset > BLOCK as u64 { place.sequence } else { oldest },
             removing: false,
             sealed: Vec::new(),
             on_seal: None,

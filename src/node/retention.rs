@@ -49,11 +49,16 @@ pub async fn run<D: Disk>(
     segment_bytes: u64,
     newest: Option<CheckpointFile>,
 ) {
-    if let Some(checkpoint) = &newest
-        && replica.finish_purge(checkpoint.log_id).await.is_err()
-    {
-        // Raft has stopped, and says so itself.
-        return;
+    if let Some(checkpoint) = &newest {
+        if replica.finish_purge(checkpoint.log_id).await.is_err() {
+            // Raft or the log has stopped, and says so itself.
+            return;
+        }
+        let (files, oldest) = (replica.log().files(), replica.log().oldest_segment());
+        let removed = cores::off_core(move || remove_indexes_before(&files, oldest)).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "index files of purged segments are left for now");
+        }
     }
     if let Some(policy) = policy {
         keep(replica, policy, segment_bytes, newest).await;

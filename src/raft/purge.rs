@@ -60,13 +60,17 @@ impl<D: Disk> Replica<D> {
         Ok(())
     }
 
-    /// Has the log purged up to the newest checkpoint, where that was interrupted.
+    /// Has the log purged up to the newest checkpoint, and removes purged segments, where that was
+    /// interrupted.
     ///
     /// # Errors
-    /// When Raft has stopped.
+    /// When Raft has stopped, or the log has.
     pub async fn finish_purge(&self, checkpoint: LogId) -> Result<(), StartError> {
         match self.log.purged() {
-            Some(purged) if purged >= checkpoint => Ok(()),
+            Some(purged) if purged >= checkpoint => {
+                let removed = self.log.remove_purged().await;
+                removed.map_err(|error| StartError(error.to_string()))
+            }
             _ => self.purge_log(checkpoint.index).await,
         }
     }
