@@ -1,7 +1,8 @@
 //! When versions of keys expire: of each collection those that do, by time, and of all
 //! collections which one has the first. So what is due is found without looking at other keys.
 //!
-//! A version with a time to live takes about 100 bytes here beside its key; others take nothing.
+//! A version with a time to live takes 48 bytes and its key here, in trees that are half to wholly
+//! full; others take nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
