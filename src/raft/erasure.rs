@@ -264,12 +264,13 @@ async fn in_checkpoint<D: Disk>(
 }
 
 /// What is to be erased of applied entries, so that whoever is given them gets nothing that is
-/// redacted. By the indexes of entries.
+/// redacted: of what was `waiting` before they were read, since it may be erased by now. By the
+/// indexes of entries.
 pub(super) async fn of_entries<D: Disk>(
     machine: &StateMachine<D>,
     entries: std::ops::RangeInclusive<u64>,
+    waiting: &[ChangeId],
 ) -> io::Result<Vec<(u64, Erasure)>> {
-    let waiting = machine.index().redactions.waiting();
     if waiting.is_empty() {
         return Ok(Vec::new());
     }
@@ -282,9 +283,12 @@ pub(super) async fn of_entries<D: Disk>(
         let is_asked = before < *entries.end() && index >= *entries.start();
         if is_asked && !own.is_empty() {
             let (files, own) = (machine.log().files(), own.to_vec());
-            let plan = move || plan(&files, sequence, &own);
-            let plan: io::Result<_> = cores::on_own_thread("erase", plan).await.flatten();
-            found.extend(plan?.into_iter().flat_map(|(_, to_erase)| to_erase.batches));
+            let all = move || match opened(&files, sequence)?.segment {
+                Some(segment) => ToErase::all(&segment, &own),
+                None => Ok(ToErase::default()),
+            };
+            let all: io::Result<_> = cores::on_own_thread("erase", all).await.flatten();
+            found.extend(all?.batches);
         }
         (first, before) = (position.last.next(), index);
     }

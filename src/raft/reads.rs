@@ -11,7 +11,11 @@ use super::{
     types::{TypeConfig, from_raft_id},
 };
 use crate::{
-    base::{ids::LogId, limits::LOG_PIECE_BYTES, planted::planted},
+    base::{
+        ids::{ChangeId, LogId},
+        limits::LOG_PIECE_BYTES,
+        planted::planted,
+    },
     io::{Disk, cores, map::Mapping},
     log::Entry,
     state::Position,
@@ -128,8 +132,9 @@ impl<D: Disk> Replica<D> {
             return Err(LogPieceError::Behind(applied.index));
         }
         let end = applied.index.min(to) + 1;
+        let waiting = self.machine.index().redactions.waiting();
         let read = match self.log.read(from, end, LOG_PIECE_BYTES).await {
-            Ok(mut entries) => self.erase(&mut entries).await.map(|()| entries),
+            Ok(mut entries) => self.erase(&mut entries, &waiting).await.map(|()| entries),
             Err(error) => Err(error),
         };
         // They may have been purged meanwhile.
@@ -144,10 +149,10 @@ impl<D: Disk> Replica<D> {
 
     /// Takes what is redacted out of entries: copies are made without it, also before it is erased
     /// here.
-    async fn erase(&self, entries: &mut [Entry]) -> io::Result<()> {
+    async fn erase(&self, entries: &mut [Entry], waiting: &[ChangeId]) -> io::Result<()> {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
         let first = first.id.index;
-        let erasures = erasure::of_entries(&self.machine, first..=last.id.index).await?;
+        let erasures = erasure::of_entries(&self.machine, first..=last.id.index, waiting).await?;
         for (index, erasure) in erasures.into_iter().filter(|_| !planted!(CopyRedacted)) {
             let entry = index.checked_sub(first).and_then(|n| entries.get_mut(n as usize));
             if let Some(entry) = entry

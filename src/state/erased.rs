@@ -30,10 +30,19 @@ impl ToErase {
     /// # Errors
     /// What the disk reports, or something is damaged.
     pub fn of(segment: &SealedSegment, ids: &[ChangeId]) -> std::io::Result<Self> {
-        let mut found = Self::default();
         let erased = delta::ids(segment.index(), delta::ERASED).map_err(std::io::Error::other)?;
         let erased: BTreeSet<ChangeId> = erased.into_iter().collect();
-        for id in ids.iter().copied().filter(|id| !erased.contains(id)) {
+        let left: Vec<ChangeId> = ids.iter().copied().filter(|id| !erased.contains(id)).collect();
+        Self::all(segment, &left)
+    }
+
+    /// All of `ids`, which are in `segment`, also where they are erased. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the disk reports, or something is damaged.
+    pub fn all(segment: &SealedSegment, ids: &[ChangeId]) -> std::io::Result<Self> {
+        let mut found = Self::default();
+        for id in ids.iter().copied() {
             if id < segment.first() || segment.last() < id {
                 let text = format!("change {id} is not in segment {}", segment.sequence);
                 return Err(std::io::Error::other(text));
