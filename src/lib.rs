@@ -36,8 +36,9 @@
 //! | [`node`] | what a serving core may ask of the replica; the sequencer |
 //! | [`backup`] | a history as files apart from any node: made of a node's log, made into a directory |
 //! | [`raft`] | consensus, and the only place that names openraft |
+//! | [`snapshot`] | a history as files, from a node that has it to one that lacks it |
 //! | [`feed`] | from the one writer to the many readers and waiters |
-//! | [`checkpoint`] | the state at a position of the log, as files: format, writing, receiving |
+//! | [`checkpoint`] | the state at a position of the log, as files: format, writing |
 //! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
@@ -75,4 +76,5 @@ pub mod server;
 pub mod serving;
 #[cfg(test)]
 mod simulation;
+pub mod snapshot;
 pub mod state;

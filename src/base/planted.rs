@@ -26,6 +26,9 @@ pub enum Bug {
     RenameCheckpointBeforeSync,
     /// An index is made before the log says durably that its entries are committed.
     IndexBeforeCommitted,
+    ForgetVoteAtInstall,
+    SkipSnapshotSync,
+    TrustSnapshotFile,
     /// An index does not say which idempotency keys came in.
     ForgetIdempotencyInIndex,
     /// An index does not say which keys were deleted.

@@ -210,6 +210,12 @@ pub const STOP_MAX: Duration = ms(9_900);
 pub const HAND_OVER: Duration = ms(500);
 /// How long connections get to finish what is under way.
 pub const DRAIN: Duration = ms(8_000);
+/// The same at a node that goes on from a snapshot of another.
+pub const DRAIN_SUPERSEDED: Duration = ms(200);
+/// A node that was sent a snapshot is spared for so long after: what it needs then is not given up.
+pub const FEEDING_AFTER: Duration = ms(10_000);
+/// But nothing is kept for it for longer than this.
+pub const FEEDING_MAX: Duration = ms(600_000);
 /// How long everything may take once leadership is handed over.
 pub const STOP: Duration = ms(8_800);
 

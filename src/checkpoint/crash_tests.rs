@@ -3,19 +3,14 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
     format::tests::written_at,
-    receive::Receiver,
     store::{CheckpointFile, load, remove_older, tidy, write},
 };
 use crate::{
-    base::{
-        ids::ClusterId,
-        planted::{Bug, prove},
-    },
+    base::planted::{Bug, prove},
     io::{
         Disk, Files,
         simulated::{
@@ -72,24 +67,9 @@ async fn written(disk: &SimDisk, index: u64) -> io::Result<()> {
     remove_older(&files, &newest)
 }
 
-async fn received(disk: &SimDisk, index: u64) -> io::Result<()> {
-    let receiver = Receiver::new(disk.files(), ClusterId(uuid::Uuid::from_u128(3)));
-    let transmission = receiver.begin().await?;
-    for part in written_at(index).chunks(300) {
-        receiver.append(transmission, Bytes::copy_from_slice(part)).await?;
-    }
-    let head = receiver.end(transmission).await?;
-    receiver.install(transmission, head.log_id().index).await
-}
-
 #[test]
 fn a_checkpoint_is_there_whole_whenever_the_power_goes() {
     (0..200).for_each(|seed| lives(seed, written));
-}
-
-#[test]
-fn a_received_checkpoint_is_there_whole_whenever_the_power_goes() {
-    (0..200).for_each(|seed| lives(seed, received));
 }
 
 /// Bugs that are planted, and what shows them.

@@ -1,6 +1,5 @@
 //! Checkpoints: the state at a position of the log, as files, which stand for history that is
-//! purged. [`mod@format`] says what is in one, [`store`] how it comes to its name and goes,
-//! [`receive`] how one of another node is taken in.
+//! purged. [`mod@format`] says what is in one, [`store`] how it comes to its name and goes.
 
 mod alter;
 #[cfg(test)]
@@ -8,11 +7,9 @@ mod crash_tests;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-pub mod receive;
 pub mod scrub;
 pub mod store;
 
 pub use alter::{given_to, redact};
 pub use format::{Checkpoint, Head};
-pub use receive::{Receiver, Transmission};
 pub use store::CheckpointFile;

@@ -25,8 +25,8 @@ const DIGITS: usize = 20;
 const SUFFIX: &str = ".checkpoint";
 /// The name of one that is being written.
 const TEMPORARY: &str = "checkpoint.tmp";
-/// The name of one that another node sends, before its number.
-pub(super) const INCOMING: &str = "checkpoint.incoming-";
+/// How the name of one began that another node sent to an earlier build.
+const INCOMING: &str = "checkpoint.incoming-";
 
 /// A checkpoint on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,14 +174,6 @@ pub(super) fn create<F: Files>(files: &F, name: &FileName) -> io::Result<Writer<
 /// Writes what is left and makes all of it durable.
 pub(super) fn sync(out: BufWriter<impl Output>) -> io::Result<()> {
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync()
-}
-
-/// Removes a file, if it is there.
-pub(super) fn remove(files: &impl Files, name: &FileName) -> io::Result<()> {
-    match files.remove(name) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Removes what no start begins from any more.

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use crate::{
@@ -44,8 +45,8 @@ pub struct Delivery {
     /// What became of writes that this core proposed. At most as many as it
     /// has writes waiting.
     pub outcomes: Vec<(Ticket, Outcome)>,
-    /// The node stops: finish what is under way.
-    pub stop: bool,
+    /// The node stops: finish what is under way, in this time.
+    pub stop: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -182,10 +183,10 @@ impl Fanout {
         mailbox.post(|delivery| delivery.outcomes.extend(outcomes));
     }
 
-    /// Tells every core to stop.
-    pub fn stop(&self) {
+    /// Tells every core to stop: connections have so much time to finish what is under way.
+    pub fn stop(&self, drain: Duration) {
         for mailbox in &*self.cores {
-            mailbox.post(|delivery| delivery.stop = true);
+            mailbox.post(|delivery| delivery.stop = Some(drain));
         }
     }
 
@@ -250,7 +251,7 @@ mod tests {
         assert!(mailbox.poll_full(&mut cx).is_ready());
         drop(mailbox.take());
         assert!(mailbox.poll_full(&mut cx).is_pending());
-        fanout.stop();
+        fanout.stop(Duration::ZERO);
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
     }
 }

@@ -153,6 +153,12 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// What the disk reports.
     fn create(&self, name: &FileName) -> io::Result<Self::Output>;
 
+    /// A file to be written on from its end, made where there is none.
+    ///
+    /// # Errors
+    /// What the disk reports.
+    fn append(&self, name: &FileName) -> io::Result<Self::Output>;
+
     /// Renames atomically, replacing what bears the new name.
     ///
     /// # Errors
@@ -192,6 +198,31 @@ pub fn sync_directory(files: &impl Files) -> io::Result<()> {
     files.sync_directory().map_err(|error| io::Error::other(DirectoryFailed(error)))
 }
 
+/// Makes a file of these bytes, under another name first: durable on return.
+///
+/// # Errors
+/// What the disk reports; nothing bears the name then, or what bore it before.
+pub fn put_file(
+    files: &impl Files,
+    temporary: &FileName,
+    name: &FileName,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let written = || {
+        let mut out = files.create(temporary)?;
+        out.write_all(bytes)?;
+        out.sync()?;
+        files.rename(temporary, name)?;
+        sync_directory(files)
+    };
+    let outcome = written();
+    if outcome.is_err() {
+        // The error before says more than that of this.
+        let _ = files.remove(temporary);
+    }
+    outcome
+}
+
 /// Whether the directory could not be synced.
 #[must_use]
 pub fn is_directory_failed(error: &io::Error) -> bool {
@@ -205,4 +236,9 @@ pub trait Output: Write + Send + 'static {
     /// # Errors
     /// What the disk reports.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Begins to bring to the disk what was written since it was last called, and waits until what
+    /// was begun then is there: so that little is left for [`sync`](Self::sync), which would hold
+    /// up whoever else uses the disk. Nothing is durable by it.
+    fn write_back(&mut self) {}
 }

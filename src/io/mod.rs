@@ -13,5 +13,5 @@ pub mod simulated;
 
 pub use disk::{
     BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place,
-    is_directory_failed, sync_directory,
+    is_directory_failed, put_file, sync_directory,
 };

@@ -11,6 +11,7 @@ use super::{
     format::{
         FRAME_HEAD_BYTES, FrameRef, GroupPlace, HardState, SegmentHeader, encode_group, group_bytes,
     },
+    index::Indexed,
     types::SEGMENT_BYTES_MIN,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Composer {
     /// Entries of the next group, and the bytes of their frames.
     waiting: Vec<Entry>,
     waiting_bytes: usize,
+    /// Entries after this one are removed first.
+    removed: Option<u64>,
     /// The segment under way: where its header goes, then groups.
     segment: Option<Open>,
 }
@@ -71,6 +74,7 @@ impl Composer {
             next: 0,
             waiting: Vec::new(),
             waiting_bytes: 0,
+            removed: None,
             segment: None,
         };
         if let Some(purged) = purged {
@@ -101,8 +105,33 @@ impl Composer {
             next: recovery.table.next(),
             waiting: Vec::new(),
             waiting_bytes: 0,
+            removed: None,
             segment: None,
         }
+    }
+
+    /// Goes on with a new segment after one that has the index `after`, as the log of a node whose
+    /// hard state is `state`. Entries of it beyond the committed mark of that are removed.
+    #[must_use]
+    pub fn following(after: &Indexed, identity: Identity, state: HardState) -> Self {
+        let last = state.committed.map(|id| id.index);
+        let held = after.run.next().checked_sub(1);
+        let mut composer = Self {
+            identity,
+            segment_bytes: 0,
+            state,
+            sequence: after.run.segment() + 1,
+            next_group: after.next_group,
+            chain: after.chain,
+            next: after.run.next(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            removed: last.filter(|_| last < held),
+            segment: None,
+        };
+        composer.open();
+        composer.put_group();
+        composer
     }
 
     /// The index of the entry that comes next.
@@ -185,7 +214,9 @@ impl Composer {
     fn put_group(&mut self) {
         let Some(open) = &mut self.segment else { unreachable!("a segment is open") };
         let at = open.bytes.len();
-        open.bytes.resize(at + group_bytes(self.waiting_bytes), 0);
+        let removed = self.removed.take().map(|after| FrameRef::Truncate(Some(after)));
+        let removed_bytes = removed.as_ref().map_or(0, FrameRef::encoded_bytes);
+        open.bytes.resize(at + group_bytes(removed_bytes + self.waiting_bytes), 0);
         let place = GroupPlace {
             offset: u32::try_from(at).unwrap_or_else(|_| unreachable!("bounded by its entries")),
             nonce: open.header.nonce,
@@ -193,7 +224,7 @@ impl Composer {
             previous: self.chain,
         };
         let out = open.bytes.get_mut(at..).unwrap_or_default();
-        let frames = self.waiting.iter().map(FrameRef::Entry);
+        let frames = removed.into_iter().chain(self.waiting.iter().map(FrameRef::Entry));
         self.chain = encode_group(out, &place, &self.state, frames);
         self.next_group += 1;
         self.waiting.clear();

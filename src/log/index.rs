@@ -15,7 +15,7 @@ use super::{
     format::{HardState, SegmentHeader},
 };
 use crate::{
-    base::ids::{ClusterId, LogId},
+    base::ids::{ClusterId, LogId, NodeId},
     sections::{Builder, Fault, Missing, Sections},
 };
 
@@ -208,6 +208,25 @@ impl Indexed {
             kept: end.kept,
             applied: end.applied,
         })
+    }
+
+    /// The bytes of the same index for the same segment in the log of another node.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub fn given_to(sections: &Sections, node: NodeId) -> Result<Vec<u8>, Fault> {
+        let mut builder = Builder::default();
+        for kind in sections.kinds() {
+            let mut bytes = sections.all(kind)?.to_vec();
+            if kind == END {
+                let end: End = postcard::from_bytes(&bytes)
+                    .map_err(|_| Fault { offset: 0, reason: "its end cannot be read".into() })?;
+                bytes = postcard::to_allocvec(&End { node, ..end })
+                    .expect("numbers are written to memory");
+            }
+            builder.add(kind, bytes);
+        }
+        Ok(builder.finish())
     }
 
     /// The number that the groups of the segment repeat.

@@ -15,6 +15,7 @@ mod error;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod given;
 mod handle;
 pub mod index;
 mod mend;
@@ -54,7 +55,8 @@ pub use check::{Behind, Verified, behind, check, give_to, is_file, segments};
 pub use compose::{Composed, Composer};
 pub use contents::Contents;
 pub use error::{LogError, OpenError};
-pub use format::{Frame, decode_frame, entry_head};
+pub use format::{Frame, HardState, decode_frame, entry_head};
+pub use given::{give_to_node, hard_state, header, verify_segment};
 pub use handle::Log;
 pub use mend::{is_whole, put_entry, unsound};
 pub use open::Reader;

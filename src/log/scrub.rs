@@ -1,7 +1,7 @@
 //! Verifying a complete segment as it is on the disk, while the log goes on: piece by piece, so
 //! that neither the disk nor memory is taken up by it.
 
-use std::io;
+use std::{io, ops::Range};
 
 use bytes::Bytes;
 
@@ -61,35 +61,86 @@ async fn verify<F: DiskFile>(
         HeaderBlock::Used(header) if header.sequence == sequence => header,
         _ => return Err(corrupt(sequence, 0, "the header is missing or damaged")),
     };
-    let mut chain = Chain { number: header.first_group - 1, checksum: header.chain };
-    let (mut at, mut needed, mut has_ended) = (BLOCK as u64, BLOCK, false);
-    while at < header.segment_bytes {
-        let left = usize::try_from(header.segment_bytes - at).unwrap_or(usize::MAX);
-        if needed > left {
-            return Err(corrupt(sequence, at, "a group does not end within its segment"));
-        }
-        let read = file.read_at(at, PIECE_BYTES.max(needed).min(left)).await;
+    let mut verifier = Verifier::new(&header);
+    while let Some(range) = verifier.next(PIECE_BYTES)? {
+        let at = range.start as u64;
+        let read = file.read_at(at, range.len()).await;
         let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
-        if piece.len() < needed {
-            return Err(corrupt(sequence, at + piece.len() as u64, "the file became shorter"));
-        }
         let bytes = piece.len() as u64;
-        let verify = move || match has_ended {
-            true => verify_zeros(&piece, chain),
-            false => verify_groups(&piece, at, header.nonce, chain),
-        };
-        let verified = cores::off_core(verify).await;
-        let verified =
-            verified.map_err(|(offset, why)| corrupt(sequence, at + offset as u64, why))?;
-        (chain, needed, has_ended) = (verified.chain, verified.needed, verified.has_ended);
-        at += verified.bytes as u64;
+        let verify = move || verifier.piece(&piece).map(|()| verifier);
+        verifier = cores::off_core(verify).await?;
         pause(bytes).await;
     }
-    if header.rewritten.is_some_and(|rewritten| rewritten.ends != chain.checksum) {
-        return Err(corrupt(sequence, at, "the last group is missing"));
-    }
     Ok(())
+}
+
+/// Verifies a complete segment, piece by piece.
+pub(super) struct Verifier {
+    sequence: u64,
+    nonce: u64,
+    segment_bytes: u64,
+    /// Up to where it is sound.
+    at: u64,
+    /// Bytes that the next group takes.
+    needed: usize,
+    chain: Chain,
+    /// Only zeros are to follow.
+    has_ended: bool,
+    /// The checksum of the last group, where the header tells.
+    ends: Option<u32>,
+}
+
+impl Verifier {
+    pub(super) fn new(header: &SegmentHeader) -> Self {
+        Self {
+            sequence: header.sequence,
+            nonce: header.nonce,
+            segment_bytes: header.segment_bytes,
+            at: BLOCK as u64,
+            needed: BLOCK,
+            chain: Chain { number: header.first_group - 1, checksum: header.chain },
+            has_ended: false,
+            ends: header.rewritten.map(|rewritten| rewritten.ends),
+        }
+    }
+
+    /// What is to be verified next: about `bytes` bytes. Nothing when all is.
+    pub(super) fn next(&self, bytes: usize) -> Result<Option<Range<usize>>, OpenError> {
+        let left = usize::try_from(self.segment_bytes.saturating_sub(self.at));
+        let (left, at) =
+            (left.unwrap_or(usize::MAX), usize::try_from(self.at).unwrap_or(usize::MAX));
+        if left == 0 {
+            return match self.ends.is_none_or(|ends| ends == self.chain.checksum) {
+                true => Ok(None),
+                false => Err(self.corrupt(0, "the last group is missing")),
+            };
+        }
+        if self.needed > left {
+            return Err(self.corrupt(0, "a group does not end within its segment"));
+        }
+        Ok(Some(at..at + bytes.max(self.needed).min(left)))
+    }
+
+    /// Verifies that.
+    pub(super) fn piece(&mut self, piece: &Bytes) -> Result<(), OpenError> {
+        if piece.len() < self.needed {
+            return Err(self.corrupt(piece.len(), "the file became shorter"));
+        }
+        let verified = match self.has_ended {
+            true => verify_zeros(piece, self.chain),
+            false => verify_groups(piece, self.at, self.nonce, self.chain),
+        };
+        let Verified { bytes, needed, chain, has_ended } =
+            verified.map_err(|(offset, why)| self.corrupt(offset, why))?;
+        (self.chain, self.needed, self.has_ended) = (chain, needed, has_ended);
+        self.at += bytes as u64;
+        Ok(())
+    }
+
+    fn corrupt(&self, offset: usize, why: &str) -> OpenError {
+        corrupt(self.sequence, self.at + offset as u64, why)
+    }
 }
 
 /// The disk does not give what is from byte `at` on.

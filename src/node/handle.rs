@@ -7,6 +7,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use uuid::Uuid;
@@ -43,7 +44,8 @@ struct Inner {
     waiters: Waiters,
     writes: Writes,
     purged_next: Cell<ChangeId>,
-    stopping: Cell<bool>,
+    /// How long connections have to finish, once the node stops.
+    stopping: Cell<Option<Duration>>,
     stop_waker: RefCell<Option<Waker>>,
 }
 
@@ -89,7 +91,7 @@ impl Handle {
             waiters,
             writes: Writes::default(),
             purged_next: Cell::default(),
-            stopping: Cell::new(false),
+            stopping: Cell::new(None),
             stop_waker: RefCell::new(None),
         }))
     }
@@ -229,7 +231,7 @@ impl Handle {
     /// Whether the node is to stop.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.0.stopping.get()
+        self.0.stopping.get().is_some()
     }
 
     /// Takes what the Raft core has told this core since and acts on it: the history goes on,
@@ -253,8 +255,8 @@ impl Handle {
         }
         let last = history.last();
         drop(history);
-        if delivery.stop {
-            self.0.stopping.set(true);
+        if let Some(drain) = delivery.stop {
+            self.0.stopping.set(Some(drain));
             if let Some(waker) = self.0.stop_waker.take() {
                 waker.wake();
             }
@@ -276,15 +278,16 @@ impl Handle {
         }
     }
 
-    /// Resolves when the node is to stop. One task at a time may wait for it.
-    pub async fn stopped(&self) {
+    /// Resolves when the node is to stop, by how long connections have to finish what is under way.
+    /// One task at a time may wait for it.
+    pub async fn stopped(&self) -> Duration {
         poll_fn(|cx| {
-            if self.is_stopping() {
-                return Poll::Ready(());
+            if let Some(drain) = self.0.stopping.get() {
+                return Poll::Ready(drain);
             }
             *self.0.stop_waker.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         AppendRequest, Inbound, Replica, at_once,
         peer::{Acceptor, Answer, Directory, Handler, Lane, OUTCOMES_BYTES_MAX, Request},
     },
+    snapshot::Wanted,
 };
 
 /// Answers other nodes.
@@ -88,10 +89,10 @@ impl<D: Disk> Handler for PeerService<D> {
                 inbound.vote(vote, last, transfer, pre_vote)
             }
             Request::TransferLeader { vote, to, last } => inbound.transfer_leader(vote, to, last),
-            Request::BeginSnapshot { vote, last, bytes } => {
-                inbound.begin_snapshot(vote, last, bytes)
+            Request::BeginSnapshot { vote } => inbound.begin_snapshot(vote, &body),
+            Request::SnapshotPart { file, offset } => {
+                inbound.snapshot_part(Wanted { file, offset }, body)
             }
-            Request::SnapshotPart => inbound.snapshot_part(body),
             Request::EndSnapshot => inbound.end_snapshot(),
             Request::ReadIndex => inbound.read_index(),
             Request::Health => at_once(Answer::Health(inbound.ailment())),

@@ -38,10 +38,19 @@ impl<D: Disk> Replica<D> {
         }
     }
 
-    /// Resolves when a checkpoint from another node took the place of all that was
+    /// Resolves when a snapshot from another node is to take the place of all that is
     /// here: the node must start anew.
     pub async fn was_superseded(&self) {
         self.machine.was_superseded().await;
+    }
+
+    /// Removes what was taken in of a snapshot that is not needed any more.
+    pub async fn discard_snapshots(&self) {
+        if !self.machine.is_superseded()
+            && let Err(error) = self.machine.staging().discard().await
+        {
+            tracing::warn!(%error, "a snapshot that is not needed is left for now");
+        }
     }
 
     /// Resolves when this node must not go on with what it holds.

@@ -19,7 +19,7 @@ use std::{
 use super::{
     compact,
     sealing::SegmentEnd,
-    segment_index::{ERASED_TEMPORARY, SegmentIndex, opened, put_file},
+    segment_index::{ERASED_TEMPORARY, SegmentIndex, opened},
     state_machine::StateMachine,
 };
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
         planted::planted,
         timing::{ERASURE_COMPLETES, ERASURE_PERIOD, ERASURE_RETRY},
     },
-    io::{Disk, Files, cores},
+    io::{Disk, Files, cores, put_file},
     log::{OpenError, Replacement, holds_purged, index::file_name, without_purged},
     state::{Damaged, SealedSegment, ToErase},
 };

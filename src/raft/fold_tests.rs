@@ -48,11 +48,11 @@ use crate::{
     },
 };
 
-const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
+pub(super) const CLUSTER: ClusterId = ClusterId(Uuid::from_u128(1));
 
 /// What an entry holds.
 #[derive(Clone, Debug)]
-enum What {
+pub(super) enum What {
     Blank,
     /// Members up to this number, from the one before.
     Members(NodeId),
@@ -72,7 +72,7 @@ fn entries() -> impl Strategy<Value = Vec<What>> {
     })
 }
 
-fn entry(index: u64, what: &What) -> Entry {
+pub(super) fn entry(index: u64, what: &What) -> Entry {
     let payload = match what {
         What::Blank => EntryPayload::Blank,
         What::Members(highest) => {
@@ -89,7 +89,12 @@ fn entry(index: u64, what: &What) -> Entry {
 /// The log of a disk, with what its committed entries amount to. What is to be read
 /// onto a checkpoint begins there.
 async fn open(disk: &SimDisk) -> (Log<SimDisk>, Replay<SimFiles>) {
-    let identity = Identity { cluster: CLUSTER, node: 1 };
+    open_as(disk, 1).await
+}
+
+/// The same for another node.
+pub(super) async fn open_as(disk: &SimDisk, node: NodeId) -> (Log<SimDisk>, Replay<SimFiles>) {
+    let identity = Identity { cluster: CLUSTER, node };
     let options = Options {
         segment_bytes: SEGMENT_BYTES_MIN,
         free_margin_bytes: 0,
@@ -118,7 +123,7 @@ fn deliver(mailbox: &Mailbox, history: &mut History) {
 
 /// Everything that tells two folds apart, and what readers are given beside them.
 #[derive(Debug, PartialEq)]
-struct Outcome {
+pub(super) struct Outcome {
     applied: Option<LogId>,
     is_written: bool,
     /// The whole state as a checkpoint has it, with the changes that keys stand for.
@@ -129,7 +134,7 @@ struct Outcome {
     beginnings: Vec<(Uuid, TenantRetention, ChangeId)>,
 }
 
-fn outcome(fold: &Fold, history: &History) -> Outcome {
+pub(super) fn outcome(fold: &Fold, history: &History) -> Outcome {
     let applied = fold.applied().as_ref().map(from_raft_id);
     let raft = membership_to_json(fold.membership(), fold.highest()).unwrap();
     let mut checkpoint = Vec::new();

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 
 use super::{
     acknowledged::Acknowledged,
+    append::append_answer,
     claims::Claims,
     halt::{Halt, Statement},
     health::{Ailment, Health},
-    network::append_answer,
     peer::{Answer, AppendAnswer, Directory, Lane, Standing},
     snapshot,
     state_machine::StateMachine,
@@ -29,9 +29,9 @@ use crate::{
         planted::planted,
         timing::ENTRIES_STALL,
     },
-    checkpoint::{Receiver, Transmission},
     io::{Disk, cores},
     log::{Frame, Identity, Log, Vote, decode_frame},
+    snapshot::{Manifest, Staging, Transmission, Wanted},
 };
 
 /// The newest leader that was heard of, with its term.
@@ -40,7 +40,8 @@ pub(super) type NewestLeader = Cell<Option<(u64, NodeId)>>;
 /// What a message may take beyond the largest entry.
 const OVERHEAD_BYTES: usize = 2 << 20;
 
-const NONE_BEGUN: &str = "no checkpoint was begun";
+const NONE_BEGUN: &str = "no snapshot was begun";
+const STARTS_ANEW: &str = "this node starts anew from a snapshot";
 
 /// Raft's and the log's part of what other nodes ask, one method for each message of
 /// theirs. `node::peers` says which is called. Entries are taken in in the order in which
@@ -57,8 +58,8 @@ pub struct Inbound<D: Disk> {
     pub(super) last_contact: Rc<Cell<Option<Instant>>>,
     /// Who takes this node for a member of another cluster.
     pub(super) claims: Rc<Claims>,
-    pub(super) receiver: Rc<Receiver<D::Files>>,
-    /// The checkpoint that is taken in, with the vote of the leader that sends it.
+    pub(super) staging: Rc<Staging<D::Files>>,
+    /// The snapshot that is taken in, with the vote of the leader that sends it.
     pub(super) incoming: Rc<Cell<Option<(Vote, Transmission)>>>,
     /// What the other nodes have acknowledged to this one.
     pub(super) acknowledged: Rc<Acknowledged>,
@@ -170,6 +171,9 @@ impl<D: Disk> Inbound<D> {
         if let Some(why) = self.refusal(from) {
             return failed(&why);
         }
+        if self.machine.is_superseded() {
+            return failed(STARTS_ANEW);
+        }
         // Only who was elected bears a committed vote.
         if vote.committed && self.newest_leader.get() < Some((vote.term, vote.node)) {
             self.newest_leader.set(Some((vote.term, vote.node)));
@@ -275,21 +279,29 @@ impl<D: Disk> Inbound<D> {
         self.ailment.get() >= Some(Ailment::Stalled)
     }
 
-    /// Begins to take in a checkpoint.
-    pub fn begin_snapshot(&self, vote: Vote, last: LogId, bytes: u64) -> Answering {
+    /// Begins to take in a snapshot, or goes on with it: says what of it is wanted.
+    pub fn begin_snapshot(&self, vote: Vote, manifest: &[u8]) -> Answering {
+        let manifest = match Manifest::decode(manifest) {
+            Ok(manifest) => manifest,
+            Err(error) => return failed(&error.to_string()),
+        };
         // It would take the place of entries that are committed here.
-        let (lane, ids) = (Lane::Snapshot, [last]);
+        let (lane, ids) = (Lane::Snapshot, [manifest.last]);
         let statement = Statement { lane, vote, previous: None, committed: None, entries: &ids };
         if let Some(answer) = self.halt(&statement) {
             return at_once(answer);
         }
-        tracing::info!(last = last.index, bytes, "a checkpoint is taken in");
-        let (begun, incoming) = (self.receiver.begin(), Rc::clone(&self.incoming));
+        if self.machine.is_superseded() {
+            return failed(STARTS_ANEW);
+        }
+        let (files, bytes) = (manifest.files.len(), manifest.bytes());
+        tracing::info!(last = manifest.last.index, files, bytes, "a snapshot is taken in");
+        let (staging, incoming) = (Rc::clone(&self.staging), Rc::clone(&self.incoming));
         async move {
-            match begun.await {
-                Ok(transmission) => {
+            match staging.begin(manifest).await {
+                Ok((transmission, wanted)) => {
                     incoming.set(Some((vote, transmission)));
-                    Answer::Done
+                    as_wanted(wanted)
                 }
                 Err(error) => Answer::Failed(error.to_string()),
             }
@@ -297,57 +309,64 @@ impl<D: Disk> Inbound<D> {
         .boxed_local()
     }
 
-    /// Takes in the next part of it.
-    pub fn snapshot_part(&self, part: Bytes) -> Answering {
+    /// Takes in a part of it.
+    pub fn snapshot_part(&self, at: Wanted, part: Bytes) -> Answering {
         let Some((_, to)) = self.incoming.get() else { return failed(NONE_BEGUN) };
-        let appended = self.receiver.append(to, part);
+        let staging = Rc::clone(&self.staging);
         async move {
-            match appended.await {
-                Ok(()) => Answer::Done,
+            match staging.part(to, at, part).await {
+                Ok(wanted) => as_wanted(wanted),
                 Err(error) => Answer::Failed(error.to_string()),
             }
         }
         .boxed_local()
     }
 
-    /// Has the checkpoint that is complete now take the place of what is here, if Raft has
+    /// Has the snapshot that is complete now take the place of what is here, if Raft has
     /// a use for it.
     pub fn end_snapshot(&self) -> Answering {
         let Some((vote, transmission)) = self.incoming.take() else { return failed(NONE_BEGUN) };
-        let (raft, receiver) = (self.raft.clone(), Rc::clone(&self.receiver));
-        let log = self.log.clone();
-        let ended = receiver.end(transmission);
+        let (raft, staging) = (self.raft.clone(), Rc::clone(&self.staging));
+        let (log, machine) = (self.log.clone(), self.machine.clone());
         async move {
-            let received = ended.await;
-            let received = received.and_then(|head| snapshot::received(&head, transmission));
-            let snapshot = match received {
-                Ok(snapshot) => snapshot,
+            let received = staging.end(transmission).await;
+            let received =
+                received.and_then(|it| Ok((it.last, snapshot::received(&it, transmission)?)));
+            let (last, snapshot) = match received {
+                Ok(received) => received,
                 Err(error) => return Answer::Failed(error.to_string()),
             };
-            let last = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
-            let installed = raft.install_full_snapshot(to_raft_vote(vote), snapshot).await;
-            // Raft may have had no use for it.
-            if let Err(error) = receiver.discard(transmission).await {
-                tracing::warn!(%error, "a checkpoint that is not needed is left for now");
+            let vote = if log.id(last.index) == Some(last) {
+                // What this log holds beyond may have been acknowledged.
+                log.vote().unwrap_or(vote)
+            } else {
+                match raft.install_full_snapshot(to_raft_vote(vote), snapshot).await {
+                    Ok(response) => from_raft_vote(&response.vote),
+                    Err(error) => return Answer::Failed(error.to_string()),
+                }
+            };
+            if !machine.is_superseded()
+                && let Err(error) = staging.discard().await
+            {
+                tracing::warn!(%error, "a snapshot that is not needed is left for now");
             }
-            let response = match installed {
-                Ok(response) => response,
-                Err(error) => return Answer::Failed(error.to_string()),
-            };
-            // The leader takes this for an acknowledgement. Raft has no use for a checkpoint
+            // The leader takes this for an acknowledgement. Raft has no use for a snapshot
             // of entries that it has, and those may wait to be written still.
             if planted!(AcknowledgeCheckpointBeforeDurable) {
-                return Answer::Snapshot(from_raft_vote(&response.vote));
+                return Answer::Snapshot(vote);
             }
-            let durable = log.durable(last.map_or(0, |last| last.index));
-            match cores::within(ENTRIES_STALL, durable).await {
-                Some(Ok(())) => Answer::Snapshot(from_raft_vote(&response.vote)),
+            match cores::within(ENTRIES_STALL, log.durable(last.index)).await {
+                Some(Ok(())) => Answer::Snapshot(vote),
                 Some(Err(error)) => Answer::Failed(error.to_string()),
-                None => Answer::Failed("the entries of the checkpoint are not durable".to_owned()),
+                None => Answer::Failed("the entries of the snapshot are not durable".to_owned()),
             }
         }
         .boxed_local()
     }
+}
+
+fn as_wanted(Wanted { file, offset }: Wanted) -> Answer {
+    Answer::Wanted { file, offset }
 }
 
 /// The entries of a body, one behind the other; nothing when it is not sound. One that came alone has

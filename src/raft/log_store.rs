@@ -1,18 +1,22 @@
 //! openraft's log storage on our log: conversions, and nothing that decides.
+//!
+//! What openraft purges is what it sends to nobody entry by entry any more, but as the files of a
+//! snapshot. The log itself gives up nothing by that: [`Replica::purge`](super::Replica::purge) does.
 
-use std::{fmt::Debug, io, ops::Bound, ops::RangeBounds};
+use std::{cell::Cell, fmt::Debug, io, ops::Bound, ops::RangeBounds, rc::Rc};
 
 use openraft::{
     RaftLogReader,
     storage::{IOFlushed, LogState, RaftLogStorage},
 };
+use tokio::sync::watch;
 
 use super::types::{
     Entry, RaftLogId, RaftVote, TypeConfig, checked_before, from_log, from_raft_id, from_raft_vote,
     to_log, to_raft_id, to_raft_vote,
 };
 use crate::{
-    base::timing::DAMAGED_RETRY,
+    base::{ids::LogId, timing::DAMAGED_RETRY},
     io::{Disk, cores},
     log::Log,
 };
@@ -26,19 +30,33 @@ pub struct LogStore<D: Disk> {
     /// The last entry that was there before this process: what comes after was
     /// checked when it was taken in, and is not once more when it is read.
     found: Option<u64>,
+    /// The last entry that openraft purged in this process.
+    purged: Rc<Cell<Option<LogId>>>,
+    /// A snapshot from another node is to take the place of the log.
+    superseded: watch::Receiver<bool>,
 }
 
 impl<D: Disk> Clone for LogStore<D> {
     fn clone(&self) -> Self {
-        Self { log: self.log.clone(), found: self.found }
+        let (purged, superseded) = (Rc::clone(&self.purged), self.superseded.clone());
+        Self { log: self.log.clone(), found: self.found, purged, superseded }
     }
 }
 
 impl<D: Disk> LogStore<D> {
-    /// The store of a log that was just opened.
-    pub fn new(log: Log<D>) -> Self {
+    /// The store of a log that was just opened, until it is `superseded`.
+    pub fn new(log: Log<D>, superseded: watch::Receiver<bool>) -> Self {
         let found = log.last().map(|id| id.index);
-        Self { log, found }
+        Self { log, found, purged: Rc::default(), superseded }
+    }
+
+    /// The last entry that is purged as openraft sees it.
+    fn purged(&self) -> Option<LogId> {
+        self.log.purged().max(self.purged.get())
+    }
+
+    fn is_superseded(&self) -> bool {
+        *self.superseded.borrow()
     }
 
     /// The log itself.
@@ -92,7 +110,8 @@ impl<D: Disk> RaftLogReader<TypeConfig> for LogStore<D> {
         };
         loop {
             // openraft asks from 0 and means what there is.
-            let from = from.max(self.log.first_index());
+            let purged = self.purged().map_or(0, |id| id.index + 1);
+            let from = from.max(self.log.first_index()).max(purged);
             if let Some(entries) = self.read(from, to, usize::MAX).await? {
                 return Ok(entries);
             }
@@ -123,8 +142,8 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
         Ok(LogState {
-            last_purged_log_id: self.log.purged().map(to_raft_id),
-            last_log_id: self.log.last().map(to_raft_id),
+            last_purged_log_id: self.purged().map(to_raft_id),
+            last_log_id: self.log.last().max(self.purged()).map(to_raft_id),
         })
     }
 
@@ -156,16 +175,24 @@ impl<D: Disk> RaftLogStorage<TypeConfig> for LogStore<D> {
     where
         I: IntoIterator<Item = Entry>,
     {
+        if self.is_superseded() {
+            // They would be gone with this log: nobody is told that they are there.
+            return Ok(());
+        }
         let entries = entries.into_iter().map(to_log).collect::<io::Result<Vec<_>>>()?;
         self.log.append(entries, |result| callback.io_completed(result))?;
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> io::Result<()> {
+        if self.is_superseded() {
+            return Ok(());
+        }
         self.log.truncate_after(last.as_ref().map(from_raft_id)).await
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> io::Result<()> {
-        self.log.purge(from_raft_id(&upto)).await
+        self.purged.set(self.purged.get().max(Some(from_raft_id(&upto))));
+        Ok(())
     }
 }

@@ -4,11 +4,14 @@
 
 mod acknowledged;
 mod age;
+mod append;
+mod by_files;
 mod claims;
 mod compact;
 mod derived;
 mod ending;
 mod erasure;
+mod feeding;
 mod fold;
 #[cfg(test)]
 mod fold_tests;
@@ -44,6 +47,8 @@ mod shutdown;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod standing;
 mod state_machine;
 #[cfg(test)]

@@ -21,16 +21,16 @@ use openraft::{
 
 use super::{
     acknowledged::Acknowledged,
+    append::append_message,
     peer::{
-        Answer, AppendAnswer, Body, CallError, Channel, Instance, Lane, OnRefusal, Parts, Request,
+        Answer, AppendAnswer, Body, CallError, Channel, Instance, Lane, OnRefusal, Request,
         Settings,
     },
     pipeline::{Appended, Pipeline, Sent},
     room::RoomOfOthers,
-    snapshot::{self, SnapshotData},
+    snapshot::{self, SnapshotData, Source},
     types::{
-        Address, RaftLogId, RaftVote, TypeConfig, from_raft_id, from_raft_vote, to_log, to_raft_id,
-        to_raft_vote,
+        Address, RaftVote, TypeConfig, from_raft_id, from_raft_vote, to_raft_id, to_raft_vote,
     },
 };
 use crate::{
@@ -38,8 +38,7 @@ use crate::{
         ids::{LogId, NodeId},
         timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, RECONNECT, REQUEST_STALL, SNAPSHOT_STALL},
     },
-    io::cores,
-    log::entry_head,
+    io::{Files, cores},
 };
 
 struct Inner {
@@ -54,27 +53,36 @@ struct Inner {
 
 /// The connections of a node to the others. Clones share them.
 #[derive(Clone)]
-pub struct Network(Rc<Inner>);
+pub struct Network<F> {
+    inner: Rc<Inner>,
+    source: Source<F>,
+}
 
-impl Network {
-    pub(super) fn new(own: Instance, control_stall: Duration, on_refusal: OnRefusal) -> Self {
+impl<F: Files> Network<F> {
+    pub(super) fn new(
+        own: Instance,
+        control_stall: Duration,
+        on_refusal: OnRefusal,
+        source: Source<F>,
+    ) -> Self {
         let (channels, acknowledged, room) = (RefCell::default(), Rc::default(), Rc::default());
-        Self(Rc::new(Inner { own, control_stall, channels, on_refusal, acknowledged, room }))
+        let inner = Inner { own, control_stall, channels, on_refusal, acknowledged, room };
+        Self { inner: Rc::new(inner), source }
     }
 
     /// What the other nodes have acknowledged to this one as a leader.
     pub(super) fn acknowledged(&self) -> Rc<Acknowledged> {
-        Rc::clone(&self.0.acknowledged)
+        Rc::clone(&self.inner.acknowledged)
     }
 
     /// What the other nodes have said of the room of their logs, and how long that counts.
     pub(super) fn room(&self) -> (&RoomOfOthers, Duration) {
-        (&self.0.room, self.0.control_stall)
+        (&self.inner.room, self.inner.control_stall)
     }
 
     /// The channel to a node, which is reached at `address`.
     pub(super) fn channel(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
-        let mut channels = self.0.channels.borrow_mut();
+        let mut channels = self.inner.channels.borrow_mut();
         let channel = channels.entry((to, lane)).or_insert_with(|| self.apart(to, lane, address));
         channel.move_to(address);
         channel.clone()
@@ -83,23 +91,23 @@ impl Network {
     /// A channel that nobody else uses.
     pub(super) fn apart(&self, to: NodeId, lane: Lane, address: &str) -> Channel {
         let stall = match lane {
-            Lane::Control => self.0.control_stall,
+            Lane::Control => self.inner.control_stall,
             Lane::Entries => ENTRIES_STALL,
             Lane::Snapshot => SNAPSHOT_STALL,
             Lane::Requests | Lane::Adoption => REQUEST_STALL,
             Lane::Admin => ADMIN_STALL,
         };
         let settings = Settings { connect: CONNECT.min(stall), stall };
-        let on_refusal = Rc::clone(&self.0.on_refusal);
-        Channel::new(self.0.own, to, lane, address.to_owned(), settings, on_refusal)
+        let on_refusal = Rc::clone(&self.inner.on_refusal);
+        Channel::new(self.inner.own, to, lane, address.to_owned(), settings, on_refusal)
     }
 
     /// Closes the connections to nodes that are nowhere, and has the others go on
     /// at the address they have now.
     pub(super) fn update(&self, address_of: impl Fn(NodeId) -> Option<String>) {
-        self.0.acknowledged.keep(|node| address_of(node).is_some());
-        self.0.room.keep(|node| address_of(node).is_some());
-        self.0.channels.borrow_mut().retain(|(to, _), channel| match address_of(*to) {
+        self.inner.acknowledged.keep(|node| address_of(node).is_some());
+        self.inner.room.keep(|node| address_of(node).is_some());
+        self.inner.channels.borrow_mut().retain(|(to, _), channel| match address_of(*to) {
             Some(address) => {
                 channel.move_to(&address);
                 true
@@ -111,34 +119,35 @@ impl Network {
         });
     }
 
-    fn peer(&self, to: NodeId, address: &Address, entries: Lane) -> Peer {
+    fn peer(&self, to: NodeId, address: &Address, entries: Lane) -> Peer<F> {
         let channel = |lane| self.channel(to, lane, &address.cluster_address);
         Peer {
             node: to,
             beats: entries == Lane::Control,
-            acknowledged: Rc::clone(&self.0.acknowledged),
-            room: Rc::clone(&self.0.room),
+            acknowledged: Rc::clone(&self.inner.acknowledged),
+            room: Rc::clone(&self.inner.room),
             entries: channel(entries),
             control: channel(Lane::Control),
             snapshot: channel(Lane::Snapshot),
+            source: self.source.clone(),
         }
     }
 }
 
-impl RaftNetworkFactory<TypeConfig> for Network {
-    type Network = Peer;
+impl<F: Files> RaftNetworkFactory<TypeConfig> for Network<F> {
+    type Network = Peer<F>;
 
-    async fn new_client(&mut self, target: NodeId, node: &Address) -> Peer {
+    async fn new_client(&mut self, target: NodeId, node: &Address) -> Peer<F> {
         self.peer(target, node, Lane::Entries)
     }
 
-    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Address) -> Peer {
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &Address) -> Peer<F> {
         self.peer(target, node, Lane::Control)
     }
 }
 
 /// Another node, as openraft speaks to it.
-pub struct Peer {
+pub struct Peer<F> {
     node: NodeId,
     /// It is sent heartbeats and no entries.
     beats: bool,
@@ -148,6 +157,7 @@ pub struct Peer {
     entries: Channel,
     control: Channel,
     snapshot: Channel,
+    source: Source<F>,
 }
 
 fn rpc_error(error: &CallError) -> RPCError<TypeConfig> {
@@ -170,7 +180,7 @@ fn unexpected(answer: &Answer) -> RPCError<TypeConfig> {
     RPCError::Network(NetworkError::new(&AnyError::error(text)))
 }
 
-impl Peer {
+impl<F: Files> Peer<F> {
     async fn ask_vote(
         &self,
         rpc: VoteRequest<TypeConfig>,
@@ -199,7 +209,7 @@ impl Peer {
     fn send_append(
         &self,
         mut rpc: AppendEntriesRequest<TypeConfig>,
-    ) -> Result<Sent<impl Future<Output = Appended> + Unpin + use<>>, RPCError<TypeConfig>> {
+    ) -> Result<Sent<impl Future<Output = Appended> + Unpin + use<F>>, RPCError<TypeConfig>> {
         if let Some(lost) = self.acknowledged.lost(self.node) {
             // By this it notices itself what it lost, whenever it is started again.
             rpc.prev_log_id = Some(to_raft_id(lost));
@@ -237,26 +247,7 @@ fn append_result(answer: Result<(Answer, Bytes), CallError>) -> Appended {
     }
 }
 
-/// A request to append, and the bytes of its entries.
-fn append_message(rpc: AppendEntriesRequest<TypeConfig>) -> std::io::Result<(Request, Parts)> {
-    let request = Request::Append {
-        vote: from_raft_vote(&rpc.vote),
-        previous: rpc.prev_log_id.as_ref().map(from_raft_id),
-        committed: rpc.leader_commit.as_ref().map(from_raft_id),
-        entries: u32::try_from(rpc.entries.len()).map_err(std::io::Error::other)?,
-    };
-    let mut parts = Parts::new();
-    for entry in rpc.entries {
-        let entry = to_log(entry)?;
-        parts.push(Bytes::copy_from_slice(&entry_head(&entry)));
-        if !entry.payload.is_empty() {
-            parts.push(entry.payload);
-        }
-    }
-    Ok((request, parts))
-}
-
-impl RaftNetworkV2<TypeConfig> for Peer {
+impl<F: Files> RaftNetworkV2<TypeConfig> for Peer<F> {
     type SnapshotData = SnapshotData;
 
     async fn append_entries(
@@ -343,7 +334,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             return Err(StreamingError::Unreachable(Unreachable::from_string(lost)));
         }
         let last = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
-        let sent = pin!(snapshot::send(&self.snapshot, &vote, &snapshot));
+        let sent = pin!(snapshot::send(&self.snapshot, &vote, &snapshot, &self.source));
         let sent = match select(sent, pin!(cancel)).await {
             Either::Left((sent, _)) => sent,
             Either::Right((closed, _)) => {
@@ -381,20 +372,5 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             Answer::Done => Ok(Ok(())),
             other => Err(unexpected(&other)),
         }
-    }
-}
-
-/// The answer of this node to what it was asked to append; `room` is what its log has where
-/// that lacks a segment.
-pub(super) fn append_answer(
-    response: AppendEntriesResponse<TypeConfig>,
-    previous: Option<RaftLogId>,
-    last: Option<RaftLogId>,
-    room: Option<u64>,
-) -> AppendAnswer {
-    match response.into_stream_result(previous, last) {
-        Ok(last) => AppendAnswer::Held { last: last.as_ref().map(from_raft_id), room },
-        Err(StreamAppendError::Conflict(at)) => AppendAnswer::Conflict(from_raft_id(&at)),
-        Err(StreamAppendError::HigherVote(vote)) => AppendAnswer::HigherVote(from_raft_vote(&vote)),
     }
 }

@@ -14,6 +14,7 @@ use super::{
     acknowledged::TOLD_MAX,
     network::Network,
     peer::Instance,
+    snapshot::Source,
     types::{Address, TypeConfig, to_raft_id},
 };
 use crate::{
@@ -21,20 +22,28 @@ use crate::{
         ids::{ClusterId, LogId},
         timing::RECONNECT,
     },
-    io::{cores, simulated::executor::run},
+    io::{
+        Disk, cores,
+        simulated::{
+            disk::{SimDisk, SimFiles},
+            executor::run,
+        },
+    },
     log::Identity,
 };
 
 const TIMES: u32 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 
-fn network() -> Network {
+fn network() -> Network<SimFiles> {
     let own = Identity { cluster: ClusterId(Uuid::from_u128(1)), node: 1 };
-    Network::new(Instance::start(own), SECOND, Rc::new(|_, _| ()))
+    let source =
+        Source { files: SimDisk::new(1).files(), written: Rc::new(|| 0), feeding: Rc::default() };
+    Network::new(Instance::start(own), SECOND, Rc::new(|_, _| ()), source)
 }
 
 /// How long openraft takes that asks node 2 to append, again and again.
-async fn asks_again(mut network: Network) -> Duration {
+async fn asks_again(mut network: Network<SimFiles>) -> Duration {
     let address = Address { cluster_address: "node-2:7000".to_owned(), ..Address::default() };
     let mut peer = network.new_client(2, &address).await;
     let begun = cores::now();

@@ -5,9 +5,9 @@ use std::{ops::RangeInclusive, rc::Rc, sync::Arc};
 use tokio::sync::Mutex;
 
 use super::{
+    by_files::by_files_upto,
     compact::Compacted,
     replica::{Replica, StartError},
-    types::TypeConfig,
 };
 use crate::{
     base::ids::LogId,
@@ -25,7 +25,7 @@ impl<D: Disk> Replica<D> {
         is_old: impl Fn(Position, Position) -> bool,
     ) -> Option<RangeInclusive<u64>> {
         // A node that was contradicted holds what nobody else has.
-        if self.halt.borrow().is_some() {
+        if self.halt.borrow().is_some() || self.machine.feeding().is_on() {
             return None;
         }
         let (ended, now) = self.machine.ended();
@@ -47,8 +47,7 @@ impl<D: Disk> Replica<D> {
     /// When Raft has stopped.
     pub async fn purge(&self, compacted: &Compacted) -> Result<(), StartError> {
         self.machine.purge(compacted);
-        let upto = compacted.log_id.index;
-        self.purge_log(upto).await?;
+        self.purge_log(compacted.log_id).await?;
         let (index, first) = (self.machine.index(), compacted.position.last.next());
         let held = Arc::clone(&compacted.checkpointed);
         let trim = move || index.trim(first, |id| held.range(id).is_some());
@@ -71,24 +70,13 @@ impl<D: Disk> Replica<D> {
                 let removed = self.log.remove_purged().await;
                 removed.map_err(|error| StartError(error.to_string()))
             }
-            _ => self.purge_log(checkpoint.index).await,
+            _ => self.purge_log(checkpoint).await,
         }
     }
 
-    async fn purge_log(&self, upto: u64) -> Result<(), StartError> {
-        let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
-        self.raft.trigger().snapshot().await.map_err(|error| failed(&error))?;
-        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
-            metrics.snapshot.is_some_and(|id| id.index >= upto)
-        };
-        let wait = self.raft.wait(None);
-        wait.metrics(taken, "the checkpoint is known").await.map_err(|error| failed(&error))?;
-        self.raft.trigger().purge_log(upto).await.map_err(|error| failed(&error))?;
-        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| {
-            metrics.purged.is_some_and(|id| id.index >= upto)
-        };
-        let wait = self.raft.wait(None);
-        wait.metrics(purged, "the log is purged").await.map_err(|error| failed(&error))?;
-        Ok(())
+    async fn purge_log(&self, upto: LogId) -> Result<(), StartError> {
+        let stopped = |error: &dyn std::fmt::Display| StartError(error.to_string());
+        by_files_upto(&self.raft, upto.index).await.map_err(|error| stopped(&error))?;
+        self.log.purge(upto).await.map_err(|error| stopped(&error))
     }
 }

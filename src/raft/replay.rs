@@ -15,6 +15,7 @@ use super::{
     recovered::Recovered,
     sealing::{SegmentEnd, Unsealed},
     segment_index::{Complete, SegmentIndex, Unusable},
+    standing::Standing,
     types::{RaftLogId, StoredMembership, from_log, from_raft_id, only_member, to_log, to_raft_id},
     whole_state::{self, Begun, CheckpointRead},
 };
@@ -70,6 +71,8 @@ pub struct Replay<F> {
     /// Segments that have an index: what readers are given of them, in order.
     sealed: Vec<Arc<SealedSegment>>,
     ended: VecDeque<SegmentEnd>,
+    /// Where Raft stands after the newest of them.
+    newest: Option<(SegmentEnd, Standing)>,
     /// The places of those whose entries were read.
     runs: Vec<Run>,
     weights: Weights,
@@ -90,6 +93,7 @@ impl<F> Default for Replay<F> {
             complete: VecDeque::new(),
             sealed: Vec::new(),
             ended: VecDeque::new(),
+            newest: None,
             runs: Vec::new(),
             weights: Weights::default(),
             begun: Position::default(),
@@ -256,8 +260,9 @@ impl<F: Files> Replay<F> {
         // One without entries has nothing to purge.
         let before = self.ended.back().map(|end| end.index).max(checkpoint);
         if let Some(last) = index.last().filter(|last| Some(*last) > before) {
-            let position = index.position;
-            self.ended.push_back(SegmentEnd { sequence, index: last, position });
+            let end = SegmentEnd { sequence, index: last, position: index.position };
+            self.ended.push_back(end);
+            self.newest = Some((end, index.standing.clone()));
         }
     }
 
@@ -378,8 +383,8 @@ impl<F: Files> Replay<F> {
     /// The same, taken out, with what is left to be done.
     pub(super) fn into_parts(self) -> (Fold, Unsealed, Weights) {
         let batches = self.open.into_iter().map(|open| (open.index, open.batch)).collect();
-        let (sealed, complete, ended) = (self.left, self.complete, self.ended);
-        (self.fold, Unsealed { batches, sealed, complete, ended }, self.weights)
+        let Self { left: sealed, complete, ended, newest, fold, weights, .. } = self;
+        (fold, Unsealed { batches, sealed, complete, ended, newest }, weights)
     }
 }
 

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::{
+    by_files,
     claims::{Claim, Claims},
     erasure,
     halt::Halt,
@@ -26,6 +27,7 @@ use super::{
     replay::Replay,
     room::Room,
     shutdown,
+    snapshot::Source,
     state_machine::StateMachine,
     types::{Address, Applied, Callback, Command, TypeConfig, from_raft_id, to_raft_id},
 };
@@ -76,7 +78,7 @@ pub struct Replica<D: Disk> {
     pub(super) raft: Raft<TypeConfig, StateMachine<D>>,
     pub(super) machine: StateMachine<D>,
     pub(super) log: Log<D>,
-    pub(super) network: Network,
+    pub(super) network: Network<D::Files>,
     /// What other nodes tell this process of the node from others by.
     pub(super) process: Process,
     /// Where this node is reached now, whatever the log says.
@@ -159,16 +161,20 @@ impl<D: Disk> Replica<D> {
         };
         let stall = timing.heartbeat * HEARTBEATS_UNANSWERED;
         let own = Instance::start(log.identity());
-        let network = Network::new(own, stall, Rc::new(on_refusal));
         let last_at_start = log.last();
         discard_contradicted(&log, &replay).await.map_err(|error| failed(&error))?;
         let machine = StateMachine::new(log.clone(), replay, fanout);
         cores::spawn(indexer::run(machine.clone()));
+        let written = log.clone();
+        let written = Rc::new(move || written.durable_next());
+        let source = Source { files: log.files(), written, feeding: Rc::clone(machine.feeding()) };
+        let network = Network::new(own, stall, Rc::new(on_refusal), source);
         cores::spawn(erasure::run(machine.clone()));
-        let store = LogStore::new(log.clone());
+        let store = LogStore::new(log.clone(), machine.superseded());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
             .await
             .map_err(|error| failed(&error))?;
+        cores::spawn(by_files::send_by_files(raft.clone(), machine.clone()));
         let replica = Self {
             raft,
             machine,
@@ -287,7 +293,7 @@ impl<D: Disk> Replica<D> {
             claims: Rc::clone(&self.claims),
             newest_leader: Rc::clone(&self.newest_leader),
             ailment: Rc::clone(&self.ailment),
-            receiver: self.machine.receiver(),
+            staging: self.machine.staging(),
             incoming: Rc::default(),
             raft: self.raft.clone(),
             machine: self.machine.clone(),

@@ -162,7 +162,7 @@ fn entries_are_not_read_from_later_on_than_asked() {
         append(&log, id(1, last + 2)).await;
         log.set_committed(id(1, last));
         log.purge(id(1, last)).await.unwrap();
-        let mut store = LogStore::new(log);
+        let mut store = LogStore::new(log, tokio::sync::watch::channel(false).1);
         let mut limited = async |from, to| {
             let read = RaftLogReader::<TypeConfig>::limited_get_log_entries(&mut store, from, to);
             read.await.unwrap().iter().map(|entry| entry.log_id().index).collect::<Vec<_>>()
@@ -178,7 +178,7 @@ fn entries_are_not_read_from_later_on_than_asked() {
 fn what_an_earlier_run_left_is_checked_when_it_is_read() {
     run(async {
         let log = open(4).await;
-        let store = LogStore::new(log.clone());
+        let store = LogStore::new(log.clone(), tokio::sync::watch::channel(false).1);
         let batch = batch(3, b'}');
         let whole = batch.bytes().clone();
         let cut = whole.slice(..whole.len() - 1);
@@ -189,7 +189,7 @@ fn what_an_earlier_run_left_is_checked_when_it_is_read() {
             appended.await.unwrap().unwrap();
         }
         // As if it was opened now.
-        let mut found = LogStore::new(log);
+        let mut found = LogStore::new(log, tokio::sync::watch::channel(false).1);
         let read = RaftLogReader::<TypeConfig>::try_get_log_entries(&mut found, ..1).await.unwrap();
         let EntryPayload::Normal(command) = &read[0].payload else { panic!("{read:?}") };
         assert_eq!(command.0.bytes(), batch.bytes());

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 use super::{
     fold::Fold,
     segment_index::{Complete, SegmentIndex},
+    standing::Standing,
 };
 use crate::{
     base::{
@@ -45,6 +46,8 @@ pub(super) struct Unsealed {
     pub(super) complete: VecDeque<Arc<Complete>>,
     /// Those that have one.
     pub(super) ended: VecDeque<SegmentEnd>,
+    /// Where Raft stands after the newest of them.
+    pub(super) newest: Option<(SegmentEnd, Standing)>,
 }
 
 /// Applied batches that wait for their segments to have an index, and the segments that have.
@@ -57,12 +60,19 @@ pub(super) struct Sealing {
     complete: VecDeque<Arc<Complete>>,
     /// Sealed segments that have an index, in order.
     ended: VecDeque<SegmentEnd>,
+    /// The newest of them, and where Raft stands after it.
+    newest: Option<(SegmentEnd, Standing)>,
 }
 
 impl Sealing {
     pub(super) fn new(unsealed: Unsealed) -> Self {
-        let Unsealed { batches, sealed, complete, ended } = unsealed;
-        Self { batches, sealed, complete, ended }
+        let Unsealed { batches, sealed, complete, ended, newest } = unsealed;
+        Self { batches, sealed, complete, ended, newest }
+    }
+
+    /// The newest segment that has an index, and where Raft stands after it.
+    pub(super) fn newest(&self) -> Option<(SegmentEnd, &Standing)> {
+        self.newest.as_ref().map(|(end, standing)| (*end, standing))
     }
 
     /// Sealed segments that have an index, in order.
@@ -177,8 +187,9 @@ impl Sealing {
         log.release(last);
         let known = self.ended.back().map(|end| end.index).max(purged);
         if known.is_none_or(|known| known < last) {
-            let position = index.position;
-            self.ended.push_back(SegmentEnd { sequence, index: last, position });
+            let end = SegmentEnd { sequence, index: last, position: index.position };
+            self.ended.push_back(end);
+            self.newest = Some((end, index.standing.clone()));
         }
     }
 }

@@ -8,15 +8,12 @@
 //! It is made of what the log, the state and Raft know of the segment, each in sections of its
 //! own. Every one can be made anew from the segments up to it.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use super::standing::{Standing, put_standing, standing};
 use crate::{
     base::batch::NumberedBatch,
-    io::{Files, Output, sync_directory},
+    io::{Files, put_file},
     log::{
         self, Identity, Sealed,
         index::{Indexed, SUFFIX, file_name},
@@ -83,28 +80,6 @@ impl Complete {
             Unusable::Fault(fault) => io::Error::other(format!("{name}: {fault}")),
         })
     }
-}
-
-/// Makes a file of these bytes, under another name first: durable on return.
-pub(super) fn put_file(
-    files: &impl Files,
-    temporary: &str,
-    name: &str,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let written = || {
-        let mut out = files.create(temporary)?;
-        out.write_all(bytes)?;
-        out.sync()?;
-        files.rename(temporary, name)?;
-        sync_directory(files)
-    };
-    let outcome = written();
-    if outcome.is_err() {
-        // The error before says more than that of this.
-        let _ = files.remove(temporary);
-    }
-    outcome
 }
 
 /// Why an index is not used.

@@ -1,29 +1,43 @@
-//! Checkpoints on their way to nodes that lie behind purged history: a snapshot
-//! is the file of a checkpoint, sent in parts and verified as a whole before it
-//! takes the place of what the node had. The node then starts anew from it.
+//! Snapshots on their way to nodes that lie far behind: the files of a history, sent in parts in the
+//! order in which the other node wants them, which verifies all before they take the place of what
+//! it had. The node then starts anew from them.
 
-use std::{io, sync::Arc};
+use std::{collections::VecDeque, io, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use openraft::storage::SnapshotMeta;
+use serde_json::value::RawValue;
 
 use super::{
-    peer::{Answer, CallError, Channel, PART_BYTES_MAX, Request},
-    types::{RaftVote, from_raft_vote, membership_from_json, to_raft_id},
+    feeding::Feeding,
+    peer::{Answer, CallError, Channel, Request},
+    sealing::Sealing,
+    standing::Standing,
+    types::{
+        RaftLogId, RaftVote, StoredMembership, from_raft_id, from_raft_vote, membership_from_json,
+        membership_to_json, to_raft_id,
+    },
 };
 use crate::{
-    checkpoint::{Head, Transmission},
-    io::cores,
+    base::ids::{LogId, NodeId},
+    io::{Files, cores, map::Mapping},
     log::Vote,
+    snapshot::{Held, Manifest, PART_BYTES_MAX, Transmission, Wanted, manifest::FileEntry},
     state::{CheckpointedChanges, Position},
 };
 
-/// A position of the log, and the checkpoint of it where there is one.
+/// Parts that are sent before the first of them is answered.
+const PARTS_UNDER_WAY: usize = 3;
+/// While the log is written to, files are sent in one of so many parts of the time.
+const SHARE: u32 = 4;
+
+/// A position of the log, and the files of what is up to there.
 #[derive(Clone)]
 pub struct SnapshotData {
     pub(super) position: Position,
     /// What can be sent of it.
-    pub(super) file: Option<Arc<CheckpointedChanges>>,
+    pub(super) held: Option<Arc<Held>>,
     /// It was taken in from another node, and is to be installed.
     pub(super) received: Option<Transmission>,
 }
@@ -37,54 +51,201 @@ impl std::fmt::Debug for SnapshotData {
 pub(super) type Snapshot = openraft::alias::SnapshotOf<super::types::TypeConfig, SnapshotData>;
 pub(super) type Meta = openraft::alias::SnapshotMetaOf<super::types::TypeConfig>;
 
-/// The snapshot that a checkpoint from another node is.
-pub(super) fn received(head: &Head, of: Transmission) -> io::Result<Snapshot> {
-    let (last_membership, _) = membership_from_json(&head.raft)?;
-    let meta = SnapshotMeta { last_log_id: Some(to_raft_id(head.log_id())), last_membership };
-    let snapshot = SnapshotData { position: head.position(), file: None, received: Some(of) };
-    Ok(Snapshot { meta, snapshot })
+/// A checkpoint that stands for purged entries.
+pub(super) struct Purged {
+    pub(super) last: RaftLogId,
+    pub(super) membership: StoredMembership,
+    pub(super) position: Position,
+    pub(super) file: Option<Arc<CheckpointedChanges>>,
 }
 
-/// Sends a checkpoint; gives back the vote that stands there.
-pub(super) async fn send(
+/// The newest snapshot that other nodes can be sent: of the segments that have an index, and of the
+/// checkpoint. `highest` is the highest number of a member, `oldest` the first segment that is held.
+pub(super) fn newest(
+    sealing: &Sealing,
+    checkpoint: Option<&Purged>,
+    highest: NodeId,
+    oldest: u64,
+) -> io::Result<Option<Snapshot>> {
+    let purged = checkpoint.map(|purged| from_raft_id(&purged.last));
+    let newest = sealing
+        .newest()
+        .filter(|(_, standing)| standing.applied.as_ref().map(from_raft_id) > purged);
+    let (standing, position, segments) = match (newest, checkpoint) {
+        (Some((end, standing)), _) => {
+            let first = match purged {
+                Some(_) => sealing.ended().next().map_or(end.sequence, |end| end.sequence),
+                None => oldest,
+            };
+            (standing.clone(), end.position, Some(first..=end.sequence))
+        }
+        (None, Some(Purged { last, membership, position, .. })) => {
+            let (applied, membership) = (Some(*last), membership.clone());
+            (Standing { applied, membership, highest, is_written: true }, *position, None)
+        }
+        (None, None) => return Ok(None),
+    };
+    let Some(last) = standing.applied else { return Ok(None) };
+    let raft = membership_to_json(&standing.membership, standing.highest)?.get().to_owned();
+    let held = Arc::new(Held { last: from_raft_id(&last), purged, segments, raft });
+    let meta = SnapshotMeta { last_log_id: Some(last), last_membership: standing.membership };
+    let snapshot = SnapshotData { position, held: Some(held), received: None };
+    Ok(Some(Snapshot { meta, snapshot }))
+}
+
+/// The snapshot that the files from another node are.
+pub(super) fn received(manifest: &Manifest, of: Transmission) -> io::Result<Snapshot> {
+    let raft = RawValue::from_string(manifest.raft.clone())?;
+    let (last_membership, _) = membership_from_json(&raft)?;
+    let meta = SnapshotMeta { last_log_id: Some(to_raft_id(manifest.last)), last_membership };
+    let (position, received) = (Position::default(), Some(of));
+    Ok(Snapshot { meta, snapshot: SnapshotData { position, held: None, received } })
+}
+
+fn not_sent(text: impl std::fmt::Display) -> CallError {
+    CallError::NotSent(text.to_string())
+}
+
+/// What snapshots are read from, and whom it must not hold up.
+#[derive(Clone)]
+pub struct Source<F> {
+    /// The directory.
+    pub(super) files: F,
+    /// A number that grows with what is written to the log.
+    pub(super) written: Rc<dyn Fn() -> u64>,
+    /// Told of what is sent.
+    pub(super) feeding: Rc<Feeding>,
+}
+
+/// Sends the files of a snapshot; gives back the vote that stands there.
+pub(super) async fn send<F: Files>(
     channel: &Channel,
     vote: &RaftVote,
     snapshot: &Snapshot,
+    source: &Source<F>,
 ) -> Result<Vote, CallError> {
-    let not_sent = |text: &str| CallError::NotSent(text.to_owned());
-    let file = snapshot.snapshot.file.as_ref().ok_or_else(|| not_sent("no checkpoint is held"))?;
-    let last = snapshot.meta.last_log_id.as_ref().map(super::types::from_raft_id);
-    let last = last.ok_or_else(|| not_sent("the checkpoint is that of no entry"))?;
-    let bytes = file.map().len();
-    let begin = Request::BeginSnapshot { vote: from_raft_vote(vote), last, bytes: bytes as u64 };
-    ask(channel, &begin, Bytes::new()).await?;
-    tracing::info!(last = last.index, bytes, "a checkpoint is sent to a node");
-    let sent = send_parts(channel, file).await;
+    let held = snapshot.snapshot.held.as_ref();
+    let held = Arc::clone(held.ok_or_else(|| not_sent("no files are held"))?);
+    let (from, last) = (source.files.clone(), held.last);
+    let opened = cores::on_own_thread("snapshot", move || Manifest::of(&from, &held)).await;
+    let (manifest, maps) = opened.flatten().map_err(not_sent)?;
+    let mut sending = Sending { channel, source, manifest, maps, next: FIRST };
+    let sent = sending.run(vote, last).await;
     if let Err(error) = &sent {
-        tracing::warn!(%error, "a checkpoint could not be sent to a node");
+        tracing::warn!(%error, "a snapshot could not be sent to a node");
     }
     sent
 }
 
-async fn send_parts(channel: &Channel, file: &CheckpointedChanges) -> Result<Vote, CallError> {
-    let not_sent = |text: &str| CallError::NotSent(text.to_owned());
-    let bytes = file.map().len();
-    for start in (0..bytes).step_by(PART_BYTES_MAX) {
-        let (map, range) = (Arc::clone(file.map()), start..bytes.min(start + PART_BYTES_MAX));
-        // It may have to come from the disk.
-        let part = cores::off_core(move || map.get(range).map(Bytes::copy_from_slice)).await;
-        let part = part.ok_or_else(|| not_sent("the checkpoint is shorter than it was"))?;
-        ask(channel, &Request::SnapshotPart, part).await?;
+const FIRST: Wanted = Wanted { file: 0, offset: 0 };
+
+/// A snapshot on its way.
+struct Sending<'s, F> {
+    channel: &'s Channel,
+    source: &'s Source<F>,
+    manifest: Manifest,
+    /// Its files, as they were when it was begun, whatever becomes of them.
+    maps: Vec<Arc<Mapping>>,
+    /// What is sent next.
+    next: Wanted,
+}
+
+/// An answer to a part, with what is wanted then if all goes as it should.
+type Asked<'c> = (Wanted, LocalBoxFuture<'c, Result<Answer, CallError>>);
+
+impl<F> Sending<'_, F> {
+    async fn run(&mut self, vote: &RaftVote, last: LogId) -> Result<Vote, CallError> {
+        let names = Bytes::from(self.manifest.encode().map_err(not_sent)?);
+        let begin = Request::BeginSnapshot { vote: from_raft_vote(vote) };
+        self.next = wanted(self.channel.ask(&begin, names).await?)?;
+        let (bytes, files) = (self.manifest.bytes(), self.manifest.files.len());
+        let (file, offset) = (self.next.file, self.next.offset);
+        tracing::info!(
+            last = last.index,
+            files,
+            bytes,
+            file,
+            offset,
+            "a snapshot is sent to a node"
+        );
+        let mut asked: VecDeque<Asked<'_>> = VecDeque::new();
+        loop {
+            let (begun, written) = (cores::now(), (self.source.written)());
+            while asked.len() < PARTS_UNDER_WAY
+                && let Some(file) = self.manifest.files.get(self.next.file as usize).copied()
+            {
+                let part = self.read(file).await?;
+                self.source.feeding.note();
+                asked.push_back(self.ask(file, part));
+            }
+            let Some((expected, answer)) = asked.pop_front() else { break };
+            let mut found = wanted(answer.await?)?;
+            if found != expected {
+                // It has more than was thought, or less: what is under way is not what it wants.
+                for (_, answer) in asked.drain(..) {
+                    found = wanted(answer.await?)?;
+                }
+                self.next = found;
+            }
+            if (self.source.written)() != written {
+                cores::sleep(cores::elapsed(begun) * (SHARE - 1)).await;
+            }
+        }
+        match self.channel.ask(&Request::EndSnapshot, Bytes::new()).await.and_then(failed)? {
+            Answer::Snapshot(vote) => Ok(vote),
+            other => Err(not_sent(format_args!("the snapshot was not taken in: {other:?}"))),
+        }
     }
-    match ask(channel, &Request::EndSnapshot, Bytes::new()).await? {
-        Answer::Snapshot(vote) => Ok(vote),
-        other => Err(CallError::NotSent(format!("the checkpoint was not taken in: {other:?}"))),
+
+    /// Sends a part of a file, and goes on to the next.
+    fn ask<'c>(&mut self, file: FileEntry, part: Bytes) -> Asked<'c>
+    where
+        Self: 'c,
+    {
+        let Wanted { file: number, offset } = self.next;
+        let end = offset + part.len() as u64;
+        self.next = match end < file.bytes {
+            true => Wanted { file: number, offset: end },
+            false => Wanted { file: number + 1, offset: 0 },
+        };
+        let channel = self.channel.clone();
+        let ask =
+            async move { channel.ask(&Request::SnapshotPart { file: number, offset }, part).await };
+        (
+            self.next,
+            cores::spawn(ask).map(|answer| answer.unwrap_or(Err(CallError::Lost))).boxed_local(),
+        )
+    }
+
+    /// The next part of a file. It may have to come from the disk.
+    async fn read(&self, file: FileEntry) -> Result<Bytes, CallError> {
+        let Wanted { file: number, offset } = self.next;
+        let map = self.maps.get(number as usize).filter(|_| offset < file.bytes);
+        let map = map.ok_or_else(|| not_sent("a part of a file that it has not"))?;
+        read_part(Arc::clone(map), offset).await.map_err(not_sent)
     }
 }
 
-async fn ask(channel: &Channel, request: &Request, body: Bytes) -> Result<Answer, CallError> {
-    match channel.ask(request, body).await? {
+fn failed(answer: Answer) -> Result<Answer, CallError> {
+    match answer {
         Answer::Failed(text) => Err(CallError::NotSent(text)),
         answer => Ok(answer),
     }
+}
+
+fn wanted(answer: Answer) -> Result<Wanted, CallError> {
+    match failed(answer)? {
+        Answer::Wanted { file, offset } => Ok(Wanted { file, offset }),
+        other => Err(not_sent(format_args!("the snapshot was not taken in: {other:?}"))),
+    }
+}
+
+async fn read_part(map: Arc<Mapping>, offset: u64) -> io::Result<Bytes> {
+    cores::off_core(move || {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(map.len());
+        let range = start..map.len().min(start.saturating_add(PART_BYTES_MAX));
+        map.populate(range.clone())?;
+        Ok(Bytes::copy_from_slice(map.get(range).unwrap_or_default()))
+    })
+    .await
 }

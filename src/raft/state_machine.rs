@@ -2,26 +2,27 @@
 //! and publishes each to the serving cores.
 //!
 //! The state itself is never written: it is rebuilt from the log at a start.
-//! Its snapshots are the checkpoints that stand for purged history.
+//! Its snapshots are the segments that have an index, and the checkpoint that stands for
+//! purged history.
 
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt};
 use openraft::{
-    RaftSnapshotBuilder,
     entry::RaftEntry,
-    storage::{EntryResponder, RaftStateMachine, SnapshotMeta},
+    storage::{EntryResponder, RaftStateMachine},
 };
 use tokio::sync::{Mutex, watch};
 
 use super::{
     compact::Compacted,
+    feeding::Feeding,
     fold::{Fold, Folded},
     indexing::Indexing,
     replay::Replay,
     sealing::{Later, Sealing, SegmentEnd},
     segment_index::{Complete, SegmentIndex},
-    snapshot::{Meta, Snapshot, SnapshotData},
+    snapshot::{Meta, Purged, Snapshot, SnapshotData},
     types::{Applied, Entry, RaftLogId, StoredMembership, TypeConfig, from_raft_id, to_raft_id},
 };
 use crate::{
@@ -29,14 +30,15 @@ use crate::{
         ids::{ChangeId, LogId, NodeId, Timestamp},
         planted::planted,
     },
-    checkpoint::Receiver,
     feed::Fanout,
     io::{Disk, cores, map::Mapping},
     log::Log,
+    snapshot::Staging,
     state::{Index, Position},
 };
 
 mod erasable;
+mod snapshots;
 
 /// What a serving core may have to take in before more is applied. The sequencer
 /// of a leader holds up writes before.
@@ -49,15 +51,14 @@ struct Inner {
     /// What is applied and not published yet, and what is.
     sealing: Sealing,
     snapshot: Option<Snapshot>,
-    /// The snapshot is that of a checkpoint, which stands for purged entries.
-    is_checkpoint: bool,
+    /// What stands for purged entries.
+    checkpoint: Option<Purged>,
 }
 
 impl Inner {
     /// The last entry that the checkpoint stands for.
     fn checkpoint_index(&self) -> Option<u64> {
-        let snapshot = self.snapshot.as_ref().filter(|_| self.is_checkpoint)?;
-        snapshot.meta.last_log_id.map(|id| id.index)
+        self.checkpoint.as_ref().map(|purged| purged.last.index)
     }
 }
 
@@ -70,10 +71,14 @@ pub struct StateMachine<D: Disk> {
     progress: watch::Sender<Option<LogId>>,
     log: Log<D>,
     fanout: Fanout,
-    /// What takes in checkpoints of other nodes.
-    receiver: Rc<Receiver<D::Files>>,
-    /// A checkpoint from another node stands for more than the state has.
+    /// What takes in snapshots of other nodes.
+    staging: Rc<Staging<D::Files>>,
+    /// A snapshot from another node takes the place of the log.
     superseded: watch::Sender<bool>,
+    /// Told when a segment has got its index.
+    sealed: watch::Sender<()>,
+    /// Whether other nodes are sent snapshots.
+    feeding: Rc<Feeding>,
     indexing: Rc<Indexing>,
     /// Held while a checkpoint is made.
     making_checkpoint: Rc<Mutex<()>>,
@@ -87,8 +92,10 @@ impl<D: Disk> Clone for StateMachine<D> {
             progress: self.progress.clone(),
             log: self.log.clone(),
             fanout: self.fanout.clone(),
-            receiver: Rc::clone(&self.receiver),
+            staging: Rc::clone(&self.staging),
             superseded: self.superseded.clone(),
+            sealed: self.sealed.clone(),
+            feeding: Rc::clone(&self.feeding),
             indexing: Rc::clone(&self.indexing),
             making_checkpoint: Rc::clone(&self.making_checkpoint),
         }
@@ -99,26 +106,26 @@ impl<D: Disk> StateMachine<D> {
     /// The state machine of a node whose log was read to the end of what it
     /// knew to be committed.
     pub fn new(log: Log<D>, mut replay: Replay<D::Files>, fanout: Fanout) -> Self {
-        let snapshot = replay.checkpoint().map(|(log_id, membership)| {
-            let meta = SnapshotMeta { last_log_id: Some(log_id), last_membership: membership };
-            let file = replay.checkpointed();
-            let snapshot = SnapshotData { position: replay.begun(), file, received: None };
-            Snapshot { meta, snapshot }
+        let checkpoint = replay.checkpoint().map(|(last, membership)| Purged {
+            last,
+            membership,
+            position: replay.begun(),
+            file: replay.checkpointed(),
         });
         let replay_runs = replay.take_runs();
         let (fold, unsealed, weights) = replay.into_parts();
-        let inner = Inner {
-            fold,
-            sealing: Sealing::new(unsealed),
-            is_checkpoint: snapshot.is_some(),
-            snapshot,
-        };
+        let sealing = Sealing::new(unsealed);
+        let mut inner = Inner { fold, sealing, checkpoint, snapshot: None };
+        // openraft must know of one as long as entries are purged.
+        if inner.checkpoint.is_some() {
+            inner.snapshot = inner.newest_snapshot(log.oldest_segment()).ok().flatten();
+        }
         let progress = watch::Sender::new(inner.fold.applied().as_ref().map(from_raft_id));
         replay_runs.iter().for_each(|run| log.adopt(run));
         let inner = Rc::new(RefCell::new(inner));
         let (members, superseded) = (watch::Sender::new(()), watch::Sender::new(false));
-        let receiver = Rc::new(Receiver::new(log.files(), log.identity().cluster));
-        let indexing = Rc::new(Indexing::new(weights));
+        let staging = Staging::new(log.files(), log.identity());
+        let (indexing, sealed) = (Rc::new(Indexing::new(weights)), watch::Sender::new(()));
         let making_checkpoint = Rc::default();
         Self {
             inner,
@@ -126,8 +133,10 @@ impl<D: Disk> StateMachine<D> {
             progress,
             log,
             fanout,
-            receiver,
+            staging,
             superseded,
+            sealed,
+            feeding: Rc::default(),
             indexing,
             making_checkpoint,
         }
@@ -163,16 +172,25 @@ impl<D: Disk> StateMachine<D> {
         self.progress.subscribe()
     }
 
-    /// What takes in checkpoints of other nodes.
-    pub(super) fn receiver(&self) -> Rc<Receiver<D::Files>> {
-        Rc::clone(&self.receiver)
+    /// What takes in snapshots of other nodes.
+    pub(super) fn staging(&self) -> Rc<Staging<D::Files>> {
+        Rc::clone(&self.staging)
     }
 
-    /// Resolves when a checkpoint from another node stands for more than the
-    /// state has.
+    /// Changes when a segment has got its index.
+    pub(super) fn sealed(&self) -> watch::Receiver<()> {
+        self.sealed.subscribe()
+    }
+
+    /// Resolves when a snapshot from another node takes the place of the log.
     pub(super) async fn was_superseded(&self) {
         // Its sender is here.
         let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
+    }
+
+    /// Tells when that has happened.
+    pub(super) fn superseded(&self) -> watch::Receiver<bool> {
+        self.superseded.subscribe()
     }
 
     /// Whether that has happened.
@@ -217,18 +235,16 @@ impl<D: Disk> StateMachine<D> {
         Arc::clone(self.inner.borrow().fold.state().index())
     }
 
-    /// Takes up a checkpoint as what a snapshot is, and tells readers that what
-    /// it stands for is purged.
+    /// Takes up a checkpoint as what stands for purged entries, and tells readers that those
+    /// are purged.
     pub(super) fn purge(&self, compacted: &Compacted) {
         let mut inner = self.inner.borrow_mut();
-        let meta = SnapshotMeta {
-            last_log_id: Some(to_raft_id(compacted.log_id)),
-            last_membership: compacted.membership.clone(),
-        };
-        let (position, file) = (compacted.position, Some(Arc::clone(&compacted.checkpointed)));
-        let snapshot = SnapshotData { position, file, received: None };
-        inner.snapshot = Some(Snapshot { meta, snapshot });
-        inner.is_checkpoint = true;
+        inner.checkpoint = Some(Purged {
+            last: to_raft_id(compacted.log_id),
+            membership: compacted.membership.clone(),
+            position: compacted.position,
+            file: Some(Arc::clone(&compacted.checkpointed)),
+        });
         let (last, held) = (compacted.position.last, &compacted.checkpointed);
         let first = last.next();
         // It may have been made of what was erased only then.
@@ -249,9 +265,8 @@ impl<D: Disk> StateMachine<D> {
     #[must_use]
     pub fn checkpoint(&self) -> Option<(LogId, Arc<Mapping>)> {
         let inner = self.inner.borrow();
-        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint)?;
-        let id = snapshot.meta.last_log_id.as_ref().map(from_raft_id)?;
-        Some((id, Arc::clone(snapshot.snapshot.file.as_ref()?.map())))
+        let Purged { last, file, .. } = inner.checkpoint.as_ref()?;
+        Some((from_raft_id(last), Arc::clone(file.as_ref()?.map())))
     }
 
     /// The timestamp of the newest change applied.
@@ -294,6 +309,7 @@ impl<D: Disk> StateMachine<D> {
         let inner = &mut *self.inner.borrow_mut();
         let purged = inner.checkpoint_index();
         inner.sealing.publish(index, &self.log, &inner.fold, &self.fanout, purged);
+        self.sealed.send_replace(());
     }
 
     /// What makes the indexes of segments.
@@ -354,8 +370,7 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
     async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
         let known = self.inner.borrow().fold.position();
         if let Some(transmission) = snapshot.received {
-            let index = meta.last_log_id.map_or(0, |id| id.index);
-            self.receiver.install(transmission, index).await?;
+            self.staging.install(transmission).await?;
             self.superseded.send_replace(true);
         } else if snapshot.position != known {
             // It names a position and holds no change.
@@ -369,25 +384,5 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         Ok(self.inner.borrow().snapshot.clone())
-    }
-}
-
-impl<D: Disk> RaftSnapshotBuilder<TypeConfig> for StateMachine<D> {
-    type SnapshotData = SnapshotData;
-
-    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let mut inner = self.inner.borrow_mut();
-        // Another would stand for what no checkpoint holds.
-        if let Some(snapshot) = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint) {
-            return Ok(snapshot.clone());
-        }
-        let fold = &inner.fold;
-        let (last_log_id, last_membership) = (fold.applied(), fold.membership().clone());
-        let meta = SnapshotMeta { last_log_id, last_membership };
-        let position = fold.position();
-        let snapshot = SnapshotData { position, file: None, received: None };
-        let snapshot = Snapshot { meta, snapshot };
-        inner.snapshot = Some(snapshot.clone());
-        Ok(snapshot)
     }
 }

@@ -28,7 +28,7 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let log = Log::open_into(disk, options, &mut replay).await.unwrap();
     glommio::spawn_local(log.run()).detach();
     let machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
-    (LogStore::new(log), machine)
+    (LogStore::new(log, tokio::sync::watch::channel(false).1), machine)
 }
 
 struct OnDisk;

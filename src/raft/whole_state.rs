@@ -10,16 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fold::Fold,
-    segment_index::{
-        SegmentIndex, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, put_file, remove,
-    },
+    segment_index::{SegmentIndex, WHOLE_SUFFIX as SUFFIX, WHOLE_TEMPORARY as TEMPORARY, remove},
     standing::{put_standing, standing},
     types::{RaftLogId, StoredMembership, membership_from_json, to_raft_id},
 };
 use crate::{
     base::ids::ChangeId,
     checkpoint::{Checkpoint, CheckpointFile, store},
-    io::{BLOCK, Files},
+    io::{BLOCK, Files, put_file},
     log::{
         self,
         format::{HeaderBlock, SegmentHeader},

@@ -77,6 +77,12 @@ impl Sections {
         Ok(Self { table: table.into(), sums: end, map: Arc::new(map) })
     }
 
+    /// The checksum of the checksums of all: it tells two files apart.
+    #[must_use]
+    pub fn sum(&self) -> u32 {
+        self.map.get(0..HEAD_BYTES).and_then(|head| u32_at(head, 24)).unwrap_or_default()
+    }
+
     /// Whether there is such a section.
     fn range(&self, kind: u32) -> Option<Range<usize>> {
         self.table.iter().find(|(found, _)| *found == kind).map(|(_, range)| range.clone())

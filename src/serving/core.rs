@@ -17,7 +17,6 @@ use crate::{
     base::{
         held::{HeldByCore, HeldByNode},
         limits::Limits,
-        timing::DRAIN,
     },
     io::{
         cores,
@@ -79,10 +78,10 @@ impl Core {
         ];
         let accepting = cores::spawn(acceptor.accept(self.listener));
 
-        node.stopped().await;
+        let drain = node.stopped().await;
         end(accepting).await;
         context.deadlines.wake_all();
-        let until = cores::now() + DRAIN;
+        let until = cores::now() + drain;
         while open.get() > 0 && cores::now() < until {
             cores::sleep(DRAIN_LOOK).await;
         }

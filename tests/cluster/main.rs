@@ -34,6 +34,8 @@ mod recover;
 #[cfg(test)]
 mod redaction;
 #[cfg(test)]
+mod snapshots;
+#[cfg(test)]
 mod storage;
 #[cfg(test)]
 mod strangers;

@@ -1,4 +1,4 @@
-//! Nodes that lie behind history which is purged are sent a checkpoint of it.
+//! Nodes that lie behind history which is purged are sent a snapshot.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn purge(cluster: &Cluster, node: usize, beyond: u64) {
 }
 
 #[test]
-fn a_node_that_lies_behind_goes_on_from_a_checkpoint() {
+fn a_node_that_lies_behind_goes_on_from_a_snapshot() {
     let mut cluster = Cluster::with(1, &["--retain-min-changes", "100"]);
     let keys = {
         let mut client = cluster.client(0);
@@ -57,7 +57,7 @@ fn a_node_that_lies_behind_goes_on_from_a_checkpoint() {
     for _ in 0..2 {
         let node = cluster.grow("voter");
         cluster.catches_up(node);
-        assert!(cluster.node(node).stderr().contains("checkpoint is taken in"));
+        assert!(cluster.node(node).stderr().contains("snapshot is taken in"));
     }
     cluster.waits_for(3, 0);
     let away = cluster.followers()[0];
@@ -69,7 +69,7 @@ fn a_node_that_lies_behind_goes_on_from_a_checkpoint() {
     purge(&cluster, leader, last);
     cluster.restart(away);
     cluster.catches_up(away);
-    assert!(cluster.node(away).stderr().contains("checkpoint is taken in"));
+    assert!(cluster.node(away).stderr().contains("snapshot is taken in"));
 
     let strong = format!("{keys}?consistency=strong");
     let here = |node: usize| cluster.client(node).page(&strong);

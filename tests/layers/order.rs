@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "cli",
     "server",
     "simulation",
@@ -17,6 +17,7 @@ const LAYERS: [&str; 17] = [
     "node",
     "backup",
     "raft",
+    "snapshot",
     "feed",
     "checkpoint",
     "state",

@@ -153,6 +153,10 @@ impl Files for NoFiles {
         never()
     }
 
+    fn append(&self, _: &FileName) -> io::Result<NoOutput> {
+        never()
+    }
+
     fn rename(&self, _: &FileName, _: &FileName) -> io::Result<()> {
         never()
     }

@@ -12,6 +12,7 @@ use crate::{
     node::halt,
     raft::{changes_in, verify_indexes},
     sections::Fault,
+    snapshot,
 };
 
 use super::{
@@ -69,6 +70,10 @@ pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     let files = disk.files();
     let halted = halt::reason(&files).map_err(StartError::Checkpoint)?;
     let is_backup = backup::is_one(&files).map_err(StartError::Checkpoint)?;
+    if snapshot::is_interrupted(&files).map_err(StartError::Checkpoint)? {
+        let text = "a snapshot is half installed: the node goes on with that when it is started";
+        return Err(StartError::Checkpoint(io::Error::other(text)));
+    }
     let damaged = |error, sound, behind| {
         Ok(Some(Checked::Damaged(Box::new(Damage { error, sound, behind, is_backup }))))
     };

@@ -9,6 +9,7 @@ use crate::{
     io::{Disk, Files, cores},
     log::{Identity, Log, OpenError, Options},
     raft::Replay,
+    snapshot::{self, install::InstallError},
 };
 
 /// The number of the node that a cluster begins with.
@@ -26,6 +27,9 @@ pub(super) async fn recover<D: Disk>(
     disk: &D,
     settings: &Settings,
 ) -> Result<Recovery<D>, StartError> {
+    let installing = disk.files();
+    let installed = cores::on_own_thread("snapshot", move || snapshot::finish(&installing)).await;
+    installed.map_err(StartError::Checkpoint)?.map_err(not_installed)?;
     // What nobody has taken in yet has no number.
     let node = if settings.join.is_empty() { FOUNDER } else { 0 };
     let identity = Identity { cluster: ClusterId(cores::uuid()), node };
@@ -36,6 +40,13 @@ pub(super) async fn recover<D: Disk>(
     let log = log.map_err(|error| cannot_open(newest.as_ref(), error))?;
     tracing::info!(last = ?log.last(), "log recovered");
     Ok(Recovery { log, replay, newest })
+}
+
+fn not_installed(error: InstallError) -> StartError {
+    match error {
+        InstallError::Io(error) => StartError::Checkpoint(error),
+        InstallError::Log(error) => StartError::Log(error),
+    }
 }
 
 /// Says what is wrong with a log, or with a checkpoint that it does not go on from.

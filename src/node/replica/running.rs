@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{settings::Settings, spare::log_waits_for_room};
 use crate::{
-    base::timing::{HAND_OVER, STOP},
+    base::timing::{DRAIN, DRAIN_SUPERSEDED, HAND_OVER, STOP},
     io::{Disk, cores},
     log::{Identity, Log, OpenError},
     node::{Wiring, members::Adopted},
@@ -28,7 +28,7 @@ pub enum Cause {
     Removed,
     /// It is to become a member of another.
     Adopted(Adopted),
-    /// A checkpoint of another node took the place of what it had.
+    /// A snapshot of another node takes the place of what it had.
     Superseded,
 }
 
@@ -110,7 +110,7 @@ impl<D: Disk> Running<D> {
             Cause::Adopted(Adopted { cluster, node }) => {
                 tracing::info!(%cluster, node, "this empty node becomes a member of a cluster");
             }
-            Cause::Superseded => tracing::info!("this node goes on from a checkpoint of another"),
+            Cause::Superseded => tracing::info!("this node goes on from a snapshot of another"),
             Cause::Removed => tracing::info!("this node was removed from its cluster; it stops"),
             Cause::Told => {}
         }
@@ -139,7 +139,12 @@ impl<D: Disk> Running<D> {
     ) -> Result<End, StopError> {
         let Self { disk, settings, wiring, replica, sequencer, spare, .. } = self;
         wiring.status.set_ready(false);
-        wiring.fanout.stop();
+        wiring.fanout.stop(match cause {
+            // Nothing is applied any more, so most of what waits would wait in vain, and meanwhile the
+            // others go on.
+            Cause::Superseded => DRAIN_SUPERSEDED,
+            _ => DRAIN,
+        });
         let stop = async {
             served.await;
             wiring.inbox.close();

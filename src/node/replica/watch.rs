@@ -33,6 +33,7 @@ async fn note_recovery<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
         status.set_recovered();
         show(&replica, &status);
         tracing::info!(last = replica.last_applied(), "caught up with the cluster");
+        replica.discard_snapshots().await;
     }
 }
 

@@ -44,17 +44,18 @@ pub enum Request {
         /// The leader's last entry.
         last: Option<LogId>,
     },
-    /// Begin to take in a checkpoint: what stands for purged history.
+    /// Begin to take in a snapshot; the body says which files it is made of.
     BeginSnapshot {
         /// The vote of the leader.
         vote: Vote,
-        /// The last entry that it stands for.
-        last: LogId,
-        /// Its length.
-        bytes: u64,
     },
-    /// The next part of it is the body.
-    SnapshotPart,
+    /// The body is a part of a file of it.
+    SnapshotPart {
+        /// The number of the file.
+        file: u32,
+        /// Where in the file it begins.
+        offset: u64,
+    },
     /// It is complete: use it.
     EndSnapshot,
     /// Do the writes of the body, a batch of commands.
@@ -119,8 +120,15 @@ pub enum Answer {
     Done,
     /// The cluster was changed, which concerned this member.
     Changed(NodeId),
-    /// A checkpoint was taken in; this vote stands.
+    /// A snapshot was taken in; this vote stands.
     Snapshot(Vote),
+    /// What of a snapshot is wanted next: a file, and the first byte of it.
+    Wanted {
+        /// The number of the file; one behind the last when nothing is.
+        file: u32,
+        /// The first byte.
+        offset: u64,
+    },
     /// The node does not lead, and did nothing.
     NotLeader,
     /// A request of an operator was refused, and did nothing.

@@ -31,5 +31,4 @@ pub(super) use frame::{Body, Parts};
 pub use hello::{Lane, Refusal};
 pub use message::{AdminRefusal, AdminRequest, Adoption, Answer, AppendAnswer, Change, Request};
 pub use processes::{Instance, Process};
-pub(super) use serve::PART_BYTES_MAX;
 pub use serve::{Acceptor, Directory, Handler, Standing};

@@ -29,6 +29,7 @@ use crate::{
     },
     io::{cores, net::Stream},
     log::Identity,
+    snapshot::{PART_BYTES_MAX, manifest::MANIFEST_BYTES_MAX},
 };
 
 /// How many of those are remembered.
@@ -38,8 +39,6 @@ const UNDER_WAY: usize = 128;
 /// Bytes of their bodies, likewise.
 const UNDER_WAY_BYTES: usize = 16 << 20;
 
-/// The longest part of a checkpoint.
-pub(in super::super) const PART_BYTES_MAX: usize = 1 << 20;
 /// The longest head of a request that has only numbers.
 const SMALL_HEAD_BYTES_MAX: usize = 4 << 10;
 
@@ -219,7 +218,7 @@ impl Refused {
 fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
     let body_bytes = match lane {
         Lane::Entries | Lane::Requests => handler.directory().body_bytes_max(),
-        Lane::Snapshot => PART_BYTES_MAX,
+        Lane::Snapshot => PART_BYTES_MAX.max(MANIFEST_BYTES_MAX),
         Lane::Control | Lane::Adoption | Lane::Admin => 0,
     };
     let head_bytes = match lane {

@@ -72,7 +72,7 @@ impl Node {
         let mailbox = fanout.mailbox(0);
         let machine = StateMachine::new(log.clone(), replay, fanout);
         drop(cores::spawn(indexer::run(machine.clone())));
-        let log = LogStore::new(log);
+        let log = LogStore::new(log, tokio::sync::watch::channel(false).1);
         let config = Arc::new(config().validate().unwrap());
         let raft = Raft::new(id, config, network.of(id), log.clone(), machine).await.unwrap();
         Self { raft, log, mailbox, history }

@@ -11,7 +11,7 @@ use crate::{
         ids::{ChangeId, LogId},
     },
     io::Disk,
-    raft::{segment_index::SegmentIndex, types::from_raft_id},
+    raft::{segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
     state::CheckpointedChanges,
 };
 
@@ -20,9 +20,8 @@ impl<D: Disk> StateMachine<D> {
     /// it holds.
     pub(in crate::raft) fn checkpointed(&self) -> Option<(LogId, Arc<CheckpointedChanges>)> {
         let inner = self.inner.borrow();
-        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint)?;
-        let id = snapshot.meta.last_log_id.as_ref().map(from_raft_id)?;
-        Some((id, Arc::clone(snapshot.snapshot.file.as_ref()?)))
+        let purged = inner.checkpoint.as_ref()?;
+        Some((from_raft_id(&purged.last), Arc::clone(purged.file.as_ref()?)))
     }
 
     /// Has the checkpoint of the entries up to `id`, if that is still the one, read by this file.
@@ -32,19 +31,16 @@ impl<D: Disk> StateMachine<D> {
         changes: &Arc<CheckpointedChanges>,
     ) {
         let inner = &mut *self.inner.borrow_mut();
-        if inner.checkpoint_index() != Some(id.index) {
-            return;
-        }
-        let Some(snapshot) = &mut inner.snapshot else { return };
-        snapshot.snapshot.file = Some(Arc::clone(changes));
-        self.fanout.purge(snapshot.snapshot.position.last.next(), changes);
+        let same = |purged: &&mut Purged| purged.last.index == id.index;
+        let Some(purged) = inner.checkpoint.as_mut().filter(same) else { return };
+        purged.file = Some(Arc::clone(changes));
+        self.fanout.purge(purged.position.last.next(), changes);
     }
 
     /// The newest change that is purged; [`ChangeId::ZERO`] when none is.
     pub(in crate::raft) fn purged_upto(&self) -> ChangeId {
         let inner = self.inner.borrow();
-        let snapshot = inner.snapshot.as_ref().filter(|_| inner.is_checkpoint);
-        snapshot.map_or(ChangeId::ZERO, |snapshot| snapshot.snapshot.position.last)
+        inner.checkpoint.as_ref().map_or(ChangeId::ZERO, |purged| purged.position.last)
     }
 
     /// To be held by whoever makes a checkpoint.

@@ -83,7 +83,7 @@ pub struct Truth {
     tenant_of: BTreeMap<Uuid, Uuid>,
     /// Which change ended what.
     ends: BTreeMap<Thing, u64>,
-    /// Changes that somebody saw redacted.
+    /// Changes that somebody saw redacted, or wanted to be.
     redacted: BTreeSet<u64>,
 }
 
@@ -92,6 +92,10 @@ impl Truth {
     pub fn of(history: &[Call]) -> Result<Self, Violation> {
         let mut truth = Self::default();
         for call in history {
+            if let Asked::Redact(id) = call.asked {
+                // It may be purged before somebody sees it so.
+                truth.redacted.insert(id);
+            }
             match &call.told {
                 Told::Page { changes, .. } | Told::Keys { changes, .. } => {
                     for seen in changes {
@@ -214,7 +218,7 @@ impl Truth {
         self.changes.len() as u64 == self.last()
     }
 
-    /// Whether a change was redacted at some time.
+    /// Whether a change was redacted at some time, or may have been.
     pub fn is_redacted(&self, id: u64) -> bool {
         self.redacted.contains(&id)
     }

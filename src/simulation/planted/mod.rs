@@ -65,7 +65,7 @@ found! {
     go_on_after_newest: GoOnAfterNewest, 3, ["no gap"], quiet;
     skip_what_ended_a_wait: SkipWhatEndedAWait, 3, ["no gap"], quiet;
     cursor_ahead: CursorAhead, 4, ["no gap", "no repeat"], broken_streams;
-    serve_unverified: ServeUnverified, 6, ["one order", "FromUtf8Error"], rotting;
+    serve_unverified: ServeUnverified, 20, ["one order", "FromUtf8Error"], rotting;
     purge_without_count: PurgeWithoutCount, 3, ["no false 410", "no gap"], retaining;
 
     // What is written, and what is told of it.

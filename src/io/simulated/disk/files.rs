@@ -60,6 +60,19 @@ impl Files for SimFiles {
         Ok(SimOutput { disk: self.disk.clone(), file, written: 0, _opened: opened })
     }
 
+    fn append(&self, name: &FileName) -> io::Result<SimOutput> {
+        let (file, opened, written) = self.disk.step_off_core(|state| {
+            state.descriptor()?;
+            let file = match state.directory.find(name) {
+                Some(file) => file,
+                None => state.create(name),
+            };
+            let found = state.file_mut(file)?;
+            Ok((file, Arc::clone(&found.opened), found.len()))
+        })?;
+        Ok(SimOutput { disk: self.disk.clone(), file, written, _opened: opened })
+    }
+
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
         self.disk.step_off_core(|state| state.rename(from, to))
     }

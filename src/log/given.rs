@@ -1,0 +1,98 @@
+//! Complete segments that another node wrote, on their way into the log of this one: the groups of
+//! one stay as they are, only its header says whose it is.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::{
+    OpenError,
+    check::segments,
+    error::{corrupt, failed},
+    format::{GroupFault, HardState, HeaderBlock, SegmentHeader, claimed_group, decode_group},
+    scrub::{PIECE_BYTES, Verifier},
+    segment::file_name,
+};
+use crate::{
+    base::ids::NodeId,
+    io::{BLOCK, Files, map::Mapping},
+};
+
+/// Makes the first block of a segment that of the same segment in the log of another node; gives
+/// what it says then, unless it is no header.
+pub fn give_to_node(segment: &mut [u8], node: NodeId) -> Option<SegmentHeader> {
+    let block = segment.get_mut(..BLOCK)?;
+    let HeaderBlock::Used(header) = SegmentHeader::decode(block) else { return None };
+    let header = SegmentHeader { node, ..header };
+    block.fill(0);
+    header.encode(block);
+    Some(header)
+}
+
+/// The header of a segment, if it is sound.
+#[must_use]
+pub fn header(segment: &Mapping) -> Option<SegmentHeader> {
+    segment.populate(0..BLOCK).ok()?;
+    match SegmentHeader::decode(segment.get(0..BLOCK)?) {
+        HeaderBlock::Used(header) => Some(header),
+        _ => None,
+    }
+}
+
+/// Verifies every byte of the segment `sequence`, which is complete: by itself, not whether it
+/// continues another. Waits for the disk.
+///
+/// # Errors
+/// [`OpenError::Corrupt`]
+pub fn verify_segment(map: &Mapping, sequence: u64) -> Result<SegmentHeader, OpenError> {
+    let header = header(map).filter(|header| header.sequence == sequence);
+    let header = header.ok_or_else(|| corrupt(sequence, 0, "the header is missing or damaged"))?;
+    if header.segment_bytes != map.len() as u64 {
+        return Err(corrupt(sequence, 0, "the file's length is not what its header says"));
+    }
+    let mut verifier = Verifier::new(&header);
+    while let Some(range) = verifier.next(PIECE_BYTES)? {
+        let at = range.start as u64;
+        let unread =
+            |error: io::Error| corrupt(sequence, at, &format!("it cannot be read: {error}"));
+        map.populate(range.clone()).map_err(unread)?;
+        verifier.piece(&Bytes::copy_from_slice(map.get(range).unwrap_or_default()))?;
+    }
+    Ok(header)
+}
+
+/// The hard state that the log of a directory ends with. Nobody may be writing it.
+///
+/// # Errors
+/// [`OpenError`]: its end is damaged, or cannot be read.
+pub fn hard_state(files: &impl Files) -> Result<HardState, OpenError> {
+    let segments = segments(files).map_err(failed("listing the data directory"))?;
+    for sequence in segments.into_iter().rev() {
+        let name = file_name(sequence);
+        let bytes = Bytes::from(files.read(&name).map_err(failed(format!("reading {name}")))?);
+        let HeaderBlock::Used(header) =
+            SegmentHeader::decode(bytes.get(..BLOCK).unwrap_or_default())
+        else {
+            continue;
+        };
+        let (mut at, mut newest) = (BLOCK, None);
+        let damaged = |at| corrupt(sequence, at as u64, "the end of the log is damaged");
+        loop {
+            match decode_group(&bytes, at, header.nonce) {
+                Ok(group) => (at, newest) = (group.end, Some((group.place.number, group.state))),
+                Err(GroupFault::Checksum) => break,
+                Err(GroupFault::Padding) => return Err(damaged(at)),
+            }
+        }
+        // What does not check was the last write, and torn, or else damage.
+        let number = newest.map_or(header.first_group, |(number, _)| number + 1);
+        let is_later = |block| claimed_group(&bytes, block, header.nonce) > Some(number);
+        if (at..bytes.len()).step_by(BLOCK).any(is_later) {
+            return Err(damaged(at));
+        }
+        if let Some((_, state)) = newest {
+            return Ok(state);
+        }
+    }
+    Ok(HardState::default())
+}

@@ -1,0 +1,195 @@
+//! A node that lacks most of what the others hold is sent the files of it: complete segments, their
+//! indexes and the state. It has all of it or nothing, whoever is killed meanwhile.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use serde_json::{Value, json};
+
+use testkit::{Client, SHORT_SEGMENTS, cluster::Cluster, eventually};
+
+/// One change of several to a tenant, with tags, for lists of all kinds.
+fn body(tenant: &str, data: &str) -> String {
+    let plain = json!({ "data": data });
+    let of_tenant = json!({ "tenant": tenant, "tags": ["red"], "data": data });
+    let changes: Vec<&Value> =
+        (0..90).map(|n| if n % 9 == 0 { &of_tenant } else { &plain }).collect();
+    json!(changes).to_string()
+}
+
+/// Writes changes until the log of a node has so many segments.
+fn fill(cluster: &Cluster, node: usize, segments: u64) -> String {
+    let mut client = cluster.client(node);
+    let tenant = client.tenant(&format!("foo{segments}"));
+    let collection = client.collection(&tenant, "bar");
+    let keys = format!("/collections/{collection}/keys");
+    for key in 0..20 {
+        let put = client.put(&format!("{keys}/{key}"), json!({ "data": key }).to_string());
+        assert_eq!(put.status, 201);
+    }
+    let body = body(&tenant, &"x".repeat(600));
+    while newest_segment(cluster, node) < segments {
+        assert_eq!(client.json("POST", "/changes", &body).status, 201);
+    }
+    tenant
+}
+
+fn names(cluster: &Cluster, node: usize) -> Vec<String> {
+    let files = std::fs::read_dir(cluster.node(node).data()).unwrap();
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn newest_segment(cluster: &Cluster, node: usize) -> u64 {
+    let names = names(cluster, node);
+    let numbers = names.iter().filter_map(|name| name.strip_suffix(".seg"));
+    numbers.map(|number| number.parse::<u64>().unwrap()).max().unwrap()
+}
+
+/// How often a node has said something.
+fn said(cluster: &Cluster, node: usize, text: &str) -> usize {
+    cluster.node(node).stderr().matches(text).count()
+}
+
+const TAKEN_IN: &str = "a snapshot is taken in";
+const GOES_ON: &str = "this node goes on from a snapshot of another";
+
+/// Each list that the tests write, as a node shows it from a change on; nothing when that is purged.
+fn lists(cluster: &Cluster, node: usize, tenant: &str, first: u64) -> Option<Vec<Vec<Value>>> {
+    let mut client = cluster.client(node);
+    let targets = [
+        format!("/changes?since={first}"),
+        format!("/tenants/{tenant}/changes?since={first}"),
+        format!("/changes?tag=red&since={first}"),
+    ];
+    targets
+        .iter()
+        .map(|target| {
+            let (mut found, mut since) = (Vec::new(), first);
+            loop {
+                let at = target.replace(&format!("since={first}"), &format!("since={since}"));
+                let answer = client.get(&format!("{at}&limit=1000"));
+                if answer.status == 410 {
+                    return None;
+                }
+                let page = answer.json();
+                let changes = page["changes"].as_array().unwrap();
+                found.extend(changes.iter().cloned());
+                since = page["last"].as_u64().unwrap();
+                if page["atEnd"] == true {
+                    return Some(found);
+                }
+            }
+        })
+        .collect()
+}
+
+/// The change before the oldest that every node holds.
+fn first(cluster: &Cluster) -> u64 {
+    let oldest =
+        |node: &usize| cluster.client(*node).page("/changes?limit=1")["changes"][0]["_id"].as_u64();
+    cluster.running().iter().filter_map(oldest).max().unwrap() - 1
+}
+
+/// Waits until all nodes show the same lists. Nobody writes, but each purges when it comes to it.
+fn assert_same(cluster: &Cluster, tenant: &str) {
+    let mut shown = Vec::new();
+    eventually("every node shows the same lists", || {
+        let from = first(cluster);
+        let nodes = cluster.running().into_iter();
+        shown = nodes.filter_map(|node| lists(cluster, node, tenant, from)).collect();
+        shown.len() == cluster.running().len() && shown.iter().all(|lists| *lists == shown[0])
+    });
+    assert!(shown[0].iter().all(|list| list.len() > 100));
+}
+
+#[test]
+fn a_new_node_is_sent_the_history_as_files() {
+    let mut cluster = Cluster::with(1, &SHORT_SEGMENTS);
+    let tenant = fill(&cluster, 0, 12);
+    for role in ["voter", "learner"] {
+        let node = cluster.grow(role);
+        cluster.catches_up(node);
+        assert_eq!(said(&cluster, node, GOES_ON), 1);
+        let staged =
+            |name: &String| [".part", ".staged", ".install"].iter().any(|end| name.ends_with(end));
+        eventually("nothing of the way is left", || !names(&cluster, node).iter().any(staged));
+    }
+    assert_same(&cluster, &tenant);
+    // It goes on from there when it is started again.
+    cluster.kill(1);
+    cluster.restart(1);
+    cluster.catches_up(1);
+    assert_eq!(said(&cluster, 1, TAKEN_IN), 0);
+    assert_same(&cluster, &tenant);
+    // And leads, from the same log.
+    cluster.kill(0);
+    cluster.restart(0);
+    cluster.waits_for(2, 1);
+    fill(&cluster, cluster.leader(), 14);
+    assert_same(&cluster, &tenant);
+}
+
+/// Writes to whoever takes it until it is told to stop.
+fn writer(cluster: &Cluster, tenant: &str, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
+    let addresses = cluster.addresses();
+    let (body, stop) = (body(tenant, &"y".repeat(600)), Arc::clone(stop));
+    std::thread::spawn(move || {
+        let mut written = 0;
+        for address in addresses.iter().cycle() {
+            let client = Client::try_connect(*address, std::time::Duration::from_secs(2));
+            let Some(mut client) = client else { continue };
+            loop {
+                if stop.load(Ordering::Acquire) {
+                    return written;
+                }
+                let headers = [("Content-Type", "application/json")];
+                let answer = client.try_request("POST", "/changes", &headers, body.as_bytes());
+                match answer {
+                    Some(answer) if answer.status == 201 => written += 90,
+                    _ => break,
+                }
+            }
+        }
+        written
+    })
+}
+
+#[test]
+fn both_sides_are_killed_in_the_middle_while_history_is_purged() {
+    let flags = [&SHORT_SEGMENTS[..], &["--retain-min-changes", "30000"]].concat();
+    let mut cluster = Cluster::with(3, &flags);
+    let tenant = fill(&cluster, cluster.leader(), 120);
+    let stop = Arc::new(AtomicBool::new(false));
+    let writing = writer(&cluster, &tenant, &stop);
+
+    // A follower loses its disk, and is replaced.
+    let lost = cluster.followers()[0];
+    cluster.kill(lost);
+    cluster.remove(lost);
+    let replacement = cluster.grow("voter");
+    let learner = cluster.grow("learner");
+    for node in [replacement, learner] {
+        eventually("files are on their way", || said(&cluster, node, TAKEN_IN) > 0);
+        cluster.kill(node);
+        cluster.restart(node);
+    }
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    cluster.restart(leader);
+    for node in cluster.running() {
+        cluster.catches_up(node);
+    }
+    cluster.waits_for(3, 1);
+    stop.store(true, Ordering::Release);
+    assert!(writing.join().unwrap() > 0);
+    for node in [replacement, learner] {
+        assert!(said(&cluster, node, GOES_ON) > 0, "node {node}");
+    }
+    assert!(first(&cluster) > 0, "history was purged meanwhile");
+    assert_same(&cluster, &tenant);
+}
