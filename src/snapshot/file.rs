@@ -1,6 +1,7 @@
 //! One file of a snapshot on its way: written, verified, found again. All of it waits for the disk.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     sync::Arc,
 };
@@ -134,20 +135,17 @@ pub(super) fn find(
     identity: Identity,
     manifest: &Manifest,
 ) -> io::Result<(Vec<bool>, u64)> {
+    let wanted: BTreeSet<String> = manifest.files.iter().map(|file| file.kind.name()).collect();
     remove_staged(files, |name| {
-        let names = |file: &FileEntry| {
-            name.strip_prefix(file.kind.name().as_str())
-                .is_some_and(|rest| [PART, STAGED].contains(&rest))
-        };
-        !manifest.files.iter().any(names)
+        let of = name.strip_suffix(PART).or_else(|| name.strip_suffix(STAGED));
+        !of.is_some_and(|of| wanted.contains(of))
     })?;
-    let list = files.list()?;
-    let bytes_of = |name: &str| list.iter().find(|file| file.name == name).map(|file| file.bytes);
+    let there: BTreeSet<String> = files.list()?.into_iter().map(|file| file.name).collect();
     let mut held = Vec::with_capacity(manifest.files.len());
     let mut started = None;
     for file in &manifest.files {
         let staged = name(*file, STAGED);
-        let is_held = bytes_of(&staged).is_some() && is_of(files, identity, *file, &staged);
+        let is_held = there.contains(&staged) && is_of(files, identity, *file, &staged);
         held.push(is_held);
         if !is_held && started.is_none() {
             started = Some(resume(files, identity, *file)?);
