@@ -250,7 +250,7 @@ fn another_version_of_the_format_is_refused() {
     bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&segment, &bytes).unwrap();
     let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
-    fails_unchanged(&builder, &data).says(&[&name, "format 9", "format 1"]);
+    fails_unchanged(&builder, &data).says(&[&name, "format 9", "formats up to 2"]);
 }
 
 /// Offset of the first block behind everything written to the last segment in
