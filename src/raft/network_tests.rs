@@ -37,8 +37,12 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn network() -> Network<SimFiles> {
     let own = Identity { cluster: ClusterId(Uuid::from_u128(1)), node: 1 };
-    let source =
-        Source { files: SimDisk::new(1).files(), written: Rc::new(|| 0), feeding: Rc::default() };
+    let source = Source {
+        files: SimDisk::new(1).files(),
+        written: Rc::new(|| 0),
+        feeding: Rc::default(),
+        damaged: Rc::new(|_, _, _| ()),
+    };
     Network::new(Instance::start(own), SECOND, Rc::new(|_, _| ()), source)
 }
 

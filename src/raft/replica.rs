@@ -167,7 +167,10 @@ impl<D: Disk> Replica<D> {
         cores::spawn(indexer::run(machine.clone()));
         let written = log.clone();
         let written = Rc::new(move || written.durable_next());
-        let source = Source { files: log.files(), written, feeding: Rc::clone(machine.feeding()) };
+        let telling = log.clone();
+        let damaged = Rc::new(move |file: &str, at, why: &str| telling.tell_damaged(file, at, why));
+        let feeding = Rc::clone(machine.feeding());
+        let source = Source { files: log.files(), written, feeding, damaged };
         let network = Network::new(own, stall, Rc::new(on_refusal), source);
         cores::spawn(erasure::run(machine.clone()));
         let store = LogStore::new(log.clone(), machine.superseded());

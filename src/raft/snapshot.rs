@@ -22,13 +22,18 @@ use super::{
 use crate::{
     base::ids::{LogId, NodeId},
     io::{Files, cores, map::Mapping},
-    log::Vote,
-    snapshot::{Held, Manifest, PART_BYTES_MAX, Transmission, Wanted, manifest::FileEntry},
+    log::{self, OpenError, Vote},
+    snapshot::{
+        Held, Manifest, PART_BYTES_MAX, Transmission, Wanted,
+        manifest::{FileEntry, Kind},
+    },
     state::{CheckpointedChanges, Position},
 };
 
 /// Parts that are sent before the first of them is answered.
 const PARTS_UNDER_WAY: usize = 3;
+/// Files that the other node may not have verified yet when a later one is on its way.
+const FILES_UNVERIFIED: usize = 6;
 /// While the log is written to, files are sent in one of so many parts of the time.
 const SHARE: u32 = 4;
 
@@ -115,6 +120,8 @@ pub struct Source<F> {
     pub(super) written: Rc<dyn Fn() -> u64>,
     /// Told of what is sent.
     pub(super) feeding: Rc<Feeding>,
+    /// Told of a segment that is damaged: file, offset, and what is wrong.
+    pub(super) damaged: Rc<dyn Fn(&str, u64, &str)>,
 }
 
 /// Sends the files of a snapshot; gives back the vote that stands there.
@@ -133,6 +140,7 @@ pub(super) async fn send<F: Files>(
     let sent = sending.run(vote, last).await;
     if let Err(error) = &sent {
         tracing::warn!(%error, "a snapshot could not be sent to a node");
+        sending.look_again().await;
     }
     sent
 }
@@ -215,6 +223,22 @@ impl<F> Sending<'_, F> {
             self.next,
             cores::spawn(ask).map(|answer| answer.unwrap_or(Err(CallError::Lost))).boxed_local(),
         )
+    }
+
+    /// Verifies the segments that were sent last: the other node may have found that one is damaged
+    /// here.
+    async fn look_again(&self) {
+        let last = self.next.file as usize;
+        let recent = self.manifest.files.iter().zip(&self.maps).take(last + 1);
+        for (file, map) in recent.skip(last.saturating_sub(FILES_UNVERIFIED)) {
+            let Kind::Segment { sequence, .. } = file.kind else { continue };
+            let map = Arc::clone(map);
+            let verify = move || log::verify_segment(&map, sequence);
+            let verified = cores::on_own_thread("snapshot", verify).await;
+            if let Ok(Err(OpenError::Corrupt { file, offset, reason })) = verified {
+                (self.source.damaged)(&file, offset, &reason);
+            }
+        }
     }
 
     /// The next part of a file. It may have to come from the disk.

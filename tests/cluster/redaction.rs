@@ -106,6 +106,6 @@ fn a_node_that_never_hears_of_a_redaction_erases_what_is_purged() {
     eventually("its segment is gone", || !first.exists());
     cluster.restart(down);
     cluster.catches_up(down);
-    assert!(cluster.node(down).stderr().contains("checkpoint is taken in"));
+    assert!(cluster.node(down).stderr().contains("snapshot is taken in"));
     is_erased(&cluster, down);
 }
