@@ -111,6 +111,9 @@ fn not_sent(text: impl std::fmt::Display) -> CallError {
     CallError::NotSent(text.to_string())
 }
 
+/// Who is told of damage: file, offset, and what is wrong.
+type Told = dyn Fn(&str, u64, &str);
+
 /// What snapshots are read from, and whom it must not hold up.
 #[derive(Clone)]
 pub struct Source<F> {
@@ -120,8 +123,8 @@ pub struct Source<F> {
     pub(super) written: Rc<dyn Fn() -> u64>,
     /// Told of what is sent.
     pub(super) feeding: Rc<Feeding>,
-    /// Told of a segment that is damaged: file, offset, and what is wrong.
-    pub(super) damaged: Rc<dyn Fn(&str, u64, &str)>,
+    /// Told of a segment that is damaged.
+    pub(super) damaged: Rc<Told>,
 }
 
 /// Sends the files of a snapshot; gives back the vote that stands there.
