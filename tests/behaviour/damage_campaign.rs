@@ -15,7 +15,7 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{Bar, Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, files};
+use testkit::{Bar, Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, files, within};
 
 use crate::damage::range;
 
@@ -269,7 +269,9 @@ fn each_file_may_rot_under_a_node_that_runs() {
             places.into_iter().partition(|(path, _)| is_derived(path));
         rest.iter().for_each(|(path, at)| flip(path, *at));
         let damaged = |client: &mut Client| client.get("/health").json()["damaged"].clone();
-        eventually("what is made of the log is made anew, where it is noticed", || {
+        // What could not be made anew is tried again after a while.
+        let patience = Duration::from_secs(120);
+        within(patience, "what is made of the log is made anew, where it is noticed", || {
             let damaged = damaged(&mut client);
             let mut names = damaged.as_array().into_iter().flatten();
             names.all(|place| !is_derived(Path::new(place["file"].as_str().unwrap())))
