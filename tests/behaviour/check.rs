@@ -150,7 +150,6 @@ fn a_damaged_checkpoint_and_a_missing_segment_are_found() {
         }
     };
     missed.fails_saying(&["missing"]);
-    assert!(segments.next().is_some(), "the newest segment is there");
 }
 
 #[test]
