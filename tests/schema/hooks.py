@@ -105,7 +105,10 @@ def _is_whole(case):
     changes = case.body if isinstance(case.body, list) else [case.body]
     if case.path.endswith("/changes"):
         for change in changes:
-            if isinstance(change, dict) and "key" in change and "collection" not in change:
+            if not isinstance(change, dict):
+                continue
+            needs = [("key", "collection"), ("ttl", "key")]
+            if any(one in change and other not in change for one, other in needs):
                 return False
     conditional = any(name in (case.headers or {}) for name in ("If-Match", "If-None-Match"))
     return not (case.method == "POST" and conditional and isinstance(case.body, list))
