@@ -291,9 +291,13 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log-v2")
 }
 
+/// `MAKE_FIXTURE=1` writes first what is read here.
 #[test]
 fn the_directory_of_format_2_is_read_back() {
     run(6, async {
+        if std::env::var_os("MAKE_FIXTURE").is_some() {
+            write_fixture().await;
+        }
         let disk = SimDisk::new(6);
         for file in std::fs::read_dir(fixture()).expect("the fixture is there") {
             let file = file.expect("listed");
@@ -311,19 +315,15 @@ fn the_directory_of_format_2_is_read_back() {
 }
 
 /// Writes the fixture anew; only for a change of the format before a release.
-#[test]
-#[ignore = "writes into the source tree"]
-fn write_the_fixture() {
-    run(6, async {
-        let disk = SimDisk::new(6);
-        let log = filled(&disk).await;
-        for sequence in 1..log.active_segment() {
-            assert!(log.rewrite(sequence, without_secret(), async |_| {}).await.unwrap());
-        }
-        log.close().await.unwrap();
-        std::fs::create_dir_all(fixture()).expect("made");
-        for (name, bytes) in disk.crash(Loss::All).snapshot() {
-            std::fs::write(fixture().join(name), bytes).expect("written");
-        }
-    });
+async fn write_fixture() {
+    let disk = SimDisk::new(6);
+    let log = filled(&disk).await;
+    for sequence in 1..log.active_segment() {
+        assert!(log.rewrite(sequence, without_secret(), async |_| {}).await.unwrap());
+    }
+    log.close().await.unwrap();
+    std::fs::create_dir_all(fixture()).expect("made");
+    for (name, bytes) in disk.crash(Loss::All).snapshot() {
+        std::fs::write(fixture().join(name), bytes).expect("written");
+    }
 }
