@@ -2,9 +2,18 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::{browser::BrowserPolicy, metrics::Metrics, read::SharedPage};
+use super::{
+    browser::BrowserPolicy,
+    error::{ApiError, Code},
+    metrics::Metrics,
+    read::{SharedPage, question::Lists},
+};
 use crate::{
-    base::{held::HeldByCore, ids::ChangeId, limits::Limits},
+    base::{
+        held::HeldByCore,
+        ids::{ChangeId, ClusterId},
+        limits::Limits,
+    },
     node::Handle,
     state::{ListId, Verified, index::Catalog},
 };
@@ -29,10 +38,27 @@ impl Context {
         &self.node.index().catalog
     }
 
-    /// The oldest and the newest change that a list may have here.
-    pub(super) fn bounds_of(&self, list: ListId) -> (ChangeId, ChangeId) {
+    /// The oldest and the newest change that one of these lists may have here.
+    pub(super) fn bounds_of(&self, lists: &Lists) -> (ChangeId, ChangeId) {
         let (first, last) = self.bounds();
-        (first.max(self.begins(list)), last)
+        let begins = lists.each().iter().map(|list| self.begins(*list)).min();
+        (first.max(begins.unwrap_or_default()), last)
+    }
+
+    /// Whether the ids of a request are of this history, as far as it says.
+    ///
+    /// # Errors
+    /// [`Code::OtherHistory`], naming this one.
+    pub(super) fn check_history(&self, asked: Option<ClusterId>) -> Result<(), ApiError> {
+        let own = self.node.cluster();
+        match asked {
+            Some(asked) if asked != own => {
+                let detail = format!("ids of the history {asked} mean nothing here: this is {own}");
+                let error = ApiError::new(Code::OtherHistory, detail);
+                Err(error.with_text("cluster", own.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The lowest change that a list may have, as far as its tenant says.

@@ -8,7 +8,7 @@ use super::{
     read::{
         freshness::{self, learn_names, wait_for},
         key, list,
-        question::Start,
+        question::{Lists, Start},
         stream,
     },
     reply::{Parked, ParkedRead, Reply},
@@ -26,6 +26,7 @@ use crate::{
     base::limits::MIN_ID_WAIT,
     feed::Wait,
     http::{Method, Request, Response},
+    state::ListId,
 };
 
 /// What became of a request.
@@ -114,9 +115,14 @@ pub(super) fn refusal(request: &Request, error: ApiError) -> Response {
     let passes = error.code.status() == 503;
     match reads && is_list() {
         true if passes && accept::takes_only(request, Media::Events) => stream::unavailable(error),
+        true if error.code == Code::OtherHistory && is_for_events(request) => stream::reset(error),
         true => negotiated(error.into()),
         false => error.into(),
     }
+}
+
+fn is_for_events(request: &Request) -> bool {
+    matches!(accept::choose(request, &accept::OF_CHANGES), Ok(Media::Events))
 }
 
 async fn route(
@@ -197,13 +203,22 @@ async fn read_list(
 ) -> Result<Reply, ApiError> {
     freshness::check(api)?;
     let query = ChangesQuery::parse(request.query());
+    if let Ok(query) = &query {
+        api.check_history(query.cluster)?;
+    }
     if query.as_ref().is_ok_and(|query| query.consistency == Consistency::Strong) {
         api.node.barrier().await?;
     }
     // What the path names comes first.
     let list = resource.list(api.catalog())?;
     let list = list.unwrap_or_else(|| unreachable!("it is a list"));
-    changes::get_list(api, request, list, query?, now).await
+    let query = query?;
+    let lists = match (list, query.lists.first()) {
+        (_, None) => Lists::One(list),
+        (ListId::All, Some(_)) => changes::lists(api, &query.lists)?,
+        (_, Some(name)) => return Err(parameter::unknown(name.parameter())),
+    };
+    changes::get_list(api, request, lists, query, now).await
 }
 
 async fn read_resource(
@@ -215,6 +230,7 @@ async fn read_resource(
 ) -> Result<Routed, ApiError> {
     freshness::check(api)?;
     let query = ReadQuery::parse(resource.read_of(), request.query())?;
+    api.check_history(query.cluster)?;
     // What was waited with has been asked already.
     if deadline.is_none() && query.consistency == Consistency::Strong {
         api.node.barrier().await?;

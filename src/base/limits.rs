@@ -72,6 +72,8 @@ pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
+/// `tenant` and `collection` parameters of one read, together.
+pub const QUERY_LISTS_MAX: usize = 100;
 
 /// Tags of one change.
 pub const TAGS_MAX: usize = 32;

@@ -9,6 +9,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -46,6 +47,8 @@ struct Inner {
     /// Of those who waited for changes of a part and were woken: the last change
     /// before the one that woke them. Each takes its own out when it is dropped.
     woken_after: HashMap<u64, ChangeId>,
+    /// What wakes those who wait for changes of several parts: their slots bear no wakers.
+    wakers: HashMap<u64, Waker>,
     next: u64,
     hash: RandomState,
 }
@@ -65,6 +68,26 @@ impl Inner {
         let number = self.next;
         self.waiting(topic).insert((since, number), Waker::noop().clone());
         number
+    }
+
+    /// The same for whoever waits for changes of any of `lists`.
+    fn add_to_all(&mut self, lists: &[ListId], since: ChangeId) -> u64 {
+        self.next += 1;
+        let number = self.next;
+        for list in lists {
+            assert!(*list != ListId::All, "the whole list is waited for alone");
+            self.waiting(Topic::List(*list)).insert((since, number), Waker::noop().clone());
+        }
+        self.wakers.insert(number, Waker::noop().clone());
+        number
+    }
+
+    /// Whether a waiter was not woken.
+    fn waits(&mut self, on: &On, at: (ChangeId, u64)) -> bool {
+        match on {
+            On::One(topic) => self.waker(*topic, at).is_some(),
+            On::Any(_) => self.wakers.contains_key(&at.1),
+        }
     }
 
     /// What wakes a waiter; nothing once it was woken.
@@ -115,6 +138,11 @@ impl Inner {
         woken: &mut Vec<Waker>,
     ) {
         for ((_, number), waker) in taken {
+            // Who waits for several parts is woken once, by the first of them.
+            if self.woken_after.contains_key(&number) {
+                continue;
+            }
+            let waker = self.wakers.remove(&number).unwrap_or(waker);
             let examined = if planted!(SkipWhatEndedAWait) { id.0 } else { id.0 - 1 };
             self.woken_after.insert(number, ChangeId(examined));
             woken.push(waker);
@@ -165,6 +193,15 @@ impl Waiters {
         self.wait(Topic::List(list), since)
     }
 
+    /// The same for a change of any of several lists.
+    #[must_use]
+    pub fn wait_after_any(&self, lists: Arc<[ListId]>, since: ChangeId) -> Wait {
+        let mut inner = self.0.borrow_mut();
+        let is_new = inner.last <= since;
+        let number = is_new.then(|| inner.add_to_all(&lists, since));
+        Wait { waiters: self.clone(), on: On::Any(lists), since, number }
+    }
+
     /// Waits for a change of one key with an id above `since`, likewise.
     #[must_use]
     pub fn wait_after_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {
@@ -178,7 +215,7 @@ impl Waiters {
     pub fn until_purged(&self, position: ChangeId) -> Wait {
         let topic = Topic::Retention;
         let number = self.0.borrow_mut().add(topic, position);
-        Wait { waiters: self.clone(), topic, since: position, number: Some(number) }
+        Wait { waiters: self.clone(), on: On::One(topic), since: position, number: Some(number) }
     }
 
     /// Wakes those whose clients would miss changes if all up to `upto` were purged.
@@ -197,7 +234,7 @@ impl Waiters {
         let is_new = inner.last <= since;
         // From here on no change goes by unnoticed, however late it is polled.
         let number = is_new.then(|| inner.add(topic, since));
-        Wait { waiters: self.clone(), topic, since, number }
+        Wait { waiters: self.clone(), on: On::One(topic), since, number }
     }
 
     /// Wakes all that wait for something in `batches`, or for something up to
@@ -222,11 +259,18 @@ impl Waiters {
     }
 }
 
+/// What one waits for.
+enum On {
+    One(Topic),
+    /// Any of these, none of which is the whole list.
+    Any(Arc<[ListId]>),
+}
+
 /// Resolves once it is worth looking for a change after its `since`. Dropping
 /// it frees its slot at once.
 pub struct Wait {
     waiters: Waiters,
-    topic: Topic,
+    on: On,
     since: ChangeId,
     /// Its slot; nothing when there was something to look at from the start.
     number: Option<u64>,
@@ -239,7 +283,7 @@ impl Wait {
     pub fn examined(&self) -> ChangeId {
         let Some(number) = self.number else { return self.since };
         let mut inner = self.waiters.0.borrow_mut();
-        let waits = inner.waker(self.topic, (self.since, number)).is_some();
+        let waits = inner.waits(&self.on, (self.since, number));
         let examined = match waits {
             true => inner.last,
             false => inner.woken_after.get(&number).copied().unwrap_or(self.since),
@@ -257,7 +301,7 @@ impl Wait {
     #[must_use]
     pub fn is_over(&self) -> bool {
         let Some(number) = self.number else { return true };
-        self.waiters.0.borrow_mut().waker(self.topic, (self.since, number)).is_none()
+        !self.waiters.0.borrow_mut().waits(&self.on, (self.since, number))
     }
 }
 
@@ -268,7 +312,11 @@ impl Future for Wait {
         let this = &mut *self;
         let Some(number) = this.number else { return Poll::Ready(()) };
         let mut inner = this.waiters.0.borrow_mut();
-        match inner.waker(this.topic, (this.since, number)) {
+        let waker = match this.on {
+            On::One(topic) => inner.waker(topic, (this.since, number)),
+            On::Any(_) => inner.wakers.get_mut(&number),
+        };
+        match waker {
             Some(waker) => waker.clone_from(cx.waker()),
             // Taken out is woken.
             None => return Poll::Ready(()),
@@ -281,7 +329,15 @@ impl Drop for Wait {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             let mut inner = self.waiters.0.borrow_mut();
-            inner.remove(self.topic, (self.since, number));
+            match &self.on {
+                On::One(topic) => inner.remove(*topic, (self.since, number)),
+                On::Any(lists) => {
+                    for list in &**lists {
+                        inner.remove(Topic::List(*list), (self.since, number));
+                    }
+                    inner.wakers.remove(&number);
+                }
+            }
             inner.woken_after.remove(&number);
         }
     }

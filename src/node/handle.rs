@@ -190,6 +190,12 @@ impl Handle {
         self.0.waiters.wait_after(list, since)
     }
 
+    /// Waits for a change of any of `lists` after `since`; the whole list is none of them.
+    #[must_use]
+    pub fn wait_after_any(&self, lists: &Arc<[ListId]>, since: ChangeId) -> Wait {
+        self.0.waiters.wait_after_any(Arc::clone(lists), since)
+    }
+
     /// Waits for a change of one key after `since`.
     #[must_use]
     pub fn wait_after_key(&self, collection: Uuid, key: &str, since: ChangeId) -> Wait {

@@ -147,6 +147,48 @@ impl World {
         }
     }
 
+    /// Reads a random page of several lists at once, forwards or backwards.
+    fn check_several(&mut self, all: &[Value]) {
+        let tenants: Vec<String> =
+            self.tenants.iter().filter(|_| self.rng.random_bool(0.4)).cloned().collect();
+        let collections: Vec<String> = self
+            .collections
+            .iter()
+            .filter(|_| self.rng.random_bool(0.4))
+            .map(|collection| collection.uuid.clone())
+            .collect();
+        let tags = self.tags();
+        let names = |name: &str, values: &[String]| -> String {
+            values.iter().map(|value| format!("&{name}={value}")).collect()
+        };
+        let filter: String = tags.iter().map(|tag| format!("&tag={}", percent(tag))).collect();
+        let lists = names("tenant", &tenants) + &names("collection", &collections);
+        let is_any = |values: &[String], value: &Value| values.iter().any(|one| value == one);
+        let wanted: Vec<u64> = all
+            .iter()
+            .filter(|change| {
+                lists.is_empty()
+                    || is_any(&tenants, &change["tenant"])
+                    || is_any(&collections, &change["collection"])
+            })
+            .filter(|change| bears(change, &tags))
+            .map(id_of)
+            .collect();
+        let at = self.rng.random_range(0..all.len() as u64 + 3);
+        let limit = self.rng.random_range(1..60);
+        let page = self.client.list(&format!("?since={at}&limit={limit}{lists}{filter}"));
+        let newer = wanted.iter().copied().filter(|id| *id > at);
+        assert_eq!(ids(&page), newer.clone().take(limit).collect::<Vec<_>>(), "{lists}{filter}");
+        assert_eq!(page["atEnd"], newer.count() <= limit);
+
+        let page = self.client.list(&format!("?before={at}&limit={limit}{lists}{filter}"));
+        let older: Vec<u64> = wanted.iter().copied().filter(|id| *id < at).collect();
+        let start = older.len().saturating_sub(limit);
+        assert_eq!(ids(&page), older[start..], "before={at}{lists}{filter}");
+        assert_eq!(page["atStart"], start == 0);
+        assert_eq!(page["atEnd"], older.len() == wanted.len());
+    }
+
     /// Checks that the keys of every collection are their newest changes, alone
     /// and listed.
     fn check_keys(&mut self, all: &[Value]) {
@@ -204,6 +246,7 @@ fn every_list_is_the_filter_of_the_global_one() {
             assert!((1..).zip(&all).all(|(id, change)| id_of(change) == id), "ids are dense");
             for _ in 0..60 {
                 world.check_pages(&all);
+                world.check_several(&all);
             }
             world.check_keys(&all);
         }

@@ -50,6 +50,8 @@ mod full_disk;
 #[cfg(test)]
 mod held;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod idempotency;
@@ -72,7 +74,11 @@ mod list_model;
 #[cfg(test)]
 mod log_copies;
 #[cfg(test)]
+mod moments;
+#[cfg(test)]
 mod monotonic;
+#[cfg(test)]
+mod older_pages;
 #[cfg(test)]
 mod page;
 #[cfg(test)]
@@ -99,6 +105,8 @@ mod scoped_lists;
 mod scrub;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod several_lists;
 #[cfg(test)]
 mod starting;
 #[cfg(test)]

@@ -157,6 +157,8 @@ fn table(bar: &Bar) -> Vec<Case> {
         case("POST", "/tenants/foo/collections", "{\"name\":\"bar\"}", 409, "name-taken")
             .says(&["bar"])
             .has(json!({"collection": collection})),
+        case("GET", format!("/changes?since=1&cluster={NOBODY}"), "", 409, "other-history")
+            .says(&[NOBODY]),
         case("PUT", &key, data, 412, "precondition-failed")
             .with(&[("If-None-Match", "*")])
             .has(json!({"current": 1})),

@@ -33,6 +33,8 @@ pub enum Code {
     NotAcceptable,
     /// The name belongs to another tenant or collection.
     NameTaken,
+    /// The ids of the request are of another history.
+    OtherHistory,
     /// The changes asked for are no longer held.
     Purged,
     /// `If-Match` or `If-None-Match` does not hold.
@@ -75,7 +77,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::InvalidJson,
         Self::InvalidParameter,
@@ -89,6 +91,7 @@ impl Code {
         Self::MethodNotAllowed,
         Self::NotAcceptable,
         Self::NameTaken,
+        Self::OtherHistory,
         Self::Purged,
         Self::PreconditionFailed,
         Self::UnsupportedMediaType,
@@ -126,6 +129,7 @@ impl Code {
             Self::NotAcceptable => (406, "not-acceptable", "No acceptable media type"),
             Self::RequestTimeout => (408, "request-timeout", "Request took too long"),
             Self::NameTaken => (409, "name-taken", "Name already taken"),
+            Self::OtherHistory => (409, "other-history", "Another history"),
             Self::Purged => (410, "purged", "No longer held"),
             Self::PreconditionFailed => (412, "precondition-failed", "Precondition failed"),
             Self::TooLarge => (413, "too-large", "Too large"),
@@ -230,7 +234,7 @@ mod tests {
             (405, &["method-not-allowed"]),
             (406, &["not-acceptable"]),
             (408, &["request-timeout"]),
-            (409, &["name-taken"]),
+            (409, &["name-taken", "other-history"]),
             (410, &["purged"]),
             (412, &["precondition-failed"]),
             (413, &["too-large"]),

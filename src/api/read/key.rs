@@ -84,7 +84,7 @@ pub(in crate::api) async fn list(
         // One that is gone was replaced, and its change purged, meanwhile.
         for id in slice.entries {
             let push = |stored: Stored<'_>| match stored {
-                Stored::Text { id, at, text } => list.push(id, at, text),
+                Stored::Text { id, at, text, .. } => list.push(id, at, text),
                 Stored::Whole(change) => list.push_whole(&change),
             };
             let is_full = match change::read(api, &mut places, id, push).await {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     answer::Frame,
     freshness::wait_for,
-    part,
+    older, part,
     question::{Question, Start},
     shared_page::{Held, Page},
 };
@@ -32,11 +32,15 @@ pub(in crate::api) async fn ask(
     if let Some(wait) = wait_for(api, question.min_id, may_wait)? {
         return Ok(Reply::Park(Parked { asked: ParkedRead::List(question), wait, deadline }));
     }
+    if let Start::Before(before) = question.start {
+        let body = Box::pin(older::page(api, &question, before)).await?;
+        return Ok(Reply::Now(negotiated(Response::json(200, body))));
+    }
     let page = page(api, &question).await?;
     if page.changes == 0 && page.at_end && question.block && may_wait {
         // What was examined need not be examined again.
         question.start = Start::After(page.last);
-        let wait = api.node.wait_after(question.list, page.last);
+        let wait = question.lists.wait_after(&api.node, page.last);
         return Ok(Reply::Park(Parked { asked: ParkedRead::Rest(question), wait, deadline }));
     }
     Ok(Reply::Now(negotiated(Response::json(200, page.body))))
@@ -49,7 +53,7 @@ async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {
     // What is redacted while the page is read must not be in the next one's answer.
     let held = Held {
         redactions: api.node.index().redactions.version(),
-        bounds: api.bounds_of(question.list),
+        bounds: api.bounds_of(&question.lists),
     };
     if let Some(page) = api.shared.get(question, held) {
         return Ok(page);

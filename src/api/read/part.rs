@@ -3,10 +3,10 @@
 use super::{
     answer::{Frame, ListAnswer},
     change::load,
-    damage,
+    damage, moment,
     page_reader::PageReader,
     places::{Cold, Source},
-    question::Question,
+    question::{Lists, Question},
     rendered::Rendered,
 };
 use crate::{
@@ -41,14 +41,17 @@ pub(super) async fn read(
     until: ChangeId,
     bytes_max: usize,
 ) -> Result<Part, ApiError> {
-    let (first, last) = api.bounds_of(question.list);
+    let (first, last) = api.bounds_of(&question.lists);
     let last = last.min(until);
     if question.start.is_purged(first) {
         return Err(purged(first));
     }
-    let asked = question.start.id();
-    let at_start = match (question.list, &cursor) {
-        (ListId::All, _) | (_, None) => asked < first || last < first,
+    let mut asked = question.start.id();
+    if let Some(at) = question.later_than {
+        asked = asked.max(moment::last_upto(api, at, asked.next(), last).await?);
+    }
+    let at_start = match (&question.lists, &cursor) {
+        (Lists::One(ListId::All), _) | (_, None) => asked < first || last < first,
         (_, Some(cursor)) => !is_preceded(api, cursor, first, asked).await?,
     };
     let since = ChangeId(asked.0.max(first.0 - 1));
@@ -95,16 +98,27 @@ async fn is_preceded(
     held: ChangeId,
     asked: ChangeId,
 ) -> Result<bool, ApiError> {
-    let begins = cursor.begins().unwrap_or_default();
-    if begins == ChangeId::ZERO || begins.max(held) > asked {
-        return Ok(false);
+    if let Some(begins) = cursor.begins() {
+        if begins == ChangeId::ZERO || begins.max(held) > asked {
+            return Ok(false);
+        }
+        if begins >= held {
+            return Ok(true);
+        }
     }
-    if begins >= held {
-        return Ok(true);
-    }
-    let (mut cursor, mut from) = (cursor.whole(), held);
-    loop {
-        match cursor.next(api.node.index(), from, asked, &mut READ_TURN_CHANGES.clone()) {
+    has_any(api, cursor.whole(), held, asked).await
+}
+
+/// Whether `cursor` finds a change from the one on and up to the other. Where that cannot be
+/// read there may be one.
+pub(super) async fn has_any(
+    api: &Context,
+    mut cursor: Cursor,
+    mut from: ChangeId,
+    upto: ChangeId,
+) -> Result<bool, ApiError> {
+    while from <= upto {
+        match cursor.next(api.node.index(), from, upto, &mut READ_TURN_CHANGES.clone()) {
             Ok(found) => return Ok(found.is_some()),
             Err(Reached::Id(reached)) => from = reached,
             Err(Reached::Unread(Unread::Missing(missing, damaged))) => {
@@ -120,4 +134,5 @@ async fn is_preceded(
         }
         cores::yield_if_needed().await;
     }
+    Ok(false)
 }

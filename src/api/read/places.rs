@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
     base::{
-        batch::{Text, redacted_change},
+        batch::{NumberedBatch, Text, redacted_change},
         ids::{ChangeId, Timestamp},
         limits::READ_AHEAD_BYTES,
     },
@@ -57,12 +57,10 @@ impl Places {
         take: impl FnOnce(Stored<'_>) -> T,
     ) -> Result<Looked<T>, Damaged> {
         let is_redacted = source.index.redactions.contains(id);
-        let text = |at, text| Stored::Text { id, at, text };
         Ok(match source.history.locate(id) {
-            Some(Located::Recent(batch)) => Looked::Found(take(text(
-                batch.batch.at(),
-                batch.change(id).shown(is_redacted).text(),
-            ))),
+            Some(Located::Recent(batch)) => {
+                Looked::Found(take(Stored::new(batch, id, is_redacted)))
+            }
             Some(Located::Checkpointed(checkpointed, range)) => {
                 if !checkpointed.map().is_resident(range.clone()) {
                     let what = What::Line(Arc::clone(checkpointed), id);
@@ -84,10 +82,7 @@ impl Places {
                     return Ok(Looked::Cold(self.cold(segment, batch)));
                 }
                 let read = source.verified.batch(segment, &batch, source.now)?;
-                Looked::Found(take(text(
-                    read.batch.batch.at(),
-                    read.batch.change(id).shown(is_redacted).text(),
-                )))
+                Looked::Found(take(Stored::new(&read.batch, id, is_redacted)))
             }
             None => Looked::Gone,
         })
@@ -174,9 +169,20 @@ pub(super) enum Stored<'s> {
         at: Timestamp,
         /// What follows them.
         text: Text<'s>,
+        /// Its tags, as they are stored.
+        tags: &'s [u8],
     },
     /// As it is sent.
     Whole(Cow<'s, [u8]>),
+}
+
+impl<'s> Stored<'s> {
+    /// The change `id` of its batch.
+    fn new<B: AsRef<[u8]>>(batch: &'s NumberedBatch<B>, id: ChangeId, is_redacted: bool) -> Self {
+        let change = batch.change(id).shown(is_redacted);
+        let (at, text, tags) = (batch.batch.at(), change.text(), change.tags);
+        Self::Text { id, at, text, tags }
+    }
 }
 
 /// Batches that are looked up in an index at once.

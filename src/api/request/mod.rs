@@ -13,7 +13,7 @@ mod read_query;
 pub(super) mod small_body;
 pub mod tag_filter;
 
-pub use changes_query::{ChangesQuery, Since};
+pub use changes_query::{ChangesQuery, ListName, Since};
 pub use copy_query::CopyQuery;
 pub use parameter::Consistency;
 pub use read_query::{ReadOf, ReadQuery};

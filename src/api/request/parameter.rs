@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::{
     api::error::{ApiError, Code, excerpt},
     base::{
-        ids::ChangeId,
+        ids::{ChangeId, ClusterId, Timestamp},
         limits::{BLOCK_MAX, READ_LIMIT_MAX},
+        names::parse_uuid,
     },
     http::Request,
 };
@@ -60,6 +61,18 @@ pub(super) fn read_id(value: &str) -> Result<ChangeId, &'static str> {
     id.map(ChangeId).ok_or(RANGE)
 }
 
+/// The identity of a history, in any case of letters.
+pub(super) fn read_cluster(value: &str) -> Result<ClusterId, &'static str> {
+    const RANGE: &str = "the UUID of a history, as the header ChangeAgent-Cluster gives it";
+    parse_uuid(value).map(ClusterId).ok_or(RANGE)
+}
+
+/// A moment, in microseconds since 1970-01-01 UTC.
+pub(super) fn read_timestamp(value: &str) -> Result<Timestamp, &'static str> {
+    const RANGE: &str = "microseconds since 1970, an integer from 0 to 9223372036854775807";
+    read_id(value).map(|micros| Timestamp(micros.0)).map_err(|_| RANGE)
+}
+
 /// The id of the last event that a client has; nothing when it has none yet.
 pub(in crate::api) fn read_last_event_id(value: &str) -> Result<Option<ChangeId>, &'static str> {
     if value.is_empty() { Ok(None) } else { read_id(value).map(Some) }
@@ -109,7 +122,7 @@ fn is_digits(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-pub(super) fn unknown(name: &str) -> ApiError {
+pub(in crate::api) fn unknown(name: &str) -> ApiError {
     let name = excerpt(name);
     invalid(&name, format!("parameter {name:?} is not known here"))
 }

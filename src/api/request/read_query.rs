@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use super::parameter::{
-    Consistency, invalid, once, read_block, read_consistency, read_id, read_limit, unknown,
+    Consistency, invalid, once, read_block, read_cluster, read_consistency, read_id, read_limit,
+    unknown,
 };
-use crate::{api::error::ApiError, base::ids::ChangeId};
+use crate::{
+    api::error::ApiError,
+    base::ids::{ChangeId, ClusterId},
+};
 
 /// The parameters of a read of something that is no list of changes. Which of
 /// them it has is for [`parse`](Self::parse) to say.
@@ -25,10 +29,12 @@ pub struct ReadQuery<'q> {
     pub min_id: Option<ChangeId>,
     /// `consistency`.
     pub consistency: Consistency,
+    /// `cluster`: the history that the ids are of.
+    pub cluster: Option<ClusterId>,
 }
 
-/// What a read is of, which says which parameters it has besides `min_id` and
-/// `consistency`.
+/// What a read is of, which says which parameters it has besides `min_id`,
+/// `consistency` and `cluster`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadOf {
     /// One resource: no others.
@@ -51,7 +57,7 @@ impl<'q> ReadQuery<'q> {
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, ApiError> {
         let (mut limit, mut since, mut block) = (None, None, None);
-        let (mut min_id, mut consistency) = (None, None);
+        let (mut min_id, mut consistency, mut cluster) = (None, None, None);
         let mut query = Self::default();
         for (name, value) in pairs {
             match (name, of) {
@@ -59,6 +65,7 @@ impl<'q> ReadQuery<'q> {
                 ("consistency", _) => {
                     once(&mut consistency, "consistency", value, read_consistency)?;
                 }
+                ("cluster", _) => once(&mut cluster, "cluster", value, read_cluster)?,
                 ("limit", ReadOf::Names | ReadOf::Keys) => {
                     once(&mut limit, "limit", value, read_limit)?;
                 }
@@ -82,6 +89,6 @@ impl<'q> ReadQuery<'q> {
             }
         }
         let consistency = consistency.unwrap_or_default();
-        Ok(Self { limit, since, block, min_id, consistency, ..query })
+        Ok(Self { limit, since, block, min_id, consistency, cluster, ..query })
     }
 }

@@ -9,21 +9,23 @@ use crate::{
         context::Context,
         error::{ApiError, Code, excerpt, purged},
         read::{
-            change, list,
-            question::{Question, Start},
+            change, list, moment,
+            question::{Lists, Question, Start},
             stream::{self, ChangeStream, StreamKind, no_last_event_id},
         },
         reply::Reply,
         request::{
-            ChangesQuery, Since,
+            ChangesQuery, ListName, Since,
             accept::{self, Media},
-            conditions, idempotency, path,
+            conditions, idempotency,
+            parameter::invalid,
+            path,
         },
         write::{self, AnswerKind},
     },
     base::{
         batch::Action,
-        ids::ChangeId,
+        ids::{ChangeId, Timestamp},
         limits::{MIN_ID_WAIT, READ_LIMIT_DEFAULT},
     },
     http::{Request, Response},
@@ -49,8 +51,8 @@ pub(in crate::api) async fn post(
 pub(in crate::api) async fn get_list(
     api: &Context,
     request: &Request,
-    list: ListId,
-    query: ChangesQuery,
+    lists: Lists,
+    query: ChangesQuery<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
     let media = accept::choose(request, &accept::OF_CHANGES)?;
@@ -69,13 +71,21 @@ pub(in crate::api) async fn get_list(
         None if kind.is_some() => MIN_ID_WAIT,
         None => block,
     };
+    let (start, later_than) = match query.since {
+        Since::Id(ChangeId::ZERO) => (Start::Oldest, None),
+        Since::Id(id) => (Start::After(id), None),
+        Since::Now => (Start::After(api.node.last()), None),
+        Since::Later(at) => Box::pin(start_after(api, at)).await?,
+        Since::Before(_) if kind.is_some() || block > Duration::ZERO => {
+            let detail = "parameter \"before\" is of pages of what is there: neither streams nor waits have it";
+            return Err(invalid("before", detail.into()));
+        }
+        Since::Before(id) => (Start::Before(id), None),
+    };
     let question = Question {
-        list,
-        start: match query.since {
-            Since::Id(ChangeId::ZERO) => Start::Oldest,
-            Since::Id(id) => Start::After(id),
-            Since::Now => Start::After(api.node.last()),
-        },
+        lists,
+        start,
+        later_than,
         limit: query.limit.unwrap_or(READ_LIMIT_DEFAULT),
         tags: query.tags,
         min_id: query.min_id.unwrap_or_default(),
@@ -88,6 +98,47 @@ pub(in crate::api) async fn get_list(
             stream::open(api, stream, now + wait, now)
         }
     }
+}
+
+/// Where a list starts whose changes are stamped after `at`, and that moment where none of them
+/// is here yet.
+async fn start_after(api: &Context, at: Timestamp) -> Result<(Start, Option<Timestamp>), ApiError> {
+    if at == Timestamp::default() {
+        return Ok((Start::Oldest, None));
+    }
+    let (first, last) = api.bounds();
+    let before = moment::last_upto(api, at, first, last).await?;
+    if before < first && first > ChangeId(1) {
+        // Of those that are gone, some may be later.
+        return Err(purged(first));
+    }
+    let start = if before == ChangeId::ZERO { Start::Oldest } else { Start::After(before) };
+    Ok((start, (before == last).then_some(at)))
+}
+
+/// The tenants and collections whose changes are asked for, each once.
+///
+/// # Errors
+/// [`Code::NotFound`] naming the first that is not there.
+pub(in crate::api) fn lists(api: &Context, names: &[ListName<'_>]) -> Result<Lists, ApiError> {
+    let mut lists = Vec::with_capacity(names.len());
+    for name in names {
+        let list = match *name {
+            ListName::Tenant(text) => ListId::Tenant(path::tenant(api.catalog(), text)?.id),
+            ListName::Collection(text) => {
+                let path = path::CollectionPath::Id(text);
+                ListId::Collection(path::collection(api.catalog(), path)?.id)
+            }
+        };
+        if !lists.contains(&list) {
+            lists.push(list);
+        }
+    }
+    Ok(match *lists {
+        [] => Lists::One(ListId::All),
+        [list] => Lists::One(list),
+        _ => Lists::Any(lists.into()),
+    })
 }
 
 /// `POST /changes/<id>/redact`

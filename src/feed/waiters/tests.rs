@@ -138,3 +138,37 @@ fn a_dropped_waiter_frees_its_slot() {
         assert!(waiters.0.borrow().scoped.is_empty());
     }
 }
+
+#[test]
+fn who_waits_for_several_lists_is_woken_once_by_the_first_of_them() {
+    let waiters = Waiters::default();
+    let [one, two, other, shelf] = [1, 2, 3, 4].map(Uuid::from_u128);
+    let lists: Arc<[ListId]> =
+        [ListId::Tenant(one), ListId::Tenant(two), ListId::Collection(shelf)].into();
+    let mut wait = waiters.wait_after_any(Arc::clone(&lists), ChangeId::ZERO);
+    let mut left = waiters.wait_after_any(Arc::clone(&lists), ChangeId::ZERO);
+    assert_eq!(waiting(&waiters), 6, "a slot in each list");
+    assert!(poll(&mut wait).is_pending());
+    told(&waiters, 1, &[ChangeText::of(other, None, None)]);
+    assert!(poll(&mut wait).is_pending() && !wait.is_over());
+    assert_eq!(wait.examined(), ChangeId(1), "what does not concern it was looked at");
+    drop(left);
+    assert_eq!(waiting(&waiters), 3, "who leaves frees all its slots");
+    told(
+        &waiters,
+        2,
+        &[
+            ChangeText::of(other, None, None),
+            ChangeText::of(other, Some(shelf), None),
+            ChangeText::of(two, None, None),
+        ],
+    );
+    assert!(poll(&mut wait).is_ready() && wait.is_over());
+    assert_eq!(wait.examined(), ChangeId(2), "up to the first change that it waited for");
+    drop(wait);
+    let inner = waiters.0.borrow();
+    assert!(inner.scoped.is_empty() && inner.woken_after.is_empty() && inner.wakers.is_empty());
+    drop(inner);
+    left = waiters.wait_after_any(lists, ChangeId(2));
+    assert!(poll(&mut left).is_ready(), "something is there already");
+}

@@ -1,16 +1,19 @@
-//! Going through one list in order: the whole one, a tenant's or a
-//! collection's, all of it or what bears one of some tags.
+//! Going through a list in order: the whole one, a tenant's or a collection's, or several
+//! of these as one; all of it, or what bears one of some tags.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{collection::Collection, key::ListKey, span::Span, tenant::Tenant, whole::Index};
+use super::{
+    collection::Collection,
+    key::ListKey,
+    run::{Bounds, Run, Sought},
+    tenant::Tenant,
+    union::Union,
+    whole::Index,
+};
 use crate::{base::ids::ChangeId, state::unread::Unread};
-
-/// Ids taken from the index at once: few at first, since most reads want few.
-const TAKE_MIN: usize = 16;
-const TAKE_MAX: usize = 256;
 
 /// Names a list of changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,89 +27,13 @@ pub enum ListId {
     Collection(Uuid),
 }
 
-/// Bounds of a list that are known without looking into it.
+/// A tenant or a collection whose list a [`Cursor`] goes through beside others.
 #[derive(Clone, Debug)]
-enum Bounds {
+pub enum ListOf {
+    /// A tenant.
     Tenant(Arc<Tenant>),
+    /// A collection.
     Collection(Arc<Collection>),
-    /// A tag's: none.
-    Unknown,
-}
-
-impl Bounds {
-    fn span(&self) -> Option<&Span> {
-        match self {
-            Self::Tenant(tenant) => Some(&tenant.span),
-            Self::Collection(collection) => Some(&collection.span),
-            Self::Unknown => None,
-        }
-    }
-}
-
-/// Ids of one list, some of them copied out.
-#[derive(Debug)]
-struct Run {
-    key: ListKey,
-    bounds: Bounds,
-    /// Ids copied and not passed yet, in `taken[at..]`.
-    taken: Vec<ChangeId>,
-    at: usize,
-    take: usize,
-    /// Nothing up to this id was left out of what was taken.
-    known_to: ChangeId,
-}
-
-/// How far a search came.
-enum Sought {
-    /// The lowest id of the list, or none up to the last.
-    Found(Option<ChangeId>),
-    /// Nothing up to this id.
-    Nothing(ChangeId),
-}
-
-impl Run {
-    fn new(key: ListKey, bounds: Bounds) -> Self {
-        let (taken, at, take, known_to) = (Vec::new(), 0, TAKE_MIN, ChangeId::ZERO);
-        Self { key, bounds, taken, at, take, known_to }
-    }
-
-    /// The lowest id that is at least `from`, if it is at most `last`. `from`
-    /// must not go back.
-    fn seek(&mut self, index: &Index, from: ChangeId, last: ChangeId) -> Result<Sought, Unread> {
-        while self.taken.get(self.at).is_some_and(|id| *id < from) {
-            // What was passed is not far: lists that are joined go in step.
-            self.at += 1;
-        }
-        if self.at == self.taken.len() && self.known_to < last {
-            self.refill(index, from, last)?;
-        }
-        Ok(match self.taken.get(self.at) {
-            Some(id) => Sought::Found(Some(*id).filter(|id| *id <= last)),
-            None if self.known_to < last => Sought::Nothing(self.known_to),
-            None => Sought::Found(None),
-        })
-    }
-
-    fn refill(&mut self, index: &Index, from: ChangeId, last: ChangeId) -> Result<(), Unread> {
-        // Where others set the pace, most of what is taken is passed over.
-        if self.taken.last().is_some_and(|newest| from.0 > newest.0 + 1) {
-            self.take = TAKE_MIN;
-        }
-        self.taken.clear();
-        self.at = 0;
-        let mut from = from.max(self.known_to.next());
-        if let Some(span) = self.bounds.span() {
-            if span.last() < from {
-                self.known_to = last;
-                return Ok(());
-            }
-            from = from.max(span.first());
-        }
-        let (take, out) = (self.take, &mut self.taken);
-        self.known_to = index.copy_from(self.key, from, last, take, out)?;
-        self.take = (2 * self.take).min(TAKE_MAX);
-        Ok(())
-    }
 }
 
 /// Tags of which a change must bear at least one, as the index knows them.
@@ -116,9 +43,20 @@ pub type TagSet = [ListKey];
 /// is for whoever reads it to see, as tags may share a place in the index.
 #[derive(Debug)]
 pub struct Cursor {
-    list: Option<Run>,
+    list: Listed,
     /// Of each tag; none when all changes are wanted.
     tags: Vec<Run>,
+}
+
+/// What a cursor goes through.
+#[derive(Debug)]
+enum Listed {
+    /// Every change.
+    All,
+    /// The changes of one tenant or collection.
+    One(Run),
+    /// Those of any of several.
+    Any(Union),
 }
 
 /// Why a search stopped before it came to a change, or to the end.
@@ -139,22 +77,35 @@ impl Cursor {
     /// Through a tenant's list.
     #[must_use]
     pub fn tenant(tenant: Arc<Tenant>, tags: &TagSet) -> Self {
-        Self::new(Some(Run::new(tenant.id.into(), Bounds::Tenant(tenant))), tags)
+        Self::new(Listed::One(Run::new(tenant.id.into(), Bounds::Tenant(tenant))), tags)
     }
 
     /// Through a collection's list.
     #[must_use]
     pub fn collection(collection: Arc<Collection>, tags: &TagSet) -> Self {
-        Self::new(Some(Run::new(collection.id.into(), Bounds::Collection(collection))), tags)
+        Self::new(Listed::One(Run::new(collection.id.into(), Bounds::Collection(collection))), tags)
     }
 
     /// Through the changes of the whole list that bear one of `tags`.
     #[must_use]
     pub fn tagged(tags: &TagSet) -> Self {
-        Self::new(None, tags)
+        Self::new(Listed::All, tags)
     }
 
-    fn new(list: Option<Run>, tags: &TagSet) -> Self {
+    /// Through the lists of several tenants and collections as one: each change once, in order. Of
+    /// each list only what is not below its `floor`, the oldest change that it may still have.
+    #[must_use]
+    pub fn any(lists: impl IntoIterator<Item = (ListOf, ChangeId)>, tags: &TagSet) -> Self {
+        let run = |(part, floor)| match part {
+            ListOf::Tenant(tenant) => (Run::new(tenant.id.into(), Bounds::Tenant(tenant)), floor),
+            ListOf::Collection(collection) => {
+                (Run::new(collection.id.into(), Bounds::Collection(collection)), floor)
+            }
+        };
+        Self::new(Listed::Any(Union::new(lists.into_iter().map(run))), tags)
+    }
+
+    fn new(list: Listed, tags: &TagSet) -> Self {
         let tags = tags.iter().map(|tag| Run::new(*tag, Bounds::Unknown)).collect();
         Self { list, tags }
     }
@@ -177,7 +128,7 @@ impl Cursor {
                 Look::From(from) => from,
             };
             // Each of the lists was sought in.
-            match steps.checked_sub(1 + self.tags.len()) {
+            match steps.checked_sub(self.list.sought() + self.tags.len()) {
                 Some(left) => *steps = left,
                 None => {
                     *steps = 0;
@@ -188,12 +139,14 @@ impl Cursor {
     }
 
     fn look(&mut self, index: &Index, from: ChangeId, last: ChangeId) -> Result<Look, Unread> {
-        let listed = match &mut self.list {
-            None => Some(from),
-            Some(list) => match list.seek(index, from, last)? {
-                Sought::Found(found) => found,
-                Sought::Nothing(reached) => return Ok(Look::From(reached.next())),
-            },
+        let sought = match &mut self.list {
+            Listed::All => Sought::Found(Some(from)),
+            Listed::One(list) => list.seek(index, from, last)?,
+            Listed::Any(lists) => lists.seek(index, from, last)?,
+        };
+        let listed = match sought {
+            Sought::Found(found) => found,
+            Sought::Nothing(reached) => return Ok(Look::From(reached.next())),
         };
         let Some(listed) = listed.filter(|id| *id <= last) else { return Ok(Look::Done(None)) };
         if self.tags.is_empty() {
@@ -212,22 +165,49 @@ impl Cursor {
         Ok(match tagged.filter(|tagged| *tagged <= reached) {
             None if reached < last => Look::From(reached.next()),
             None => Look::Done(None),
-            Some(tagged) if tagged == listed || self.list.is_none() => Look::Done(Some(tagged)),
+            Some(tagged) if tagged == listed || matches!(self.list, Listed::All) => {
+                Look::Done(Some(tagged))
+            }
             Some(tagged) => Look::From(tagged),
         })
+    }
+
+    /// Another through the same list from its beginning.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let tags = self.tags.iter().map(Run::again).collect();
+        Self { tags, ..self.whole() }
     }
 
     /// Another through the same list, whatever tags its changes bear.
     #[must_use]
     pub fn whole(&self) -> Self {
-        let list = self.list.as_ref().map(|list| Run::new(list.key, list.bounds.clone()));
+        let list = match &self.list {
+            Listed::All => Listed::All,
+            Listed::One(list) => Listed::One(list.again()),
+            Listed::Any(lists) => Listed::Any(lists.again()),
+        };
         Self { list, tags: Vec::new() }
     }
 
-    /// A change below which the list has none, if it is not the whole one.
+    /// The first change that one tenant or collection ever had, where this goes through its list
+    /// alone.
     #[must_use]
     pub fn begins(&self) -> Option<ChangeId> {
-        self.list.as_ref()?.bounds.span().map(Span::first)
+        match &self.list {
+            Listed::One(list) => list.begins(),
+            Listed::All | Listed::Any(_) => None,
+        }
+    }
+}
+
+impl Listed {
+    /// How many lists were sought in at the last look.
+    fn sought(&self) -> usize {
+        match self {
+            Self::All | Self::One(_) => 1,
+            Self::Any(lists) => lists.sought(),
+        }
     }
 }
 
@@ -393,6 +373,51 @@ mod tests {
                 let ids = found(&mut cursor, &index, from, last, steps);
                 prop_assert_eq!(ids, scanned(&all, of_tenant, tags, from, last));
             }
+        }
+
+        #[test]
+        fn several_lists_are_found_as_one(
+            changes in proptest::collection::vec((1u64..4, 0u8..16, 0u8..8), 0..1500),
+            floors in proptest::collection::vec(0u64..2000, 4),
+            (lists, tags) in (1u8..16, 0u8..8),
+            stops in proptest::collection::vec((1usize..700, 0usize..9), 1..6),
+        ) {
+            let tenants: Vec<_> =
+                (10..14).map(|n| Arc::new(Tenant::new(Uuid::from_u128(n), "t"))).collect();
+            let is_in = |set: u8, n: usize| set & 1 << n != 0;
+            let mut all = Lists::new();
+            let keys: Vec<ListKey> =
+                (0..TAGS.len()).filter(|n| is_in(tags, *n)).map(|n| ListKey::tag(TAGS[n])).collect();
+            let wanted = (0..4).filter(|n| is_in(lists, *n));
+            let parts = wanted.map(|n| {
+                (ListOf::Tenant(Arc::clone(&tenants[n])), ChangeId(floors[n]))
+            });
+            let mut cursor = Cursor::any(parts, &keys);
+            let (mut id, mut noted, mut from) = (0, 0, 1);
+            let (mut want, mut ids) = (Vec::new(), Vec::new());
+            for (more, steps) in stops {
+                for (step, of, own) in changes.iter().skip(noted).take(more).copied() {
+                    id += step;
+                    for (_, tenant) in tenants.iter().enumerate().filter(|(n, _)| is_in(of, *n)) {
+                        all.tail.push(tenant.id.into(), ChangeId(id));
+                        tenant.span.extend(ChangeId(id));
+                    }
+                    all.note(Listed { id, tenant: false, tags: own });
+                    let listed = (0..4).any(|n| is_in(lists & of, n) && id >= floors[n]);
+                    if listed && (tags == 0 || own & tags != 0) {
+                        want.push(id);
+                    }
+                }
+                noted += more;
+                ids.extend(found(&mut cursor, &all.index, from, id, steps));
+                from = id + 1;
+                prop_assert_eq!(&ids, &want);
+                if more % 3 == 0 {
+                    all.end(more % 2 == 0);
+                }
+            }
+            let again = found(&mut cursor.again(), &all.index, 1, id, 3);
+            prop_assert_eq!(again, want);
         }
 
         #[test]

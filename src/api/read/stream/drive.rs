@@ -43,7 +43,7 @@ pub(in crate::api) fn open(
         Err(error) if stream.takes_only_events => return Ok(Reply::Now(unavailable(error))),
         Err(error) => return Err(error),
     }
-    let (first, last) = api.bounds_of(stream.question.list);
+    let (first, last) = api.bounds_of(&stream.question.lists);
     // Events are told of it by an event.
     if stream.question.start.is_purged(first) && stream.frame == Frame::Lines {
         return Err(purged(first));
@@ -83,7 +83,7 @@ async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<
     }
     check_halted(api)?;
     if stream.opening {
-        let (first, _) = api.bounds_of(stream.question.list);
+        let (first, _) = api.bounds_of(&stream.question.lists);
         if stream.question.start.is_purged(first) {
             return Err(purged(first));
         }
@@ -152,10 +152,12 @@ async fn read_part(
     let part = part::read(api, question, cursor, stream.frame, until, STREAM_PART_BYTES).await?;
     question.start = Start::After(part.examined);
     if part.at_end && stream.until.is_none() {
-        stream.wait = Some(api.node.wait_after(question.list, part.examined));
+        stream.wait = Some(question.lists.wait_after(&api.node, part.examined));
     }
     let changes = part.list.changes();
     if changes > 0 {
+        // So will all be that follow.
+        stream.question.later_than = None;
         stream.left = stream.left.saturating_sub(changes);
         stream.idle_end = stream.idle.and_then(|idle| now.checked_add(idle));
         stream.caught_up = false;

@@ -35,7 +35,16 @@ pub(super) fn problem_event(name: &str, retry: &[u8], error: ApiError) -> Bytes 
 /// The answer to a client that takes nothing but events, at a refusal that will
 /// pass: a browser would give up for good at any status but 200.
 pub(in crate::api) fn unavailable(error: ApiError) -> Response {
-    let body = problem_event("unavailable", RETRY_UNAVAILABLE, error);
+    problem_stream("unavailable", RETRY_UNAVAILABLE, error)
+}
+
+/// The answer to a client of events whose position means nothing here.
+pub(in crate::api) fn reset(error: ApiError) -> Response {
+    problem_stream("reset", RETRY, error)
+}
+
+fn problem_stream(name: &str, retry: &[u8], error: ApiError) -> Response {
+    let body = problem_event(name, retry, error);
     let media = Media::Events;
     streamed(media).with_body(media.name(), body)
 }

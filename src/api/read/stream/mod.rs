@@ -9,7 +9,7 @@ mod state;
 
 pub(in crate::api) use self::{
     drive::{advance, open},
-    event::unavailable,
+    event::{reset, unavailable},
     kind::{StreamKind, no_last_event_id},
 };
 pub use state::{ChangeStream, Next};
