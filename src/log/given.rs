@@ -56,7 +56,7 @@ pub fn verify_segment(map: &Mapping, sequence: u64) -> Result<SegmentHeader, Ope
         let unread =
             |error: io::Error| corrupt(sequence, at, &format!("it cannot be read: {error}"));
         map.populate(range.clone()).map_err(unread)?;
-        verifier.piece(&Bytes::copy_from_slice(map.get(range).unwrap_or_default()))?;
+        verifier.piece(&Bytes::copy_from_slice(map.get(range).unwrap_or_default()), |_| {})?;
     }
     Ok(header)
 }

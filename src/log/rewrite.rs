@@ -17,11 +17,11 @@ use super::{
     cursor::is_zero,
     error::{corrupt, failed},
     format::{
-        Frame, FrameRef, Group, GroupPlace, HeaderBlock, Rewritten, SegmentHeader, claimed_bytes,
-        decode_group_of, encode_group,
+        Frame, FrameRef, Group, GroupPlace, HeaderBlock, Rewritten, SegmentHeader, decode_group_of,
+        encode_group,
     },
     purged::{Removing, remove_purged, sync_directory},
-    scrub::{Chain, PIECE_BYTES, unread},
+    scrub::{PIECE_BYTES, Verifier, unread},
     segment::{file_name, temporary_name},
 };
 use crate::base::planted::planted;
@@ -30,22 +30,28 @@ use crate::io::{BLOCK, Disk, DiskFile, Files, OpenMode, cores};
 /// Gives what takes the place of the payload of an entry, of the same length.
 pub type Replacement = Arc<dyn Fn(&Entry) -> Option<Bytes> + Send + Sync>;
 
-/// How far groups were copied, as they were and as they are.
-#[derive(Clone, Copy)]
-struct Copied {
-    before: Chain,
-    now: u32,
+/// A segment on its way into another file.
+struct Copying {
+    /// What was read so far.
+    read: Verifier,
+    /// The checksum of the last group that was written.
+    written: u32,
+    replace: Replacement,
 }
 
-/// A part of a segment, copied.
-struct Part {
-    /// Whole groups.
-    bytes: Vec<u8>,
-    /// Bytes that the next group takes.
-    needed: usize,
-    copied: Copied,
-    /// Only zeros follow.
-    has_ended: bool,
+impl Copying {
+    /// Copies the groups of a piece, with what is to be replaced: the bytes that take their place.
+    fn piece(&mut self, piece: &Bytes) -> Result<Vec<u8>, OpenError> {
+        let (start, mut bytes) = (self.read.at(), Vec::with_capacity(piece.len()));
+        let (written, replace) = (&mut self.written, &self.replace);
+        self.read.piece(piece, |group| {
+            let at = bytes.len();
+            bytes.resize(group.end, 0);
+            *written = copy_group(group, *written, replace, &mut bytes[at..]);
+        })?;
+        assert_eq!(start + bytes.len() as u64, self.read.at(), "each group stays where it is");
+        Ok(bytes)
+    }
 }
 
 impl<D: Disk> Log<D> {
@@ -138,39 +144,29 @@ async fn copy<F: DiskFile>(
         HeaderBlock::Used(header) if header.sequence == sequence => header,
         _ => return Err(corrupt(sequence, 0, "the header is missing or damaged")),
     };
-    let before = Chain { number: header.first_group - 1, checksum: header.chain };
-    let mut copied = Copied { before, now: header.chain };
-    let (mut at, mut needed, mut has_ended) = (BLOCK as u64, BLOCK, false);
-    while at < header.segment_bytes && !has_ended {
-        let left = usize::try_from(header.segment_bytes - at).unwrap_or(usize::MAX);
-        if needed > left {
-            return Err(corrupt(sequence, at, "a group does not end within its segment"));
-        }
-        let read = old.read_at(at, PIECE_BYTES.max(needed).min(left)).await;
+    let mut copying = Copying { read: Verifier::new(&header), written: header.chain, replace };
+    while !copying.read.has_ended()
+        && let Some(range) = copying.read.next(PIECE_BYTES)?
+    {
+        let at = range.start as u64;
+        let read = old.read_at(at, range.len()).await;
         let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
-        if piece.len() < needed {
-            return Err(corrupt(sequence, at + piece.len() as u64, "the file became shorter"));
-        }
-        let (replace, nonce) = (Arc::clone(&replace), header.nonce);
-        let part = cores::off_core(move || copy_groups(&piece, at, nonce, copied, &replace)).await;
-        let part = part.map_err(|(offset, why)| corrupt(sequence, at + offset as u64, why))?;
-        (copied, needed, has_ended) = (part.copied, part.needed, part.has_ended);
-        write(new, &part.bytes, at, sequence).await?;
-        at += part.bytes.len() as u64;
-        pause(part.bytes.len() as u64).await;
+        let copy = move || copying.piece(&piece).map(|bytes| (copying, bytes));
+        let bytes: Vec<u8>;
+        (copying, bytes) = cores::off_core(copy).await?;
+        write(new, &bytes, at, sequence).await?;
+        pause(bytes.len() as u64).await;
     }
-    if header.rewritten.is_some_and(|rewritten| rewritten.ends != copied.before.checksum) {
-        return Err(corrupt(sequence, at, "the last group is missing"));
-    }
+    copying.read.check_end()?;
     let continues = match header.rewritten {
-        _ if planted!(ForgetRewrittenChain) => copied.now,
+        _ if planted!(ForgetRewrittenChain) => copying.written,
         Some(rewritten) => rewritten.continues,
-        None => copied.before.checksum,
+        None => copying.read.checksum(),
     };
-    let rewritten = Some(Rewritten { ends: copied.now, continues });
+    let rewritten = Some(Rewritten { ends: copying.written, continues });
     // Nothing more is written to it, so it need not be longer than what is in it.
-    let segment_bytes = at.max(SEGMENT_BYTES_MIN);
+    let segment_bytes = copying.read.at().max(SEGMENT_BYTES_MIN);
     let header = SegmentHeader { segment_bytes, rewritten, ..header };
     let mut block = vec![0; BLOCK];
     header.encode(&mut block);
@@ -195,38 +191,6 @@ async fn write<F: DiskFile>(
     buffer.as_mut().copy_from_slice(bytes);
     let written = file.write_at(buffer, at).await.map(drop);
     written.map_err(failed(format!("writing segment {sequence} anew")))
-}
-
-/// Copies the groups that lie wholly in `piece`, which begins at byte `offset` of its segment.
-fn copy_groups(
-    piece: &Bytes,
-    offset: u64,
-    nonce: u64,
-    mut copied: Copied,
-    replace: &Replacement,
-) -> Result<Part, (usize, &'static str)> {
-    let (mut at, mut needed, mut bytes) = (0, BLOCK, Vec::with_capacity(piece.len()));
-    while let Some(block) = piece.get(at..at + BLOCK) {
-        if is_zero(block) {
-            return Ok(Part { bytes, needed, copied, has_ended: true });
-        }
-        let place = usize::try_from(offset).unwrap_or(usize::MAX).saturating_add(at);
-        let damaged = (at, "a group is not sound");
-        needed = claimed_bytes(piece, at, place, nonce).ok_or(damaged)?;
-        if piece.len() - at < needed {
-            break;
-        }
-        let group = decode_group_of(piece, at, place, nonce).map_err(|_| damaged)?;
-        let Chain { number, checksum } = copied.before;
-        if group.place.number != number + 1 || group.place.previous != checksum {
-            return Err((at, "a group does not continue the one before it"));
-        }
-        copied.before = Chain { number: group.place.number, checksum: group.checksum };
-        bytes.resize(group.end, 0);
-        copied.now = copy_group(&group, copied.now, replace, &mut bytes[at..]);
-        (at, needed) = (group.end, BLOCK);
-    }
-    Ok(Part { bytes, needed, copied, has_ended: false })
 }
 
 /// Writes a group that continues `previous` into `out`, and gives its checksum.

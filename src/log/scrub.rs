@@ -9,7 +9,7 @@ use super::{
     Log, OpenError,
     cursor::is_zero,
     error::{corrupt, failed},
-    format::{HeaderBlock, SegmentHeader, claimed_bytes, decode_group_of},
+    format::{Group, HeaderBlock, SegmentHeader, claimed_bytes, decode_group_of},
     segment::file_name,
 };
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode, cores, is_bad_place};
@@ -19,9 +19,9 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 
 /// The newest group that was found sound.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chain {
-    pub(super) number: u64,
-    pub(super) checksum: u32,
+struct Chain {
+    number: u64,
+    checksum: u32,
 }
 
 /// How far a piece was verified.
@@ -68,7 +68,7 @@ async fn verify<F: DiskFile>(
         let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
         let bytes = piece.len() as u64;
-        let verify = move || verifier.piece(&piece).map(|()| verifier);
+        let verify = move || verifier.piece(&piece, |_| {}).map(|()| verifier);
         verifier = cores::off_core(verify).await?;
         pause(bytes).await;
     }
@@ -111,10 +111,7 @@ impl Verifier {
         let (left, at) =
             (left.unwrap_or(usize::MAX), usize::try_from(self.at).unwrap_or(usize::MAX));
         if left == 0 {
-            return match self.ends.is_none_or(|ends| ends == self.chain.checksum) {
-                true => Ok(None),
-                false => Err(self.corrupt(0, "the last group is missing")),
-            };
+            return self.check_end().map(|()| None);
         }
         if self.needed > left {
             return Err(self.corrupt(0, "a group does not end within its segment"));
@@ -122,20 +119,47 @@ impl Verifier {
         Ok(Some(at..at + bytes.max(self.needed).min(left)))
     }
 
-    /// Verifies that.
-    pub(super) fn piece(&mut self, piece: &Bytes) -> Result<(), OpenError> {
+    /// Verifies that, and hands each group of it to `take`.
+    pub(super) fn piece(
+        &mut self,
+        piece: &Bytes,
+        take: impl FnMut(&Group),
+    ) -> Result<(), OpenError> {
         if piece.len() < self.needed {
             return Err(self.corrupt(piece.len(), "the file became shorter"));
         }
         let verified = match self.has_ended {
             true => verify_zeros(piece, self.chain),
-            false => verify_groups(piece, self.at, self.nonce, self.chain),
+            false => verify_groups(piece, self.at, self.nonce, self.chain, take),
         };
         let Verified { bytes, needed, chain, has_ended } =
             verified.map_err(|(offset, why)| self.corrupt(offset, why))?;
         (self.chain, self.needed, self.has_ended) = (chain, needed, has_ended);
         self.at += bytes as u64;
         Ok(())
+    }
+
+    /// Up to where it is sound, as a byte of the segment.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether all groups were handed out: only zeros follow.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// The checksum of the newest group.
+    pub(super) fn checksum(&self) -> u32 {
+        self.chain.checksum
+    }
+
+    /// Whether the newest group is the last one, as far as the header tells.
+    pub(super) fn check_end(&self) -> Result<(), OpenError> {
+        match self.ends.is_none_or(|ends| ends == self.chain.checksum) {
+            true => Ok(()),
+            false => Err(self.corrupt(0, "the last group is missing")),
+        }
     }
 
     fn corrupt(&self, offset: usize, why: &str) -> OpenError {
@@ -159,12 +183,14 @@ fn verify_zeros(piece: &Bytes, chain: Chain) -> Result<Verified, (usize, &'stati
     Err((at, "a byte behind the last group is not zero"))
 }
 
-/// Verifies the groups that lie wholly in `piece`, which begins at byte `offset` of its segment.
+/// Verifies the groups that lie wholly in `piece`, which begins at byte `offset` of its segment, and
+/// hands each to `take`.
 fn verify_groups(
     piece: &Bytes,
     offset: u64,
     nonce: u64,
     mut chain: Chain,
+    mut take: impl FnMut(&Group),
 ) -> Result<Verified, (usize, &'static str)> {
     let (mut at, mut needed) = (0, BLOCK);
     while let Some(block) = piece.get(at..at + BLOCK) {
@@ -182,6 +208,7 @@ fn verify_groups(
             return Err((at, "a group does not continue the one before it"));
         }
         chain = Chain { number: group.place.number, checksum: group.checksum };
+        take(&group);
         (at, needed) = (group.end, BLOCK);
     }
     Ok(Verified { bytes: at, needed, chain, has_ended: false })
