@@ -6,9 +6,11 @@
 //! groups copied under another name · header written · synced · renamed · directory synced
 //! ```
 //!
-//! Whoever has the file open goes on with what it was. A crash leaves the one or the other.
+//! Whoever has the file open goes on with what it was. A crash leaves the one or the other. A whole
+//! block of zeros, which is what becomes of erased data, is not written: it is a hole of the file,
+//! which reads as zeros and takes no room on the disk.
 
-use std::{io, rc::Rc, sync::Arc};
+use std::{io, ops::Range, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 
@@ -41,7 +43,7 @@ struct Copying {
 
 impl Copying {
     /// Copies the groups of a piece, with what is to be replaced: the bytes that take their place.
-    fn piece(&mut self, piece: &Bytes) -> Result<Vec<u8>, OpenError> {
+    fn piece(&mut self, piece: &Bytes) -> Result<Copied, OpenError> {
         let (start, mut bytes) = (self.read.at(), Vec::with_capacity(piece.len()));
         let (written, replace) = (&mut self.written, &self.replace);
         self.read.piece(piece, |group| {
@@ -50,8 +52,29 @@ impl Copying {
             *written = copy_group(group, *written, replace, &mut bytes[at..]);
         })?;
         assert_eq!(start + bytes.len() as u64, self.read.at(), "each group stays where it is");
-        Ok(bytes)
+        Ok(Copied { runs: runs(&bytes), bytes })
     }
+}
+
+/// Whole groups, copied.
+struct Copied {
+    bytes: Vec<u8>,
+    /// Where blocks of them lie that are not all zero. The others are left to be holes of the file.
+    runs: Vec<Range<usize>>,
+}
+
+/// Where blocks lie that are not all zero.
+fn runs(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (start, block) in (0..).step_by(BLOCK).zip(bytes.chunks(BLOCK)) {
+        let end = start + block.len();
+        match runs.last_mut() {
+            _ if is_zero(block) => {}
+            Some(run) if run.end == start => run.end = end,
+            _ => runs.push(start..end),
+        }
+    }
+    runs
 }
 
 impl<D: Disk> Log<D> {
@@ -152,11 +175,14 @@ async fn copy<F: DiskFile>(
         let read = old.read_at(at, range.len()).await;
         let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
-        let copy = move || copying.piece(&piece).map(|bytes| (copying, bytes));
-        let bytes: Vec<u8>;
-        (copying, bytes) = cores::off_core(copy).await?;
-        write(new, &bytes, at, sequence).await?;
-        pause(bytes.len() as u64).await;
+        let copy = move || copying.piece(&piece).map(|copied| (copying, copied));
+        let copied: Copied;
+        (copying, copied) = cores::off_core(copy).await?;
+        for run in copied.runs {
+            let (at, bytes) = (at + run.start as u64, &copied.bytes[run]);
+            write(new, bytes, at, sequence).await?;
+        }
+        pause(copied.bytes.len() as u64).await;
     }
     copying.read.check_end()?;
     let continues = match header.rewritten {
@@ -184,9 +210,6 @@ async fn write<F: DiskFile>(
     at: u64,
     sequence: u64,
 ) -> Result<(), OpenError> {
-    if bytes.is_empty() {
-        return Ok(());
-    }
     let mut buffer = file.buffer(bytes.len());
     buffer.as_mut().copy_from_slice(bytes);
     let written = file.write_at(buffer, at).await.map(drop);

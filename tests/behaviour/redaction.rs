@@ -1,6 +1,7 @@
 //! A redaction takes the data and the tags of a change away: from every answer, and for ever.
 
 use std::{
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -229,6 +230,38 @@ fn what_is_redacted_is_in_no_file_after_a_moment() {
     let node = builder.start();
     // What a start has to look up first.
     eventually("none waits", || waiting(&mut node.client()) == 0);
+}
+
+/// How long the segments are together, and how much room they take on the disk, in bytes.
+fn segments(data: &Path) -> (u64, u64) {
+    let files = std::fs::read_dir(data).unwrap().map(|entry| entry.unwrap());
+    // It may be removed meanwhile.
+    let segments = files.filter(|file| file.path().extension().is_some_and(|end| end == "seg"));
+    segments
+        .filter_map(|file| file.metadata().ok())
+        .fold((0, 0), |(long, room), file| (long + file.len(), room + file.blocks() * 512))
+}
+
+#[test]
+fn what_is_erased_in_whole_blocks_takes_no_room_and_a_start_reads_on() {
+    const BYTES: u64 = 30_000;
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
+    let data = node.data();
+    let client = &mut node.client();
+    let body = format!(r#"{{"data":"secret{}"}}"#, "x".repeat(BYTES as usize));
+    let ids: Vec<u64> = (0..20).map(|_| client.append(&body)).collect();
+    ids.iter().for_each(|id| redacted(client, *id));
+    within(Duration::from_secs(60), "the bytes are gone", || holding(&data, "secret").is_empty());
+    eventually("none waits", || waiting(client) == 0);
+    let (long, room) = segments(&data);
+    // Of the data of each change all blocks but the first and the last, which others share.
+    let freed = ids.len() as u64 * (BYTES - 2 * 4096);
+    assert!(room + freed <= long, "{long} bytes take {room}, and {freed} of them are erased");
+    let before = client.list("?limit=100");
+    let node = node.kill().start();
+    assert_eq!(node.client().list("?limit=100"), before);
+    let _directory = node.stop();
+    run("", &["check", "--data", data.to_str().unwrap()]).ok();
 }
 
 #[test]
