@@ -119,6 +119,22 @@ pub enum Bug {
     ForgetRewrittenChain,
     /// A segment that is written anew is not synced before it gets its name.
     SkipRewriteSync,
+    /// The directory is not synced after a segment that was written anew got its name.
+    SkipRewriteDirectorySync,
+    /// A segment that was written anew gets its name though it was purged meanwhile.
+    RestorePurgedSegment,
+    /// The index of a segment says that something is erased before that is so.
+    IndexBeforeErased,
+    /// Readers go on with the segment, and its index, from before something was erased.
+    EraseUntold,
+    /// What is redacted stays in the checkpoint, and counts as erased.
+    KeepInCheckpoint,
+    /// A checkpoint that was made before something was erased is not looked at again.
+    ForgetToLookAgain,
+    /// What a checkpoint of another node stands for stays in the segment that it ends in.
+    KeepPurgedInSegment,
+    /// A checkpoint is given to those who copy it with what is redacted and not erased yet.
+    CopyRedactedCheckpoint,
     /// Copies of the log are made with what is redacted and not erased yet.
     CopyRedacted,
     /// What is redacted stays in the files.

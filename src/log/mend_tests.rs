@@ -11,17 +11,17 @@ use super::{
     index::{self, Indexed},
     is_whole, put_entry,
     segment::file_name,
-    testing::{append, entry, id, options},
+    testing::{append, entry, id, options, start},
     unsound,
 };
 use crate::{
     base::planted::{Bug, prove},
     io::{
         BLOCK, Disk, Files,
-        cores::spawn,
         simulated::{
             disk::{Loss, SimDisk},
             executor::run,
+            power::cut_at_each_step,
         },
     },
     sections::{Builder, Sections},
@@ -37,15 +37,7 @@ fn payload(index: u64) -> Vec<u8> {
 /// A log with complete segments, and how the first was left.
 async fn filled(disk: &SimDisk) -> (Log<SimDisk>, Sealed) {
     let log = Log::open(disk.clone(), options(1), |_, _| Ok(())).await.unwrap();
-    drop(spawn(log.run()));
-    let preparing = log.clone();
-    drop(spawn(async move {
-        while preparing.need_spare().await {
-            if preparing.prepare().await.is_err() {
-                return;
-            }
-        }
-    }));
+    start(&log);
     for index in 0..20 {
         append(&log, vec![entry(1, index, payload(index))]).await.unwrap();
         log.set_committed(id(1, index));
@@ -56,12 +48,14 @@ async fn filled(disk: &SimDisk) -> (Log<SimDisk>, Sealed) {
     (log, sealed[0].clone())
 }
 
-fn indexed(disk: &SimDisk, log: &Log<SimDisk>, sealed: &Sealed) -> Indexed {
+/// The index of the first segment, and its bytes.
+fn indexed(disk: &SimDisk, log: &Log<SimDisk>, sealed: &Sealed) -> (Indexed, Vec<u8>) {
     let mut builder = Builder::default();
     index::put(&mut builder, log.identity(), sealed, None);
     disk.put("test.index", builder.finish());
     let sections = Sections::open(disk.files().map("test.index").unwrap()).unwrap();
-    Indexed::read(&Arc::new(sections)).unwrap()
+    let index = Indexed::read(&Arc::new(sections)).unwrap();
+    (index, disk.snapshot()[&file_name(1)].clone())
 }
 
 fn original(sealed: &Sealed, place: Place) -> Entry {
@@ -84,8 +78,7 @@ fn any_byte_of_an_entry_is_put_right_and_no_other_segment_is_taken_for_it() {
     run(1, async {
         let disk = SimDisk::new(1);
         let (log, sealed) = filled(&disk).await;
-        let (index, whole) =
-            (indexed(&disk, &log, &sealed), disk.snapshot()[&file_name(1)].clone());
+        let (index, whole) = indexed(&disk, &log, &sealed);
         let of_entry =
             |at: usize| sealed.entries.iter().any(|(_, place)| frame_range(*place).contains(&at));
         let (mut right, mut wrong) = (0, 0);
@@ -108,8 +101,7 @@ fn many_at_once_are_put_right_and_another_entry_is_not() {
     run(2, async {
         let disk = SimDisk::new(2);
         let (log, sealed) = filled(&disk).await;
-        let (index, whole) =
-            (indexed(&disk, &log, &sealed), disk.snapshot()[&file_name(1)].clone());
+        let (index, whole) = indexed(&disk, &log, &sealed);
         let mut rotten = whole.clone();
         for (_, place) in &sealed.entries {
             rotten[frame_range(*place)].fill(0);
@@ -146,11 +138,7 @@ async fn cut(steps: u64, seed: u64) -> bool {
 }
 
 fn cuts(seed: u64) {
-    let mut steps = 0;
-    while run(seed, cut(steps, seed + steps)) {
-        steps += 1;
-    }
-    assert!(steps > 3, "{steps}");
+    cut_at_each_step(seed, 3, cut);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::{
     format::{HeaderBlock, SegmentHeader},
     holds_purged,
     segment::{SUFFIX, file_name},
-    testing::{append, entry, id, options},
+    testing::{append, entry, id, options, start},
     without_purged,
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
         simulated::{
             disk::{Loss, SimDisk},
             executor::run,
+            power::cut_at_each_step,
         },
     },
 };
@@ -31,18 +32,6 @@ const SECRET: &[u8] = b"a secret that is to be gone";
 const ENTRIES: u64 = 20;
 /// The entries with the secret.
 const SECRETS: [u64; 3] = [2, 9, 10];
-
-fn start(log: &Log<SimDisk>) {
-    drop(crate::io::cores::spawn(log.run()));
-    let log = log.clone();
-    drop(crate::io::cores::spawn(async move {
-        while log.need_spare().await {
-            if log.prepare().await.is_err() {
-                return;
-            }
-        }
-    }));
-}
 
 async fn open(disk: &SimDisk, seed: u64) -> Result<(Log<SimDisk>, Vec<Bytes>), OpenError> {
     let mut replayed = Vec::new();
@@ -101,7 +90,10 @@ fn check(replayed: &[Bytes], gone: impl Fn(usize) -> Option<bool>) {
         }
         let is_gone = found.starts_with(b"---");
         assert!(is_gone || *found == want, "entry {index}");
-        assert!(gone(index).is_none_or(|gone| gone == is_gone), "entry {index}");
+        assert!(
+            gone(index).is_none_or(|gone| gone == is_gone),
+            "entry {index} is, or is not, gone"
+        );
         assert_eq!(found.len(), want.len());
     }
 }
@@ -191,11 +183,7 @@ async fn cut(steps: u64, seed: u64) -> bool {
 }
 
 fn cuts(seed: u64) {
-    let mut steps = 0;
-    while run(seed, cut(steps, seed + steps)) {
-        steps += 1;
-    }
-    assert!(steps > 10, "{steps}");
+    cut_at_each_step(seed, 10, cut);
 }
 
 #[test]
@@ -215,25 +203,42 @@ fn planted_skip_rewrite_sync() {
     prove(Bug::SkipRewriteSync, 0..20, &words, |seed| cuts(seed * 1000));
 }
 
-/// Purged segments are removed while one of them is written anew: none comes back.
 #[test]
-fn what_is_purged_meanwhile_stays_away() {
-    run(3, async {
-        let disk = SimDisk::new(3);
+fn planted_skip_rewrite_directory_sync() {
+    let words = ["is, or is not, gone"];
+    prove(Bug::SkipRewriteDirectorySync, 0..20, &words, |seed| cuts(seed * 1000));
+}
+
+/// Purged segments are removed while one of them is written anew: none comes back.
+fn purged_meanwhile(seed: u64) {
+    run(seed, async move {
+        let disk = SimDisk::new(seed);
         let log = filled(&disk).await;
         let segment = log.place(SECRETS[0]).unwrap().segment;
         let purging = log.clone();
         let purge = async move |_| {
             purging.purge(id(1, 12)).await.unwrap();
         };
-        assert!(!log.rewrite(segment, without_secret(), purge).await.unwrap());
+        let is_done = log.rewrite(segment, without_secret(), purge).await.unwrap();
         assert!(log.oldest_segment() > segment);
         log.close().await.unwrap();
         let disk = disk.kill();
-        assert!(!disk.snapshot().contains_key(&file_name(segment)));
+        assert!(!disk.snapshot().contains_key(&file_name(segment)), "a purged segment is back");
+        assert!(!is_done);
         let (_, replayed) = open(&disk, 2).await.unwrap();
         assert_eq!(replayed.len(), 7);
     });
+}
+
+#[test]
+fn what_is_purged_meanwhile_stays_away() {
+    purged_meanwhile(3);
+}
+
+#[test]
+fn planted_restore_purged_segment() {
+    let words = ["a purged segment is back"];
+    prove(Bug::RestorePurgedSegment, 3..4, &words, purged_meanwhile);
 }
 
 #[test]

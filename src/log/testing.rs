@@ -4,7 +4,7 @@
 use super::{Entry, Identity, Log, OpenError, Options};
 use crate::base::ids::{ClusterId, LogId};
 pub(super) use crate::io::simulated::task::Turns;
-use crate::io::{Disk, simulated::disk::SimDisk};
+use crate::io::{Disk, cores::spawn, simulated::disk::SimDisk};
 use bytes::Bytes;
 use futures_executor::LocalPool;
 use futures_util::task::LocalSpawnExt;
@@ -74,6 +74,19 @@ impl Harness {
     pub(super) fn run<T>(&mut self, task: impl Future<Output = T>) -> T {
         self.pool.run_until(task)
     }
+}
+
+/// Starts, on the simulated executor, the writer and the one who prepares segments.
+pub(super) fn start(log: &Log<SimDisk>) {
+    drop(spawn(log.run()));
+    let log = log.clone();
+    drop(spawn(async move {
+        while log.need_spare().await {
+            if log.prepare().await.is_err() {
+                return;
+            }
+        }
+    }));
 }
 
 /// Appends and waits until it is durable.

@@ -151,6 +151,7 @@ async fn of_purged<D: Disk>(
     machine: &StateMachine<D>,
     (oldest, purged): (u64, Option<LogId>),
 ) -> Result<bool, Unerased> {
+    let purged = purged.filter(|_| !planted!(KeepPurgedInSegment));
     let Some(LogId { index, .. }) = purged else { return Ok(false) };
     let _alone = machine.indexing().replacing().lock().await;
     let (log, files) = (machine.log(), machine.log().files());
@@ -188,6 +189,15 @@ async fn in_segment<D: Disk>(
     let Some((segment, to_erase)) = plan? else { return Ok(()) };
     if !to_erase.is_empty() {
         let to_erase = Arc::new(to_erase);
+        let put_index = async || -> io::Result<SegmentIndex> {
+            let (files, segment, erased) =
+                (log.files(), Arc::clone(&segment), Arc::clone(&to_erase));
+            let write = move || write_index(&files, &segment, &erased);
+            cores::on_own_thread("erase", write).await.flatten()
+        };
+        if planted!(IndexBeforeErased) {
+            put_index().await?;
+        }
         if to_erase.has_bytes {
             let erased = Arc::clone(&to_erase);
             let replace: Replacement =
@@ -196,10 +206,8 @@ async fn in_segment<D: Disk>(
                 return Ok(());
             }
         }
-        let files = log.files();
-        let write = move || write_index(&files, &segment, &to_erase);
-        let index: io::Result<_> = cores::on_own_thread("erase", write).await.flatten();
-        if !machine.replace_sealed(&index?) {
+        let index = put_index().await?;
+        if !planted!(EraseUntold) && !machine.replace_sealed(&index) {
             return Ok(());
         }
         tracing::info!(segment = sequence, changes = ids.len(), "what was redacted is erased");
@@ -250,7 +258,7 @@ async fn in_checkpoint<D: Disk>(
     if machine.is_superseded() {
         return Ok(());
     }
-    if let Some((id, held)) = machine.checkpointed() {
+    if let Some((id, held)) = machine.checkpointed().filter(|_| !planted!(KeepInCheckpoint)) {
         let (files, ids) = (machine.log().files(), ids.to_vec());
         let erase = move || compact::erase(&files, id.index, &held, &ids);
         let erased: io::Result<_> = cores::on_own_thread("erase", erase).await.flatten();

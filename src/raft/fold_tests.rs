@@ -115,10 +115,13 @@ pub(super) async fn open_as(disk: &SimDisk, node: NodeId) -> (Log<SimDisk>, Repl
 }
 
 /// Takes what a core was told into its history.
-fn deliver(mailbox: &Mailbox, history: &mut History) {
+pub(super) fn deliver(mailbox: &Mailbox, history: &mut History) {
     let Some(delivery) = mailbox.take() else { return };
     delivery.batches.into_iter().for_each(|batch| history.push(batch));
     delivery.sealed.into_iter().for_each(|segment| history.add_segment(segment));
+    if let Some((first, held)) = delivery.purged {
+        history.purge(first, held);
+    }
 }
 
 /// Everything that tells two folds apart, and what readers are given beside them.
@@ -375,7 +378,7 @@ fn with_keys_that_expire(seed: u64) {
 }
 
 /// Data of which some batches fill a segment.
-const FILLING: &str = match std::str::from_utf8(&[b'7'; 1000]) {
+pub(super) const FILLING: &str = match std::str::from_utf8(&[b'7'; 1000]) {
     Ok(text) => text,
     Err(_) => panic!("digits are text"),
 };

@@ -11,6 +11,8 @@ mod compact;
 mod derived;
 mod ending;
 mod erasure;
+#[cfg(test)]
+mod erasure_tests;
 mod feeding;
 mod fold;
 #[cfg(test)]

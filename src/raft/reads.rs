@@ -169,12 +169,9 @@ impl<D: Disk> Replica<D> {
     /// # Errors
     /// It holds what was redacted, and is about to be written anew.
     pub fn purged_checkpoint(&self) -> Result<Option<(LogId, Arc<Mapping>)>, LogPieceError> {
-        if let Some((_, changes)) = self.machine.checkpointed() {
-            let waiting = self.machine.index().redactions.waiting();
-            if waiting.iter().any(|id| changes.range(*id).is_some()) {
-                return Err(LogPieceError::Erasing);
-            }
+        match self.machine.awaits_erasure_of_checkpoint() {
+            true => Err(LogPieceError::Erasing),
+            false => Ok(self.machine.checkpoint()),
         }
-        Ok(self.machine.checkpoint())
     }
 }

@@ -34,7 +34,7 @@ const VOTE: Vote = Vote { term: 99, node: 2, committed: false };
 const PART_BYTES: usize = 9_000;
 
 /// A node with these entries, all applied; and how it was left.
-async fn filled(disk: &SimDisk, node: u64, all: &[What]) -> StateMachine<SimDisk> {
+pub(super) async fn filled(disk: &SimDisk, node: u64, all: &[What]) -> StateMachine<SimDisk> {
     let (log, replay) = open_as(disk, node).await;
     let mut machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
     drop(cores::spawn(indexer::run(machine.clone())));
@@ -55,7 +55,7 @@ async fn filled(disk: &SimDisk, node: u64, all: &[What]) -> StateMachine<SimDisk
 }
 
 /// What a disk gives at a start.
-async fn found(disk: &SimDisk, node: u64) -> (Log<SimDisk>, Outcome) {
+pub(super) async fn found(disk: &SimDisk, node: u64) -> (Log<SimDisk>, Outcome) {
     let (log, mut replay): (_, Replay<SimFiles>) = open_as(disk, node).await;
     let history = replay.finish().history();
     let outcome = outcome(replay.fold(), &history);

@@ -128,17 +128,22 @@ fn at_the_limit_an_idle_connection_makes_room_and_a_parked_one_does_not() {
     });
 }
 
+/// A client that waits for a change, and one that follows them.
+async fn wait_and_stream() -> (Stream, Stream) {
+    let (waiting, streaming) = (connect().await, connect().await);
+    let head = "HTTP/1.1\r\nHost: node-1:80\r\n";
+    send(&waiting, &format!("GET /changes?since=now&block=60 {head}\r\n")).await;
+    let accept = "Accept: text/event-stream\r\n\r\n";
+    send(&streaming, &format!("GET /changes {head}{accept}")).await;
+    cores::sleep(SECOND).await;
+    (waiting, streaming)
+}
+
 #[test]
 fn a_client_that_leaves_frees_what_it_waited_with() {
     with_node(async |node| {
         let metrics = &node.inside.metrics;
-        let waiting = connect().await;
-        let streaming = connect().await;
-        let head = "HTTP/1.1\r\nHost: node-1:80\r\n";
-        send(&waiting, &format!("GET /changes?since=now&block=60 {head}\r\n")).await;
-        let accept = "Accept: text/event-stream\r\n\r\n";
-        send(&streaming, &format!("GET /changes {head}{accept}")).await;
-        cores::sleep(SECOND).await;
+        let (waiting, streaming) = wait_and_stream().await;
         assert_eq!((metrics.parked.get(), metrics.streams.get()), (2, 1));
         drop((waiting, streaming));
         cores::sleep(SECOND).await;
@@ -150,13 +155,7 @@ fn a_client_that_leaves_frees_what_it_waited_with() {
 #[test]
 fn a_stop_answers_what_waits_and_refuses_whoever_comes() {
     with_node(async |node| {
-        let waiting = connect().await;
-        let streaming = connect().await;
-        let head = "HTTP/1.1\r\nHost: node-1:80\r\n";
-        send(&waiting, &format!("GET /changes?since=now&block=60 {head}\r\n")).await;
-        let accept = "Accept: text/event-stream\r\n\r\n";
-        send(&streaming, &format!("GET /changes {head}{accept}")).await;
-        cores::sleep(SECOND).await;
+        let (waiting, streaming) = wait_and_stream().await;
         node.stop.notify_one();
         let (said, after) = rest(&waiting).await;
         assert!(

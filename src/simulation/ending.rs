@@ -9,7 +9,7 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    client::{Client, Shared},
+    client::{Client, Shared, labels},
     history::{Asked, Consistency, Filter, Told},
     node::Inside,
     places::{Places, client_address},
@@ -161,17 +161,6 @@ pub async fn be_erased(shared: &Shared) {
     };
     let erased = cores::within(ERASED, erased).await;
     assert!(erased.is_some(), "it is in the files still: {:?}", left());
-}
-
-/// The labels of changes whose data is among these bytes.
-fn labels(bytes: &[u8]) -> impl Iterator<Item = u64> {
-    const BEFORE: &[u8] = b"\"w\":";
-    let quotes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
-    quotes.filter_map(|at| {
-        let digits = bytes[at..].strip_prefix(BEFORE)?;
-        let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-        std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
-    })
 }
 
 /// Nodes keep nothing for clients, of which none is there any more.

@@ -6,5 +6,6 @@ pub mod cores;
 pub mod disk;
 pub mod executor;
 pub mod net;
+pub mod power;
 pub mod tally;
 pub mod task;

@@ -9,6 +9,7 @@ use crate::{
     base::{
         batch::Erasure,
         ids::{ChangeId, LogId},
+        planted::planted,
     },
     io::Disk,
     raft::{segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
@@ -22,6 +23,13 @@ impl<D: Disk> StateMachine<D> {
         let inner = self.inner.borrow();
         let purged = inner.checkpoint.as_ref()?;
         Some((from_raft_id(&purged.last), Arc::clone(purged.file.as_ref()?)))
+    }
+
+    /// Whether the checkpoint holds what is redacted and not erased yet.
+    pub(in crate::raft) fn awaits_erasure_of_checkpoint(&self) -> bool {
+        let Some((_, changes)) = self.checkpointed() else { return false };
+        let waiting = self.index().redactions.waiting();
+        waiting.iter().any(|id| changes.range(*id).is_some()) && !planted!(CopyRedactedCheckpoint)
     }
 
     /// Has the checkpoint of the entries up to `id`, if that is still the one, read by this file.

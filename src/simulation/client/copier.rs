@@ -1,12 +1,13 @@
 //! A client that copies the log, piece by piece, at one node after the other: whatever a node gives
-//! of it is what every other gave, and gives at any later time.
+//! of it is what every other gave, and gives at any later time. What was redacted before it asked
+//! for all that was written is not in it.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rand::RngExt;
 
-use super::Client;
+use super::{Client, labels};
 use crate::{
     base::{batch::Batch, ids::NodeId},
     log::{Entry, Frame, decode_frame},
@@ -24,9 +25,15 @@ pub(super) async fn run(mut client: Client) {
             true => client.rng.random_range(0..=copy.next),
             false => client.rng.random_range(copy.next.saturating_sub(AGAIN)..=copy.next),
         };
-        let strong = if client.rng.random_ratio(1, 5) { "&consistency=strong" } else { "" };
+        let (mut strong, mut redacted) = ("", Vec::new());
+        if client.rng.random_ratio(1, 5) {
+            strong = "&consistency=strong";
+            redacted.clone_from(&client.shared.secrets.borrow());
+        }
         let request = Request::get(format!("/cluster/log?from={from}{strong}"));
         let Heard::Answer(answer) = client.link(node).ask(&request).await else { continue };
+        let shown = labels(&answer.bytes).find(|label| redacted.contains(label));
+        assert_eq!(shown, None, "node {node} gives copies of what was redacted before");
         copy.take(node, from, &answer);
         client.shared.record.count(match answer.status {
             200 => "copy: done",

@@ -31,3 +31,14 @@ pub(super) async fn run(mut client: Client) {
         client.read(node, all, since, Consistency::Strong, "&limit=20").await;
     }
 }
+
+/// The labels of changes whose data is among these bytes.
+pub fn labels(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    const BEFORE: &[u8] = b"\"w\":";
+    let quotes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'"').map(|(at, _)| at);
+    quotes.filter_map(|at| {
+        let digits = bytes[at..].strip_prefix(BEFORE)?;
+        let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+        std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
+    })
+}

@@ -25,7 +25,7 @@ use rand::{RngExt, rngs::StdRng};
 use uuid::Uuid;
 
 use self::estate::Estate;
-pub use self::writer::Habits;
+pub use self::{eraser::labels, writer::Habits};
 use super::{
     history::{Asked, Call, Consistency, Filter, New, Place, Thing, Told},
     places::Places,

@@ -90,6 +90,7 @@ found! {
     forget_idempotency_in_index: ForgetIdempotencyInIndex, 6, ["no duplicate"], restarted;
     forget_deletion_in_index: ForgetDeletionInIndex, 8, ["linearizable", "conditions", "one order"], restarted;
     forget_redaction_in_index: ForgetRedactionInIndex, 12, ["redactions", "it is in the files"], redacting_alone;
+    copy_redacted: CopyRedacted, 6, ["gives copies of what was redacted"], copied_while_redacting;
     never_erase: NeverErase, 3, ["it is in the files"], redacting;
     forget_last_in_index: ForgetLastInIndex, 6, ["no gap"], restarted;
     lead_with_failed_disk: LeadWithFailedDisk, 3, [LIVENESS], hanging_leader;

@@ -283,6 +283,12 @@ pub(super) fn redacting_alone(rng: &mut StdRng) -> Plan {
     Plan { crowd, steps, ..restarted(rng) }
 }
 
+/// Changes are redacted while others copy the log.
+pub(super) fn copied_while_redacting(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, erasers: 2, copiers: 3, ..NOBODY };
+    plan(rng, 3, crowd, vec![(4_000, heal_network())])
+}
+
 /// A lone node keeps enough history, and is read from the beginning.
 pub(super) fn retaining(rng: &mut StdRng) -> Plan {
     let crowd = Crowd { writers: 6, readers: 2, ..NOBODY };

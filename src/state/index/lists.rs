@@ -233,7 +233,7 @@ impl SealedLists {
     ///
     /// # Errors
     /// The index is damaged.
-    pub(in crate::state) fn all(&self) -> Result<Vec<(ListKey, Vec<ChangeId>)>, Fault> {
+    pub(crate) fn all(&self) -> Result<Vec<(ListKey, Vec<ChangeId>)>, Fault> {
         let mut all = Vec::with_capacity(self.count as usize);
         let id = |id| ChangeId(self.first.0 + id);
         self.each(|key, list| all.push((key, ids(list).into_iter().map(id).collect())))?;

@@ -1,0 +1,317 @@
+//! Erasing on a disk whose power goes at each step: what a node does not wait to erase any more is in
+//! none of its files, readers do not go on with what it was, and everything else is as it was.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures_util::future::{Either, select};
+use uuid::Uuid;
+
+use super::{
+    StateMachine,
+    compact::{Compacted, compact},
+    erasure,
+    fold_tests::{CLUSTER, FILLING, Outcome, What, deliver, open_as},
+    indexer,
+    segment_index::opened,
+    snapshot_tests::{filled, found},
+};
+use crate::{
+    base::{
+        batch::Action,
+        ids::ChangeId,
+        planted::{Bug, prove},
+    },
+    feed::{Fanout, Mailbox},
+    io::{
+        cores,
+        simulated::{
+            disk::{Loss, SimDisk},
+            executor::run,
+            power::cut_at_each_step,
+        },
+    },
+    state::{
+        History, Located,
+        index::ListKey,
+        testing::{ChangeText, append_all, batch_of, create_collection, create_tenant},
+    },
+};
+
+const NODE: u64 = 1;
+const SECRET: &str = r#""a secret that is to be gone""#;
+const TAG: &str = "hidden";
+/// The entries with the secret: two of the first segment, and of later ones.
+const SECRETS: [u64; 4] = [3, 4, 18, 33];
+/// The entry that says that they are redacted.
+const REDACTION: u64 = 40;
+const ENTRIES: u64 = 60;
+/// More than all of it takes.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The change with a key that an entry adds; it adds another one besides.
+fn change(entry: u64) -> ChangeId {
+    ChangeId(2 * (entry - 2) + 1)
+}
+
+/// A history in which the secret was redacted, or is to stay.
+fn entries(is_redacted: bool) -> Vec<What> {
+    let (tenant, shelf) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let made = [create_tenant(tenant, "t"), create_collection(tenant, shelf, "c")];
+    let mut all = vec![What::Members(NODE), What::Batch(batch_of(&made, 1))];
+    all.extend((2..ENTRIES).map(|n| {
+        let key = n.to_string();
+        let plain = ChangeText::of(tenant, Some(shelf), Some(&key));
+        let hidden = ChangeText { data: Some(SECRET), ..plain }.tagged(&[TAG]);
+        let text = if SECRETS.contains(&n) { hidden } else { plain };
+        let mut commands = vec![append_all(&[text, ChangeText::plain(FILLING)]).into()];
+        if n == REDACTION && is_redacted {
+            let redact = |entry: &u64| Action::Redact(change(*entry)).into();
+            commands.extend(SECRETS.iter().map(redact));
+        }
+        What::Batch(batch_of(&commands, n))
+    }));
+    all
+}
+
+/// The checkpoint of the first segment.
+fn first_segment(machine: &StateMachine<SimDisk>) -> Compacted {
+    compact(&machine.log().files(), CLUSTER, 1..=1).unwrap().expect("something is in it")
+}
+
+async fn purge(machine: &StateMachine<SimDisk>, upto: &Compacted) {
+    machine.purge(upto);
+    machine.log().purge(upto.log_id).await.unwrap();
+}
+
+/// A node that erases, and what a core of it reads.
+struct Node {
+    machine: StateMachine<SimDisk>,
+    mailbox: Arc<Mailbox>,
+    history: History,
+}
+
+impl Node {
+    async fn start(disk: &SimDisk) -> Self {
+        let (log, mut replay) = open_as(disk, NODE).await;
+        let fanout = Fanout::new(1);
+        let (mailbox, history) = (fanout.mailbox(0), replay.finish().history());
+        let machine = StateMachine::new(log, replay, fanout);
+        drop(cores::spawn(indexer::run(machine.clone())));
+        drop(cores::spawn(erasure::run(machine.clone())));
+        Self { machine, mailbox, history }
+    }
+
+    /// Waits until nothing is to be erased any more; whether that came before the power went.
+    async fn erases(&mut self, disk: &SimDisk) -> bool {
+        let redactions = self.machine.index();
+        let erased = async {
+            while redactions.redactions.waiting_count() > 0 {
+                cores::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let (erased, died) = (pin!(erased), pin!(disk.died()));
+        let first = cores::within(LONG, select(erased, died)).await.expect("it comes to an end");
+        deliver(&self.mailbox, &mut self.history);
+        matches!(first, Either::Left(_))
+    }
+
+    /// What readers are given is not what it was.
+    fn check_readers(&self) {
+        for id in SECRETS.map(change) {
+            let is_gone = match self.history.locate(id) {
+                Some(Located::Sealed(segment)) => {
+                    let batch = segment.find_on_disk(id).unwrap();
+                    segment.batch(&batch).unwrap().change(id).is_redacted()
+                }
+                Some(Located::Checkpointed(held, _)) => !holds_secret(held.change(id).unwrap()),
+                _ => panic!("{id} is in no file"),
+            };
+            assert!(is_gone, "readers go on with {id} as it was");
+        }
+    }
+}
+
+/// Whether the index of a segment says which of its changes bear the tag.
+fn is_tagged(machine: &StateMachine<SimDisk>) -> bool {
+    let tag = ListKey::tag(format!("\"{TAG}\"").as_bytes());
+    machine.ended().0.iter().any(|end| {
+        let index = opened(&machine.log().files(), end.sequence).unwrap();
+        let lists = index.segment.unwrap().lists().all().unwrap();
+        lists.iter().any(|(key, _)| *key == tag)
+    })
+}
+
+fn holds_secret(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).contains(SECRET)
+}
+
+/// The files that hold the secret.
+fn secret(disk: &SimDisk) -> Vec<String> {
+    let files = disk.snapshot().into_iter().filter(|(_, bytes)| holds_secret(bytes));
+    files.map(|(name, _)| name).collect()
+}
+
+fn check_gone(disk: &SimDisk) {
+    let left = secret(disk);
+    assert!(left.is_empty(), "it counts as erased, and is in {left:?}");
+}
+
+/// A node with the secret in a checkpoint and in segments; its disk, and what it amounts to.
+async fn with_secret(seed: u64) -> (SimDisk, Outcome) {
+    let disk = SimDisk::new(seed);
+    let machine = filled(&disk, NODE, &entries(true)).await;
+    assert!(is_tagged(&machine));
+    purge(&machine, &first_segment(&machine)).await;
+    let disk = disk.kill();
+    assert_eq!(secret(&disk).len(), 3, "a checkpoint, and two segments");
+    let (_, outcome) = found(&disk.copy(seed), NODE).await;
+    (disk, outcome)
+}
+
+/// The power goes after so many steps of a node that erases; whether it went.
+async fn cut(disk: SimDisk, outcome: &Outcome, steps: u64) -> bool {
+    let mut node = Node::start(&disk).await;
+    disk.cut_power_after(steps);
+    let is_erased = node.erases(&disk).await;
+    let disk = disk.crash(Loss::Random);
+    if is_erased {
+        check_gone(&disk);
+    }
+    let mut node = Node::start(&disk).await;
+    assert!(node.erases(&disk).await, "no power goes");
+    check_gone(&disk);
+    node.check_readers();
+    assert!(!is_tagged(&node.machine), "an index names the tag");
+    let disk = disk.crash(Loss::All);
+    check_gone(&disk);
+    assert_eq!(found(&disk, NODE).await.1, *outcome);
+    !is_erased
+}
+
+fn cuts(seed: u64) {
+    let (disk, outcome) = run(seed, with_secret(seed));
+    cut_at_each_step(seed, 30, |steps, seed| cut(disk.copy(seed), &outcome, steps));
+}
+
+#[test]
+fn what_counts_as_erased_is_gone_whenever_the_power_goes() {
+    (0..2).for_each(|n| cuts(n * 1000));
+}
+
+/// A checkpoint is made while a segment that it stands for is not erased yet, and takes its place
+/// once it is.
+fn overtaken(seed: u64) {
+    run(seed, async move {
+        let disk = SimDisk::new(seed);
+        drop(filled(&disk, NODE, &entries(true)).await);
+        let disk = disk.kill();
+        let mut node = Node::start(&disk).await;
+        let compacted = first_segment(&node.machine);
+        assert!(node.erases(&disk).await);
+        assert_eq!(secret(&disk), std::slice::from_ref(&compacted.file.name));
+        purge(&node.machine, &compacted).await;
+        assert!(node.erases(&disk).await);
+        check_gone(&disk);
+    });
+}
+
+#[test]
+fn a_checkpoint_made_of_what_was_erased_only_then_is_erased_too() {
+    overtaken(1);
+}
+
+/// Whoever copies the checkpoint of a node that erases.
+fn copied(seed: u64) {
+    run(seed, async move {
+        let (disk, _) = with_secret(seed).await;
+        let mut node = Node::start(&disk).await;
+        let holds = |machine: &StateMachine<SimDisk>| {
+            let (_, map) = machine.checkpoint().unwrap();
+            holds_secret(map.get(0..map.len()).unwrap())
+        };
+        assert!(holds(&node.machine), "it is not erased yet");
+        let is_refused = node.machine.awaits_erasure_of_checkpoint();
+        assert!(is_refused, "a checkpoint is given with what is redacted");
+        assert!(node.erases(&disk).await);
+        assert!(!holds(&node.machine) && !node.machine.awaits_erasure_of_checkpoint());
+    });
+}
+
+#[test]
+fn a_checkpoint_is_not_copied_before_it_is_erased() {
+    copied(3);
+}
+
+/// A checkpoint of another node stands for a part of a segment, of which nobody here knows what was
+/// redacted.
+fn purged_in_part(seed: u64) {
+    run(seed, async move {
+        let disk = SimDisk::new(seed);
+        let machine = filled(&disk, NODE, &entries(false)).await;
+        let log = machine.log().clone();
+        let held = secret(&disk);
+        let upto = log.read(SECRETS[2], SECRETS[2] + 1, usize::MAX).await.unwrap()[0].id;
+        log.purge(upto).await.unwrap();
+        assert_eq!(secret(&disk), held[1..], "what is purged wholly is gone");
+        drop(cores::spawn(erasure::run(machine)));
+        let gone = async {
+            while secret(&disk).len() == held[1..].len() {
+                cores::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        assert!(cores::within(LONG, gone).await.is_some(), "what is purged stays in the segment");
+        assert_eq!(secret(&disk), held[2..], "what is not purged stays");
+    });
+}
+
+#[test]
+fn what_is_purged_in_the_middle_of_a_segment_is_erased() {
+    purged_in_part(2);
+}
+
+mod planted {
+    use super::*;
+
+    /// What is said of what is in a file after all.
+    const LEFT: &str = "it counts as erased, and is in";
+
+    fn by_cuts(bug: Bug, words: &str) {
+        prove(bug, 0..3, &[words], |seed| cuts(seed * 1000));
+    }
+
+    #[test]
+    fn index_before_erased() {
+        by_cuts(Bug::IndexBeforeErased, LEFT);
+    }
+
+    #[test]
+    fn erase_untold() {
+        by_cuts(Bug::EraseUntold, "readers go on with");
+    }
+
+    #[test]
+    fn keep_in_checkpoint() {
+        by_cuts(Bug::KeepInCheckpoint, LEFT);
+    }
+
+    #[test]
+    fn keep_erased_tags() {
+        by_cuts(Bug::KeepErasedTags, "an index names the tag");
+    }
+
+    #[test]
+    fn forget_to_look_again() {
+        prove(Bug::ForgetToLookAgain, 1..2, &[LEFT], overtaken);
+    }
+
+    #[test]
+    fn copy_redacted_checkpoint() {
+        let words = ["a checkpoint is given with what is redacted"];
+        prove(Bug::CopyRedactedCheckpoint, 3..4, &words, copied);
+    }
+
+    #[test]
+    fn keep_purged_in_segment() {
+        prove(Bug::KeepPurgedInSegment, 2..3, &["stays in the segment"], purged_in_part);
+    }
+}
