@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a client library through faults: `run.py [--only WORD] NAME COMMAND…`.
+"""Runs a client library through faults: `run.py [--only WORD] [--skip WORD] NAME COMMAND…`.
 
 COMMAND is the library's driver: see README.md. Exit code 1 if a scenario fails.
 """
@@ -36,6 +36,7 @@ def scenarios() -> dict[str, Callable[[Driver], None]]:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="", help="scenarios whose names hold this")
+    parser.add_argument("--skip", default="-", help="no scenarios whose names hold this")
     parser.add_argument("name")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> int:
         print(f"ok {arguments.name} {name} ({time.monotonic() - start:.1f} s)", flush=True)
         return True
 
-    chosen = [item for item in scenarios().items() if arguments.only in item[0]]
+    chosen = [item for item in scenarios().items() if arguments.only in item[0] and arguments.skip not in item[0]]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         passed = sum(pool.map(run, chosen))
     print(f"{arguments.name}: {passed} passed, {len(chosen) - passed} failed")
