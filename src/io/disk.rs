@@ -153,11 +153,13 @@ pub trait Files: Clone + Send + Sync + 'static {
     /// What the disk reports.
     fn create(&self, name: &FileName) -> io::Result<Self::Output>;
 
-    /// A file to be written on from its end, made where there is none.
+    /// A file to be written on from byte `at`, a multiple of [`BLOCK`], behind which it is cut; made
+    /// where there is none. What is written bypasses the page cache where that can be: for much that
+    /// is not read soon. Only what [`Output::sync`] was called after is sure to be in the file.
     ///
     /// # Errors
     /// What the disk reports.
-    fn append(&self, name: &FileName) -> io::Result<Self::Output>;
+    fn write_from(&self, name: &FileName, at: u64) -> io::Result<Self::Output>;
 
     /// Renames atomically, replacing what bears the new name.
     ///

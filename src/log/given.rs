@@ -6,11 +6,11 @@ use std::io;
 use bytes::Bytes;
 
 use super::{
-    OpenError,
+    Arriving, OpenError,
     check::segments,
     error::{corrupt, failed},
     format::{GroupFault, HardState, HeaderBlock, SegmentHeader, claimed_group, decode_group},
-    scrub::{PIECE_BYTES, Verifier},
+    scrub::PIECE_BYTES,
     segment::file_name,
 };
 use crate::{
@@ -45,20 +45,15 @@ pub fn header(segment: &Mapping) -> Option<SegmentHeader> {
 /// # Errors
 /// [`OpenError::Corrupt`]
 pub fn verify_segment(map: &Mapping, sequence: u64) -> Result<SegmentHeader, OpenError> {
-    let header = header(map).filter(|header| header.sequence == sequence);
-    let header = header.ok_or_else(|| corrupt(sequence, 0, "the header is missing or damaged"))?;
-    if header.segment_bytes != map.len() as u64 {
-        return Err(corrupt(sequence, 0, "the file's length is not what its header says"));
-    }
-    let mut verifier = Verifier::new(&header);
-    while let Some(range) = verifier.next(PIECE_BYTES)? {
-        let at = range.start as u64;
+    let mut arriving = Arriving::new(sequence, map.len() as u64);
+    for at in (0..map.len()).step_by(PIECE_BYTES) {
+        let range = at..map.len().min(at + PIECE_BYTES);
         let unread =
-            |error: io::Error| corrupt(sequence, at, &format!("it cannot be read: {error}"));
+            |error: io::Error| corrupt(sequence, at as u64, &format!("it cannot be read: {error}"));
         map.populate(range.clone()).map_err(unread)?;
-        verifier.piece(&Bytes::copy_from_slice(map.get(range).unwrap_or_default()), |_| {})?;
+        arriving.add(Bytes::copy_from_slice(map.get(range).unwrap_or_default()))?;
     }
-    Ok(header)
+    arriving.end()
 }
 
 /// The hard state that the log of a directory ends with. Nobody may be writing it.

@@ -6,6 +6,7 @@
 //! futures it hands out, [`Log::run`] above all, without which nothing becomes
 //! durable. Only [`crate::io::Disk`] is used to reach the disk.
 
+mod arriving;
 mod check;
 mod compose;
 mod contents;
@@ -51,6 +52,7 @@ mod rewrite_tests;
 #[cfg(test)]
 mod testing;
 
+pub use arriving::Arriving;
 pub use check::{Behind, Verified, behind, check, give_to, is_file, segments};
 pub use compose::{Composed, Composer};
 pub use contents::Contents;

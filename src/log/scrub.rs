@@ -68,7 +68,7 @@ async fn verify<F: DiskFile>(
         let read = read.map_err(unread(sequence, at, "reading"))?;
         let piece = Bytes::copy_from_slice(read.as_ref());
         let bytes = piece.len() as u64;
-        let verify = move || verifier.piece(&piece, |_| {}).map(|()| verifier);
+        let verify = move || verifier.piece(&piece, |_| {}).map(|_| verifier);
         verifier = cores::off_core(verify).await?;
         pause(bytes).await;
     }
@@ -119,12 +119,13 @@ impl Verifier {
         Ok(Some(at..at + bytes.max(self.needed).min(left)))
     }
 
-    /// Verifies that, and hands each group of it to `take`.
+    /// Verifies the groups that lie wholly in this, and hands each to `take`; gives how many bytes of
+    /// it that is.
     pub(super) fn piece(
         &mut self,
         piece: &Bytes,
         take: impl FnMut(&Group),
-    ) -> Result<(), OpenError> {
+    ) -> Result<usize, OpenError> {
         if piece.len() < self.needed {
             return Err(self.corrupt(piece.len(), "the file became shorter"));
         }
@@ -136,7 +137,7 @@ impl Verifier {
             verified.map_err(|(offset, why)| self.corrupt(offset, why))?;
         (self.chain, self.needed, self.has_ended) = (chain, needed, has_ended);
         self.at += bytes as u64;
-        Ok(())
+        Ok(bytes)
     }
 
     /// Up to where it is sound, as a byte of the segment.

@@ -1,19 +1,15 @@
 //! One file of a snapshot on its way: written, verified, found again. All of it waits for the disk.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::manifest::{FileEntry, Kind, Manifest};
 use crate::{
-    base::planted::planted,
+    base::{ids::NodeId, planted::planted},
     checkpoint::format,
     io::{BLOCK, Files, Output, map::Mapping, put_file, sync_directory},
-    log::{self, Identity, index::Indexed},
+    log::{self, Arriving, Identity, OpenError, format::SegmentHeader, index::Indexed},
     sections::Sections,
 };
 
@@ -23,6 +19,8 @@ pub(super) const PART: &str = ".part";
 pub(super) const STAGED: &str = ".staged";
 /// How the name of one ends that is being made of such.
 const REWRITTEN: &str = ".part.tmp";
+/// Bytes of what is there already that are verified at once.
+const PIECE_BYTES: usize = 1 << 20;
 /// Another file that is being written.
 pub(super) const TEMPORARY: &str = "snapshot.tmp";
 
@@ -30,33 +28,73 @@ fn name(file: FileEntry, suffix: &str) -> String {
     file.kind.name() + suffix
 }
 
-/// Adds a part to a file. The first of a segment says whose it is: it becomes one of this node.
-pub(super) fn write<F: Files>(
-    files: &F,
-    identity: Identity,
+/// A file that is written as it comes.
+pub(super) struct Begun<O> {
     file: FileEntry,
-    offset: u64,
-    part: &Bytes,
-    out: Option<F::Output>,
-) -> io::Result<F::Output> {
-    let mut out = match out {
-        Some(out) => out,
-        None if offset == 0 => files.create(&name(file, PART))?,
-        None => files.append(&name(file, PART))?,
-    };
-    if let (Kind::Segment { .. }, 0) = (file.kind, offset) {
-        let mut head = part.get(..BLOCK).unwrap_or_default().to_vec();
-        let header = log::give_to_node(&mut head, identity.node);
-        if header.is_none() {
-            return Err(unsound(file, "its header is missing or damaged"));
+    out: O,
+    /// What is there of a segment, which is verified before it is written, so that it need not be
+    /// read from the disk for that.
+    segment: Option<Arriving>,
+}
+
+impl<O: Output> Begun<O> {
+    /// Begins with a file, or goes on with it behind the bytes `at`, a multiple of [`BLOCK`].
+    pub(super) fn at(files: &impl Files<Output = O>, file: FileEntry, at: u64) -> io::Result<Self> {
+        let mut segment = match file.kind {
+            Kind::Segment { sequence, .. } => Some(Arriving::new(sequence, file.bytes)),
+            _ => None,
+        };
+        let name = name(file, PART);
+        if let Some(segment) = segment.as_mut().filter(|_| at > 0) {
+            let map = files.map(&name)?;
+            let end = usize::try_from(at).map_err(io::Error::other)?;
+            for start in (0..end).step_by(PIECE_BYTES) {
+                let range = start..end.min(start + PIECE_BYTES);
+                map.populate(range.clone())?;
+                let piece = Bytes::copy_from_slice(map.get(range).unwrap_or_default());
+                segment.add(piece).map_err(|error| unsound(file, &error.to_string()))?;
+            }
         }
-        out.write_all(&head)?;
-        out.write_all(part.get(BLOCK..).unwrap_or_default())?;
-    } else {
-        out.write_all(part)?;
+        Ok(Self { file, out: files.write_from(&name, at)?, segment })
     }
-    out.write_back();
-    Ok(out)
+
+    /// Adds the part at `offset`. The first of a segment says whose it is: it becomes one of this
+    /// node.
+    pub(super) fn add(mut self, identity: Identity, offset: u64, part: Bytes) -> io::Result<Self> {
+        let part = match (&self.segment, offset) {
+            (Some(_), 0) => given_to(identity.node, self.file, &part)?,
+            _ => part,
+        };
+        if let Some(segment) = &mut self.segment {
+            let added = segment.add(part.clone());
+            trusted(added).map_err(|error| unsound(self.file, &error.to_string()))?;
+        }
+        self.out.write_all(&part).map(|()| self)
+    }
+
+    /// Makes it durable, verifies it, and gives it the name of one that is complete.
+    pub(super) fn finish(
+        mut self,
+        files: &impl Files<Output = O>,
+        identity: Identity,
+    ) -> io::Result<()> {
+        let Self { file, .. } = self;
+        if !planted!(SkipSnapshotSync) {
+            self.out.sync()?;
+        }
+        let part = name(file, PART);
+        let verified = match self.segment.map(Arriving::end) {
+            Some(ended) => is_segment(identity, file, ended),
+            None => verify(files, identity, file, &part),
+        };
+        trusted(verified)?;
+        files.rename(&part, &name(file, STAGED))
+    }
+}
+
+/// The outcome of verifying a file of another node.
+fn trusted<E>(verified: Result<(), E>) -> Result<(), E> {
+    if planted!(TrustSnapshotFile) { Ok(()) } else { verified }
 }
 
 fn unsound(file: FileEntry, why: &str) -> io::Error {
@@ -64,19 +102,35 @@ fn unsound(file: FileEntry, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Verifies a file that is complete, and gives it the name of such.
-pub(super) fn finish(files: &impl Files, identity: Identity, file: FileEntry) -> io::Result<()> {
-    let part = name(file, PART);
-    let verified = match planted!(TrustSnapshotFile) {
-        true => Ok(()),
-        false => verify(files, identity, file, &part),
-    };
-    if verified.is_err() {
-        // It is sent anew.
-        let _ = files.remove(&part);
+/// Removes what is there of a file that is not sound: it is sent anew.
+pub(super) fn remove_unsound(files: &impl Files, file: FileEntry, error: &io::Error) {
+    if error.kind() == io::ErrorKind::InvalidData {
+        // The error says more than that of this.
+        let _ = files.remove(&name(file, PART));
     }
-    verified?;
-    files.rename(&part, &name(file, STAGED))
+}
+
+/// The first part of a segment, as one of node `node`.
+fn given_to(node: NodeId, file: FileEntry, part: &Bytes) -> io::Result<Bytes> {
+    let mut part = BytesMut::from(part.as_ref());
+    match log::give_to_node(&mut part, node) {
+        Some(_) => Ok(part.freeze()),
+        None => Err(unsound(file, "its header is missing or damaged")),
+    }
+}
+
+/// Whether the segment that is sound is the one that was to come.
+fn is_segment(
+    identity: Identity,
+    file: FileEntry,
+    ended: Result<SegmentHeader, OpenError>,
+) -> io::Result<()> {
+    let header = ended.map_err(|error| unsound(file, &error.to_string()))?;
+    let of = Identity { cluster: header.cluster, node: header.node };
+    match (of, Kind::of(&header)) == (identity, file.kind) {
+        true => Ok(()),
+        false => Err(unsound(file, "it is another segment")),
+    }
 }
 
 fn verify(files: &impl Files, identity: Identity, file: FileEntry, part: &str) -> io::Result<()> {
@@ -88,12 +142,7 @@ fn verify(files: &impl Files, identity: Identity, file: FileEntry, part: &str) -
         |sections: &Sections| sections.verify().map_err(|fault| unsound(file, &fault.to_string()));
     match file.kind {
         Kind::Segment { sequence, .. } => {
-            let header = log::verify_segment(&map, sequence);
-            let header = header.map_err(|error| unsound(file, &error.to_string()))?;
-            let of = Identity { cluster: header.cluster, node: header.node };
-            if (of, Kind::of(&header)) != (identity, file.kind) {
-                return Err(unsound(file, "it is another segment"));
-            }
+            is_segment(identity, file, log::verify_segment(&map, sequence))?;
         }
         Kind::Index { sequence, nonce, sum } => {
             let sections =
@@ -182,11 +231,10 @@ fn has_header(identity: Identity, file: FileEntry, map: &Mapping) -> bool {
 fn resume(files: &impl Files, identity: Identity, file: FileEntry) -> io::Result<u64> {
     let part = name(file, PART);
     let Ok(map) = files.map(&part) else { return Ok(0) };
-    let begun = has_header(identity, file, &map);
-    let bytes = map.len() as u64;
-    // What is complete is verified with its last part, which is asked for once more.
-    if begun && bytes < file.bytes {
-        return Ok(bytes);
+    if has_header(identity, file, &map) {
+        // What is complete is verified with its last part, which is asked for once more.
+        let bytes = (map.len() as u64).min(file.bytes.saturating_sub(1));
+        return Ok(bytes / BLOCK as u64 * BLOCK as u64);
     }
     files.remove(&part)?;
     Ok(0)

@@ -18,13 +18,12 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::{
-    file::{find, finish, remove_staged, write},
+    file::{Begun, find, remove_staged, remove_unsound},
     install,
     manifest::Manifest,
 };
 use crate::{
-    base::planted::planted,
-    io::{Files, Output, cores},
+    io::{Files, cores},
     log::Identity,
 };
 
@@ -56,7 +55,8 @@ struct Taking<F: Files> {
     /// Invariant: `held` has as many as the manifest has files.
     held: Vec<bool>,
     next: Wanted,
-    out: Option<F::Output>,
+    /// The file that is on its way.
+    begun: Option<Begun<F::Output>>,
     /// Files that are being verified.
     finishing: VecDeque<cores::JoinHandle<io::Result<()>>>,
 }
@@ -102,7 +102,7 @@ impl<F: Files> Staging<F> {
             manifest,
             held,
             next: Wanted { file: 0, offset: 0 },
-            out: None,
+            begun: None,
             finishing: VecDeque::new(),
         };
         begun.go_on(started);
@@ -135,12 +135,16 @@ impl<F: Files> Staging<F> {
         let Some(file) = file.filter(|file| at == to.next && end <= file.bytes) else {
             return Ok(to.next);
         };
-        let (files, identity, out) = (self.files.clone(), self.identity, to.out.take());
-        let written =
-            cores::off_core(move || write(&files, identity, file, at.offset, &part, out)).await?;
+        let (files, identity, begun) = (self.files.clone(), self.identity, to.begun.take());
+        let add = move || {
+            let begun = begun.map_or_else(|| Begun::at(&files, file, at.offset), Ok);
+            let added = begun.and_then(|begun| begun.add(identity, at.offset, part));
+            added.inspect_err(|error| remove_unsound(&files, file, error))
+        };
+        let begun = cores::off_core(add).await?;
         to.next.offset = end;
         if end < file.bytes {
-            to.out = Some(written);
+            to.begun = Some(begun);
             return Ok(to.next);
         }
         if to.finishing.len() >= FINISHING_MAX
@@ -149,14 +153,10 @@ impl<F: Files> Staging<F> {
             oldest.await.unwrap_or_else(|| Err(given_up()))?;
         }
         let files = self.files.clone();
+        let finish = move || {
+            begun.finish(&files, identity).inspect_err(|error| remove_unsound(&files, file, error))
+        };
         to.finishing.push_back(cores::spawn(async move {
-            let mut written = written;
-            let finish = move || {
-                if !planted!(SkipSnapshotSync) {
-                    written.sync()?;
-                }
-                finish(&files, identity, file)
-            };
             cores::on_own_thread("snapshot", finish).await.flatten()
         }));
         if let Some(held) = to.held.get_mut(at.file as usize) {

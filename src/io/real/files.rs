@@ -2,14 +2,13 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::regular::open_file;
-use crate::io::{FileInfo, FileName, Files, Output, map::Mapping};
+use super::{output::OutputFile, regular::open_file};
+use crate::io::{FileInfo, FileName, Files, map::Mapping};
 
 /// What is stored is not for everyone on the machine.
 pub(super) const MODE: u32 = 0o640;
@@ -69,18 +68,11 @@ impl Files for DirectoryFiles {
     }
 
     fn create(&self, name: &FileName) -> io::Result<OutputFile> {
-        let mut options = File::options();
-        options.write(true).create(true).truncate(true).mode(MODE);
-        let file = options.open(self.directory.join(name))?;
-        Ok(OutputFile { file, written: 0, begun: 0, done: 0 })
+        OutputFile::create(&self.directory.join(name))
     }
 
-    fn append(&self, name: &FileName) -> io::Result<OutputFile> {
-        let mut options = File::options();
-        options.append(true).create(true).mode(MODE);
-        let file = options.open(self.directory.join(name))?;
-        let written = file.metadata()?.len();
-        Ok(OutputFile { file, written, begun: written, done: written })
+    fn write_from(&self, name: &FileName, at: u64) -> io::Result<OutputFile> {
+        OutputFile::write_from(&self.directory.join(name), at)
     }
 
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
@@ -100,64 +92,12 @@ impl Files for DirectoryFiles {
     }
 }
 
-/// A file of a [`DirectoryFiles`] that is being written.
-#[derive(Debug)]
-pub struct OutputFile {
-    file: File,
-    /// Its length.
-    written: u64,
-    /// Up to where it was begun to bring it to the disk.
-    begun: u64,
-    /// Up to where that is done.
-    done: u64,
-}
-
-impl OutputFile {
-    /// Moves a range of the file to the disk, as `flags` say.
-    fn move_to_disk(&self, from: u64, to: u64, flags: libc::c_uint) {
-        let range = |at: u64| libc::off64_t::try_from(at).unwrap_or(libc::off64_t::MAX);
-        let (from, bytes) = (range(from), range(to - from));
-        // SAFETY: the descriptor is open, and nothing in memory is touched. Where it cannot be done,
-        // the sync does all.
-        unsafe { libc::sync_file_range(self.file.as_raw_fd(), from, bytes, flags) };
-    }
-}
-
-impl Write for OutputFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.written += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Output for OutputFile {
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
-    }
-
-    fn write_back(&mut self) {
-        let (done, begun, written) = (self.done, self.begun, self.written);
-        if begun < written {
-            self.move_to_disk(begun, written, libc::SYNC_FILE_RANGE_WRITE);
-        }
-        if done < begun {
-            let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE
-                | libc::SYNC_FILE_RANGE_WRITE
-                | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-            self.move_to_disk(done, begun, wait);
-        }
-        (self.done, self.begun) = (begun, written);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::io::Output;
 
     #[test]
     fn a_file_is_written_renamed_read_mapped_and_removed() {

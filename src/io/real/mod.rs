@@ -6,6 +6,7 @@ pub mod disk;
 mod files;
 pub(super) mod map;
 pub(super) mod net;
+mod output;
 mod regular;
 pub mod uring;
 

@@ -153,7 +153,7 @@ impl Files for NoFiles {
         never()
     }
 
-    fn append(&self, _: &FileName) -> io::Result<NoOutput> {
+    fn write_from(&self, _: &FileName, _: u64) -> io::Result<NoOutput> {
         never()
     }
 

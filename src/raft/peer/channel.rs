@@ -284,7 +284,7 @@ struct Open {
 fn answer_limits(lane: Lane) -> FrameLimits {
     let body_bytes = if lane == Lane::Requests { OUTCOMES_BYTES_MAX } else { 0 };
     let (head_bytes, under_way) = (HEAD_BYTES_MAX, ANSWER_UNDER_WAY);
-    FrameLimits { head_bytes, body_bytes, under_way, idle: None }
+    FrameLimits { head_bytes, body_bytes, body_at_once: false, under_way, idle: None }
 }
 
 impl Open {

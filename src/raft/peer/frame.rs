@@ -88,6 +88,8 @@ pub(super) struct FrameLimits {
     pub(super) head_bytes: usize,
     /// The longest body.
     pub(super) body_bytes: usize,
+    /// Whether a body gets all its memory before it has come: for those who are trusted with that.
+    pub(super) body_at_once: bool,
     /// How long a frame may take once it has begun to arrive.
     pub(super) under_way: Duration,
     /// How long the next one may be waited for, where that has a limit.
@@ -216,7 +218,11 @@ impl<M: DeserializeOwned> Assembly<M> {
         }
         let (id, message) = postcard::from_bytes(head)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-        let body = rest.get(..rest.len().min(prefix.body_bytes)).unwrap_or_default().to_vec();
+        let came = rest.get(..rest.len().min(prefix.body_bytes)).unwrap_or_default();
+        let all = if self.limits.body_at_once { prefix.body_bytes } else { came.len() };
+        let mut body = Vec::new();
+        body.reserve_exact(all);
+        body.extend_from_slice(came);
         self.taken += PREFIX_BYTES + prefix.head_bytes + body.len();
         let Prefix { body_bytes, body_checksum: checksum, .. } = prefix;
         Ok(Some(Begun { id, message, checksum, body_bytes, body }))

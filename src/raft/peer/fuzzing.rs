@@ -40,8 +40,13 @@ pub fn hello(input: &[u8]) {
 /// Bytes of the start that choose what follows: the kind of message and the
 /// lengths of the pieces.
 const CHOICES: usize = 4;
-const LIMITS: FrameLimits =
-    FrameLimits { head_bytes: 4 << 10, body_bytes: 64 << 10, under_way: Duration::MAX, idle: None };
+const LIMITS: FrameLimits = FrameLimits {
+    head_bytes: 4 << 10,
+    body_bytes: 64 << 10,
+    body_at_once: false,
+    under_way: Duration::MAX,
+    idle: None,
+};
 
 /// Frames with their checksums set right, unless the first byte is even: once in
 /// one piece and once in many.

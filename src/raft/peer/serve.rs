@@ -230,7 +230,8 @@ fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
         Lane::Adoption => (ADOPTION_IDLE, Some(ADOPTION_IDLE)),
         _ => (REQUEST_UNDER_WAY, None),
     };
-    FrameLimits { head_bytes, body_bytes, under_way, idle }
+    let body_at_once = lane == Lane::Snapshot;
+    FrameLimits { head_bytes, body_bytes, body_at_once, under_way, idle }
 }
 
 fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal> {

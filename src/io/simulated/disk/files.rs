@@ -60,15 +60,17 @@ impl Files for SimFiles {
         Ok(SimOutput { disk: self.disk.clone(), file, written: 0, _opened: opened })
     }
 
-    fn append(&self, name: &FileName) -> io::Result<SimOutput> {
-        let (file, opened, written) = self.disk.step_off_core(|state| {
+    fn write_from(&self, name: &FileName, at: u64) -> io::Result<SimOutput> {
+        let written = usize::try_from(at).map_err(io::Error::other)?;
+        let (file, opened) = self.disk.step_off_core(|state| {
             state.descriptor()?;
             let file = match state.directory.find(name) {
                 Some(file) => file,
                 None => state.create(name),
             };
             let found = state.file_mut(file)?;
-            Ok((file, Arc::clone(&found.opened), found.len()))
+            found.set_len(written);
+            Ok((file, Arc::clone(&found.opened)))
         })?;
         Ok(SimOutput { disk: self.disk.clone(), file, written, _opened: opened })
     }

@@ -11,6 +11,7 @@ fn bytes_of(id: u64, message: &Message, body: &[u8]) -> BytesMut {
 const LIMITS: FrameLimits = FrameLimits {
     head_bytes: HEAD_BYTES_MAX,
     body_bytes: 1 << 20,
+    body_at_once: false,
     under_way: Duration::MAX,
     idle: None,
 };
