@@ -106,3 +106,52 @@ fn joined(one: &Bytes, other: &Bytes) -> Bytes {
     all.extend_from_slice(other);
     all.freeze()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// Verifies a file that comes in parts of these lengths, over and over.
+    fn verify(
+        bytes: &Bytes,
+        parts: &mut impl FnMut() -> usize,
+    ) -> Result<SegmentHeader, OpenError> {
+        let mut arriving = Arriving::new(2, bytes.len() as u64);
+        let mut left = bytes.clone();
+        while !left.is_empty() {
+            arriving.add(left.split_to(parts().min(left.len())))?;
+        }
+        arriving.end()
+    }
+
+    #[test]
+    fn a_segment_is_sound_in_whatever_parts_it_comes_and_no_byte_of_it_may_differ() {
+        let mut rng = StdRng::seed_from_u64(1);
+        for format in ["log-v1", "log-v2"] {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format);
+            let bytes = std::fs::read(file.join("00000000000000000002.seg")).unwrap();
+            let whole = Bytes::from(bytes.clone());
+            for most in [1, 7, BLOCK - 1, BLOCK, BLOCK + 1, 9_000, 1 << 20] {
+                let header = verify(&whole, &mut || rng.random_range(1..=most)).unwrap();
+                assert_eq!(header.sequence, 2, "{format}");
+            }
+            for _ in 0..2_000 {
+                let mut damaged = bytes.clone();
+                damaged[rng.random_range(0..bytes.len())] ^= 1 << rng.random_range(0..8);
+                verify(&damaged.into(), &mut || rng.random_range(1..=20_000)).unwrap_err();
+            }
+            for cut in [0, 1, BLOCK, bytes.len() - 1] {
+                let mut arriving = Arriving::new(2, bytes.len() as u64);
+                arriving.add(whole.slice(..cut)).unwrap();
+                arriving.end().unwrap_err();
+            }
+            let mut arriving = Arriving::new(2, bytes.len() as u64);
+            arriving.add(whole).unwrap();
+            arriving.add(Bytes::from_static(b"0")).unwrap_err();
+        }
+    }
+}
