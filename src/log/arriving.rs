@@ -41,6 +41,7 @@ impl Arriving {
         if self.came > self.bytes {
             return Err(self.corrupt("the file has more bytes than it should"));
         }
+        assert!(self.came <= self.bytes, "more came than there is");
         while !part.is_empty() {
             let needed = self.needed()?;
             let lacking = needed.saturating_sub(self.held.len());

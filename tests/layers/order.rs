@@ -34,7 +34,7 @@ const RESERVED: [(&str, &[&str]); 20] = [
     ("openraft_rt", &["raft/"]),
     ("glommio", &["io/", "server/"]),
     ("io_uring", &["io/real/uring.rs"]),
-    ("memmap2", &["io/real/map.rs"]),
+    ("memmap2", &["io/real/map.rs", "io/real/output.rs"]),
     ("libc", &["io/", "server/"]),
     ("socket2", &["io/real/", "server/"]),
     ("ureq", &["cli/", "server/introductions.rs"]),

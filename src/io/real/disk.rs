@@ -16,8 +16,8 @@ use std::{
 };
 
 use super::{
-    files::{DirectoryFiles, MODE},
-    regular::open_file,
+    files::DirectoryFiles,
+    regular::{MODE, open_file},
 };
 use crate::io::{BLOCK, Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode};
 

@@ -10,9 +10,6 @@ use std::{
 use super::{output::OutputFile, regular::open_file};
 use crate::io::{FileInfo, FileName, Files, map::Mapping};
 
-/// What is stored is not for everyone on the machine.
-pub(super) const MODE: u32 = 0o640;
-
 /// A directory on the machine's file system; clones are the same directory.
 #[derive(Clone, Debug)]
 pub struct DirectoryFiles {

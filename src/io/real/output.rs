@@ -12,7 +12,7 @@ use std::{
 
 use memmap2::MmapMut;
 
-use super::files::MODE;
+use super::regular::MODE;
 use crate::io::{BLOCK, Output};
 
 /// Bytes that go past the page cache in one write.
@@ -39,7 +39,7 @@ struct Waiting {
     memory: MmapMut,
     /// How much of it waits.
     ///
-    /// Invariant: less than all of it.
+    /// Invariant: between two writes less than all of it.
     bytes: usize,
 }
 
@@ -111,6 +111,7 @@ impl Write for OutputFile {
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
         *waiting += taken;
+        assert!(*waiting <= memory.len(), "more waits than there is memory for");
         if *waiting == memory.len() {
             *waiting = 0;
             self.file.write_all_at(memory, self.written)?;

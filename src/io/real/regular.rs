@@ -7,6 +7,9 @@ use std::{
     path::Path,
 };
 
+/// What is stored is not for everyone on the machine.
+pub(super) const MODE: u32 = 0o640;
+
 /// Opens a regular file to be read. Of what else may bear its name, a pipe would have whoever
 /// opens it wait for ever.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
