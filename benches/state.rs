@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use changeagent::{
     base::{
-        batch::{Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, encode},
+        batch::{Append, Batch, ChangeSpan, Command, NumberedBatch, Previous, Skips, encode},
         ids::{ChangeId, Timestamp},
     },
     state::{History, Located, State},
@@ -26,7 +26,12 @@ fn batch(changes: usize) -> Batch {
 }
 
 fn numbered(first: u64, batch: Batch) -> NumberedBatch {
-    NumberedBatch { first: ChangeId(first), batch, skips: Skips::default() }
+    NumberedBatch {
+        first: ChangeId(first),
+        batch,
+        skips: Skips::default(),
+        previous: Previous::default(),
+    }
 }
 
 fn apply(c: &mut Criterion) {

@@ -4,7 +4,7 @@
 //! Lines of JSON, in this order, each ended by `\n`:
 //!
 //! ```text
-//! {"changeagent-checkpoint":2,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
+//! {"changeagent-checkpoint":3,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
 //!  "tenants":…,"collections":…,"requests":…,"keys":…}       the head, with counts
 //! {"tenant":uuid,"name":…}                                  and `retention`, `first`, if set
 //! {"collection":uuid,"name":…,"tenant":uuid}
@@ -35,8 +35,9 @@ use crate::{
     },
 };
 
-/// The format written. Those from 1 on are read: in the first one no key expires.
-const FORMAT: u32 = 2;
+/// The format written. Those from 1 on are read: in the first one no key expires, and up to the
+/// second one no change says what it replaced.
+const FORMAT: u32 = 3;
 /// The last line is no longer than that.
 const END_BYTES_MAX: usize = 64;
 

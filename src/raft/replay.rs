@@ -393,5 +393,5 @@ impl<F: Files> Replay<F> {
 fn detached(batch: &NumberedBatch) -> NumberedBatch {
     let bytes = bytes::Bytes::copy_from_slice(batch.batch.bytes());
     let copy = Batch::parsed_before(bytes).expect("a copy of a batch has its header");
-    NumberedBatch { first: batch.first, batch: copy, skips: batch.skips.clone() }
+    NumberedBatch { batch: copy, ..batch.clone() }
 }

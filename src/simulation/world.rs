@@ -211,7 +211,7 @@ impl World {
             ending::be_erased(&self.shared).await;
         }
         let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
-        let settings = oracle::Settings { retained_min };
+        let settings = oracle::Settings { retained_min, tells_previous: true };
         let found = oracle::check(&self.shared.record.take_history(), settings);
         let found = oracle::check_numbers(&self.numbered.borrow()).and(found);
         let found = found.unwrap_or_else(|violation| panic!("{violation}"));

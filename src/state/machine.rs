@@ -11,7 +11,7 @@ use super::{
     writer::Writer,
 };
 use crate::base::{
-    batch::{Batch, NumberedBatch, Skips},
+    batch::{Batch, NumberedBatch, Previous, Skips},
     ids::{ChangeId, Timestamp},
     retention::TenantRetention,
 };
@@ -117,7 +117,12 @@ impl State {
         if batch.is_plain() {
             self.position.last.0 += u64::from(batch.changes());
             self.index.begin(self.position.last);
-            let batch = NumberedBatch { first, batch, skips: Skips::default() };
+            let batch = NumberedBatch {
+                first,
+                batch,
+                skips: Skips::default(),
+                previous: Previous::default(),
+            };
             return Applied { batch, decisions: None, removed: Vec::new() };
         }
         self.index.begin(ChangeId(self.position.last.0 + u64::from(batch.changes())));
@@ -131,6 +136,9 @@ impl State {
             index: &self.index,
             at: batch.at(),
             remembers_missing: batch.remembers_missing(),
+            tells_previous: batch.tells_previous(),
+            first,
+            replaced: Vec::new(),
             last: self.position.last,
             tenant: None,
             collection: None,
@@ -145,11 +153,16 @@ impl State {
             accepted.push((command.changes, is_accepted));
             decisions.push(decision);
         }
-        let Writer { last, removed, .. } = writer;
+        let Writer { last, removed, replaced, .. } = writer;
         assert!(last >= self.position.last, "ids are given once, in order");
         self.position.last = last;
         self.index.begin(last);
-        let batch = NumberedBatch { first, batch, skips: Skips::of(accepted) };
+        let batch = NumberedBatch {
+            first,
+            batch,
+            skips: Skips::of(accepted),
+            previous: Previous::of(replaced),
+        };
         assert_eq!(batch.last(), last, "each accepted change has got one id");
         Applied { batch, decisions: Some(decisions), removed }
     }

@@ -36,6 +36,26 @@ fn put(key: &str) -> ChangeText<'_> {
     ChangeText::of(ACME, Some(USERS), Some(key))
 }
 
+#[test]
+fn which_version_is_replaced_is_kept_of_batches_of_builds_that_tell_it() {
+    let mut state = State::default();
+    let made = [create_tenant(ACME, "acme"), create_collection(ACME, USERS, "users")];
+    state.apply(batch_of(&made, 1));
+    let mut previous = |commands: &[Command], version: u8| {
+        let mut bytes = batch_of(commands, 1).bytes().to_vec();
+        bytes[0] = version;
+        let applied = state.apply(Batch::parse(bytes).unwrap());
+        let ids = applied.batch.iter().map(|(_, change)| change.previous().0);
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(previous(&[change(put("a")), change(put("b"))], 5), [0, 0]);
+    // Of one that is refused nothing is replaced, and no number is taken.
+    let some = [plain("1"), change(put("a")), if_absent(put("b")), change(put("a"))];
+    assert_eq!(previous(&some, 5), [0, 1, 4]);
+    assert_eq!(previous(&[change(put("a")), change(put("b"))], 4), [0, 0]);
+    assert_eq!(previous(&[change(put("a")), change(put("b"))], 5), [6, 7]);
+}
+
 fn if_match(text: ChangeText<'_>, id: u64) -> Command {
     let versions = Versions::Of([ChangeId(id)].into_iter().collect());
     let conditions = Conditions { if_match: Some(versions), if_none_match: None };

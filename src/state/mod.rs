@@ -15,6 +15,7 @@ pub mod machine;
 pub(crate) mod model_tests;
 pub mod open;
 mod position;
+mod previous;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;

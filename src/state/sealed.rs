@@ -22,11 +22,12 @@ use super::{
     damaged::Damaged,
     index::ListKey,
     index::lists::{self, SealedLists},
+    previous::{self, PreviousTable},
     unread::{Stop, Unread},
 };
 use crate::{
     base::{
-        batch::{Batch, NumberedBatch, Skips},
+        batch::{Batch, NumberedBatch, Previous, Replaced, Skips},
         ids::ChangeId,
         planted::planted,
     },
@@ -45,6 +46,9 @@ const SKIPS: u32 = 7;
 
 /// Entries between those whose first changes are kept in memory.
 const COARSE: usize = 1024;
+
+/// Batches are looked up together as long as they have fewer changes.
+const CHANGES_AT_ONCE: u32 = 4096;
 
 /// Which changes a segment holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,12 +69,16 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
 ) {
     let mut firsts: Vec<u8> = Vec::with_capacity(4 * entries);
     let (mut skips, mut runs, mut first) = (Vec::new(), Vec::new(), None);
+    let mut replaced = Vec::new();
     for (entry, batch) in batches {
         let base = *first.get_or_insert(batch.first);
         let number = (batch.first.0 - base.0) as u32;
         // Entries without changes stand before the batch that follows.
         while firsts.len() < 4 * (entry + 1) {
             firsts.extend_from_slice(&number.to_le_bytes());
+        }
+        for Replaced { number: own, version } in batch.previous.all() {
+            replaced.push(Replaced { number: number + own, version: *version });
         }
         if batch.skips.refused() > 0 {
             skips.extend_from_slice(&(entry as u32).to_le_bytes());
@@ -90,6 +98,7 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     put_lists(builder, lists, (first, last));
     builder.add(FIRSTS, firsts);
     builder.add(SKIPS, all);
+    previous::put(builder, &replaced);
 }
 
 /// Puts the lists of a segment with these changes into its index.
@@ -115,6 +124,7 @@ pub struct SealedBatch {
     /// Where its bytes lie.
     place: Place,
     skips: Skips,
+    previous: Previous,
 }
 
 impl SealedBatch {
@@ -142,6 +152,8 @@ pub struct SealedSegment {
     sections: Arc<Sections>,
     /// The first changes of every [`COARSE`]th entry.
     coarse: OnceLock<Box<[u32]>>,
+    /// What its changes replaced.
+    previous: PreviousTable,
     map: Arc<Mapping>,
 }
 
@@ -179,6 +191,7 @@ impl SealedSegment {
             lists,
             sections: Arc::clone(sections),
             coarse: OnceLock::new(),
+            previous: PreviousTable::default(),
             map: Arc::new(map),
         }))
     }
@@ -293,6 +306,7 @@ impl SealedSegment {
         }
         let refused = self.read(SKIPS, 0..self.sections.len(SKIPS))?;
         let mut found = Vec::with_capacity(firsts.len());
+        let mut changes = 0;
         for ((index, place), firsts) in
             range.clone().zip(self.entries.places(range)?).zip(firsts.windows(2))
         {
@@ -301,7 +315,12 @@ impl SealedSegment {
             // Others hold no change.
             if first <= last {
                 let skips = skips(refused, (index - self.entries.first()) as u32)?;
-                found.push(SealedBatch { first, last, index, place, skips });
+                let previous = self.previous.of(&self.sections, firsts[0]..firsts[1])?;
+                found.push(SealedBatch { first, last, index, place, skips, previous });
+                changes += firsts[1] - firsts[0];
+            }
+            if changes > CHANGES_AT_ONCE {
+                break;
             }
         }
         if found.is_empty() {
@@ -365,7 +384,8 @@ fn skips(all: &[u8], entry: u32) -> Result<Skips, Fault> {
 }
 
 fn numbered<'s>(sealed: &SealedBatch, batch: Batch<&'s [u8]>) -> NumberedBatch<&'s [u8]> {
-    NumberedBatch { first: sealed.first, batch, skips: sealed.skips.clone() }
+    let (skips, previous) = (sealed.skips.clone(), sealed.previous.clone());
+    NumberedBatch { first: sealed.first, batch, skips, previous }
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::{
     base::{
         batch::{
-            Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Skips, SuffixMembers, encode,
+            Action, Append, Batch, ChangeSpan, Command, NumberedBatch, Previous, Skips,
+            SuffixMembers, encode,
         },
         ids::{ChangeId, ClusterId, LogId, Timestamp},
         json_string::write_json_string,
@@ -61,7 +62,12 @@ pub(crate) fn append_all(texts: &[ChangeText<'_>]) -> Append {
 
 /// A batch that was accepted whole, from the change `first` on.
 pub(crate) fn numbered(first: u64, batch: Batch) -> NumberedBatch {
-    NumberedBatch { first: ChangeId(first), batch, skips: Skips::default() }
+    NumberedBatch {
+        first: ChangeId(first),
+        batch,
+        skips: Skips::default(),
+        previous: Previous::default(),
+    }
 }
 
 /// A batch as it lies in a segment, as the entry `index`.

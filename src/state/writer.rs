@@ -10,7 +10,7 @@ use super::{
     open::{Naming, Noted},
 };
 use crate::base::{
-    batch::{ActionRef, ChangeRef, CommandRef, Conditions},
+    batch::{ActionRef, ChangeRef, CommandRef, Conditions, Replaced},
     ids::{ChangeId, Timestamp},
     outcome::{Decision, Effect, Missing, Refusal},
     planted::planted,
@@ -25,8 +25,14 @@ pub(super) struct Writer<'i> {
     pub(super) at: Timestamp,
     /// Whether a refusal for want of a tenant or collection is remembered.
     pub(super) remembers_missing: bool,
+    /// Whether it is kept which versions its changes replace.
+    pub(super) tells_previous: bool,
+    /// The first id that it may give.
+    pub(super) first: ChangeId,
     /// The newest id given.
     pub(super) last: ChangeId,
+    /// What the changes replaced so far.
+    pub(super) replaced: Vec<Replaced>,
     /// The last ones looked up: the next change is mostly for the same.
     pub(super) tenant: Option<Arc<Tenant>>,
     pub(super) collection: Option<Arc<Collection>>,
@@ -211,7 +217,13 @@ impl Writer<'_> {
     }
 
     /// Makes an accepted change the current version of its key, or takes the key out.
-    fn change_key(&self, collection: &Collection, key: &str, change: &ChangeRef<'_>, id: ChangeId) {
+    fn change_key(
+        &mut self,
+        collection: &Collection,
+        key: &str,
+        change: &ChangeRef<'_>,
+        id: ChangeId,
+    ) {
         let catalog = &self.index.catalog;
         let before = match change.is_deletion() {
             true => lock(&collection.keys).remove(key),
@@ -219,6 +231,10 @@ impl Writer<'_> {
         };
         if let Some(before) = before {
             catalog.replaced(collection, before);
+            if self.tells_previous {
+                let number = (id.0 - self.first.0) as u32;
+                self.replaced.push(Replaced { number, version: before });
+            }
         }
         if let Some(ttl) = change.ttl() {
             catalog.expire_at(collection, id, key.into(), ttl.after(self.at));

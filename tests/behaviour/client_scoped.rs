@@ -54,9 +54,16 @@ fn lines(count: u64) -> String {
     (1..=count).map(|n| line(n) + "\n").collect()
 }
 
-/// The change of each line of an export, without its id and time.
+/// The change of each line of an export, without its id, its time and what it replaced.
 fn bare(export: &str) -> String {
-    let line = |line: &str| format!("{{{}\n", line.splitn(3, ',').nth(2).unwrap());
+    let line = |line: &str| {
+        let rest = line.splitn(3, ',').nth(2).unwrap();
+        let rest = match rest.starts_with("\"prev\":") {
+            true => rest.split_once(',').unwrap().1,
+            false => rest,
+        };
+        format!("{{{rest}\n")
+    };
     export.lines().map(line).collect()
 }
 

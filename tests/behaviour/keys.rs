@@ -91,6 +91,7 @@ fn a_deletion_is_a_change_without_data() {
             "tenant": bar.tenant,
             "collection": bar.collection,
             "key": "baz",
+            "prev": 1,
             "deleted": true,
         })
     );

@@ -198,6 +198,8 @@ impl World {
             for change in all.iter().filter(|change| change["collection"] == collection.uuid) {
                 assert_eq!(change["tenant"], collection.tenant);
                 let Some(key) = change["key"].as_str() else { continue };
+                let replaced = live.get(key).map(|before| before["_id"].clone());
+                assert_eq!(change["prev"], replaced.unwrap_or_default(), "{change}");
                 if change.get("deleted").is_some() {
                     live.remove(key).expect("only a live key is deleted");
                     deleted.push(key);

@@ -84,6 +84,8 @@ mod page;
 #[cfg(test)]
 mod parameters;
 #[cfg(test)]
+mod previous_versions;
+#[cfg(test)]
 mod problems;
 #[cfg(test)]
 mod proxies;

@@ -81,7 +81,7 @@ fn a_key_expires_by_a_change_that_says_so() {
     let at = |change: &Value| change["_ts"].as_u64().unwrap();
     let wanted = json!({
         "_id": id + 1, "_ts": at(&change), "tenant": bar.tenant, "collection": bar.collection,
-        "key": "baz", "deleted": true, "expired": true,
+        "key": "baz", "prev": id, "deleted": true, "expired": true,
     });
     assert_eq!(change, wanted);
     assert!(at(&change) >= at(&written.json()) + 1_000_000, "it is not early");

@@ -46,6 +46,33 @@ fn a_name_of_a_collection_that_was_given_anew_is_found_on_every_node() {
 }
 
 #[test]
+fn every_node_says_alike_which_version_a_change_replaced() {
+    let mut cluster = Cluster::start(3);
+    let leader = cluster.leader();
+    let mut client = cluster.client(leader);
+    let tenant = client.tenant("foo");
+    let collection = client.collection(&tenant, "bar");
+    let put = |client: &mut testkit::Client, n: u64| {
+        let target = format!("/collections/{collection}/keys/k{}", n % 4);
+        let answer = client.json("PUT", &target, r#"{"data":1}"#);
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+    };
+    (0..20).for_each(|n| put(&mut client, n));
+    let follower = (leader + 1) % 3;
+    cluster.kill(follower);
+    (20..40).for_each(|n| put(&mut client, n));
+    cluster.restart(follower);
+    cluster.catches_up(follower);
+    let list = client.get("/changes?limit=1000").text().to_owned();
+    assert!(list.contains("\"_id\":40,"), "{list}");
+    assert_eq!(list.matches(",\"prev\":").count(), 36);
+    for node in 0..3 {
+        let shown = cluster.client(node).get("/changes?limit=1000&min_id=40");
+        assert_eq!(shown.text(), list, "node {node}");
+    }
+}
+
+#[test]
 fn keys_are_linearizable_where_leaders_die() {
     let mut cluster = Cluster::start(3);
     let workload = Workload::with_keys(&cluster, KEYS);

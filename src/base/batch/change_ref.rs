@@ -8,7 +8,10 @@ use super::{
     command::{ChangeSpan, flag},
     layout::{ERASED, REDACTED, REDACTED_DELETION, REDACTED_EXPIRY, member},
 };
-use crate::base::{json_string::read_json_string, ttl::Ttl};
+use crate::base::{decimal, ids::ChangeId, json_string::read_json_string, ttl::Ttl};
+
+/// The longest that tells what a change replaced.
+const PREVIOUS_BYTES_MAX: usize = member::PREVIOUS.len() + decimal::DIGITS_MAX;
 
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,17 +23,27 @@ pub struct ChangeRef<'b> {
     flags: u16,
     key_bytes: u16,
     is_redacted: bool,
+    /// The version of its key that it took the place of, as far as that is shown.
+    previous: ChangeId,
 }
 
-/// What follows the head of a change as it is sent: what is stored of it, and the rest.
+/// What follows the head of a change as it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text<'b>(pub &'b [u8], pub &'static [u8]);
+pub struct Text<'b> {
+    /// The version of its key that it replaced; [`ChangeId::ZERO`] for none.
+    pub previous: ChangeId,
+    /// What is stored of it.
+    pub stored: &'b [u8],
+    /// What follows that.
+    pub rest: &'static [u8],
+}
 
 impl Text<'_> {
-    /// Its length.
+    /// The most bytes that it takes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len() + self.1.len()
+        let previous = if self.previous > ChangeId::ZERO { PREVIOUS_BYTES_MAX } else { 0 };
+        previous + self.stored.len() + self.rest.len()
     }
 
     /// Whether there is nothing.
@@ -42,19 +55,33 @@ impl Text<'_> {
 
 impl<'b> From<&'b [u8]> for Text<'b> {
     fn from(stored: &'b [u8]) -> Self {
-        Self(stored, b"")
+        Self { previous: ChangeId::ZERO, stored, rest: b"" }
     }
 }
 
 impl<'b, const N: usize> From<&'b [u8; N]> for Text<'b> {
     fn from(stored: &'b [u8; N]) -> Self {
-        Self(stored, b"")
+        stored.as_slice().into()
     }
 }
 
 impl<'b> ChangeRef<'b> {
     pub(super) fn new(suffix: &'b [u8], tags: &'b [u8], flags: u16, key_bytes: u16) -> Self {
-        Self { suffix, tags, flags, key_bytes, is_redacted: false }
+        let (is_redacted, previous) = (false, ChangeId::ZERO);
+        Self { suffix, tags, flags, key_bytes, is_redacted, previous }
+    }
+
+    /// The same, which took the place of that version of its key; [`ChangeId::ZERO`] for none.
+    #[must_use]
+    pub(super) fn after(self, previous: ChangeId) -> Self {
+        Self { previous, ..self }
+    }
+
+    /// The version of its key that it took the place of, as far as that is shown;
+    /// [`ChangeId::ZERO`] for none.
+    #[must_use]
+    pub fn previous(&self) -> ChangeId {
+        self.previous
     }
 
     /// The same without data and tags.
@@ -93,7 +120,7 @@ impl<'b> ChangeRef<'b> {
             (true, true) if self.is_expiry() => REDACTED_EXPIRY,
             (true, true) => REDACTED_DELETION,
         };
-        Text(self.suffix, rest)
+        Text { previous: self.previous, stored: self.suffix, rest }
     }
 
     /// Whether it belongs to no list but the global one and has no tag.

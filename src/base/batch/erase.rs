@@ -114,6 +114,9 @@ mod tests {
         let batch = batch(b"1", b"");
         assert!(Erasure(vec![5]).of(batch.bytes()).is_none());
         assert!(Erasure(vec![0]).of(&Bytes::from_static(b"nothing")).is_none());
-        assert_eq!(batch.change(0).redacted().text(), Text(b"", b",\"redacted\":true}"));
+        assert_eq!(
+            batch.change(0).redacted().text(),
+            Text { previous: ChangeId::ZERO, stored: b"", rest: b",\"redacted\":true}" }
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The sizes and numbers of the byte form of a batch.
 
 /// The version written by this build. Stable: it is on disk.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
@@ -30,6 +30,8 @@ pub(super) mod command_flag {
 
 /// The members that a suffix may begin with, as they are spelled.
 pub mod member {
+    /// Before the version of its key that a change replaced; it is in the head, and so in no suffix.
+    pub const PREVIOUS: &[u8] = b",\"prev\":";
     /// Before the UUID of a tenant.
     pub const TENANT: &[u8] = b",\"tenant\":\"";
     /// Before the UUID of a collection.

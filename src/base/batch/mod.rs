@@ -4,7 +4,7 @@
 //! All integers are little-endian; the layout is stable and versioned.
 //!
 //! ```text
-//!  0  u8   version (4)
+//!  0  u8   version (5)
 //!  1  u8   bit 0: plain, nothing in it concerns an index; else zero
 //!  2  u16  zero
 //!  4  u32  number of commands
@@ -42,6 +42,10 @@
 //!
 //! Ids stand nowhere in it: they are given when the batch is applied.
 //!
+//! From version 5 on a change that takes the place of a version of its key is shown with the id of that,
+//! as `prev` after its timestamp. Like ids, it stands nowhere in the batch: it follows from what was applied
+//! before. Version 4, still read, is laid out alike, and its changes are shown without.
+//!
 //! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
 //!
 //! In version 3 a command that is refused because a tenant or collection is not
@@ -60,6 +64,7 @@ mod erase;
 pub(crate) mod fuzzing;
 mod layout;
 mod numbered;
+mod previous;
 mod read;
 mod suffix;
 #[cfg(test)]
@@ -71,6 +76,7 @@ pub use encode::encode;
 pub use erase::Erasure;
 pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
+pub use previous::{Previous, Replaced};
 pub use read::{ActionRef, Batch, BatchError, CommandRef};
 pub use suffix::{
     HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, redacted_change,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Batch, ChangeRef};
+use super::{Batch, ChangeRef, Previous};
 use crate::base::ids::ChangeId;
 
 /// The changes of a batch that were refused and so have no id. Mostly none.
@@ -88,6 +88,8 @@ pub struct NumberedBatch<B = Bytes> {
     pub batch: Batch<B>,
     /// What was refused of it.
     pub skips: Skips,
+    /// What its changes replaced.
+    pub previous: Previous,
 }
 
 impl<B: AsRef<[u8]>> NumberedBatch<B> {
@@ -110,7 +112,8 @@ impl<B: AsRef<[u8]>> NumberedBatch<B> {
     #[must_use]
     pub fn change(&self, id: ChangeId) -> ChangeRef<'_> {
         assert!(self.first <= id && id <= self.last(), "change {id} of {}", self.first);
-        self.batch.change(self.skips.place((id.0 - self.first.0) as u32))
+        let number = (id.0 - self.first.0) as u32;
+        self.batch.change(self.skips.place(number)).after(self.previous.get(number))
     }
 
     /// Its accepted changes, in order.

@@ -184,6 +184,12 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.changes
     }
 
+    /// Whether its changes are shown with the versions of keys that they replace, on every node.
+    #[must_use]
+    pub fn tells_previous(&self) -> bool {
+        self.version >= 5
+    }
+
     /// Whether it only appends changes that bear no tenant, collection, key or
     /// tag, without conditions or idempotency keys.
     #[must_use]

@@ -166,11 +166,15 @@ pub fn put_change<'t>(
     at: Timestamp,
     text: impl Into<Text<'t>>,
 ) {
-    let Text(stored, rest) = text.into();
+    let Text { previous, stored, rest } = text.into();
     out.put_slice(ID);
     decimal::write(out, id.0);
     out.put_slice(TS);
     decimal::write(out, at.0);
+    if previous > ChangeId::ZERO {
+        out.put_slice(member::PREVIOUS);
+        decimal::write(out, previous.0);
+    }
     out.put_slice(stored);
     out.put_slice(rest);
 }
@@ -205,7 +209,10 @@ fn kept_of_key(change: &[u8]) -> Option<(SuffixParts<'_>, &[u8])> {
     let rest = change.strip_prefix(ID)?;
     let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
     let rest = rest.strip_prefix(TS)?;
-    let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
+    let mut rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
+    if let Some(previous) = rest.strip_prefix(member::PREVIOUS) {
+        rest = &previous[previous.iter().position(|&byte| byte == b',')?..];
+    }
     let rest = rest.strip_prefix(member::TENANT)?.get(member::UUID_BYTES + 1..)?;
     let rest = rest.strip_prefix(member::COLLECTION)?;
     let collection = Uuid::try_parse_ascii(rest.get(..member::UUID_BYTES)?).ok()?;

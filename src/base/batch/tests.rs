@@ -180,6 +180,43 @@ const VERSION_3: &[u8] = &[
     10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // change
 ];
 
+/// Bytes of version 4, as a program wrote them: one plain change.
+const VERSION_4: &[u8] = &[
+    4, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, // command
+    10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // change
+];
+
+#[test]
+fn version_4_is_still_read_and_does_not_tell_what_was_replaced() {
+    let batch = Batch::parse([VERSION_4, br#","data":1}"#].concat()).unwrap();
+    assert_eq!((batch.at(), batch.changes(), batch.is_plain()), (Timestamp(9), 1, true));
+    assert_eq!(batch.change(0).suffix, br#","data":1}"#);
+    let mut of_4 = encode(&expiring(), Timestamp(9)).to_vec();
+    assert!(Batch::parse(of_4.clone()).unwrap().tells_previous());
+    of_4[0] = 4;
+    let of_4 = Batch::parse(of_4.into()).unwrap();
+    assert!(!of_4.tells_previous());
+    check_reads_back(&of_4, &expiring());
+}
+
+#[test]
+fn what_a_change_replaced_is_shown_behind_its_time_and_read_past() {
+    let mut suffixes = Vec::new();
+    let members = SuffixMembers { tags: b"", ..of_key("k\n") };
+    members.write(&mut suffixes, |out| out.push(b'1'));
+    let text = Text { previous: ChangeId(7), stored: &suffixes, rest: b"" };
+    let mut sent = Vec::new();
+    put_change(&mut sent, ChangeId(12), Timestamp(3), text);
+    assert!(sent.starts_with(br#"{"_id":12,"_ts":3,"prev":7,"tenant":""#), "{sent:?}");
+    assert!(sent.len() <= HEAD_BYTES_MAX + text.len());
+    let parts = suffix_parts(&sent).unwrap();
+    assert_eq!((parts.collection, &*parts.key, parts.ttl), (COLLECTION, "k\n", None));
+    let redacted = redacted_change(&sent).unwrap();
+    assert!(redacted.ends_with(br#""key":"k\n","redacted":true}"#));
+    assert!(redacted.starts_with(br#"{"_id":12,"_ts":3,"prev":7,"tenant":""#));
+}
+
 #[test]
 fn version_3_is_still_read_and_knows_no_time_to_live() {
     let batch = Batch::parse([VERSION_3, br#","data":1}"#].concat()).unwrap();
@@ -268,7 +305,7 @@ fn damage_is_an_error_and_never_a_panic() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..5) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..7) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }

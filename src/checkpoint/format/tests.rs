@@ -70,7 +70,7 @@ fn a_checkpoint_that_is_given_to_another_cluster_is_the_same_otherwise() {
 
 /// What the format must go on being.
 const FIXTURE: &str = concat!(
-    r#"{"changeagent-checkpoint":2,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
+    r#"{"changeagent-checkpoint":3,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
     r#""index":5,"raft":[1,2],"last":4,"last_at":77,"tenants":1,"collections":1,"#,
     r#""requests":1,"keys":2}"#,
     "\n",
@@ -131,6 +131,21 @@ const FIXTURE_1: &str = concat!(
     "\n",
 );
 
+/// The second format, in which no change says what it replaced; and the third, in which one may.
+#[test]
+fn changes_are_read_with_what_they_replaced_and_without() {
+    for (format, prev) in [(2, ""), (3, r#""prev":3,"#)] {
+        let text = FIXTURE.replace("checkpoint\":3", &format!("checkpoint\":{format}"));
+        let text = text.replace(r#""_id":4,"_ts":77,"#, &format!(r#""_id":4,"_ts":77,{prev}"#));
+        let bytes = format!("{text}{{\"crc32c\":{}}}\n", crc32c::crc32c(text.as_bytes()));
+        let Checkpoint { state, lines, .. } = read(bytes.as_bytes()).unwrap();
+        let shelf = state.index().catalog.collection(SHELF).unwrap();
+        assert_eq!((shelf.current("z"), shelf.keys()), (Some(ChangeId(4)), 2));
+        let line = &bytes.as_bytes()[lines[1].offset as usize..][..lines[1].bytes as usize];
+        assert!(line.starts_with(format!(r#"{{"_id":4,"_ts":77,{prev}"tenant""#).as_bytes()));
+    }
+}
+
 #[test]
 fn the_first_format_is_still_read() {
     let bytes = format!("{FIXTURE_1}{{\"crc32c\":{}}}\n", crc32c::crc32c(FIXTURE_1.as_bytes()));
@@ -170,9 +185,9 @@ fn damage_is_an_error_and_never_a_panic() {
     let more = FIXTURE.replace("\"keys\":2", "\"keys\":1000000000000000000");
     let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
     assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
-    let later = String::from_utf8(good).unwrap().replace("checkpoint\":2", "checkpoint\":3");
+    let later = String::from_utf8(good).unwrap().replace("checkpoint\":3", "checkpoint\":4");
     let error = read(later.as_bytes()).err().unwrap();
-    assert!(error.contains("format 3"), "{error}");
+    assert!(error.contains("format 4"), "{error}");
 }
 
 #[test]

@@ -67,6 +67,8 @@ struct Line<'a> {
     _id: Option<IgnoredAny>,
     #[serde(rename = "_ts")]
     _ts: Option<IgnoredAny>,
+    #[serde(rename = "prev")]
+    _prev: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
     tenant: Option<String>,
     #[serde(default, deserialize_with = "present")]

@@ -17,9 +17,9 @@ use crate::{
 
 /// The version of the messages that this build speaks, and of the batches that are
 /// in them. It is raised with either.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 const _: () = assert!(
-    VERSION == 4 && batch::VERSION == 4,
+    VERSION == 5 && batch::VERSION == 5,
     "nodes must understand the batches of those that they speak with"
 );
 const MAGIC: [u8; 8] = *b"CAGTPEER";

@@ -13,6 +13,7 @@ mod names;
 mod nodes;
 mod order;
 mod pages;
+mod previous;
 mod redactions;
 #[cfg(test)]
 mod story;
@@ -33,6 +34,8 @@ pub use truth::Truth;
 pub struct Settings {
     /// History may be purged as long as so many changes remain; none is without.
     pub retained_min: Option<u64>,
+    /// Changes of keys say which version they replaced.
+    pub tells_previous: bool,
 }
 
 /// What must not be.
@@ -85,6 +88,9 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
     if is_whole {
         expiries::check(&truth, &mut found)?;
         keys::check(history, &truth)?;
+        if settings.tells_previous {
+            previous::check(&truth)?;
+        }
         order::check(history, &truth, &mut found)?;
     }
     Ok(found)

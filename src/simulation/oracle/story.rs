@@ -140,11 +140,23 @@ impl Story {
     }
 
     pub fn breaks_with_retention(self, rule: &str) {
-        let settings = Settings { retained_min: Some(2) };
+        let settings = Settings { retained_min: Some(2), ..Settings::default() };
         assert_eq!(check(&self.calls, settings).unwrap_err().rule, rule);
     }
 
     pub fn holds_with_retention(self) {
-        check(&self.calls, Settings { retained_min: Some(2) }).unwrap();
+        check(&self.calls, Settings { retained_min: Some(2), ..Settings::default() }).unwrap();
+    }
+
+    /// Whether what changes of keys say to have replaced breaks a rule.
+    pub fn tells_previous(self) -> bool {
+        let settings = Settings { tells_previous: true, ..Settings::default() };
+        match check(&self.calls, settings) {
+            Ok(_) => true,
+            Err(broken) => {
+                assert_eq!(broken.rule, "prev", "{broken}");
+                false
+            }
+        }
     }
 }

@@ -295,3 +295,21 @@ fn nothing_is_redacted_that_nobody_wanted_gone_and_nothing_else_of_it_changes() 
     let unseen = Story::default().then(append(&[7]), done(1), 1);
     unseen.then(Asked::Redact(1), Told::Redacted, 1).all(&[redacted(1)]).holds();
 }
+
+#[test]
+fn a_change_of_a_key_says_which_version_it_replaced() {
+    let told = |first: &str, second: &str| {
+        let made = |id: u64, prev: &str| {
+            let text =
+                key(id, 9 + id, 1).text.replace(",\"tenant\"", &format!("{prev},\"tenant\""));
+            Seen { id, text }
+        };
+        Story::default()
+            .then(put(10, Condition::None), done(1), 1)
+            .then(put(11, Condition::None), Told::Done { first: 2, created: false }, 2)
+            .all(&[made(1, first), made(2, second)])
+            .tells_previous()
+    };
+    assert!(told("", ",\"prev\":1"));
+    assert!(!told("", "") && !told("", ",\"prev\":2") && !told(",\"prev\":1", ",\"prev\":1"));
+}

@@ -16,6 +16,8 @@ pub struct Change {
     pub label: Option<u64>,
     pub place: Place,
     pub deleted: bool,
+    /// The version of its key that it says to have replaced.
+    pub prev: Option<u64>,
     /// It says that it is a deletion because a time to live was over.
     pub expired: bool,
     pub text: String,
@@ -56,6 +58,7 @@ struct Text {
     tenant: Option<Uuid>,
     collection: Option<Uuid>,
     key: Option<String>,
+    prev: Option<u64>,
     #[serde(default)]
     tags: Vec<String>,
     ttl: Option<u64>,
@@ -153,10 +156,10 @@ impl Truth {
             let text = format!("a collection has two tenants: {call:?}");
             return Err(violation("answers", text));
         }
-        let Text { _ts: at, data, deleted, expired, .. } = parsed;
+        let Text { _ts: at, data, deleted, expired, prev, .. } = parsed;
         let (label, text) = (data.map(|data| data.w), seen.text.clone());
         let redacted = seen.is_redacted();
-        let change = Change { at, label, place, deleted, expired, text, redacted };
+        let change = Change { at, label, place, deleted, prev, expired, text, redacted };
         self.changes.insert(seen.id, change);
         Ok(())
     }

@@ -42,8 +42,8 @@ fn batch(steps: &[Step]) -> Batch {
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     decisions: Vec<Decision>,
-    /// Ids and suffixes as the batches give them.
-    changes: Vec<(u64, Vec<u8>)>,
+    /// Ids, suffixes and what was replaced, as the batches give them.
+    changes: Vec<(u64, Vec<u8>, u64)>,
 }
 
 /// Applies `steps` in batches that end with each hour and at each of `cuts`.
@@ -63,7 +63,10 @@ fn run(steps: &[Step], cuts: &[usize]) -> (State, Seen) {
             });
             effects.collect()
         }));
-        let changes = applied.batch.iter().map(|(id, change)| (id.0, change.suffix.to_vec()));
+        let changes = applied
+            .batch
+            .iter()
+            .map(|(id, change)| (id.0, change.suffix.to_vec(), change.previous().0));
         seen.changes.extend(changes);
         assert_eq!(state.last().0 as usize, seen.changes.len(), "ids are dense");
         assert_eq!(state.index().applying_up_to(), state.last());
@@ -175,7 +178,8 @@ proptest! {
     ) {
         let mut model = Model::default();
         let decisions: Vec<Decision> = steps.iter().map(|step| model.decide(step)).collect();
-        let changes = (1..).zip(&model.changes).map(|(id, change)| (id, change.suffix.clone()));
+        let noted = (1..).zip(&model.changes);
+        let changes = noted.map(|(id, change)| (id, change.suffix.clone(), change.previous));
         let want = Seen { decisions, changes: changes.collect() };
         let each_alone: Vec<usize> = (0..steps.len()).collect();
         for cuts in [&cuts[..], &[], &each_alone] {

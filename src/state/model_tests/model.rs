@@ -22,6 +22,8 @@ pub(super) struct Noted {
     pub(super) place: Place,
     pub(super) tags: Vec<&'static str>,
     pub(super) suffix: Vec<u8>,
+    /// The version of its key that it replaced, or 0.
+    pub(super) previous: u64,
 }
 
 #[derive(Default)]
@@ -123,7 +125,9 @@ impl Model {
         let data = step.number.to_string();
         for ((place, tags), text) in places.iter().zip(step.texts(&data)) {
             let suffix = Append::from(text).suffixes.to_vec();
-            self.changes.push(Noted { place: *place, tags: tags.clone(), suffix });
+            let key = place.collection.zip(place.key);
+            let previous = key.and_then(|key| self.keys.get(&key)).copied().unwrap_or(0);
+            self.changes.push(Noted { place: *place, tags: tags.clone(), suffix, previous });
             let id = self.changes.len() as u64;
             match (place.tenant, place.collection, place.key) {
                 (_, Some(collection), Some(key)) if deletes => {
