@@ -7,18 +7,19 @@ use super::{
     error::{ApiError, Code},
     read::{
         freshness::{self, learn_names, wait_for},
-        key, list,
+        key, list, moved,
         question::{Lists, Start},
         stream,
     },
     reply::{Parked, ParkedRead, Reply},
     request::{
-        ChangesQuery, Consistency, ReadQuery,
+        ChangesQuery, Consistency, ReadOf, ReadQuery,
         accept::{self, Media, negotiated},
         parameter,
     },
     resources::{
-        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, tenants,
+        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, state,
+        tenants,
     },
     route::{ALL, Resource},
 };
@@ -88,7 +89,7 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
         return Reply::Now(error.into());
     }
     let deadline = if api.node.is_stopping() { now } else { parked.deadline };
-    let is_key = matches!(parked.asked, ParkedRead::Key(_));
+    let is_key = matches!(parked.asked, ParkedRead::Key(_) | ParkedRead::Moved(_));
     let reply = match parked.asked {
         ParkedRead::List(question) => list::ask(api, question, deadline, now).await,
         ParkedRead::Rest(mut question) => {
@@ -98,6 +99,11 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
             list::ask(api, question, deadline, now).await
         }
         ParkedRead::Key(question) => key::ask(api, *question, deadline, now).await,
+        ParkedRead::Moved(mut question) => {
+            question.since = parked.wait.examined();
+            drop(parked.wait);
+            moved::ask(api, *question, deadline, now).await
+        }
         ParkedRead::Stream(stream) => stream::open(api, *stream, deadline, now),
         ParkedRead::Request(request) => return handle(api, request, now, Some(deadline)).await,
     };
@@ -235,7 +241,9 @@ async fn read_resource(
     if deadline.is_none() && query.consistency == Consistency::Strong {
         api.node.barrier().await?;
     }
-    accept::choose(request, &[Media::Json])?;
+    if resource.read_of() != ReadOf::State {
+        accept::choose(request, &[Media::Json])?;
+    }
     if let Some(min_id) = query.min_id {
         let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
         let may_wait = now < until && !api.node.is_stopping();
@@ -250,7 +258,12 @@ async fn read_resource(
         Resource::Retention(tenant) => tenants::retention(api, tenant)?,
         Resource::Collections(tenant) => collections::list(api, tenant, &query).await?,
         Resource::Collection(path) => collections::get(api, path)?,
-        Resource::Keys(path) => keys::list(api, path, &query).await?,
+        Resource::Keys(path) => {
+            let until = deadline.unwrap_or(now + query.block.unwrap_or(Duration::ZERO));
+            keys::list(api, path, &query, until, now).await?
+        }
+        Resource::TenantState(tenant) => state::of_tenant(api, request, tenant, &query, now)?,
+        Resource::CollectionState(path) => state::of_collection(api, request, path, &query, now)?,
         Resource::Key(path, key) => {
             let until = deadline.unwrap_or(now + query.block.unwrap_or(Duration::ZERO));
             keys::get(api, request, path, key, &query, until, now).await?

@@ -172,7 +172,7 @@ fn meanings(request: &Request) {
         assert!(pairs().filter(|(name, _)| *name == "tag").count() <= QUERY_TAGS_MAX);
         assert!(query.limit.is_none_or(|limit| limit > 0));
     }
-    for of in [ReadOf::One, ReadOf::Names, ReadOf::Keys, ReadOf::Key] {
+    for of in [ReadOf::One, ReadOf::Names, ReadOf::Keys, ReadOf::Key, ReadOf::State] {
         let _ = ReadQuery::parse(of, pairs());
     }
     let write = conditions::of_write(request);

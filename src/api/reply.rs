@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     read::{
-        question::{KeyQuestion, Question},
+        question::{KeyQuestion, MovedQuestion, Question},
         stream::ChangeStream,
     },
     write::Write,
@@ -47,6 +47,8 @@ pub(super) enum ParkedRead {
     Rest(Question),
     /// A key.
     Key(Box<KeyQuestion>),
+    /// The keys that moved, of which everything was examined that there was.
+    Moved(Box<MovedQuestion>),
     /// A stream that has not begun.
     Stream(Box<ChangeStream>),
     /// Anything else, from the start.

@@ -36,16 +36,18 @@ pub(super) enum Resource<'p> {
     Tenant(&'p str),
     Retention(&'p str),
     TenantChanges(&'p str),
+    TenantState(&'p str),
     Collections(&'p str),
     Collection(CollectionPath<'p>),
     CollectionChanges(CollectionPath<'p>),
+    CollectionState(CollectionPath<'p>),
     Keys(CollectionPath<'p>),
     Key(CollectionPath<'p>, &'p str),
 }
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 27] = [
+pub const ROUTES: [(&str, &str); 30] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -62,13 +64,16 @@ pub const ROUTES: [(&str, &str); 27] = [
     ("/tenants/{tenant}", DELETE),
     ("/tenants/{tenant}/changes", APPEND),
     ("/tenants/{tenant}/retention", SET),
+    ("/tenants/{tenant}/state", READ),
     ("/tenants/{tenant}/collections", APPEND),
     ("/tenants/{tenant}/collections/{name}", DELETE),
     ("/tenants/{tenant}/collections/{name}/changes", READ),
+    ("/tenants/{tenant}/collections/{name}/state", READ),
     ("/tenants/{tenant}/collections/{name}/keys", APPEND),
     ("/tenants/{tenant}/collections/{name}/keys/{key}", PUT),
     ("/collections/{collection}", DELETE),
     ("/collections/{collection}/changes", READ),
+    ("/collections/{collection}/state", READ),
     ("/collections/{collection}/keys", APPEND),
     ("/collections/{collection}/keys/{key}", PUT),
     ("/metrics", READ),
@@ -138,6 +143,7 @@ impl<'p> Resource<'p> {
             ["tenants" | "tenant", tenant] => Self::Tenant(tenant),
             ["tenants" | "tenant", tenant, "changes"] => Self::TenantChanges(tenant),
             ["tenants" | "tenant", tenant, "retention"] => Self::Retention(tenant),
+            ["tenants" | "tenant", tenant, "state"] => Self::TenantState(tenant),
             ["tenants" | "tenant", tenant, "collections"] => Self::Collections(tenant),
             ["tenants" | "tenant", tenant, "collections", name, ref rest @ ..] => {
                 return Self::of_collection(CollectionPath::Named(tenant, name), rest);
@@ -153,6 +159,7 @@ impl<'p> Resource<'p> {
         Some(match *rest {
             [] => Self::Collection(path),
             ["changes"] => Self::CollectionChanges(path),
+            ["state"] => Self::CollectionState(path),
             ["keys"] => Self::Keys(path),
             ["keys", key] => Self::Key(path, key),
             _ => return None,
@@ -204,6 +211,7 @@ impl<'p> Resource<'p> {
             Self::Tenants | Self::Collections(_) => ReadOf::Names,
             Self::Keys(_) => ReadOf::Keys,
             Self::Key(..) => ReadOf::Key,
+            Self::TenantState(_) | Self::CollectionState(_) => ReadOf::State,
             _ => ReadOf::One,
         }
     }

@@ -91,6 +91,8 @@ pub const BATCH_BYTES: usize = MIB;
 /// Changes that one read looks at under a filter; then it answers with what it
 /// has and where to go on.
 pub const READ_EXAMINED_MAX: usize = 1_000_000;
+/// Changes of a collection that one read looks at for keys that moved.
+pub const READ_MOVED_EXAMINED_MAX: usize = 100_000;
 /// The most memory set aside for an answer before its size is known.
 pub const READ_RESERVE_BYTES: usize = MIB;
 /// Changes expected of a filtered read, which may be any number.

@@ -203,3 +203,48 @@ fn a_reader_that_leaves_frees_its_connection() {
             && client.try_answer().is_some_and(|answer| answer.status == 200)
     });
 }
+
+#[test]
+fn a_key_that_is_not_there_is_waited_for() {
+    let mut bar = Bar::start();
+    let path = bar.key("new");
+    bar.put("other", 0);
+    let target = format!("{path}?block=60&if_absent=wait");
+    let mut waiting = waiter(&mut bar, &target);
+    // What else happens in its collection does not end it.
+    bar.put("other", 1);
+    assert!(!waiting.hears_within(Duration::from_millis(200)));
+    let id = bar.put("new", 7);
+    let answer = waiting.answer();
+    assert_eq!((answer.status, answer.json()["_id"].as_u64()), (200, Some(id)));
+    // After a deletion it is waited for anew, whatever `since` says.
+    bar.client.delete(&path).id();
+    let target = format!("{path}?since={id}&block=60&if_absent=wait");
+    let mut waiting = waiter(&mut bar, &target);
+    let id = bar.put("new", 8);
+    assert_eq!(waiting.answer().json()["_id"].as_u64(), Some(id));
+    // One that is there and old is waited with as ever, and its deletion does not end that.
+    let target = format!("{path}?since={id}&block=60&if_absent=wait");
+    let mut waiting = waiter(&mut bar, &target);
+    bar.client.delete(&path).id();
+    assert!(!waiting.hears_within(Duration::from_millis(200)));
+    let id = bar.put("new", 9);
+    assert_eq!(waiting.answer().json()["_id"].as_u64(), Some(id));
+}
+
+#[test]
+fn a_key_that_does_not_come_is_not_found_once_the_wait_is_over() {
+    let mut bar = Bar::start();
+    let path = bar.key("none");
+    for query in ["if_absent=wait", "if_absent=wait&block=0", "if_absent=wait&block=0.1"] {
+        bar.client.get(&format!("{path}?{query}")).problem(404, "not-found");
+    }
+    let problem =
+        bar.client.get(&format!("{path}?if_absent=yes")).problem(400, "invalid-parameter");
+    assert_eq!(problem["parameter"], "if_absent");
+    // Nothing comes to a collection that is gone.
+    let mut waiting = waiter(&mut bar, &format!("{path}?if_absent=wait&block=60"));
+    let collection = bar.collection.clone();
+    bar.client.delete(&format!("/collections/{collection}")).id();
+    waiting.answer().problem(404, "not-found");
+}

@@ -78,6 +78,8 @@ mod moments;
 #[cfg(test)]
 mod monotonic;
 #[cfg(test)]
+mod moved_keys;
+#[cfg(test)]
 mod older_pages;
 #[cfg(test)]
 mod page;
@@ -111,6 +113,8 @@ mod settings;
 mod several_lists;
 #[cfg(test)]
 mod starting;
+#[cfg(test)]
+mod states;
 #[cfg(test)]
 mod stopping;
 #[cfg(test)]

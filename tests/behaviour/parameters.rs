@@ -109,6 +109,10 @@ fn a_parameter_of_one_list_is_unknown_to_the_others() {
             if has || name == "last" && of_route.contains(&"after=a") {
                 continue;
             }
+            // Another question than the list of keys, with tests of its own.
+            if route.path.ends_with("/keys") && ["since", "block"].contains(&name) {
+                continue;
+            }
             let target = format!("{}?{parameter}", route.path);
             refuses(&mut bar, "GET", &target, "", name);
         }

@@ -102,19 +102,23 @@ impl ListAnswer {
         true
     }
 
-    /// Adds a change as it is sent, to a list that has commas between them.
+    /// Adds a change as it is sent, to a list of keys or of lines.
     #[must_use]
     pub fn push_whole(&mut self, change: &[u8]) -> bool {
-        debug_assert!(matches!(self.frame, Frame::Changes | Frame::Keys), "of commas");
+        debug_assert!(matches!(self.frame, Frame::Keys | Frame::Lines), "no list of changes");
+        let is_line = self.frame == Frame::Lines;
         let bytes = 1 + change.len();
         if self.changes > 0 && self.out.len() - self.frame.open().len() + bytes > self.bytes_max {
             return false;
         }
         self.out.reserve(bytes + CLOSE_BYTES_MAX);
-        if self.changes > 0 {
+        if self.changes > 0 && !is_line {
             self.out.put_u8(b',');
         }
         self.out.put_slice(change);
+        if is_line {
+            self.out.put_u8(b'\n');
+        }
         self.changes += 1;
         true
     }
@@ -143,6 +147,18 @@ impl ListAnswer {
         self.out.reserve(CLOSE_BYTES_MAX);
         self.out.put_slice(b"],\"atEnd\":");
         self.out.put_slice(spelling(at_end));
+        self.out.put_u8(b'}');
+        self.out.freeze()
+    }
+
+    /// The whole answer for keys that moved: `{"keys":[…],"atEnd":b,"last":n}`.
+    #[must_use]
+    pub fn finish_moved(mut self, at_end: bool, last: ChangeId) -> Bytes {
+        self.out.reserve(CLOSE_BYTES_MAX);
+        self.out.put_slice(b"],\"atEnd\":");
+        self.out.put_slice(spelling(at_end));
+        self.out.put_slice(b",\"last\":");
+        decimal::write(&mut self.out, last.0);
         self.out.put_u8(b'}');
         self.out.freeze()
     }

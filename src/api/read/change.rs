@@ -18,7 +18,7 @@ use crate::{
 /// The change `id` as it is sent; nothing when it is not held.
 pub(in crate::api) async fn change(api: &Context, id: ChangeId) -> Result<Option<Bytes>, ApiError> {
     let whole = |stored: Stored<'_>| match stored {
-        Stored::Text { id, at, text, .. } => answer::change(id, at, text),
+        Stored::Change { id, at, change } => answer::change(id, at, change.text()),
         Stored::Whole(change) => Bytes::copy_from_slice(&change),
     };
     read(api, &mut Places::scattered(), id, whole).await

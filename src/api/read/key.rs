@@ -37,9 +37,13 @@ pub(in crate::api) async fn ask(
         // What comes after this is not missed by the wait.
         let before = api.node.last();
         let collection = api.catalog().collection(question.collection);
+        let is_there = collection.is_some();
         let current = collection.and_then(|collection| collection.current(&question.key));
         api.node.catch_up_with_index().await;
         let Some(id) = current else {
+            if question.waits_if_absent && is_there && may_wait {
+                return Ok(park(api, question, before, deadline));
+            }
             let detail = format!("the key {:?} has no current version", excerpt(&question.key));
             return Err(ApiError::new(Code::NotFound, detail));
         };
@@ -50,9 +54,7 @@ pub(in crate::api) async fn ask(
         }
         if question.since.is_some_and(|since| id <= since) && may_wait {
             // A deletion is of interest whatever `since` says.
-            let wait = api.node.wait_after_key(question.collection, &question.key, before);
-            let asked = ParkedRead::Key(Box::new(question));
-            return Ok(Reply::Park(Parked { asked, wait, deadline }));
+            return Ok(park(api, question, before, deadline));
         }
         if !question.known.hold(Some(id)) {
             return Ok(Reply::Now(versioned(Response::new(304), id)));
@@ -62,6 +64,12 @@ pub(in crate::api) async fn ask(
             return Ok(Reply::Now(versioned(Response::json(200, change), id)));
         }
     }
+}
+
+/// Waits for a change of the key after `before`.
+fn park(api: &Context, question: KeyQuestion, before: ChangeId, deadline: Instant) -> Reply {
+    let wait = api.node.wait_after_key(question.collection, &question.key, before);
+    Reply::Park(Parked { asked: ParkedRead::Key(Box::new(question)), wait, deadline })
 }
 
 /// A page of the keys of `collection`.
@@ -84,7 +92,7 @@ pub(in crate::api) async fn list(
         // One that is gone was replaced, and its change purged, meanwhile.
         for id in slice.entries {
             let push = |stored: Stored<'_>| match stored {
-                Stored::Text { id, at, text, .. } => list.push(id, at, text),
+                Stored::Change { id, at, change } => list.push(id, at, change.text()),
                 Stored::Whole(change) => list.push_whole(&change),
             };
             let is_full = match change::read(api, &mut places, id, push).await {

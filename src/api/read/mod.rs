@@ -7,6 +7,7 @@ pub(super) mod freshness;
 pub(super) mod key;
 pub(super) mod list;
 pub(super) mod moment;
+pub(super) mod moved;
 pub(super) mod names;
 mod older;
 mod older_answer;

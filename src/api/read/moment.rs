@@ -38,7 +38,7 @@ async fn stamp(
     id: ChangeId,
 ) -> Result<Option<Timestamp>, ApiError> {
     let stamp = |stored: Stored<'_>| match stored {
-        Stored::Text { at, .. } => Some(at),
+        Stored::Change { at, .. } => Some(at),
         // It is kept for its key, and no part of the list any more.
         Stored::Whole(_) => None,
     };

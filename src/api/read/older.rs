@@ -175,8 +175,8 @@ impl Reader<'_> {
     async fn take(&mut self, id: ChangeId) -> Result<bool, ApiError> {
         let (list, tags) = (&mut self.list, &self.question.tags);
         let push = |stored: Stored<'_>| match stored {
-            Stored::Text { id, at, text, tags: own } => {
-                tags.passes(own).then(|| list.push(id, at, text))
+            Stored::Change { id, at, change } => {
+                tags.passes(change.tags).then(|| list.push(id, at, change.text()))
             }
             // It was purged meanwhile, and is kept for its key.
             Stored::Whole(_) => Some(false),

@@ -5,7 +5,7 @@ use std::{borrow::Cow, io, ops::Range, sync::Arc, time::Instant};
 
 use crate::{
     base::{
-        batch::{NumberedBatch, Text, redacted_change},
+        batch::{ChangeRef, NumberedBatch, redacted_change},
         ids::{ChangeId, Timestamp},
         limits::READ_AHEAD_BYTES,
     },
@@ -162,15 +162,13 @@ pub(super) enum Looked<T> {
 /// A change as it is stored.
 pub(super) enum Stored<'s> {
     /// Without its head.
-    Text {
+    Change {
         /// Its id.
         id: ChangeId,
         /// Its timestamp.
         at: Timestamp,
-        /// What follows them.
-        text: Text<'s>,
-        /// Its tags, as they are stored.
-        tags: &'s [u8],
+        /// The change, as it is shown.
+        change: ChangeRef<'s>,
     },
     /// As it is sent.
     Whole(Cow<'s, [u8]>),
@@ -179,9 +177,7 @@ pub(super) enum Stored<'s> {
 impl<'s> Stored<'s> {
     /// The change `id` of its batch.
     fn new<B: AsRef<[u8]>>(batch: &'s NumberedBatch<B>, id: ChangeId, is_redacted: bool) -> Self {
-        let change = batch.change(id).shown(is_redacted);
-        let (at, text, tags) = (batch.batch.at(), change.text(), change.tags);
-        Self::Text { id, at, text, tags }
+        Self::Change { id, at: batch.batch.at(), change: batch.change(id).shown(is_redacted) }
     }
 }
 

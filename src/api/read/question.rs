@@ -153,8 +153,21 @@ pub(in crate::api) struct KeyQuestion {
     pub(in crate::api) since: Option<ChangeId>,
     /// Whether to wait for one.
     pub(in crate::api) block: bool,
+    /// Whether to wait for a key that is not there, too.
+    pub(in crate::api) waits_if_absent: bool,
     /// `If-Match`
     pub(in crate::api) wanted: Conditions,
     /// `If-None-Match`: versions that the client has.
     pub(in crate::api) known: Conditions,
+}
+
+/// A read of the keys that moved, as it is asked again after each wait.
+pub(in crate::api) struct MovedQuestion {
+    pub(in crate::api) collection: Uuid,
+    pub(in crate::api) prefix: Box<str>,
+    /// Only what changed after this.
+    pub(in crate::api) since: ChangeId,
+    pub(in crate::api) limit: usize,
+    /// Whether to wait for a key that moves.
+    pub(in crate::api) block: bool,
 }

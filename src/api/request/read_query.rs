@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::parameter::{
-    Consistency, invalid, once, read_block, read_cluster, read_consistency, read_id, read_limit,
-    unknown,
+    Consistency, invalid, once, read_block, read_bool, read_cluster, read_consistency, read_id,
+    read_limit, unknown,
 };
 use crate::{
-    api::error::ApiError,
+    api::error::{ApiError, excerpt},
     base::ids::{ChangeId, ClusterId},
 };
 
@@ -21,10 +21,16 @@ pub struct ReadQuery<'q> {
     pub prefix: Option<&'q str>,
     /// `limit`, 1 to `READ_LIMIT_MAX`.
     pub limit: Option<usize>,
-    /// `since`: only a version after this id.
+    /// `since`: only a version, or changes of keys, after this id.
     pub since: Option<ChangeId>,
     /// `block`, at most `BLOCK_MAX`.
     pub block: Option<Duration>,
+    /// `if_absent=wait`: a key that is not there is waited for.
+    pub waits_if_absent: bool,
+    /// `follow`: whether the changes follow that come later.
+    pub follow: bool,
+    /// `cursors`: whether lines say how far they have come.
+    pub cursors: bool,
     /// `min_id`.
     pub min_id: Option<ChangeId>,
     /// `consistency`.
@@ -41,10 +47,12 @@ pub enum ReadOf {
     One,
     /// A list of names: `after`, `limit`.
     Names,
-    /// A list of keys: `after` or `last`, `limit`, `prefix`.
+    /// A list of keys: `after` or `last`, `limit`, `prefix`, `since`, `block`.
     Keys,
-    /// A key: `since`, `block`.
+    /// A key: `since`, `block`, `if_absent`.
     Key,
+    /// All live keys: `after`, `follow`, `cursors`.
+    State,
 }
 
 impl<'q> ReadQuery<'q> {
@@ -58,6 +66,7 @@ impl<'q> ReadQuery<'q> {
     ) -> Result<Self, ApiError> {
         let (mut limit, mut since, mut block) = (None, None, None);
         let (mut min_id, mut consistency, mut cluster) = (None, None, None);
+        let (mut if_absent, mut follow, mut cursors) = (None, None, None);
         let mut query = Self::default();
         for (name, value) in pairs {
             match (name, of) {
@@ -69,7 +78,8 @@ impl<'q> ReadQuery<'q> {
                 ("limit", ReadOf::Names | ReadOf::Keys) => {
                     once(&mut limit, "limit", value, read_limit)?;
                 }
-                ("after", ReadOf::Names | ReadOf::Keys) | ("last", ReadOf::Keys) => {
+                ("after", ReadOf::Names | ReadOf::Keys | ReadOf::State)
+                | ("last", ReadOf::Keys) => {
                     if query.after.is_some() {
                         let detail = "parameter \"after\" or \"last\" is given twice: they are one";
                         return Err(invalid(name, detail.into()));
@@ -83,12 +93,35 @@ impl<'q> ReadQuery<'q> {
                     }
                     query.prefix = Some(value);
                 }
-                ("since", ReadOf::Key) => once(&mut since, "since", value, read_id)?,
-                ("block", ReadOf::Key) => once(&mut block, "block", value, read_block)?,
+                ("since", ReadOf::Key | ReadOf::Keys) => {
+                    once(&mut since, "since", value, read_id)?;
+                }
+                ("block", ReadOf::Key | ReadOf::Keys) => {
+                    once(&mut block, "block", value, read_block)?;
+                }
+                ("if_absent", ReadOf::Key) => {
+                    once(&mut if_absent, "if_absent", value, read_if_absent)?;
+                }
+                ("follow", ReadOf::State) => once(&mut follow, "follow", value, read_bool)?,
+                ("cursors", ReadOf::State) => once(&mut cursors, "cursors", value, read_bool)?,
                 _ => return Err(unknown(name)),
             }
         }
+        if let Some(after) = query.after.filter(|_| of == ReadOf::Keys && since.is_some()) {
+            let detail = format!(
+                "parameter \"after\" is {:?}, and has no meaning beside \"since\"",
+                excerpt(after)
+            );
+            return Err(invalid("after", detail));
+        }
+        query.waits_if_absent = if_absent.is_some();
+        query.follow = follow.unwrap_or_default();
+        query.cursors = cursors.unwrap_or_default();
         let consistency = consistency.unwrap_or_default();
         Ok(Self { limit, since, block, min_id, consistency, cluster, ..query })
     }
+}
+
+fn read_if_absent(value: &str) -> Result<(), &'static str> {
+    if value == "wait" { Ok(()) } else { Err("wait") }
 }

@@ -11,7 +11,10 @@ use crate::{
         body::{Members, Scope},
         context::Context,
         error::{ApiError, Code},
-        read::{key, question::KeyQuestion},
+        read::{
+            key, moved,
+            question::{KeyQuestion, MovedQuestion},
+        },
         reply::Reply,
         request::{
             ReadQuery, conditions, idempotency,
@@ -19,7 +22,11 @@ use crate::{
         },
         write::{self, AnswerKind},
     },
-    base::{batch::SuffixMembers, limits::KEY_BYTES_MAX, names::is_key},
+    base::{
+        batch::SuffixMembers,
+        limits::{KEY_BYTES_MAX, READ_LIMIT_DEFAULT},
+        names::is_key,
+    },
     http::Request,
     state::index::Collection,
 };
@@ -96,6 +103,7 @@ pub(in crate::api) async fn get(
         key: key.into(),
         since: query.since,
         block: query.block.is_some_and(|block| block > Duration::ZERO),
+        waits_if_absent: query.waits_if_absent,
         wanted,
         known,
     };
@@ -107,8 +115,20 @@ pub(in crate::api) async fn list(
     api: &Context,
     path: CollectionPath<'_>,
     query: &ReadQuery<'_>,
+    deadline: Instant,
+    now: Instant,
 ) -> Result<Reply, ApiError> {
     let collection = collection(api.catalog(), path)?;
+    if let Some(since) = query.since {
+        let question = MovedQuestion {
+            collection: collection.id,
+            prefix: query.prefix.unwrap_or_default().into(),
+            since,
+            limit: query.limit.unwrap_or(READ_LIMIT_DEFAULT),
+            block: query.block.is_some_and(|block| block > Duration::ZERO),
+        };
+        return moved::ask(api, question, deadline, now).await;
+    }
     key::list(api, &collection, query).await
 }
 

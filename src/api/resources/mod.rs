@@ -10,4 +10,5 @@ pub(super) mod metrics;
 pub(super) mod node;
 pub(super) mod openapi;
 pub(super) mod page;
+pub(super) mod state;
 pub(super) mod tenants;

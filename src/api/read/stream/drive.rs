@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use super::{
     event::{RETRY, problem_event, unavailable},
     state::{ChangeStream, Next},
+    walk,
 };
 use crate::{
     api::{
@@ -82,6 +83,14 @@ async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<
         return Ok(Next::End);
     }
     check_halted(api)?;
+    if let Some(walk) = &mut stream.walk {
+        let walk::Part { bytes, end } = walk::part(api, walk).await?;
+        if let Some((goes_on, since)) = end {
+            (stream.walk, stream.ended, stream.told) = (None, !goes_on, since);
+            stream.question.start = Start::After(since);
+        }
+        return Ok(Next::Part(bytes));
+    }
     if stream.opening {
         let (first, _) = api.bounds_of(&stream.question.lists);
         if stream.question.start.is_purged(first) {

@@ -27,13 +27,13 @@ pub(in crate::api) enum StreamKind {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::api) struct Lines {
     /// At most so many changes.
-    pub(super) limit: Option<usize>,
+    pub(in crate::api) limit: Option<usize>,
     /// Until so long passes without a change; else up to the newest one.
-    pub(super) block: Option<Duration>,
+    pub(in crate::api) block: Option<Duration>,
     /// Whether they say how far they have come.
-    pub(super) cursors: bool,
+    pub(in crate::api) cursors: bool,
     /// Whether they say where they start, which the client does not know.
-    pub(super) from_now: bool,
+    pub(in crate::api) from_now: bool,
 }
 
 impl StreamKind {

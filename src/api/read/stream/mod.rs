@@ -6,10 +6,12 @@ mod drive;
 mod event;
 mod kind;
 mod state;
+mod walk;
 
 pub(in crate::api) use self::{
     drive::{advance, open},
     event::{reset, unavailable},
-    kind::{StreamKind, no_last_event_id},
+    kind::{Lines, StreamKind, no_last_event_id},
+    walk::Walk,
 };
 pub use state::{ChangeStream, Next};

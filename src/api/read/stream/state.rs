@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::{event::streamed, kind::StreamKind};
+use super::{event::streamed, kind::StreamKind, walk::Walk};
 use crate::{
     api::{
         read::{
@@ -30,6 +30,8 @@ use crate::{
 
 /// A stream under way.
 pub struct ChangeStream {
+    /// The state that it begins with, as far as that is not sent.
+    pub(super) walk: Option<Walk>,
     /// Asks for what follows what was sent.
     pub(super) question: Question,
     pub(super) frame: Frame,
@@ -93,6 +95,7 @@ impl ChangeStream {
             }
         };
         Self {
+            walk: None,
             told: question.start.id(),
             question,
             frame,
@@ -110,6 +113,11 @@ impl ChangeStream {
             ended: request.method() == Method::Head,
             takes_only_events: accept::takes_only(request, Media::Events),
         }
+    }
+
+    /// The same, which begins with a state: that says where it goes on.
+    pub(in crate::api) fn with_state(self, walk: Walk) -> Self {
+        Self { walk: Some(walk), ..self }
     }
 
     /// The head of the answer.
