@@ -34,3 +34,4 @@ mod record;
 mod tests;
 mod wire;
 mod world;
+mod written_tests;

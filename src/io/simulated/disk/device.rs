@@ -58,6 +58,12 @@ impl SimDisk {
         self.lock().faults.clone()
     }
 
+    /// Bytes written off the core so far, by the name that their file was created with.
+    #[must_use]
+    pub fn written_off_core(&self) -> BTreeMap<String, u64> {
+        self.lock().written_off_core.clone()
+    }
+
     /// Replaces the faults from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.change_faults(|old| *old = faults);

@@ -57,7 +57,8 @@ impl Files for SimFiles {
             };
             Ok((file, Arc::clone(&state.file_mut(file)?.opened)))
         })?;
-        Ok(SimOutput { disk: self.disk.clone(), file, written: 0, _opened: opened })
+        let (disk, name) = (self.disk.clone(), name.to_owned());
+        Ok(SimOutput { disk, name, file, written: 0, _opened: opened })
     }
 
     fn write_from(&self, name: &FileName, at: u64) -> io::Result<SimOutput> {
@@ -72,7 +73,8 @@ impl Files for SimFiles {
             found.set_len(written);
             Ok((file, Arc::clone(&found.opened)))
         })?;
-        Ok(SimOutput { disk: self.disk.clone(), file, written, _opened: opened })
+        let (disk, name) = (self.disk.clone(), name.to_owned());
+        Ok(SimOutput { disk, name, file, written, _opened: opened })
     }
 
     fn rename(&self, from: &FileName, to: &FileName) -> io::Result<()> {
@@ -102,6 +104,7 @@ impl Files for SimFiles {
 #[derive(Debug)]
 pub struct SimOutput {
     disk: SimDisk,
+    name: String,
     file: FileId,
     written: usize,
     /// Keeps the bytes when no name leads to them any more.
@@ -114,6 +117,7 @@ impl Write for SimOutput {
         let bytes = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
         let (at, end) = (self.written, self.written + bytes.len());
         self.disk.step_off_core(|state| {
+            *state.written_off_core.entry(self.name.clone()).or_default() += bytes.len() as u64;
             let (file, at) = match state.fate(self.file, bytes.len(), end)? {
                 Fate::Done => (self.file, at),
                 Fate::Misdirected(file, at) => (file, at),

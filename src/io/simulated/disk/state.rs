@@ -36,6 +36,8 @@ pub(super) struct State {
     files: BTreeMap<FileId, Content>,
     next: FileId,
     pub(super) writes: u64,
+    /// Bytes written off the core, by the name that their file was created with.
+    pub(super) written_off_core: BTreeMap<String, u64>,
     /// An operation failed.
     pub(super) has_failed: bool,
     /// How often bytes at rest were changed.
@@ -69,6 +71,7 @@ impl State {
             files: BTreeMap::new(),
             next: 0,
             writes: 0,
+            written_off_core: BTreeMap::new(),
             rotted: 0,
             is_dead: false,
         }
