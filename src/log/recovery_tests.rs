@@ -324,6 +324,14 @@ fn a_full_disk_refuses_by_headroom_keeps_votes_and_recovers() {
     assert_eq!((log.last(), log.vote()), (Some(id(9, next)), Some(vote)));
 }
 
+/// Appends an entry: whether it is durable, once that is told.
+fn told_later(log: &Log<SimDisk>, entry: Entry) -> Rc<RefCell<Option<bool>>> {
+    let told = Rc::new(RefCell::new(None));
+    let tell = Rc::clone(&told);
+    log.append([entry], move |o| *tell.borrow_mut() = Some(o.is_ok())).unwrap();
+    told
+}
+
 #[test]
 fn an_entry_beyond_the_headroom_waits_for_a_segment() {
     let disk = SimDisk::new(4);
@@ -333,10 +341,7 @@ fn an_entry_beyond_the_headroom_waits_for_a_segment() {
     let most = log.payload_bytes_max();
     assert!(log.append([entry(1, 0, vec![0; most + 1])], |_| {}).is_err());
     harness.run(append(&log, vec![entry(1, 0, vec![1; most])])).unwrap();
-    let told = Rc::new(RefCell::new(None));
-    let tell = Rc::clone(&told);
-    log.append([entry(1, 1, vec![2; most])], move |o| *tell.borrow_mut() = Some(o.is_ok()))
-        .unwrap();
+    let told = told_later(&log, entry(1, 1, vec![2; most]));
     harness.run(Turns(50));
     assert_eq!(*told.borrow(), None);
     let before = log.progress();
@@ -356,23 +361,26 @@ fn closing_a_log_that_waits_for_room_fails_what_waits() {
     harness.spawn(log.run());
     let most = log.payload_bytes_max();
     harness.run(append(&log, vec![entry(1, 0, vec![1; most])])).unwrap();
-    let told = Rc::new(RefCell::new(None));
-    let tell = Rc::clone(&told);
-    log.append([entry(1, 1, vec![2; most])], move |o| *tell.borrow_mut() = Some(o.is_ok()))
-        .unwrap();
+    let told = told_later(&log, entry(1, 1, vec![2; most]));
     harness.run(log.close()).unwrap();
     assert_eq!(*told.borrow(), Some(false));
     assert_eq!(reopen(&disk.crash(Loss::All)).unwrap().0.last(), Some(id(1, 0)));
 }
 
-#[test]
-fn after_a_failed_write_everything_fails_and_nothing_is_written() {
+/// A log in use that has one entry.
+fn with_one_entry() -> (SimDisk, Harness, Log<SimDisk>) {
     let disk = SimDisk::new(5);
     let mut harness = Harness::new();
     let (log, _) = harness.open(&disk, options(5)).unwrap();
     harness.start(&log);
     harness.run(append(&log, vec![entry(1, 0, "a")])).unwrap();
     harness.run(Turns(500));
+    (disk, harness, log)
+}
+
+#[test]
+fn after_a_failed_write_everything_fails_and_nothing_is_written() {
+    let (disk, mut harness, log) = with_one_entry();
     disk.fail_writes_after(0);
     harness.run(append(&log, vec![entry(1, 1, "b")])).unwrap_err();
     let writes = disk.writes();
@@ -389,12 +397,7 @@ fn after_a_failed_write_everything_fails_and_nothing_is_written() {
 
 #[test]
 fn what_was_being_written_when_the_log_failed_is_answered_for_and_the_rest_fails() {
-    let disk = SimDisk::new(5);
-    let mut harness = Harness::new();
-    let (log, _) = harness.open(&disk, options(5)).unwrap();
-    harness.start(&log);
-    harness.run(append(&log, vec![entry(1, 0, "a")])).unwrap();
-    harness.run(Turns(500));
+    let (disk, mut harness, log) = with_one_entry();
     disk.set_faults(Faults { hangs: true, ..Faults::default() });
     let told = Rc::new(RefCell::new(Vec::new()));
     for (index, payload) in [(1, "b"), (2, "c")] {
