@@ -141,6 +141,12 @@ pub enum Bug {
     NeverErase,
     /// An index does not say which changes were redacted.
     ForgetRedactionInIndex,
+    /// The lists of a tenant keep one change less than they are to.
+    RetainTooFew,
+    /// Nothing leaves the lists of a tenant, whatever it is to keep.
+    RetainAll,
+    /// An index does not say where the lists of tenants begin.
+    ForgetBeginningInIndex,
     /// A key expires whatever its current version is.
     ExpireWithoutCondition,
     /// An index does not say which versions of keys expire.

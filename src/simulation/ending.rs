@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     client::{Client, Shared, labels},
-    history::{Asked, Consistency, Filter, Told},
+    history::{Asked, Consistency, Filter, Thing, Told},
     node::Inside,
     places::{Places, client_address},
     record::note,
@@ -26,6 +26,10 @@ const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(30);
 /// In so long what was redacted is erased: a segment is completed early once meanwhile.
 const ERASED: Duration = Duration::from_secs(90);
+/// In so long a list has no more than it is to keep.
+const RETAINED: Duration = Duration::from_secs(30);
+/// How much that is in the end.
+const KEPT: u64 = 3;
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -137,6 +141,29 @@ pub async fn first_attempts(shared: &Shared) {
         let told = cores::within(FIRST_ATTEMPT, read).await;
         let is_shown = matches!(&told, Some(Told::Page { changes, .. }) if !changes.is_empty());
         assert!(is_shown, "all is well, and node {node} does not show {first}: {told:?}");
+    }
+}
+
+/// The lists of tenants have no more than they are to keep, after a moment.
+pub async fn be_retained(shared: &Shared) {
+    let tenants = shared.estate.borrow().tenants.clone();
+    let nodes: Vec<NodeId> = shared.places.all().collect();
+    for (node, tenant) in nodes.into_iter().cycle().zip(tenants) {
+        let mut client = Client::new(500 + node, shared.clone());
+        let told = client.ask(node, Asked::Retain { tenant, changes: KEPT }).await;
+        assert_eq!(told, Told::Retained, "all is well");
+        let filter = Filter { of: Some(Thing::Tenant(tenant)), tag: None };
+        let cut = async {
+            loop {
+                let read = client.read(node, filter, 0, Consistency::Strong, "&limit=1000").await;
+                match read {
+                    Told::Page { changes, .. } if changes.len() as u64 <= KEPT => return,
+                    _ => cores::sleep(LOOK).await,
+                }
+            }
+        };
+        let cut = cores::within(RETAINED, cut).await;
+        assert!(cut.is_some(), "the list of a tenant has more than it is to keep");
     }
 }
 

@@ -94,6 +94,7 @@ impl Plan {
             rude: rng.random_range(0..=1),
             copiers: 0,
             erasers: 0,
+            retainers: 0,
             habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);
@@ -103,7 +104,8 @@ impl Plan {
         let steps = (0..count).map(step).collect();
         let minority = draw_minority(rng, &shape);
         let erasers = if rng.random_ratio(1, 3) { 1 } else { 0 };
-        let crowd = Crowd { erasers, ..crowd };
+        let retainers = if rng.random_ratio(1, 4) { 1 } else { 0 };
+        let crowd = Crowd { erasers, retainers, ..crowd };
         Self { shape, crowd, steps, minority }
     }
 }

@@ -206,6 +206,9 @@ impl World {
         self.read_all().await;
         ending::agree(&self.shared).await;
         ending::first_attempts(&self.shared).await;
+        if plan.crowd.retainers > 0 {
+            ending::be_retained(&self.shared).await;
+        }
         ending::be_quiet(&self.shared).await;
         if plan.is_erased() {
             ending::be_erased(&self.shared).await;

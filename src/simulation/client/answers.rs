@@ -90,6 +90,8 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
             Asked::Names { .. } => names(&answer),
             Asked::Make { .. } => made(&answer),
             Asked::Redact(_) => redacted(&answer),
+            Asked::Retain { .. } if answer.status == 200 => Told::Retained,
+            Asked::Retain { .. } => odd(&answer),
             Asked::Append(_) | Asked::Put { .. } | Asked::Delete { .. } | Asked::End(_) => {
                 write(&answer, asked)
             }

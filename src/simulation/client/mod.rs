@@ -10,6 +10,7 @@ mod keys;
 mod passing;
 mod reader;
 mod requests;
+mod retainer;
 mod rude;
 mod writer;
 
@@ -82,6 +83,8 @@ pub struct Crowd {
     pub copiers: u64,
     /// Clients that redact changes.
     pub erasers: u64,
+    /// Clients that say how much tenants keep.
+    pub retainers: u64,
     pub habits: Habits,
 }
 
@@ -116,6 +119,7 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     start(crowd.rude, |client| rude::run(client).boxed_local());
     start(crowd.copiers, |client| copier::run(client).boxed_local());
     start(crowd.erasers, |client| eraser::run(client).boxed_local());
+    start(crowd.retainers, |client| retainer::run(client).boxed_local());
     tasks
 }
 

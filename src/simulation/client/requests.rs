@@ -29,6 +29,10 @@ pub fn request(asked: &Asked, more: &str, estate: &Estate) -> Request {
         Asked::Redact(id) => {
             Request { method: "POST", ..Request::get(format!("/changes/{id}/redact")) }
         }
+        Asked::Retain { tenant, changes } => {
+            let target = format!("{}/retention", estate.path(Thing::Tenant(*tenant)));
+            Request::with_body("PUT", target, format!(r#"{{"changes":{changes}}}"#))
+        }
         Asked::List { filter, since, consistency } => {
             let (list, consistency) = (list(*filter, estate), consistency_query(*consistency));
             Request::get(format!("{list}since={since}{consistency}{more}"))

@@ -16,6 +16,7 @@ impl Asked {
             Self::Make { .. } => "make a collection".into(),
             Self::End(thing) => format!("end {}", thing.kind()),
             Self::Redact(_) => "redact".into(),
+            Self::Retain { .. } => "retain".into(),
             Self::List { filter, consistency, .. } => {
                 format!("read {} {}", filter.kind(), consistency.kind())
             }
@@ -72,6 +73,7 @@ impl Told {
             Self::Done { .. }
             | Self::Made(_)
             | Self::Redacted
+            | Self::Retained
             | Self::Page { .. }
             | Self::Key(_)
             | Self::Keys { .. }

@@ -57,6 +57,8 @@ pub enum Asked {
     End(Thing),
     /// The end of what a change says.
     Redact(u64),
+    /// How many of its newest changes a tenant keeps in its lists.
+    Retain { tenant: Uuid, changes: u64 },
     /// A part of a list.
     List { filter: Filter, since: u64, consistency: Consistency },
     /// The current change of a key.
@@ -166,6 +168,8 @@ pub enum Told {
     Taken(Uuid),
     /// What a change says is gone.
     Redacted,
+    /// A tenant keeps so much from now on.
+    Retained,
     /// A condition does not hold, or there is nothing to delete: this was there.
     Refused { current: Option<u64> },
     /// Something that the request names is not there.
@@ -216,7 +220,8 @@ impl Asked {
             | Self::Delete { .. }
             | Self::Make { .. }
             | Self::End(_)
-            | Self::Redact(_) => false,
+            | Self::Redact(_)
+            | Self::Retain { .. } => false,
             Self::List { .. } | Self::Key { .. } | Self::Keys { .. } | Self::Names { .. } => true,
         }
     }
@@ -237,6 +242,7 @@ impl Asked {
             Self::Make { tenant, .. } | Self::Names { tenant } => {
                 tenant.map(Thing::Tenant).into_iter().collect()
             }
+            Self::Retain { tenant, .. } => vec![Thing::Tenant(*tenant)],
             Self::End(thing) => vec![*thing],
             Self::Redact(_) => Vec::new(),
             Self::List { filter, .. } => filter.of.into_iter().collect(),

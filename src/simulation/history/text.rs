@@ -75,6 +75,9 @@ impl fmt::Display for Asked {
             }
             Self::End(thing) => write!(f, "end {thing}"),
             Self::Redact(id) => write!(f, "redact {id}"),
+            Self::Retain { tenant, changes } => {
+                write!(f, "retain {changes} changes of tenant {}", short(*tenant))
+            }
             Self::List { filter, since, consistency } => {
                 write!(f, "read {filter} after {since} {consistency:?}")
             }
@@ -117,6 +120,7 @@ impl fmt::Display for Told {
             }
             Self::Made(id) => write!(f, "made {}", short(*id)),
             Self::Redacted => write!(f, "redacted"),
+            Self::Retained => write!(f, "retained"),
             Self::Taken(id) => write!(f, "taken by {}", short(*id)),
             Self::Refused { current } => write!(f, "refused, it is {current:?}"),
             Self::Gone => write!(f, "gone"),

@@ -15,6 +15,9 @@ mod order;
 mod pages;
 mod previous;
 mod redactions;
+mod retention;
+#[cfg(test)]
+mod retention_tests;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
@@ -84,6 +87,7 @@ pub fn check(history: &[Call], settings: Settings) -> Result<Found, Violation> {
     nodes::check(history, &truth)?;
     names::check(history, &truth)?;
     redactions::check(history)?;
+    retention::check(history)?;
     // What was purged before anybody read it may be what an answer rests on.
     if is_whole {
         expiries::check(&truth, &mut found)?;

@@ -1,7 +1,7 @@
 //! Every part of a list that anybody was given is that part of the list: without a gap,
 //! a repeat, or a word of purged history where nothing was purged.
 
-use super::{Found, Settings, Truth, Violation, violation};
+use super::{Found, Settings, Truth, Violation, retention::Retentions, violation};
 use crate::simulation::history::{Asked, Call, Consistency, Filter, Seen, Told};
 
 pub(super) fn check(
@@ -10,18 +10,24 @@ pub(super) fn check(
     settings: Settings,
     found: &mut Found,
 ) -> Result<(), Violation> {
+    let retentions = Retentions::of(history, truth);
     for call in history {
         let Asked::List { filter, since, consistency } = call.asked else { continue };
         match &call.told {
             Told::Page { changes, last, .. } => {
                 found.pages += 1;
-                let page = Page { call, filter, since, changes, last: *last };
-                page.check(truth, settings)?;
+                let left_out = retentions.left_out(filter, call.returned);
+                let may_be_gone = purged_max(truth, settings).max(left_out);
+                let page = Page { call, filter, since, changes, last: *last, may_be_gone };
+                page.check(truth)?;
                 page.is_new_enough(consistency)?;
             }
             Told::Purged { first } => {
                 found.purged += 1;
-                if since + 1 >= *first || *first > purged_max(truth, settings) + 1 {
+                // A list begins behind the last change that is not in it any more.
+                let left_out = retentions.left_out(filter, call.returned);
+                let may_be_gone = purged_max(truth, settings).max(left_out);
+                if since + 1 >= *first || *first > may_be_gone + 1 {
                     let text = format!("{first} is said to be the first: {call:?}");
                     return Err(violation("no false 410", text));
                 }
@@ -44,6 +50,8 @@ struct Page<'a> {
     since: u64,
     changes: &'a [Seen],
     last: u64,
+    /// Changes up to this one may not be in the list any more.
+    may_be_gone: u64,
 }
 
 impl Page<'_> {
@@ -51,7 +59,7 @@ impl Page<'_> {
         violation(rule, format!("{what}: {:?}", self.call))
     }
 
-    fn check(&self, truth: &Truth, settings: Settings) -> Result<(), Violation> {
+    fn check(&self, truth: &Truth) -> Result<(), Violation> {
         let mut before = self.since;
         for seen in self.changes {
             if seen.id <= before {
@@ -75,7 +83,7 @@ impl Page<'_> {
                 given.next();
             } else if self.filter.tag.is_some() && truth.is_redacted(id) {
                 // It bears no tag any more.
-            } else if !self.may_be_purged(id, truth, settings) {
+            } else if !self.may_be_purged(id) {
                 return Err(self.wrong("no gap", &format!("{id} is left out")));
             }
         }
@@ -83,9 +91,9 @@ impl Page<'_> {
     }
 
     /// Only who starts from the very beginning is not told what is gone.
-    fn may_be_purged(&self, id: u64, truth: &Truth, settings: Settings) -> bool {
+    fn may_be_purged(&self, id: u64) -> bool {
         let is_before_all = self.changes.first().is_none_or(|first| id < first.id);
-        self.since == 0 && is_before_all && id <= purged_max(truth, settings)
+        self.since == 0 && is_before_all && id <= self.may_be_gone
     }
 
     fn is_new_enough(&self, consistency: Consistency) -> Result<(), Violation> {

@@ -66,6 +66,9 @@ found! {
     skip_what_ended_a_wait: SkipWhatEndedAWait, 3, ["no gap"], quiet;
     cursor_ahead: CursorAhead, 4, ["no gap", "no repeat"], broken_streams;
     serve_unverified: ServeUnverified, 20, ["one order", "FromUtf8Error"], rotting;
+    retain_too_few: RetainTooFew, 4, ["no gap", "no false 410"], retaining_tenants;
+    retain_all: RetainAll, 3, ["the list of a tenant has more"], retaining_tenants;
+    forget_beginning_in_index: ForgetBeginningInIndex, 6, ["beginnings"], restarted_with_retention;
     purge_without_count: PurgeWithoutCount, 3, ["no false 410", "no gap"], retaining;
 
     // What is written, and what is told of it.

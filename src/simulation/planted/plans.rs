@@ -31,6 +31,7 @@ const NOBODY: Crowd = Crowd {
     rude: 0,
     copiers: 0,
     erasers: 0,
+    retainers: 0,
     habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
 };
 
@@ -262,6 +263,18 @@ pub(super) fn restarted(rng: &mut StdRng) -> Plan {
     }
     steps.push((500, heal_network()));
     plan(rng, 1, crowd, steps)
+}
+
+/// Tenants keep now so much, now so much, on a slow disk.
+pub(super) fn retaining_tenants(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 1, retainers: 6, ..NOBODY };
+    plan(rng, 1, crowd, vec![(0, slow_disk(1, 150)), (20_000, heal_network())])
+}
+
+/// The same on a quick disk, while the node is killed now and then.
+pub(super) fn restarted_with_retention(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 2, retainers: 4, ..NOBODY };
+    Plan { crowd, ..restarted(rng) }
 }
 
 /// Changes are redacted in a cluster whose nodes end now and then.
