@@ -135,6 +135,8 @@ pub enum Bug {
     KeepPurgedInSegment,
     /// A checkpoint is given to those who copy it with what is redacted and not erased yet.
     CopyRedactedCheckpoint,
+    /// A snapshot has a segment from before something was erased, and its index from after that.
+    SendBeforeErased,
     /// Copies of the log are made with what is redacted and not erased yet.
     CopyRedacted,
     /// What is redacted stays in the files.

@@ -1,9 +1,18 @@
 //! Erasing on a disk whose power goes at each step: what a node does not wait to erase any more is in
 //! none of its files, readers do not go on with what it was, and everything else is as it was.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::{Either, select};
+use openraft::storage::RaftSnapshotBuilder;
 use uuid::Uuid;
 
 use super::{
@@ -23,12 +32,17 @@ use crate::{
     },
     feed::{Fanout, Mailbox},
     io::{
-        cores,
+        Disk, FileInfo, FileName, Files, cores,
+        map::Mapping,
         simulated::{
-            disk::{Loss, SimDisk},
+            disk::{Loss, SimDisk, SimFiles},
             executor::run,
             power::cut_at_each_step,
         },
+    },
+    snapshot::{
+        Manifest,
+        manifest::{FileEntry, Kind},
     },
     state::{
         History, Located,
@@ -242,6 +256,108 @@ fn a_checkpoint_is_not_copied_before_it_is_erased() {
     copied(3);
 }
 
+/// The files of a node that erases meanwhile: each that is opened is as it is then.
+#[derive(Clone)]
+struct Changing {
+    /// Before, with the segments written anew, and with their indexes too.
+    states: [SimFiles; 3],
+    /// How many files are opened before each change.
+    changes: [usize; 2],
+    opened: Arc<AtomicUsize>,
+}
+
+impl Changing {
+    fn now(&self) -> &SimFiles {
+        let opened = self.opened.load(Ordering::Relaxed);
+        &self.states[self.changes.iter().filter(|change| **change <= opened).count()]
+    }
+}
+
+impl Files for Changing {
+    type Output = <SimFiles as Files>::Output;
+
+    fn list(&self) -> io::Result<Vec<FileInfo>> {
+        self.now().list()
+    }
+
+    fn read(&self, name: &FileName) -> io::Result<Vec<u8>> {
+        self.now().read(name)
+    }
+
+    fn map(&self, name: &FileName) -> io::Result<Mapping> {
+        let map = self.now().map(name);
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        map
+    }
+
+    fn create(&self, _: &FileName) -> io::Result<Self::Output> {
+        unreachable!("nothing is written")
+    }
+
+    fn write_from(&self, _: &FileName, _: u64) -> io::Result<Self::Output> {
+        unreachable!("nothing is written")
+    }
+
+    fn rename(&self, _: &FileName, _: &FileName) -> io::Result<()> {
+        unreachable!("nothing is renamed")
+    }
+
+    fn remove(&self, _: &FileName) -> io::Result<()> {
+        unreachable!("nothing is removed")
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        unreachable!("nothing is written")
+    }
+}
+
+/// A snapshot is begun while its segments are erased: no index in it says of more that it is gone
+/// than is gone from the segment with it, or whoever takes it in would never erase that.
+fn sent_meanwhile(seed: u64) {
+    run(seed, async move {
+        let before = SimDisk::new(seed);
+        let mut machine = filled(&before, NODE, &entries(true)).await;
+        let built = RaftSnapshotBuilder::build_snapshot(&mut machine).await.unwrap();
+        let held = built.snapshot.held.expect("segments are complete");
+        let before = before.kill();
+        let after = before.copy(seed);
+        assert!(Node::start(&after).await.erases(&after).await);
+        let between = before.copy(seed);
+        let (old, new) = (before.snapshot(), after.snapshot());
+        for (name, bytes) in new.iter().filter(|(name, _)| name.ends_with(".seg")) {
+            between.put(name, bytes.clone());
+        }
+        let states = [before.files(), between.files(), after.files()];
+        let count = Manifest::of(&states[0], &held).unwrap().1.len();
+        let mut mixed = 0;
+        for first in 0..=count {
+            for second in first..=count {
+                let (states, opened) = (states.clone(), Arc::default());
+                let changing = Changing { states, changes: [first, second], opened };
+                let (manifest, maps) = Manifest::of(&changing, &held).unwrap();
+                let is_new = |(file, map): (&FileEntry, &Arc<Mapping>)| {
+                    let name = file.kind.name();
+                    old[&name] != new[&name] && map.get(0..map.len()).unwrap() == new[&name]
+                };
+                let are_new: Vec<bool> = manifest.files.iter().zip(&maps).map(is_new).collect();
+                let pairs = manifest.files.iter().zip(are_new.windows(2));
+                for (file, pair) in pairs {
+                    if matches!(file.kind, Kind::Segment { .. }) {
+                        assert!(pair[0] || !pair[1], "{file:?} is older than its index");
+                        mixed += usize::from(pair[0] && !pair[1]);
+                    }
+                }
+            }
+        }
+        assert!(mixed > 0, "some segments are newer than their indexes");
+    });
+}
+
+#[test]
+fn a_snapshot_says_of_nothing_that_it_is_gone_before_it_is() {
+    sent_meanwhile(4);
+}
+
 /// A checkpoint of another node stands for a part of a segment, of which nobody here knows what was
 /// redacted.
 fn purged_in_part(seed: u64) {
@@ -302,6 +418,11 @@ mod planted {
     #[test]
     fn forget_to_look_again() {
         prove(Bug::ForgetToLookAgain, 1..2, &[LEFT], overtaken);
+    }
+
+    #[test]
+    fn send_before_erased() {
+        prove(Bug::SendBeforeErased, 4..5, &["is older than its index"], sent_meanwhile);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{io, ops::RangeInclusive, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::ids::LogId,
+    base::{ids::LogId, planted::planted},
     checkpoint::store,
     io::{BLOCK, Files, map::Mapping},
     log::{self, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, format::SegmentHeader, number},
@@ -123,9 +123,10 @@ impl Manifest {
         for sequence in held.segments.clone().into_iter().flatten() {
             // An index may say that something is gone from its segment: that must be no older. One
             // that is missing is made anew where it is missed.
+            let early = planted!(SendBeforeErased).then(|| files.map(&log::file_name(sequence)));
             let index = files.map(&log::index::file_name(sequence));
             let index = index.and_then(|map| Sections::open(map).map_err(io::Error::other)).ok();
-            let map = files.map(&log::file_name(sequence))?;
+            let map = early.unwrap_or_else(|| files.map(&log::file_name(sequence)))?;
             let header = log::header(&map).ok_or_else(|| {
                 io::Error::other(format!("segment {sequence} has no sound header"))
             })?;
