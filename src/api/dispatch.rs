@@ -11,9 +11,9 @@ use super::{
         question::{Lists, Start},
         stream,
     },
-    reply::{Parked, ParkedRead, Reply},
+    reply::{Awaited, Parked, ParkedRead, Reply},
     request::{
-        ChangesQuery, Consistency, ReadOf, ReadQuery,
+        ChangesQuery, Consistency, CopyQuery, ReadOf, ReadQuery,
         accept::{self, Media, negotiated},
         parameter,
     },
@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     base::limits::MIN_ID_WAIT,
-    feed::Wait,
     http::{Method, Request, Response},
     state::ListId,
 };
@@ -36,7 +35,7 @@ enum Routed {
     Reply(Reply),
     /// It is to be asked again from the start, once this resolves or the moment
     /// comes.
-    Again(Wait, Instant),
+    Again(Awaited, Instant),
 }
 
 /// Answers a request that arrived at `now`, or has been waited with until
@@ -152,7 +151,7 @@ async fn route(
             Box::pin(read_node(api, request, resource)).await.map(Routed::Reply)
         }
         Method::Get | Method::Head if matches!(resource, Resource::Log) => {
-            Box::pin(log::entries(api, request)).await.map(Routed::Reply)
+            Box::pin(read_log(api, request, now, deadline)).await
         }
         Method::Get | Method::Head if matches!(resource, Resource::Checkpoint) => {
             Box::pin(log::checkpoint(api, request)).await.map(Routed::Reply)
@@ -198,6 +197,22 @@ async fn read_node(
         Resource::Members => members::list(api),
         Resource::Member(id) => members::get(api, id)?,
         _ => unreachable!("no other resource of the node can be read"),
+    })
+}
+
+/// Entries of the log, which may be waited for.
+async fn read_log(
+    api: &Context,
+    request: &Request,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Result<Routed, ApiError> {
+    let query = CopyQuery::of_log(request.query())?;
+    let until = deadline.unwrap_or(now + query.block);
+    let may_wait = now < until && !api.node.is_stopping();
+    Ok(match log::entries(api, request, query, may_wait).await? {
+        Ok(response) => Routed::Reply(Reply::Now(response)),
+        Err(wait) => Routed::Again(Awaited::Entry(wait), until),
     })
 }
 
@@ -248,7 +263,7 @@ async fn read_resource(
         let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
         let may_wait = now < until && !api.node.is_stopping();
         if let Some(wait) = wait_for(api, min_id, may_wait)? {
-            return Ok(Routed::Again(wait, until));
+            return Ok(Routed::Again(wait.into(), until));
         }
     }
     Ok(Routed::Reply(match resource {

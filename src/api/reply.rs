@@ -15,8 +15,10 @@ use super::{
     write::Write,
 };
 use crate::{
+    base::ids::ChangeId,
     feed::Wait,
     http::{Request, Response},
+    node::log_reads::EntryWait,
 };
 
 /// What became of a request.
@@ -34,9 +36,33 @@ pub enum Reply {
 /// A read that waits for a change, at most until its deadline.
 pub struct Parked {
     pub(super) asked: ParkedRead,
-    pub(super) wait: Wait,
+    pub(super) wait: Awaited,
     /// When to answer with what there is.
     pub deadline: Instant,
+}
+
+/// What a parked read waits for.
+pub(super) enum Awaited {
+    /// A change, or that retention comes to where it is.
+    Changes(Wait),
+    /// An entry of the log.
+    Entry(EntryWait),
+}
+
+impl From<Wait> for Awaited {
+    fn from(wait: Wait) -> Self {
+        Self::Changes(wait)
+    }
+}
+
+impl Awaited {
+    /// The newest change that is known not to be one of those waited for.
+    pub(super) fn examined(&self) -> ChangeId {
+        match self {
+            Self::Changes(wait) => wait.examined(),
+            Self::Entry(_) => unreachable!("reads of changes wait for changes"),
+        }
+    }
 }
 
 /// What is to be asked again after a wait.
@@ -67,6 +93,9 @@ impl Parked {
 
     /// Ready once it is worth asking again.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.wait).poll(cx)
+        match &mut self.wait {
+            Awaited::Changes(wait) => Pin::new(wait).poll(cx),
+            Awaited::Entry(wait) => Pin::new(wait).poll(cx),
+        }
     }
 }

@@ -121,6 +121,8 @@ pub const ERASURE_BYTES_PER_SECOND: u64 = 16 << 20;
 pub const LOG_PIECE_BYTES: usize = MIB;
 /// Such questions that wait for their turn at once; above it `503 overloaded`.
 pub const LOG_PIECES_WAITING: usize = 64;
+/// Reads of the log that may wait for an entry at once; above it `503 overloaded`.
+pub const LOG_WAITS_MAX: usize = 1024;
 /// A stream without a change says this often that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Sealed batches that a core remembers to have checked.

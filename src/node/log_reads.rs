@@ -4,17 +4,22 @@
 
 use std::{
     collections::VecDeque,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
-use tokio::sync::oneshot;
+use futures_util::future::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
-    base::{ids::LogId, limits::LOG_PIECES_WAITING},
-    io::{Disk, map::Mapping},
+    base::{
+        ids::LogId,
+        limits::{LOG_PIECES_WAITING, LOG_WAITS_MAX},
+    },
+    io::{Disk, cores, map::Mapping},
     raft::{LogPiece, LogPieceError, Replica},
 };
 
@@ -38,6 +43,7 @@ pub type PurgedCheckpoint = (LogId, Arc<Mapping>);
 enum Asked {
     Piece { from: u64, to: u64, answer: oneshot::Sender<Result<LogPiece, LogPieceError>> },
     Checkpoint(oneshot::Sender<Result<Option<PurgedCheckpoint>, LogPieceError>>),
+    Applied { index: u64, answer: oneshot::Sender<()> },
 }
 
 #[derive(Default)]
@@ -46,14 +52,38 @@ struct Inner {
     waker: Option<Waker>,
 }
 
+/// A wait for an entry to be applied; resolves then, or when the node stops.
+pub struct EntryWait {
+    applied: oneshot::Receiver<()>,
+    /// One of [`LOG_WAITS_MAX`].
+    _place: OwnedSemaphorePermit,
+}
+
+impl Future for EntryWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.applied).poll(cx).map(drop)
+    }
+}
+
 /// The questions of all serving cores that the Raft core has yet to take up.
-#[derive(Default)]
-pub struct LogReads(Mutex<Inner>);
+pub struct LogReads {
+    inner: Mutex<Inner>,
+    /// Places for those who wait.
+    places: Arc<Semaphore>,
+}
+
+impl Default for LogReads {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), places: Arc::new(Semaphore::new(LOG_WAITS_MAX)) }
+    }
+}
 
 impl LogReads {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic under the lock ends the process, so poison is never seen.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, asked: Asked) -> Result<(), LogReadError> {
@@ -88,6 +118,18 @@ impl LogReads {
         Ok(checkpoint.await.map_err(|_| LogReadError::Stopping)??)
     }
 
+    /// Waits until the entry at `index` is applied.
+    ///
+    /// # Errors
+    /// [`LogReadError::Overloaded`]
+    pub fn wait_for(&self, index: u64) -> Result<EntryWait, LogReadError> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| LogReadError::Overloaded)?;
+        let (answer, applied) = oneshot::channel();
+        self.ask(Asked::Applied { index, answer })?;
+        Ok(EntryWait { applied, _place: place })
+    }
+
     async fn next(&self) -> Asked {
         poll_fn(|cx| {
             let mut inner = self.lock();
@@ -113,6 +155,13 @@ impl LogReads {
                 }
                 Asked::Checkpoint(answer) => {
                     let _ = answer.send(replica.purged_checkpoint());
+                }
+                Asked::Applied { index, mut answer } => {
+                    let replica = Rc::clone(&replica);
+                    cores::spawn(async move {
+                        select(pin!(replica.applied(index)), pin!(answer.closed())).await;
+                        let _ = answer.send(());
+                    });
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! The log itself over HTTP, for whoever keeps a copy of it: frames with their checksums, a piece
 //! at a time, and the checkpoint that stands for what is purged.
 
+use std::time::{Duration, Instant};
+
 use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, percent};
 
 /// Bytes before the payload of a frame.
@@ -108,6 +110,55 @@ fn what_is_purged_is_410_and_the_checkpoint_stands_for_it() {
     assert_eq!(frames(&next.body)[0].0, index + 1);
     client.get(&format!("/cluster/checkpoint?index={}", index + 1)).problem(404, "not-found");
     assert_eq!(client.get("/cluster/checkpoint?from=999999999").body.len(), 0);
+}
+
+#[test]
+fn the_entry_after_the_last_is_waited_for_with_block() {
+    let node = Node::start();
+    let (mut client, mut waiting) = (node.client(), node.client());
+    for n in 0..10 {
+        let applied = number(&client.get("/cluster/log"), "changeagent-log-applied");
+        let next = applied + 1;
+        waiting.send_request("GET", &format!("/cluster/log?from={next}&block=300"), &[], b"");
+        client.sees_parked(1);
+        // Half of them are no changes.
+        match n % 2 {
+            0 => drop(client.tenant(&format!("t{n}"))),
+            _ => drop(client.append(r#"{"data":1}"#)),
+        }
+        let answer = waiting.answer();
+        assert_eq!(answer.status, 200);
+        assert_eq!(frames(&answer.body).first().unwrap().0, next);
+        client.sees_parked(0);
+    }
+    let next = number(&client.get("/cluster/log"), "changeagent-log-applied") + 1;
+    let start = Instant::now();
+    let none = client.get(&format!("/cluster/log?from={next}&block=0.3"));
+    assert_eq!((none.status, none.body.len()), (200, 0), "there was none in time");
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    let beyond = client.get(&format!("/cluster/log?from={}&block=300", next + 1));
+    beyond.problem(503, "behind");
+}
+
+#[test]
+fn a_wait_for_an_entry_ends_with_its_client_and_with_the_node() {
+    let node = Node::start();
+    let mut client = node.client();
+    let next = number(&client.get("/cluster/log"), "changeagent-log-applied") + 1;
+    let target = format!("/cluster/log?from={next}&block=300");
+    let mut waiting = node.client();
+    waiting.send_request("GET", &target, &[], b"");
+    client.sees_parked(1);
+    drop(waiting);
+    client.sees_parked(0);
+    let mut waiting = node.client();
+    waiting.send_request("GET", &target, &[], b"");
+    client.sees_parked(1);
+    node.signal(libc::SIGTERM);
+    let answer = waiting.answer();
+    assert_eq!((answer.status, answer.body.len()), (200, 0));
+    let (status, _) = node.ends_within(Duration::from_secs(10));
+    assert!(status.success());
 }
 
 #[test]

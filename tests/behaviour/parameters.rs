@@ -13,7 +13,7 @@ fn parameters(route: &Route) -> &'static [&'static str] {
     const KEYS: &[&str] = &["after=a", "limit=5", "prefix=k", "min_id=1", "consistency=strong"];
     const KEY: &[&str] = &["since=0", "block=0", "min_id=1", "consistency=strong"];
     const ONE: &[&str] = &["min_id=1", "consistency=strong"];
-    const LOG: &[&str] = &["from=1", "to=9", "consistency=strong"];
+    const LOG: &[&str] = &["from=1", "to=9", "block=0", "consistency=strong"];
     let path = route.path.as_str();
     if path.ends_with("/changes") {
         CHANGES

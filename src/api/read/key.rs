@@ -69,7 +69,7 @@ pub(in crate::api) async fn ask(
 /// Waits for a change of the key after `before`.
 fn park(api: &Context, question: KeyQuestion, before: ChangeId, deadline: Instant) -> Reply {
     let wait = api.node.wait_after_key(question.collection, &question.key, before);
-    Reply::Park(Parked { asked: ParkedRead::Key(Box::new(question)), wait, deadline })
+    Reply::Park(Parked { asked: ParkedRead::Key(Box::new(question)), wait: wait.into(), deadline })
 }
 
 /// A page of the keys of `collection`.

@@ -30,7 +30,11 @@ pub(in crate::api) async fn ask(
 ) -> Result<Reply, ApiError> {
     let may_wait = now < deadline && !api.node.is_stopping();
     if let Some(wait) = wait_for(api, question.min_id, may_wait)? {
-        return Ok(Reply::Park(Parked { asked: ParkedRead::List(question), wait, deadline }));
+        return Ok(Reply::Park(Parked {
+            asked: ParkedRead::List(question),
+            wait: wait.into(),
+            deadline,
+        }));
     }
     if let Start::Before(before) = question.start {
         let body = Box::pin(older::page(api, &question, before)).await?;
@@ -41,7 +45,11 @@ pub(in crate::api) async fn ask(
         // What was examined need not be examined again.
         question.start = Start::After(page.last);
         let wait = question.lists.wait_after(&api.node, page.last);
-        return Ok(Reply::Park(Parked { asked: ParkedRead::Rest(question), wait, deadline }));
+        return Ok(Reply::Park(Parked {
+            asked: ParkedRead::Rest(question),
+            wait: wait.into(),
+            deadline,
+        }));
     }
     Ok(Reply::Now(negotiated(Response::json(200, page.body))))
 }

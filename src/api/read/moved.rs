@@ -45,7 +45,7 @@ pub(in crate::api) async fn ask(
         question.since = page.examined;
         let wait = api.node.wait_after(ListId::Collection(question.collection), page.examined);
         let asked = ParkedRead::Moved(Box::new(question));
-        return Ok(Reply::Park(Parked { asked, wait, deadline }));
+        return Ok(Reply::Park(Parked { asked, wait: wait.into(), deadline }));
     }
     let body = page.list.finish_moved(page.at_end, page.examined);
     Ok(Reply::Now(Response::json(200, body)))

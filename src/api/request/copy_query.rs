@@ -1,6 +1,8 @@
 //! The parameters of a read of the log itself, or of a checkpoint.
 
-use super::parameter::{Consistency, once, read_consistency, read_id, unknown};
+use std::time::Duration;
+
+use super::parameter::{Consistency, once, read_block, read_consistency, read_id, unknown};
 use crate::api::error::ApiError;
 
 /// The parameters of a read of the log itself, or of a checkpoint.
@@ -14,6 +16,8 @@ pub struct CopyQuery {
     pub index: Option<u64>,
     /// `consistency`: of the log.
     pub consistency: Consistency,
+    /// `block`: of the log, at most `BLOCK_MAX`; 0 when it is not given.
+    pub block: Duration,
 }
 
 impl CopyQuery {
@@ -24,17 +28,18 @@ impl CopyQuery {
     pub fn of_log<'q>(
         pairs: impl IntoIterator<Item = (&'q str, &'q str)>,
     ) -> Result<Self, ApiError> {
-        let mut consistency = None;
+        let (mut consistency, mut block) = (None, None);
         let rest = pairs.into_iter().filter_map(|(name, value)| match name {
             "consistency" => {
                 once(&mut consistency, "consistency", value, read_consistency).err().map(Err)
             }
+            "block" => once(&mut block, "block", value, read_block).err().map(Err),
             _ => Some(Ok((name, value))),
         });
         let rest = rest.collect::<Result<Vec<_>, ApiError>>()?;
         let (from, to) = numbers(rest, "to")?;
-        let consistency = consistency.unwrap_or_default();
-        Ok(Self { from, to, index: None, consistency })
+        let (consistency, block) = (consistency.unwrap_or_default(), block.unwrap_or_default());
+        Ok(Self { from, to, index: None, consistency, block })
     }
 
     /// Of a checkpoint.
@@ -75,8 +80,10 @@ mod tests {
         let log = |pairs: &[(&'static str, &'static str)]| CopyQuery::of_log(pairs.iter().copied());
         assert_eq!(log(&[]), Ok(CopyQuery::default()));
         let consistency = Consistency::Strong;
-        let asked = CopyQuery { from: 3, to: Some(9), index: None, consistency };
-        assert_eq!(log(&[("to", "9"), ("consistency", "strong"), ("from", "3")]), Ok(asked));
+        let block = Duration::from_millis(1500);
+        let asked = CopyQuery { from: 3, to: Some(9), index: None, consistency, block };
+        let pairs = [("to", "9"), ("block", "1.5"), ("consistency", "strong"), ("from", "3")];
+        assert_eq!(log(&pairs), Ok(asked));
         for pairs in [
             &[("from", "-1")][..],
             &[("from", "1"), ("from", "2")],
@@ -84,6 +91,8 @@ mod tests {
             &[("index", "3")],
             &[("since", "1")],
             &[("consistency", "weak")],
+            &[("block", "-1")],
+            &[("block", "1"), ("block", "1")],
             &[("consistency", "local"), ("consistency", "local")],
         ] {
             assert_eq!(log(pairs).unwrap_err().code, Code::InvalidParameter, "{pairs:?}");
@@ -91,5 +100,6 @@ mod tests {
         let of = CopyQuery::of_checkpoint([("index", "7"), ("from", "1")]);
         assert_eq!(of, Ok(CopyQuery { from: 1, index: Some(7), ..CopyQuery::default() }));
         assert!(CopyQuery::of_checkpoint([("to", "7")]).is_err());
+        assert!(CopyQuery::of_checkpoint([("block", "7")]).is_err());
     }
 }

@@ -20,13 +20,18 @@ use crate::{
     http::{Request, Response},
     io::cores,
     log::{Entry, entry_head, format::FRAME_HEAD_BYTES},
-    node::log_reads::LogReadError,
+    node::log_reads::{EntryWait, LogReadError},
     raft::LogPieceError,
 };
 
-/// `GET /cluster/log`: applied entries as frames of the log.
-pub(in crate::api) async fn entries(api: &Context, request: &Request) -> Result<Reply, ApiError> {
-    let query = CopyQuery::of_log(request.query())?;
+/// `GET /cluster/log`: applied entries as frames of the log; where there is none yet and `may_wait`,
+/// what to wait for before asking again.
+pub(in crate::api) async fn entries(
+    api: &Context,
+    request: &Request,
+    query: CopyQuery,
+    may_wait: bool,
+) -> Result<Result<Response, EntryWait>, ApiError> {
     freshness::check(api)?;
     accept::choose(request, &[Media::Octets])?;
     if query.consistency == Consistency::Strong {
@@ -34,6 +39,9 @@ pub(in crate::api) async fn entries(api: &Context, request: &Request) -> Result<
     }
     let piece = api.node.log_reads().piece(query.from, query.to.unwrap_or(u64::MAX)).await;
     let piece = piece.map_err(refusal)?;
+    if piece.entries.is_empty() && may_wait && query.from > piece.applied.index {
+        return Ok(Err(api.node.log_reads().wait_for(query.from).map_err(refusal)?));
+    }
     // A piece may be one large entry.
     let entries = piece.entries;
     let body = cores::off_core(move || frames(&entries)).await;
@@ -42,7 +50,7 @@ pub(in crate::api) async fn entries(api: &Context, request: &Request) -> Result<
         .with_number("ChangeAgent-Log-Applied", piece.applied.index)
         .with_number("ChangeAgent-Log-Last", piece.position.last.0)
         .with_number("ChangeAgent-Log-Time", piece.position.last_at.0);
-    Ok(Reply::Now(response))
+    Ok(Ok(response))
 }
 
 fn frames(entries: &[Entry]) -> Bytes {

@@ -39,7 +39,7 @@ pub(in crate::api) fn open(
         Ok(None) => {}
         Ok(Some(wait)) => {
             let asked = ParkedRead::Stream(Box::new(stream));
-            return Ok(Reply::Park(Parked { asked, wait, deadline }));
+            return Ok(Reply::Park(Parked { asked, wait: wait.into(), deadline }));
         }
         Err(error) if stream.takes_only_events => return Ok(Reply::Now(unavailable(error))),
         Err(error) => return Err(error),
