@@ -32,9 +32,12 @@ class Driver:
     def __init__(self, command: list[str]):
         self.command = command
 
-    def start(self, nodes: list[str], calls: list[dict[str, Any]], **options: Any) -> subprocess.Popen:
+    def start(
+        self, nodes: list[str], calls: list[dict[str, Any]], quiet: bool = False, **options: Any
+    ) -> subprocess.Popen:
         task = {"nodes": nodes, "options": {**OPTIONS, **options}, "calls": calls}
-        return subprocess.Popen([*self.command, json.dumps(task)], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen([*self.command, json.dumps(task)], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL if quiet else None, text=True)
 
     def run(self, nodes: list[str], *calls: dict[str, Any], **options: Any) -> list[Outcome]:
         """Runs the calls one after another, each to its end."""

@@ -32,6 +32,8 @@ class History:
         #: Whether a read may name the history that it means.
         self.knows_cluster = knows_cluster
         self.first = 1
+        #: Whether it says how far it is itself, to who is farther.
+        self.is_behind = False
         self.changes: list[dict[str, Any]] = []
         self.changed = threading.Condition()
         self.keys: dict[tuple[str, str], int] = {}
@@ -67,7 +69,7 @@ class History:
                 return ids, ids[-1]
             if self.is_of(path, tags, self.changes[id - 1]):
                 ids.append(id)
-        return ids, max(since, self.last)
+        return ids, max(since, self.last) if not self.is_behind else self.last
 
     @staticmethod
     def is_of(path: str, tags: list[str], change: dict[str, Any]) -> bool:

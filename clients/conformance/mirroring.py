@@ -71,6 +71,78 @@ def copies_a_list(driver: Driver) -> None:
             check_changes(path, history)
 
 
+KEYS_TABLE = """
+CREATE TABLE keys (
+  collection TEXT NOT NULL, key TEXT NOT NULL, id INTEGER NOT NULL, ts INTEGER NOT NULL,
+  tenant TEXT, tags TEXT, data TEXT, PRIMARY KEY (collection, key)) WITHOUT ROWID;
+CREATE TABLE changeagent_mirrors (
+  name TEXT PRIMARY KEY, format INTEGER NOT NULL, keep TEXT NOT NULL, list TEXT NOT NULL,
+  cluster TEXT, since INTEGER NOT NULL, loading TEXT);
+CREATE TRIGGER older BEFORE UPDATE ON keys WHEN NEW.id <= OLD.id
+  BEGIN SELECT RAISE(ABORT, 'a version is replaced by an older one'); END;
+-- A page has one change here, so the deletion is the change after the position.
+CREATE TRIGGER later BEFORE DELETE ON keys
+  WHEN OLD.id > (SELECT since FROM changeagent_mirrors) + 1
+  BEGIN SELECT RAISE(ABORT, 'a version is deleted by an older deletion'); END;
+"""
+
+
+def keys_never_go_back(driver: Driver) -> None:
+    """While the state is caught up with, changes come that are older than what is held."""
+    history = History()
+    at = {"tenant": TENANT, "collection": COLLECTION}
+    for n in range(20):
+        history.append(str(n), **at, key=KEYS[n % len(KEYS)])
+
+    def script(asked: Asked, number: int) -> Fault | None:
+        if number == 1:
+            # The rest of the state is as after this; its position is as before.
+            for n in range(20, 40):
+                history.append(str(n), **at, key=KEYS[n % len(KEYS)])
+                history.append(None, **at, key=KEYS[n % len(KEYS)], deleted=True)
+                history.append(str(-n), **at, key=KEYS[n % len(KEYS)])
+            history.append(END, **at, key="end")
+        return Fault(cut=700) if number == 0 else None
+
+    with tempfile.TemporaryDirectory() as folder, Node(history, script) as node:
+        path = os.path.join(folder, "copy.db")
+        with closing(sqlite3.connect(path)) as db:
+            db.executescript(KEYS_TABLE)
+        call = {"path": path, "keep": "keys", "limit": 1, "collection": COLLECTION}
+        outcome = driver.one([node.url], "mirror", until_id=81, **call)
+        assert outcome.error is None, outcome.error
+        check_keys(path, history)
+        assert any("after=" in asked.target for asked in node.asked), "the state was not broken off"
+
+
+def pages_are_whole(driver: Driver) -> None:
+    """What fails in the middle of a page leaves nothing of it: neither rows nor position."""
+    history = filled(50)
+    history.append(END)
+    triggers = {
+        "rows": "CREATE TRIGGER no BEFORE INSERT ON changes WHEN NEW.id = 38",
+        "hook": "CREATE TRIGGER no BEFORE INSERT ON seen WHEN NEW.id = 38",
+        "position": "CREATE TRIGGER no BEFORE INSERT ON changeagent_mirrors WHEN NEW.since >= 38",
+    }
+    for trigger in triggers.values():
+        with tempfile.TemporaryDirectory() as folder, Node(history) as node:
+            path = os.path.join(folder, "copy.db")
+            call = {"op": "mirror", "path": path, "keep": "changes", "limit": 10}
+            assert driver.run([node.url], {**call, "until_id": 10})[0].error is None
+            with closing(sqlite3.connect(path)) as db:
+                db.execute(f"{trigger} BEGIN SELECT RAISE(ABORT, 'no'); END")
+            child = driver.start([node.url], [{**call, "until_data": END}], quiet=True)
+            child.communicate(timeout=PATIENCE_S)
+            assert child.returncode != 0, "it went on although it could not write"
+            for table, column in (("changes", "id"), ("seen", "id"), ("changeagent_mirrors", "since")):
+                last = rows(path, f"SELECT max({column}) FROM {table}")
+                assert last == [(30,)], f"{table} is at {last} after {trigger}"
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("DROP TRIGGER no")
+            assert driver.run([node.url], {**call, "until_data": END})[0].error is None
+            check_changes(path, history)
+
+
 def copies_keys(driver: Driver) -> None:
     for path_of in ({"collection": COLLECTION}, {"tenant": TENANT}):
         history = History()
@@ -171,4 +243,7 @@ def refusals_end_it(driver: Driver) -> None:
         assert len(node.asked) == 1
 
 
-SCENARIOS = [copies_a_list, copies_keys, builds_anew, survives_kills, refusals_end_it]
+SCENARIOS = [
+    copies_a_list, copies_keys, keys_never_go_back, pages_are_whole, builds_anew, survives_kills,
+    refusals_end_it,
+]

@@ -33,9 +33,14 @@ def scenarios() -> dict[str, Callable[[Driver], None]]:
     return found
 
 
+def chooses(arguments: argparse.Namespace, name: str) -> bool:
+    is_wanted = any(word in name for word in arguments.only or [""])
+    return is_wanted and arguments.skip not in name
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--only", default="", help="scenarios whose names hold this")
+    parser.add_argument("--only", action="append", help="scenarios whose names hold this; repeatable")
     parser.add_argument("--skip", default="-", help="no scenarios whose names hold this")
     parser.add_argument("name")
     parser.add_argument("command", nargs=argparse.REMAINDER)
@@ -53,7 +58,7 @@ def main() -> int:
         print(f"ok {arguments.name} {name} ({time.monotonic() - start:.1f} s)", flush=True)
         return True
 
-    chosen = [item for item in scenarios().items() if arguments.only in item[0] and arguments.skip not in item[0]]
+    chosen = [item for item in scenarios().items() if chooses(arguments, item[0])]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         passed = sum(pool.map(run, chosen))
     print(f"{arguments.name}: {passed} passed, {len(chosen) - passed} failed")

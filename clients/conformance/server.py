@@ -39,8 +39,8 @@ class Fault:
     chunk: int | None = None
     #: The ids that are listed become these.
     rewrite: Callable[[list[int]], list[int]] | None = None
-    #: Something in between answers instead: a page of its own.
-    portal: bool = False
+    #: Something in between answers instead: a page of its own with this status.
+    portal: int | None = None
     #: A stream says nothing more after what is there.
     silent: bool = False
 
@@ -148,7 +148,8 @@ class Node:
 
     def _answer(self, asked: Asked, fault: Fault, wire: Wire) -> None:
         if fault.portal:
-            return wire.whole(200, b"<html>Welcome to the hotel</html>", {"Content-Type": "text/html"})
+            headers = {"Content-Type": "text/html", "Location": "http://127.0.0.1:9/"}
+            return wire.whole(fault.portal, b"<html>Welcome to the hotel</html>", headers)
         history = self.history
         own = {"ChangeAgent-Cluster": history.cluster, "ChangeAgent-Last": str(history.last)}
         try:

@@ -18,7 +18,7 @@ def happens_once(driver: Driver) -> None:
     unknown = Refusal(504, "unknown-outcome")
     faults = [
         Fault(drop=True), Fault(cut=0), Fault(cut=40), Fault(refusal_after=unknown),
-        Fault(refusal=Refusal(503, "no-leader", headers={"Retry-After": "0"})), Fault(portal=True),
+        Fault(refusal=Refusal(503, "no-leader", headers={"Retry-After": "0"})), Fault(portal=200),
         Fault(refusal=Refusal(429, "too-many-requests")), Fault(cut=150),
     ]
     tried: dict[str, int] = {}
@@ -131,8 +131,9 @@ def keys(driver: Driver) -> None:
 def reads_once_more(driver: Driver) -> None:
     """A read is tried again, at another node too."""
     history = filled(5)
-    faults = [Fault(cut=60), Fault(drop=True), Fault(refusal=Refusal(503, "behind")), Fault(portal=True)]
-    script = lambda asked, number: faults[number] if number < 4 else None  # noqa: E731
+    faults = [Fault(cut=60), Fault(drop=True), Fault(refusal=Refusal(503, "behind")), Fault(portal=200),
+              Fault(portal=404)]
+    script = lambda asked, number: faults[number] if number < 5 else None  # noqa: E731
     with Node(history, script) as node:
         outcome = driver.one([node.url], "read", since=1, limit=3)
         assert outcome.ids == [2, 3, 4] and outcome.ok["position"] == f"{history.cluster}/4", outcome

@@ -4,6 +4,7 @@ import { ApiError, BrokenAnswer, ChangeAgentError, Closed, otherHistory } from "
 import { isObject } from "./json.js";
 import { parse } from "./model.js";
 
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** The longest pause that a node can ask for. */
 const ASKED_MAX_MS = 60_000;
 
@@ -336,6 +337,7 @@ export function mayPass(error) {
 /** Throws what an answer says that is no success. @param {Reply} reply */
 export function refuse({ status, headers, body }) {
   if (status >= 200 && status < 300) return;
+  if (status < 200 || status > 599) throw new BrokenAnswer("an answer without a status");
   /** @type {Record<string, unknown>} */
   let problem = { detail: body.slice(0, 200) };
   if (headers.get("content-type")?.includes("json")) {
@@ -356,8 +358,9 @@ export function refuse({ status, headers, body }) {
  * @param {string | undefined} wanted
  */
 export function checkCluster(headers, wanted) {
-  const found = headers.get("changeagent-cluster");
-  if (!found) throw new BrokenAnswer("the answer is not of a ChangeAgent node: it names no history");
+  const found = headers.get("changeagent-cluster") ?? "";
+  // A browser takes a head that was cut for a whole one.
+  if (!UUID.test(found)) throw new BrokenAnswer("the answer is not of a ChangeAgent node: it names no history");
   if (wanted !== undefined && found !== wanted) throw otherHistory(wanted, found);
   return found;
 }

@@ -52,7 +52,8 @@ export class ApiError extends ChangeAgentError {
 
   /** Whether asking again may help. */
   get mayPass() {
-    return [408, 429, 500, 502, 503, 504].includes(this.status);
+    // What bears no code is not of a node, but of something in between.
+    return this.code === "" || [408, 429, 500, 502, 503, 504].includes(this.status);
   }
 }
 

@@ -37,8 +37,9 @@ def failure(error: changeagent.ChangeAgentError) -> dict[str, Any]:
 class Until:
     """Takes pages until one holds a certain value."""
 
-    def __init__(self, data: str | None):
+    def __init__(self, data: str | None, id: int | None):
         self.data = data
+        self.id = id
         self.position: changeagent.Position | None = None
 
     def ends_with(self, page: changeagent.Page, quiet: bool = False) -> bool:
@@ -46,6 +47,8 @@ class Until:
         for change in page.changes:
             if not quiet:
                 say(change=show(change))
+        if self.id is not None and page.position.id >= self.id:
+            return True
         return any(self.data is not None and change.data_json == self.data for change in page.changes)
 
     def tell(self) -> None:
@@ -70,7 +73,7 @@ def prepare(call: dict[str, Any]) -> tuple[str, Until]:
     since = call.get("since")
     if isinstance(since, str) and since != "now":
         call["since"] = changeagent.Position.parse(since)
-    return call.pop("op"), Until(call.pop("until_data", None))
+    return call.pop("op"), Until(call.pop("until_data", None), call.pop("until_id", None))
 
 
 def told(result: Any) -> None:

@@ -142,8 +142,11 @@ fn follow(call: &Value) -> Result<Follow, Error> {
     Ok(follow)
 }
 
-/// Whether it holds the value that ends the call.
+/// Whether it is the page that ends the call.
 fn is_last(call: &Value, page: &Page) -> bool {
+    if call["until_id"].as_u64().is_some_and(|id| page.position.id >= id) {
+        return true;
+    }
     let end = call["until_data"].as_str();
     end.is_some() && page.changes.iter().any(|change| change.data_json() == end)
 }

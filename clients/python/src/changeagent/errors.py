@@ -45,7 +45,8 @@ class ApiError(ChangeAgentError):
     @property
     def may_pass(self) -> bool:
         """Whether asking again may help."""
-        return self.status in (408, 429, 500, 502, 503, 504)
+        # What bears no code is not of a node, but of something in between.
+        return not self.code or self.status in (408, 429, 500, 502, 503, 504)
 
 
 class Reset(ApiError):
