@@ -111,6 +111,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whether the lists of tenants have no more in the end than they are to keep. A leader that has
+    /// purged what is beyond that need not say so to nodes that have not.
+    pub fn is_retained(&self) -> bool {
+        self.crowd.retainers > 0 && self.shape.setup.retention.is_none()
+    }
+
     /// Whether all that is redacted is to be gone from the files in the end. What was purged, or
     /// tried and not acknowledged, is not told from it there.
     pub fn is_erased(&self) -> bool {

@@ -206,7 +206,7 @@ impl World {
         self.read_all().await;
         ending::agree(&self.shared).await;
         ending::first_attempts(&self.shared).await;
-        if plan.crowd.retainers > 0 {
+        if plan.is_retained() {
             ending::be_retained(&self.shared).await;
         }
         ending::be_quiet(&self.shared).await;

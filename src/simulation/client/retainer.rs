@@ -40,3 +40,25 @@ pub(super) async fn run(mut client: Client) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::simulation::{plan::Plan, tests::given, world::run_planned};
+
+    #[test]
+    fn tenants_keep_what_they_are_to_whatever_goes_wrong() {
+        let (from, to) = (given("FROM").unwrap_or(0), given("TO").unwrap_or(4));
+        let (mut set, mut purged) = (0, 0);
+        for seed in from..to {
+            let report = run_planned(seed, |rng| {
+                let mut plan = Plan::draw(rng);
+                plan.crowd.retainers = 2;
+                plan.shape.setup.retention = None;
+                plan
+            });
+            set += report.coverage.of("retain: done");
+            purged += report.coverage.of("read a tenant locally: purged");
+        }
+        assert!(set > 10 && purged > 10, "{set} times set, {purged} times purged");
+    }
+}
