@@ -1,49 +1,21 @@
 // The client against a real node: CHANGEAGENT=/path/to/changeagent node --test tests/node.test.js
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { ApiError, Client, Position } from "../src/index.js";
+import { RealNode } from "./real.js";
 
-let folder;
-let child;
-let url;
-
-async function start(address) {
-  const { CHANGEAGENT, ...environment } = process.env;
-  const flags = ["--data", join(folder, "data"), "--listen", address, "--segment-size", "32MiB"];
-  child = spawn(CHANGEAGENT, flags, { env: environment, stdio: ["ignore", "pipe", "inherit"] });
-  let said = "";
-  for await (const part of child.stdout) {
-    said += part;
-    if (said.endsWith("\n")) break;
-  }
-  url = /^listening (\S+)/.exec(said)?.[1];
-  assert.ok(url, `the node does not start: ${said}`);
-}
-
-async function kill() {
-  const ended = new Promise((done) => child.once("exit", done));
-  child.kill("SIGKILL");
-  await ended;
-}
+let node;
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), "changeagent-"));
-  await start("127.0.0.1:0");
+  node = await RealNode.start();
 });
 
-after(async () => {
-  await kill();
-  await rm(folder, { recursive: true });
-});
+after(() => node.remove());
 
 async function place(name) {
-  const client = new Client(url);
+  const client = new Client(node.url);
   const tenant = await client.createTenant(name, { existOk: true });
   const collection = await client.createCollection(tenant, "c", { existOk: true });
   return { client, tenant, collection };
@@ -94,8 +66,8 @@ test("follows through a restart in both modes", async () => {
   for (const mode of ["wait", "stream"]) {
     const changes = client.follow({ tenant, mode });
     for (const id of ids) assert.equal((await changes.next()).value.id, id);
-    await kill();
-    await start(url.replace("http://", ""));
+    await node.kill();
+    await node.start();
     ids.push(await client.append("after", { tenant }));
     assert.equal((await changes.next()).value.id, ids.at(-1));
     await changes.return();
@@ -107,7 +79,7 @@ test("an abort, and closing, end what waits", async () => {
   for (const mode of ["wait", "stream"]) {
     for (const how of ["abort", "close"]) {
       const controller = new AbortController();
-      const own = new Client(url);
+      const own = new Client(node.url);
       const pages = own.pages({ tenant, mode, since: "now", signal: controller.signal });
       assert.deepEqual((await pages.next()).value.changes, []);
       const next = pages.next();
