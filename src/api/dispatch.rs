@@ -6,6 +6,7 @@ use super::{
     context::Context,
     error::{ApiError, Code},
     read::{
+        caching::Caching,
         freshness::{self, learn_names, wait_for},
         key, list, moved,
         question::{Lists, Start},
@@ -239,7 +240,8 @@ async fn read_list(
         (ListId::All, Some(_)) => changes::lists(api, &query.lists)?,
         (_, Some(name)) => return Err(parameter::unknown(name.parameter())),
     };
-    changes::get_list(api, request, lists, query, now).await
+    let caching = Caching::of(request, &query, resource.is_by_name());
+    changes::get_list(api, request, lists, query, caching, now).await
 }
 
 async fn read_resource(

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod browser;
+pub mod coding;
 mod context;
 mod dispatch;
 pub mod error;
@@ -28,6 +29,7 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 
 use self::{
     browser::{BrowserPolicy, Reader},
+    coding::{Accepted, Coding},
     context::Context,
     error::{ApiError, Code},
     metrics::Metrics,
@@ -84,6 +86,42 @@ impl Api {
     pub async fn again(&self, request: Box<Request>, since: Instant) -> Reply {
         self.0.node.catch_up();
         dispatch::again(&self.0, request, since).await
+    }
+
+    /// The coding that the body of a request comes in. Unknown ones are refused with the request.
+    #[must_use]
+    pub fn coding_of(&self, request: &Request) -> Option<Coding> {
+        if request.body().is_empty() {
+            return None;
+        }
+        let name = request.header("content-encoding")?;
+        std::str::from_utf8(name).ok().and_then(Coding::named)
+    }
+
+    /// Unpacks the body of a request that comes in that coding.
+    ///
+    /// # Errors
+    /// The refusal that it earns.
+    pub async fn unpack(&self, request: &mut Request, coding: Coding) -> Result<(), Response> {
+        let bytes_max = self.0.limits.body_bytes;
+        let body = coding::unpack(request.body(), coding, bytes_max).await?;
+        request.set_body(body);
+        Ok(())
+    }
+
+    /// The answer as a client that accepts so much is sent it.
+    pub async fn pack(&self, response: Response, accepted: Accepted) -> Response {
+        coding::pack(response, accepted).await
+    }
+
+    /// The head of a stream, in that coding.
+    #[must_use]
+    pub fn stream_head(&self, stream: &ChangeStream, coding: Option<Coding>) -> Response {
+        let head = coding::vary(stream.head());
+        match coding {
+            Some(coding) => head.with_header("Content-Encoding", coding.name()),
+            None => head,
+        }
     }
 
     /// Goes on with a parked read, because something changed or because it

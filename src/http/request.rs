@@ -118,6 +118,11 @@ impl Request {
         &self.body
     }
 
+    /// Puts another body in the place of the one that came.
+    pub fn set_body(&mut self, body: Bytes) {
+        self.body = body;
+    }
+
     /// Bytes of memory that it needs.
     #[must_use]
     pub const fn held_bytes(&self) -> usize {

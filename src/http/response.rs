@@ -95,6 +95,34 @@ impl Response {
         self
     }
 
+    /// Its media type.
+    #[must_use]
+    pub const fn content_type(&self) -> Option<&'static str> {
+        self.content_type
+    }
+
+    /// Says that the answer is another for who sends another header of that name.
+    #[must_use]
+    pub fn varying_by(mut self, name: &'static str) -> Self {
+        let vary = self.headers.iter_mut().find(|(header, _)| *header == "Vary");
+        match vary {
+            Some((_, Value::Text(names))) => {
+                if !names.contains(name) {
+                    *names = format!("{names}, {name}").into();
+                }
+                self
+            }
+            _ => self.with_header("Vary", name),
+        }
+    }
+
+    /// The same with another form of its body, of that content coding.
+    #[must_use]
+    pub fn packed(mut self, coding: &'static str, body: Bytes) -> Self {
+        self.body = body;
+        self.with_header("Content-Encoding", coding)
+    }
+
     /// The status code.
     #[must_use]
     pub const fn status(&self) -> u16 {

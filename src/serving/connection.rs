@@ -12,15 +12,16 @@ use std::{
 use super::{
     admission::Place,
     context::CoreContext,
+    in_hand::{Counted, InHand},
     link::{Ended, Gone, Link},
     waiting::Waiting,
 };
 use crate::{
     api::{
         ChangeStream, FULL, Next, Reply, Told, Write,
-        browser::Reader,
+        coding::{Accepted, StreamCoder},
         error::{ApiError, Code},
-        metrics::{Gauge, Limit},
+        metrics::Limit,
     },
     base::timing::CLIENT_WRITE,
     http::{self, Event, Response},
@@ -157,7 +158,7 @@ impl Driver {
         answered
     }
 
-    async fn answer_in_hand(&mut self, request: Box<http::Request>) -> Result<(), Gone> {
+    async fn answer_in_hand(&mut self, mut request: Box<http::Request>) -> Result<(), Gone> {
         let context = Rc::clone(&self.context);
         let reader = context.api.reader(&request);
         if let Some(error) = self.overload(&request) {
@@ -170,10 +171,15 @@ impl Driver {
         let mut in_hand = InHand {
             reader,
             method: request.method(),
+            accepted: Accepted::of(&request),
             arrived: self.link.now,
             is_told: context.held.is_tight() && context.api.is_about_node(&request),
             waited: None,
         };
+        if let Err(refusal) = self.unpack(&mut request).await {
+            self.respond(refusal, &in_hand);
+            return Ok(());
+        }
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         let mut reply = context.api.handle(request, self.link.now).await;
         // It may have taken long, and what follows is timed from now on. Reading
@@ -184,6 +190,7 @@ impl Driver {
         loop {
             reply = match reply {
                 Reply::Now(response) => {
+                    let response = context.api.pack(response, in_hand.accepted).await;
                     self.respond(response, &in_hand);
                     return Ok(());
                 }
@@ -222,6 +229,23 @@ impl Driver {
         }
     }
 
+    /// Unpacks the body of a request that comes compressed, and counts what it holds then.
+    async fn unpack(&mut self, request: &mut http::Request) -> Result<(), Response> {
+        let Some(coding) = self.context.api.coding_of(request) else { return Ok(()) };
+        let packed = request.held_bytes();
+        Box::pin(self.context.api.unpack(request, coding)).await?;
+        let (held, own) = (&self.context.held, self.link.held.bytes());
+        let more = request.held_bytes().saturating_sub(packed);
+        if more > 0 && !held.admits(own, own + more) {
+            return Err(self.limited(Limit::Held).into());
+        }
+        if more > 0 {
+            self.link.in_hand_bytes = request.held_bytes();
+            self.link.account();
+        }
+        Ok(())
+    }
+
     /// Answers the request in hand, with a refusal where there is no room for more.
     fn respond(&mut self, response: Response, in_hand: &InHand<'_>) {
         let (metrics, is_read) = (self.context.api.metrics(), in_hand.is_read());
@@ -255,10 +279,12 @@ impl Driver {
         };
         let metrics = context.api.metrics();
         self.link.in_hand_bytes = 0;
-        metrics.answered(in_hand.method, stream.head().status());
+        let coding = in_hand.accepted.for_stream();
+        let head = context.api.stream_head(&stream, coding);
+        metrics.answered(in_hand.method, head.status());
         let _counted = Counted::new(&metrics.streams);
-        let head = in_hand.reader.mark(stream.head());
-        self.stream(stream, head, first).await.map(|()| None)
+        let coder = coding.map(StreamCoder::new).filter(|_| in_hand.method != http::Method::Head);
+        self.stream(stream, coder, in_hand.reader.mark(head), first).await.map(|()| None)
     }
 
     /// Sends an answer in parts, each when the one before is with the client:
@@ -266,6 +292,7 @@ impl Driver {
     async fn stream(
         &mut self,
         mut stream: ChangeStream,
+        mut coder: Option<StreamCoder>,
         head: Response,
         first: Result<Next, ApiError>,
     ) -> Result<(), Gone> {
@@ -284,7 +311,13 @@ impl Driver {
             };
             self.link.now = cores::now();
             match next {
-                Ok(Next::Part(part)) => self.link.http.send_chunk(part, self.link.now),
+                Ok(Next::Part(part)) => {
+                    let part = match &mut coder {
+                        Some(coder) => coder.part(&part).map_err(Gone::from)?,
+                        None => part,
+                    };
+                    self.link.http.send_chunk(part, self.link.now);
+                }
                 Ok(Next::Wait(until)) => {
                     let _counted = Counted::new(&context.api.metrics().parked);
                     let ended = self.link.parked(until, |cx| stream.poll_ready(cx)).await?;
@@ -302,6 +335,9 @@ impl Driver {
             cores::yield_if_needed().await;
         }
         self.link.drain_if_stopping();
+        if let Some(coder) = &mut coder {
+            self.link.http.send_chunk(coder.end(), self.link.now);
+        }
         self.link.http.finish(self.link.now);
         if resets {
             self.link.transmit_all().await?;
@@ -337,38 +373,5 @@ impl Driver {
         .await;
         self.link.now = cores::now();
         told
-    }
-}
-
-/// What is kept of a request while it is answered.
-struct InHand<'a> {
-    reader: Reader<'a>,
-    method: http::Method,
-    arrived: Instant,
-    /// It is about the node, and told whatever is held.
-    is_told: bool,
-    /// How long it waited, if it did.
-    waited: Option<Duration>,
-}
-
-impl InHand<'_> {
-    fn is_read(&self) -> bool {
-        matches!(self.method, http::Method::Get | http::Method::Head)
-    }
-}
-
-/// One more in a gauge, for as long as it lives.
-struct Counted<'g>(&'g Gauge);
-
-impl<'g> Counted<'g> {
-    fn new(gauge: &'g Gauge) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

@@ -7,7 +7,7 @@ use super::client::{Answer, Client};
 /// A stream that was opened: its head is here, its body is read as it comes.
 pub struct Stream {
     pub head: Answer,
-    body: BufReader<Body>,
+    body: Box<dyn BufRead>,
 }
 
 /// A change as an event of `text/event-stream`.
@@ -55,6 +55,11 @@ struct Body {
 }
 
 impl Stream {
+    /// The same, whose body is read through a decoder.
+    pub fn decoded<R: Read + 'static>(self, decode: impl FnOnce(Box<dyn Read>) -> R) -> Self {
+        Self { head: self.head, body: Box::new(BufReader::new(decode(Box::new(self.body)))) }
+    }
+
     /// Asks for `target` in a form and takes the head of the answer, which must
     /// be a stream of that form.
     pub fn open(client: Client, target: &str, accept: &str) -> Self {
@@ -79,7 +84,7 @@ impl Stream {
         let (received, stream) = client.into_parts();
         let source: Box<dyn Read> = Box::new(Cursor::new(received).chain(stream));
         let body = Body { source: BufReader::new(source), chunked, left: 0, ended: false };
-        Self { head, body: BufReader::new(body) }
+        Self { head, body: Box::new(BufReader::new(body)) }
     }
 
     /// The next line without its end, or nothing where the stream ended in good

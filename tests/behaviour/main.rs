@@ -22,6 +22,8 @@ mod client_members;
 #[cfg(test)]
 mod client_scoped;
 #[cfg(test)]
+mod codings;
+#[cfg(test)]
 mod collections;
 #[cfg(test)]
 mod conditions;

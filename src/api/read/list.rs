@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{
     answer::Frame,
+    caching,
     freshness::wait_for,
     older, part,
     question::{Question, Start},
@@ -15,7 +16,6 @@ use crate::{
         context::Context,
         error::ApiError,
         reply::{Parked, ParkedRead, Reply},
-        request::accept::negotiated,
     },
     base::{ids::ChangeId, limits::READ_BYTES_MAX, planted::planted},
     http::Response,
@@ -37,8 +37,8 @@ pub(in crate::api) async fn ask(
         }));
     }
     if let Start::Before(before) = question.start {
-        let body = Box::pin(older::page(api, &question, before)).await?;
-        return Ok(Reply::Now(negotiated(Response::json(200, body))));
+        let page = Box::pin(older::page(api, &question, before)).await?;
+        return Ok(Reply::Now(page.answer(&question)));
     }
     let page = page(api, &question).await?;
     if page.changes == 0 && page.at_end && question.block && may_wait {
@@ -51,7 +51,13 @@ pub(in crate::api) async fn ask(
             deadline,
         }));
     }
-    Ok(Reply::Now(negotiated(Response::json(200, page.body))))
+    Ok(Reply::Now(page.answer(&question)))
+}
+
+impl Page {
+    fn answer(self, question: &Question) -> Response {
+        caching::answer(question.caching.as_deref(), self.body, self.changes, self.at_end)
+    }
 }
 
 async fn page(api: &Context, question: &Question) -> Result<Page, ApiError> {

@@ -1,6 +1,7 @@
 //! Reading: what is asked for, pages, streams, single changes and keys.
 
 pub mod answer;
+pub(super) mod caching;
 pub(super) mod change;
 mod damage;
 pub(super) mod freshness;

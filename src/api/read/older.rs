@@ -3,8 +3,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::{
     change::{self, load},
     damage,
@@ -13,6 +11,7 @@ use super::{
     places::{Cold, Places, Stored},
     question::Question,
     rendered::Rendered,
+    shared_page::Page,
 };
 use crate::{
     api::{
@@ -40,7 +39,7 @@ pub(super) async fn page(
     api: &Context,
     question: &Question,
     before: Option<ChangeId>,
-) -> Result<Bytes, ApiError> {
+) -> Result<Page, ApiError> {
     let cursor = question.cursor(api.node.index())?;
     api.node.catch_up_with_index().await;
     let (first, last) = api.bounds_of(&question.lists);
@@ -71,12 +70,10 @@ pub(super) async fn page(
     let is_preceded = reached > first && found(first, ChangeId(reached.0 - 1)).await?;
     let is_followed = found(end.max(first), last).await?;
     let asked = ChangeId(end.0.saturating_sub(1));
-    Ok(list.finish(OlderEnds {
-        at_start: !is_preceded,
-        at_end: !is_followed,
-        last: if is_followed { asked } else { last },
-        before: reached,
-    }))
+    let (at_end, last) = (!is_followed, if is_followed { asked } else { last });
+    let changes = list.changes();
+    let body = list.finish(OlderEnds { at_start: !is_preceded, at_end, last, before: reached });
+    Ok(Page { body, changes, last, at_end })
 }
 
 /// A page under construction.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::caching::Caching;
 use crate::{
     api::{
         error::{ApiError, Code},
@@ -132,6 +133,8 @@ pub(in crate::api) struct Question {
     pub(in crate::api) min_id: ChangeId,
     /// Whether to wait for a change to answer with.
     pub(in crate::api) block: bool,
+    /// How the answer may be kept; nothing when it may not.
+    pub(in crate::api) caching: Option<Box<Caching>>,
 }
 
 impl Question {

@@ -64,9 +64,9 @@ pub(in crate::api) fn takes_only(request: &Request, media: Media) -> bool {
     taken.peek().is_some() && taken.all(|range| range.exactness(media) == Some(EXACT))
 }
 
-/// An answer about a list, which has another form for who accepts another.
+/// An answer about a list, which has another form, and other bytes, for who accepts others.
 pub(in crate::api) fn negotiated(response: Response) -> Response {
-    response.with_header("Vary", "Accept")
+    response.with_header("Vary", "Accept, Accept-Encoding")
 }
 
 fn ranges(request: &Request) -> Vec<Range<'_>> {

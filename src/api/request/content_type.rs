@@ -1,7 +1,10 @@
 //! Which form a body has, by its `Content-Type`.
 
 use crate::{
-    api::error::{ApiError, Code, excerpt},
+    api::{
+        coding::Coding,
+        error::{ApiError, Code, excerpt},
+    },
     http::Request,
 };
 
@@ -62,10 +65,14 @@ pub fn form(content_type: Option<&str>) -> Result<Form, ApiError> {
 /// The form of the body of a write.
 ///
 /// # Errors
-/// [`Code::UnsupportedMediaType`] for a body of another type, or compressed.
+/// [`Code::UnsupportedMediaType`] for a body of another type, or of an unknown coding.
 pub(in crate::api) fn body_form(request: &Request) -> Result<Form, ApiError> {
-    if request.header("content-encoding").is_some_and(|coding| coding != b"identity") {
-        return Err(unsupported("a compressed body is not supported".into()));
+    if let Some(name) = request.header("content-encoding").filter(|name| *name != b"identity") {
+        let name = String::from_utf8_lossy(name);
+        if Coding::named(&name).is_none() {
+            let detail = format!("Content-Encoding {:?} is none of gzip and zstd", excerpt(&name));
+            return Err(unsupported(detail));
+        }
     }
     plain_body_form(request)
 }

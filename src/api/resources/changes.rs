@@ -9,6 +9,7 @@ use crate::{
         context::Context,
         error::{ApiError, Code, excerpt, purged},
         read::{
+            caching::Caching,
             change, list, moment,
             question::{Lists, Question, Start},
             stream::{self, ChangeStream, StreamKind, no_last_event_id},
@@ -53,6 +54,7 @@ pub(in crate::api) async fn get_list(
     request: &Request,
     lists: Lists,
     query: ChangesQuery<'_>,
+    caching: Option<Box<Caching>>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
     let media = accept::choose(request, &accept::OF_CHANGES)?;
@@ -82,6 +84,7 @@ pub(in crate::api) async fn get_list(
         }
         Since::Before(id) => (Start::Before(id), None),
     };
+    let caching = if kind.is_none() { caching } else { None };
     let question = Question {
         lists,
         start,
@@ -90,6 +93,7 @@ pub(in crate::api) async fn get_list(
         tags: query.tags,
         min_id: query.min_id.unwrap_or_default(),
         block: block > Duration::ZERO,
+        caching,
     };
     match kind {
         None => list::ask(api, question, now + wait, now).await,

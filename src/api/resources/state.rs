@@ -79,6 +79,7 @@ fn stream(
         tags: TagFilter::default(),
         min_id: ChangeId::ZERO,
         block: false,
+        caching: None,
     };
     let block = query.follow.then_some(Duration::MAX);
     let lines = Lines { limit: None, block, cursors: query.cursors, from_now: false };

@@ -1,0 +1,45 @@
+//! What is kept of a request while it is answered, and counted.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    api::{browser::Reader, coding::Accepted, metrics::Gauge},
+    http,
+};
+
+/// What is kept of a request while it is answered.
+pub(super) struct InHand<'a> {
+    pub(super) reader: Reader<'a>,
+    pub(super) method: http::Method,
+    /// The codings that its client takes.
+    pub(super) accepted: Accepted,
+    pub(super) arrived: Instant,
+    /// It is about the node, and told whatever is held.
+    pub(super) is_told: bool,
+    /// How long it waited, if it did.
+    pub(super) waited: Option<Duration>,
+}
+
+impl InHand<'_> {
+    /// Whether it is a read.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.method, http::Method::Get | http::Method::Head)
+    }
+}
+
+/// One more in a gauge, for as long as it lives.
+pub(super) struct Counted<'g>(&'g Gauge);
+
+impl<'g> Counted<'g> {
+    /// Counts it.
+    pub(super) fn new(gauge: &'g Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
