@@ -60,6 +60,17 @@ def gives_up(driver: Driver) -> None:
     assert history.last == 1
 
 
+def doubt_remains(driver: Driver) -> None:
+    """One try may have happened, the later ones certainly did not."""
+    history = History()
+    refusal = Refusal(503, "overloaded", headers={"Retry-After": "0"})
+    script = lambda asked, number: Fault(cut=20) if number == 0 else Fault(refusal=refusal)  # noqa: E731
+    with Node(history, script) as node:
+        error = driver.one([node.url], "append", {"retries": 3}, data=1).error
+        assert error and (error["code"], error["outcome_unknown"]) == ("overloaded", True), error
+    assert history.last == 1
+
+
 def waits_as_asked(driver: Driver) -> None:
     history = History()
     refusal = Refusal(503, "overloaded", headers={"Retry-After": "1"})
@@ -179,6 +190,6 @@ def state_then_changes(driver: Driver) -> None:
 
 
 SCENARIOS = [
-    happens_once, gives_up, waits_as_asked, refusals_are_final, another_history_is_told, keys,
+    happens_once, gives_up, doubt_remains, waits_as_asked, refusals_are_final, another_history_is_told, keys,
     reads_once_more, state_then_changes,
 ]

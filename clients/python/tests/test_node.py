@@ -101,6 +101,15 @@ class RealNode(unittest.TestCase):
         sent, taken = asyncio.run(run())
         self.assertEqual(taken, sent)
 
+    def test_positions_of_another_history_are_refused(self) -> None:
+        id = self.client.append(1, **self.of)
+        elsewhere = changeagent.Position("00000000-0000-4000-8000-000000000000", id)
+        for mode in ("wait", "stream"):
+            with self.assertRaises(changeagent.Reset) as reset:
+                next(self.client.follow(since=elsewhere, mode=mode, **self.of))
+            self.assertEqual(reset.exception.code, "other-history")
+            self.assertEqual(reset.exception.cluster, self.client.read().position.cluster)
+
     def test_two_mirrors_do_not_write_to_one_copy(self) -> None:
         for n in range(6):
             self.client.append(n, **self.of)

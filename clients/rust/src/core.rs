@@ -22,61 +22,20 @@ use crate::{
     connector::Connector,
     error::{Error, Problem, WriteError},
     http::{self, Answer, Head},
+    node::Node,
     options::Options,
+    retry::Backoff,
 };
 
 /// Idle connections that are kept for each node, and for how long: less than the
 /// time after which a node closes them.
 const IDLE_MAX: usize = 8;
 const IDLE_AGE_MAX: Duration = Duration::from_secs(50);
-/// The longest pause that a node can ask for.
-const ASKED_MAX: Duration = Duration::from_secs(60);
 /// Bytes that are read at a time.
 const RECEIVE_BYTES: usize = 1 << 16;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const NDJSON: &str = "application/x-ndjson";
-
-/// Where a node is.
-#[derive(Debug)]
-struct Node {
-    host: String,
-    port: u16,
-    tls: bool,
-    /// Path in front of all others.
-    prefix: String,
-    /// The header `Host`.
-    authority: String,
-}
-
-impl Node {
-    fn parse(url: &str) -> Result<Self, Error> {
-        let wrong = || Error::Usage(format!("not of the form http://HOST:PORT: {url:?}"));
-        let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-        let tls = match scheme {
-            "http" => false,
-            "https" => true,
-            _ => return Err(wrong()),
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.is_empty() || url.contains(['?', '#', '@', ' ']) {
-            return Err(wrong());
-        }
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (authority, if tls { 443 } else { 80 }),
-        };
-        Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            tls,
-            prefix: path.trim_end_matches('/').to_owned(),
-            authority: authority.to_owned(),
-        })
-    }
-}
 
 /// One request, to whichever node.
 #[derive(Clone, Debug, Default)]
@@ -351,57 +310,6 @@ impl<C: Connector> Core<C> {
     }
 }
 
-/// The pauses between the tries of one thing.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    options: Options,
-    nodes: usize,
-    retries: Option<u32>,
-    failures: usize,
-    pause: Duration,
-    asked: Option<Duration>,
-}
-
-impl Backoff {
-    /// Without `retries` it never gives up.
-    pub(crate) fn new<C: Connector>(core: &Core<C>, retries: Option<u32>) -> Self {
-        let options = core.options.clone();
-        let pause = options.pause_min;
-        Self { options, nodes: core.nodes_count(), retries, failures: 0, pause, asked: None }
-    }
-
-    /// Something succeeded.
-    pub(crate) fn reset(&mut self) {
-        self.failures = 0;
-        self.pause = self.options.pause_min;
-        self.asked = None;
-    }
-
-    /// How long to wait before the next try; the error where none is left.
-    ///
-    /// Another node is asked at once; when all have failed there is a pause, as long
-    /// as the most impatient of them asked for.
-    pub(crate) fn after(&mut self, error: Error) -> Result<Duration, Error> {
-        self.failures += 1;
-        if self.retries.is_some_and(|retries| self.failures > retries as usize) {
-            return Err(error);
-        }
-        let asked = error.problem().and_then(|problem| problem.retry_after).unwrap_or_default();
-        let asked = asked.min(ASKED_MAX).min(self.asked.unwrap_or(ASKED_MAX));
-        self.asked = Some(asked);
-        let mut pause = Duration::ZERO;
-        if self.failures.is_multiple_of(self.nodes) {
-            pause = asked + self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-            self.pause = (self.pause * 2).min(self.options.pause_max);
-            self.asked = None;
-        }
-        if let Some(told) = &self.options.on_retry {
-            told(&error, pause);
-        }
-        Ok(pause)
-    }
-}
-
 /// Fails with what an answer says that is no success.
 pub(crate) fn refuse(reply: &Reply) -> Result<(), Error> {
     let status = reply.head.status;
@@ -434,23 +342,4 @@ pub(crate) fn cluster_of(head: &Head, wanted: Option<&str>) -> Result<String, Er
 
 fn random_key() -> String {
     format!("{:032x}", fastrand::u128(..))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_nodes() {
-        let node = |url| Node::parse(url).expect("a node");
-        let found = node("http://a:9000/below/");
-        assert_eq!((found.host.as_str(), found.port, found.tls), ("a", 9000, false));
-        assert_eq!((found.prefix.as_str(), found.authority.as_str()), ("/below", "a:9000"));
-        let found = node("https://[::1]");
-        assert_eq!((found.host.as_str(), found.port, found.tls), ("::1", 443, true));
-        assert_eq!(node("http://[::1]:80").port, 80);
-        for wrong in ["a:9000", "ftp://a", "http://", "http://a:x", "http://a?b", "http://u@a"] {
-            assert!(Node::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use crate::{
     connector::Connector,
-    core::{Backoff, Core, Request, cluster_of},
+    core::{Core, Request, cluster_of},
     error::Error,
     lines::Lines,
     model::{Change, Mark, Page, Position, SentChange, SentPage, read},
     place::{Place, ask},
+    retry::Backoff,
 };
 
 /// A node that answers that nothing is new without having waited is asked again

@@ -34,8 +34,10 @@ mod lines;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod model;
+mod node;
 mod options;
 mod place;
+mod retry;
 mod state;
 #[cfg(feature = "mirror")]
 mod tables;

@@ -4,11 +4,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     connector::Connector,
-    core::{Backoff, Core, Request},
+    core::{Core, Request},
     error::Error,
     lines::Lines,
     model::{Change, Mark, Page, Position, SentChange, read},
     place::{Place, ask},
+    retry::Backoff,
 };
 
 /// A reading of a state that was broken off, and the last key that it came to.

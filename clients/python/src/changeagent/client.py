@@ -239,8 +239,13 @@ class Client:
         except BaseException:
             opened.close()
             raise
+        connection = _Socket(opened, self._open)
         self._open.add(opened)
-        return _Socket(opened, self._open)
+        if self._closed.is_set():
+            # Whoever closed the client has not seen this one.
+            connection.close()
+            raise Closed("the client was closed")
+        return connection
 
 
 class _Socket:
