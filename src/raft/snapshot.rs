@@ -30,6 +30,9 @@ use crate::{
     state::{CheckpointedChanges, Position},
 };
 
+/// Bytes of the first part that is sent: where connections break again and again, some arrive. Each
+/// answer doubles it, up to [`PART_BYTES_MAX`].
+const PART_BYTES_FIRST: usize = 64 << 10;
 /// Parts that are sent before the first of them is answered.
 const PARTS_UNDER_WAY: usize = 3;
 /// Files that the other node may not have verified yet when a later one is on its way.
@@ -139,7 +142,8 @@ pub(super) async fn send<F: Files>(
     let (from, last) = (source.files.clone(), held.last);
     let opened = cores::on_own_thread("snapshot", move || Manifest::of(&from, &held)).await;
     let (manifest, maps) = opened.flatten().map_err(not_sent)?;
-    let mut sending = Sending { channel, source, manifest, maps, next: FIRST };
+    let part_bytes = PART_BYTES_FIRST;
+    let mut sending = Sending { channel, source, manifest, maps, next: FIRST, part_bytes };
     let sent = sending.run(vote, last).await;
     if let Err(error) = &sent {
         tracing::warn!(%error, "a snapshot could not be sent to a node");
@@ -159,6 +163,8 @@ struct Sending<'s, F> {
     maps: Vec<Arc<Mapping>>,
     /// What is sent next.
     next: Wanted,
+    /// How much of it.
+    part_bytes: usize,
 }
 
 /// An answer to a part, with what is wanted then if all goes as it should.
@@ -191,6 +197,7 @@ impl<F> Sending<'_, F> {
             }
             let Some((expected, answer)) = asked.pop_front() else { break };
             let mut found = wanted(answer.await?)?;
+            self.part_bytes = (self.part_bytes * 2).min(PART_BYTES_MAX);
             if found != expected {
                 // It has more than was thought, or less: what is under way is not what it wants.
                 for (_, answer) in asked.drain(..) {
@@ -249,7 +256,7 @@ impl<F> Sending<'_, F> {
         let Wanted { file: number, offset } = self.next;
         let map = self.maps.get(number as usize).filter(|_| offset < file.bytes);
         let map = map.ok_or_else(|| not_sent("a part of a file that it has not"))?;
-        read_part(Arc::clone(map), offset).await.map_err(not_sent)
+        read_part(Arc::clone(map), offset, self.part_bytes).await.map_err(not_sent)
     }
 }
 
@@ -267,10 +274,10 @@ fn wanted(answer: Answer) -> Result<Wanted, CallError> {
     }
 }
 
-async fn read_part(map: Arc<Mapping>, offset: u64) -> io::Result<Bytes> {
+async fn read_part(map: Arc<Mapping>, offset: u64, bytes: usize) -> io::Result<Bytes> {
     cores::off_core(move || {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(map.len());
-        let range = start..map.len().min(start.saturating_add(PART_BYTES_MAX));
+        let range = start..map.len().min(start.saturating_add(bytes));
         map.populate(range.clone())?;
         Ok(Bytes::copy_from_slice(map.get(range).unwrap_or_default()))
     })

@@ -72,6 +72,11 @@ impl<O: Output> Begun<O> {
         self.out.write_all(&part).map(|()| self)
     }
 
+    /// Has what came be there for whoever goes on with it later.
+    pub(super) fn leave(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Makes it durable, verifies it, and gives it the name of one that is complete.
     pub(super) fn finish(
         mut self,

@@ -92,6 +92,8 @@ impl<F: Files> Staging<F> {
         let mut taking = self.taking.lock().await;
         if let Some(before) = taking.take() {
             wait_for(before.finishing).await;
+            let leave = || before.begun.map(Begun::leave).transpose();
+            cores::off_core(leave).await?;
         }
         let manifest = Arc::new(manifest);
         let (files, identity, of) = (self.files.clone(), self.identity, Arc::clone(&manifest));

@@ -32,6 +32,11 @@ pub struct Relay {
 impl Relay {
     /// In front of the node at `target`.
     pub fn start(target: SocketAddr) -> Self {
+        Self::cutting(target, u64::MAX)
+    }
+
+    /// In front of the node at `target`: a connection breaks when so many bytes went there.
+    pub fn cutting(target: SocketAddr, bytes_max: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = State { target, passed: 0, hold_at: u64::MAX, is_holding: false };
@@ -43,13 +48,17 @@ impl Relay {
                 thread::spawn(move || {
                     let target = shared.lock().target;
                     // Whoever asks sees that nobody is there.
-                    let _ =
-                        TcpStream::connect(target).and_then(|node| serve(&client, node, &shared));
+                    let _ = TcpStream::connect(target)
+                        .and_then(|node| serve(&client, node, bytes_max, &shared));
                     let _ = client.shutdown(Shutdown::Both);
                 });
             }
         });
         Self { address, shared }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn url(&self) -> String {
@@ -100,10 +109,13 @@ impl Shared {
     }
 }
 
-fn serve(client: &TcpStream, node: TcpStream, shared: &Shared) -> io::Result<()> {
-    let (mut from_client, mut to_node) = (client.try_clone()?, node.try_clone()?);
+fn serve(client: &TcpStream, node: TcpStream, bytes_max: u64, shared: &Shared) -> io::Result<()> {
+    let (from_client, mut to_node) = (client.try_clone()?, node.try_clone()?);
     thread::spawn(move || {
-        let _ = io::copy(&mut from_client, &mut to_node);
+        let copied = io::copy(&mut (&from_client).take(bytes_max), &mut to_node);
+        if copied.is_ok_and(|bytes| bytes == bytes_max) {
+            let _ = from_client.shutdown(Shutdown::Both);
+        }
         let _ = to_node.shutdown(Shutdown::Write);
     });
     let (mut from_node, mut to_client) = (node, client);

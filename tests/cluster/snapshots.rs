@@ -134,6 +134,25 @@ fn a_new_node_is_sent_the_history_as_files() {
     assert_same(&cluster, &tenant);
 }
 
+#[test]
+fn a_network_that_breaks_every_connection_early_does_not_keep_a_node_from_it() {
+    let longer = ["--segment-size", "2MiB", "--max-body", "64KiB", "--max-batch", "100"];
+    let mut cluster = Cluster::with(1, &longer);
+    let tenant = fill(&cluster, 0, 7);
+    let indexes = |names: Vec<String>| names.iter().filter(|n| n.ends_with(".index")).count();
+    eventually("complete segments have indexes", || indexes(names(&cluster, 0)) >= 5);
+    // Entries get there by one connection, of which a mebibyte is sent at once; segments do not.
+    let node = cluster.grow_behind_cuts("learner", 1_200_000);
+    let is_staged = |name: &String| name.ends_with("3.seg.staged");
+    eventually("half of it is there", || {
+        names(&cluster, node).iter().any(is_staged) || said(&cluster, node, GOES_ON) > 0
+    });
+    cluster.catches_up(node);
+    assert_eq!(said(&cluster, node, GOES_ON), 1);
+    assert!(said(&cluster, node, TAKEN_IN) > 4);
+    assert_same(&cluster, &tenant);
+}
+
 /// Writes to whoever takes it until it is told to stop.
 fn writer(cluster: &Cluster, tenant: &str, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
     let addresses = cluster.addresses();

@@ -120,7 +120,14 @@ impl Write for OutputFile {
         Ok(taken)
     }
 
+    /// Writes the whole blocks that wait.
     fn flush(&mut self) -> io::Result<()> {
+        let Some(Waiting { memory, bytes }) = &mut self.direct else { return Ok(()) };
+        let blocks = *bytes / BLOCK * BLOCK;
+        self.file.write_all_at(&memory[..blocks], self.written)?;
+        self.written += blocks as u64;
+        memory.copy_within(blocks..*bytes, 0);
+        *bytes -= blocks;
         Ok(())
     }
 }
@@ -163,14 +170,20 @@ mod tests {
         for part in bytes.chunks(1_000_001) {
             out.write_all(part).unwrap();
         }
-        // What waited is gone with it.
+        out.flush().unwrap();
+        out.flush().unwrap();
+        // What was no whole block is gone with it.
         drop(out);
         let left = std::fs::read(&path).unwrap();
-        assert!(left.len() >= 2 * DIRECT_BYTES && bytes.starts_with(&left));
-        for at in [0, BLOCK, DIRECT_BYTES + BLOCK, left.len() / BLOCK * BLOCK] {
+        assert_eq!(left.len(), bytes.len() / BLOCK * BLOCK);
+        assert!(bytes.starts_with(&left));
+        for at in [0, BLOCK, DIRECT_BYTES + BLOCK, left.len()] {
             let mut out = OutputFile::write_from(&path, at as u64).unwrap();
             assert_eq!(std::fs::metadata(&path).unwrap().len(), at as u64);
-            out.write_all(&bytes[at..]).unwrap();
+            for part in bytes[at..].chunks(2_000_003) {
+                out.write_all(part).unwrap();
+                out.flush().unwrap();
+            }
             out.sync().unwrap();
             assert!(std::fs::read(&path).unwrap() == bytes, "from {at}");
             // It may be written to after that, through the page cache.

@@ -5,7 +5,7 @@ mod page;
 mod views;
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub use self::page::{id_of, page};
 use self::views::{member, members, view};
 use crate::{
-    Client, Node, NodeBuilder, PATIENCE, eventually,
+    Client, Node, NodeBuilder, PATIENCE, Relay, eventually,
     network::{Network, Place},
 };
 
@@ -155,6 +155,25 @@ impl Cluster {
         let doors: Vec<_> =
             self.running().iter().map(|&number| self.address(number).to_string()).collect();
         let builder = self.next_builder().flags(&["--join", &doors.join(","), "--role", role]);
+        self.seat(builder.start())
+    }
+
+    /// Starts a further node that asks the others to take it in, who reach it by way of a relay that
+    /// breaks each connection after so many bytes; its number.
+    pub fn grow_behind_cuts(&mut self, role: &str, bytes_max: u64) -> usize {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+        let relay = Relay::cutting(free, bytes_max).address().to_string();
+        let door = self.address(self.leader()).to_string();
+        let builder = NodeBuilder::new().flags(&self.flags).flags(&[
+            "--cluster-listen",
+            &free.to_string(),
+            "--cluster-advertise",
+            &relay,
+            "--join",
+            &door,
+            "--role",
+            role,
+        ]);
         self.seat(builder.start())
     }
 
