@@ -95,6 +95,7 @@ impl Plan {
             copiers: 0,
             erasers: 0,
             retainers: 0,
+            backward: 1,
             habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);

@@ -64,6 +64,17 @@ impl Named {
     }
 }
 
+/// Where a page that goes backwards says to go on.
+pub fn reached(heard: &Heard) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Back {
+        before: u64,
+    }
+    let Heard::Answer(answer) = heard else { return None };
+    let back: Back = serde_json::from_str(&answer.body).ok()?;
+    (answer.status == 200).then_some(back.before)
+}
+
 /// What came of a request, and the newest change that the node says to hold.
 pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
     let is_read = asked.is_read();

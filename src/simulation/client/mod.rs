@@ -2,6 +2,7 @@
 //! for the oracle.
 
 mod answers;
+mod backward;
 mod copier;
 mod eraser;
 mod estate;
@@ -85,6 +86,8 @@ pub struct Crowd {
     pub erasers: u64,
     /// Clients that say how much tenants keep.
     pub retainers: u64,
+    /// Clients that read backwards.
+    pub backward: u64,
     pub habits: Habits,
 }
 
@@ -120,6 +123,7 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     start(crowd.copiers, |client| copier::run(client).boxed_local());
     start(crowd.erasers, |client| eraser::run(client).boxed_local());
     start(crowd.retainers, |client| retainer::run(client).boxed_local());
+    start(crowd.backward, |client| backward::run(client).boxed_local());
     tasks
 }
 

@@ -32,6 +32,7 @@ const NOBODY: Crowd = Crowd {
     copiers: 0,
     erasers: 0,
     retainers: 0,
+    backward: 0,
     habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
 };
 
