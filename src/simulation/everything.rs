@@ -100,8 +100,8 @@ fn draw(rng: &mut StdRng) -> Plan {
     let crowd = &mut plan.crowd;
     (crowd.writers, crowd.keepers, crowd.readers) = (2, 1, 1);
     (crowd.followers, crowd.makers, crowd.rude) = (1, 2, 1);
-    // What tenants keep has runs of its own.
-    crowd.retainers = 0;
+    // What tenants keep has runs of its own, and so has reading backwards.
+    (crowd.retainers, crowd.backward) = (0, 0);
     plan.minority.clear();
     plan.steps.clear();
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
