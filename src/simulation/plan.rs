@@ -105,7 +105,7 @@ impl Plan {
         let steps = (0..count).map(step).collect();
         let minority = draw_minority(rng, &shape);
         let erasers = if rng.random_ratio(1, 3) { 1 } else { 0 };
-        let retainers = u64::from(count % 4 == 0);
+        let retainers = u64::from(count.is_multiple_of(4));
         let crowd = Crowd { erasers, retainers, ..crowd };
         Self { shape, crowd, steps, minority }
     }
