@@ -41,6 +41,7 @@
 //! | [`checkpoint`] | the state at a position of the log, as files: format, writing |
 //! | [`state`] | what applied batches amount to, and how it is found; pure |
 //! | [`log`] | the durable log: format, group commit, recovery |
+//! | [`upstream`] | a client of other nodes over HTTP/1.1, on a core |
 //! | [`http`] | HTTP/1.1 without I/O; pure |
 //! | [`sections`] | files of numbered sections, written once, mapped, verified block by block |
 //! | [`io`] | the disk, the network, the clocks and the executor, real and simulated |
@@ -78,3 +79,4 @@ pub mod serving;
 mod simulation;
 pub mod snapshot;
 pub mod state;
+pub mod upstream;

@@ -12,14 +12,14 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// A body that is not complete yet.
 #[derive(Debug)]
-pub(super) enum Body {
+pub(crate) enum Body {
     /// So many bytes, collected in the receive buffer.
     Known(usize),
     Chunked(Chunked),
 }
 
 impl Body {
-    pub(super) fn new(length: BodyLength, limits: &Limits) -> Self {
+    pub(crate) fn new(length: BodyLength, limits: &Limits) -> Self {
         match length {
             BodyLength::Known(bytes) => Self::Known(bytes),
             BodyLength::Chunked => Self::Chunked(Chunked {
@@ -32,7 +32,7 @@ impl Body {
 
     /// Takes what belongs to the body from the front of `received`, and returns
     /// the body once it is complete.
-    pub(super) fn advance(
+    pub(crate) fn advance(
         &mut self,
         received: &mut BytesMut,
         limits: &Limits,
@@ -94,7 +94,7 @@ enum State {
 
 /// The decoder of a chunked body.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     state: State,
     decoded: BytesMut,
     /// Bytes of chunk extensions that may still come: they carry nothing, and

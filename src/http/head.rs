@@ -18,7 +18,7 @@ const HEADERS_ON_STACK: usize = 32;
 
 /// How the body that follows a head is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum BodyLength {
+pub(crate) enum BodyLength {
     Known(usize),
     Chunked,
 }

@@ -34,3 +34,4 @@ pub use method::Method;
 pub use request::{Request, Version};
 pub use response::Response;
 pub use transmit::Slices;
+pub(crate) use {body::Body, head::BodyLength};

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The layers, top first: each may import from those that stand after it.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "cli",
     "server",
     "simulation",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 18] = [
     "checkpoint",
     "state",
     "log",
+    "upstream",
     "http",
     "sections",
     "io",

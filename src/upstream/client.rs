@@ -1,0 +1,226 @@
+//! One other node, and the connections to it.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, IoSlice},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::answer::{Answer, Ending, HEAD_BYTES_MAX, Head, head};
+use crate::{
+    base::{limits::Limits, timing::CONNECT},
+    http::{Body, BodyLength},
+    io::{
+        cores,
+        net::{READ_BYTES, Stream},
+    },
+};
+
+/// Connections that are kept for later.
+const IDLE_MAX: usize = 8;
+/// How long they are: nodes close theirs after 75 s unless that is set.
+const IDLE_TIME: Duration = Duration::from_secs(20);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// Further headers: neither those of the connection, nor `Host` and `Content-Length`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Bytes,
+    /// The longest body of an answer, in bytes.
+    pub answer_bytes_max: usize,
+    /// How long it may take, from connecting to the last byte of the answer.
+    pub limit: Duration,
+}
+
+impl Question {
+    /// `GET target`, with an answer of at most so many bytes, within `limit`.
+    #[must_use]
+    pub fn get(target: String, answer_bytes_max: usize, limit: Duration) -> Self {
+        let (method, headers, body) = ("GET".to_owned(), Vec::new(), Bytes::new());
+        Self { method, target, headers, body, answer_bytes_max, limit }
+    }
+
+    /// Its head, as it is sent to `host`.
+    fn head(&self, host: &str) -> Vec<u8> {
+        let mut out = format!("{} {} HTTP/1.1\r\nHost: {host}\r\n", self.method, self.target);
+        if !self.body.is_empty() || !matches!(self.method.as_str(), "GET" | "HEAD") {
+            out += &format!("Content-Length: {}\r\n", self.body.len());
+        }
+        let mut out = out.into_bytes();
+        for (name, value) in &self.headers {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(value);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The other node cannot have had the whole request.
+    #[error("{0}")]
+    NotSent(String),
+    /// It may have had it.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// A node at one address, `host:port`. Stays on its core.
+pub struct Upstream {
+    address: String,
+    /// Invariant: the oldest first, and at most [`IDLE_MAX`].
+    idle: RefCell<Vec<(Stream, Instant)>>,
+}
+
+impl Upstream {
+    /// The node at `address`.
+    #[must_use]
+    pub fn new(address: String) -> Self {
+        Self { address, idle: RefCell::default() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// [`AskError`], which says whether it may have come to something.
+    pub async fn ask(&self, question: &Question) -> Result<Answer, AskError> {
+        let sent = Cell::new(false);
+        let error = match cores::within(question.limit, self.exchange(question, &sent)).await {
+            Some(Ok(answer)) => return Ok(answer),
+            Some(Err(error)) => error.to_string(),
+            None => format!("no answer within {:?}", question.limit),
+        };
+        Err(if sent.get() { AskError::Lost(error) } else { AskError::NotSent(error) })
+    }
+
+    async fn exchange(&self, question: &Question, sent: &Cell<bool>) -> io::Result<Answer> {
+        let request = [&*question.head(&self.address), &*question.body];
+        let stream = match self.take_idle() {
+            Some(stream) if write_all(&stream, request).await.is_ok() => stream,
+            // A request of which something is missing is none.
+            _ => {
+                let stream = Stream::connect(&self.address, CONNECT).await?;
+                write_all(&stream, request).await?;
+                stream
+            }
+        };
+        sent.set(true);
+        let (answer, keeps) = read(&stream, question).await?;
+        if keeps {
+            self.keep(stream);
+        }
+        Ok(answer)
+    }
+
+    /// A connection that the other node has not closed, as far as is known here.
+    fn take_idle(&self) -> Option<Stream> {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|(_, since)| cores::elapsed(*since) < IDLE_TIME);
+        while let Some((stream, _)) = idle.pop() {
+            let nothing = stream.try_read(&mut [0]);
+            if nothing.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    fn keep(&self, stream: Stream) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() >= IDLE_MAX {
+            idle.remove(0);
+        }
+        idle.push((stream, cores::now()));
+        assert!(idle.len() <= IDLE_MAX, "no more connections are kept than may be");
+    }
+}
+
+async fn write_all(stream: &Stream, parts: [&[u8]; 2]) -> io::Result<()> {
+    let [mut first, mut second] = parts;
+    while !first.is_empty() || !second.is_empty() {
+        let written = stream.write(&[IoSlice::new(first), IoSlice::new(second)]).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_first = written.min(first.len());
+        first = first.get(of_first..).unwrap_or_default();
+        second = second.get(written - of_first..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Reads an answer, and whether the connection may be used again.
+async fn read(stream: &Stream, question: &Question) -> io::Result<(Answer, bool)> {
+    let mut received = Vec::new();
+    let Head { mut answer, ending, keeps, bytes } = loop {
+        let found = head(&received, question.method == "HEAD").map_err(io::Error::other)?;
+        if let Some(head) = found {
+            break head;
+        }
+        if received.len() > HEAD_BYTES_MAX {
+            return Err(io::Error::other("the head of its answer is too long"));
+        }
+        more(stream, &mut received).await?;
+    };
+    let mut rest = BytesMut::from(received.get(bytes..).unwrap_or_default());
+    let most = question.answer_bytes_max;
+    let too_long = || io::Error::other(format!("its answer is longer than {most} bytes"));
+    let Ending::Length(length) = ending else {
+        while stream_to_end(stream, &mut rest).await? {
+            if rest.len() > most {
+                return Err(too_long());
+            }
+        }
+        answer.body = rest.freeze();
+        return Ok((answer, false));
+    };
+    if matches!(length, BodyLength::Known(bytes) if bytes > most) {
+        return Err(too_long());
+    }
+    let limits = Limits { body_bytes: most, ..Limits::default() };
+    let mut body = Body::new(length, &limits);
+    answer.body = loop {
+        let decoded = body.advance(&mut rest, &limits);
+        if let Some(body) = decoded.map_err(|error| io::Error::other(error.detail()))? {
+            break body;
+        }
+        if !stream_to_end(stream, &mut rest).await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    // What comes behind an answer that nobody asked for is no answer.
+    Ok((answer, keeps && rest.is_empty()))
+}
+
+async fn more(stream: &Stream, received: &mut Vec<u8>) -> io::Result<()> {
+    match stream.read_onto(received, READ_BYTES).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Reads on; whether anything came.
+async fn stream_to_end(stream: &Stream, received: &mut BytesMut) -> io::Result<bool> {
+    let mut part = Vec::new();
+    let count = stream.read_onto(&mut part, READ_BYTES).await?;
+    received.extend_from_slice(&part);
+    Ok(count > 0)
+}
