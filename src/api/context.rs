@@ -14,7 +14,7 @@ use crate::{
         ids::{ChangeId, ClusterId},
         limits::Limits,
     },
-    node::Handle,
+    node::{Handle, copy::Origins},
     state::{ListId, Verified, index::Catalog},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Context {
     /// What the answers hold that are being rendered.
     pub(super) held: Rc<HeldByCore>,
     pub(super) metrics: Arc<Metrics>,
+    /// Where writes go, where this node is a copy.
+    pub(super) origins: Option<Origins>,
 }
 
 impl Context {

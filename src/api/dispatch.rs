@@ -23,6 +23,7 @@ use super::{
         tenants,
     },
     route::{ALL, Resource},
+    write::hand_on,
 };
 use crate::{
     base::limits::MIN_ID_WAIT,
@@ -296,6 +297,11 @@ async fn write(
     resource: Resource<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
+    if let Some(origins) = &api.origins {
+        // A cluster may take longer over its members than over a write.
+        let is_of_node = resource.is_of_node();
+        return Box::pin(hand_on(api, origins, request, is_of_node)).await;
+    }
     let parameters = parameter::check_none(request);
     let mut reply = write_resource(api, request, resource, parameters.as_ref()).await;
     if let Err(error) = &reply

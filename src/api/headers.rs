@@ -4,7 +4,7 @@ use crate::{
     base::limits::Limits,
     http::{self, DateText},
     io::cores,
-    node::Handle,
+    node::{Handle, copy::CopyAge},
 };
 
 /// What the connections of the core of `node` share: the limits that requests keep to, and the
@@ -18,6 +18,10 @@ pub fn http_context(limits: &Limits, node: &Handle) -> http::Context {
         node.catch_up();
         headers.number("ChangeAgent-Last", node.last().0);
         headers.text("ChangeAgent-Cluster", &cluster);
+        if let Some(age) = node.status().copy().and_then(CopyAge::age) {
+            // Rather too old than too new.
+            headers.number("ChangeAgent-Age", age.as_secs() + u64::from(age.subsec_nanos() > 0));
+        }
     })
 }
 

@@ -49,7 +49,7 @@ pub use self::{
 use crate::{
     base::{held::HeldByCore, limits::Limits},
     http::{Request, Response},
-    node::Handle,
+    node::{Handle, copy::Origins},
     state::Verified,
 };
 
@@ -70,7 +70,8 @@ impl Api {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
-        Self(Context { node, limits, shared, verified, browsers, held, metrics })
+        let origins = node.status().copy().map(|copy| Origins::new(&copy.of().origins));
+        Self(Context { node, limits, shared, verified, browsers, held, metrics, origins })
     }
 
     /// Answers `request`, which arrived at `now`.

@@ -89,6 +89,28 @@ pub const ADMIN_STALL: Duration = ms(60_000);
 /// How long the leader may take over a change of the members that was handed to it.
 pub const ADMIN_ANSWER: Duration = ms(45_000);
 
+// A copy elsewhere.
+
+/// How long an origin may wait for an entry before it says that there is none: what a copy knows of
+/// how old it is comes no more often.
+pub const COPY_BLOCK: Duration = ms(2_000);
+/// How long an origin may take to give what it has.
+pub const COPY_ANSWER: Duration = ms(10_000);
+/// How long it may take to say where a strong read stands.
+pub const COPY_STRONG: Duration = ms(5_000);
+/// How often a copy writes down how old it is.
+pub const COPY_REMEMBER: Duration = ms(10_000);
+/// How soon the origins are asked again once all have failed, and no later than this.
+pub const COPY_RETRY_MIN: Duration = ms(50);
+/// The latest.
+pub const COPY_RETRY_MAX: Duration = ms(3_000);
+/// How long an origin may take over a write that is handed on to it, and over a change of the members.
+pub const COPY_WRITE: Duration = ms(12_000);
+/// The latter.
+pub const COPY_ADMIN: Duration = ms(60_000);
+/// How long the client of such a write waits until it can be read here.
+pub const COPY_WRITTEN: Duration = ms(5_000);
+
 // The members.
 
 /// How long a node may take to say who it is, or that it heard that it was removed.
@@ -251,6 +273,9 @@ const _: () = assert!(nest(&[LEADER_ANSWER], REQUEST_STALL));
 const _: () = assert!(nest(&[READ_INDEX_ANSWER], READ_LEADER_WAIT));
 const _: () = assert!(nest(&[ADMIN_ANSWER], ADMIN_STALL));
 const _: () = assert!(nest(&[READ_INDEX_ANSWER], REQUEST_STALL));
+const _: () = assert!(nest(&[CLIENT_WRITE], COPY_WRITE));
+const _: () = assert!(nest(&[ADMIN_ANSWER], COPY_ADMIN));
+const _: () = assert!(nest(&[CONNECT, READ_LEADER_WAIT], COPY_STRONG));
 // What is asked is answered before its connection is given up, or what is under way on it.
 const _: () = assert!(nest(&[RECONNECT], CONNECT));
 const _: () = assert!(nest(&[CONNECT, HOP], LEADER_ANSWER));

@@ -2,6 +2,7 @@
 //! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
 mod backup;
+mod cache;
 mod check;
 mod cluster;
 mod export;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::server::Flags;
+use crate::server::{CacheFlags, Flags};
 use failure::Failure;
 
 /// The command line of `changeagent`.
@@ -48,6 +49,8 @@ pub struct CommandLine {
 enum Command {
     /// Run a node (what happens without a command, too)
     Serve(Box<Flags>),
+    /// Run a read-only copy of a history, which needs nothing but HTTP to its origin
+    Cache(Box<CacheFlags>),
     /// Show a node and its cluster; exit code 1 when it is not ready
     Status(status::Arguments),
     /// Show the members of a cluster, and change who they are
@@ -79,6 +82,7 @@ impl CommandLine {
         let outcome = match self.command {
             None => serve::run(self.serve),
             Some(Command::Serve(flags)) => serve::run(*flags),
+            Some(Command::Cache(flags)) => cache::run(*flags),
             Some(Command::Status(arguments)) => status::run(&arguments),
             Some(Command::Members(command)) => members::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),
@@ -128,6 +132,10 @@ mod tests {
     fn wrong_usage_is_found_before_anything_is_done() {
         for line in [
             "changeagent --data x status",
+            "changeagent --of http://h:1 --data x",
+            "changeagent cache --of h:1 --data x",
+            "changeagent cache --of https://h:1 --data x",
+            "changeagent cache --of http://h:1 --tenant t",
             "changeagent status --url localhost:9000",
             "changeagent status --url https://localhost:9000",
             "changeagent tail -n x",

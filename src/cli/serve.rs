@@ -5,9 +5,14 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::Failure;
-use crate::server::{Config, Flags, run as serve};
+use crate::server::{Config, ConfigError, Flags, run as serve};
 
 pub(super) fn run(flags: Flags) -> Result<(), Failure> {
+    start(|| Config::load(flags))
+}
+
+/// Runs what `load` gives the settings of, with a log on standard error.
+pub(super) fn start(load: impl FnOnce() -> Result<Config, ConfigError>) -> Result<(), Failure> {
     let filter = EnvFilter::builder()
         .with_env_var("CHANGEAGENT_LOG")
         .try_from_env()
@@ -20,6 +25,6 @@ pub(super) fn run(flags: Flags) -> Result<(), Failure> {
         .with_ansi(colours)
         .with_writer(io::stderr)
         .init();
-    let config = Config::load(flags).map_err(|error| Failure::Other(error.to_string()))?;
+    let config = load().map_err(|error| Failure::Other(error.to_string()))?;
     serve(config).map_err(|error| Failure::Other(error.to_string()))
 }

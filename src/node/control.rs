@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::copy::Origins;
 use crate::{
     base::{
         ids::NodeId,
@@ -137,10 +138,17 @@ impl Control {
 
     /// Answers reads, for as long as it is polled. Those that come while the
     /// leader is asked wait for the next answer, which serves all of them.
-    pub async fn run_reads<D: Disk>(&self, replica: Rc<Replica<D>>) {
+    /// A copy asks its `origins` instead of a leader.
+    pub async fn run_reads<D: Disk>(&self, replica: Rc<Replica<D>>, origins: Option<Origins>) {
         loop {
             let reads = self.take_reads().await;
-            let index = read_index(&replica).await;
+            let index = match &origins {
+                Some(origins) => {
+                    let own = replica.log().identity().cluster;
+                    origins.read_index(own, replica.last_applied()).await
+                }
+                None => read_index(&replica).await,
+            };
             let replica = Rc::clone(&replica);
             cores::spawn(async move {
                 let outcome = match index {

@@ -31,8 +31,9 @@ pub async fn run<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
         let mut damaged = status.scrub.damaged_names();
         told.retain(|file| damaged.contains(file));
         damaged.retain(|file| {
-            is_derived(file)
-                || (log::number(file, log::SUFFIX).is_some() && replica.members().len() > 1)
+            // A copy is no member, and calls none.
+            let has_others = status.copy().is_none() && replica.members().len() > 1;
+            is_derived(file) || (log::number(file, log::SUFFIX).is_some() && has_others)
         });
         for file in damaged {
             if tried.contains_key(&file) {

@@ -3,6 +3,7 @@
 
 mod completions;
 pub mod control;
+pub mod copy;
 mod expiry;
 pub mod forwarded;
 mod forwarder;

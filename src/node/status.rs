@@ -1,11 +1,11 @@
 //! The node's condition, as every core may read it without asking.
 
 use std::sync::{
-    Mutex, OnceLock, PoisonError,
+    Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicBool, AtomicU8, Ordering},
 };
 
-use super::Scrubbed;
+use super::{Scrubbed, copy::CopyAge};
 use crate::base::{cluster::ClusterView, outcome::StorageProblem, times::Times};
 
 /// Whether the log has a further segment to go on in.
@@ -43,6 +43,7 @@ pub struct Status {
     next_segment: AtomicU8,
     refusing: AtomicBool,
     cluster: Mutex<ClusterView>,
+    copy: OnceLock<Arc<CopyAge>>,
     /// How long writes of the log took, from submission until they were durable.
     pub log_writes: Times,
     /// What is known to be damaged on the disk.
@@ -54,7 +55,11 @@ impl Status {
     /// and is where it belongs.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        let is_current = match self.copy() {
+            Some(copy) => self.has_recovered() && copy.staleness().is_none(),
+            None => self.ready.load(Ordering::Acquire),
+        };
+        is_current
             && self.storage_problem().is_none()
             && !self.is_claimed()
             && self.halted().is_none()
@@ -116,6 +121,17 @@ impl Status {
     #[must_use]
     pub fn is_claimed(&self) -> bool {
         self.claimed.load(Ordering::Acquire)
+    }
+
+    /// How old what is here may be, where this node is a copy.
+    #[must_use]
+    pub fn copy(&self) -> Option<&CopyAge> {
+        self.copy.get().map(|copy| &**copy)
+    }
+
+    /// Notes that this node is a copy; once.
+    pub fn set_copy(&self, copy: Arc<CopyAge>) {
+        let _ = self.copy.set(copy);
     }
 
     /// The cluster as this node knows it.

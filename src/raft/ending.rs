@@ -44,6 +44,12 @@ impl<D: Disk> Replica<D> {
         self.machine.was_superseded().await;
     }
 
+    /// Has this node start anew, since what is to take the place of all that is here is marked on the
+    /// disk.
+    pub fn supersede(&self) {
+        self.machine.supersede();
+    }
+
     /// Removes what was taken in of a snapshot that is not needed any more.
     pub async fn discard_snapshots(&self) {
         if !self.machine.is_superseded()

@@ -188,6 +188,11 @@ impl<D: Disk> StateMachine<D> {
         let _ = self.superseded.subscribe().wait_for(|superseded| *superseded).await;
     }
 
+    /// Notes that something else takes the place of the log.
+    pub(super) fn supersede(&self) {
+        self.superseded.send_replace(true);
+    }
+
     /// Tells when that has happened.
     pub(super) fn superseded(&self) -> watch::Receiver<bool> {
         self.superseded.subscribe()

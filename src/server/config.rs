@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    flags::Flags,
-    values::{Listen, Role, Size, Time},
+    flags::{CacheFlags, Flags},
+    values::{Listen, OriginUrl, Role, Size, Time},
 };
 use crate::{
     api::browser::{HostName, Origin},
@@ -20,7 +20,7 @@ use crate::{
     },
     io::BLOCK,
     log::SEGMENT_BYTES_MAX,
-    node::retention::Retention,
+    node::{copy::CopyOf, retention::Retention},
     raft::Timing,
 };
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub cluster_advertise: Option<String>,
     /// Nodes that are asked to take an empty one in, `host:port`.
     pub join: Vec<String>,
+    /// It is a cache of this.
+    pub copy: Option<CopyOf>,
     /// Whether it is to vote there.
     pub role: Role,
     /// Names under which clients reach it, besides those that are advertised.
@@ -93,6 +95,27 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], which says what and where.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        let config = Self::read(flags)?;
+        match config.copy {
+            None => Ok(config),
+            Some(_) => refuse("of is a setting of changeagent cache".into()),
+        }
+    }
+
+    /// The same for a cache.
+    ///
+    /// # Errors
+    /// [`ConfigError`], also when it is not said of what.
+    pub fn load_cache(flags: CacheFlags) -> Result<Self, ConfigError> {
+        let config = Self::read(flags.into())?;
+        match (&config.copy, config.cluster_listen) {
+            (None, _) => refuse("of is missing: it says of which node this is a cache".into()),
+            (Some(_), Some(_)) => refuse("a cache belongs to no cluster: no cluster-listen".into()),
+            (Some(_), None) => Ok(config),
+        }
+    }
+
+    fn read(flags: Flags) -> Result<Self, ConfigError> {
         let file = match &flags.config {
             Some(path) => read_file(path)?,
             None => Flags::default(),
@@ -130,6 +153,7 @@ impl Config {
                 .or(file.cluster_advertise)
                 .map(|place| place.0),
             join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
+            copy: copy(flags.of.or(file.of), flags.max_stale.or(file.max_stale)),
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
@@ -251,8 +275,15 @@ impl Config {
     }
 }
 
-fn refuse(text: String) -> Result<(), ConfigError> {
+fn refuse<T>(text: String) -> Result<T, ConfigError> {
     Err(ConfigError::Value(text))
+}
+
+/// What it is a cache of.
+fn copy(of: Option<Vec<OriginUrl>>, stale_max: Option<Time>) -> Option<CopyOf> {
+    let origins: Vec<String> = of.into_iter().flatten().map(|url| url.0).collect();
+    let stale_max = stale_max.map_or(STALE_MAX, |time| time.0);
+    (!origins.is_empty()).then_some(CopyOf { origins, stale_max })
 }
 
 /// A number of bytes to be held in memory.
@@ -269,6 +300,8 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
     })
 }
 
+/// How long a cache is read with its origin away, unless that is set.
+const STALE_MAX: Duration = Duration::from_secs(3_600);
 /// So many executors may be had on any machine, for trials.
 const CORES_MAX: usize = 64;
 /// Less would refuse every request.
@@ -340,6 +373,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_is_of_something_and_belongs_to_no_cluster() {
+        let flags = |of: &[&str], node| {
+            let of = of.iter().map(|url| url.parse().unwrap()).collect();
+            Flags { of: Some(of), ..node }
+        };
+        let config = Config::read(flags(&["http://a:1", "http://b:2/"], Flags::default())).unwrap();
+        let copy = config.copy.unwrap();
+        assert_eq!((copy.origins, copy.stale_max), (vec!["a:1".into(), "b:2".into()], STALE_MAX));
+        let none = Config::load_cache(CacheFlags::default()).unwrap_err().to_string();
+        assert!(none.contains("of is missing"), "{none}");
+    }
+
+    #[test]
     fn what_is_wrong_in_the_file_is_named_with_its_line() {
         for (text, want) in [
             ("cores = 1\nlisten = 7\n", "line 2: invalid type: integer `7`"),
@@ -361,6 +407,8 @@ mod tests {
             ("advertise = \"here\"", "\"here\" is not of the form HOST:PORT"),
             ("allow-origin = [\"*\"]", "\"*\" is not of the form https://HOST"),
             ("allow-host = [\"a:1\"]", "\"a:1\" is not the name of a host"),
+            ("of = [\"10.0.0.1:9000\"]", "is not of the form http://HOST:PORT"),
+            ("of = [\"http://10.0.0.1:9000\"]", "of is a setting of changeagent cache"),
             ("role = \"king\"", "line 1: unknown variant `king`"),
             ("listen = \"0.0.0.0:1\"\ncluster-listen = \"127.0.0.1:2\"", "set advertise as well"),
             ("segment-size = \"1MiB\"", "segment-size is 1048576 bytes; with this max-body"),

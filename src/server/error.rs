@@ -37,6 +37,12 @@ pub enum ServerError {
          restore makes a data directory of a backup)"
     )]
     Backup(String),
+    /// It is the directory of a copy.
+    #[error("{0} is the directory of a cache: changeagent cache --of goes on with it")]
+    Copy(String),
+    /// It is the directory of a node.
+    #[error("{0} is the directory of a node, and no cache's: changeagent serve goes on with it")]
+    NoCopy(String),
     /// A backup cannot be used.
     #[error("the backup {0} cannot be restored: {1}")]
     Restore(String, RestoreError),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Listen, Place, Role, Size, Time};
+use super::values::{Listen, OriginUrl, Place, Role, Size, Time};
 use crate::api::browser::{HostName, Origin};
 
 /// Everything that can be set, each optional: the same names as flags, with
@@ -114,4 +114,29 @@ pub struct Flags {
     /// Longest time for a client to take the next 64 KiB of its answer [default: 30s]
     #[arg(long, env = "CHANGEAGENT_WRITE_TIMEOUT", value_name = "TIME")]
     pub(super) write_timeout: Option<Time>,
+    /// Of a cache alone
+    #[arg(skip)]
+    pub(super) of: Option<Vec<OriginUrl>>,
+    /// Likewise
+    #[arg(skip)]
+    pub(super) max_stale: Option<Time>,
+}
+
+/// Everything that can be set for a cache.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CacheFlags {
+    /// Where clients reach the origin: a node, or several of one cluster, or other caches of it
+    #[arg(long, env = "CHANGEAGENT_OF", value_name = "URL[,URL]", value_delimiter = ',')]
+    of: Option<Vec<OriginUrl>>,
+    /// With the origin away it is read for so long [default: 1h]
+    #[arg(long, env = "CHANGEAGENT_MAX_STALE", value_name = "TIME")]
+    max_stale: Option<Time>,
+    #[command(flatten)]
+    node: Flags,
+}
+
+impl From<CacheFlags> for Flags {
+    fn from(CacheFlags { of, max_stale, node }: CacheFlags) -> Self {
+        Self { of, max_stale, ..node }
+    }
 }

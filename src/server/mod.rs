@@ -23,7 +23,7 @@ pub use archive::Archive;
 pub use backup::{Origin, backup, restore};
 pub use config::{Config, ConfigError};
 pub use error::ServerError;
-pub use flags::Flags;
+pub use flags::{CacheFlags, Flags};
 pub use offline::{Recovered, check, recover};
 pub use run::run;
 pub use values::Role;

@@ -83,6 +83,7 @@ async fn start(
         retention: config.retention,
         scrub_period: config.scrub_period,
         join: config.join.clone(),
+        copy: config.copy.clone(),
     };
     let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(introductions::ask)));
     replica::start(disk, settings, wiring, listener, introductions)
@@ -106,6 +107,9 @@ pub(super) fn not_started_on(directory: String, error: StartError) -> ServerErro
         StartError::Checkpoint(error) => ServerError::Checkpoint(directory, error),
         StartError::Halted(why) => ServerError::Halted(directory, why),
         StartError::Backup => ServerError::Backup(directory),
+        StartError::Copy => ServerError::Copy(directory),
+        StartError::NoCopy => ServerError::NoCopy(directory),
+        StartError::Unusable(why) => ServerError::Executor(why),
         StartError::Raft(error) => ServerError::Raft(error),
         StartError::NotInTime => ServerError::Executor(error.to_string()),
     }

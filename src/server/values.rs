@@ -83,6 +83,22 @@ impl FromStr for Place {
     }
 }
 
+/// Where a cache finds its origin, `http://HOST:PORT`: not looked up here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OriginUrl(pub(super) String);
+
+impl FromStr for OriginUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        match place.filter(|place| is_host_and_port(place)) {
+            Some(place) => Ok(Self(place.to_owned())),
+            None => Err(format!("{text:?} is not of the form http://HOST:PORT")),
+        }
+    }
+}
+
 /// What a node is to a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -104,4 +120,4 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Size, Time, Listen, Place, HostName, Origin);
+from_text!(Size, Time, Listen, Place, OriginUrl, HostName, Origin);

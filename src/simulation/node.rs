@@ -72,6 +72,7 @@ pub async fn run(
         retention: setup.retention,
         scrub_period: SCRUB_PERIOD,
         join,
+        copy: None,
     };
     let wiring = Wiring::new(setup.cores);
     let introductions = Rc::new(OverHttp(ask));

@@ -203,7 +203,8 @@ pub struct Node {
     child: Child,
     pub(crate) lines: Receiver<String>,
     address: Option<SocketAddr>,
-    pub(crate) stderr: PathBuf,
+    /// The file of its standard error.
+    pub stderr: PathBuf,
 }
 
 impl Node {

@@ -30,6 +30,8 @@ mod conditions;
 #[cfg(test)]
 mod connections;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod damage_campaign;

@@ -11,7 +11,7 @@ use crate::{
     base::{ids::ChangeId, planted::planted, timing::write_time_left},
     feed::Wait,
     io::cores,
-    node::control::ReadError,
+    node::{control::ReadError, copy::CopyAge},
     state::ListId,
 };
 
@@ -26,7 +26,10 @@ pub(in crate::api) fn check(api: &Context) -> Result<(), ApiError> {
         let detail = "this node has not caught up since it was started";
         return Err(ApiError::new(Code::Behind, detail));
     }
-    Ok(())
+    match api.node.status().copy().and_then(CopyAge::staleness) {
+        Some(why) => Err(ApiError::new(Code::Behind, why)),
+        None => Ok(()),
+    }
 }
 
 /// Whether this node may serve what it holds.
@@ -36,6 +39,21 @@ pub(in crate::api) fn check(api: &Context) -> Result<(), ApiError> {
 pub(in crate::api) fn check_halted(api: &Context) -> Result<(), ApiError> {
     match api.node.status().halted() {
         Some(why) => Err(ApiError::new(Code::Storage, why)),
+        None => Ok(()),
+    }
+}
+
+/// Whether the history that is read goes on to be the one that is served here.
+///
+/// # Errors
+/// [`Code::OtherHistory`], naming the one that takes its place.
+pub(in crate::api) fn check_not_replaced(api: &Context) -> Result<(), ApiError> {
+    match api.node.status().copy().and_then(CopyAge::replaced_by) {
+        Some(other) => {
+            let detail = format!("the origin of this cache has the history {other} by now");
+            let error = ApiError::new(Code::OtherHistory, detail);
+            Err(error.with_text("cluster", other.to_string()))
+        }
         None => Ok(()),
     }
 }

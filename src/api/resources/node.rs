@@ -8,7 +8,7 @@ use crate::{
         reply::Reply,
     },
     http::Response,
-    node::DamagedPlace,
+    node::{DamagedPlace, copy::CopyAge},
 };
 
 /// `GET /health`: the process serves, and what of its log is damaged.
@@ -44,6 +44,9 @@ pub(in crate::api) fn ready(api: &Context) -> Result<Reply, ApiError> {
     if !status.has_recovered() && status.cluster().leader.is_some() {
         let detail = "this node has not caught up since it was started";
         return Err(ApiError::new(Code::Behind, detail));
+    }
+    if let Some(why) = status.copy().and_then(CopyAge::staleness) {
+        return Err(ApiError::new(Code::Behind, why));
     }
     if status.is_claimed() {
         return Err(claimed());

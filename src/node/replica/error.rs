@@ -19,6 +19,15 @@ pub enum StartError {
     /// It is a backup, which belongs to no node.
     #[error("the directory is a backup")]
     Backup,
+    /// It is a copy of another history, which takes no writes of its own.
+    #[error("the directory is that of a copy")]
+    Copy,
+    /// It is a node's, and no copy.
+    #[error("the directory is that of a node")]
+    NoCopy,
+    /// What a copy holds cannot be taken up.
+    #[error("{0}")]
+    Unusable(String),
     /// Raft did not start.
     #[error(transparent)]
     Raft(#[from] raft::StartError),

@@ -8,6 +8,7 @@ use crate::{
     checkpoint::{CheckpointFile, store},
     io::{Disk, Files, cores},
     log::{Identity, Log, OpenError, Options},
+    node::copy::{self, COPY_NODE},
     raft::Replay,
     snapshot::{self, install::InstallError},
 };
@@ -32,12 +33,20 @@ pub(super) async fn recover<D: Disk>(
     installed.map_err(StartError::Checkpoint)?.map_err(not_installed)?;
     // What nobody has taken in yet has no number.
     let node = if settings.join.is_empty() { FOUNDER } else { 0 };
-    let identity = Identity { cluster: ClusterId(cores::uuid()), node };
+    let identity = match &settings.copy {
+        Some(of) => copy::identity(disk, of).await.map_err(StartError::Checkpoint)?,
+        None => Identity { cluster: ClusterId(cores::uuid()), node },
+    };
     let begun = Replay::begin(disk.files()).map_err(StartError::Checkpoint)?;
     let (newest, mut replay) = begun;
     let options = following(newest.as_ref(), settings.log_options(identity));
     let log = Log::open_into(disk.clone(), options, &mut replay).await;
     let log = log.map_err(|error| cannot_open(newest.as_ref(), error))?;
+    match (log.identity().node == COPY_NODE, settings.copy.is_some()) {
+        (true, false) => return Err(StartError::Copy),
+        (false, true) => return Err(StartError::NoCopy),
+        _ => {}
+    }
     tracing::info!(last = ?log.last(), "log recovered");
     Ok(Recovery { log, replay, newest })
 }

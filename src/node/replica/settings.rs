@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     log::{Identity, Options},
-    node::retention::Retention,
+    node::{copy::CopyOf, retention::Retention},
     raft::{Address, Timing},
 };
 
@@ -23,6 +23,8 @@ pub struct Settings {
     pub scrub_period: Duration,
     /// With an empty disk: the nodes that are asked to take this one in.
     pub join: Vec<String>,
+    /// It is a copy of this.
+    pub copy: Option<CopyOf>,
 }
 
 impl Settings {

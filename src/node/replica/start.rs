@@ -16,10 +16,12 @@ use crate::{
     backup,
     base::timing::LEAD_ALONE_WAIT,
     checkpoint::store,
-    io::{Disk, cores, net::Listener},
+    io::{Disk, Files, cores, net::Listener},
     log::Identity,
     node::{
-        ForwardedWrites, Ready, Status, Wiring, expiry, halt, healing, health,
+        ForwardedWrites, Ready, Status, Wiring,
+        copy::{self, CopyAge, CopyOf, Origins},
+        expiry, halt, healing, health,
         members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
         peers::PeerService,
         retention, scrub,
@@ -43,12 +45,7 @@ pub async fn start<D: Disk>(
     introductions: Rc<dyn Introductions>,
 ) -> Result<(Running<D>, Ready), StartError> {
     let files = disk.files();
-    if let Some(why) = halt::reason(&files).map_err(StartError::Checkpoint)? {
-        return Err(StartError::Halted(why));
-    }
-    if backup::is_one(&files).map_err(StartError::Checkpoint)? {
-        return Err(StartError::Backup);
-    }
+    check_use(&files)?;
     let Recovery { log, mut replay, newest } = recover(&disk, &settings).await?;
     let status = Arc::clone(&wiring.status);
     log.on_write(move |time| status.log_writes.add(time));
@@ -69,6 +66,7 @@ pub async fn start<D: Disk>(
     let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
     let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
+    follow_origin(&replica, &wiring.status, settings.copy.as_ref()).await?;
     if replica.is_alone() {
         if !settings.address.votes {
             tracing::warn!("this node is to be a learner, but it is alone: it votes and leads");
@@ -81,6 +79,7 @@ pub async fn start<D: Disk>(
     tidy_indexes(&files, oldest, active).map_err(StartError::Checkpoint)?;
     let (policy, bytes) = (settings.retention, settings.segment_bytes);
     cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest));
+    let is_copy = settings.copy.is_some();
     let sequencer = Sequencer {
         inbox: Arc::clone(&wiring.inbox),
         replica: Rc::clone(&replica),
@@ -88,7 +87,12 @@ pub async fn start<D: Disk>(
         status: Arc::clone(&wiring.status),
         room: Rc::clone(&room),
     };
-    let sequencer = cores::spawn(sequencer.run());
+    let sequencer = cores::spawn(async move {
+        // A copy hands its writes on before they come as far.
+        if !is_copy {
+            sequencer.run().await;
+        }
+    });
     let forwarded =
         ForwardedWrites::new(Arc::clone(&wiring.inbox), &wiring.fanout, Rc::clone(&replica));
     let forwarded = Rc::new(forwarded);
@@ -102,6 +106,31 @@ pub async fn start<D: Disk>(
     let ready = Ready { recovered, cluster };
     let running = Running { disk, settings, wiring, replica, sequencer, spare, adopted };
     Ok((running, ready))
+}
+
+/// Whether a node may be started on a directory.
+fn check_use(files: &impl Files) -> Result<(), StartError> {
+    if let Some(why) = halt::reason(files).map_err(StartError::Checkpoint)? {
+        return Err(StartError::Halted(why));
+    }
+    match backup::is_one(files).map_err(StartError::Checkpoint)? {
+        true => Err(StartError::Backup),
+        false => Ok(()),
+    }
+}
+
+/// Has a copy of a history take up what it holds, and follow its origin from there.
+async fn follow_origin<D: Disk>(
+    replica: &Rc<Replica<D>>,
+    status: &Arc<Status>,
+    of: Option<&CopyOf>,
+) -> Result<(), StartError> {
+    let Some(of) = of else { return Ok(()) };
+    let age = Arc::new(CopyAge::new(of.clone()));
+    status.set_copy(Arc::clone(&age));
+    copy::begin(replica, status, &age).await.map_err(StartError::Unusable)?;
+    cores::spawn(copy::feed(Rc::clone(replica), Arc::clone(status), age));
+    Ok(())
 }
 
 /// Starts what has keys expire, and lists of tenants begin later, while this node leads.
@@ -155,7 +184,8 @@ fn serve_cluster<D: Disk>(
     }
     cores::spawn(async move { forwarded.run().await });
     let (control, reading) = (Arc::clone(&wiring.control), Rc::clone(replica));
-    cores::spawn(async move { control.run_reads(reading).await });
+    let origins = settings.copy.as_ref().map(|of| Origins::new(&of.origins));
+    cores::spawn(async move { control.run_reads(reading, origins).await });
     let (log_reads, reading) = (Arc::clone(&wiring.log_reads), Rc::clone(replica));
     cores::spawn(async move { log_reads.run(reading).await });
     cores::spawn(Rc::clone(&service).serve(Arc::clone(&wiring.control)));

@@ -15,7 +15,9 @@ use crate::{
 /// Watches everything of `replica` that `status` tells.
 pub(super) fn start<D: Disk>(replica: &Rc<Replica<D>>, status: &Arc<Status>, room: &Rc<Notify>) {
     show(replica, status);
-    cores::spawn(note_recovery(Rc::clone(replica), Arc::clone(status)));
+    if status.copy().is_none() {
+        cores::spawn(note_recovery(Rc::clone(replica), Arc::clone(status)));
+    }
     cores::spawn(watch_cluster(Rc::clone(replica), Arc::clone(status)));
     cores::spawn(watch_claims(Rc::clone(replica), Arc::clone(status)));
     cores::spawn(watch_failure(Rc::clone(replica), Rc::clone(room), Arc::clone(status)));

@@ -15,7 +15,7 @@ use crate::{
         error::{ApiError, Code, purged},
         read::{
             answer::Frame,
-            freshness::{check_halted, wait_for},
+            freshness::{check_halted, check_not_replaced, wait_for},
             part,
             question::Start,
         },
@@ -83,6 +83,7 @@ async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<
         return Ok(Next::End);
     }
     check_halted(api)?;
+    check_not_replaced(api)?;
     if let Some(walk) = &mut stream.walk {
         let walk::Part { bytes, end } = walk::part(api, walk).await?;
         if let Some((goes_on, since)) = end {
@@ -179,5 +180,5 @@ async fn read_part(
 
 /// Whether a client that comes back would be told the same.
 fn is_for_good(code: Code) -> bool {
-    matches!(code, Code::Purged | Code::NotFound | Code::Damaged)
+    matches!(code, Code::Purged | Code::NotFound | Code::Damaged | Code::OtherHistory)
 }

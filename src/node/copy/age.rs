@@ -1,0 +1,117 @@
+//! How old what a copy shows may be.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::of::CopyOf;
+use crate::{
+    base::ids::{ClusterId, Timestamp},
+    io::{Files, cores, put_file},
+};
+
+/// Remembers over restarts when the copy was last known to be whole.
+const FILE: &str = "caught-up";
+const TEMPORARY: &str = "caught-up.tmp";
+
+/// How old what a copy shows may be. Written by the Raft core, read by every core.
+#[derive(Debug)]
+pub struct CopyAge {
+    of: CopyOf,
+    id: Uuid,
+    /// The history that takes the place of this one.
+    replaced: OnceLock<ClusterId>,
+    /// At this moment what the copy has was at most so old.
+    known: Mutex<Option<(Instant, Duration)>>,
+}
+
+impl CopyAge {
+    /// Of a copy that was never known to be whole.
+    #[must_use]
+    pub fn new(of: CopyOf) -> Self {
+        Self { of, id: cores::uuid(), replaced: OnceLock::new(), known: Mutex::default() }
+    }
+
+    /// Of what it is a copy.
+    #[must_use]
+    pub fn of(&self) -> &CopyOf {
+        &self.of
+    }
+
+    /// What tells this process from other copies, where requests are handed on.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The history that is about to take the place of the one that is served, if one is.
+    #[must_use]
+    pub fn replaced_by(&self) -> Option<ClusterId> {
+        self.replaced.get().copied()
+    }
+
+    /// Notes that; once.
+    pub fn replace_by(&self, other: ClusterId) {
+        let _ = self.replaced.set(other);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Instant, Duration)>> {
+        // A panic under the lock ends the process, so poison is never seen.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that what the copy has was at most `age` old at `moment`. What was known before stands
+    /// where it says more.
+    pub fn note(&self, moment: Instant, age: Duration) {
+        let mut known = self.lock();
+        let now = cores::now();
+        let at = |(moment, age): (Instant, Duration)| age + now.saturating_duration_since(moment);
+        if known.is_none_or(|known| at((moment, age)) < at(known)) {
+            *known = Some((moment, age));
+        }
+    }
+
+    /// How old what the copy has is at most; nothing when that is not known.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        let (moment, age) = (*self.lock())?;
+        Some(age.saturating_add(cores::elapsed(moment)))
+    }
+
+    /// Why nothing is read from the copy, if it is too old for that.
+    #[must_use]
+    pub fn staleness(&self) -> Option<String> {
+        match self.age() {
+            None => Some("this copy has not caught up with its origin yet".to_owned()),
+            Some(age) if age > self.of.stale_max => Some(format!(
+                "this copy last had all of its origin {} s ago, above --max-stale",
+                age.as_secs()
+            )),
+            Some(_) => None,
+        }
+    }
+}
+
+/// Writes down how old the copy of `cluster` is. Waits for the disk.
+pub(super) fn remember(files: &impl Files, cluster: ClusterId, age: Duration) -> io::Result<()> {
+    let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+    let text = format!("{cluster} {}\n", cores::wall_micros().saturating_sub(age));
+    put_file(files, TEMPORARY, FILE, text.as_bytes())
+}
+
+/// How old the copy of `cluster` is at most, by what was written down; else by the newest change that
+/// it has, since it had all up to there.
+pub(super) fn remembered(files: &impl Files, cluster: ClusterId, newest: Timestamp) -> Duration {
+    let text = files.read(FILE).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let written = text.trim_end().split_once(' ').filter(|(of, _)| *of == cluster.to_string());
+    let written = written.and_then(|(_, micros)| micros.parse().ok()).unwrap_or(0);
+    // What is later than now was written by another clock.
+    let now = cores::wall_micros();
+    let known = Some(written).filter(|written| *written <= now).max(Some(newest.0)).unwrap_or(0);
+    Duration::from_micros(now.saturating_sub(known))
+}

@@ -1,0 +1,131 @@
+//! What a copy begins with: nothing, or the checkpoint of an origin that has purged history. That
+//! takes the place of whatever was there as a snapshot from another node does, as a whole or not at
+//! all.
+
+use std::{io, time::Duration};
+
+use super::{
+    of::{COPY_NODE, CopyOf},
+    origins::{Origins, Said},
+    pause::pause,
+};
+use crate::{
+    base::ids::{ClusterId, LogId},
+    checkpoint::format,
+    io::{Disk, Files, cores},
+    log::{self, Identity, SEGMENT_BYTES_MAX},
+    snapshot::{
+        self, Manifest, Staging,
+        manifest::{FileEntry, Kind},
+    },
+};
+
+/// Whose log the copy on `disk` is. With nothing there yet an origin is asked, for as long as it
+/// takes, and what that has purged is begun with.
+pub(in crate::node) async fn identity<D: Disk>(disk: &D, of: &CopyOf) -> io::Result<Identity> {
+    let files = disk.files();
+    let own = |cluster| Identity { cluster, node: COPY_NODE };
+    if has_log(&files)? {
+        return Ok(own(ClusterId(cores::uuid())));
+    }
+    let origins = Origins::new(&of.origins);
+    let (mut said, mut failures) = (String::new(), 0);
+    loop {
+        match begin(&files, &origins).await {
+            Ok(Begun::Empty(cluster)) => return Ok(own(cluster)),
+            Ok(Begun::Staged(cluster)) => {
+                let installing = files.clone();
+                let finish = move || snapshot::finish(&installing);
+                cores::on_own_thread("snapshot", finish).await?.map_err(io::Error::other)?;
+                return Ok(own(cluster));
+            }
+            Err(error) => {
+                let origin = origins.address();
+                if said != error {
+                    tracing::warn!(origin, error, "nothing to begin a copy with yet");
+                    said = error;
+                }
+                origins.pass_on();
+                failures += 1;
+                pause(failures, origins.count()).await;
+            }
+        }
+    }
+}
+
+/// Whether a log was begun.
+fn has_log(files: &impl Files) -> io::Result<bool> {
+    for sequence in log::segments(files)? {
+        if log::header(&files.map(&log::file_name(sequence))?).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What a copy is begun with.
+enum Begun {
+    /// Nothing: the origin holds its log from the first entry on.
+    Empty(ClusterId),
+    /// What the next start installs.
+    Staged(ClusterId),
+}
+
+async fn begin<F: Files>(files: &F, origins: &Origins) -> Result<Begun, String> {
+    // Nothing is made of the entries yet.
+    let longest = SEGMENT_BYTES_MAX as usize;
+    match origins.piece(0, longest, Duration::ZERO).await? {
+        (cluster, Said::Piece(_)) => Ok(Begun::Empty(cluster)),
+        (cluster, Said::Purged(_)) => {
+            stage_checkpoint(files, cluster, origins).await?;
+            Ok(Begun::Staged(cluster))
+        }
+    }
+}
+
+/// Has the next start begin with what the current origin begins with, in the place of what is there:
+/// durable on return. Says of which history that is.
+pub(super) async fn replace<F: Files>(files: &F, origins: &Origins) -> Result<ClusterId, String> {
+    let cluster = match begin(files, origins).await? {
+        Begun::Staged(cluster) => return Ok(cluster),
+        Begun::Empty(cluster) => cluster,
+    };
+    let nothing =
+        Manifest { last: LogId::default(), purged: None, raft: String::new(), files: Vec::new() };
+    let staging = Staging::new(files.clone(), Identity { cluster, node: COPY_NODE });
+    let failed = |error: io::Error| error.to_string();
+    let (transmission, _) = staging.begin(nothing).await.map_err(failed)?;
+    staging.end(transmission).await.map_err(failed)?;
+    staging.install(transmission).await.map_err(failed)?;
+    Ok(cluster)
+}
+
+/// Takes in the checkpoint of the current origin, and has the next start go on from that.
+async fn stage_checkpoint<F: Files>(
+    files: &F,
+    cluster: ClusterId,
+    origins: &Origins,
+) -> Result<(), String> {
+    let failed = |error: io::Error| error.to_string();
+    let mut part = origins.checkpoint(None, 0).await?;
+    let last = format::head(&part.bytes)?.log_id();
+    let (index, bytes) = (part.index, part.total);
+    if last.index != index {
+        return Err("its checkpoint is that of another entry".to_owned());
+    }
+    tracing::info!(last = index, bytes, "the checkpoint of the origin is taken in");
+    let file = FileEntry { kind: Kind::Checkpoint(index), bytes };
+    let (raft, purged) = (String::new(), Some(last));
+    let manifest = Manifest { last, purged, raft, files: vec![file] };
+    let staging = Staging::new(files.clone(), Identity { cluster, node: COPY_NODE });
+    let (transmission, mut wanted) = staging.begin(manifest).await.map_err(failed)?;
+    while wanted.file == 0 {
+        if wanted.offset > 0 {
+            part = origins.checkpoint(Some(index), wanted.offset).await?;
+        }
+        let bytes = part.bytes.clone();
+        wanted = staging.part(transmission, wanted, bytes).await.map_err(failed)?;
+    }
+    staging.end(transmission).await.map_err(failed)?;
+    staging.install(transmission).await.map_err(failed)
+}

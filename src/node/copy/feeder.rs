@@ -1,0 +1,270 @@
+//! Follows the log of an origin: asks for what comes after the last entry held, and has it appended
+//! as from a leader.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    age::{CopyAge, remember, remembered},
+    anew,
+    frames::Frames,
+    of::ORIGIN_NODE,
+    origins::{Origins, Piece, Said},
+    pause::pause,
+};
+use crate::{
+    base::{
+        ids::{ClusterId, LogId},
+        timing::{COPY_BLOCK, COPY_REMEMBER},
+    },
+    io::{Disk, cores},
+    log::Vote,
+    node::Status,
+    raft::{
+        AppendRequest, Inbound, Replica,
+        peer::{Answer, AppendAnswer, Lane},
+    },
+};
+
+/// Why a step came to nothing.
+enum Failure {
+    /// Another origin, or another time, may do.
+    Passing(String),
+    /// With this origin the copy has to begin anew.
+    Lasting(String),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Passing(text)
+    }
+}
+
+/// Commits what the log of a copy holds, all of which an origin gave as committed, and waits until it
+/// is applied; says how old it may be.
+pub(in crate::node) async fn begin<D: Disk>(
+    replica: &Replica<D>,
+    status: &Status,
+    age: &CopyAge,
+) -> Result<(), String> {
+    let log = replica.log();
+    let Some(last) = log.last().filter(|last| Some(*last) > log.purged()) else { return Ok(()) };
+    let term = log.vote().map_or(0, |vote| vote.term).max(last.term);
+    let request = AppendRequest {
+        lane: Lane::Entries,
+        from: ORIGIN_NODE,
+        vote: Vote { term, node: ORIGIN_NODE, committed: true },
+        previous: Some(last),
+        committed: Some(last),
+        entries: 0,
+    };
+    match replica.inbound().append(request, &Bytes::new()).await {
+        Answer::Append(AppendAnswer::Held { .. }) => {}
+        other => return Err(format!("what the log holds cannot be committed: {other:?}")),
+    }
+    replica.applied(last.index).await;
+    let (files, cluster, newest) = (log.files(), log.identity().cluster, replica.last_at());
+    let known = cores::off_core(move || remembered(&files, cluster, newest)).await;
+    age.note(cores::now(), known);
+    status.set_recovered();
+    Ok(())
+}
+
+/// Follows the origin from the last entry of the log on, for as long as it is polled.
+pub(in crate::node) async fn feed<D: Disk>(
+    replica: Rc<Replica<D>>,
+    status: Arc<Status>,
+    age: Arc<CopyAge>,
+) {
+    let origins = Origins::new(&age.of().origins);
+    let inbound = replica.inbound();
+    let mut feeder = Feeder {
+        replica,
+        inbound,
+        status,
+        age,
+        origins,
+        is_compared: false,
+        said: None,
+        failures: 0,
+        remembered: None,
+    };
+    feeder.run().await;
+}
+
+struct Feeder<D: Disk> {
+    replica: Rc<Replica<D>>,
+    inbound: Inbound<D>,
+    status: Arc<Status>,
+    age: Arc<CopyAge>,
+    origins: Origins,
+    /// The last entry here is known to be one of the current origin's.
+    is_compared: bool,
+    /// What was last said of the origins.
+    said: Option<String>,
+    /// Steps that failed since the last that did not.
+    failures: usize,
+    /// When it was last written down how old the copy is.
+    remembered: Option<Instant>,
+}
+
+impl<D: Disk> Feeder<D> {
+    async fn run(&mut self) {
+        loop {
+            match self.step().await {
+                Ok(()) => {
+                    if self.said.take().is_some() {
+                        tracing::info!(origin = self.origins.address(), "the origin is followed");
+                    }
+                    self.failures = 0;
+                }
+                Err(failure) => self.failed(failure).await,
+            }
+        }
+    }
+
+    /// Says what is wrong, once, and goes on to the next origin. When no origin will do and one asks
+    /// for it, the copy begins anew.
+    async fn failed(&mut self, failure: Failure) {
+        let (text, is_lasting) = match failure {
+            Failure::Passing(text) => (text, false),
+            Failure::Lasting(text) => (text, true),
+        };
+        let origin = self.origins.address();
+        // How far each is changes all the time.
+        let kind = text.replace(|digit: char| digit.is_ascii_digit(), "");
+        if self.said.as_ref() != Some(&kind) {
+            tracing::warn!(origin, error = text, "the origin is not followed");
+            self.said = Some(kind);
+        }
+        self.is_compared = false;
+        self.failures += 1;
+        let ends_round = self.failures.is_multiple_of(self.origins.count());
+        if is_lasting && self.failures >= self.origins.count() {
+            match anew::replace(&self.replica.log().files(), &self.origins).await {
+                Ok(cluster) => {
+                    let origin = self.origins.address();
+                    tracing::warn!(origin, %cluster, "this copy begins anew");
+                    if cluster != self.replica.log().identity().cluster {
+                        self.age.replace_by(cluster);
+                    }
+                    self.replica.supersede();
+                    // The process is replaced.
+                    std::future::pending::<()>().await;
+                }
+                Err(error) => tracing::warn!(error, "this copy cannot begin anew yet"),
+            }
+        }
+        self.origins.pass_on();
+        if ends_round {
+            pause(self.failures, self.origins.count()).await;
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), Failure> {
+        let last = self.replica.log().last();
+        let compares = !self.is_compared && last.is_some();
+        let from = last.map_or(0, |id| if compares { id.index } else { id.index + 1 });
+        let block = if compares { Duration::ZERO } else { COPY_BLOCK };
+        let asked = cores::now();
+        let longest = self.replica.log().payload_bytes_max();
+        let (cluster, said) = self.origins.piece(from, longest, block).await?;
+        self.check_cluster(cluster)?;
+        let Piece { frames, applied, age } = match (said, last) {
+            (Said::Piece(piece), _) => piece,
+            // It cannot be compared any more than that.
+            (Said::Purged(purged), Some(last)) if compares && purged == last => {
+                self.is_compared = true;
+                return Ok(());
+            }
+            (Said::Purged(purged), _) => {
+                let text = format!("its log is purged up to entry {purged}, beyond this copy");
+                return Err(Failure::Lasting(text));
+            }
+        };
+        let damaged = || "what it gives of its log is damaged".to_owned();
+        let mut frames = Frames::read(frames, from).ok_or_else(damaged)?;
+        if frames.longest() > longest {
+            return Err("it has an entry that --segment-size leaves no room for".to_owned().into());
+        }
+        if let Some(last) = last.filter(|_| compares) {
+            match frames.ids.first() {
+                None => return Err("it lies behind this copy".to_owned().into()),
+                Some(&first) if first != last => {
+                    let text = format!("entry {last} is another there, {first}");
+                    return Err(Failure::Lasting(text));
+                }
+                Some(_) => frames = frames.rest(),
+            }
+            self.is_compared = true;
+        }
+        let reached = match frames.ids.last().copied() {
+            Some(newest) => self.append(last, newest, frames).await?,
+            None => last,
+        };
+        if reached.map_or(0, |id| id.index) >= applied {
+            self.caught_up(asked, age).await;
+        }
+        Ok(())
+    }
+
+    fn check_cluster(&self, found: ClusterId) -> Result<(), Failure> {
+        let own = self.replica.log().identity().cluster;
+        match found == own {
+            true => Ok(()),
+            false => Err(Failure::Lasting(format!("it has the history {found}, this copy {own}"))),
+        }
+    }
+
+    /// Appends entries after `last`, up to `newest`; they are durable and applied on return.
+    async fn append(
+        &self,
+        last: Option<LogId>,
+        newest: LogId,
+        frames: Frames,
+    ) -> Result<Option<LogId>, Failure> {
+        if last.is_some_and(|last| frames.ids.first().is_some_and(|first| first.term < last.term)) {
+            return Err("the terms of its entries decrease".to_owned().into());
+        }
+        let entries = u32::try_from(frames.ids.len()).map_err(|error| error.to_string())?;
+        let term = self.replica.log().vote().map_or(0, |vote| vote.term).max(newest.term);
+        let request = AppendRequest {
+            lane: Lane::Entries,
+            from: ORIGIN_NODE,
+            vote: Vote { term, node: ORIGIN_NODE, committed: true },
+            previous: last,
+            committed: Some(newest),
+            entries,
+        };
+        match self.inbound.append(request, &frames.bytes).await {
+            Answer::Append(AppendAnswer::Held { .. }) => {}
+            other => return Err(format!("entries are not taken in: {other:?}").into()),
+        }
+        self.replica.applied(newest.index).await;
+        Ok(Some(newest))
+    }
+
+    /// Notes that all is here that the origin had at the moment `asked`, which was `age` old itself.
+    async fn caught_up(&mut self, asked: Instant, age: Duration) {
+        self.age.note(asked, age);
+        if !self.status.has_recovered() {
+            self.status.set_recovered();
+            let last = self.replica.last_applied();
+            tracing::info!(last, origin = self.origins.address(), "caught up with the origin");
+        }
+        if self.remembered.is_none_or(|at| cores::elapsed(at) >= COPY_REMEMBER) {
+            self.remembered = Some(cores::now());
+            let files = self.replica.log().files();
+            let cluster = self.replica.log().identity().cluster;
+            let Some(age) = self.age.age() else { return };
+            if let Err(error) = cores::off_core(move || remember(&files, cluster, age)).await {
+                tracing::warn!(%error, "how old this copy is could not be written down");
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! A read-only copy of a whole history, elsewhere: an ordinary node whose entries come from its
+//! origin over HTTP instead of from a leader.
+//!
+//! The origin gives applied, hence committed, entries alone (the feeder asks for them), so all that
+//! stands in the log of a copy is committed. Raft runs on it as a learner that is in no membership:
+//! it votes for nobody, leads nothing, and calls no member. What the log cannot go on from, because
+//! the origin has purged it or has another history by now, is replaced as a whole.
+
+mod age;
+mod anew;
+mod feeder;
+mod frames;
+mod of;
+mod origins;
+mod pause;
+
+pub use age::CopyAge;
+pub use of::{COPY_NODE, CopyOf};
+pub use origins::Origins;
+pub(super) use {
+    anew::identity,
+    feeder::{begin, feed},
+};

@@ -1,0 +1,19 @@
+//! Of what a node is a copy, and who is who there.
+
+use std::time::Duration;
+
+use crate::base::ids::NodeId;
+
+/// The number of every copy: no member ever gets it, and it is exact in a JavaScript number.
+pub const COPY_NODE: NodeId = (1 << 53) - 1;
+/// Who a copy takes its entries to be from. No member has this number.
+pub(super) const ORIGIN_NODE: NodeId = 0;
+
+/// Of what a node is a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOf {
+    /// Where its origins are, `host:port`: one is asked, and the next where that fails. At least one.
+    pub origins: Vec<String>,
+    /// For how long it is read after it last knew that it had all of its origin.
+    pub stale_max: Duration,
+}

@@ -1,0 +1,199 @@
+//! What a copy asks of the nodes that it is of, as any client does.
+
+use std::{cell::Cell, time::Duration};
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::{
+    base::{
+        ids::{ClusterId, LogId},
+        limits::LOG_PIECE_BYTES,
+        timing::{COPY_ANSWER, COPY_STRONG},
+    },
+    upstream::{Answer, AskError, Question, Upstream},
+};
+
+/// What a piece may have besides the longest entry.
+const PIECE_OVERHEAD_BYTES: usize = LOG_PIECE_BYTES + (64 << 10);
+/// An answer of which nothing but the head is of use is no longer than this.
+const NOTHING_BYTES_MAX: usize = 64 << 10;
+/// The longest part of a checkpoint.
+const PART_BYTES_MAX: usize = 4 << 20;
+/// What is repeated of an answer that is none, in characters.
+const TEXT_CHARACTERS_MAX: usize = 300;
+
+/// A piece of the log of an origin.
+pub(super) struct Piece {
+    /// Frames.
+    pub(super) frames: Bytes,
+    /// The last entry that the origin has applied.
+    pub(super) applied: u64,
+    /// How old what the origin has may be; nothing at all where it is no copy itself.
+    pub(super) age: Duration,
+}
+
+/// What an origin says of its log.
+pub(super) enum Said {
+    Piece(Piece),
+    /// Entries up to this one are purged, and that is not before the one asked for.
+    Purged(LogId),
+}
+
+/// A part of the checkpoint that stands for purged entries.
+pub(super) struct Part {
+    /// The last of these entries.
+    pub(super) index: u64,
+    /// The length of the whole.
+    pub(super) total: u64,
+    pub(super) bytes: Bytes,
+}
+
+/// The nodes that a copy may ask. One is asked until it fails, then the next. Stays on its core.
+pub struct Origins {
+    /// Invariant: not empty.
+    all: Vec<Upstream>,
+    current: Cell<usize>,
+}
+
+impl Origins {
+    /// The nodes at `addresses`.
+    ///
+    /// # Panics
+    /// When there are none.
+    #[must_use]
+    pub fn new(addresses: &[String]) -> Self {
+        let all: Vec<Upstream> = addresses.iter().cloned().map(Upstream::new).collect();
+        assert!(!all.is_empty(), "a copy has an origin");
+        Self { all, current: Cell::new(0) }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The one that is asked now.
+    fn current(&self) -> &Upstream {
+        self.all.get(self.current.get()).unwrap_or_else(|| unreachable!("one of them is current"))
+    }
+
+    /// Where that is.
+    pub(super) fn address(&self) -> &str {
+        self.current().address()
+    }
+
+    /// Goes on to the next.
+    pub(super) fn pass_on(&self) {
+        self.current.set((self.current.get() + 1) % self.all.len());
+    }
+
+    async fn get(&self, target: String, most: usize, limit: Duration) -> Result<Answer, String> {
+        let question = Question::get(target, most, limit);
+        self.current().ask(&question).await.map_err(|error| error.to_string())
+    }
+
+    /// Entries from index `from` on, none longer than `longest` bytes; waits for one for so long. Says
+    /// of which cluster they are, too.
+    pub(super) async fn piece(
+        &self,
+        from: u64,
+        longest: usize,
+        block: Duration,
+    ) -> Result<(ClusterId, Said), String> {
+        let target = format!("/cluster/log?from={from}&block={}", block.as_secs_f64());
+        let most = longest.saturating_add(PIECE_OVERHEAD_BYTES);
+        let answer = self.get(target, most, block + COPY_ANSWER).await?;
+        let cluster = cluster(&answer)?;
+        match (answer.status, purged(&answer)) {
+            (200, _) => {
+                let applied = number(&answer, "ChangeAgent-Log-Applied")?;
+                let age =
+                    answer.number("ChangeAgent-Age").map_or(Duration::ZERO, Duration::from_secs);
+                Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, age })))
+            }
+            (410, Some(purged)) => Ok((cluster, Said::Purged(purged))),
+            _ => Err(refusal(&answer)),
+        }
+    }
+
+    /// A part, from that byte on, of the checkpoint of the entry `index`, or of the newest.
+    pub(super) async fn checkpoint(&self, index: Option<u64>, from: u64) -> Result<Part, String> {
+        let index = index.map_or_else(String::new, |index| format!("&index={index}"));
+        let target = format!("/cluster/checkpoint?from={from}{index}");
+        let answer = self.get(target, PART_BYTES_MAX, COPY_ANSWER).await?;
+        if answer.status != 200 {
+            return Err(refusal(&answer));
+        }
+        let index = number(&answer, "ChangeAgent-Checkpoint")?;
+        let total = number(&answer, "ChangeAgent-Checkpoint-Bytes")?;
+        if answer.body.is_empty() && from < total {
+            return Err("it gives nothing of its checkpoint".to_owned());
+        }
+        Ok(Part { index, total, bytes: answer.body })
+    }
+
+    /// The entry of `own` that must be applied to see all that is acknowledged, where entries up to
+    /// `last` are held.
+    pub(in crate::node) async fn read_index(&self, own: ClusterId, last: u64) -> Option<u64> {
+        // Nothing of it is wanted but where it ends.
+        let target = format!("/cluster/log?from={}&to={last}&consistency=strong", last + 1);
+        for _ in 0..self.count() {
+            let answer = self.get(target.clone(), NOTHING_BYTES_MAX, COPY_STRONG).await;
+            if let Ok(answer) = answer
+                && answer.status == 200
+                && cluster(&answer) == Ok(own)
+            {
+                return answer.number("ChangeAgent-Log-Applied");
+            }
+            self.pass_on();
+        }
+        None
+    }
+
+    /// Hands a request on, to the first that can be reached.
+    ///
+    /// # Errors
+    /// [`AskError`]
+    pub async fn hand_on(&self, question: &Question) -> Result<Answer, AskError> {
+        let mut outcome = self.current().ask(question).await;
+        for _ in 1..self.count() {
+            if !matches!(outcome, Err(AskError::NotSent(_))) {
+                break;
+            }
+            self.pass_on();
+            outcome = self.current().ask(question).await;
+        }
+        outcome
+    }
+}
+
+fn number(answer: &Answer, header: &str) -> Result<u64, String> {
+    answer.number(header).ok_or_else(|| format!("its answer has no {header}"))
+}
+
+fn cluster(answer: &Answer) -> Result<ClusterId, String> {
+    let text = answer.header("ChangeAgent-Cluster");
+    let id = text.and_then(|text| text.parse().ok());
+    id.map(ClusterId).ok_or_else(|| "it is no ChangeAgent".to_owned())
+}
+
+/// What is read of a problem document.
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+    purged: Option<u64>,
+    purged_term: Option<u64>,
+}
+
+/// The last entry that is purged, as the answer says.
+fn purged(answer: &Answer) -> Option<LogId> {
+    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
+    Some(LogId { term: problem.purged_term?, index: problem.purged? })
+}
+
+fn refusal(answer: &Answer) -> String {
+    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+    let detail = problem.map_or_else(String::new, |problem| format!(": {}", problem.detail));
+    let detail: String = detail.chars().take(TEXT_CHARACTERS_MAX).collect();
+    format!("it answers {}{detail}", answer.status)
+}
