@@ -42,7 +42,17 @@ impl MappedFile {
         let status = unsafe {
             libc::mincore(self.0.as_ptr().add(start).cast_mut().cast(), bytes, pages.as_mut_ptr())
         };
-        status == 0 && pages.iter().all(|page| page & 1 == 1)
+        status == 0 && pages.iter().all(|page| page & 1 == 1) && self.is_backed(start..range.end)
+    }
+
+    /// Whether pages that are in memory lie within the file still. When that was cut meanwhile, the
+    /// end of a large folio may be counted as in memory, and touching it would end the process.
+    fn is_backed(&self, pages: Range<usize>) -> bool {
+        match self.0.advise_range(Advice::PopulateRead, pages.start, pages.len()) {
+            Ok(()) => true,
+            // Linux before 5.14 does not know the advice.
+            Err(error) => error.raw_os_error() == Some(libc::EINVAL),
+        }
     }
 
     pub(in crate::io) fn populate(&self, range: Range<usize>) -> io::Result<()> {
@@ -123,6 +133,12 @@ mod tests {
             for range in [0..3_000_000, 2_600_000..2_600_001] {
                 assert!(crate::io::is_bad_place(&read(&map, range).unwrap_err()));
             }
+        }
+        map.populate(0..2_400_000).unwrap();
+        assert!(map.is_resident(0..2_400_000));
+        // A large folio may lie on both sides of the end.
+        for start in (2_496_000..3_000_000).step_by(4096) {
+            assert!(!map.is_resident(start..3_000_000.min(start + 8192)), "{start}");
         }
     }
 }
