@@ -98,6 +98,38 @@ async fn sender(seed: u64) -> Option<(SimDisk, Vec<What>, Manifest)> {
     Some((disk, all, manifest))
 }
 
+#[test]
+fn a_complete_file_that_rotted_before_a_start_is_sent_anew() {
+    let tried = (0..50).any(|seed| {
+        executor::run(seed, async move {
+            let Some((from, _, manifest)) = sender(seed).await else { return false };
+            let disk = SimDisk::new(seed + 2);
+            let staging: Rc<Staging<SimFiles>> = Staging::new(disk.files(), OWN);
+            let (id, mut wanted) = staging.begin(manifest.clone()).await.unwrap();
+            let first = manifest.files[0];
+            let bytes = Bytes::from(from.files().read(&first.kind.name()).unwrap());
+            while wanted.file == 0 {
+                let start = wanted.offset as usize;
+                let part = bytes.slice(start..bytes.len().min(start + PART_BYTES));
+                wanted = staging.part(id, wanted, part).await.unwrap();
+            }
+            let next = Wanted { file: 1, offset: 0 };
+            assert_eq!(staging.begin(manifest.clone()).await.unwrap().1, next);
+            let name = first.kind.name() + ".staged";
+            let sound = disk.files().read(&name).unwrap();
+            let again = || Staging::new(disk.files(), OWN);
+            assert_eq!(again().begin(manifest.clone()).await.unwrap().1, next);
+            let mut rotten = sound.clone();
+            rotten[sound.len() / 2] ^= 4;
+            disk.put(&name, rotten);
+            let wanted = again().begin(manifest.clone()).await.unwrap().1;
+            assert_eq!(wanted, Wanted { file: 0, offset: 0 });
+            true
+        })
+    });
+    assert!(tried);
+}
+
 /// Some lives of a node that takes a snapshot in; whether there was one.
 fn lives(seed: u64) -> bool {
     executor::run(seed, async move {

@@ -24,7 +24,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Another file that is being written.
 pub(super) const TEMPORARY: &str = "snapshot.tmp";
 
-fn name(file: FileEntry, suffix: &str) -> String {
+pub(super) fn name(file: FileEntry, suffix: &str) -> String {
     file.kind.name() + suffix
 }
 
@@ -183,11 +183,12 @@ fn verify(files: &impl Files, identity: Identity, file: FileEntry, part: &str) -
 }
 
 /// What is there of a snapshot: which files, and how much of the first one that is not. The rest is
-/// removed.
+/// removed. What is not `verified` by this process may have rotted since it was, and is verified again.
 pub(super) fn find(
     files: &impl Files,
     identity: Identity,
     manifest: &Manifest,
+    verified: &BTreeSet<String>,
 ) -> io::Result<(Vec<bool>, u64)> {
     let wanted: BTreeSet<String> = manifest.files.iter().map(|file| file.kind.name()).collect();
     remove_staged(files, |name| {
@@ -199,7 +200,9 @@ pub(super) fn find(
     let mut started = None;
     for file in &manifest.files {
         let staged = name(*file, STAGED);
-        let is_held = there.contains(&staged) && is_of(files, identity, *file, &staged);
+        let is_held = there.contains(&staged)
+            && is_of(files, identity, *file, &staged)
+            && (verified.contains(&staged) || is_sound(files, *file, &staged));
         held.push(is_held);
         if !is_held && started.is_none() {
             started = Some(resume(files, identity, *file)?);
@@ -223,6 +226,15 @@ fn is_of(files: &impl Files, identity: Identity, file: FileEntry, name: &str) ->
         }
         // Another node may have made another of the same name.
         Kind::State(_) | Kind::Checkpoint(_) => false,
+    }
+}
+
+/// Whether a file that is complete is still what it was when it was verified.
+fn is_sound(files: &impl Files, file: FileEntry, name: &str) -> bool {
+    let Ok(map) = files.map(name) else { return false };
+    match file.kind {
+        Kind::Segment { sequence, .. } => log::verify_segment(&map, sequence).is_ok(),
+        _ => Sections::open(map).is_ok_and(|sections| sections.verify().is_ok()),
     }
 }
 

@@ -9,7 +9,7 @@
 //! From the mark on the way leads only ahead: each start takes each step once more until the mark is
 //! gone. Nothing else is done to a directory with a mark.
 
-use std::io;
+use std::{collections::BTreeSet, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,7 @@ pub fn finish(files: &impl Files) -> Result<bool, InstallError> {
             vote
         }
     };
+    check_all_there(files, &install)?;
     for name in &install.names {
         match files.rename(&(name.clone() + STAGED), name) {
             // It has its name already.
@@ -130,6 +131,23 @@ pub fn finish(files: &impl Files) -> Result<bool, InstallError> {
         "a snapshot is installed"
     );
     Ok(true)
+}
+
+/// Whether each file is there still, under the one name or the other: nothing is done before.
+fn check_all_there(files: &impl Files, install: &Install) -> io::Result<()> {
+    let there: BTreeSet<String> = files.list()?.into_iter().map(|file| file.name).collect();
+    let is_there =
+        |name: &&String| there.contains(*name) || there.contains(&format!("{name}{STAGED}"));
+    match install.names.iter().find(|name| !is_there(name)) {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!(
+                "{name}{STAGED} is missing: this directory is to be replaced by an empty one, so that \
+                 the node is taken in anew"
+            );
+            Err(io::Error::new(io::ErrorKind::NotFound, text))
+        }
+    }
 }
 
 /// Removes all of the log that was there.

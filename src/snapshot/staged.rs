@@ -8,7 +8,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     rc::Rc,
     sync::Arc,
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::{
-    file::{Begun, find, remove_staged, remove_unsound},
+    file::{Begun, STAGED, find, name, remove_staged, remove_unsound},
     install,
     manifest::Manifest,
 };
@@ -67,6 +67,8 @@ pub struct Staging<F: Files> {
     identity: Identity,
     next: Cell<Transmission>,
     taking: Mutex<Option<Taking<F>>>,
+    /// Names of complete files that this process has verified.
+    verified: Rc<RefCell<BTreeSet<String>>>,
     /// The last one that is complete.
     complete: RefCell<Option<(Transmission, Arc<Manifest>)>>,
 }
@@ -79,7 +81,8 @@ impl<F: Files> Staging<F> {
     /// Into the directory of `files`, which is that of the node `identity`.
     pub fn new(files: F, identity: Identity) -> Rc<Self> {
         let (next, taking, complete) = (Cell::new(1), Mutex::new(None), RefCell::new(None));
-        Rc::new(Self { files, identity, next, taking, complete })
+        let verified = Rc::default();
+        Rc::new(Self { files, identity, next, taking, verified, complete })
     }
 
     /// Begins to take one in, or goes on with it; says what of it is wanted. One that was under way
@@ -97,8 +100,12 @@ impl<F: Files> Staging<F> {
         }
         let manifest = Arc::new(manifest);
         let (files, identity, of) = (self.files.clone(), self.identity, Arc::clone(&manifest));
-        let found = cores::on_own_thread("snapshot", move || find(&files, identity, &of));
+        let verified = self.verified.borrow().clone();
+        let found =
+            cores::on_own_thread("snapshot", move || find(&files, identity, &of, &verified));
         let (held, started) = found.await.flatten()?;
+        let names = manifest.files.iter().zip(&held).filter(|(_, held)| **held);
+        self.verified.replace(names.map(|(file, _)| name(*file, STAGED)).collect());
         let mut begun = Taking {
             id,
             manifest,
@@ -158,8 +165,13 @@ impl<F: Files> Staging<F> {
         let finish = move || {
             begun.finish(&files, identity).inspect_err(|error| remove_unsound(&files, file, error))
         };
+        let verified = Rc::clone(&self.verified);
         to.finishing.push_back(cores::spawn(async move {
-            cores::on_own_thread("snapshot", finish).await.flatten()
+            let finished = cores::on_own_thread("snapshot", finish).await.flatten();
+            if finished.is_ok() {
+                verified.borrow_mut().insert(name(file, STAGED));
+            }
+            finished
         }));
         if let Some(held) = to.held.get_mut(at.file as usize) {
             *held = true;
