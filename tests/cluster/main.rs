@@ -6,6 +6,8 @@ mod alone;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod failover;

@@ -1,0 +1,47 @@
+//! A cache of a cluster: it follows whoever leads.
+
+use testkit::{NodeBuilder, cluster::Cluster, eventually, workload::Workload};
+
+use crate::SOME;
+
+#[test]
+fn a_cache_follows_a_cluster_through_the_deaths_of_its_leaders_and_its_own() {
+    let mut cluster = Cluster::start(3);
+    let origins: Vec<String> =
+        cluster.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let flags = ["--of", &origins.join(",")];
+    let mut cache = NodeBuilder::new().command("cache").flags(&flags).start();
+    eventually("it has caught up", || cache.client().get("/ready").status == 200);
+    let workload = Workload::start(&cluster);
+    let mut shown = 0;
+    for _ in 0..4 {
+        workload.goes_on(SOME);
+        let leader = cluster.leader();
+        cluster.kill(leader);
+        workload.goes_on(SOME);
+        eventually("the cache shows more", || cache.client().get("/health").last() > shown);
+        shown = cache.client().get("/changes?limit=1").last();
+        cache = cache.kill().start();
+        assert!(cache.client().list("?limit=1")["last"].as_u64() > Some(0), "it serves at once");
+        assert!(cache.client().get("/changes?limit=1").last() >= shown);
+        cluster.restart(leader);
+        cluster.catches_up(leader);
+    }
+    workload.ends(&cluster);
+    let mut members = cluster.client(cluster.leader());
+    let mut last = 0;
+    loop {
+        let target = format!("/changes?since={last}&limit=10000&consistency=strong");
+        let (own, other) = (cache.client().get(&target), members.get(&target));
+        assert_eq!((own.status, own.text()), (200, other.text()));
+        last = own.json()["last"].as_u64().unwrap();
+        if own.json()["atEnd"] == true {
+            break;
+        }
+    }
+    assert!(last > shown);
+    // A write through it is one of the cluster's.
+    let id = cache.client().append(r#"{"data":"through"}"#);
+    assert_eq!(id, last + 1);
+    assert_eq!(members.get(&format!("/changes/{id}?min_id={id}")).json()["data"], "through");
+}
