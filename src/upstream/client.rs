@@ -224,3 +224,7 @@ async fn stream_to_end(stream: &Stream, received: &mut BytesMut) -> io::Result<b
     received.extend_from_slice(&part);
     Ok(count > 0)
 }
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -115,3 +115,49 @@ pub(super) fn remembered(files: &impl Files, cluster: ClusterId, newest: Timesta
     let known = Some(written).filter(|written| *written <= now).max(Some(newest.0)).unwrap_or(0);
     Duration::from_micros(now.saturating_sub(known))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::simulated::{disk::SimDisk, executor::run};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_copy_is_as_old_as_the_moment_at_which_it_was_whole() {
+        run(1, async {
+            let of = CopyOf { origins: vec!["a:1".to_owned()], stale_max: 10 * SECOND };
+            let age = CopyAge::new(of);
+            assert_eq!(age.age(), None);
+            assert!(age.staleness().is_some());
+            let first = cores::now();
+            cores::sleep(4 * SECOND).await;
+            age.note(first, 3 * SECOND);
+            assert_eq!(age.age().unwrap().as_secs(), 7);
+            age.note(cores::now(), 9 * SECOND);
+            assert_eq!(age.age().unwrap().as_secs(), 7, "it was known to be younger");
+            assert_eq!(age.staleness(), None);
+            cores::sleep(4 * SECOND).await;
+            assert!(age.staleness().unwrap().contains("11 s ago"));
+            age.note(cores::now(), SECOND);
+            assert_eq!((age.age().unwrap().as_secs(), age.staleness()), (1, None));
+        });
+    }
+
+    #[test]
+    fn its_age_is_known_after_a_restart_if_it_is_of_the_same_history() {
+        use crate::io::Disk as _;
+        run(2, async {
+            let files = SimDisk::new(2).files();
+            let (one, other) = (ClusterId(Uuid::from_u128(1)), ClusterId(Uuid::from_u128(2)));
+            let newest = Timestamp(cores::wall_micros());
+            cores::sleep(10 * SECOND).await;
+            assert_eq!(remembered(&files, one, newest).as_secs(), 10, "by its newest change");
+            remember(&files, one, 2 * SECOND).unwrap();
+            assert_eq!(remembered(&files, one, newest).as_secs(), 2);
+            assert_eq!(remembered(&files, other, newest).as_secs(), 10);
+            cores::sleep(5 * SECOND).await;
+            assert_eq!(remembered(&files, one, newest).as_secs(), 7);
+        });
+    }
+}
