@@ -3,18 +3,25 @@
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::json;
 
-use testkit::{Client, Node, Stream, Temporary, eventually, installed, temporary};
+use testkit::{
+    Client, Node, NodeBuilder, Relay, SHORT_SEGMENTS, Stream, Temporary, eventually, installed,
+    temporary,
+};
 
-/// The settings, as they are published.
-fn published() -> String {
+/// The settings, as they are published: those without a cache, and those with one.
+fn published() -> [String; 2] {
     let text = include_str!("../../docs/operations.md");
-    let (_, rest) = text.split_once("```nginx\n").expect("a block of nginx's settings");
-    rest.split_once("```").expect("its end").0.to_owned()
+    let mut blocks = text.split("```nginx\n").skip(1).map(|rest| {
+        let block = rest.split_once("```").expect("its end").0;
+        block.to_owned()
+    });
+    std::array::from_fn(|_| blocks.next().expect("a block of nginx's settings"))
 }
 
 /// nginx in front of a node, with a cache that keeps everything that it may.
@@ -25,27 +32,43 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it; nothing where none is installed, which was said then.
+    /// Starts it, with a cache that keeps what it may of all; nothing where none is installed, which
+    /// was said then.
     fn before(node: &Node) -> Option<Self> {
+        let [settings, _] = published();
+        let cache = "proxy_cache_path DIRECTORY/cache keys_zone=all:1m;\nproxy_cache all;\n\
+                     proxy_cache_valid any 10m;\n";
+        Self::start(node.address(), &format!("{cache}{settings}"))
+    }
+
+    /// Starts it with the cache whose settings are published.
+    fn caching(before: SocketAddr) -> Option<Self> {
+        let [_, settings] = published();
+        let place = "/var/cache/nginx/changes";
+        assert_eq!(settings.matches(place).count(), 1);
+        Self::start(before, &settings.replace(place, "DIRECTORY/cache"))
+    }
+
+    fn start(before: SocketAddr, settings: &str) -> Option<Self> {
         let program = installed("nginx")?;
         let directory = temporary();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let settings = published();
         for place in ["server 127.0.0.1:9000;", "listen 80;", "proxy_read_timeout 310s;"] {
             assert_eq!(settings.matches(place).count(), 1, "{place}");
         }
         let settings = settings
-            .replace("server 127.0.0.1:9000;", &format!("server {};", node.address()))
+            .replace("server 127.0.0.1:9000;", &format!("server {before};"))
             .replace("listen 80;", &format!("listen {address};"));
         let place = directory.path().display();
+        let settings = settings.replace("DIRECTORY", &place.to_string());
         let temporary_paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {place}/{name};\n"))
             .concat();
         let all = format!(
-            "daemon off;\nmaster_process off;\npid {place}/pid;\nevents {{}}\n\
+            "daemon off;\nmaster_process off;\npid {place}/pid;\n\
+             events {{ worker_connections 2048; }}\n\
              http {{\naccess_log off;\n{temporary_paths}\
-             proxy_cache_path {place}/cache keys_zone=all:1m;\nproxy_cache all;\n\
-             proxy_cache_valid any 10m;\nadd_header X-Cache $upstream_cache_status always;\n\
+             add_header X-Cache $upstream_cache_status always;\n\
              {settings}}}\n"
         );
         let file = directory.path().join("nginx.conf");
@@ -179,4 +202,140 @@ fn an_answer_that_breaks_off_does_so_behind_the_proxy_too() {
         }
     };
     assert!(end.is_err(), "it ends as if it were whole");
+}
+
+/// How many reads a node has answered, but for this one.
+fn reads(node: &Node) -> u64 {
+    let metrics = node.client().get("/metrics");
+    let of_get = |line: &&str| line.starts_with("changeagent_requests_total{method=\"GET\"");
+    let count = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    metrics.text().lines().filter(of_get).map(count).sum()
+}
+
+fn history(client: &mut Client) -> String {
+    client.get("/health").header("changeagent-cluster").unwrap().to_owned()
+}
+
+/// Sends each request on a connection of its own, all at once, and gives the bodies of the answers.
+fn all_at_once(address: SocketAddr, targets: &[String]) -> Vec<String> {
+    let mut clients: Vec<Client> = targets.iter().map(|_| Client::connect(address)).collect();
+    for (client, target) in clients.iter_mut().zip(targets) {
+        client.send_request("GET", target, &[], b"");
+    }
+    clients.iter_mut().map(|client| client.answer().text().to_owned()).collect()
+}
+
+#[test]
+fn a_thousand_clients_cost_the_node_one_read_of_each_page() {
+    const PAGES: usize = 100;
+    let node = Node::start();
+    let Some(nginx) = Nginx::caching(node.address()) else { return };
+    let mut direct = node.client();
+    let changes = "{\"data\":\"x\"}\n".repeat(5 * PAGES + 10);
+    for _ in 0..2 {
+        assert_eq!(direct.post_lines("/changes", &changes).status, 201);
+    }
+    let cluster = history(&mut direct);
+    let page = |n: usize| format!("/changes?since={}&limit=10&cluster={cluster}", 1 + 10 * n);
+    let before = reads(&node);
+    let of_metrics = reads(&node) - before;
+    // A quarter of them at a time, each page asked for by many that find it nowhere yet.
+    let mut seen: Vec<Option<String>> = vec![None; PAGES];
+    for clients in 0..4 {
+        let numbers: Vec<usize> = (0..250).map(|n| (clients * 50 + n) % PAGES).collect();
+        let targets: Vec<String> = numbers.iter().map(|&n| page(n)).collect();
+        for (n, body) in numbers.into_iter().zip(all_at_once(nginx.address, &targets)) {
+            assert!(body.contains(&format!("{{\"_id\":{},", 2 + 10 * n)), "{n}: {body}");
+            assert!(body.contains("\"atEnd\":false"), "{body}");
+            assert_eq!(seen[n].get_or_insert_with(|| body.clone()), &body);
+        }
+    }
+    assert_eq!(reads(&node) - before - 2 * of_metrics, PAGES as u64);
+    for n in 0..PAGES {
+        let kept = nginx.client().get(&page(n));
+        assert_eq!(kept.header("x-cache"), Some("HIT"));
+        assert_eq!(kept.text(), direct.get(&page(n)).text());
+    }
+}
+
+#[test]
+fn a_cache_shows_nothing_that_is_not_so_any_more() {
+    let node = Node::start();
+    let Some(nginx) = Nginx::caching(node.address()) else { return };
+    let (mut client, mut direct) = (nginx.client(), node.client());
+    let cluster = history(&mut direct);
+    for id in 1..=30 {
+        let last = format!("/changes?since={}&cluster={cluster}", id - 1);
+        // Nobody is shown that nothing is there once something is.
+        assert_eq!(client.get(&last).json()["last"], id - 1);
+        assert_eq!(direct.append("{\"data\":1}"), id);
+        let answer = client.get(&last);
+        assert_eq!(answer.json()["last"], id, "{answer:?}");
+    }
+    // A page at the end of its list is as old as a second, and no older.
+    let end = format!("/changes?since=25&cluster={cluster}");
+    eventually("it is shown whole", || client.get(&end).json()["last"] == 30);
+    direct.append("{\"data\":1}");
+    eventually("what is new is shown", || client.get(&end).json()["last"] == 31);
+    // Those who wait for the same change do not wait for each other.
+    let wait = format!("/changes?since=31&block=60&cluster={cluster}");
+    let waiting = thread::scope(|scope| {
+        let (address, waits) = (nginx.address, vec![wait.clone(); 20]);
+        let waiting = scope.spawn(move || all_at_once(address, &waits));
+        eventually("all of them wait", || node.client().parked() == 20);
+        let begun = Instant::now();
+        direct.append("{\"data\":1}");
+        (waiting.join().unwrap(), begun.elapsed())
+    });
+    assert!(waiting.0.iter().all(|body| body.contains("\"last\":32")), "{:?}", waiting.0);
+    // As long as the lock of a cache would hold them up.
+    assert!(waiting.1 < Duration::from_secs(5), "{:?}", waiting.1);
+}
+
+#[test]
+fn a_cache_outlives_retention_and_another_history_without_a_wrong_page() {
+    let flags = ["--retain-min-changes", "200", "--retain-min-age", "1s"];
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).flags(&flags).start();
+    let relay = Relay::start(node.address());
+    let Some(nginx) = Nginx::caching(relay.address()) else { return };
+    let mut client = nginx.client();
+    let mut direct = node.client();
+    let cluster = history(&mut direct);
+    let lines = format!("{{\"data\":\"{}\"}}\n", "x".repeat(500)).repeat(90);
+    assert_eq!(direct.post_lines("/changes", &lines).status, 201);
+    let page = |since: u64| format!("/changes?since={since}&limit=10&cluster={cluster}");
+    let kept = client.get(&page(5)).text().to_owned();
+    eventually("the beginning is purged", || {
+        assert_eq!(direct.post_lines("/changes", &lines).status, 201);
+        direct.get(&page(6)).status == 410
+    });
+    // What is kept is still true of that history; what is not is refused, and that is not kept.
+    let shown = |client: &mut Client, since: u64| {
+        let answer = client.get(&page(since));
+        (answer.status, answer.header("x-cache") == Some("HIT"), answer.text().to_owned())
+    };
+    assert_eq!(shown(&mut client, 5), (200, true, kept.clone()));
+    for _ in 0..2 {
+        assert!(matches!(shown(&mut client, 6), (410, false, _)));
+    }
+    let last = direct.append("{\"data\":1}");
+    // Another history where the node was, and the node again.
+    let stopped = node.stop();
+    let other = Node::start();
+    relay.go_on(other.address());
+    let mut client = nginx.client();
+    assert_eq!(other.client().post_lines("/changes", &lines).status, 201);
+    assert_eq!(shown(&mut client, 5), (200, true, kept.clone()));
+    for _ in 0..2 {
+        let refused = client.get(&page(last - 20));
+        refused.problem(409, "other-history");
+        assert_ne!(refused.header("x-cache"), Some("HIT"));
+    }
+    drop(other);
+    let node = stopped.start();
+    relay.go_on(node.address());
+    let (status, is_hit, body) = shown(&mut nginx.client(), last - 20);
+    assert_eq!((status, is_hit), (200, false));
+    assert_eq!(body, node.client().get(&page(last - 20)).text());
+    assert_eq!(shown(&mut nginx.client(), 5), (200, true, kept));
 }
