@@ -15,8 +15,10 @@ import tools
 import changeagent
 import totals
 
-KILLS = 10
+KILLS = 15
 ORDERS_A_BATCH = 50
+#: How many changes the view may be behind.
+AHEAD = 4000
 Totals = dict[str, tuple[int, int]]
 
 
@@ -60,20 +62,20 @@ class View(tools.Case):
         """Never far ahead of the view, so that there is always something to do, and never much."""
         last = 0
         while not stopped.is_set():
-            if last > reached[0] + 40 * ORDERS_A_BATCH:
+            if last > reached[0] + AHEAD:
                 stopped.wait(0.002)
             else:
                 last = self.append_batch()
 
     def test_a_view_that_is_killed_equals_the_list(self) -> None:
-        for _ in range(20):
+        for _ in range(40):
             self.append_batch()
         reached, stopped = [0], threading.Event()
         writer = threading.Thread(target=self.write, args=(reached, stopped))
         writer.start()
         self.addCleanup(writer.join)
         self.addCleanup(stopped.set)
-        view = self.example("totals.py", self.node.url, self.path, tools.TENANT, "--page", "7")
+        view = self.example("totals.py", self.node.url, self.path, tools.TENANT, "--page", "100")
         behind = 0
         for _ in range(KILLS):
             self.eventually("the view moves", lambda: self.since() > reached[0], view)

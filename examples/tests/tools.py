@@ -50,6 +50,8 @@ class Case(unittest.TestCase):
 
     #: Flags of the node.
     flags: tuple[str, ...] = ()
+    #: The example that `between` kills.
+    relay: Example
 
     def setUp(self) -> None:
         self.node = real.Node(*self.flags)
@@ -81,6 +83,34 @@ class Case(unittest.TestCase):
                 example.start()
             self.assertLess(time.monotonic(), end, f"it does not come about: {what}")
             time.sleep(0.005)
+
+    def between(self, keys: list[str], every: int) -> str:
+        """Passes writes on to the node, notes the keys of appends, and at each so many of them
+        kills `self.relay`: in turn before the node hears of it, and after it has answered.
+        """
+        test = self
+
+        class Between(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                appends = self.path.endswith("/changes")
+                if appends:
+                    keys.append(self.headers["Idempotency-Key"])
+                due = appends and len(keys) % every == 0
+                if due and len(keys) % (2 * every) == 0:
+                    return test.relay.kill()
+                status, headers, body = forward(test.node.url, self)
+                if due:
+                    return test.relay.kill()
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return serve(self, Between)
 
     def listed(self) -> list[changeagent.Change]:
         """The tenant's whole list."""
