@@ -67,8 +67,10 @@ impl Cluster {
             view["last"].as_u64().is_some_and(|last| last >= goal)
         });
         eventually("the node is ready", || {
-            let mut client = self.client(number);
-            client.get("/ready").status == 200
+            // It may start anew just then, from a snapshot.
+            let client = Client::try_connect(self.address(number), SILENCE);
+            let ready = client.and_then(|mut it| it.try_request("GET", "/ready", &[], b""));
+            ready.is_some_and(|answer| answer.status == 200)
         });
     }
 
