@@ -1,47 +1,40 @@
 //! Load generator for ChangeAgent. It speaks plain HTTP and shares no code with the server, so
 //! that what it proves does not rest on the code under test.
 //!
-//! A command resolves its [`target`], and a [`fleet`] runs its workload on some threads. Each
-//! thread has one [`engine`]: an epoll loop over its share of non-blocking [`connection`]s, whose
-//! answers a pure [`response`] parser reads. A workload ([`ingest`], [`read`], [`wait`],
-//! [`fill`]) says what to send when, by the clock of [`pace`], and counts into a [`tally`];
-//! [`report`] prints the sum. [`verify`] reads an ingest run back and compares it with what was acknowledged.
+//! | module | what it is |
+//! | --- | --- |
+//! | [`args`] | the command line |
+//! | [`commands`] | what each command does: a workload says what to send when, and counts what comes |
+//! | [`load`] | what all of them are made of: threads, schedules, payloads, the proof of what is stored |
+//! | [`measure`] | what is counted and timed, and what is said in the end |
+//! | [`http`] | connections, an epoll loop that drives many of them, a pure response parser |
+//! | [`answers`] | what the bodies of answers say |
+//! | [`base`] | what everything stands on |
 
+mod answers;
 mod args;
-mod compare;
-mod connection;
-mod control;
-mod engine;
-mod fill;
-mod fleet;
-mod ingest;
-mod pace;
-mod page;
-mod payload;
-mod random;
-mod read;
-mod report;
-mod response;
-mod stop;
-mod tally;
-mod target;
-mod verify;
-mod wait;
-mod workload;
+mod base;
+mod commands;
+mod http;
+mod load;
+mod measure;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use args::{Arguments, Command};
-use report::Outcome;
+use base::stop;
+use commands::{compare, fanout, fill, ingest, read};
+use measure::report::Outcome;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = stop::install().and_then(|()| match &arguments.command {
         Command::Ingest(arguments) => ingest::run(arguments),
         Command::Read(arguments) => read::run(arguments),
-        Command::Wait(arguments) => wait::run(arguments),
+        Command::Wait(arguments) => fanout::run_polls(arguments),
+        Command::Stream(arguments) => fanout::run_streams(arguments),
         Command::Fill(arguments) => fill::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
     });

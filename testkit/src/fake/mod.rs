@@ -10,7 +10,10 @@ use std::{
     collections::HashMap,
     io::Write,
     net::{TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,6 +31,8 @@ pub struct Fake {
     url: String,
     /// Its number among the members of the cluster.
     node: u64,
+    /// How many requests came here.
+    served: Arc<AtomicU64>,
     shelf: Arc<Shelf>,
 }
 
@@ -92,7 +97,7 @@ impl Fake {
     fn listen(node: u64, shelf: Arc<Shelf>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let fake = Self { url, node, shelf };
+        let fake = Self { url, node, served: Arc::default(), shelf };
         let server = fake.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -137,6 +142,11 @@ impl Fake {
         self.state().created
     }
 
+    /// How many requests came to this node.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// How many writes were repeated.
     pub fn replayed(&self) -> u64 {
         self.state().replayed
@@ -151,6 +161,7 @@ impl Fake {
         let _ = stream.set_nodelay(true);
         let mut received = Vec::new();
         while let Some(asked) = read_request(&mut stream, &mut received) {
+            self.served.fetch_add(1, Ordering::Relaxed);
             let counts = asked.method != "GET" || asked.accepts_streams;
             let fault = {
                 let mut state = self.state();

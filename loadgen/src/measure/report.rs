@@ -8,8 +8,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::tally::{Errors, LatencySummary, Tally};
-use crate::verify::Verification;
+use crate::load::verify::Verification;
+use crate::measure::tally::{Errors, LatencySummary, Tally};
 
 /// Whether what the command was to prove holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,38 +300,60 @@ impl Figures for FillReport {
     }
 }
 
-/// The figures of `wait`.
+/// The figures of `wait` and `stream`.
 #[derive(Debug, Serialize)]
-pub(crate) struct WaitReport {
+pub(crate) struct FanoutReport {
     pub(crate) rounds: u64,
-    /// Polls that were parked in the round that had the fewest.
-    pub(crate) parked_min: u64,
-    pub(crate) answers_missing: u64,
-    pub(crate) answers_early: u64,
+    /// Changes that came before the append.
+    pub(crate) early: u64,
     /// From sending the append to its own answer.
     pub(crate) append: LatencySummary,
-    /// From sending the append to each poll's answer.
-    pub(crate) append_to_answer: LatencySummary,
-    /// The same to the last answer of each round.
-    pub(crate) append_to_last_answer: LatencySummary,
+    /// Over all servers.
+    #[serde(flatten)]
+    pub(crate) all: TargetArrivals,
+    pub(crate) targets: Vec<TargetArrivals>,
     pub(crate) errors: Errors,
 }
 
-impl Figures for WaitReport {
+/// How appended changes arrived from one server, or from all.
+#[derive(Debug, Serialize)]
+pub(crate) struct TargetArrivals {
+    pub(crate) url: String,
+    /// Polls or streams that stood in the round that had the fewest.
+    pub(crate) waiting_min: u64,
+    /// Arrivals that did not come.
+    pub(crate) missing: u64,
+    /// From sending the append to each arrival.
+    pub(crate) append_to_arrival: LatencySummary,
+    /// The same to the last arrival of each round.
+    pub(crate) append_to_last_arrival: LatencySummary,
+}
+
+impl TargetArrivals {
+    fn rows(&self, prefix: &str, rows: &mut Rows) {
+        rows.add(format!("{prefix}waiting at least"), self.waiting_min.to_string());
+        rows.add(format!("{prefix}arrivals"), self.append_to_arrival.count.to_string());
+        rows.add(format!("{prefix}arrivals missing"), self.missing.to_string());
+        rows.latency(&format!("{prefix}append to arrival"), &self.append_to_arrival);
+        rows.latency(&format!("{prefix}append to last arrival"), &self.append_to_last_arrival);
+    }
+}
+
+impl Figures for FanoutReport {
     fn rows(&self, rows: &mut Rows) {
         rows.add("rounds", self.rounds.to_string());
-        rows.add("parked at least", self.parked_min.to_string());
-        rows.add("answers", self.append_to_answer.count.to_string());
-        rows.add("answers missing", self.answers_missing.to_string());
-        rows.add("answers before the append", self.answers_early.to_string());
+        rows.add("arrivals before the append", self.early.to_string());
         rows.latency("append", &self.append);
-        rows.latency("append to answer", &self.append_to_answer);
-        rows.latency("append to last answer", &self.append_to_last_answer);
+        self.all.rows("", rows);
+        for target in self.targets.iter().filter(|_| self.targets.len() > 1) {
+            rows.add("at", &*target.url);
+            target.rows("  ", rows);
+        }
         rows.errors(&self.errors);
     }
 
     fn outcome(&self) -> Outcome {
-        if self.answers_missing == 0 { Outcome::Passed } else { Outcome::Failed }
+        if self.all.missing == 0 { Outcome::Passed } else { Outcome::Failed }
     }
 }
 

@@ -5,27 +5,29 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use crate::answers::acknowledgement;
 use crate::args::{IngestArguments, LoadArguments};
-use crate::connection::Failure;
-use crate::control::{Acknowledgement, Control};
-use crate::fleet::{Crew, Fleet};
-use crate::pace::{Pace, Span};
-use crate::payload::{Origin, Payload, PostRequest};
-use crate::random::run_id;
-use crate::report::{IngestReport, Outcome, Report};
-use crate::response::Response;
-use crate::stop;
-use crate::tally::{Progress, Tally};
-use crate::target::Target;
-use crate::verify::{Acknowledged, Ledger, Sent, verify};
-use crate::workload::{Census, Workload};
+use crate::base::random::run_id;
+use crate::base::stop;
+use crate::http::connection::Failure;
+use crate::http::control::Control;
+use crate::http::response::Response;
+use crate::http::target::Targets;
+use crate::http::workload::{Census, Workload};
+use crate::load::fleet::{Crew, Fleet};
+use crate::load::pace::{Pace, Span};
+use crate::load::payload::{Origin, Payload, PostRequest};
+use crate::load::verify::{Acknowledged, Ledger, Sent, verify};
+use crate::measure::report::{IngestReport, Outcome, Report};
+use crate::measure::tally::{Progress, Tally};
 
 /// A load of appends, apart from the command line that asked for it.
 #[derive(Debug)]
 pub(crate) struct Ingest {
     pub(crate) fleet: Fleet,
     pub(crate) payload: Payload,
-    pub(crate) request: PostRequest,
+    /// By the target.
+    pub(crate) requests: Vec<PostRequest>,
     pub(crate) batch: u16,
     pub(crate) rate: Option<f64>,
     pub(crate) warmup: Duration,
@@ -47,13 +49,13 @@ pub(crate) struct Ingested {
 /// Runs the command; the outcome tells whether verification succeeded.
 pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     let (common, load) = (&arguments.common, &arguments.load);
-    let target = Target::resolve(&common.url)?;
+    let targets = Targets::resolve(&common.urls)?;
     let run = run_id();
     let payload = Payload::new(run, load.size)?;
     let ingest = Ingest {
-        request: post_request(&payload, &target, &arguments.path, load)?,
+        requests: post_requests(&payload, &targets, &arguments.path, load)?,
         fleet: Fleet {
-            target: target.clone(),
+            targets: targets.clone(),
             connections: usize::from(load.connections),
             threads: common.threads,
             timeout: common.timeout,
@@ -67,7 +69,7 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
         expect_status: arguments.expect_status,
         record: arguments.verify,
     };
-    let mut control = Control::new(&target, common.timeout);
+    let mut control = Control::new(targets.first(), common.timeout);
     let base = if arguments.verify { Some(control.newest("/changes")?) } else { None };
     let report = Report::begin("ingest", arguments)?;
     let ingested = ingest.run()?;
@@ -84,15 +86,18 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     report.finish(&figures, common.json.as_deref())
 }
 
-/// The prebuilt request of a load.
-pub(crate) fn post_request(
+/// The prebuilt requests of a load, one for each target.
+pub(crate) fn post_requests(
     payload: &Payload,
-    target: &Target,
+    targets: &Targets,
     path: &str,
     load: &LoadArguments,
-) -> Result<PostRequest> {
-    let path = target.path(path)?;
-    PostRequest::new(payload, &target.host, &path, usize::from(load.batch), &load.tags)
+) -> Result<Vec<PostRequest>> {
+    let batch = usize::from(load.batch);
+    let requests = targets.all().iter().map(|target| {
+        PostRequest::new(payload, &target.host, &target.path(path)?, batch, &load.tags)
+    });
+    requests.collect()
 }
 
 impl Ingest {
@@ -115,7 +120,8 @@ impl Ingest {
         let span = Span::new(crew.start, self.warmup, self.duration);
         let mut posting = Posting {
             payload: &self.payload,
-            request: self.request.clone(),
+            targets: &self.fleet.targets,
+            requests: self.requests.clone(),
             batch: self.batch,
             worker_first: crew.indices.start as u16,
             workers: vec![Worker::default(); crew.indices.len()],
@@ -145,7 +151,9 @@ struct Worker {
 #[derive(Debug)]
 struct Posting<'a> {
     payload: &'a Payload,
-    request: PostRequest,
+    targets: &'a Targets,
+    /// By the target.
+    requests: Vec<PostRequest>,
     batch: u16,
     /// Number of this thread's first connection among all.
     worker_first: u16,
@@ -174,7 +182,7 @@ impl Posting<'_> {
     }
 
     fn acknowledge(&mut self, sent: Sent, response: &Response<'_>) -> bool {
-        match Acknowledgement::first_id(response.body, u64::from(self.batch)) {
+        match acknowledgement::first_id(response.body, u64::from(self.batch)) {
             Some(first_id) => {
                 self.ledger.acknowledged.push(Acknowledged::new(first_id, sent));
                 true
@@ -214,7 +222,8 @@ impl Workload for Posting<'_> {
         let first = Origin { worker: self.worker_first + connection as u16, sequence: worker.next };
         worker.next += u32::from(self.batch);
         worker.in_flight = true;
-        self.request.fill(self.payload, first)
+        let target = self.targets.index_of(usize::from(first.worker));
+        self.requests[target].fill(self.payload, first)
     }
 
     fn answered(

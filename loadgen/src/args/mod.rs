@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde::{Serialize, Serializer};
 
+use crate::answers::stream::StreamFormat;
+
 /// Measures a ChangeAgent server over HTTP, and proves that what it acknowledged is there.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -21,7 +23,9 @@ pub(crate) enum Command {
     /// Reads the list of changes over and over.
     Read(ReadArguments),
     /// Parks long-polls and measures from an append to the answers.
-    Wait(WaitArguments),
+    Wait(FanoutArguments),
+    /// Opens streams and measures from an append to its arrival on each of them.
+    Stream(StreamArguments),
     /// Creates tenants, collections and live keys, each once.
     Fill(FillArguments),
     /// Sends the same requests to two servers in turns and compares their rates.
@@ -31,9 +35,9 @@ pub(crate) enum Command {
 /// What every command takes.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct CommonArguments {
-    /// The server: http://host:port
-    #[arg(long)]
-    pub(crate) url: String,
+    /// The server: http://host:port. May be repeated: connections are spread evenly over all.
+    #[arg(long = "url", required = true)]
+    pub(crate) urls: Vec<String>,
     /// Threads, each with an event loop over its share of the connections.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
@@ -127,24 +131,38 @@ pub(crate) struct ReadArguments {
     pub(crate) warmup: Duration,
 }
 
+/// What `wait` and `stream` take.
 #[derive(Debug, Clone, Args, Serialize)]
-pub(crate) struct WaitArguments {
+pub(crate) struct FanoutArguments {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) common: CommonArguments,
-    /// Long-polls to park.
+    /// Long-polls to park, or streams to open, over all servers and threads.
     #[arg(long, default_value_t = 1000)]
     pub(crate) connections: usize,
-    /// How often to park them all and append one change.
+    /// The server that the changes are appended at; absent: the first --url.
+    #[arg(long)]
+    pub(crate) append_url: Option<String>,
+    /// How often to append one change when all of them stand.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rounds: u32,
-    /// How long the server gets to park the polls after the last was sent.
+    /// How long to wait before the append when all of them stand.
     #[arg(long, default_value = "250ms", value_parser = humantime::parse_duration)]
     #[serde(rename = "settle_s", serialize_with = "seconds")]
     pub(crate) settle: Duration,
-    /// `block` of each poll, in seconds.
+    /// `block` of each request, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) block: u32,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct StreamArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) fanout: FanoutArguments,
+    /// What the streams are.
+    #[arg(long, value_enum, default_value_t = StreamFormat::EventStream)]
+    pub(crate) format: StreamFormat,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]
@@ -180,9 +198,9 @@ pub(crate) struct CompareArguments {
     /// Where to POST on the first server.
     #[arg(long, default_value = "/changes")]
     pub(crate) path: String,
-    /// The second server: http://host:port
-    #[arg(long)]
-    pub(crate) url_b: String,
+    /// The second server: http://host:port. May be repeated.
+    #[arg(long = "url-b", required = true)]
+    pub(crate) urls_b: Vec<String>,
     /// Where to POST on the second server.
     #[arg(long, default_value = "/")]
     pub(crate) path_b: String,

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::control::Control;
-use crate::payload::{Origin, Payload};
+use crate::http::control::Control;
+use crate::load::payload::{Origin, Payload};
 
 /// Changes in one page that is read back.
 const PAGE_CHANGES_MAX: u32 = 10_000;

@@ -183,7 +183,7 @@ fn variant(origin: Origin) -> usize {
 /// Letters and digits that depend on the run alone.
 fn pool(run: u64, length: usize) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut random = crate::random::Random::new(run);
+    let mut random = crate::base::random::Random::new(run);
     (0..length).map(|_| ALPHABET[(random.next() >> 58) as usize]).collect()
 }
 

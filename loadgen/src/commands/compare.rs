@@ -4,14 +4,14 @@
 use anyhow::Result;
 
 use crate::args::CompareArguments;
-use crate::fleet::Fleet;
-use crate::ingest::{Ingest, post_request};
-use crate::payload::Payload;
-use crate::random::run_id;
-use crate::report::{CompareReport, Outcome, Report, Side};
-use crate::stop;
-use crate::tally::Tally;
-use crate::target::Target;
+use crate::base::random::run_id;
+use crate::base::stop;
+use crate::commands::ingest::{Ingest, post_requests};
+use crate::http::target::Targets;
+use crate::load::fleet::Fleet;
+use crate::load::payload::Payload;
+use crate::measure::report::{CompareReport, Outcome, Report, Side};
+use crate::measure::tally::Tally;
 
 /// The requests a second of each turn of one server, and everything it answered.
 #[derive(Debug)]
@@ -25,8 +25,8 @@ struct Turns {
 pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome> {
     let payload = Payload::new(run_id(), arguments.load.size)?;
     let common = &arguments.common;
-    let mut a = Turns::new(arguments, &payload, &common.url, &arguments.path, "A")?;
-    let mut b = Turns::new(arguments, &payload, &arguments.url_b, &arguments.path_b, "B")?;
+    let mut a = Turns::new(arguments, &payload, &common.urls, &arguments.path, "A")?;
+    let mut b = Turns::new(arguments, &payload, &arguments.urls_b, &arguments.path_b, "B")?;
     let report = Report::begin("compare", arguments)?;
     for _ in 0..arguments.slices {
         for side in [&mut a, &mut b] {
@@ -45,16 +45,16 @@ impl Turns {
     fn new(
         arguments: &CompareArguments,
         payload: &Payload,
-        url: &str,
+        urls: &[String],
         path: &str,
         label: &'static str,
     ) -> Result<Self> {
         let (common, load) = (&arguments.common, &arguments.load);
-        let target = Target::resolve(url)?;
+        let targets = Targets::resolve(urls)?;
         let ingest = Ingest {
-            request: post_request(payload, &target, path, load)?,
+            requests: post_requests(payload, &targets, path, load)?,
             fleet: Fleet {
-                target,
+                targets,
                 connections: usize::from(load.connections),
                 threads: common.threads,
                 timeout: common.timeout,

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use crate::connection::Failure;
-use crate::response::Response;
+use crate::http::connection::Failure;
+use crate::http::response::Response;
 
 /// What the engine asks of a kind of load. Connections are named by their index within the engine.
 pub(crate) trait Workload {
@@ -23,6 +23,14 @@ pub(crate) trait Workload {
         now: Instant,
         response: &Response<'_>,
     ) -> bool;
+
+    /// A part of a body came in at `now` that is handed out as it comes, as [`Engine::streaming`]
+    /// asks for. False when it makes no sense: the connection is then given up.
+    ///
+    /// [`Engine::streaming`]: crate::http::engine::Engine::streaming
+    fn streamed(&mut self, _connection: usize, _now: Instant, _bytes: &[u8]) -> bool {
+        false
+    }
 
     /// The connection broke; `in_flight` tells whether a request was lost with it.
     fn failed(&mut self, connection: usize, failure: &Failure, in_flight: bool);
@@ -87,6 +95,6 @@ impl Workload for ConnectAll {
         census.connected == census.total
             || hopeless
             || now >= self.deadline
-            || crate::stop::requested()
+            || crate::base::stop::requested()
     }
 }

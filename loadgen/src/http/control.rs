@@ -6,44 +6,17 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
 
-use crate::connection::Failure;
-use crate::page;
-use crate::response::{Response, ResponseParser};
-use crate::stop;
-use crate::tally::Errors;
-use crate::target::Target;
+use crate::answers::{page, problem};
+use crate::base::stop;
+use crate::http::connection::Failure;
+use crate::http::response::{Response, ResponseParser};
+use crate::http::target::Target;
 
 /// How much one read may bring, in bytes.
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// How long to wait before a server that is down is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-
-/// The answer to an append: one id, or those of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Acknowledgement {
-    #[serde(rename = "_id")]
-    id: Option<u64>,
-    first: Option<u64>,
-    last: Option<u64>,
-    count: Option<u64>,
-}
-
-impl Acknowledgement {
-    /// The first of `count` consecutive ids, if the answer says exactly that.
-    pub(crate) fn first_id(body: &[u8], count: u64) -> Option<u64> {
-        let answer: Self = serde_json::from_slice(body).ok()?;
-        match answer {
-            Self { id: Some(id), first: None, last: None, count: None } if count == 1 => Some(id),
-            Self { id: None, first: Some(first), last: Some(last), count: Some(counted) } => {
-                let dense = first.checked_add(count - 1) == Some(last);
-                (dense && counted == count).then_some(first)
-            }
-            _ => None,
-        }
-    }
-}
 
 /// The connection; made at the first question and again after a failure.
 #[derive(Debug)]
@@ -134,9 +107,7 @@ impl Control {
             bail!("no response");
         };
         if !response.is_success() {
-            let mut errors = Errors::default();
-            errors.add_answer(&response);
-            let code = errors.iter().map(|(code, _)| code.to_owned()).collect::<String>();
+            let code = problem::code(response.status, response.body);
             bail!("answered {code}: {}", String::from_utf8_lossy(response.body).trim());
         }
         Ok(response.body)
@@ -167,23 +138,5 @@ impl Control {
                 return Ok(());
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Acknowledgement;
-
-    #[test]
-    fn only_exact_acknowledgements_are_taken() {
-        let first = |body: &str, count| Acknowledgement::first_id(body.as_bytes(), count);
-        assert_eq!(first(r#"{"_id":123}"#, 1), Some(123));
-        assert_eq!(first(r#"{"first":5,"last":7,"count":3}"#, 3), Some(5));
-        assert_eq!(first(r#"{"first":5,"last":5,"count":1}"#, 1), Some(5));
-        assert_eq!(first(r#"{"first":5,"last":8,"count":3}"#, 3), None);
-        assert_eq!(first(r#"{"first":5,"last":7,"count":3}"#, 4), None);
-        assert_eq!(first(r#"{"_id":123}"#, 2), None);
-        assert_eq!(first(r#"{"_id":-1}"#, 1), None);
-        assert_eq!(first("", 1), None);
     }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::response::Response;
+use crate::answers::problem;
+use crate::http::response::Response;
 
 /// Shortest and longest latency that are told apart, in nanoseconds.
 const LATENCY_NS_MIN: u64 = 100;
@@ -87,16 +88,7 @@ impl Errors {
 
     /// Counts an answer that was no success, by its problem code or else its status.
     pub(crate) fn add_answer(&mut self, response: &Response<'_>) {
-        #[derive(Deserialize)]
-        struct Problem<'a> {
-            #[serde(borrow)]
-            code: Cow<'a, str>,
-        }
-        let code = match serde_json::from_slice::<Problem<'_>>(response.body) {
-            Ok(problem) => format!("{} {}", response.status, problem.code),
-            Err(_) => format!("status {}", response.status),
-        };
-        self.add(code);
+        self.add(problem::code(response.status, response.body));
     }
 
     /// Adds those of another.

@@ -59,6 +59,17 @@ impl Response<'_> {
     }
 }
 
+/// How a body is handed out that need not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// As a whole, when it is, or its head has not come yet: no part of it was decoded.
+    Whole,
+    /// In parts, and more may follow.
+    Open,
+    /// In parts, of which this was the last.
+    Ended,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Length(usize),
@@ -145,6 +156,29 @@ impl ResponseParser {
             },
         };
         Ok(Some(Response { status: head.status, body, close, consumed }))
+    }
+
+    /// Takes in what the buffer holds of a body that need not end, and drops from the buffer what
+    /// was decoded: that is [`ResponseParser::part`] until the next call. Only a success whose
+    /// body comes in chunks is handed out in parts.
+    pub(crate) fn parse_part(&mut self, buffer: &mut Vec<u8>) -> Result<Delivery, ResponseError> {
+        if self.head.is_none() {
+            self.head = self.parse_head(buffer)?;
+        }
+        self.decoded.clear();
+        let Some(head) = self.head else { return Ok(Delivery::Whole) };
+        if head.framing != Framing::Chunked || !(200..300).contains(&head.status) {
+            return Ok(Delivery::Whole);
+        }
+        let ended = self.decode_chunks(buffer)?.is_some();
+        buffer.drain(..self.chunk_start);
+        self.chunk_start = 0;
+        Ok(if ended { Delivery::Ended } else { Delivery::Open })
+    }
+
+    /// The part of a body that was decoded last.
+    pub(crate) fn part(&self) -> &[u8] {
+        &self.decoded
     }
 
     /// Finds and reads the head, passing over informational responses.
@@ -356,6 +390,23 @@ mod tests {
             prop_assert_eq!(feed(&headed, &cuts), whole);
             let _ = feed(&bytes, &cuts);
         }
+    }
+
+    #[test]
+    fn a_body_is_handed_out_in_parts_as_its_chunks_come() {
+        for size in 1..CHUNKED.len() {
+            let (mut parser, mut buffer) = (ResponseParser::default(), Vec::new());
+            let (mut body, mut ended) = (Vec::new(), false);
+            for piece in CHUNKED.chunks(size) {
+                buffer.extend_from_slice(piece);
+                let delivery = parser.parse_part(&mut buffer).expect("valid");
+                body.extend_from_slice(parser.part());
+                ended |= delivery == Delivery::Ended;
+            }
+            assert_eq!((body.as_slice(), ended), (&b"hello world"[..], true), "{size}");
+        }
+        let mut parser = ResponseParser::default();
+        assert_eq!(parser.parse_part(&mut LENGTH.to_vec()), Ok(Delivery::Whole));
     }
 
     #[test]

@@ -44,6 +44,39 @@ impl Target {
     }
 }
 
+/// The servers that one load goes to: connections are spread evenly over them, by their number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Targets(Vec<Target>);
+
+impl Targets {
+    /// Reads and resolves one URL or more.
+    pub(crate) fn resolve(urls: &[String]) -> Result<Self> {
+        ensure!(!urls.is_empty(), "--url is missing");
+        urls.iter().map(|url| Target::resolve(url)).collect::<Result<_>>().map(Self)
+    }
+
+    /// The first, which is asked what only one needs to be asked.
+    pub(crate) fn first(&self) -> &Target {
+        &self.0[0]
+    }
+
+    /// Which of them, from 0, the connection of this number among all goes to.
+    pub(crate) fn index_of(&self, connection: usize) -> usize {
+        connection % self.0.len()
+    }
+
+    /// All of them, in the order in which they were given.
+    pub(crate) fn all(&self) -> &[Target] {
+        &self.0
+    }
+}
+
+impl From<Target> for Targets {
+    fn from(target: Target) -> Self {
+        Self(vec![target])
+    }
+}
+
 /// Refuses bytes that would break out of the request line.
 fn check_path(path: &str) -> Result<()> {
     ensure!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?} is not percent-encoded");

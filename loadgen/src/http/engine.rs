@@ -13,8 +13,9 @@ use anyhow::{Context, Result};
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use crate::connection::{Arrival, Connection, Failure, State, source_address};
-use crate::workload::{Census, Workload};
+use crate::http::connection::{Arrival, Connection, Failure, State, source_address};
+use crate::http::target::Targets;
+use crate::http::workload::{Census, Workload};
 
 /// How many events one wait may bring.
 const EVENTS_MAX: usize = 1024;
@@ -29,7 +30,9 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug)]
 pub(crate) struct Engine {
     epoll: OwnedFd,
-    target: SocketAddr,
+    targets: Targets,
+    /// Bodies that come in chunks are handed out as they come.
+    streaming: bool,
     /// Index of the first connection among those of all threads.
     offset: usize,
     timeout: Duration,
@@ -48,17 +51,15 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// An engine for the connections of these global indices; they connect when it runs.
-    pub(crate) fn new(
-        target: SocketAddr,
-        indices: Range<usize>,
-        timeout: Duration,
-    ) -> Result<Self> {
+    /// An engine for the connections of these global indices; they connect when it runs, each to
+    /// the target that [`Targets::index_of`] names.
+    pub(crate) fn new(targets: &Targets, indices: Range<usize>, timeout: Duration) -> Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).context("epoll_create")?;
         let now = Instant::now();
         Ok(Self {
             epoll,
-            target,
+            targets: targets.clone(),
+            streaming: false,
             offset: indices.start,
             timeout,
             unconnected: (0..indices.len()).collect(),
@@ -93,6 +94,26 @@ impl Engine {
                 self.handle(workload, event.data.u64() as usize, event.flags);
             }
         }
+    }
+
+    /// Has bodies that come in chunks handed out as they come, by [`Workload::streamed`].
+    pub(crate) fn streaming(&mut self) {
+        self.streaming = true;
+    }
+
+    /// A target that has connections here of which none stands.
+    pub(crate) fn unreached(&self) -> Option<SocketAddr> {
+        let count = self.targets.all().len().min(self.connections.len());
+        let reached = |first: usize| {
+            let mut states = self.connections[first..].iter().step_by(self.targets.all().len());
+            states.any(|one| matches!(one.state(), State::Idle | State::Busy))
+        };
+        (0..count).find(|&first| !reached(first)).map(|first| self.target_of(first))
+    }
+
+    /// Where the connection of this index goes.
+    fn target_of(&self, index: usize) -> SocketAddr {
+        self.targets.all()[self.targets.index_of(self.offset + index)].address
     }
 
     /// How the connections stand.
@@ -150,13 +171,14 @@ impl Engine {
     }
 
     fn connect(&mut self, workload: &mut impl Workload, index: usize, now: Instant) {
-        let source = source_address(self.target, self.offset + index);
+        let target = self.target_of(index);
+        let source = source_address(target, self.offset + index);
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(index as u64);
-        let begun = self.connections[index].connect(self.target, source, now).and_then(|socket| {
+        let begun = self.connections[index].connect(target, source, now).and_then(|socket| {
             epoll::add(&self.epoll, socket, data, flags)
                 .map_err(|error| Failure::Connect(error.into()))
         });
@@ -210,6 +232,7 @@ impl Engine {
         let arrival = match connection.state() {
             State::Connecting => connection.finish_connect(),
             _ if flags == epoll::EventFlags::OUT => return,
+            _ if self.streaming => connection.receive_part(&mut self.scratch),
             _ => connection.receive(&mut self.scratch),
         };
         let now = Instant::now();
@@ -226,6 +249,14 @@ impl Engine {
                 // A server that answers before it has the whole request is out of step.
                 close |= self.connections[index].has_unsent();
                 self.after_answer(workload, index, success, close, now);
+            }
+            Ok(Arrival::Part { bytes, ended }) => {
+                let failure = match workload.streamed(index, now, bytes) {
+                    true if ended => Failure::StreamEnded,
+                    true => return,
+                    false => Failure::NoStream,
+                };
+                self.fail(workload, index, &failure, now);
             }
             Ok(Arrival::ClosedIdle) => {
                 // It rests before it comes back, lest a server that only hangs up is hammered.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
 
-use crate::response::{Response, ResponseError, ResponseParser};
+use crate::http::response::{Delivery, Response, ResponseError, ResponseParser};
 
 /// How many connections one loopback source address carries: below the usual 28,232 local ports.
 const CONNECTIONS_PER_SOURCE: usize = 25_000;
@@ -30,6 +30,12 @@ pub(crate) enum Failure {
     /// The server closed before the first byte of an answer.
     #[error("connection closed by the server")]
     Closed,
+    /// The server ended a stream.
+    #[error("stream ended by the server")]
+    StreamEnded,
+    /// What a stream brought is none.
+    #[error("not a stream of changes")]
+    NoStream,
     /// The answer made no sense.
     #[error("{0}")]
     Response(#[from] ResponseError),
@@ -80,6 +86,12 @@ pub(crate) enum Arrival<'a> {
     Connected,
     /// A whole response.
     Response(Response<'a>),
+    /// A part of a body that is handed out as it comes.
+    Part {
+        bytes: &'a [u8],
+        /// It was the last.
+        ended: bool,
+    },
     /// The server closed a connection that was idle: no request is lost.
     ClosedIdle,
 }
@@ -204,6 +216,43 @@ impl Connection {
             if ended || read < scratch.len() {
                 return Ok(Arrival::Nothing);
             }
+        }
+    }
+
+    /// Reads what there is of a response whose body is handed out as it comes.
+    pub(crate) fn receive_part<'a>(
+        &'a mut self,
+        scratch: &'a mut [u8],
+    ) -> Result<Arrival<'a>, Failure> {
+        if self.state != State::Busy {
+            return self.receive(scratch);
+        }
+        let mut ended = false;
+        loop {
+            let Some(socket) = &mut self.socket else { return Ok(Arrival::Nothing) };
+            match socket.read(scratch) {
+                Ok(0) => ended = true,
+                Ok(read) => {
+                    self.received.extend_from_slice(scratch.get(..read).unwrap_or_default());
+                    if read == scratch.len() {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::Io(error)),
+            }
+            break;
+        }
+        match self.parser.parse_part(&mut self.received)? {
+            // Without its last chunk it broke off.
+            Delivery::Open if ended => Err(Failure::Closed),
+            Delivery::Open => Ok(Arrival::Part { bytes: self.parser.part(), ended: false }),
+            Delivery::Ended => Ok(Arrival::Part { bytes: self.parser.part(), ended: true }),
+            Delivery::Whole => match self.parser.parse(&self.received, ended)? {
+                Some(response) => Ok(Arrival::Response(response)),
+                None => Ok(Arrival::Nothing),
+            },
         }
     }
 

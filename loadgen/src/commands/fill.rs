@@ -7,14 +7,14 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::args::FillArguments;
-use crate::connection::Failure;
-use crate::fleet::{Crew, Fleet};
-use crate::report::{FillReport, Filled, Outcome, Report};
-use crate::response::Response;
-use crate::stop;
-use crate::tally::{Progress, Tally};
-use crate::target::Target;
-use crate::workload::{Census, Workload};
+use crate::base::stop;
+use crate::http::connection::Failure;
+use crate::http::response::Response;
+use crate::http::target::{Target, Targets};
+use crate::http::workload::{Census, Workload};
+use crate::load::fleet::{Crew, Fleet};
+use crate::measure::report::{FillReport, Filled, Outcome, Report};
+use crate::measure::tally::{Progress, Tally};
 
 /// Runs the command; it fails when anything was not created.
 pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
         arguments.keys == 0 || arguments.collections > 0,
         "keys need --collections to be in, and these a tenant"
     );
-    let target = Target::resolve(&common.url)?;
+    let targets = Targets::resolve(&common.urls)?;
     let report = Report::begin("fill", arguments)?;
     let mut figures = FillReport::default();
     let stages = [
@@ -34,14 +34,12 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
     for (stage, label, count) in stages.into_iter().filter(|(.., count)| *count > 0) {
         let fill = Fill {
             stage,
-            host: &target.host,
-            prefix: &target.prefix,
             count,
             batch: if stage == Stage::Keys { u64::from(arguments.batch) } else { 1 },
             collections: arguments.collections,
         };
         let fleet = Fleet {
-            target: target.clone(),
+            targets: targets.clone(),
             connections: usize::from(arguments.connections),
             threads: common.threads,
             timeout: common.timeout,
@@ -67,10 +65,8 @@ enum Stage {
 
 /// All requests of one stage, by number.
 #[derive(Debug)]
-struct Fill<'a> {
+struct Fill {
     stage: Stage,
-    host: &'a str,
-    prefix: &'a str,
     /// What is to be created.
     count: u64,
     /// How much of it one request creates.
@@ -78,7 +74,7 @@ struct Fill<'a> {
     collections: u64,
 }
 
-impl Fill<'_> {
+impl Fill {
     fn run(&self, fleet: &Fleet) -> Result<Filled> {
         let requests = self.count.div_ceil(self.batch);
         let threads = fleet.threads as u64;
@@ -88,6 +84,8 @@ impl Fill<'_> {
                 fill: self,
                 next: requests * thread / threads,
                 end: requests * (thread + 1) / threads,
+                targets: &fleet.targets,
+                first: crew.indices.start,
                 // By the connection: what it sent last.
                 sent: vec![0; crew.indices.len()],
                 request: Vec::new(),
@@ -116,7 +114,13 @@ impl Fill<'_> {
     }
 
     /// Writes the `n`-th request.
-    fn write(&self, n: u64, body: &mut Vec<u8>, out: &mut Vec<u8>) -> std::io::Result<()> {
+    fn write(
+        &self,
+        n: u64,
+        target: &Target,
+        body: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> std::io::Result<()> {
         body.clear();
         let (path, media) = match self.stage {
             Stage::Tenants => {
@@ -140,8 +144,8 @@ impl Fill<'_> {
             out,
             "POST {}{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/{media}\r\n\
              Content-Length: {}\r\n\r\n",
-            self.prefix,
-            self.host,
+            target.prefix,
+            target.host,
             body.len()
         )?;
         out.write_all(body)
@@ -159,10 +163,13 @@ fn collection(n: u64) -> String {
 /// One thread's part of a stage.
 #[derive(Debug)]
 struct Filling<'a> {
-    fill: &'a Fill<'a>,
+    fill: &'a Fill,
     /// The next request, and the one behind the last.
     next: u64,
     end: u64,
+    targets: &'a Targets,
+    /// Number of this thread's first connection among all.
+    first: usize,
     sent: Vec<u64>,
     request: Vec<u8>,
     body: Vec<u8>,
@@ -180,7 +187,8 @@ impl Workload for Filling<'_> {
     fn request(&mut self, connection: usize) -> &[u8] {
         self.sent[connection] = self.next;
         // Writing into a vector cannot fail.
-        let _ = self.fill.write(self.next, &mut self.body, &mut self.request);
+        let target = &self.targets.all()[self.targets.index_of(self.first + connection)];
+        let _ = self.fill.write(self.next, target, &mut self.body, &mut self.request);
         self.next += 1;
         &self.request
     }
@@ -226,9 +234,10 @@ mod tests {
     use super::*;
 
     fn request(stage: Stage, n: u64) -> String {
-        let fill = Fill { stage, host: "h", prefix: "/p", count: 5, batch: 2, collections: 2 };
+        let fill = Fill { stage, count: 5, batch: 2, collections: 2 };
+        let target = Target::resolve("http://127.0.0.1:9/p").expect("valid");
         let (mut body, mut out) = (Vec::new(), Vec::new());
-        fill.write(n, &mut body, &mut out).expect("a vector takes it");
+        fill.write(n, &target, &mut body, &mut out).expect("a vector takes it");
         String::from_utf8(out).expect("text")
     }
 
@@ -238,7 +247,7 @@ mod tests {
         assert_eq!(
             request(Stage::Keys, 2),
             format!(
-                "POST /p{keys} HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-ndjson\r\n\
+                "POST /p{keys} HTTP/1.1\r\nHost: 127.0.0.1:9\r\nContent-Type: application/x-ndjson\r\n\
                  Content-Length: 46\r\n\r\n\
                  {{\"key\":\"key-0000000000000004\",\"data\":{{\"n\":4}}}}\n"
             )

@@ -10,11 +10,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::engine::Engine;
-use crate::stop;
-use crate::tally::Progress;
-use crate::target::Target;
-use crate::workload::ConnectAll;
+use crate::base::stop;
+use crate::http::engine::Engine;
+use crate::http::target::Targets;
+use crate::http::workload::ConnectAll;
+use crate::measure::tally::Progress;
 
 /// File descriptors needed besides the connections' own.
 const FILES_SPARE: u64 = 64;
@@ -29,7 +29,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Which threads and connections there are.
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet {
-    pub(crate) target: Target,
+    /// Where the connections go.
+    pub(crate) targets: Targets,
     pub(crate) connections: usize,
     pub(crate) threads: usize,
     /// How long an answer may take.
@@ -107,15 +108,15 @@ impl Fleet {
         work(Crew { thread, indices, start, progress, engine: connected? })
     }
 
-    /// Makes the connections; an error when not a single one could be made.
+    /// Makes the connections; an error when not a single one to one of the targets could be.
     fn connect(&self, indices: Range<usize>) -> Result<Engine> {
         let patience = CONNECT_TIME + Duration::from_millis(indices.len() as u64);
-        let mut engine = Engine::new(self.target.address, indices, self.timeout)?;
+        let mut engine = Engine::new(&self.targets, indices, self.timeout)?;
         let mut connecting = ConnectAll::until(Instant::now() + patience);
         engine.run(&mut connecting)?;
-        if engine.census().connected == 0 && !stop::requested() {
+        if let Some(address) = engine.unreached().filter(|_| !stop::requested()) {
             let reason = connecting.failure.unwrap_or_else(|| "no answer".to_owned());
-            bail!("cannot connect to {}: {reason}", self.target.address);
+            bail!("cannot connect to {address}: {reason}");
         }
         Ok(engine)
     }

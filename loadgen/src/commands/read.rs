@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use crate::answers::page;
 use crate::args::ReadArguments;
-use crate::connection::Failure;
-use crate::control::Control;
-use crate::fleet::{Crew, Fleet};
-use crate::pace::Span;
-use crate::page;
-use crate::random::{Random, run_id};
-use crate::report::{Outcome, ReadReport, Report};
-use crate::response::Response;
-use crate::stop;
-use crate::tally::{Progress, Tally};
-use crate::target::Target;
-use crate::workload::{Census, Workload};
+use crate::base::random::{Random, run_id};
+use crate::base::stop;
+use crate::http::connection::Failure;
+use crate::http::control::Control;
+use crate::http::response::Response;
+use crate::http::target::Targets;
+use crate::http::workload::{Census, Workload};
+use crate::load::fleet::{Crew, Fleet};
+use crate::load::pace::Span;
+use crate::measure::report::{Outcome, ReadReport, Report};
+use crate::measure::tally::{Progress, Tally};
 
 /// The list whose ids are promised to have no gaps.
 const GLOBAL_LIST: &str = "/changes";
@@ -26,15 +26,11 @@ const GLOBAL_LIST: &str = "/changes";
 pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
     ensure!(!arguments.duration.is_zero(), "the duration must be above 0");
-    let target = Target::resolve(&common.url)?;
-    let newest = Control::new(&target, common.timeout).newest(&arguments.path)?;
-    let request_head =
-        format!("GET {}", target.path(&page::query(&arguments.path, "since="))?).into_bytes();
-    let request_tail =
-        format!("&limit={} HTTP/1.1\r\nHost: {}\r\n\r\n", arguments.limit, target.host)
-            .into_bytes();
+    let targets = Targets::resolve(&common.urls)?;
+    let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
+    let requests = page_requests(&targets, &arguments.path, arguments.limit)?;
     let fleet = Fleet {
-        target,
+        targets,
         connections: arguments.connections,
         threads: common.threads,
         timeout: common.timeout,
@@ -45,9 +41,10 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let parts = fleet.run(|crew: Crew<'_>| {
         let mut engine = crew.engine;
         let mut reading = Reading {
-            request_head: &request_head,
-            request_tail: &request_tail,
-            request: Vec::with_capacity(request_head.len() + request_tail.len() + 20),
+            requests: &requests,
+            targets: &fleet.targets,
+            first: crew.indices.start,
+            request: Vec::new(),
             dense: arguments.path == GLOBAL_LIST,
             since: vec![0; crew.indices.len()],
             random: arguments
@@ -71,12 +68,31 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     report.finish(&ReadReport::new(&tally, measured), common.json.as_deref())
 }
 
+/// The request for a page: before and behind the number of `since`.
+#[derive(Debug)]
+struct PageRequest {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+/// The requests for pages of a list, one for each target.
+fn page_requests(targets: &Targets, path: &str, limit: u32) -> Result<Vec<PageRequest>> {
+    let requests = targets.all().iter().map(|target| {
+        let path = target.path(&page::query(path, "since="))?;
+        let tail = format!("&limit={limit} HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
+        Ok(PageRequest { head: format!("GET {path}").into_bytes(), tail: tail.into_bytes() })
+    });
+    requests.collect()
+}
+
 /// The load of one thread.
 #[derive(Debug)]
 struct Reading<'a> {
-    /// The request before and behind the number of `since`.
-    request_head: &'a [u8],
-    request_tail: &'a [u8],
+    /// By the target.
+    requests: &'a [PageRequest],
+    targets: &'a Targets,
+    /// Number of this thread's first connection among all.
+    first: usize,
     request: Vec<u8>,
     dense: bool,
     /// Where each connection reads next.
@@ -99,10 +115,11 @@ impl Workload for Reading<'_> {
             self.since[connection] = random.below(*newest);
         }
         self.request.clear();
-        self.request.extend_from_slice(self.request_head);
+        let request = &self.requests[self.targets.index_of(self.first + connection)];
+        self.request.extend_from_slice(&request.head);
         // Writing into a vector cannot fail.
         let _ = write!(self.request, "{}", self.since[connection]);
-        self.request.extend_from_slice(self.request_tail);
+        self.request.extend_from_slice(&request.tail);
         &self.request
     }
 

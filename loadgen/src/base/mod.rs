@@ -1,0 +1,4 @@
+//! What everything else stands on: the stop that Ctrl-C asks for, and chance.
+
+pub(crate) mod random;
+pub(crate) mod stop;

@@ -1,0 +1,7 @@
+//! The commands, a module each.
+
+pub(crate) mod compare;
+pub(crate) mod fanout;
+pub(crate) mod fill;
+pub(crate) mod ingest;
+pub(crate) mod read;

@@ -1,0 +1,7 @@
+//! What every kind of load is made of: threads and connections, when requests are due, what is
+//! written, and the proof that it is there.
+
+pub(crate) mod fleet;
+pub(crate) mod pace;
+pub(crate) mod payload;
+pub(crate) mod verify;

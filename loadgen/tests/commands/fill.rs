@@ -1,0 +1,20 @@
+//! `loadgen fill`.
+
+use testkit::Every;
+
+use super::{loadgen, server};
+
+#[test]
+fn a_fill_creates_everything_once_or_says_that_it_did_not() {
+    let line = "--connections 4 --threads 2 --tenants 7 --collections 2 --keys 25 --batch 10";
+    let fake = server(Every::default());
+    let run = loadgen("fill", &format!("fill --url {} {line}", fake.url())).passes();
+    assert_eq!(fake.created(), [7, 2, 25]);
+    for (n, count) in [7, 2, 25].into_iter().enumerate() {
+        assert_eq!(run.count(&format!("/stages/{n}/1/created")), count);
+    }
+    let fake = server(Every { busy: 8, ..Every::default() });
+    let run = loadgen("fill-refused", &format!("fill --url {} {line}", fake.url()));
+    assert!(!run.output.status.success(), "{}", run.stdout());
+    assert_eq!(fake.created(), [7, 1, 0], "keys have nothing to be in");
+}

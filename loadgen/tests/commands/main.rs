@@ -1,0 +1,86 @@
+//! The program against real nodes, and against a small server in this process that misbehaves where
+//! it is told to: every command, and runs that must fail.
+
+mod compare;
+mod fanout;
+mod fill;
+mod ingest;
+mod read;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use testkit::{Every, Fake};
+
+/// One run of the program and the report it wrote.
+struct Run {
+    output: Output,
+    report: Value,
+}
+
+impl Run {
+    fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.output.stdout).into_owned()
+    }
+
+    fn results(&self) -> &Value {
+        &self.report["results"]
+    }
+
+    fn count(&self, pointer: &str) -> u64 {
+        self.results().pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    fn passes(self) -> Self {
+        let errors = String::from_utf8_lossy(&self.output.stderr);
+        assert!(self.output.status.success(), "{}\n{errors}", self.stdout());
+        self
+    }
+}
+
+/// Runs the program with a report file of its own.
+fn loadgen(name: &str, line: &str) -> Run {
+    let json = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
+    let _ = std::fs::remove_file(&json);
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(line.split_whitespace())
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .expect("the program runs");
+    let report = std::fs::read(&json)
+        .map_or(Value::Null, |bytes| serde_json::from_slice(&bytes).expect("a report"));
+    Run { output, report }
+}
+
+/// A server to whose writes this happens.
+fn server(every: Every) -> Fake {
+    Fake::for_load(every, false)
+}
+
+/// Stores changes that no client sent.
+fn preload(fake: &Fake, count: u64) {
+    fake.preload((0..count).map(|number| format!(r#"{{"data":{{"preloaded":{number}}}}}"#)));
+}
+
+fn newest(fake: &Fake) -> u64 {
+    fake.changes().len() as u64
+}
+
+#[test]
+fn a_server_that_is_not_there_is_one_clear_line() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr();
+    let url = format!("http://{}", port.expect("an address"));
+    for line in [
+        format!("ingest --url {url} --verify"),
+        format!("read --url {url}"),
+        format!("wait --url {url}"),
+    ] {
+        let run = loadgen("absent", &line);
+        assert_eq!(run.output.status.code(), Some(1));
+        let errors = String::from_utf8_lossy(&run.output.stderr).into_owned();
+        assert!(errors.contains("cannot connect"), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
