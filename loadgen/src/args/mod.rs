@@ -45,14 +45,24 @@ pub(crate) struct CommonArguments {
     #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
     #[serde(rename = "timeout_s", serialize_with = "seconds")]
     pub(crate) timeout: Duration,
-    /// Also writes the figures and settings to this file, as JSON.
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) json: Option<PathBuf>,
+    pub(crate) output: OutputArguments,
     /// Shows no progress.
     #[arg(long)]
     #[serde(skip)]
     pub(crate) quiet: bool,
+}
+
+/// Where the figures go besides the terminal.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct OutputArguments {
+    /// Also writes the figures and settings to this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Also writes the latencies of each interval to this file, as a log of HdrHistogram.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hdr: Option<PathBuf>,
 }
 
 /// What the appended changes look like.

@@ -1,6 +1,8 @@
 //! `loadgen compare`: gives two servers the same load in short turns, so that whatever else the
 //! machine does meanwhile hits both alike, and compares their rates.
 
+use std::time::Duration;
+
 use anyhow::Result;
 
 use crate::args::CompareArguments;
@@ -10,7 +12,9 @@ use crate::commands::ingest::{Ingest, post_requests};
 use crate::http::target::Targets;
 use crate::load::fleet::Fleet;
 use crate::load::payload::Payload;
-use crate::measure::report::{CompareReport, Outcome, Report, Side};
+use crate::measure::report::{Outcome, Report};
+use crate::measure::results::{Findings, Part};
+use crate::measure::span;
 use crate::measure::tally::Tally;
 
 /// The requests a second of each turn of one server, and everything it answered.
@@ -19,6 +23,7 @@ struct Turns {
     ingest: Ingest,
     rates: Vec<f64>,
     tally: Tally,
+    measured: Duration,
 }
 
 /// Runs the command.
@@ -35,10 +40,17 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome> {
             }
         }
     }
-    let (a, b) = (a.side(), b.side());
-    let ratio = if b.median > 0.0 { a.median / b.median } else { f64::NAN };
-    let passed = arguments.ratio_min.is_none_or(|least| ratio >= least);
-    report.finish(&CompareReport { a, b, ratio, passed }, common.json.as_deref())
+    let medians = [median(&a.rates), median(&b.rates)];
+    let ratio = if medians[1] > 0.0 { medians[0] / medians[1] } else { f64::NAN };
+    let mut findings = Findings::new(Vec::new())
+        .count("ratio", ratio)
+        .count("a_median_per_s", medians[0])
+        .count("b_median_per_s", medians[1])
+        .count("a_rates_per_s", rounded(&a.rates))
+        .count("b_rates_per_s", rounded(&b.rates));
+    findings.passed = arguments.ratio_min.is_none_or(|least| ratio >= least);
+    findings.parts = vec![a.part("A")?, b.part("B")?];
+    report.finish(&findings, &common.output)
 }
 
 impl Turns {
@@ -68,7 +80,7 @@ impl Turns {
             expect_status: None,
             record: false,
         };
-        Ok(Self { ingest, rates: Vec::new(), tally: Tally::new()? })
+        Ok(Self { ingest, rates: Vec::new(), tally: Tally::new()?, measured: Duration::ZERO })
     }
 
     fn take_turn(&mut self) -> Result<()> {
@@ -77,17 +89,20 @@ impl Turns {
         if seconds > 0.0 {
             self.rates.push(ingested.tally.requests as f64 / seconds);
         }
-        self.tally.merge(&ingested.tally)
+        let interval = span::interval(self.ingest.duration);
+        let before = self.measured.as_secs_f64() / interval.as_secs_f64();
+        self.measured += ingested.measured;
+        self.tally.merge_later(ingested.tally, before.round() as u32)
     }
 
-    fn side(self) -> Side {
-        Side {
-            median: median(&self.rates),
-            rates: self.rates,
-            latency: self.tally.latencies.summary(),
-            errors: self.tally.errors,
-        }
+    fn part(self, name: &str) -> Result<Part> {
+        let interval = span::interval(self.ingest.duration);
+        Part::new(name, [self.tally], self.measured, interval)
     }
+}
+
+fn rounded(rates: &[f64]) -> Vec<f64> {
+    rates.iter().map(|rate| rate.round()).collect()
 }
 
 /// The middle value, or the mean of the two in the middle; 0 of none.

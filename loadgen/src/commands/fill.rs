@@ -13,8 +13,11 @@ use crate::http::response::Response;
 use crate::http::target::{Target, Targets};
 use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
-use crate::measure::report::{FillReport, Filled, Outcome, Report};
-use crate::measure::tally::{Progress, Tally};
+use crate::measure::progress::Progress;
+use crate::measure::report::{Outcome, Report};
+use crate::measure::results::{Findings, Part};
+use crate::measure::span::{self, Span};
+use crate::measure::tally::Tally;
 
 /// Runs the command; it fails when anything was not created.
 pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
@@ -25,7 +28,7 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
     );
     let targets = Targets::resolve(&common.urls)?;
     let report = Report::begin("fill", arguments)?;
-    let mut figures = FillReport::default();
+    let mut findings = Findings::new(Vec::new());
     let stages = [
         (Stage::Tenants, "tenants", arguments.tenants),
         (Stage::Collections, "collections", arguments.collections),
@@ -45,15 +48,16 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
             timeout: common.timeout,
             label: (!common.quiet).then_some(label),
         };
-        let filled = fill.run(&fleet)?;
-        let complete = filled.is_complete();
-        figures.stages.push((label, filled));
-        if !complete {
+        let part = fill.run(label, &fleet)?;
+        findings = findings.count(&format!("{label}_wanted"), count);
+        findings.passed = part.tally.changes == count;
+        findings.parts.push(part);
+        if !findings.passed {
             // What comes next would find nothing to be in.
             break;
         }
     }
-    report.finish(&figures, common.json.as_deref())
+    report.finish(&findings, &common.output)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,7 @@ struct Fill {
 }
 
 impl Fill {
-    fn run(&self, fleet: &Fleet) -> Result<Filled> {
+    fn run(&self, name: &str, fleet: &Fleet) -> Result<Part> {
         let requests = self.count.div_ceil(self.batch);
         let threads = fleet.threads as u64;
         let parts = fleet.run(|crew: Crew<'_>| {
@@ -92,6 +96,7 @@ impl Fill {
                 body: Vec::new(),
                 tally: Tally::new()?,
                 progress: crew.progress,
+                span: Span::open(crew.start),
                 until: crew.start,
             };
             engine.run(&mut filling)?;
@@ -100,12 +105,9 @@ impl Fill {
         if stop::requested() {
             bail!("interrupted");
         }
-        let mut tally = Tally::new()?;
-        for (part, _) in &parts {
-            tally.merge(part)?;
-        }
-        let took = parts.iter().map(|(_, took)| *took).max().unwrap_or_default();
-        Ok(Filled::new(self.count, &tally, took))
+        let measured = parts.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        let tallies = parts.into_iter().map(|(tally, _)| tally);
+        Part::new(name, tallies, measured, span::INTERVAL_MIN)
     }
 
     /// What the `n`-th request creates.
@@ -175,6 +177,7 @@ struct Filling<'a> {
     body: Vec<u8>,
     tally: Tally,
     progress: &'a Progress,
+    span: Span,
     /// When the last answer came.
     until: Instant,
 }
@@ -208,9 +211,7 @@ impl Workload for Filling<'_> {
         }
         let items = self.fill.items(self.sent[connection]);
         let created = items.end - items.start;
-        self.tally.requests += 1;
-        self.tally.changes += created;
-        self.tally.latencies.record(now.saturating_duration_since(intended));
+        self.tally.success(&self.span, intended, now, created, 0);
         self.progress.success(created);
         true
     }

@@ -15,11 +15,14 @@ use crate::http::response::Response;
 use crate::http::target::Targets;
 use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
-use crate::load::pace::{Pace, Span};
+use crate::load::pace::Pace;
 use crate::load::payload::{Origin, Payload, PostRequest};
 use crate::load::verify::{Acknowledged, Ledger, Sent, verify};
-use crate::measure::report::{IngestReport, Outcome, Report};
-use crate::measure::tally::{Progress, Tally};
+use crate::measure::progress::Progress;
+use crate::measure::report::{Outcome, Report};
+use crate::measure::results::{Findings, Part};
+use crate::measure::span::{self, Span};
+use crate::measure::tally::Tally;
 
 /// A load of appends, apart from the command line that asked for it.
 #[derive(Debug)]
@@ -82,8 +85,11 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
         }
         None => None,
     };
-    let figures = IngestReport::new(run, &ingested.tally, ingested.measured, verification);
-    report.finish(&figures, common.json.as_deref())
+    let interval = span::interval(arguments.duration);
+    let part = Part::new("append", [ingested.tally], ingested.measured, interval)?;
+    let findings =
+        Findings::new(vec![part]).count("run", format!("{run:016x}")).verified(verification);
+    report.finish(&findings, &common.output)
 }
 
 /// The prebuilt requests of a load, one for each target.
@@ -109,7 +115,7 @@ impl Ingest {
         let mut ledger = Ledger::default();
         let mut measured = Duration::ZERO;
         for part in parts {
-            tally.merge(&part.tally)?;
+            tally.merge(part.tally)?;
             ledger.merge(part.ledger);
             measured = measured.max(part.measured);
         }
@@ -207,8 +213,7 @@ impl Posting<'_> {
             self.ledger.sent.push((worker, self.workers[connection].next));
         }
         self.tally.never_sent = self.pace.overdue(self.span.end);
-        let measured = self.span.end.saturating_duration_since(self.span.measure);
-        Ingested { tally: self.tally, ledger: self.ledger, measured }
+        Ingested { tally: self.tally, ledger: self.ledger, measured: self.span.measured() }
     }
 }
 
@@ -251,14 +256,8 @@ impl Workload for Posting<'_> {
         }
         let changes = u64::from(self.batch);
         self.progress.success(changes);
-        if self.span.measures(intended) {
-            self.tally.latencies.record(now.saturating_duration_since(intended));
-        }
-        if self.span.measures(now) {
-            self.tally.requests += 1;
-            self.tally.changes += changes;
-            self.tally.body_bytes += changes * self.payload.size() as u64;
-        }
+        let bytes = changes * self.payload.size() as u64;
+        self.tally.success(&self.span, intended, now, changes, bytes);
         true
     }
 
@@ -271,6 +270,10 @@ impl Workload for Posting<'_> {
                 self.ledger.unknown.push(sent);
             }
         }
+    }
+
+    fn sent_late(&mut self, now: Instant, lateness: Duration) {
+        self.tally.sent_late(&self.span, now, lateness);
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {

@@ -15,9 +15,11 @@ use crate::http::response::Response;
 use crate::http::target::Targets;
 use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
-use crate::load::pace::Span;
-use crate::measure::report::{Outcome, ReadReport, Report};
-use crate::measure::tally::{Progress, Tally};
+use crate::measure::progress::Progress;
+use crate::measure::report::{Outcome, Report};
+use crate::measure::results::{Findings, Part};
+use crate::measure::span::{self, Span};
+use crate::measure::tally::Tally;
 
 /// The list whose ids are promised to have no gaps.
 const GLOBAL_LIST: &str = "/changes";
@@ -56,16 +58,12 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
             progress: crew.progress,
         };
         engine.run(&mut reading)?;
-        let measured = reading.span.end.saturating_duration_since(reading.span.measure);
-        Ok((reading.tally, measured))
+        Ok((reading.tally, reading.span.measured()))
     })?;
-    let mut tally = Tally::new()?;
-    let mut measured = Duration::ZERO;
-    for (part, part_measured) in &parts {
-        tally.merge(part)?;
-        measured = measured.max(*part_measured);
-    }
-    report.finish(&ReadReport::new(&tally, measured), common.json.as_deref())
+    let measured = parts.iter().map(|(_, measured)| *measured).max().unwrap_or_default();
+    let tallies = parts.into_iter().map(|(tally, _)| tally);
+    let part = Part::new("read", tallies, measured, span::interval(arguments.duration))?;
+    report.finish(&Findings::new(vec![part]), &common.output)
 }
 
 /// The request for a page: before and behind the number of `since`.
@@ -142,14 +140,8 @@ impl Workload for Reading<'_> {
         };
         self.since[connection] = if page.at_end { 0 } else { page.last };
         self.progress.success(page.changes);
-        if self.span.measures(intended) {
-            self.tally.latencies.record(now.saturating_duration_since(intended));
-        }
-        if self.span.measures(now) {
-            self.tally.requests += 1;
-            self.tally.changes += page.changes;
-            self.tally.body_bytes += response.body.len() as u64;
-        }
+        let bytes = response.body.len() as u64;
+        self.tally.success(&self.span, intended, now, page.changes, bytes);
         true
     }
 

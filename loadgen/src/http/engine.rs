@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     connecting: usize,
     connected: usize,
     busy: usize,
+    /// Since when there is a connection in `idle`.
+    idle_since: Instant,
     next_sweep: Instant,
     scratch: Vec<u8>,
 }
@@ -68,6 +70,7 @@ impl Engine {
             connecting: 0,
             connected: 0,
             busy: 0,
+            idle_since: now,
             next_sweep: now + SWEEP_INTERVAL,
             scratch: vec![0; READ_BYTES_MAX],
             connections: indices.map(|_| Connection::new(now)).collect(),
@@ -142,7 +145,7 @@ impl Engine {
             self.resting.pop();
             match self.connections[index].state() {
                 State::Closed => self.unconnected.push_back(index),
-                State::Idle => self.idle.push_back(index),
+                State::Idle => self.push_idle(index, now),
                 State::Connecting | State::Busy => {}
             }
         }
@@ -200,6 +203,10 @@ impl Engine {
             }
             let Some(intended) = workload.next(index, now) else { return };
             self.idle.pop_front();
+            if intended != now {
+                let free = self.idle_since.max(intended);
+                workload.sent_late(now, now.saturating_duration_since(free));
+            }
             self.send(workload, index, intended, now);
         }
     }
@@ -296,11 +303,26 @@ impl Engine {
         }
     }
 
+    /// Puts a connection to those that may be asked to send.
+    fn push_idle(&mut self, index: usize, now: Instant) {
+        if self.idle.is_empty() {
+            self.idle_since = now;
+        }
+        self.idle.push_back(index);
+    }
+
     /// Lets a connection that has just become idle go on at once, without a detour by the queue.
     fn take_turn(&mut self, workload: &mut impl Workload, index: usize, now: Instant) {
         match workload.next(index, now) {
-            Some(intended) => self.send(workload, index, intended, now),
-            None => self.idle.push_back(index),
+            Some(intended) => {
+                // Without another free connection it could not go out earlier.
+                if intended != now && !self.idle.is_empty() {
+                    let free = self.idle_since.max(intended);
+                    workload.sent_late(now, now.saturating_duration_since(free));
+                }
+                self.send(workload, index, intended, now);
+            }
+            None => self.push_idle(index, now),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a kind of load has to say to the engine that drives its connections.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::http::connection::Failure;
 use crate::http::response::Response;
@@ -34,6 +34,10 @@ pub(crate) trait Workload {
 
     /// The connection broke; `in_flight` tells whether a request was lost with it.
     fn failed(&mut self, connection: usize, failure: &Failure, in_flight: bool);
+
+    /// A request of an open loop is sent at `now` that was due, and had a free connection, so much
+    /// earlier. Only this program is to blame for that.
+    fn sent_late(&mut self, _now: Instant, _lateness: Duration) {}
 
     /// When [`Workload::next`] may give something again to a connection it has just refused:
     /// later than `now`, or never by the clock alone.

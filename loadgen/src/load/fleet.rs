@@ -14,7 +14,7 @@ use crate::base::stop;
 use crate::http::engine::Engine;
 use crate::http::target::Targets;
 use crate::http::workload::ConnectAll;
-use crate::measure::tally::Progress;
+use crate::measure::progress::Progress;
 
 /// File descriptors needed besides the connections' own.
 const FILES_SPARE: u64 = 64;

@@ -1,28 +1,6 @@
-//! When requests are due and which of them count: the clock of a run (warm-up, measurement, end)
-//! and the schedule of an open loop. Pure: `now` comes from outside.
+//! When requests are due: at once, or by the schedule of an open loop. Pure: `now` comes from outside.
 
 use std::time::{Duration, Instant};
-
-/// The span of a run. Requests intended within the measured part count.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
-    /// When the warm-up ends and measuring begins.
-    pub(crate) measure: Instant,
-    /// When the last request may begin.
-    pub(crate) end: Instant,
-}
-
-impl Span {
-    /// A run that starts at `start`.
-    pub(crate) fn new(start: Instant, warmup: Duration, duration: Duration) -> Self {
-        Self { measure: start + warmup, end: start + warmup + duration }
-    }
-
-    /// Whether this moment is within the measured part.
-    pub(crate) fn measures(&self, moment: Instant) -> bool {
-        (self.measure..self.end).contains(&moment)
-    }
-}
 
 /// How requests are paced.
 #[derive(Debug, Clone)]
@@ -139,14 +117,5 @@ mod tests {
         assert_eq!(taken[0], start + Duration::from_millis(100));
         assert_eq!(schedule.overdue(start + Duration::from_secs(2)), 9);
         assert_eq!(schedule.overdue(start), 0);
-    }
-
-    #[test]
-    fn only_the_measured_part_counts() {
-        let start = Instant::now();
-        let span = Span::new(start, Duration::from_secs(1), Duration::from_secs(2));
-        assert!(!span.measures(start));
-        assert!(span.measures(start + Duration::from_secs(1)));
-        assert!(!span.measures(start + Duration::from_secs(3)));
     }
 }

@@ -3,19 +3,18 @@
 //! those without an acknowledgement may be there once or not at all; ids have no gap and time
 //! does not go back. The comparing part is pure and is fed pages.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::http::control::Control;
 use crate::load::payload::{Origin, Payload};
+use crate::measure::verification::{Verification, Violation};
 
 /// Changes in one page that is read back.
 const PAGE_CHANGES_MAX: u32 = 10_000;
-/// Violations that are described; all are counted.
-const EXAMPLES_MAX: usize = 10;
 
 /// The changes of one request: consecutive from `first`.
 #[derive(Debug, Clone, Copy)]
@@ -67,48 +66,6 @@ impl Ledger {
         self.unknown.append(&mut other.unknown);
         self.sent.append(&mut other.sent);
     }
-}
-
-/// A way in which the list breaks what the server promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Violation {
-    /// An acknowledged change is not in the list.
-    Lost,
-    /// A change of this run is in the list more than once.
-    Duplicated,
-    /// At an acknowledged id stands another change of this run.
-    Misplaced,
-    /// A change has other content than was sent.
-    Altered,
-    /// A change bears this run's id but was never sent.
-    Invented,
-    /// Two requests were acknowledged with the same id.
-    AcknowledgedTwice,
-    /// An id is not the one before plus 1.
-    IdGap,
-    /// `_ts` is lower than that of the change before.
-    TimeWentBack,
-}
-
-/// The result of a verification.
-#[derive(Debug, Serialize)]
-pub(crate) struct Verification {
-    pub(crate) passed: bool,
-    /// Changes read back, those of other writers included.
-    pub(crate) changes_read: u64,
-    /// Changes that were acknowledged.
-    pub(crate) acknowledged: u64,
-    /// Acknowledged changes that stand at their id with their content.
-    pub(crate) found: u64,
-    /// Changes of unknown outcome, and how many of them are in the list.
-    pub(crate) unknown: u64,
-    pub(crate) unknown_found: u64,
-    /// Changes of other writers.
-    pub(crate) foreign: u64,
-    pub(crate) violations: BTreeMap<Violation, u64>,
-    /// The first few violations in words.
-    pub(crate) examples: Vec<String>,
 }
 
 /// Where the next page begins.
@@ -191,15 +148,9 @@ impl<'a> Verifier<'a> {
             ts: 0,
             scratch: Vec::new(),
             result: Verification {
-                passed: false,
-                changes_read: 0,
                 acknowledged: acknowledged.iter().map(|request| u64::from(request.count)).sum(),
-                found: 0,
                 unknown: unknown.len() as u64,
-                unknown_found: 0,
-                foreign: 0,
-                violations: BTreeMap::new(),
-                examples: Vec::new(),
+                ..Verification::default()
             },
             acknowledged,
             unknown,
@@ -237,8 +188,7 @@ impl<'a> Verifier<'a> {
         while let Some((id, origin)) = self.next_expected() {
             self.lose(id, origin);
         }
-        self.result.passed = self.result.violations.is_empty();
-        self.result
+        self.result.conclude()
     }
 
     fn change(&mut self, change: &Change<'_>) {
@@ -333,10 +283,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn violate(&mut self, violation: Violation, describe: impl FnOnce() -> String) {
-        *self.result.violations.entry(violation).or_default() += 1;
-        if self.result.examples.len() < EXAMPLES_MAX {
-            self.result.examples.push(describe());
-        }
+        self.result.violate(violation, describe);
     }
 }
 

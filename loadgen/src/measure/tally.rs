@@ -1,129 +1,52 @@
-//! What a thread counts while it runs, and the sum of all threads.
+//! What one kind of request brought on one thread, and the sum of all threads.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
-use crate::answers::problem;
-use crate::http::response::Response;
+use crate::measure::errors::Errors;
+use crate::measure::latencies::Latencies;
+use crate::measure::span::Span;
 
-/// Shortest and longest latency that are told apart, in nanoseconds.
-const LATENCY_NS_MIN: u64 = 100;
-const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
-/// Digits to which latencies are exact.
-const LATENCY_DIGITS: u8 = 3;
-
-/// Latencies in nanoseconds.
-#[derive(Debug, Clone)]
-pub(crate) struct Latencies(Histogram<u64>);
-
-impl Latencies {
-    /// An empty collection.
-    pub(crate) fn new() -> Result<Self> {
-        Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, LATENCY_DIGITS)
-            .map(Self)
-            .context("cannot make a histogram")
-    }
-
-    /// Adds one; what lies beyond the bounds counts as the bound.
-    pub(crate) fn record(&mut self, latency: Duration) {
-        self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    /// Adds those of another.
-    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
-        self.0.add(&other.0).context("histograms differ in their bounds")
-    }
-
-    /// The figures of a report.
-    pub(crate) fn summary(&self) -> LatencySummary {
-        let ms = |ns: u64| ns as f64 / 1e6;
-        let quantile = |share: f64| ms(self.0.value_at_quantile(share));
-        LatencySummary {
-            count: self.0.len(),
-            mean_ms: self.0.mean() / 1e6,
-            p50_ms: quantile(0.5),
-            p90_ms: quantile(0.9),
-            p99_ms: quantile(0.99),
-            p999_ms: quantile(0.999),
-            max_ms: ms(self.0.max()),
-        }
-    }
-}
-
-/// Latencies in milliseconds.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct LatencySummary {
-    pub(crate) count: u64,
-    pub(crate) mean_ms: f64,
-    pub(crate) p50_ms: f64,
-    pub(crate) p90_ms: f64,
-    pub(crate) p99_ms: f64,
-    pub(crate) p999_ms: f64,
-    pub(crate) max_ms: f64,
-}
-
-/// Errors by code: the server's, the bare status, or the kind of a connection's failure.
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(transparent)]
-pub(crate) struct Errors(BTreeMap<Cow<'static, str>, u64>);
-
-impl Errors {
-    /// Counts one error of this code.
-    pub(crate) fn add(&mut self, code: impl Into<Cow<'static, str>>) {
-        self.add_many(code, 1);
-    }
-
-    /// Counts several errors of this code.
-    pub(crate) fn add_many(&mut self, code: impl Into<Cow<'static, str>>, count: u64) {
-        if count > 0 {
-            *self.0.entry(code.into()).or_default() += count;
-        }
-    }
-
-    /// Counts an answer that was no success, by its problem code or else its status.
-    pub(crate) fn add_answer(&mut self, response: &Response<'_>) {
-        self.add(problem::code(response.status, response.body));
-    }
-
-    /// Adds those of another.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (code, count) in &other.0 {
-            self.add_many(code.clone(), *count);
-        }
-    }
-
-    /// Codes and counts, in the order of the codes.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.0.iter().map(|(code, count)| (code.as_ref(), *count))
-    }
-
-    /// How many errors there were of all codes.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.values().sum()
-    }
-}
-
-/// What one thread, or all of them, measured.
+/// What one kind of request brought.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     /// Successful answers within the measured part.
     pub(crate) requests: u64,
     /// Changes they wrote or brought.
     pub(crate) changes: u64,
-    /// Bytes of their bodies, sent (ingest) or received (read).
+    /// Bytes of their bodies, sent (writes) or received (reads).
     pub(crate) body_bytes: u64,
     /// Requests of an open loop that found no free connection before the end.
     pub(crate) never_sent: u64,
     /// Latencies of requests that were intended within the measured part.
     pub(crate) latencies: Latencies,
+    /// How late this program sent requests of an open loop that had a free connection.
+    pub(crate) lateness: Latencies,
     /// Errors of the whole run, warm-up included.
     pub(crate) errors: Errors,
+    /// The interval that lasts, and those before it.
+    current: Interval,
+    current_latencies: Latencies,
+    closed: Vec<ClosedInterval>,
+}
+
+/// The answers of one interval.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Interval {
+    /// Its number, from 0.
+    pub(crate) at: u32,
+    pub(crate) requests: u64,
+    pub(crate) changes: u64,
+}
+
+/// An interval that is over. Its histogram is kept in a form that takes a few hundred bytes, not a
+/// few hundred thousand.
+#[derive(Debug, Clone)]
+struct ClosedInterval {
+    interval: Interval,
+    latencies: Vec<u8>,
 }
 
 impl Tally {
@@ -135,52 +58,119 @@ impl Tally {
             body_bytes: 0,
             never_sent: 0,
             latencies: Latencies::new()?,
+            lateness: Latencies::new()?,
             errors: Errors::default(),
+            current: Interval::default(),
+            current_latencies: Latencies::new()?,
+            closed: Vec::new(),
         })
     }
 
+    /// Counts a successful answer that came at `now`, as far as `span` measures it.
+    pub(crate) fn success(
+        &mut self,
+        span: &Span,
+        intended: Instant,
+        now: Instant,
+        changes: u64,
+        body_bytes: u64,
+    ) {
+        let at = span.interval_at(now);
+        if at != self.current.at {
+            self.close_interval();
+            self.current.at = at;
+        }
+        if span.measures(intended) {
+            self.current_latencies.record(now.saturating_duration_since(intended));
+        }
+        if span.measures(now) {
+            self.requests += 1;
+            self.changes += changes;
+            self.body_bytes += body_bytes;
+            self.current.requests += 1;
+            self.current.changes += changes;
+        }
+    }
+
+    /// Notes how late a request of an open loop was sent.
+    pub(crate) fn sent_late(&mut self, span: &Span, now: Instant, lateness: Duration) {
+        if span.measures(now) {
+            self.lateness.record(lateness);
+        }
+    }
+
+    /// Puts the interval that lasts to those that are over.
+    fn close_interval(&mut self) {
+        if self.current.requests > 0 || !self.current_latencies.histogram().is_empty() {
+            let mut latencies = Vec::new();
+            let histogram = self.current_latencies.histogram();
+            if V2Serializer::new().serialize(histogram, &mut latencies).is_ok() {
+                self.closed.push(ClosedInterval { interval: self.current, latencies });
+            }
+            // Both have the same bounds.
+            let _ = self.latencies.merge(&self.current_latencies);
+            self.current_latencies.clear();
+        }
+        self.current = Interval::default();
+    }
+
     /// Adds another's counts.
-    pub(crate) fn merge(&mut self, other: &Self) -> Result<()> {
+    pub(crate) fn merge(&mut self, mut other: Self) -> Result<()> {
+        self.close_interval();
+        other.close_interval();
         self.requests += other.requests;
         self.changes += other.changes;
         self.body_bytes += other.body_bytes;
         self.never_sent += other.never_sent;
         self.latencies.merge(&other.latencies)?;
+        self.lateness.merge(&other.lateness)?;
         self.errors.merge(&other.errors);
+        self.closed.append(&mut other.closed);
         Ok(())
     }
-}
 
-/// A thread's progress, for the line that is shown while it runs. Alone on its cache lines, so
-/// that threads do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub(crate) struct Progress {
-    requests: AtomicU64,
-    changes: AtomicU64,
-    errors: AtomicU64,
-}
-
-impl Progress {
-    /// Counts a successful answer. Only the owning thread writes, so a plain load and store do.
-    pub(crate) fn success(&self, changes: u64) {
-        bump(&self.requests, 1);
-        bump(&self.changes, changes);
+    /// Adds the counts of a run that followed, whose first interval is the one of this number.
+    pub(crate) fn merge_later(&mut self, mut other: Self, at: u32) -> Result<()> {
+        other.close_interval();
+        for closed in &mut other.closed {
+            closed.interval.at += at;
+        }
+        self.merge(other)
     }
 
-    /// Counts an error.
-    pub(crate) fn error(&self) {
-        bump(&self.errors, 1);
+    /// The sum of all of these.
+    pub(crate) fn sum(parts: impl IntoIterator<Item = Self>) -> Result<Self> {
+        let mut sum = Self::new()?;
+        for part in parts {
+            sum.merge(part)?;
+        }
+        Ok(sum)
     }
 
-    /// Requests, changes and errors so far.
-    pub(crate) fn read(&self) -> [u64; 3] {
-        [&self.requests, &self.changes, &self.errors].map(|count| count.load(Ordering::Relaxed))
+    /// Each interval in which there were answers, in order, with its latencies.
+    pub(crate) fn intervals(&self) -> Result<Vec<(Interval, Latencies)>> {
+        let mut closed: Vec<&ClosedInterval> = self.closed.iter().collect();
+        closed.sort_by_key(|closed| closed.interval.at);
+        let mut intervals: Vec<(Interval, Latencies)> = Vec::new();
+        for ClosedInterval { interval, latencies } in closed {
+            let histogram = Deserializer::new()
+                .deserialize(&mut latencies.as_slice())
+                .context("a histogram cannot be read back")?;
+            match intervals.last_mut() {
+                Some((sum, latencies)) if sum.at == interval.at => {
+                    sum.requests += interval.requests;
+                    sum.changes += interval.changes;
+                    latencies.merge_histogram(&histogram)?;
+                }
+                _ => {
+                    let mut latencies = Latencies::new()?;
+                    latencies.merge_histogram(&histogram)?;
+                    intervals.push((*interval, latencies));
+                }
+            }
+        }
+        Ok(intervals)
     }
-}
-
-fn bump(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -188,31 +178,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_counted_by_problem_code_or_status() {
-        let answer = |status, body| Response { status, body, close: false, consumed: 0 };
-        let mut errors = Errors::default();
-        errors.add_answer(&answer(503, br#"{"title":"x","code":"overloaded"}"#));
-        errors.add_answer(&answer(503, br#"{"code":"over\u006coaded"}"#));
-        errors.add_answer(&answer(502, b"<html>"));
-        errors.add_answer(&answer(500, br#"{"code":7}"#));
-        errors.add("timeout");
-        let counts: Vec<_> = errors.iter().collect();
-        let expected =
-            [("503 overloaded", 2), ("status 500", 1), ("status 502", 1), ("timeout", 1)];
-        assert_eq!(counts, expected);
-        assert_eq!(errors.total(), 5);
-    }
-
-    #[test]
-    fn merged_latencies_hold_both() {
-        let (mut one, mut two) = (Tally::new().expect("bounds"), Tally::new().expect("bounds"));
-        one.latencies.record(Duration::from_millis(1));
-        two.latencies.record(Duration::from_millis(100));
-        two.latencies.record(Duration::from_secs(100_000));
-        one.merge(&two).expect("same bounds");
-        let summary = one.latencies.summary();
-        assert_eq!(summary.count, 3);
-        assert!((summary.p50_ms - 100.0).abs() < 0.2, "{summary:?}");
-        assert!(summary.max_ms >= 3_599_000.0, "{summary:?}");
+    fn intervals_of_several_threads_are_added_up() {
+        let start = Instant::now();
+        let span = Span::new(start, Duration::from_secs(1), Duration::from_secs(3));
+        let moment = |ms| start + Duration::from_millis(ms);
+        let mut threads = Vec::new();
+        for thread in 0..2 {
+            let mut tally = Tally::new().expect("bounds");
+            // Before the measured part, within three intervals of it, and behind its end.
+            for ms in [500, 1_500, 1_600, 2_100, 3_999, 4_001] {
+                tally.success(&span, moment(ms - 10 * (thread + 1)), moment(ms), 2, 100);
+            }
+            threads.push(tally);
+        }
+        let sum = Tally::sum(threads).expect("same bounds");
+        assert_eq!((sum.requests, sum.changes, sum.body_bytes), (8, 16, 800));
+        // What was intended within the measured part has a latency, also when it came late.
+        assert_eq!(sum.latencies.summary().count, 10);
+        let intervals = sum.intervals().expect("read back");
+        let counts: Vec<_> = intervals
+            .iter()
+            .map(|(interval, latencies)| {
+                (interval.at, interval.requests, latencies.histogram().len())
+            })
+            .collect();
+        assert_eq!(counts, [(0, 4, 4), (1, 2, 2), (2, 2, 2), (3, 0, 2)]);
+        let longest = intervals[0].1.summary().max_ms;
+        assert!((longest - 20.0).abs() < 0.1, "{longest}");
     }
 }

@@ -14,8 +14,8 @@ fn two_servers_are_compared_in_turns() {
         b.url()
     );
     let run = loadgen("compare", &line).passes();
-    assert_eq!(run.results()["a"]["rates"].as_array().map(Vec::len), Some(3));
-    assert!(run.results()["ratio"].as_f64() > Some(0.0));
+    assert_eq!(run.results()["counts"]["a_rates_per_s"].as_array().map(Vec::len), Some(3));
+    assert!(run.results()["counts"]["ratio"].as_f64() > Some(0.0));
     assert!(newest(&a) > 0 && newest(&b) > 0);
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));

@@ -6,11 +6,12 @@ use super::{loadgen, newest, preload, server};
 
 /// Checks that so many waited in each of three rounds, and that nothing went missing.
 fn arrives(run: &super::Run, waiting: u64) {
-    assert_eq!(run.count("/rounds"), 3);
-    assert_eq!(run.count("/waiting_min"), waiting, "{}", run.results());
-    assert_eq!(run.count("/missing"), 0);
-    assert_eq!(run.count("/append_to_arrival/count"), 3 * waiting);
-    assert_eq!(run.count("/append_to_last_arrival/count"), 3);
+    assert_eq!(run.count("rounds"), 3);
+    assert_eq!(run.count("waiting_min"), waiting, "{}", run.results());
+    assert_eq!(run.count("missing"), 0);
+    assert_eq!(run.of("arrival", "/latency/count"), 3 * waiting);
+    assert_eq!(run.of("append", "/latency/count"), 3);
+    assert_eq!(run.of("last arrival", "/latency/count"), 3);
 }
 
 #[test]
@@ -34,12 +35,12 @@ fn polls_and_streams_stand_evenly_at_several_servers() {
         let line = format!("{command} {urls} --connections 31 --threads 2 --rounds 3 --settle 1ms");
         let run = loadgen("several", &line).passes();
         arrives(&run, 31);
-        for (at, waiting) in [(0, 16), (1, 15)] {
-            let target = format!("/targets/{at}");
-            assert_eq!(run.count(&format!("{target}/waiting_min")), waiting);
-            assert_eq!(run.count(&format!("{target}/append_to_arrival/count")), 3 * waiting);
+        for (url, waiting) in [(cache.url(), 16), (node.url(), 15)] {
+            assert_eq!(run.count(&format!("waiting_min at {url}")), waiting);
+            assert_eq!(run.of(&format!("arrival at {url}"), "/latency/count"), 3 * waiting);
+            assert_eq!(run.of(&format!("last arrival at {url}"), "/latency/count"), 3);
         }
-        assert_eq!(run.results()["errors"], serde_json::json!({}));
+        assert_eq!(run.operation("arrival")["errors"], serde_json::json!({}));
     }
     // Three rounds of three commands.
     cache.holds(9);

@@ -10,8 +10,8 @@ fn a_fill_creates_everything_once_or_says_that_it_did_not() {
     let fake = server(Every::default());
     let run = loadgen("fill", &format!("fill --url {} {line}", fake.url())).passes();
     assert_eq!(fake.created(), [7, 2, 25]);
-    for (n, count) in [7, 2, 25].into_iter().enumerate() {
-        assert_eq!(run.count(&format!("/stages/{n}/1/created")), count);
+    for (name, count) in [("tenants", 7), ("collections", 2), ("keys", 25)] {
+        assert_eq!(run.of(name, "/changes"), count);
     }
     let fake = server(Every { busy: 8, ..Every::default() });
     let run = loadgen("fill-refused", &format!("fill --url {} {line}", fake.url()));

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use testkit::{Every, Fake};
 
-use super::{loadgen, newest, preload, server};
+use super::{file, loadgen, newest, preload, server};
 
 #[test]
 fn a_clean_ingest_is_verified() {
@@ -17,11 +17,14 @@ fn a_clean_ingest_is_verified() {
     );
     let run = loadgen("clean", &line).passes();
     assert!(run.stdout().contains("verify: passed"), "{}", run.stdout());
-    assert!(run.count("/requests") > 0);
-    assert_eq!(run.results()["errors"], serde_json::json!({}));
-    assert_eq!(run.count("/verification/found"), run.count("/verification/acknowledged"));
-    assert_eq!(run.count("/verification/acknowledged"), newest(&fake) - 3);
-    assert!(run.count("/latency/count") > 0);
+    assert!(run.of("append", "/requests") > 0);
+    assert_eq!(run.operation("append")["errors"], serde_json::json!({}));
+    assert_eq!(run.number("/verification/found"), run.number("/verification/acknowledged"));
+    assert_eq!(run.number("/verification/acknowledged"), newest(&fake) - 3);
+    assert!(run.of("append", "/latency/count") > 0);
+    assert!(run.results()["generator"]["cpu_s"].as_f64() > Some(0.0));
+    let curve = run.operation("append")["curve"].as_array().map_or(0, Vec::len);
+    assert!(curve > 5, "{}", run.results());
     assert_eq!(run.report["tool"], "loadgen");
     assert_eq!(run.report["settings"]["connections"], 8);
     assert_eq!(run.report["settings"]["duration_s"], 0.3);
@@ -34,7 +37,7 @@ fn several_servers_share_one_load() {
     let urls = format!("--url {} --url {}", fake.url(), other.url());
     let line = format!("ingest {urls} --connections 3 --duration 200ms --warmup 0s --verify");
     let run = loadgen("several-ingest", &line).passes();
-    assert!(run.count("/verification/found") > 3, "{}", run.results());
+    assert!(run.number("/verification/found") > 3, "{}", run.results());
     drop(loadgen("several-read", &format!("read {urls} --duration 100ms --warmup 0s")).passes());
     let [one, two] = [&fake, &other].map(Fake::served);
     assert!(one > 3 && two > 3, "{one} and {two}");
@@ -50,11 +53,15 @@ fn errors_are_counted_and_leave_changes_of_unknown_outcome() {
     );
     let run = loadgen("errors", &line).passes();
     for code in ["503 overloaded", "504 unknown-outcome", "connection closed by the server"] {
-        assert!(run.results()["errors"][code].as_u64() > Some(0), "{code}: {}", run.results());
+        assert!(
+            run.operation("append")["errors"][code].as_u64() > Some(0),
+            "{code}: {}",
+            run.results()
+        );
     }
-    let unknown_found = run.count("/verification/unknown_found");
-    assert!(unknown_found > 0 && unknown_found < run.count("/verification/unknown"));
-    assert_eq!(run.count("/verification/found") + unknown_found, newest(&fake));
+    let unknown_found = run.number("/verification/unknown_found");
+    assert!(unknown_found > 0 && unknown_found < run.number("/verification/unknown"));
+    assert_eq!(run.number("/verification/found") + unknown_found, newest(&fake));
 }
 
 #[test]
@@ -62,9 +69,9 @@ fn a_server_that_refuses_is_not_hammered() {
     let fake = server(Every { busy: 1, ..Every::default() });
     let line = format!("ingest --url {} --connections 2 --duration 500ms --warmup 0s", fake.url());
     let run = loadgen("refuses", &line).passes();
-    assert_eq!(run.count("/requests"), 0);
+    assert_eq!(run.of("append", "/requests"), 0);
     // Pauses double from 10 ms on, so half a second has room for six tries of a connection.
-    let refusals = run.results()["errors"]["503 overloaded"].as_u64().unwrap_or_default();
+    let refusals = run.operation("append")["errors"]["503 overloaded"].as_u64().unwrap_or_default();
     assert!((2..=14).contains(&refusals), "{refusals}");
 }
 
@@ -79,19 +86,27 @@ fn a_server_that_loses_changes_is_found_out() {
     assert_eq!(run.output.status.code(), Some(1));
     assert!(run.stdout().contains("verify: FAILED: Altered"), "{}", run.stdout());
     assert_eq!(run.results()["verification"]["passed"], false);
-    assert!(run.count("/verification/violations/altered") > 0);
+    assert!(run.number("/verification/violations/altered") > 0);
 }
 
 #[test]
 fn an_open_loop_sends_what_is_due() {
+    let hdr = file("rate.hlog");
     let fake = server(Every::default());
     let line = format!(
-        "ingest --url {} --connections 16 --rate 200 --duration 500ms --warmup 100ms",
-        fake.url()
+        "ingest --url {} --connections 16 --rate 200 --duration 500ms --warmup 100ms --hdr {}",
+        fake.url(),
+        hdr.display()
     );
     let run = loadgen("rate", &line).passes();
     // Every request that was due in the half second has a latency, early or late.
-    assert_eq!(run.count("/latency/count") + run.count("/never_sent"), 100);
+    let latencies = run.of("append", "/latency/count");
+    assert_eq!(latencies + run.of("append", "/never_sent"), 100);
+    // Those for which a connection was free tell how late they were sent.
+    let sent_late = run.number("/generator/lateness/count");
+    assert!(sent_late > 0 && sent_late <= latencies, "{}", run.results());
+    let log = std::fs::read_to_string(hdr).expect("a log");
+    assert!(log.contains("Tag=append,0.000,0.500,"), "{log}");
 }
 
 #[test]
@@ -102,8 +117,8 @@ fn a_status_can_be_demanded() {
         fake.url()
     );
     let run = loadgen("status", &line).passes();
-    assert_eq!(run.count("/requests"), 0);
-    assert!(run.results()["errors"]["status 201"].as_u64() > Some(0));
+    assert_eq!(run.of("append", "/requests"), 0);
+    assert!(run.operation("append")["errors"]["status 201"].as_u64() > Some(0));
 }
 
 #[test]

@@ -28,8 +28,25 @@ impl Run {
         &self.report["results"]
     }
 
-    fn count(&self, pointer: &str) -> u64 {
+    fn number(&self, pointer: &str) -> u64 {
         self.results().pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// A number of the command alone.
+    fn count(&self, name: &str) -> u64 {
+        self.results()["counts"][name].as_u64().unwrap_or_default()
+    }
+
+    /// The figures of one kind of request.
+    fn operation(&self, name: &str) -> &Value {
+        let operations = self.results()["operations"].as_array().map_or(&[][..], Vec::as_slice);
+        let found = operations.iter().find(|operation| operation["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} is not in {}", self.results()))
+    }
+
+    /// A number of one kind of request.
+    fn of(&self, name: &str, pointer: &str) -> u64 {
+        self.operation(name).pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
     }
 
     fn passes(self) -> Self {
@@ -39,10 +56,16 @@ impl Run {
     }
 }
 
+/// A file that is not there yet.
+fn file(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
 /// Runs the program with a report file of its own.
 fn loadgen(name: &str, line: &str) -> Run {
-    let json = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
-    let _ = std::fs::remove_file(&json);
+    let json = file(&format!("{name}.json"));
     let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .args(line.split_whitespace())
         .arg("--json")

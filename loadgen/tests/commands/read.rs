@@ -15,8 +15,8 @@ fn lists_are_read_in_pages_and_at_random() {
                 fake.url()
             );
             let run = loadgen(&format!("read-{chunked}{mode}"), &line).passes();
-            let (requests, changes) = (run.count("/requests"), run.count("/changes"));
-            assert_eq!(run.results()["errors"], serde_json::json!({}));
+            let (requests, changes) = (run.of("read", "/requests"), run.of("read", "/changes"));
+            assert_eq!(run.operation("read")["errors"], serde_json::json!({}));
             assert!(requests > 3, "{}", run.results());
             // Three pages hold 100, 100 and 50 changes; at random none is empty.
             assert!(changes > requests && changes <= requests * 100, "{}", run.results());

@@ -2,10 +2,11 @@
 //! streams, on one server or several. A round is: wait until all of them stand, let the servers
 //! settle, append one change, and measure how long it takes to arrive at each.
 
+mod figures;
 mod waiters;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Barrier, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,8 +19,10 @@ use crate::http::control::Control;
 use crate::http::engine::Engine;
 use crate::http::target::{Target, Targets};
 use crate::load::fleet::{Crew, Fleet, lock};
-use crate::measure::report::{FanoutReport, Outcome, Report, TargetArrivals};
-use crate::measure::tally::{Errors, Latencies};
+use crate::measure::errors::Errors;
+use crate::measure::report::{Outcome, Report};
+use crate::measure::span::Span;
+use crate::measure::tally::Tally;
 use waiters::Waiters;
 
 /// How much longer than the server's `block` a poll may take before it is given up.
@@ -70,7 +73,7 @@ fn run(
         arguments,
         format,
         targets: &targets,
-        epoch: Instant::now(),
+        span: Span::open(Instant::now()),
         barrier: Barrier::new(common.threads),
         posted_ns: AtomicU64::new(0),
         since: AtomicU64::new(since),
@@ -80,15 +83,17 @@ fn run(
             control: appender,
             request: append_request(&append_target)?,
             questions: questions.collect(),
-            latencies: Latencies::new()?,
+            tally: Tally::new()?,
         }),
     };
+    let span = shared.span;
     let parts = fleet.run(|crew| shared.run_crew(crew))?;
     if let Some(failure) = lock(&shared.failure).take() {
         bail!("append failed: {failure}");
     }
-    let figures = summarize(&parts, &common.urls, &lock(&shared.appender).latencies)?;
-    report.finish(&figures, common.json.as_deref())
+    let appends = shared.appender.into_inner().unwrap_or_else(PoisonError::into_inner).tally;
+    let findings = figures::findings(&span, parts, &common.urls, appends)?;
+    report.finish(&findings, &common.output)
 }
 
 fn append_request(target: &Target) -> Result<String> {
@@ -108,8 +113,8 @@ struct Shared<'a> {
     /// Streams of this format, or else long-polls.
     format: Option<StreamFormat>,
     targets: &'a Targets,
-    /// Moments are passed between threads as nanoseconds since this one.
-    epoch: Instant,
+    /// Moments are passed between threads as nanoseconds since its beginning.
+    span: Span,
     barrier: Barrier,
     /// When the change of this round was sent; 0 before.
     posted_ns: AtomicU64,
@@ -128,7 +133,7 @@ struct Appender {
     request: String,
     /// One for each server that is waited at.
     questions: Vec<Control>,
-    latencies: Latencies,
+    tally: Tally,
 }
 
 /// What a thread saw of one server in one round.
@@ -139,13 +144,15 @@ struct Round {
     arrived: u64,
     /// From the append to the last arrival.
     last: Duration,
+    /// When the change was sent.
+    posted: Option<Instant>,
 }
 
 /// What a thread saw of one server.
 #[derive(Debug)]
 struct AtTarget {
     rounds: Vec<Round>,
-    arrivals: Latencies,
+    arrivals: Tally,
 }
 
 /// What a thread brought.
@@ -155,70 +162,6 @@ struct Waited {
     /// Changes that came before the append: other writers are at work.
     early: u64,
     errors: Errors,
-}
-
-/// Adds up the threads: a round lasts until the last arrival on any of them.
-fn summarize(parts: &[Waited], urls: &[String], appends: &Latencies) -> Result<FanoutReport> {
-    let count = |part: &Waited| part.targets.iter().map(|target| target.rounds.len()).min();
-    let rounds = parts.iter().filter_map(count).min().unwrap_or_default();
-    let mut all = Sum::new(rounds)?;
-    let mut targets = Vec::new();
-    for (at, url) in urls.iter().enumerate() {
-        let mut here = Sum::new(rounds)?;
-        for target in parts.iter().filter_map(|part| part.targets.get(at)) {
-            here.add(target)?;
-            all.add(target)?;
-        }
-        targets.push(here.figures(url)?);
-    }
-    let mut errors = Errors::default();
-    for part in parts {
-        errors.merge(&part.errors);
-    }
-    Ok(FanoutReport {
-        rounds: rounds as u64,
-        early: parts.iter().map(|part| part.early).sum(),
-        append: appends.summary(),
-        all: all.figures("all")?,
-        targets,
-        errors,
-    })
-}
-
-/// Rounds added up over threads, or over servers too.
-struct Sum {
-    rounds: Vec<Round>,
-    arrivals: Latencies,
-}
-
-impl Sum {
-    fn new(rounds: usize) -> Result<Self> {
-        Ok(Self { rounds: vec![Round::default(); rounds], arrivals: Latencies::new()? })
-    }
-
-    fn add(&mut self, target: &AtTarget) -> Result<()> {
-        for (sum, round) in self.rounds.iter_mut().zip(&target.rounds) {
-            sum.waiting += round.waiting;
-            sum.arrived += round.arrived;
-            sum.last = sum.last.max(round.last);
-        }
-        self.arrivals.merge(&target.arrivals)
-    }
-
-    fn figures(&self, url: &str) -> Result<TargetArrivals> {
-        let mut last = Latencies::new()?;
-        for round in self.rounds.iter().filter(|round| round.arrived > 0) {
-            last.record(round.last);
-        }
-        let missing = self.rounds.iter().map(|round| round.waiting.saturating_sub(round.arrived));
-        Ok(TargetArrivals {
-            url: url.to_owned(),
-            waiting_min: self.rounds.iter().map(|round| round.waiting).min().unwrap_or_default(),
-            missing: missing.sum(),
-            append_to_arrival: self.arrivals.summary(),
-            append_to_last_arrival: last.summary(),
-        })
-    }
 }
 
 impl Shared<'_> {
@@ -276,7 +219,7 @@ impl Shared<'_> {
 
     fn append(&self) -> Result<()> {
         let mut appender = lock(&self.appender);
-        let Appender { control, request, questions, latencies } = &mut *appender;
+        let Appender { control, request, questions, tally } = &mut *appender;
         // The answer to a question shows that a server has come through what arrived before it.
         for question in questions {
             question.newest("/changes")?;
@@ -285,14 +228,14 @@ impl Shared<'_> {
         let begin = Instant::now();
         self.posted_ns.store(self.nanoseconds(begin), Ordering::Release);
         let body = control.send(request.as_bytes())?;
-        latencies.record(begin.elapsed());
+        tally.success(&self.span, begin, Instant::now(), 1, APPENDED.len() as u64);
         let id = acknowledgement::first_id(body, 1).context("the answer names no id")?;
         self.since.fetch_max(id, Ordering::Relaxed);
         Ok(())
     }
 
     fn nanoseconds(&self, moment: Instant) -> u64 {
-        let elapsed = moment.saturating_duration_since(self.epoch).as_nanos();
+        let elapsed = moment.saturating_duration_since(self.span.measure).as_nanos();
         u64::try_from(elapsed).unwrap_or(u64::MAX).max(1)
     }
 
@@ -300,7 +243,7 @@ impl Shared<'_> {
     fn posted(&self) -> Option<Instant> {
         match self.posted_ns.load(Ordering::Acquire) {
             0 => None,
-            ns => Some(self.epoch + Duration::from_nanos(ns)),
+            ns => Some(self.span.measure + Duration::from_nanos(ns)),
         }
     }
 }

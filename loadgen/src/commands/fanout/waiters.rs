@@ -14,7 +14,9 @@ use crate::http::connection::Failure;
 use crate::http::engine::Engine;
 use crate::http::response::Response;
 use crate::http::workload::{Census, Workload};
-use crate::measure::tally::{Errors, Latencies, Progress};
+use crate::measure::errors::Errors;
+use crate::measure::progress::Progress;
+use crate::measure::tally::Tally;
 
 /// How long it may take until all polls or streams stand, besides a share for each of them.
 const STAND_TIME: Duration = Duration::from_secs(10);
@@ -70,7 +72,7 @@ impl<'a> Waiters<'a> {
             is_waiting: false,
             stream: None,
         });
-        let at_target = |_| Ok(AtTarget { rounds: Vec::new(), arrivals: Latencies::new()? });
+        let at_target = |_| Ok(AtTarget { rounds: Vec::new(), arrivals: Tally::new()? });
         Ok(Self {
             shared,
             requests: Vec::new(),
@@ -171,10 +173,12 @@ impl<'a> Waiters<'a> {
         } else if self.waiters[connection].is_waiting {
             let target = self.waiters[connection].target;
             let latency = now.saturating_duration_since(posted);
-            self.waited.targets[target].arrivals.record(latency);
+            let arrivals = &mut self.waited.targets[target].arrivals;
+            arrivals.success(&self.shared.span, posted, now, changes, 0);
             let round = &mut self.rounds[target];
             round.arrived += 1;
             round.last = round.last.max(latency);
+            round.posted = Some(posted);
             self.wait(connection, false);
         }
         true
