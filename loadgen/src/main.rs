@@ -25,7 +25,7 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use base::stop;
-use commands::{compare, fanout, fill, ingest, read};
+use commands::{compare, fanout, fill, ingest, keys, read, tenants};
 use measure::report::Outcome;
 
 fn main() -> ExitCode {
@@ -35,6 +35,8 @@ fn main() -> ExitCode {
         Command::Read(arguments) => read::run(arguments),
         Command::Wait(arguments) => fanout::run_polls(arguments),
         Command::Stream(arguments) => fanout::run_streams(arguments),
+        Command::Tenants(arguments) => tenants::run(arguments),
+        Command::Keys(arguments) => keys::run(arguments),
         Command::Fill(arguments) => fill::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
     });

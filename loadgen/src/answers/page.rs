@@ -1,9 +1,12 @@
 //! What a reader needs to know of a page of changes, without parsing all of it where the list's
 //! own promises (dense ids, the order of members) allow that.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 /// How far from its end the envelope's members behind the changes are looked for, in bytes.
 const TAIL_BYTES_MAX: usize = 80;
@@ -17,6 +20,60 @@ pub(crate) struct PageSummary {
     pub(crate) last: u64,
     /// Nothing follows at present.
     pub(crate) at_end: bool,
+}
+
+/// A page with its changes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page<'a> {
+    #[serde(borrow)]
+    pub(crate) changes: Vec<Change<'a>>,
+    #[serde(rename = "atEnd")]
+    pub(crate) at_end: bool,
+    pub(crate) last: u64,
+}
+
+/// A change, as far as it is looked at.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Change<'a> {
+    #[serde(rename = "_id")]
+    pub(crate) id: u64,
+    #[serde(rename = "_ts")]
+    pub(crate) ts: u64,
+    #[serde(borrow, default)]
+    pub(crate) key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+impl Change<'_> {
+    /// The very bytes of its data; none for a deletion.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.data.map_or(&b""[..], |data| data.get().as_bytes())
+    }
+}
+
+/// A page of the current changes of keys.
+#[derive(Debug, Deserialize)]
+pub(crate) struct KeysPage<'a> {
+    #[serde(borrow)]
+    pub(crate) keys: Vec<Change<'a>>,
+    #[serde(rename = "atEnd")]
+    pub(crate) at_end: bool,
+}
+
+/// Reads a page of keys.
+pub(crate) fn parse_keys(body: &[u8]) -> serde_json::Result<KeysPage<'_>> {
+    serde_json::from_slice(body)
+}
+
+/// Reads a single change.
+pub(crate) fn parse_change(body: &[u8]) -> serde_json::Result<Change<'_>> {
+    serde_json::from_slice(body)
+}
+
+/// Reads a page.
+pub(crate) fn parse(body: &[u8]) -> serde_json::Result<Page<'_>> {
+    serde_json::from_slice(body)
 }
 
 /// Sums up a page. `dense` tells that the list is the global one, whose ids have no gaps, so that

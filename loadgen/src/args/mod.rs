@@ -8,6 +8,10 @@ use serde::{Serialize, Serializer};
 
 use crate::answers::stream::StreamFormat;
 
+mod scenarios;
+
+pub(crate) use scenarios::*;
+
 /// Measures a ChangeAgent server over HTTP, and proves that what it acknowledged is there.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
@@ -26,6 +30,10 @@ pub(crate) enum Command {
     Wait(FanoutArguments),
     /// Opens streams and measures from an append to its arrival on each of them.
     Stream(StreamArguments),
+    /// Appends to the lists of many tenants, each with its waiters.
+    Tenants(TenantsArguments),
+    /// Puts, reads and deletes keys in a mix, and proves what each of them holds.
+    Keys(KeysArguments),
     /// Creates tenants, collections and live keys, each once.
     Fill(FillArguments),
     /// Sends the same requests to two servers in turns and compares their rates.

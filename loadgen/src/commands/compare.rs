@@ -79,6 +79,9 @@ impl Turns {
             duration: arguments.slice,
             expect_status: None,
             record: false,
+            worker_base: 0,
+            lists: 1,
+            sends: None,
         };
         Ok(Self { ingest, rates: Vec::new(), tally: Tally::new()?, measured: Duration::ZERO })
     }

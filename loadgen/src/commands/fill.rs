@@ -6,18 +6,50 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::args::FillArguments;
+use crate::args::{CommonArguments, FillArguments};
 use crate::base::stop;
 use crate::http::connection::Failure;
 use crate::http::response::Response;
 use crate::http::target::{Target, Targets};
 use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
+use crate::load::payload::LIST_DIGITS;
 use crate::measure::progress::Progress;
 use crate::measure::report::{Outcome, Report};
 use crate::measure::results::{Findings, Part};
 use crate::measure::span::{self, Span};
 use crate::measure::tally::Tally;
+
+/// Connections that create what a command needs before it measures.
+const CREATING_CONNECTIONS: usize = 16;
+/// What the names of tenants begin with.
+const TENANTS: &str = "tenant";
+
+/// Creates tenants whose names are `prefix`, a hyphen, and a number of [`LIST_DIGITS`] digits from
+/// 0 on.
+///
+/// # Errors
+/// When one was not created, or the run was interrupted.
+pub(crate) fn create_tenants(
+    common: &CommonArguments,
+    targets: &Targets,
+    prefix: &str,
+    count: u64,
+) -> Result<()> {
+    let fleet = Fleet {
+        targets: targets.clone(),
+        connections: CREATING_CONNECTIONS.max(common.threads),
+        threads: common.threads,
+        timeout: common.timeout,
+        label: None,
+    };
+    let fill = Fill { stage: Stage::Tenants, tenants: prefix, count, batch: 1, collections: 0 };
+    let part = fill.run("tenants", &fleet)?;
+    let created = part.tally.changes;
+    let errors: Vec<&str> = part.tally.errors.iter().map(|(code, _)| code).collect();
+    ensure!(created == count, "{created} of {count} tenants created: {}", errors.join(", "));
+    Ok(())
+}
 
 /// Runs the command; it fails when anything was not created.
 pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
@@ -37,6 +69,7 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
     for (stage, label, count) in stages.into_iter().filter(|(.., count)| *count > 0) {
         let fill = Fill {
             stage,
+            tenants: TENANTS,
             count,
             batch: if stage == Stage::Keys { u64::from(arguments.batch) } else { 1 },
             collections: arguments.collections,
@@ -69,8 +102,10 @@ enum Stage {
 
 /// All requests of one stage, by number.
 #[derive(Debug)]
-struct Fill {
+struct Fill<'a> {
     stage: Stage,
+    /// What the names of tenants begin with.
+    tenants: &'a str,
     /// What is to be created.
     count: u64,
     /// How much of it one request creates.
@@ -78,7 +113,7 @@ struct Fill {
     collections: u64,
 }
 
-impl Fill {
+impl Fill<'_> {
     fn run(&self, name: &str, fleet: &Fleet) -> Result<Part> {
         let requests = self.count.div_ceil(self.batch);
         let threads = fleet.threads as u64;
@@ -110,6 +145,10 @@ impl Fill {
         Part::new(name, tallies, measured, span::INTERVAL_MIN)
     }
 
+    fn tenant(&self, n: u64) -> String {
+        format!("{}-{n:0LIST_DIGITS$}", self.tenants)
+    }
+
     /// What the `n`-th request creates.
     fn items(&self, n: u64) -> std::ops::Range<u64> {
         n * self.batch..self.count.min((n + 1) * self.batch)
@@ -126,19 +165,19 @@ impl Fill {
         body.clear();
         let (path, media) = match self.stage {
             Stage::Tenants => {
-                write!(body, "{{\"name\":\"{}\"}}", tenant(n))?;
+                write!(body, "{{\"name\":\"{}\"}}", self.tenant(n))?;
                 ("/tenants".to_owned(), "json")
             }
             Stage::Collections => {
                 write!(body, "{{\"name\":\"{}\"}}", collection(n))?;
-                (format!("/tenants/{}/collections", tenant(0)), "json")
+                (format!("/tenants/{}/collections", self.tenant(0)), "json")
             }
             Stage::Keys => {
                 for key in self.items(n) {
                     writeln!(body, "{{\"key\":\"key-{key:016}\",\"data\":{{\"n\":{key}}}}}")?;
                 }
                 let collection = collection(n % self.collections);
-                (format!("/tenants/{}/collections/{collection}/keys", tenant(0)), "x-ndjson")
+                (format!("/tenants/{}/collections/{collection}/keys", self.tenant(0)), "x-ndjson")
             }
         };
         out.clear();
@@ -154,10 +193,6 @@ impl Fill {
     }
 }
 
-fn tenant(n: u64) -> String {
-    format!("tenant-{n:06}")
-}
-
 fn collection(n: u64) -> String {
     format!("collection-{n:06}")
 }
@@ -165,7 +200,7 @@ fn collection(n: u64) -> String {
 /// One thread's part of a stage.
 #[derive(Debug)]
 struct Filling<'a> {
-    fill: &'a Fill,
+    fill: &'a Fill<'a>,
     /// The next request, and the one behind the last.
     next: u64,
     end: u64,
@@ -235,7 +270,7 @@ mod tests {
     use super::*;
 
     fn request(stage: Stage, n: u64) -> String {
-        let fill = Fill { stage, count: 5, batch: 2, collections: 2 };
+        let fill = Fill { stage, tenants: TENANTS, count: 5, batch: 2, collections: 2 };
         let target = Target::resolve("http://127.0.0.1:9/p").expect("valid");
         let (mut body, mut out) = (Vec::new(), Vec::new());
         fill.write(n, &target, &mut body, &mut out).expect("a vector takes it");

@@ -1,6 +1,7 @@
 //! `loadgen ingest`: appends changes from many connections and, on demand, proves afterwards
 //! that every acknowledged one is there.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -17,6 +18,7 @@ use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
 use crate::load::pace::Pace;
 use crate::load::payload::{Origin, Payload, PostRequest};
+use crate::load::sends::Sends;
 use crate::load::verify::{Acknowledged, Ledger, Sent, verify};
 use crate::measure::progress::Progress;
 use crate::measure::report::{Outcome, Report};
@@ -38,6 +40,12 @@ pub(crate) struct Ingest {
     pub(crate) expect_status: Option<u16>,
     /// Whether to keep what was acknowledged.
     pub(crate) record: bool,
+    /// Number of the first connection among all that write in this run.
+    pub(crate) worker_base: u16,
+    /// How many lists the requests go to, one after the other, where the path names one.
+    pub(crate) lists: u64,
+    /// Where those who wait for the changes look up when they were sent.
+    pub(crate) sends: Option<Arc<Sends>>,
 }
 
 /// What a load brought.
@@ -71,6 +79,9 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
         duration: arguments.duration,
         expect_status: arguments.expect_status,
         record: arguments.verify,
+        worker_base: 0,
+        lists: 1,
+        sends: None,
     };
     let mut control = Control::new(targets.first(), common.timeout);
     let base = if arguments.verify { Some(control.newest("/changes")?) } else { None };
@@ -124,12 +135,21 @@ impl Ingest {
 
     fn run_crew(&self, mut crew: Crew<'_>) -> Result<Ingested> {
         let span = Span::new(crew.start, self.warmup, self.duration);
+        if let Some(sends) = &self.sends {
+            sends.begin(span);
+        }
         let mut posting = Posting {
             payload: &self.payload,
             targets: &self.fleet.targets,
             requests: self.requests.clone(),
             batch: self.batch,
-            worker_first: crew.indices.start as u16,
+            first: crew.indices.start,
+            worker_first: self.worker_base + crew.indices.start as u16,
+            lists: self.lists,
+            list: crew.thread as u64,
+            list_stride: self.fleet.threads as u64,
+            sends: self.sends.as_deref(),
+            intended: crew.start,
             workers: vec![Worker::default(); crew.indices.len()],
             pace: Pace::of(self.rate, crew.start, crew.thread, self.fleet.threads),
             span,
@@ -161,8 +181,17 @@ struct Posting<'a> {
     /// By the target.
     requests: Vec<PostRequest>,
     batch: u16,
-    /// Number of this thread's first connection among all.
+    /// Number of this thread's first connection among all of this load, and among all that write
+    /// in this run.
+    first: usize,
     worker_first: u16,
+    /// How many lists there are, which of them the next request goes to, and how far to go on.
+    lists: u64,
+    list: u64,
+    list_stride: u64,
+    sends: Option<&'a Sends>,
+    /// When the request that is about to be sent was due.
+    intended: Instant,
     workers: Vec<Worker>,
     pace: Pace,
     span: Span,
@@ -219,7 +248,9 @@ impl Posting<'_> {
 
 impl Workload for Posting<'_> {
     fn next(&mut self, _connection: usize, now: Instant) -> Option<Instant> {
-        if now >= self.span.end { None } else { self.pace.take(now) }
+        let intended = if now >= self.span.end { None } else { self.pace.take(now) }?;
+        self.intended = intended;
+        Some(intended)
     }
 
     fn request(&mut self, connection: usize) -> &[u8] {
@@ -227,8 +258,15 @@ impl Workload for Posting<'_> {
         let first = Origin { worker: self.worker_first + connection as u16, sequence: worker.next };
         worker.next += u32::from(self.batch);
         worker.in_flight = true;
-        let target = self.targets.index_of(usize::from(first.worker));
-        self.requests[target].fill(self.payload, first)
+        if let Some(sends) = self.sends {
+            for sequence in (first.sequence..).take(usize::from(self.batch)) {
+                sends.sent(Origin { sequence, ..first }, self.intended);
+            }
+        }
+        let list = self.list % self.lists;
+        self.list += self.list_stride;
+        let target = self.targets.index_of(self.first + connection);
+        self.requests[target].fill(self.payload, first, list)
     }
 
     fn answered(
@@ -256,6 +294,9 @@ impl Workload for Posting<'_> {
         }
         let changes = u64::from(self.batch);
         self.progress.success(changes);
+        if let Some(sends) = self.sends {
+            sends.acknowledge(changes);
+        }
         let bytes = changes * self.payload.size() as u64;
         self.tally.success(&self.span, intended, now, changes, bytes);
         true

@@ -4,4 +4,6 @@ pub(crate) mod compare;
 pub(crate) mod fanout;
 pub(crate) mod fill;
 pub(crate) mod ingest;
+pub(crate) mod keys;
 pub(crate) mod read;
+pub(crate) mod tenants;

@@ -81,6 +81,18 @@ impl Control {
         self.success().with_context(|| format!("GET {path}"))
     }
 
+    /// The body of the successful answer to a POST of JSON below the base URL, sent once.
+    pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            self.target.path(path)?,
+            self.target.host,
+            body.len()
+        );
+        self.send(request.as_bytes()).with_context(|| format!("POST {path}"))
+    }
+
     /// Opens the connection ahead of a request that should not pay for it.
     pub(crate) fn connect(&mut self) -> Result<()> {
         if self.stream.is_none() {

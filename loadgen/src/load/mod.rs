@@ -4,4 +4,5 @@
 pub(crate) mod fleet;
 pub(crate) mod pace;
 pub(crate) mod payload;
+pub(crate) mod sends;
 pub(crate) mod verify;

@@ -93,16 +93,28 @@ impl Payload {
     /// Whether `data` is, byte for byte, what was sent as `origin`. `scratch` is only memory.
     pub(crate) fn matches(&self, data: &[u8], origin: Origin, scratch: &mut Vec<u8>) -> bool {
         scratch.clear();
-        scratch.extend_from_slice(&self.template);
-        self.patch(scratch, origin);
+        self.write(scratch, origin);
         data == scratch.as_slice()
     }
+
+    /// Appends one change's data to `out`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, origin: Origin) {
+        let start = out.len();
+        out.extend_from_slice(&self.template);
+        self.patch(&mut out[start..], origin);
+    }
 }
+
+/// What stands in a path for the number of a list, in [`LIST_DIGITS`] digits.
+pub(crate) const LIST: &str = "{list}";
+pub(crate) const LIST_DIGITS: usize = 6;
 
 /// One prebuilt POST with room for a batch of changes.
 #[derive(Debug, Clone)]
 pub(crate) struct PostRequest {
     bytes: Vec<u8>,
+    /// Where the number of the list stands, if the path has one.
+    list: Option<Range<usize>>,
     /// Where each change's data stands in `bytes`.
     data: Vec<Range<usize>>,
 }
@@ -137,8 +149,10 @@ impl PostRequest {
         if batch > 1 {
             body.push(b']');
         }
+        let numbered = path.replace(LIST, &"0".repeat(LIST_DIGITS));
+        let list = path.find(LIST).map(|at| at + "POST ".len());
         let mut bytes = format!(
-            "POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+            "POST {numbered} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n",
             body.len()
         )
@@ -147,11 +161,15 @@ impl PostRequest {
             *range = range.start + bytes.len()..range.end + bytes.len();
         }
         bytes.append(&mut body);
-        Ok(Self { bytes, data })
+        Ok(Self { bytes, list: list.map(|at| at..at + LIST_DIGITS), data })
     }
 
-    /// The request that sends the changes from `first` on, consecutive in their sequence.
-    pub(crate) fn fill(&mut self, payload: &Payload, first: Origin) -> &[u8] {
+    /// The request that sends the changes from `first` on, consecutive in their sequence, to the
+    /// list of this number.
+    pub(crate) fn fill(&mut self, payload: &Payload, first: Origin, list: u64) -> &[u8] {
+        if let Some(digits) = self.list.clone() {
+            write_decimal(&mut self.bytes[digits], list);
+        }
         for (range, sequence) in self.data.iter().zip(first.sequence..) {
             let origin = Origin { worker: first.worker, sequence };
             payload.patch(&mut self.bytes[range.clone()], origin);
@@ -187,6 +205,13 @@ fn pool(run: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| ALPHABET[(random.next() >> 58) as usize]).collect()
 }
 
+fn write_decimal(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
 fn write_hex(digits: &mut [u8], mut number: u64) {
     for digit in digits.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(number & 15) as usize];
@@ -218,7 +243,7 @@ mod tests {
         for size in [DATA_BYTES_MIN, DATA_BYTES_MIN + 1, 256, 10_000] {
             let payload = Payload::new(0xfeed, size).expect("a valid size");
             let mut request = PostRequest::new(&payload, "h", "/changes", 1, &[]).expect("built");
-            let bytes = request.fill(&payload, ORIGIN).to_vec();
+            let bytes = request.fill(&payload, ORIGIN, 0).to_vec();
             let (_, json) = body(&bytes);
             assert_eq!(json["data"]["run"], "000000000000feed");
             assert_eq!(json["data"]["worker"], "0abc");
@@ -238,9 +263,9 @@ mod tests {
     fn a_batch_is_an_array_of_consecutive_changes() {
         let payload = Payload::new(7, 100).expect("a valid size");
         let tags = vec!["a\"b".to_owned()];
-        let mut request = PostRequest::new(&payload, "h:1", "/x", 3, &tags).expect("built");
-        let (head, json) = body(request.fill(&payload, ORIGIN));
-        assert!(head.starts_with("POST /x HTTP/1.1\r\nHost: h:1\r\n"), "{head}");
+        let mut request = PostRequest::new(&payload, "h:1", "/x{list}/y", 3, &tags).expect("built");
+        let (head, json) = body(request.fill(&payload, ORIGIN, 1_042));
+        assert!(head.starts_with("POST /x001042/y HTTP/1.1\r\nHost: h:1\r\n"), "{head}");
         let changes = json.as_array().expect("an array");
         assert_eq!(changes.len(), 3);
         assert_eq!(changes[2]["data"]["seq"], "01020401");

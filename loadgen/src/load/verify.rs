@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use crate::answers::page::{self, Change};
 use crate::http::control::Control;
 use crate::load::payload::{Origin, Payload};
 use crate::measure::verification::{Verification, Violation};
@@ -114,25 +113,6 @@ pub(crate) struct Verifier<'a> {
     result: Verification,
 }
 
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow)]
-    changes: Vec<Change<'a>>,
-    #[serde(rename = "atEnd")]
-    at_end: bool,
-    last: u64,
-}
-
-#[derive(Deserialize)]
-struct Change<'a> {
-    #[serde(rename = "_id")]
-    id: u64,
-    #[serde(rename = "_ts")]
-    ts: u64,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-}
-
 impl<'a> Verifier<'a> {
     /// A verifier of the changes behind `base`.
     pub(crate) fn new(payload: &'a Payload, ledger: Ledger, base: u64) -> Self {
@@ -176,7 +156,7 @@ impl<'a> Verifier<'a> {
 
     /// Compares one page.
     pub(crate) fn page(&mut self, body: &[u8]) -> Result<Position> {
-        let page: Page<'_> = serde_json::from_slice(body).context("not a page of changes")?;
+        let page = page::parse(body).context("not a page of changes")?;
         for change in &page.changes {
             self.change(change);
         }
@@ -205,7 +185,7 @@ impl<'a> Verifier<'a> {
             });
         }
         self.ts = ts;
-        let data = change.data.map_or(&b""[..], |data| data.get().as_bytes());
+        let data = change.data();
         // What was acknowledged under ids that the list has passed over is lost.
         while let Some((expected_id, origin)) = self.next_expected() {
             match expected_id.cmp(&id) {

@@ -27,6 +27,8 @@ pub(crate) enum Violation {
     IdGap,
     /// `_ts` is lower than that of the change before.
     TimeWentBack,
+    /// A key does not hold what was acknowledged last for it.
+    WrongKey,
 }
 
 /// The result of a verification.
@@ -50,6 +52,22 @@ pub(crate) struct Verification {
 }
 
 impl Verification {
+    /// Adds what another part of the run brought.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.changes_read += other.changes_read;
+        self.acknowledged += other.acknowledged;
+        self.found += other.found;
+        self.unknown += other.unknown;
+        self.unknown_found += other.unknown_found;
+        self.foreign += other.foreign;
+        for (violation, count) in other.violations {
+            *self.violations.entry(violation).or_default() += count;
+        }
+        self.examples.extend(other.examples);
+        self.examples.truncate(EXAMPLES_MAX);
+        self.passed = self.violations.is_empty();
+    }
+
     /// Counts a violation, and describes it unless many were described already.
     pub(crate) fn violate(&mut self, violation: Violation, describe: impl FnOnce() -> String) {
         *self.violations.entry(violation).or_default() += 1;

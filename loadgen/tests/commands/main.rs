@@ -6,6 +6,7 @@ mod fanout;
 mod fill;
 mod ingest;
 mod read;
+mod scenarios;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,0 +1,81 @@
+//! Commands that do several things at once, against real nodes.
+
+use std::process::{Command, Stdio};
+
+use testkit::{Node, eventually, strings};
+
+use super::loadgen;
+
+#[test]
+fn each_change_reaches_those_who_wait_at_its_list() {
+    let node = Node::start();
+    let line = format!(
+        "tenants --url {} --tenants 20 --waiters 2 --rate 200 --connections 4 --duration 500ms \
+         --warmup 100ms --verify",
+        node.url()
+    );
+    let run = loadgen("tenants", &line).passes();
+    assert_eq!(run.of("append", "/latency/count") + run.of("append", "/never_sent"), 100);
+    // Two wait at each list.
+    assert_eq!(run.of("arrival", "/latency/count"), 2 * run.of("append", "/latency/count"));
+    assert_eq!(run.count("missing"), 0);
+    let acknowledged = run.number("/verification/acknowledged");
+    assert!(acknowledged >= 100, "{}", run.results());
+    node.holds(acknowledged);
+    // The lists have the changes in turn.
+    let tenants = node.client().get("/tenants?limit=1000").json();
+    let tenants = strings(&tenants["tenants"], "tenant");
+    assert_eq!(tenants.len(), 20);
+    let lists = tenants.iter().map(|tenant| {
+        let path = format!("/tenants/{tenant}/changes?limit=1000");
+        node.client().get(&path).json()["changes"].as_array().map_or(0, Vec::len) as u64
+    });
+    assert!(lists.into_iter().all(|count| count.abs_diff(acknowledged / 20) <= 1));
+}
+
+#[test]
+fn every_key_holds_what_was_acknowledged_last() {
+    let node = Node::start();
+    let line = format!(
+        "keys --url {} --connections 4 --threads 2 --keys 50 --duration 500ms --warmup 0s --verify",
+        node.url()
+    );
+    let run = loadgen("keys", &line).passes();
+    for kind in ["put", "put-if", "get", "delete"] {
+        assert!(run.of(kind, "/latency/count") > 0, "{kind}: {}", run.results());
+        assert_eq!(run.operation(kind)["errors"], serde_json::json!({}));
+    }
+    let puts = run.number("/verification/acknowledged");
+    assert_eq!(run.number("/verification/found"), puts);
+    let deletes = run.number("/verification/foreign");
+    assert_eq!(deletes, run.of("delete", "/requests"));
+    node.holds(puts + deletes);
+}
+
+#[test]
+fn a_key_that_another_writer_deletes_is_found_out() {
+    let node = Node::start();
+    let child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["keys", "--url", &node.url(), "--connections", "2", "--keys", "4"])
+        .args(["--duration", "1h", "--warmup", "0s", "--mix", "put-if=1,get=1", "--verify"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let mut client = node.client();
+    let mut tenant = String::new();
+    eventually("a tenant is created", || {
+        let tenants = client.get("/tenants").json();
+        tenant = strings(&tenants["tenants"], "name").first().map_or("", |name| name).to_owned();
+        !tenant.is_empty()
+    });
+    // Without another put of it, nothing but this deletes a key.
+    let path = format!("/tenants/{tenant}/collections/keys/keys/key-00000003");
+    eventually("the key is deleted", || client.request("DELETE", &path, &[], b"").status == 200);
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("kill runs").success());
+    let output = child.wait_with_output().expect("the program ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("WrongKey"), "{text}");
+}
