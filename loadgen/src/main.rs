@@ -25,7 +25,7 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use base::stop;
-use commands::{compare, fanout, fill, ingest, keys, read, tenants};
+use commands::{compare, fanout, fill, ingest, keys, mixed, read, tenants};
 use measure::report::Outcome;
 
 fn main() -> ExitCode {
@@ -37,6 +37,8 @@ fn main() -> ExitCode {
         Command::Stream(arguments) => fanout::run_streams(arguments),
         Command::Tenants(arguments) => tenants::run(arguments),
         Command::Keys(arguments) => keys::run(arguments),
+        Command::Mixed(arguments) => mixed::run(arguments),
+        Command::Soak(arguments) => mixed::run_soak(arguments),
         Command::Fill(arguments) => fill::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
     });

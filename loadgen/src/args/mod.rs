@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Tenants(TenantsArguments),
     /// Puts, reads and deletes keys in a mix, and proves what each of them holds.
     Keys(KeysArguments),
+    /// Writes, reads, waits and uses keys at given rates, all at once.
+    Mixed(MixedArguments),
+    /// Does what mixed does, for long, and watches the server's memory and descriptors.
+    Soak(SoakArguments),
     /// Creates tenants, collections and live keys, each once.
     Fill(FillArguments),
     /// Sends the same requests to two servers in turns and compares their rates.
@@ -136,6 +140,9 @@ pub(crate) struct ReadArguments {
     /// Changes in one answer at most.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) limit: u32,
+    /// Requests a second over all connections (open loop); absent: as fast as they are answered.
+    #[arg(long, value_parser = positive)]
+    pub(crate) rate: Option<f64>,
     /// Reads at random positions instead of paging through the list.
     #[arg(long)]
     pub(crate) since_random: bool,

@@ -75,6 +75,63 @@ pub(crate) struct KeysArguments {
     pub(crate) verify: bool,
 }
 
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct MixedArguments {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) common: CommonArguments,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) load: LoadArguments,
+    /// Appends to the global list, in requests a second.
+    #[arg(long, default_value_t = 1000.0, value_parser = positive)]
+    pub(crate) rate: f64,
+    /// Connections that read pages of the global list at random positions; 0: none.
+    #[arg(long, default_value_t = 8)]
+    pub(crate) readers: usize,
+    /// Pages a second.
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
+    pub(crate) read_rate: f64,
+    /// Changes in one page at most.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Tenants to create, with one who waits at the list of each; 0: none.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    pub(crate) tenants: u64,
+    /// Appends a second over the lists of the tenants, one list after the other.
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
+    pub(crate) tenants_rate: f64,
+    /// Keys to put, read and delete; 0: none.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) keys: u32,
+    /// Requests for keys a second.
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
+    pub(crate) keys_rate: f64,
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "duration_s", serialize_with = "seconds")]
+    pub(crate) duration: Duration,
+    /// How long to load before measuring.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "warmup_s", serialize_with = "seconds")]
+    pub(crate) warmup: Duration,
+    /// Reads everything back afterwards: each change as `ingest` does, and every key.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct SoakArguments {
+    /// Its --verify is always on.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) mixed: MixedArguments,
+    /// How often the metrics of each server are read.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "sample_every_s", serialize_with = "seconds")]
+    pub(crate) sample_every: Duration,
+}
+
 /// Shares of kinds of requests, in no unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Mix {

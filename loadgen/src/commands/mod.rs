@@ -5,5 +5,6 @@ pub(crate) mod fanout;
 pub(crate) mod fill;
 pub(crate) mod ingest;
 pub(crate) mod keys;
+pub(crate) mod mixed;
 pub(crate) mod read;
 pub(crate) mod tenants;

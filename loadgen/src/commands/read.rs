@@ -15,6 +15,7 @@ use crate::http::response::Response;
 use crate::http::target::Targets;
 use crate::http::workload::{Census, Workload};
 use crate::load::fleet::{Crew, Fleet};
+use crate::load::pace::Pace;
 use crate::measure::progress::Progress;
 use crate::measure::report::{Outcome, Report};
 use crate::measure::results::{Findings, Part};
@@ -24,46 +25,78 @@ use crate::measure::tally::Tally;
 /// The list whose ids are promised to have no gaps.
 const GLOBAL_LIST: &str = "/changes";
 
+/// Reads of a list.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    pub(crate) fleet: Fleet,
+    /// The list to read.
+    pub(crate) path: String,
+    /// Changes in one answer at most.
+    pub(crate) limit: u32,
+    /// Reads at random positions below this id, unless pages follow each other.
+    pub(crate) random_below: Option<u64>,
+    pub(crate) rate: Option<f64>,
+    pub(crate) warmup: Duration,
+    pub(crate) duration: Duration,
+}
+
 /// Runs the command.
 pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
-    ensure!(!arguments.duration.is_zero(), "the duration must be above 0");
     let targets = Targets::resolve(&common.urls)?;
     let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
-    let requests = page_requests(&targets, &arguments.path, arguments.limit)?;
-    let fleet = Fleet {
-        targets,
-        connections: arguments.connections,
-        threads: common.threads,
-        timeout: common.timeout,
-        label: (!common.quiet).then_some("read"),
+    let reads = Reads {
+        fleet: Fleet {
+            targets,
+            connections: arguments.connections,
+            threads: common.threads,
+            timeout: common.timeout,
+            label: (!common.quiet).then_some("read"),
+        },
+        path: arguments.path.clone(),
+        limit: arguments.limit,
+        random_below: arguments.since_random.then_some(newest),
+        rate: arguments.rate,
+        warmup: arguments.warmup,
+        duration: arguments.duration,
     };
     let report = Report::begin("read", arguments)?;
-    let seed = run_id();
-    let parts = fleet.run(|crew: Crew<'_>| {
-        let mut engine = crew.engine;
-        let mut reading = Reading {
-            requests: &requests,
-            targets: &fleet.targets,
-            first: crew.indices.start,
-            request: Vec::new(),
-            dense: arguments.path == GLOBAL_LIST,
-            since: vec![0; crew.indices.len()],
-            random: arguments
-                .since_random
-                .then(|| (Random::new(seed ^ crew.thread as u64), newest)),
-            span: Span::new(crew.start, arguments.warmup, arguments.duration),
-            drain: common.timeout,
-            tally: Tally::new()?,
-            progress: crew.progress,
-        };
-        engine.run(&mut reading)?;
-        Ok((reading.tally, reading.span.measured()))
-    })?;
-    let measured = parts.iter().map(|(_, measured)| *measured).max().unwrap_or_default();
-    let tallies = parts.into_iter().map(|(tally, _)| tally);
-    let part = Part::new("read", tallies, measured, span::interval(arguments.duration))?;
-    report.finish(&Findings::new(vec![part]), &common.output)
+    report.finish(&Findings::new(vec![reads.run()?]), &common.output)
+}
+
+impl Reads {
+    /// Runs the load on all threads.
+    pub(crate) fn run(&self) -> Result<Part> {
+        ensure!(!self.duration.is_zero(), "the duration must be above 0");
+        let fleet = &self.fleet;
+        let requests = page_requests(&fleet.targets, &self.path, self.limit)?;
+        let seed = run_id();
+        let parts = fleet.run(|crew: Crew<'_>| {
+            let mut engine = crew.engine;
+            let mut reading = Reading {
+                requests: &requests,
+                targets: &fleet.targets,
+                first: crew.indices.start,
+                request: Vec::new(),
+                dense: self.path == GLOBAL_LIST,
+                since: vec![0; crew.indices.len()],
+                random: self
+                    .random_below
+                    .map(|newest| (Random::new(seed ^ crew.thread as u64), newest)),
+                pace: Pace::of(self.rate, crew.start, crew.thread, fleet.threads),
+                span: Span::new(crew.start, self.warmup, self.duration),
+                drain: fleet.timeout,
+                tally: Tally::new()?,
+                progress: crew.progress,
+            };
+            engine.run(&mut reading)?;
+            reading.tally.never_sent = reading.pace.overdue(reading.span.end);
+            Ok((reading.tally, reading.span.measured()))
+        })?;
+        let measured = parts.iter().map(|(_, measured)| *measured).max().unwrap_or_default();
+        let tallies = parts.into_iter().map(|(tally, _)| tally);
+        Part::new("read", tallies, measured, span::interval(self.duration))
+    }
 }
 
 /// The request for a page: before and behind the number of `since`.
@@ -97,6 +130,7 @@ struct Reading<'a> {
     since: Vec<u64>,
     /// The source of positions and their bound, unless pages follow each other.
     random: Option<(Random, u64)>,
+    pace: Pace,
     span: Span,
     drain: Duration,
     tally: Tally,
@@ -105,7 +139,7 @@ struct Reading<'a> {
 
 impl Workload for Reading<'_> {
     fn next(&mut self, _connection: usize, now: Instant) -> Option<Instant> {
-        (now < self.span.end).then_some(now)
+        if now >= self.span.end { None } else { self.pace.take(now) }
     }
 
     fn request(&mut self, connection: usize) -> &[u8] {
@@ -150,8 +184,13 @@ impl Workload for Reading<'_> {
         self.progress.error();
     }
 
+    fn sent_late(&mut self, now: Instant, lateness: Duration) {
+        self.tally.sent_late(&self.span, now, lateness);
+    }
+
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        (now < self.span.end).then_some(self.span.end)
+        let end = self.span.end;
+        (now < end).then(|| self.pace.due().map_or(end, |due| due.min(end)))
     }
 
     fn finished(&mut self, now: Instant, census: Census) -> bool {

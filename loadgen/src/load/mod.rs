@@ -4,5 +4,6 @@
 pub(crate) mod fleet;
 pub(crate) mod pace;
 pub(crate) mod payload;
+pub(crate) mod sampler;
 pub(crate) mod sends;
 pub(crate) mod verify;

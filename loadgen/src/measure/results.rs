@@ -37,6 +37,22 @@ pub(crate) struct Results {
     pub(crate) generator: Generator,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) verification: Option<Verification>,
+    /// What the servers took, where that was watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// What one server took at one moment, by its metrics.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// Seconds since the run began.
+    pub(crate) at_s: f64,
+    pub(crate) url: String,
+    /// Resident memory, in megabytes (10^6 bytes).
+    pub(crate) resident_mb: f64,
+    pub(crate) open_files: u64,
+    /// Processor time since the server was started, in seconds.
+    pub(crate) cpu_s: f64,
 }
 
 /// The figures of one kind of request.
@@ -90,17 +106,36 @@ pub(crate) struct Findings {
     pub(crate) parts: Vec<Part>,
     pub(crate) counts: Map<String, Value>,
     pub(crate) verification: Option<Verification>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 impl Findings {
     /// Those of a run that proved what it should, unless something else is said.
     pub(crate) fn new(parts: Vec<Part>) -> Self {
-        Self { passed: true, parts, counts: Map::new(), verification: None }
+        Self { passed: true, parts, counts: Map::new(), verification: None, samples: Vec::new() }
     }
 
     /// With a number of this command alone.
     pub(crate) fn count(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.counts.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// With what the servers took: how their memory and descriptors began, ended, and stood highest.
+    pub(crate) fn sampled(mut self, samples: Vec<Sample>) -> Self {
+        if let (Some(first), Some(last)) = (samples.first(), samples.last()) {
+            let memory_max = samples.iter().map(|sample| sample.resident_mb).fold(0.0, f64::max);
+            let files_max = samples.iter().map(|sample| sample.open_files).max();
+            self = self
+                .count("samples", samples.len())
+                .count("resident_mb_first", first.resident_mb)
+                .count("resident_mb_last", last.resident_mb)
+                .count("resident_mb_max", memory_max)
+                .count("open_files_first", first.open_files)
+                .count("open_files_last", last.open_files)
+                .count("open_files_max", files_max);
+        }
+        self.samples = samples;
         self
     }
 
@@ -123,6 +158,7 @@ impl Findings {
             counts: self.counts.clone(),
             generator: usage.taken(&lateness),
             verification: self.verification.clone(),
+            samples: self.samples.clone(),
         })
     }
 }

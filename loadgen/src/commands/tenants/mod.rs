@@ -130,6 +130,11 @@ impl Tenants {
         })
     }
 
+    /// Whether the polls stand, and the load has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.waiters.sends.span().is_some()
+    }
+
     /// Parks the waiters, runs the load, and waits until all that was acknowledged has arrived.
     pub(crate) fn run(&self) -> Result<Brought> {
         let sends = &self.waiters.sends;
