@@ -121,6 +121,14 @@ pub(crate) struct IngestArguments {
     /// in order, unchanged; exit code 1 otherwise.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Searches for the highest rate whose p99 is below --p99: tries one after the other, each for
+    /// --warmup and --duration, from --rate on (absent: 1000).
+    #[arg(long, requires = "p99", conflicts_with = "hdr")]
+    pub(crate) find_rate: bool,
+    /// The p99 that a rate is to keep below.
+    #[arg(long, value_parser = humantime::parse_duration, requires = "find_rate")]
+    #[serde(rename = "p99_s", serialize_with = "some_seconds")]
+    pub(crate) p99: Option<Duration>,
     /// The only status that counts as success; absent: any 2xx.
     #[arg(long, value_name = "STATUS", conflicts_with = "verify")]
     pub(crate) expect_status: Option<u16>,
@@ -248,6 +256,14 @@ pub(crate) struct CompareArguments {
 /// Durations stand in reports as seconds.
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// The same where there may be none.
+fn some_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&duration.map(|duration| duration.as_secs_f64()))
 }
 
 /// A number above zero.

@@ -6,4 +6,5 @@ pub(crate) mod pace;
 pub(crate) mod payload;
 pub(crate) mod sampler;
 pub(crate) mod sends;
+pub(crate) mod sweep;
 pub(crate) mod verify;

@@ -40,6 +40,25 @@ pub(crate) struct Results {
     /// What the servers took, where that was watched.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) samples: Vec<Sample>,
+    /// The rates that were tried, where the highest was searched for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) steps: Vec<Step>,
+}
+
+/// One rate that was tried in a search for the highest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Requests a second that were due, and that were answered.
+    pub(crate) rate: f64,
+    pub(crate) requests_per_s: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
+    pub(crate) never_sent: u64,
+    pub(crate) errors: u64,
+    /// How late this program sent 99 % of the requests that had a free connection, at most.
+    pub(crate) lateness_p99_ms: f64,
+    /// The server sustained it.
+    pub(crate) sustained: bool,
 }
 
 /// What one server took at one moment, by its metrics.
@@ -107,12 +126,20 @@ pub(crate) struct Findings {
     pub(crate) counts: Map<String, Value>,
     pub(crate) verification: Option<Verification>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Findings {
     /// Those of a run that proved what it should, unless something else is said.
     pub(crate) fn new(parts: Vec<Part>) -> Self {
-        Self { passed: true, parts, counts: Map::new(), verification: None, samples: Vec::new() }
+        Self {
+            passed: true,
+            parts,
+            counts: Map::new(),
+            verification: None,
+            samples: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// With a number of this command alone.
@@ -159,6 +186,7 @@ impl Findings {
             generator: usage.taken(&lateness),
             verification: self.verification.clone(),
             samples: self.samples.clone(),
+            steps: self.steps.clone(),
         })
     }
 }

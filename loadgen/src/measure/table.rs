@@ -14,6 +14,13 @@ pub(crate) fn table(command: &str, results: &Results) -> Table {
     for (name, value) in &results.counts {
         rows.add(name.replace('_', " "), &number(value));
     }
+    for step in &results.steps {
+        let verdict = if step.sustained { "sustained" } else { "not sustained" };
+        rows.add(
+            format!("{:.0} requests/s due", step.rate),
+            &format!("{:.0} answered, p99 {:.3} ms, {verdict}", step.requests_per_s, step.p99_ms),
+        );
+    }
     for operation in &results.operations {
         rows.operation(operation, results.operations.len() > 1);
     }

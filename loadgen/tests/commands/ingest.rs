@@ -140,3 +140,24 @@ fn an_interrupted_run_ends_early_with_its_report() {
     assert!(output.status.success(), "{text}");
     assert!(text.contains("verify: passed"), "{text}");
 }
+
+#[test]
+fn the_highest_rate_below_a_p99_is_searched_for() {
+    let fake = server(Every::default());
+    let line = format!(
+        "ingest --url {} --connections 1 --rate 300 --find-rate --duration 100ms --warmup 0s \
+         --verify --quiet",
+        fake.url()
+    );
+    let run = loadgen("find-rate", &format!("{line} --p99 60s")).passes();
+    let steps = run.results()["steps"].as_array().expect("steps");
+    // One connection must fall behind at some rate, however fast the server is.
+    assert_eq!(steps.last().map(|step| step["rate"].as_f64() > Some(300.0)), Some(true));
+    assert!(steps.iter().any(|step| step["sustained"] == false), "{steps:?}");
+    assert!(run.results()["counts"]["rate_max"].as_f64() >= Some(300.0), "{steps:?}");
+    assert_eq!(run.number("/verification/found"), newest(&fake));
+    // No answer comes within a nanosecond.
+    let run = loadgen("find-rate-fails", &format!("{line} --p99 1ns"));
+    assert_eq!(run.output.status.code(), Some(1), "{}", run.results());
+    assert_eq!(run.results()["counts"]["rate_max"], serde_json::Value::Null);
+}

@@ -1,6 +1,8 @@
 //! `loadgen ingest`: appends changes from many connections and, on demand, proves afterwards
 //! that every acknowledged one is there.
 
+mod find_rate;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,12 +61,22 @@ pub(crate) struct Ingested {
 
 /// Runs the command; the outcome tells whether verification succeeded.
 pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
+    let targets = Targets::resolve(&arguments.common.urls)?;
+    let report = Report::begin("ingest", arguments)?;
+    let findings = match (arguments.find_rate, arguments.p99) {
+        (true, Some(p99)) => find_rate::run(arguments, &targets, p99)?,
+        _ => measure(arguments, &targets, arguments.rate)?,
+    };
+    report.finish(&findings, &arguments.common.output)
+}
+
+/// One load at a rate, or in a closed loop, with its verification.
+fn measure(arguments: &IngestArguments, targets: &Targets, rate: Option<f64>) -> Result<Findings> {
     let (common, load) = (&arguments.common, &arguments.load);
-    let targets = Targets::resolve(&common.urls)?;
     let run = run_id();
     let payload = Payload::new(run, load.size)?;
     let ingest = Ingest {
-        requests: post_requests(&payload, &targets, &arguments.path, load)?,
+        requests: post_requests(&payload, targets, &arguments.path, load)?,
         fleet: Fleet {
             targets: targets.clone(),
             connections: usize::from(load.connections),
@@ -74,7 +86,7 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
         },
         payload,
         batch: load.batch,
-        rate: arguments.rate,
+        rate,
         warmup: arguments.warmup,
         duration: arguments.duration,
         expect_status: arguments.expect_status,
@@ -85,7 +97,6 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     };
     let mut control = Control::new(targets.first(), common.timeout);
     let base = if arguments.verify { Some(control.newest("/changes")?) } else { None };
-    let report = Report::begin("ingest", arguments)?;
     let ingested = ingest.run()?;
     let verification = match base {
         Some(base) => {
@@ -98,9 +109,7 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     };
     let interval = span::interval(arguments.duration);
     let part = Part::new("append", [ingested.tally], ingested.measured, interval)?;
-    let findings =
-        Findings::new(vec![part]).count("run", format!("{run:016x}")).verified(verification);
-    report.finish(&findings, &common.output)
+    Ok(Findings::new(vec![part]).count("run", format!("{run:016x}")).verified(verification))
 }
 
 /// The prebuilt requests of a load, one for each target.
