@@ -1,6 +1,10 @@
 //! What the requests of one serving core are answered from.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{
     browser::BrowserPolicy,
@@ -32,6 +36,8 @@ pub(super) struct Context {
     pub(super) metrics: Arc<Metrics>,
     /// Where writes go, where this node is a copy.
     pub(super) origins: Option<Origins>,
+    /// How many reads wait for an origin, of [`HANDED_ON_MAX`](crate::base::limits::HANDED_ON_MAX).
+    pub(super) handed_on: Cell<usize>,
 }
 
 impl Context {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     context::Context,
     error::{ApiError, Code},
+    hand_on::{hand_on_read, hand_on_write, is_elsewhere},
     read::{
         caching::Caching,
         freshness::{self, learn_names, wait_for},
@@ -23,7 +24,6 @@ use super::{
         tenants,
     },
     route::{ALL, Resource},
-    write::hand_on,
 };
 use crate::{
     base::limits::MIN_ID_WAIT,
@@ -158,14 +158,37 @@ async fn route(
         Method::Get | Method::Head if matches!(resource, Resource::Checkpoint) => {
             Box::pin(log::checkpoint(api, request)).await.map(Routed::Reply)
         }
-        Method::Get | Method::Head if resource.is_list() => {
-            Box::pin(read_list(api, request, resource, now)).await.map(Routed::Reply)
-        }
         Method::Get | Method::Head => {
-            Box::pin(read_resource(api, request, resource, now, deadline)).await
+            Box::pin(read_stored(api, request, resource, now, deadline)).await
         }
         _ => write(api, request, resource, now).await.map(Routed::Reply),
     }
+}
+
+/// What is stored, here or at the origin of a copy that does not hold it.
+async fn read_stored(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+    now: Instant,
+    deadline: Option<Instant>,
+) -> Result<Routed, ApiError> {
+    let found = match is_elsewhere(api, request, resource) {
+        true => None,
+        false if resource.is_list() => {
+            Some(read_list(api, request, resource, now).await.map(Routed::Reply))
+        }
+        false => Some(read_resource(api, request, resource, now, deadline).await),
+    };
+    match (&api.origins, found) {
+        (Some(origins), None) => hand_on_read(api, origins, request, None).await,
+        (Some(origins), Some(Err(error))) if error.code == Code::Purged => {
+            hand_on_read(api, origins, request, Some(error)).await
+        }
+        (_, Some(found)) => return found,
+        (None, None) => unreachable!("only a copy lacks something"),
+    }
+    .map(Routed::Reply)
 }
 
 fn options(api: &Context, request: &Request, methods: &'static str) -> Reply {
@@ -300,7 +323,7 @@ async fn write(
     if let Some(origins) = &api.origins {
         // A cluster may take longer over its members than over a write.
         let is_of_node = resource.is_of_node();
-        return Box::pin(hand_on(api, origins, request, is_of_node)).await;
+        return Box::pin(hand_on_write(api, origins, request, is_of_node)).await;
     }
     let parameters = parameter::check_none(request);
     let mut reply = write_resource(api, request, resource, parameters.as_ref()).await;

@@ -13,6 +13,7 @@ mod dispatch;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod hand_on;
 mod head;
 mod headers;
 pub mod introduction;
@@ -25,7 +26,7 @@ mod resources;
 mod route;
 mod write;
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use self::{
     browser::{BrowserPolicy, Reader},
@@ -71,7 +72,10 @@ impl Api {
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
         let origins = node.status().copy().map(|copy| Origins::new(&copy.of().origins));
-        Self(Context { node, limits, shared, verified, browsers, held, metrics, origins })
+        let handed_on = Cell::new(0);
+        let context =
+            Context { node, limits, shared, verified, browsers, held, metrics, origins, handed_on };
+        Self(context)
     }
 
     /// Answers `request`, which arrived at `now`.

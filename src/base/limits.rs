@@ -72,6 +72,8 @@ pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
+/// Reads of one core of a copy that wait for its origin at once.
+pub const HANDED_ON_MAX: usize = 128;
 /// `tenant` and `collection` parameters of one read, together.
 pub const QUERY_LISTS_MAX: usize = 100;
 

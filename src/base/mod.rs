@@ -13,6 +13,7 @@ pub mod outcome;
 pub mod planted;
 pub mod retention;
 pub mod tags;
+pub mod tenants;
 pub mod times;
 pub mod timing;
 pub mod ttl;

@@ -108,6 +108,10 @@ pub const COPY_RETRY_MAX: Duration = ms(3_000);
 pub const COPY_WRITE: Duration = ms(12_000);
 /// The latter.
 pub const COPY_ADMIN: Duration = ms(60_000);
+/// How long an origin may take over a read that is handed on to it.
+pub const COPY_READ: Duration = ms(20_000);
+/// The longest `block` that is handed on with it.
+pub const COPY_READ_BLOCK: Duration = ms(5_000);
 /// How long the client of such a write waits until it can be read here.
 pub const COPY_WRITTEN: Duration = ms(5_000);
 
@@ -275,6 +279,7 @@ const _: () = assert!(nest(&[ADMIN_ANSWER], ADMIN_STALL));
 const _: () = assert!(nest(&[READ_INDEX_ANSWER], REQUEST_STALL));
 const _: () = assert!(nest(&[CLIENT_WRITE], COPY_WRITE));
 const _: () = assert!(nest(&[ADMIN_ANSWER], COPY_ADMIN));
+const _: () = assert!(nest(&[CONNECT, COPY_READ_BLOCK, READ_LEADER_WAIT], COPY_READ));
 const _: () = assert!(nest(&[CONNECT, READ_LEADER_WAIT], COPY_STRONG));
 // What is asked is answered before its connection is given up, or what is under way on it.
 const _: () = assert!(nest(&[RECONNECT], CONNECT));

@@ -57,13 +57,18 @@ pub struct Head {
     pub(super) tenants: usize,
     pub(super) collections: usize,
     pub(super) requests: usize,
-    keys: usize,
+    pub(super) keys: usize,
 }
 
 impl Head {
     /// The same of another cluster.
     pub(super) fn given_to(&self, cluster: ClusterId) -> Self {
         Self { cluster: cluster.0, ..self.clone() }
+    }
+
+    /// The same with so many tenants, collections and keys, and no idempotency keys.
+    pub(super) fn with_counts(&self, tenants: usize, collections: usize, keys: usize) -> Self {
+        Self { tenants, collections, requests: 0, keys, ..self.clone() }
     }
 
     /// The last entry that is in it.
@@ -362,7 +367,7 @@ pub(super) struct Lines<'b> {
 }
 
 impl<'b> Lines<'b> {
-    fn next(&mut self) -> Result<(usize, &'b [u8]), String> {
+    pub(super) fn next(&mut self) -> Result<(usize, &'b [u8]), String> {
         let start = self.at;
         let rest = self.bytes.get(start..).unwrap_or_default();
         let length = rest.iter().position(|&byte| byte == b'\n');

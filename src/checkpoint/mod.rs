@@ -7,9 +7,11 @@ mod crash_tests;
 pub mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod part;
 pub mod scrub;
 pub mod store;
 
 pub use alter::{given_to, redact};
 pub use format::{Checkpoint, Head};
+pub use part::write_part;
 pub use store::CheckpointFile;

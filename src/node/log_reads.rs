@@ -18,6 +18,7 @@ use crate::{
     base::{
         ids::LogId,
         limits::{LOG_PIECES_WAITING, LOG_WAITS_MAX},
+        tenants::Tenants,
     },
     io::{Disk, cores, map::Mapping},
     raft::{LogPiece, LogPieceError, Replica},
@@ -41,9 +42,17 @@ pub enum LogReadError {
 pub type PurgedCheckpoint = (LogId, Arc<Mapping>);
 
 enum Asked {
-    Piece { from: u64, to: u64, answer: oneshot::Sender<Result<LogPiece, LogPieceError>> },
+    Piece {
+        from: u64,
+        to: u64,
+        tenants: Option<Tenants>,
+        answer: oneshot::Sender<Result<LogPiece, LogPieceError>>,
+    },
     Checkpoint(oneshot::Sender<Result<Option<PurgedCheckpoint>, LogPieceError>>),
-    Applied { index: u64, answer: oneshot::Sender<()> },
+    Applied {
+        index: u64,
+        answer: oneshot::Sender<()>,
+    },
 }
 
 #[derive(Default)]
@@ -98,13 +107,19 @@ impl LogReads {
         Ok(())
     }
 
-    /// Applied entries from index `from` up to `to`, as many as a piece holds.
+    /// Applied entries from index `from` up to `to`, as many as a piece holds; with `tenants`, the
+    /// parts of them that concern these.
     ///
     /// # Errors
     /// [`LogReadError`]
-    pub async fn piece(&self, from: u64, to: u64) -> Result<LogPiece, LogReadError> {
+    pub async fn piece(
+        &self,
+        from: u64,
+        to: u64,
+        tenants: Option<Tenants>,
+    ) -> Result<LogPiece, LogReadError> {
         let (answer, piece) = oneshot::channel();
-        self.ask(Asked::Piece { from, to, answer })?;
+        self.ask(Asked::Piece { from, to, tenants, answer })?;
         Ok(piece.await.map_err(|_| LogReadError::Stopping)??)
     }
 
@@ -150,8 +165,8 @@ impl LogReads {
             // Whoever asked may have gone.
             match self.next().await {
                 Asked::Piece { answer, .. } if answer.is_closed() => {}
-                Asked::Piece { from, to, answer } => {
-                    let _ = answer.send(replica.log_piece(from, to).await);
+                Asked::Piece { from, to, tenants, answer } => {
+                    let _ = answer.send(replica.log_piece(from, to, tenants.as_ref()).await);
                 }
                 Asked::Checkpoint(answer) => {
                     let _ = answer.send(replica.purged_checkpoint());

@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use openraft::{RaftMetrics, ReadPolicy};
 
 use super::{
-    erasure,
+    erasure, parts,
     replica::{Replica, StartError},
     types::{TypeConfig, from_raft_id},
 };
@@ -15,6 +15,7 @@ use crate::{
         ids::{ChangeId, LogId},
         limits::LOG_PIECE_BYTES,
         planted::planted,
+        tenants::Tenants,
     },
     io::{Disk, cores, map::Mapping},
     log::Entry,
@@ -120,11 +121,16 @@ impl<D: Disk> Replica<D> {
     }
 
     /// The entries from index `from` up to `to` that this node has applied: at least one if there
-    /// is one, then as many as a piece holds.
+    /// is one, then as many as a piece holds. With `tenants`, the parts of them that concern these.
     ///
     /// # Errors
     /// [`LogPieceError`]
-    pub async fn log_piece(&self, from: u64, to: u64) -> Result<LogPiece, LogPieceError> {
+    pub async fn log_piece(
+        &self,
+        from: u64,
+        to: u64,
+        tenants: Option<&Tenants>,
+    ) -> Result<LogPiece, LogPieceError> {
         let (applied, position) = self.machine.applied();
         // A log without any has none to give.
         let applied = applied.ok_or(LogPieceError::Behind(0))?;
@@ -136,6 +142,10 @@ impl<D: Disk> Replica<D> {
         let read = match self.log.read(from, end, LOG_PIECE_BYTES).await {
             Ok(mut entries) => self.erase(&mut entries, &waiting).await.map(|()| entries),
             Err(error) => Err(error),
+        };
+        let read = match (read, tenants) {
+            (Ok(entries), Some(tenants)) => parts::take(&self.machine, entries, tenants).await,
+            (read, _) => read,
         };
         // They may have been purged meanwhile.
         if let Some(purged) = self.log.purged().filter(|purged| from <= purged.index) {

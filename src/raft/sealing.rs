@@ -1,6 +1,10 @@
 //! Applied batches on their way into sealed segments with an index, where readers find them.
 
-use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use super::{
     fold::Fold,
@@ -9,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{Erasure, NumberedBatch},
+        batch::{Erasure, NumberedBatch, Previous, Skips},
         ids::{ChangeId, LogId, Timestamp},
     },
     feed::Fanout,
@@ -25,6 +29,9 @@ pub(super) struct SegmentEnd {
     pub(super) index: u64,
     pub(super) position: Position,
 }
+
+/// What was refused of a batch, and what its changes replaced; nothing where none was accepted.
+pub(super) type Decided = Option<(Skips, Previous)>;
 
 /// Where the first change stamped later is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +102,21 @@ impl Sealing {
         let asked = complete.chain(&self.batches).filter(|(index, _)| entries.contains(index));
         let erasure = |(index, batch): &(u64, NumberedBatch)| {
             let redacted = redactions.within(batch.first, batch.last());
-            let number = |id: ChangeId| batch.skips.place((id.0 - batch.first.0) as u32);
-            let numbers: Vec<u32> = redacted.into_iter().map(number).collect();
+            let number = |id: ChangeId| batch.place(id);
+            let numbers: Vec<u32> = redacted.into_iter().filter_map(number).collect();
             (!numbers.is_empty()).then_some((*index, Erasure(numbers)))
         };
         asked.filter_map(erasure).collect()
+    }
+
+    /// How batches that no published segment holds were decided, of entries in that range.
+    pub(super) fn decided(&self, entries: &RangeInclusive<u64>) -> HashMap<u64, Decided> {
+        let complete = self.complete.iter().flat_map(|complete| &complete.batches);
+        let asked = complete.chain(&self.batches).filter(|(index, _)| entries.contains(index));
+        let decided = |batch: &NumberedBatch| {
+            (batch.changes() > 0).then(|| (batch.skips.clone(), batch.previous.clone()))
+        };
+        asked.map(|(index, batch)| (*index, decided(batch))).collect()
     }
 
     /// Where the first change is that is stamped later than `at`, in a list that goes to `last`.

@@ -246,7 +246,7 @@ pub(super) fn only_member(node: NodeId, address: Address, id: RaftLogId) -> io::
 pub fn changes_in(entry: &log::Entry) -> u64 {
     let is_batch = entry.kind == kind::BATCH;
     let batch = Batch::parsed_before(&*entry.payload).filter(|_| is_batch);
-    batch.map_or(0, |batch| u64::from(batch.changes()))
+    batch.map_or(0, |batch| u64::from(batch.changes()) + u64::from(batch.passed()))
 }
 
 /// The same for an entry that this process has taken in or made, and has read back

@@ -9,13 +9,13 @@ use std::{
 
 use super::{
     flags::{CacheFlags, Flags},
-    values::{Listen, OriginUrl, Role, Size, Time},
+    values::{Listen, OriginUrl, Role, Size, TenantName, Time},
 };
 use crate::{
     api::browser::{HostName, Origin},
     base::{
         batch::SUFFIX_OVERHEAD_BYTES,
-        limits::{KEY_BYTES_MAX, Limits},
+        limits::{KEY_BYTES_MAX, Limits, QUERY_LISTS_MAX},
         timing::SCRUB_PERIOD,
     },
     io::BLOCK,
@@ -153,7 +153,11 @@ impl Config {
                 .or(file.cluster_advertise)
                 .map(|place| place.0),
             join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
-            copy: copy(flags.of.or(file.of), flags.max_stale.or(file.max_stale)),
+            copy: copy(
+                flags.of.or(file.of),
+                flags.tenant.or(file.tenant),
+                flags.max_stale.or(file.max_stale),
+            )?,
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
@@ -280,10 +284,21 @@ fn refuse<T>(text: String) -> Result<T, ConfigError> {
 }
 
 /// What it is a cache of.
-fn copy(of: Option<Vec<OriginUrl>>, stale_max: Option<Time>) -> Option<CopyOf> {
+fn copy(
+    of: Option<Vec<OriginUrl>>,
+    tenants: Option<Vec<TenantName>>,
+    stale_max: Option<Time>,
+) -> Result<Option<CopyOf>, ConfigError> {
     let origins: Vec<String> = of.into_iter().flatten().map(|url| url.0).collect();
+    let tenants: Vec<String> = tenants.into_iter().flatten().map(|name| name.0).collect();
+    if tenants.len() > QUERY_LISTS_MAX {
+        return refuse(format!("tenant is given more than {QUERY_LISTS_MAX} times"));
+    }
+    if origins.is_empty() && !tenants.is_empty() {
+        return refuse("tenant is a setting of changeagent cache".into());
+    }
     let stale_max = stale_max.map_or(STALE_MAX, |time| time.0);
-    (!origins.is_empty()).then_some(CopyOf { origins, stale_max })
+    Ok((!origins.is_empty()).then_some(CopyOf { origins, tenants, stale_max }))
 }
 
 /// A number of bytes to be held in memory.

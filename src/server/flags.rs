@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Listen, OriginUrl, Place, Role, Size, Time};
+use super::values::{Listen, OriginUrl, Place, Role, Size, TenantName, Time};
 use crate::api::browser::{HostName, Origin};
 
 /// Everything that can be set, each optional: the same names as flags, with
@@ -120,6 +120,9 @@ pub struct Flags {
     /// Likewise
     #[arg(skip)]
     pub(super) max_stale: Option<Time>,
+    /// Likewise
+    #[arg(skip)]
+    pub(super) tenant: Option<Vec<TenantName>>,
 }
 
 /// Everything that can be set for a cache.
@@ -131,12 +134,15 @@ pub struct CacheFlags {
     /// With the origin away it is read for so long [default: 1h]
     #[arg(long, env = "CHANGEAGENT_MAX_STALE", value_name = "TIME")]
     max_stale: Option<Time>,
+    /// Nothing but this tenant, by its name or UUID; repeatable, up to 100 [default: the whole history]
+    #[arg(long, env = "CHANGEAGENT_TENANT", value_name = "T", value_delimiter = ',')]
+    tenant: Option<Vec<TenantName>>,
     #[command(flatten)]
     node: Flags,
 }
 
 impl From<CacheFlags> for Flags {
-    fn from(CacheFlags { of, max_stale, node }: CacheFlags) -> Self {
-        Self { of, max_stale, ..node }
+    fn from(CacheFlags { of, max_stale, tenant, node }: CacheFlags) -> Self {
+        Self { of, max_stale, tenant, ..node }
     }
 }

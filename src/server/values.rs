@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     api::browser::{HostName, Origin},
-    base::names::is_host_and_port,
+    base::names::{Named, is_host_and_port},
 };
 
 /// A number of bytes, written like `64MiB`.
@@ -99,6 +99,21 @@ impl FromStr for OriginUrl {
     }
 }
 
+/// A tenant, by its name or UUID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TenantName(pub(super) String);
+
+impl FromStr for TenantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match Named::parse(text) {
+            Some(_) => Ok(Self(text.to_owned())),
+            None => Err(format!("{text:?} is neither the name of a tenant nor a UUID")),
+        }
+    }
+}
+
 /// What a node is to a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -120,4 +135,4 @@ macro_rules! from_text {
     )*};
 }
 
-from_text!(Size, Time, Listen, Place, OriginUrl, HostName, Origin);
+from_text!(Size, Time, Listen, Place, OriginUrl, TenantName, HostName, Origin);

@@ -50,11 +50,12 @@ impl ToErase {
             let sealed = segment.find_on_disk(id)?;
             segment.map().populate(sealed.range())?;
             let batch = segment.batch(&sealed).map_err(std::io::Error::other)?;
+            // Of another tenant, in a copy that has nothing of it.
+            let Some(number) = batch.place(id) else { continue };
             let change = batch.change(id);
             let stays = [change.tenant(), change.collection()];
             let stays = stays.into_iter().flatten().map(ListKey::from).collect();
             found.has_bytes |= !change.is_redacted();
-            let number = batch.skips.place((id.0 - batch.first.0) as u32);
             found.batches.entry(sealed.index()).or_default().0.push(number);
             found.changes.insert(id, stays);
         }

@@ -125,7 +125,8 @@ impl State {
             };
             return Applied { batch, decisions: None, removed: Vec::new() };
         }
-        self.index.begin(ChangeId(self.position.last.0 + u64::from(batch.changes())));
+        let ids = u64::from(batch.changes()) + u64::from(batch.passed());
+        self.index.begin(ChangeId(self.position.last.0 + ids));
         if self.noted.is_empty() {
             // Nobody says where batches lie.
             self.begin_segment(0);
@@ -137,7 +138,9 @@ impl State {
             at: batch.at(),
             remembers_missing: batch.remembers_missing(),
             tells_previous: batch.tells_previous(),
+            is_part: batch.is_part(),
             first,
+            appended: 0,
             replaced: Vec::new(),
             last: self.position.last,
             tenant: None,
@@ -146,23 +149,26 @@ impl State {
         };
         let (mut decisions, mut accepted, mut at) = (Vec::new(), Vec::new(), 0);
         for command in batch.commands() {
-            let changes = (at..at + command.changes).map(|n| batch.change(n));
+            let changes = at..at + command.changes;
+            let changes = changes.map(|n| (batch.change(n), batch.passed_before(n)));
             let decision = writer.decide(&command, changes);
             at += command.changes;
             let is_accepted = decision.result.is_ok() && !decision.replayed;
             accepted.push((command.changes, is_accepted));
             decisions.push(decision);
         }
-        let Writer { last, removed, replaced, .. } = writer;
+        let Writer { mut last, appended, removed, replaced, .. } = writer;
+        if batch.is_part() {
+            last = ChangeId(self.position.last.0 + u64::from(appended + batch.passed()));
+        }
         assert!(last >= self.position.last, "ids are given once, in order");
         self.position.last = last;
         self.index.begin(last);
-        let batch = NumberedBatch {
-            first,
-            batch,
-            skips: Skips::of(accepted),
-            previous: Previous::of(replaced),
+        let previous = match batch.is_part() {
+            true => batch.replaced(),
+            false => Previous::of(replaced),
         };
+        let batch = NumberedBatch { first, batch, skips: Skips::of(accepted), previous };
         assert_eq!(batch.last(), last, "each accepted change has got one id");
         Applied { batch, decisions: Some(decisions), removed }
     }

@@ -4,6 +4,7 @@
 mod applied;
 pub mod checkpointed;
 mod damaged;
+mod decided;
 pub mod delta;
 mod erased;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -14,6 +15,8 @@ pub mod machine;
 #[cfg(test)]
 pub(crate) mod model_tests;
 pub mod open;
+#[cfg(test)]
+mod part_tests;
 mod position;
 mod previous;
 pub mod sealed;
@@ -26,6 +29,7 @@ mod writer;
 pub use applied::{Applied, Removed};
 pub use checkpointed::CheckpointedChanges;
 pub use damaged::Damaged;
+pub use decided::decided;
 pub use erased::ToErase;
 pub use history::{History, Located};
 pub use index::{Cursor, Index, ListId};

@@ -41,8 +41,8 @@ use crate::{
 };
 
 pub(super) const SPAN: u32 = 5;
-const FIRSTS: u32 = 6;
-const SKIPS: u32 = 7;
+pub(super) const FIRSTS: u32 = 6;
+pub(super) const SKIPS: u32 = 7;
 
 /// Entries between those whose first changes are kept in memory.
 const COARSE: usize = 1024;
@@ -147,13 +147,13 @@ pub struct SealedSegment {
     pub sequence: u64,
     first: ChangeId,
     last: ChangeId,
-    entries: Run,
+    pub(super) entries: Run,
     lists: Arc<SealedLists>,
     sections: Arc<Sections>,
     /// The first changes of every [`COARSE`]th entry.
     coarse: OnceLock<Box<[u32]>>,
     /// What its changes replaced.
-    previous: PreviousTable,
+    pub(super) previous: PreviousTable,
     map: Arc<Mapping>,
 }
 
@@ -226,7 +226,7 @@ impl SealedSegment {
         &self.map
     }
 
-    fn read(&self, kind: u32, range: Range<usize>) -> Result<&[u8], Stop> {
+    pub(super) fn read(&self, kind: u32, range: Range<usize>) -> Result<&[u8], Stop> {
         match self.sections.missing(kind, range.clone()) {
             Some(missing) => Err(Stop::Missing(missing)),
             None => Ok(self.sections.get(kind, range)?),
@@ -369,7 +369,7 @@ impl SealedSegment {
 }
 
 /// What was refused of an entry, by what the section says of all.
-fn skips(all: &[u8], entry: u32) -> Result<Skips, Fault> {
+pub(super) fn skips(all: &[u8], entry: u32) -> Result<Skips, Fault> {
     let wrong = || Fault { offset: 0, reason: "refusals are unreadable".into() };
     let table = all.get(4..).and_then(|rest| rest.split_at_checked(8 * word(all, 0) as usize));
     let (table, runs) = table.ok_or_else(wrong)?;
@@ -388,7 +388,7 @@ fn numbered<'s>(sealed: &SealedBatch, batch: Batch<&'s [u8]>) -> NumberedBatch<&
     NumberedBatch { first: sealed.first, batch, skips, previous }
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u32 {
     u32_at(bytes, at).unwrap_or_default()
 }
 

@@ -27,8 +27,12 @@ pub(super) struct Writer<'i> {
     pub(super) remembers_missing: bool,
     /// Whether it is kept which versions its changes replace.
     pub(super) tells_previous: bool,
+    /// It is a part of a batch, whose appends were accepted where the whole batch is.
+    pub(super) is_part: bool,
     /// The first id that it may give.
     pub(super) first: ChangeId,
+    /// How many changes have got one.
+    pub(super) appended: u32,
     /// The newest id given.
     pub(super) last: ChangeId,
     /// What the changes replaced so far.
@@ -40,11 +44,12 @@ pub(super) struct Writer<'i> {
 }
 
 impl Writer<'_> {
-    /// Decides one command and does what it asks for if it is accepted.
+    /// Decides one command and does what it asks for if it is accepted. With each of its changes it is
+    /// said how many ids of the batch before went to others.
     pub(super) fn decide<'c>(
         &mut self,
         command: &CommandRef<'_>,
-        changes: impl Iterator<Item = ChangeRef<'c>> + Clone,
+        changes: impl Iterator<Item = (ChangeRef<'c>, u32)> + Clone,
     ) -> Decision {
         if let Some(asked) = &command.idempotency {
             let mut known = self.index.idempotency_mut();
@@ -54,7 +59,9 @@ impl Writer<'_> {
             }
         }
         let result = match &command.action {
-            ActionRef::Append(conditions) => self.check_append(conditions, changes.clone()),
+            ActionRef::Append(conditions) => {
+                self.check_append(conditions, changes.clone().map(|(change, _)| change))
+            }
             ActionRef::CreateTenant(tenant, name) => self.check_tenant(*tenant, name),
             ActionRef::CreateCollection(tenant, collection, name) => {
                 self.check_collection(*tenant, *collection, name)
@@ -81,34 +88,45 @@ impl Writer<'_> {
             self.noted.requests.push(Known { key, request, at, result });
         }
         if result.is_ok() {
-            match &command.action {
-                ActionRef::Append(_) => changes.for_each(|change| self.append(&change)),
-                ActionRef::CreateTenant(tenant, name) => {
-                    self.index.catalog.add_tenant(*tenant, name);
-                    self.noted.names.push(Naming::Tenant(*tenant, (&**name).into()));
-                }
-                ActionRef::CreateCollection(tenant, collection, name) => {
-                    let tenant = self.tenant(*tenant).expect("it was there when it was checked");
-                    self.index.catalog.add_collection(*collection, &tenant, name);
-                    let name = (&**name).into();
-                    self.noted.names.push(Naming::Collection(*collection, tenant.id, name));
-                }
-                ActionRef::SetRetention(tenant, retention) => {
-                    self.index.catalog.set_retention(*tenant, *retention);
-                    self.noted.names.push(Naming::Retention(*tenant, retention.to_bytes()));
-                }
-                ActionRef::BeginAt(tenant, beginning) => {
-                    self.index.catalog.begin_at(*tenant, beginning.first);
-                    self.noted.names.push(Naming::Begins(*tenant, beginning.first));
-                }
-                ActionRef::Redact(id) => {
-                    if self.index.redactions.add(*id) {
-                        self.noted.redacted.push(*id);
-                    }
+            self.carry_out(&command.action, changes);
+        }
+        result.into()
+    }
+
+    /// Does what an accepted command asks for.
+    fn carry_out<'c>(
+        &mut self,
+        action: &ActionRef<'_>,
+        changes: impl Iterator<Item = (ChangeRef<'c>, u32)>,
+    ) {
+        match action {
+            ActionRef::Append(_) => {
+                changes.for_each(|(change, passed)| self.append(&change, passed));
+            }
+            ActionRef::CreateTenant(tenant, name) => {
+                self.index.catalog.add_tenant(*tenant, name);
+                self.noted.names.push(Naming::Tenant(*tenant, (&**name).into()));
+            }
+            ActionRef::CreateCollection(tenant, collection, name) => {
+                let tenant = self.tenant(*tenant).expect("it was there when it was checked");
+                self.index.catalog.add_collection(*collection, &tenant, name);
+                let name = (&**name).into();
+                self.noted.names.push(Naming::Collection(*collection, tenant.id, name));
+            }
+            ActionRef::SetRetention(tenant, retention) => {
+                self.index.catalog.set_retention(*tenant, *retention);
+                self.noted.names.push(Naming::Retention(*tenant, retention.to_bytes()));
+            }
+            ActionRef::BeginAt(tenant, beginning) => {
+                self.index.catalog.begin_at(*tenant, beginning.first);
+                self.noted.names.push(Naming::Begins(*tenant, beginning.first));
+            }
+            ActionRef::Redact(id) => {
+                if self.index.redactions.add(*id) {
+                    self.noted.redacted.push(*id);
                 }
             }
         }
-        result.into()
     }
 
     /// What is left out of a tenant's lists is what it is not to keep, as of now.
@@ -148,7 +166,9 @@ impl Writer<'_> {
         let (mut count, mut replaced) = (0, false);
         for change in changes {
             count += 1;
-            replaced = self.check_change(conditions, &change)?;
+            if !self.is_part {
+                replaced = self.check_change(conditions, &change)?;
+            }
         }
         Ok(Effect::Changes { first: self.last.next(), count, replaced: replaced && count == 1 })
     }
@@ -186,9 +206,12 @@ impl Writer<'_> {
         Ok(current.is_some())
     }
 
-    /// Gives an accepted change its id and notes it where it will be looked for.
-    fn append(&mut self, change: &ChangeRef<'_>) {
-        let id = self.last.next();
+    /// Gives an accepted change its id, the next one after those that others have, and notes it where
+    /// it will be looked for.
+    fn append(&mut self, change: &ChangeRef<'_>, passed: u32) {
+        let id = ChangeId(self.first.0 + u64::from(self.appended + passed));
+        assert!(self.is_part || id == self.last.next(), "ids are dense");
+        self.appended += 1;
         self.last = id;
         if change.is_plain() {
             return;

@@ -124,6 +124,7 @@ mod stopping;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod tenant_copies;
 mod tenant_retention;
 #[cfg(test)]
 mod tenants;

@@ -18,10 +18,11 @@ use crate::{
 /// The change `id` as it is sent; nothing when it is not held.
 pub(in crate::api) async fn change(api: &Context, id: ChangeId) -> Result<Option<Bytes>, ApiError> {
     let whole = |stored: Stored<'_>| match stored {
-        Stored::Change { id, at, change } => answer::change(id, at, change.text()),
-        Stored::Whole(change) => Bytes::copy_from_slice(&change),
+        Stored::Change { change, .. } if change.is_left_out() => None,
+        Stored::Change { id, at, change } => Some(answer::change(id, at, change.text())),
+        Stored::Whole(change) => Some(Bytes::copy_from_slice(&change)),
     };
-    read(api, &mut Places::scattered(), id, whole).await
+    Ok(read(api, &mut Places::scattered(), id, whole).await?.flatten())
 }
 
 /// Hands the change `id` to `take`, wherever it is; nothing when it is not held.

@@ -94,7 +94,7 @@ pub(super) fn read_limit(value: &str) -> Result<usize, &'static str> {
     Ok(value.parse().map_or(READ_LIMIT_MAX, |limit: usize| limit.min(READ_LIMIT_MAX)))
 }
 
-pub(super) fn read_block(value: &str) -> Result<Duration, &'static str> {
+pub(in crate::api) fn read_block(value: &str) -> Result<Duration, &'static str> {
     let (seconds, fraction) = value.split_once('.').unwrap_or((value, "0"));
     if !is_digits(seconds) || !is_digits(fraction) {
         return Err("decimal seconds from 0 (more than 300 counts as 300)");

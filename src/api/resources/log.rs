@@ -4,6 +4,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -16,11 +17,14 @@ use crate::{
             accept::{self, Media},
         },
     },
-    base::limits::LOG_PIECE_BYTES,
+    base::{limits::LOG_PIECE_BYTES, tenants::Tenants},
     http::{Request, Response},
     io::cores,
     log::{Entry, entry_head, format::FRAME_HEAD_BYTES},
-    node::log_reads::{EntryWait, LogReadError},
+    node::{
+        copy::CopyAge,
+        log_reads::{EntryWait, LogReadError},
+    },
     raft::LogPieceError,
 };
 
@@ -34,10 +38,12 @@ pub(in crate::api) async fn entries(
 ) -> Result<Result<Response, EntryWait>, ApiError> {
     freshness::check(api)?;
     accept::choose(request, &[Media::Octets])?;
+    check_tenants(api, query.tenants.as_ref())?;
     if query.consistency == Consistency::Strong {
         api.node.barrier().await?;
     }
-    let piece = api.node.log_reads().piece(query.from, query.to.unwrap_or(u64::MAX)).await;
+    let to = query.to.unwrap_or(u64::MAX);
+    let piece = api.node.log_reads().piece(query.from, to, query.tenants).await;
     let piece = piece.map_err(refusal)?;
     if piece.entries.is_empty() && may_wait && query.from > piece.applied.index {
         return Ok(Err(api.node.log_reads().wait_for(query.from).map_err(refusal)?));
@@ -51,6 +57,22 @@ pub(in crate::api) async fn entries(
         .with_number("ChangeAgent-Log-Last", piece.position.last.0)
         .with_number("ChangeAgent-Log-Time", piece.position.last_at.0);
     Ok(Ok(response))
+}
+
+/// Whether this node holds what is asked for: all, or what concerns these tenants.
+///
+/// # Errors
+/// [`Code::NotFound`]
+fn check_tenants(api: &Context, asked: Option<&Tenants>) -> Result<(), ApiError> {
+    let Some(held) = api.node.status().copy().and_then(CopyAge::tenants) else { return Ok(()) };
+    match asked {
+        Some(asked) if held.has_all(asked) => Ok(()),
+        _ => {
+            let held: Vec<String> = held.all().iter().map(Uuid::to_string).collect();
+            let detail = format!("this is a cache of some tenants alone: {}", held.join(", "));
+            Err(ApiError::new(Code::NotFound, detail))
+        }
+    }
 }
 
 fn frames(entries: &[Entry]) -> Bytes {
@@ -71,6 +93,7 @@ pub(in crate::api) async fn checkpoint(
     let query = CopyQuery::of_checkpoint(request.query())?;
     freshness::check(api)?;
     accept::choose(request, &[Media::Octets])?;
+    check_tenants(api, query.tenants.as_ref())?;
     let held = api.node.log_reads().checkpoint().await.map_err(refusal)?;
     let Some((id, map)) = held.filter(|(id, _)| query.index.is_none_or(|index| index == id.index))
     else {

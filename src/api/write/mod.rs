@@ -1,14 +1,12 @@
 //! Writing: what all writes have in common, and the answers to them.
 
 mod append;
-mod hand_on;
 mod pending;
 mod propose;
 mod written;
 
 pub(super) use self::{
     append::append,
-    hand_on::hand_on,
     propose::{delete, propose, repeated, repeated_or},
     written::{AnswerKind, collection_json, retention_json},
 };

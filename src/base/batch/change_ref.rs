@@ -13,6 +13,9 @@ use crate::base::{decimal, ids::ChangeId, json_string::read_json_string, ttl::Tt
 /// The longest that tells what a change replaced.
 const PREVIOUS_BYTES_MAX: usize = member::PREVIOUS.len() + decimal::DIGITS_MAX;
 
+/// The flags of a change that is left out. No batch has them.
+const LEFT_OUT: u16 = 1 << 15;
+
 /// One change of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeRef<'b> {
@@ -66,6 +69,22 @@ impl<'b, const N: usize> From<&'b [u8; N]> for Text<'b> {
 }
 
 impl<'b> ChangeRef<'b> {
+    /// Stands for a change of another tenant, of which a copy has nothing.
+    pub const LEFT_OUT: Self = Self {
+        suffix: b"}",
+        tags: b"",
+        flags: LEFT_OUT,
+        key_bytes: 0,
+        is_redacted: false,
+        previous: ChangeId::ZERO,
+    };
+
+    /// Whether it only stands for a change that is not here.
+    #[must_use]
+    pub fn is_left_out(&self) -> bool {
+        self.flags == LEFT_OUT
+    }
+
     pub(super) fn new(suffix: &'b [u8], tags: &'b [u8], flags: u16, key_bytes: u16) -> Self {
         let (is_redacted, previous) = (false, ChangeId::ZERO);
         Self { suffix, tags, flags, key_bytes, is_redacted, previous }

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    command::{Action, Append, Command},
+    command::{Action, Append, ChangeSpan, Command},
     layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
 use crate::base::{ids::Timestamp, retention::Beginning};
@@ -39,11 +39,7 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     for append in commands().filter_map(appended) {
         append.assert_whole();
         for span in &append.spans {
-            out.put_u32_le(base + span.end);
-            out.put_u16_le(span.tags_at);
-            out.put_u16_le(span.tags_bytes);
-            out.put_u16_le(span.key_bytes);
-            out.put_u16_le(span.flags);
+            put_span(&mut out, span, base + span.end);
         }
         base += append.suffixes.len() as u32;
     }
@@ -54,6 +50,15 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     }
     debug_assert_eq!(out.len(), bytes);
     out.freeze()
+}
+
+/// Puts a change that ends at `end` into the table.
+pub(super) fn put_span(out: &mut BytesMut, span: &ChangeSpan, end: u32) {
+    out.put_u32_le(end);
+    out.put_u16_le(span.tags_at);
+    out.put_u16_le(span.tags_bytes);
+    out.put_u16_le(span.key_bytes);
+    out.put_u16_le(span.flags);
 }
 
 fn appended(command: &Command) -> Option<&Append> {
@@ -72,7 +77,7 @@ fn is_plain(command: &Command) -> bool {
         })
 }
 
-fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &Command) {
+pub(super) fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &Command) {
     let before = arguments.len();
     let mut flags = 0;
     if let Some(idempotency) = &command.idempotency {

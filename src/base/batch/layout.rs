@@ -2,9 +2,17 @@
 
 /// The version written by this build. Stable: it is on disk.
 pub const VERSION: u8 = 5;
+/// The version of a part of a batch. Stable: it is on disk.
+pub(super) const PART_VERSION: u8 = 6;
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
+/// The header of a part of a batch.
+pub(super) const PART_HEADER_BYTES: usize = 32;
+/// One of its gaps.
+pub(super) const GAP_BYTES: usize = 8;
+/// What one of its changes replaced.
+pub(super) const REPLACED_BYTES: usize = 12;
 /// The flag of a batch that concerns no index.
 pub(super) const PLAIN: u8 = 1;
 

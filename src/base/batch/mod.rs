@@ -46,6 +46,9 @@
 //! as `prev` after its timestamp. Like ids, it stands nowhere in the batch: it follows from what was applied
 //! before. Version 4, still read, is laid out alike, and its changes are shown without.
 //!
+//! Version 6 is a *part* of a batch, in a copy of some tenants alone: `Selection`. It is laid out like
+//! version 5 but for a longer header, which says what ids went to others.
+//!
 //! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
 //!
 //! In version 3 a command that is refused because a tenant or collection is not
@@ -56,14 +59,18 @@
 //! and changes of 8 bytes (no key length and flags).
 
 mod change_ref;
+mod check;
 mod command;
+mod command_ref;
 mod cut;
 mod encode;
 mod erase;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod gaps;
 mod layout;
 mod numbered;
+mod part;
 mod previous;
 mod read;
 mod suffix;
@@ -72,12 +79,14 @@ mod tests;
 
 pub use change_ref::{ChangeRef, Text};
 pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, Versions, flag};
+pub use command_ref::{ActionRef, CommandRef};
 pub use encode::encode;
 pub use erase::Erasure;
 pub use layout::{VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
+pub use part::Selection;
 pub use previous::{Previous, Replaced};
-pub use read::{ActionRef, Batch, BatchError, CommandRef};
+pub use read::{Batch, BatchError};
 pub use suffix::{
     HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, redacted_change,
     suffix_parts,

@@ -93,10 +93,21 @@ pub struct NumberedBatch<B = Bytes> {
 }
 
 impl<B: AsRef<[u8]>> NumberedBatch<B> {
-    /// How many changes were accepted.
+    /// How many changes were accepted, those included that a part of a batch leaves out.
     #[must_use]
     pub fn changes(&self) -> u32 {
-        self.batch.changes() - self.skips.refused()
+        self.batch.changes() - self.skips.refused() + self.batch.passed()
+    }
+
+    /// The number, among all changes of the batch, of the accepted change `id`; nothing where a part
+    /// leaves it out.
+    #[must_use]
+    pub fn place(&self, id: ChangeId) -> Option<u32> {
+        let number = (id.0 - self.first.0) as u32;
+        match self.batch.is_part() {
+            true => self.batch.change_with_id(number),
+            false => Some(self.skips.place(number)),
+        }
     }
 
     /// The id of its last accepted change; that before `first` if there is none.
@@ -105,7 +116,7 @@ impl<B: AsRef<[u8]>> NumberedBatch<B> {
         ChangeId(self.first.0 + u64::from(self.changes()) - 1)
     }
 
-    /// The accepted change `id`.
+    /// The accepted change `id`; [`ChangeRef::LEFT_OUT`] where a part leaves it out.
     ///
     /// # Panics
     /// If it is none of this batch.
@@ -113,12 +124,15 @@ impl<B: AsRef<[u8]>> NumberedBatch<B> {
     pub fn change(&self, id: ChangeId) -> ChangeRef<'_> {
         assert!(self.first <= id && id <= self.last(), "change {id} of {}", self.first);
         let number = (id.0 - self.first.0) as u32;
-        self.batch.change(self.skips.place(number)).after(self.previous.get(number))
+        let Some(place) = self.place(id) else { return ChangeRef::LEFT_OUT };
+        self.batch.change(place).after(self.previous.get(number))
     }
 
-    /// Its accepted changes, in order.
+    /// Its accepted changes, in order, but for those that a part leaves out.
     pub fn iter(&self) -> impl Iterator<Item = (ChangeId, ChangeRef<'_>)> {
-        (self.first.0..=self.last().0).map(ChangeId).map(|id| (id, self.change(id)))
+        let held = self.batch.changes() - self.skips.refused();
+        let ids = (0..held).map(|n| self.first.0 + u64::from(n + self.batch.passed_before(n)));
+        ids.map(ChangeId).map(|id| (id, self.change(id)))
     }
 }
 

@@ -3,20 +3,18 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{
-    change_ref::{ChangeRef, fits},
-    command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, flag},
+    change_ref::ChangeRef,
+    command::{Action, Append, ChangeSpan, Command, Conditions},
+    command_ref::{ActionRef, CommandRef, command},
     encode::encode,
     layout::{
-        CHANGE_BYTES, COMMAND_BYTES, ERASED, HEADER_BYTES, PLAIN, VERSION, command_flag, kind,
+        CHANGE_BYTES, COMMAND_BYTES, ERASED, GAP_BYTES, HEADER_BYTES, PART_HEADER_BYTES,
+        PART_VERSION, PLAIN, REPLACED_BYTES,
     },
 };
-use crate::base::{
-    ids::{ChangeId, Timestamp},
-    retention::{Beginning, TenantRetention},
-};
+use crate::base::ids::Timestamp;
 
 /// Sizes of version 1.
 const COMMAND_BYTES_1: usize = 8;
@@ -26,7 +24,7 @@ const CHANGE_BYTES_1: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Written by a later version of the program.
-    #[error("batch version {0} is not known to this program (it knows up to {VERSION})")]
+    #[error("batch version {0} is not known to this program (it knows up to {PART_VERSION})")]
     Version(u8),
     /// The tables do not fit the bytes.
     #[error("batch is damaged: {0}")]
@@ -36,41 +34,17 @@ pub enum BatchError {
 /// A batch in its byte form, checked once, then read without further checks.
 #[derive(Clone, Debug)]
 pub struct Batch<B = Bytes> {
-    bytes: B,
-    commands: u32,
-    changes: u32,
-    argument_bytes: u32,
+    pub(super) bytes: B,
+    pub(super) commands: u32,
+    pub(super) changes: u32,
+    pub(super) argument_bytes: u32,
     at: Timestamp,
-    version: u8,
-    plain: bool,
-}
-
-/// One command of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandRef<'b> {
-    /// How many changes it has.
-    pub changes: u32,
-    /// How a repeat of it is recognised.
-    pub idempotency: Option<Idempotency>,
-    /// What it does.
-    pub action: ActionRef<'b>,
-}
-
-/// What a command of a batch does; see [`Action`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ActionRef<'b> {
-    /// Appends its changes if the conditions hold.
-    Append(Conditions),
-    /// Creates a tenant.
-    CreateTenant(Uuid, &'b str),
-    /// Creates a collection: UUID of the tenant, its own, name.
-    CreateCollection(Uuid, Uuid, &'b str),
-    /// Takes the data and the tags of a change away.
-    Redact(ChangeId),
-    /// Says how much of its history a tenant keeps.
-    SetRetention(Uuid, TenantRetention),
-    /// Has the lists of a tenant begin later.
-    BeginAt(Uuid, Beginning),
+    pub(super) version: u8,
+    pub(super) plain: bool,
+    /// How many gaps a part has.
+    pub(super) gaps: u32,
+    /// How many of the changes of a part replaced something.
+    pub(super) replaced: u32,
 }
 
 impl<B: AsRef<[u8]>> Batch<B> {
@@ -83,8 +57,11 @@ impl<B: AsRef<[u8]>> Batch<B> {
         let Some(header) = raw.first_chunk::<HEADER_BYTES>() else {
             return Err(BatchError::Damaged("shorter than its header"));
         };
-        if !(1..=VERSION).contains(&header[0]) {
+        if !(1..=PART_VERSION).contains(&header[0]) {
             return Err(BatchError::Version(header[0]));
+        }
+        if header[0] == PART_VERSION && raw.len() < PART_HEADER_BYTES {
+            return Err(BatchError::Damaged("shorter than its header"));
         }
         let batch = Self::with_header(*header, bytes);
         batch.check()?;
@@ -102,6 +79,10 @@ impl<B: AsRef<[u8]>> Batch<B> {
     fn with_header(header: [u8; HEADER_BYTES], bytes: B) -> Self {
         let at = u64::from(u32_at(&header, 16)) | u64::from(u32_at(&header, 20)) << 32;
         let version = header[0];
+        let (gaps, replaced) = match bytes.as_ref().get(HEADER_BYTES..PART_HEADER_BYTES) {
+            Some(rest) if version == PART_VERSION => (u32_at(rest, 0), u32_at(rest, 4)),
+            _ => (0, 0),
+        };
         Self {
             commands: u32_at(&header, 4),
             changes: u32_at(&header, 8),
@@ -110,66 +91,18 @@ impl<B: AsRef<[u8]>> Batch<B> {
             version,
             // Version 1 does not say so.
             plain: version > 1 && header[1] & PLAIN != 0,
+            gaps,
+            replaced,
             bytes,
         }
     }
 
-    fn command_bytes(&self) -> usize {
+    pub(super) fn command_bytes(&self) -> usize {
         if self.version == 1 { COMMAND_BYTES_1 } else { COMMAND_BYTES }
     }
 
-    fn change_bytes(&self) -> usize {
+    pub(super) fn change_bytes(&self) -> usize {
         if self.version == 1 { CHANGE_BYTES_1 } else { CHANGE_BYTES }
-    }
-
-    fn check(&self) -> Result<(), BatchError> {
-        let raw = self.bytes.as_ref();
-        let tables = self.commands as u64 * self.command_bytes() as u64
-            + self.changes as u64 * self.change_bytes() as u64
-            + u64::from(self.argument_bytes);
-        if (raw.len() as u64) < HEADER_BYTES as u64 + tables {
-            return Err(BatchError::Damaged("shorter than its tables"));
-        }
-        let (mut changes, mut arguments) = (0u64, 0u64);
-        for n in 0..self.commands {
-            let at = HEADER_BYTES + n as usize * self.command_bytes();
-            changes += u64::from(u32_at(raw, at + 4));
-            if self.version > 1 {
-                arguments += u64::from(u32_at(raw, at + 8));
-            }
-        }
-        if changes != u64::from(self.changes) {
-            return Err(BatchError::Damaged("commands and changes differ in number"));
-        }
-        if arguments != u64::from(self.argument_bytes) {
-            return Err(BatchError::Damaged("commands and their arguments differ in length"));
-        }
-        if self.read_commands().any(|command| command.is_none()) {
-            return Err(BatchError::Damaged("a command cannot be read"));
-        }
-        let (mut end, mut ttls) = (0, false);
-        for n in 0..self.changes {
-            let span = self.span(n);
-            ttls |= span.flags & flag::TTL != 0;
-            let Some(suffix_bytes) = span.end.checked_sub(end) else {
-                return Err(BatchError::Damaged("a change ends before it starts"));
-            };
-            if !fits(span, suffix_bytes) || span.flags & !self.flags_known() != 0 {
-                return Err(BatchError::Damaged("a change is shorter than its members"));
-            }
-            end = span.end;
-        }
-        if raw.len() != self.suffixes_at() + end as usize {
-            return Err(BatchError::Damaged("suffixes and their table differ in length"));
-        }
-        if ttls && (0..self.changes).any(|n| self.change(n).lacks_ttl()) {
-            return Err(BatchError::Damaged("a time to live cannot be read"));
-        }
-        Ok(())
-    }
-
-    fn flags_known(&self) -> u16 {
-        if self.version < 4 { flag::BEFORE_4 } else { flag::ALL }
     }
 
     /// The timestamp of every change in the batch.
@@ -184,10 +117,17 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.changes
     }
 
-    /// Whether its changes are shown with the versions of keys that they replace, on every node.
+    /// Whether its changes are shown with the versions of keys that they replace, on every node, as it
+    /// is found out when they are applied.
     #[must_use]
     pub fn tells_previous(&self) -> bool {
-        self.version >= 5
+        self.version == 5
+    }
+
+    /// Whether it is a part of a batch: it has changes of some tenants alone, all of them accepted.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        self.version == PART_VERSION
     }
 
     /// Whether it only appends changes that bear no tenant, collection, key or
@@ -217,11 +157,11 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.read_commands().map_while(|command| command)
     }
 
-    fn read_commands(&self) -> impl Iterator<Item = Option<CommandRef<'_>>> {
+    pub(super) fn read_commands(&self) -> impl Iterator<Item = Option<CommandRef<'_>>> {
         let raw = self.bytes.as_ref();
         let mut arguments = &raw[self.arguments_at()..self.suffixes_at()];
         (0..self.commands).map(move |n| {
-            let head = &raw[HEADER_BYTES + n as usize * self.command_bytes()..];
+            let head = &raw[self.commands_at() + n as usize * self.command_bytes()..];
             let bytes = if self.version == 1 { 0 } else { u32_at(head, 8) as usize };
             let (own, rest) = arguments.split_at_checked(bytes)?;
             arguments = rest;
@@ -256,7 +196,12 @@ impl<B: AsRef<[u8]>> Batch<B> {
         self.changes_at() + n as usize * self.change_bytes()
     }
 
-    fn span(&self, n: u32) -> ChangeSpan {
+    /// What is stored of the `n`-th change.
+    pub(super) fn suffix(&self, n: u32) -> &[u8] {
+        &self.bytes.as_ref()[self.suffix_range(n)]
+    }
+
+    pub(super) fn span(&self, n: u32) -> ChangeSpan {
         let raw = self.bytes.as_ref();
         let at = self.span_at(n);
         let tags = u32_at(raw, at + 4);
@@ -270,15 +215,28 @@ impl<B: AsRef<[u8]>> Batch<B> {
         }
     }
 
+    pub(super) fn header_bytes(&self) -> usize {
+        if self.is_part() { PART_HEADER_BYTES } else { HEADER_BYTES }
+    }
+
+    /// Bytes of what only a part has.
+    pub(super) fn part_bytes(&self) -> u64 {
+        u64::from(self.gaps) * GAP_BYTES as u64 + u64::from(self.replaced) * REPLACED_BYTES as u64
+    }
+
+    pub(super) fn commands_at(&self) -> usize {
+        self.header_bytes() + self.part_bytes() as usize
+    }
+
     fn changes_at(&self) -> usize {
-        HEADER_BYTES + self.commands as usize * self.command_bytes()
+        self.commands_at() + self.commands as usize * self.command_bytes()
     }
 
     fn arguments_at(&self) -> usize {
         self.changes_at() + self.changes as usize * self.change_bytes()
     }
 
-    fn suffixes_at(&self) -> usize {
+    pub(super) fn suffixes_at(&self) -> usize {
         self.arguments_at() + self.argument_bytes as usize
     }
 }
@@ -303,24 +261,12 @@ impl Batch {
         let mut next = 0;
         let mut commands = Vec::with_capacity(self.commands as usize);
         for CommandRef { changes, idempotency, action } in self.commands() {
-            let action = match action {
-                ActionRef::Append(conditions) => {
-                    let append = self.append(next, changes, conditions);
-                    next += changes;
-                    Action::Append(append)
-                }
-                ActionRef::CreateTenant(tenant, name) => {
-                    Action::CreateTenant { tenant, name: name.into() }
-                }
-                ActionRef::CreateCollection(tenant, collection, name) => {
-                    Action::CreateCollection { tenant, collection, name: name.into() }
-                }
-                ActionRef::Redact(change) => Action::Redact(change),
-                ActionRef::SetRetention(tenant, retention) => {
-                    Action::SetRetention(tenant, retention)
-                }
-                ActionRef::BeginAt(tenant, beginning) => Action::BeginAt(tenant, beginning),
-            };
+            let action = action.to_action().unwrap_or_else(|| {
+                let ActionRef::Append(conditions) = action else { unreachable!("it appends") };
+                let append = self.append(next, changes, conditions);
+                next += changes;
+                Action::Append(append)
+            });
             commands.push(Command { action, idempotency });
         }
         commands
@@ -342,59 +288,6 @@ impl Batch {
     }
 }
 
-fn command(kind: u8, flags: u8, changes: u32, mut arguments: &[u8]) -> Option<CommandRef<'_>> {
-    if flags & !(command_flag::IDEMPOTENCY | command_flag::CONDITIONS) != 0 {
-        return None;
-    }
-    let take = |arguments: &mut &[u8]| -> Option<[u8; 16]> {
-        let (taken, rest) = arguments.split_first_chunk()?;
-        *arguments = rest;
-        Some(*taken)
-    };
-    let idempotency = match flags & command_flag::IDEMPOTENCY {
-        0 => None,
-        _ => Some(Idempotency { key: take(&mut arguments)?, request: take(&mut arguments)? }),
-    };
-    let conditions = match flags & command_flag::CONDITIONS {
-        0 => Conditions::default(),
-        _ => Conditions::decode(&mut arguments)?,
-    };
-    let action = match kind {
-        kind::APPEND => {
-            let conditional = !conditions.is_empty();
-            (arguments.is_empty() && changes > 0 && (changes == 1 || !conditional))
-                .then_some(ActionRef::Append(conditions))?
-        }
-        kind::CREATE_TENANT => {
-            let tenant = Uuid::from_bytes(take(&mut arguments)?);
-            ActionRef::CreateTenant(tenant, std::str::from_utf8(arguments).ok()?)
-        }
-        kind::CREATE_COLLECTION => {
-            let tenant = Uuid::from_bytes(take(&mut arguments)?);
-            let collection = Uuid::from_bytes(take(&mut arguments)?);
-            ActionRef::CreateCollection(tenant, collection, std::str::from_utf8(arguments).ok()?)
-        }
-        kind::REDACT => {
-            let id = u64::from_le_bytes(*arguments.first_chunk().filter(|_| arguments.len() == 8)?);
-            ActionRef::Redact(ChangeId(id))
-        }
-        kind::SET_RETENTION => {
-            let tenant = Uuid::from_bytes(take(&mut arguments)?);
-            let retention = TenantRetention::from_bytes(take(&mut arguments)?);
-            arguments.is_empty().then_some(ActionRef::SetRetention(tenant, retention))?
-        }
-        kind::BEGIN_AT => {
-            let tenant = Uuid::from_bytes(take(&mut arguments)?);
-            let retention = TenantRetention::from_bytes(take(&mut arguments)?);
-            let first = ChangeId(u64::from_le_bytes(arguments.try_into().ok()?));
-            ActionRef::BeginAt(tenant, Beginning { retention, first })
-        }
-        _ => return None,
-    };
-    let creates = !matches!(action, ActionRef::Append(_));
-    (!creates || changes == 0).then_some(CommandRef { changes, idempotency, action })
-}
-
-fn u32_at(raw: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(raw: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([raw[at], raw[at + 1], raw[at + 2], raw[at + 3]])
 }

@@ -1,4 +1,7 @@
-use super::{layout::HEADER_BYTES, *};
+use super::{
+    layout::{HEADER_BYTES, PART_VERSION},
+    *,
+};
 use crate::base::{
     ids::{ChangeId, Timestamp},
     retention::{Beginning, TenantRetention},
@@ -299,13 +302,13 @@ fn damage_is_an_error_and_never_a_panic() {
         }
     }
     let mut later = good.to_vec();
-    later[0] = VERSION + 1;
-    assert_eq!(Batch::parse(later).unwrap_err(), BatchError::Version(VERSION + 1));
+    later[0] = PART_VERSION + 1;
+    assert_eq!(Batch::parse(later).unwrap_err(), BatchError::Version(PART_VERSION + 1));
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..7) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..8) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }

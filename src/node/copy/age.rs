@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use super::of::CopyOf;
 use crate::{
-    base::ids::{ClusterId, Timestamp},
+    base::{
+        ids::{ClusterId, Timestamp},
+        tenants::Tenants,
+    },
     io::{Files, cores, put_file},
 };
 
@@ -22,6 +25,8 @@ const TEMPORARY: &str = "caught-up.tmp";
 #[derive(Debug)]
 pub struct CopyAge {
     of: CopyOf,
+    /// The tenants that it is of, where it is not of all.
+    tenants: Option<Tenants>,
     id: Uuid,
     /// The history that takes the place of this one.
     replaced: OnceLock<ClusterId>,
@@ -32,8 +37,14 @@ pub struct CopyAge {
 impl CopyAge {
     /// Of a copy that was never known to be whole.
     #[must_use]
-    pub fn new(of: CopyOf) -> Self {
-        Self { of, id: cores::uuid(), replaced: OnceLock::new(), known: Mutex::default() }
+    pub fn new(of: CopyOf, tenants: Option<Tenants>) -> Self {
+        Self { of, tenants, id: cores::uuid(), replaced: OnceLock::new(), known: Mutex::default() }
+    }
+
+    /// The tenants that it is of; nothing where it is of a whole history.
+    #[must_use]
+    pub fn tenants(&self) -> Option<&Tenants> {
+        self.tenants.as_ref()
     }
 
     /// Of what it is a copy.
@@ -126,8 +137,9 @@ mod tests {
     #[test]
     fn a_copy_is_as_old_as_the_moment_at_which_it_was_whole() {
         run(1, async {
-            let of = CopyOf { origins: vec!["a:1".to_owned()], stale_max: 10 * SECOND };
-            let age = CopyAge::new(of);
+            let origins = vec!["a:1".to_owned()];
+            let of = CopyOf { origins, tenants: Vec::new(), stale_max: 10 * SECOND };
+            let age = CopyAge::new(of, None);
             assert_eq!(age.age(), None);
             assert!(age.staleness().is_some());
             let first = cores::now();

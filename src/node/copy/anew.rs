@@ -7,10 +7,15 @@ use std::{io, time::Duration};
 use super::{
     of::{COPY_NODE, CopyOf},
     origins::{Origins, Said},
+    part,
     pause::pause,
+    tenants,
 };
 use crate::{
-    base::ids::{ClusterId, LogId},
+    base::{
+        ids::{ClusterId, LogId},
+        tenants::Tenants,
+    },
     checkpoint::format,
     io::{Disk, Files, cores},
     log::{self, Identity, SEGMENT_BYTES_MAX},
@@ -20,24 +25,37 @@ use crate::{
     },
 };
 
-/// Whose log the copy on `disk` is. With nothing there yet an origin is asked, for as long as it
-/// takes, and what that has purged is begun with.
-pub(in crate::node) async fn identity<D: Disk>(disk: &D, of: &CopyOf) -> io::Result<Identity> {
+/// Whose log the copy on `disk` is, and of which tenants where it is not of all. With nothing there
+/// yet an origin is asked, for as long as it takes, and what that has purged is begun with.
+///
+/// # Errors
+/// The disk fails, or has another copy.
+pub(in crate::node) async fn identity<D: Disk>(
+    disk: &D,
+    of: &CopyOf,
+) -> io::Result<(Identity, Option<Tenants>)> {
     let files = disk.files();
     let own = |cluster| Identity { cluster, node: COPY_NODE };
     if has_log(&files)? {
-        return Ok(own(ClusterId(cores::uuid())));
+        return Ok((own(ClusterId(cores::uuid())), tenants::of_log(&files, of)?));
     }
-    let origins = Origins::new(&of.origins);
+    let mut origins = Origins::new(&of.origins);
     let (mut said, mut failures) = (String::new(), 0);
     loop {
-        match begin(&files, &origins).await {
-            Ok(Begun::Empty(cluster)) => return Ok(own(cluster)),
-            Ok(Begun::Staged(cluster)) => {
+        let begun = match tenants::look_up(&files, of, &origins).await {
+            Ok(tenants) => {
+                origins = origins.of(tenants.as_ref());
+                begin(&files, &origins, tenants.as_ref()).await.map(|begun| (begun, tenants))
+            }
+            Err(error) => Err(error),
+        };
+        match begun {
+            Ok((Begun::Empty(cluster), tenants)) => return Ok((own(cluster), tenants)),
+            Ok((Begun::Staged(cluster), tenants)) => {
                 let installing = files.clone();
                 let finish = move || snapshot::finish(&installing);
                 cores::on_own_thread("snapshot", finish).await?.map_err(io::Error::other)?;
-                return Ok(own(cluster));
+                return Ok((own(cluster), tenants));
             }
             Err(error) => {
                 let origin = origins.address();
@@ -71,13 +89,17 @@ enum Begun {
     Staged(ClusterId),
 }
 
-async fn begin<F: Files>(files: &F, origins: &Origins) -> Result<Begun, String> {
+async fn begin<F: Files>(
+    files: &F,
+    origins: &Origins,
+    tenants: Option<&Tenants>,
+) -> Result<Begun, String> {
     // Nothing is made of the entries yet.
     let longest = SEGMENT_BYTES_MAX as usize;
     match origins.piece(0, longest, Duration::ZERO).await? {
         (cluster, Said::Piece(_)) => Ok(Begun::Empty(cluster)),
         (cluster, Said::Purged(_)) => {
-            stage_checkpoint(files, cluster, origins).await?;
+            stage_checkpoint(files, cluster, origins, tenants).await?;
             Ok(Begun::Staged(cluster))
         }
     }
@@ -85,8 +107,12 @@ async fn begin<F: Files>(files: &F, origins: &Origins) -> Result<Begun, String> 
 
 /// Has the next start begin with what the current origin begins with, in the place of what is there:
 /// durable on return. Says of which history that is.
-pub(super) async fn replace<F: Files>(files: &F, origins: &Origins) -> Result<ClusterId, String> {
-    let cluster = match begin(files, origins).await? {
+pub(super) async fn replace<F: Files>(
+    files: &F,
+    origins: &Origins,
+    tenants: Option<&Tenants>,
+) -> Result<ClusterId, String> {
+    let cluster = match begin(files, origins, tenants).await? {
         Begun::Staged(cluster) => return Ok(cluster),
         Begun::Empty(cluster) => cluster,
     };
@@ -100,12 +126,17 @@ pub(super) async fn replace<F: Files>(files: &F, origins: &Origins) -> Result<Cl
     Ok(cluster)
 }
 
-/// Takes in the checkpoint of the current origin, and has the next start go on from that.
+/// Takes in the checkpoint of the current origin, or what it has of `tenants`, and has the next start
+/// go on from that.
 async fn stage_checkpoint<F: Files>(
     files: &F,
     cluster: ClusterId,
     origins: &Origins,
+    tenants: Option<&Tenants>,
 ) -> Result<(), String> {
+    if let Some(tenants) = tenants {
+        return part::stage(files, cluster, origins, tenants).await;
+    }
     let failed = |error: io::Error| error.to_string();
     let mut part = origins.checkpoint(None, 0).await?;
     let last = format::head(&part.bytes)?.log_id();

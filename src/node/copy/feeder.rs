@@ -81,7 +81,7 @@ pub(in crate::node) async fn feed<D: Disk>(
     status: Arc<Status>,
     age: Arc<CopyAge>,
 ) {
-    let origins = Origins::new(&age.of().origins);
+    let origins = Origins::new(&age.of().origins).of(age.tenants());
     let inbound = replica.inbound();
     let mut feeder = Feeder {
         replica,
@@ -146,7 +146,8 @@ impl<D: Disk> Feeder<D> {
         self.failures += 1;
         let ends_round = self.failures.is_multiple_of(self.origins.count());
         if is_lasting && self.failures >= self.origins.count() {
-            match anew::replace(&self.replica.log().files(), &self.origins).await {
+            let files = self.replica.log().files();
+            match anew::replace(&files, &self.origins, self.age.tenants()).await {
                 Ok(cluster) => {
                     let origin = self.origins.address();
                     tracing::warn!(origin, %cluster, "this copy begins anew");

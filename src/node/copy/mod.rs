@@ -1,5 +1,8 @@
-//! A read-only copy of a whole history, elsewhere: an ordinary node whose entries come from its
+//! A read-only copy of a history, or of some tenants of it, elsewhere: an ordinary node whose entries come from its
 //! origin over HTTP instead of from a leader.
+//!
+//! A copy of some tenants gets every entry of the log, under the same index, but of each batch only the
+//! part that concerns these, with the ids that it has.
 //!
 //! The origin gives applied, hence committed, entries alone (the feeder asks for them), so all that
 //! stands in the log of a copy is committed. Raft runs on it as a learner that is in no membership:
@@ -12,7 +15,9 @@ mod feeder;
 mod frames;
 mod of;
 mod origins;
+mod part;
 mod pause;
+mod tenants;
 
 pub use age::CopyAge;
 pub use of::{COPY_NODE, CopyOf};

@@ -14,6 +14,9 @@ pub(super) const ORIGIN_NODE: NodeId = 0;
 pub struct CopyOf {
     /// Where its origins are, `host:port`: one is asked, and the next where that fails. At least one.
     pub origins: Vec<String>,
+    /// The tenants that it is of, by names or UUIDs as they were given; none for a whole history. At
+    /// most [`QUERY_LISTS_MAX`](crate::base::limits::QUERY_LISTS_MAX).
+    pub tenants: Vec<String>,
     /// For how long it is read after it last knew that it had all of its origin.
     pub stale_max: Duration,
 }

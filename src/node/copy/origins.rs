@@ -4,11 +4,13 @@ use std::{cell::Cell, time::Duration};
 
 use bytes::Bytes;
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::{
     base::{
         ids::{ClusterId, LogId},
         limits::LOG_PIECE_BYTES,
+        tenants::Tenants,
         timing::{COPY_ANSWER, COPY_STRONG},
     },
     upstream::{Answer, AskError, Question, Upstream},
@@ -54,6 +56,8 @@ pub struct Origins {
     /// Invariant: not empty.
     all: Vec<Upstream>,
     current: Cell<usize>,
+    /// What names the tenants whose part is asked for, as further parameters.
+    tenants: String,
 }
 
 impl Origins {
@@ -65,7 +69,24 @@ impl Origins {
     pub fn new(addresses: &[String]) -> Self {
         let all: Vec<Upstream> = addresses.iter().cloned().map(Upstream::new).collect();
         assert!(!all.is_empty(), "a copy has an origin");
-        Self { all, current: Cell::new(0) }
+        Self { all, current: Cell::new(0), tenants: String::new() }
+    }
+
+    /// The same, asked for nothing but the part of these tenants, if they are said.
+    #[must_use]
+    pub fn of(self, tenants: Option<&Tenants>) -> Self {
+        let tenants = tenants.into_iter().flat_map(Tenants::all);
+        Self { tenants: tenants.map(|tenant| format!("&tenant={tenant}")).collect(), ..self }
+    }
+
+    /// What a name or UUID of a tenant stands for.
+    pub(super) async fn tenant(&self, name: &str) -> Result<Uuid, String> {
+        let answer = self.get(format!("/tenants/{name}"), NOTHING_BYTES_MAX, COPY_ANSWER).await?;
+        if answer.status != 200 {
+            return Err(refusal(&answer));
+        }
+        let tenant: Result<Tenant, _> = serde_json::from_slice(&answer.body);
+        tenant.map(|tenant| tenant.tenant).map_err(|error| error.to_string())
     }
 
     pub(super) fn count(&self) -> usize {
@@ -100,7 +121,8 @@ impl Origins {
         longest: usize,
         block: Duration,
     ) -> Result<(ClusterId, Said), String> {
-        let target = format!("/cluster/log?from={from}&block={}", block.as_secs_f64());
+        let (block_s, tenants) = (block.as_secs_f64(), &self.tenants);
+        let target = format!("/cluster/log?from={from}&block={block_s}{tenants}");
         let most = longest.saturating_add(PIECE_OVERHEAD_BYTES);
         let answer = self.get(target, most, block + COPY_ANSWER).await?;
         let cluster = cluster(&answer)?;
@@ -119,7 +141,7 @@ impl Origins {
     /// A part, from that byte on, of the checkpoint of the entry `index`, or of the newest.
     pub(super) async fn checkpoint(&self, index: Option<u64>, from: u64) -> Result<Part, String> {
         let index = index.map_or_else(String::new, |index| format!("&index={index}"));
-        let target = format!("/cluster/checkpoint?from={from}{index}");
+        let target = format!("/cluster/checkpoint?from={from}{index}{}", self.tenants);
         let answer = self.get(target, PART_BYTES_MAX, COPY_ANSWER).await?;
         if answer.status != 200 {
             return Err(refusal(&answer));
@@ -136,7 +158,8 @@ impl Origins {
     /// `last` are held.
     pub(in crate::node) async fn read_index(&self, own: ClusterId, last: u64) -> Option<u64> {
         // Nothing of it is wanted but where it ends.
-        let target = format!("/cluster/log?from={}&to={last}&consistency=strong", last + 1);
+        let (from, tenants) = (last + 1, &self.tenants);
+        let target = format!("/cluster/log?from={from}&to={last}&consistency=strong{tenants}");
         for _ in 0..self.count() {
             let answer = self.get(target.clone(), NOTHING_BYTES_MAX, COPY_STRONG).await;
             if let Ok(answer) = answer
@@ -148,6 +171,27 @@ impl Origins {
             self.pass_on();
         }
         None
+    }
+
+    /// Hands a read on, to the first whose answer `is_good`.
+    ///
+    /// # Errors
+    /// What the last one says.
+    pub async fn hand_on_read(
+        &self,
+        question: &Question,
+        is_good: impl Fn(&Answer) -> Result<(), String>,
+    ) -> Result<Answer, String> {
+        let mut last = String::new();
+        for _ in 0..self.count() {
+            let answer = self.current().ask(question).await.map_err(|error| error.to_string());
+            match answer.and_then(|answer| is_good(&answer).map(|()| answer)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = error,
+            }
+            self.pass_on();
+        }
+        Err(last)
     }
 
     /// Hands a request on, to the first that can be reached.
@@ -175,6 +219,12 @@ fn cluster(answer: &Answer) -> Result<ClusterId, String> {
     let text = answer.header("ChangeAgent-Cluster");
     let id = text.and_then(|text| text.parse().ok());
     id.map(ClusterId).ok_or_else(|| "it is no ChangeAgent".to_owned())
+}
+
+/// What is read of a tenant.
+#[derive(Deserialize)]
+struct Tenant {
+    tenant: Uuid,
 }
 
 /// What is read of a problem document.

@@ -4,7 +4,10 @@ use std::io;
 
 use super::{error::StartError, settings::Settings};
 use crate::{
-    base::ids::{ClusterId, NodeId},
+    base::{
+        ids::{ClusterId, NodeId},
+        tenants::Tenants,
+    },
     checkpoint::{CheckpointFile, store},
     io::{Disk, Files, cores},
     log::{Identity, Log, OpenError, Options},
@@ -22,6 +25,8 @@ pub(super) struct Recovery<D: Disk> {
     pub(super) replay: Replay<D::Files>,
     /// The checkpoint that the log goes on from.
     pub(super) newest: Option<CheckpointFile>,
+    /// The tenants that it is of, where it is the copy of some alone.
+    pub(super) tenants: Option<Tenants>,
 }
 
 pub(super) async fn recover<D: Disk>(
@@ -33,9 +38,9 @@ pub(super) async fn recover<D: Disk>(
     installed.map_err(StartError::Checkpoint)?.map_err(not_installed)?;
     // What nobody has taken in yet has no number.
     let node = if settings.join.is_empty() { FOUNDER } else { 0 };
-    let identity = match &settings.copy {
+    let (identity, tenants) = match &settings.copy {
         Some(of) => copy::identity(disk, of).await.map_err(StartError::Checkpoint)?,
-        None => Identity { cluster: ClusterId(cores::uuid()), node },
+        None => (Identity { cluster: ClusterId(cores::uuid()), node }, None),
     };
     let begun = Replay::begin(disk.files()).map_err(StartError::Checkpoint)?;
     let (newest, mut replay) = begun;
@@ -48,7 +53,7 @@ pub(super) async fn recover<D: Disk>(
         _ => {}
     }
     tracing::info!(last = ?log.last(), "log recovered");
-    Ok(Recovery { log, replay, newest })
+    Ok(Recovery { log, replay, newest, tenants })
 }
 
 fn not_installed(error: InstallError) -> StartError {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backup,
-    base::timing::LEAD_ALONE_WAIT,
+    base::{tenants::Tenants, timing::LEAD_ALONE_WAIT},
     checkpoint::store,
     io::{Disk, Files, cores, net::Listener},
     log::Identity,
@@ -46,7 +46,7 @@ pub async fn start<D: Disk>(
 ) -> Result<(Running<D>, Ready), StartError> {
     let files = disk.files();
     check_use(&files)?;
-    let Recovery { log, mut replay, newest } = recover(&disk, &settings).await?;
+    let Recovery { log, mut replay, newest, tenants } = recover(&disk, &settings).await?;
     let status = Arc::clone(&wiring.status);
     log.on_write(move |time| status.log_writes.add(time));
     let status = Arc::clone(&wiring.status);
@@ -66,7 +66,7 @@ pub async fn start<D: Disk>(
     let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
     let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
-    follow_origin(&replica, &wiring.status, settings.copy.as_ref()).await?;
+    follow_origin(&replica, &wiring.status, settings.copy.as_ref(), tenants).await?;
     if replica.is_alone() {
         if !settings.address.votes {
             tracing::warn!("this node is to be a learner, but it is alone: it votes and leads");
@@ -124,9 +124,10 @@ async fn follow_origin<D: Disk>(
     replica: &Rc<Replica<D>>,
     status: &Arc<Status>,
     of: Option<&CopyOf>,
+    tenants: Option<Tenants>,
 ) -> Result<(), StartError> {
     let Some(of) = of else { return Ok(()) };
-    let age = Arc::new(CopyAge::new(of.clone()));
+    let age = Arc::new(CopyAge::new(of.clone(), tenants));
     status.set_copy(Arc::clone(&age));
     copy::begin(replica, status, &age).await.map_err(StartError::Unusable)?;
     cores::spawn(copy::feed(Rc::clone(replica), Arc::clone(status), age));
@@ -184,7 +185,8 @@ fn serve_cluster<D: Disk>(
     }
     cores::spawn(async move { forwarded.run().await });
     let (control, reading) = (Arc::clone(&wiring.control), Rc::clone(replica));
-    let origins = settings.copy.as_ref().map(|of| Origins::new(&of.origins));
+    let copy = wiring.status.copy();
+    let origins = copy.map(|copy| Origins::new(&copy.of().origins).of(copy.tenants()));
     cores::spawn(async move { control.run_reads(reading, origins).await });
     let (log_reads, reading) = (Arc::clone(&wiring.log_reads), Rc::clone(replica));
     cores::spawn(async move { log_reads.run(reading).await });

@@ -1,6 +1,6 @@
 //! What the state machine tells whoever erases what is redacted, and is told by it.
 
-use std::{ops::RangeInclusive, rc::Rc, sync::Arc};
+use std::{collections::HashMap, ops::RangeInclusive, rc::Rc, sync::Arc};
 
 use tokio::sync::Mutex;
 
@@ -12,7 +12,7 @@ use crate::{
         planted::planted,
     },
     io::Disk,
-    raft::{segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
+    raft::{sealing::Decided, segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
     state::CheckpointedChanges,
 };
 
@@ -68,6 +68,14 @@ impl<D: Disk> StateMachine<D> {
     ) -> Vec<(u64, Erasure)> {
         let inner = self.inner.borrow();
         inner.sealing.erasures(entries, &inner.fold.state().index().redactions)
+    }
+
+    /// How entries in that range were decided that are in no published segment.
+    pub(in crate::raft) fn unsealed_decided(
+        &self,
+        entries: &RangeInclusive<u64>,
+    ) -> HashMap<u64, Decided> {
+        self.inner.borrow().sealing.decided(entries)
     }
 
     /// Whether a segment has an index and is not purged.

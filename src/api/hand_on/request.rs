@@ -1,21 +1,19 @@
-//! Writes at a copy, which go on to its origin as they came.
+//! From a request to the question that is asked of an origin, and from its answer to that which is
+//! given here.
+
+use std::time::Duration;
 
 use crate::{
     api::{
         coding::Coding,
         context::Context,
         error::{ApiError, Code},
-        reply::Reply,
     },
-    base::timing::{COPY_ADMIN, COPY_WRITE, COPY_WRITTEN},
     http::{Request, Response},
-    io::cores,
-    node::copy::{CopyAge, Origins},
-    upstream::{Answer, AskError, Question},
+    node::copy::CopyAge,
+    upstream::{Answer, Question},
 };
 
-/// The longest answer to a write.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Headers that are about the connection on which a request came or the page that sent it, and of no
 /// use elsewhere.
 const OWN_HEADERS: [&str; 16] = [
@@ -37,24 +35,18 @@ const OWN_HEADERS: [&str; 16] = [
     "referer",
 ];
 /// Headers of an answer that are passed on: others are of the connection, or this node's own.
-const PASSED_ON: [&str; 4] = ["Location", "ETag", "Retry-After", "Allow"];
+const PASSED_ON: [&str; 5] = ["Location", "ETag", "Retry-After", "Allow", "Cache-Control"];
 /// Media types of answers.
 const MEDIA_TYPES: [&str; 2] = ["application/json", "application/problem+json"];
 
-/// Hands a write on to an origin, once, and gives its answer; what was written can be read here by
-/// then, unless this copy lies far behind. `is_of_node` says that it is about the cluster.
-pub(in crate::api) async fn hand_on(
-    api: &Context,
-    origins: &Origins,
-    request: &Request,
-    is_of_node: bool,
-) -> Result<Reply, ApiError> {
+/// What an origin is asked for `request`, without the time that it may take and how long its answer may
+/// be: nothing where the origins lead back to here.
+pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
     let own = api.node.status().copy().map(CopyAge::id).unwrap_or_default();
     let via = format!("changeagent-{own}");
     let before = request.header("via").map(String::from_utf8_lossy).unwrap_or_default();
     if before.contains(&via) {
-        let detail = "the origins of this cache lead back to it: the write did not happen";
-        return Err(ApiError::new(Code::NoLeader, detail));
+        return None;
     }
     let via = if before.is_empty() { format!("1.1 {via}") } else { format!("{before}, 1.1 {via}") };
     // Its body was unpacked where that was possible.
@@ -68,33 +60,14 @@ pub(in crate::api) async fn hand_on(
     };
     let headers = request.headers().filter(|(name, _)| !is_own(name));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
-    let question = Question {
+    Some(Question {
         method: request.method_name().to_owned(),
         target: origin_form(request.target()).to_owned(),
         headers: headers.chain([("Via".to_owned(), via.into_bytes())]).collect(),
         body: request.body().clone(),
-        answer_bytes_max: ANSWER_BYTES_MAX,
-        limit: if is_of_node { COPY_ADMIN } else { COPY_WRITE },
-    };
-    let answer = origins.hand_on(&question).await.map_err(refusal)?;
-    if (200..300).contains(&answer.status) {
-        // Who wrote reads it here; whether or not it has come as far, it was written.
-        let _ = cores::within(COPY_WRITTEN, api.node.barrier()).await;
-    }
-    Ok(Reply::Now(passed_on(answer)))
-}
-
-fn refusal(error: AskError) -> ApiError {
-    match error {
-        AskError::NotSent(error) => {
-            let detail = format!("no origin of this cache can be reached: {error}");
-            ApiError::new(Code::NoLeader, detail)
-        }
-        AskError::Lost(error) => {
-            let detail = format!("the origin of this cache was handed the write: {error}");
-            ApiError::new(Code::UnknownOutcome, detail)
-        }
-    }
+        answer_bytes_max: 0,
+        limit: Duration::ZERO,
+    })
 }
 
 /// A target without scheme and authority.
@@ -105,7 +78,8 @@ fn origin_form(target: &str) -> &str {
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-fn passed_on(answer: Answer) -> Response {
+/// The answer of an origin, as it is given here.
+pub(super) fn passed_on(answer: Answer) -> Response {
     if !(200..600).contains(&answer.status) {
         let detail = format!("the origin of this cache answers {}", answer.status);
         return ApiError::new(Code::UnknownOutcome, detail).into();

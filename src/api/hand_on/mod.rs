@@ -1,0 +1,11 @@
+//! What a copy does not answer itself: writes, and reads of what it does not hold. Both go on to its
+//! origin as they came.
+
+mod read;
+mod request;
+mod write;
+
+pub(super) use self::{
+    read::{hand_on_read, is_elsewhere},
+    write::hand_on_write,
+};

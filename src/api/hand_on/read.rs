@@ -1,0 +1,195 @@
+//! Reads of what a copy does not hold: what is older than all it has, and other tenants where it is of
+//! some alone.
+
+use std::cell::Cell;
+
+use super::request::{passed_on, question};
+use crate::{
+    api::{
+        context::Context,
+        error::{ApiError, Code},
+        reply::Reply,
+        request::{
+            ChangesQuery, ListName,
+            accept::{self, Media},
+            parameter::read_block,
+            path::{self, CollectionPath},
+        },
+        route::Resource,
+    },
+    base::{
+        limits::{HANDED_ON_MAX, READ_BYTES_MAX},
+        timing::{COPY_READ, COPY_READ_BLOCK},
+    },
+    http::Request,
+    node::copy::{CopyAge, Origins},
+    state::index::Catalog,
+    upstream::{Answer, Question},
+};
+
+/// Whether what a request asks for is of tenants that this copy does not hold, as far as that is
+/// known without looking.
+pub(in crate::api) fn is_elsewhere(
+    api: &Context,
+    request: &Request,
+    resource: Resource<'_>,
+) -> bool {
+    if api.node.status().copy().and_then(CopyAge::tenants).is_none() {
+        return false;
+    }
+    let catalog = api.catalog();
+    match resource {
+        // Of a request that is wrong that is said here.
+        Resource::Changes => ChangesQuery::parse(request.query()).is_ok_and(|query| {
+            query.lists.is_empty() || query.lists.iter().any(|list| !has_list(catalog, *list))
+        }),
+        Resource::Tenants => true,
+        Resource::Tenant(tenant)
+        | Resource::Retention(tenant)
+        | Resource::TenantChanges(tenant)
+        | Resource::TenantState(tenant)
+        | Resource::Collections(tenant)
+        | Resource::Collection(CollectionPath::Named(tenant, _))
+        | Resource::CollectionChanges(CollectionPath::Named(tenant, _))
+        | Resource::CollectionState(CollectionPath::Named(tenant, _))
+        | Resource::Keys(CollectionPath::Named(tenant, _))
+        | Resource::Key(CollectionPath::Named(tenant, _), _) => {
+            !has_list(catalog, ListName::Tenant(tenant))
+        }
+        Resource::Collection(CollectionPath::Id(collection))
+        | Resource::CollectionChanges(CollectionPath::Id(collection))
+        | Resource::CollectionState(CollectionPath::Id(collection))
+        | Resource::Keys(CollectionPath::Id(collection))
+        | Resource::Key(CollectionPath::Id(collection), _) => {
+            !has_list(catalog, ListName::Collection(collection))
+        }
+        _ => false,
+    }
+}
+
+fn has_list(catalog: &Catalog, list: ListName<'_>) -> bool {
+    match list {
+        ListName::Tenant(tenant) => path::tenant(catalog, tenant).is_ok(),
+        ListName::Collection(collection) => {
+            path::collection(catalog, CollectionPath::Id(collection)).is_ok()
+        }
+    }
+}
+
+/// Hands a read on to an origin and gives its answer, unless that shows less than what this copy has.
+/// What has no end is not handed on: there it is `refused`, or said that it is not here.
+pub(in crate::api) async fn hand_on_read(
+    api: &Context,
+    origins: &Origins,
+    request: &Request,
+    refused: Option<ApiError>,
+) -> Result<Reply, ApiError> {
+    let behind = |detail: String| ApiError::new(Code::Behind, detail);
+    if !is_page(request) {
+        return Err(refused.unwrap_or_else(|| {
+            let detail = "this cache holds some tenants alone: of others it gives single changes, keys and \
+                          pages, and no stream or state";
+            ApiError::new(Code::NotFound, detail)
+        }));
+    }
+    let Some(question) = question(api, request) else {
+        return Err(behind("the origins of this cache lead back to it".to_owned()));
+    };
+    let Some(_place) = Place::take(&api.handed_on) else {
+        let detail = format!("{HANDED_ON_MAX} reads wait for the origin of this cache");
+        return Err(ApiError::new(Code::Overloaded, detail));
+    };
+    assert!(api.handed_on.get() <= HANDED_ON_MAX, "no more reads wait than may");
+    let target = with_short_block(&question.target);
+    // A page of changes has one at least, however long that is.
+    let answer_bytes_max = READ_BYTES_MAX + 2 * api.limits.body_bytes;
+    let question = Question { target, answer_bytes_max, limit: COPY_READ, ..question };
+    let (own, last) = (api.node.cluster().to_string(), api.node.last().0);
+    let is_good = |answer: &Answer| {
+        if answer.header("ChangeAgent-Cluster") != Some(&own) {
+            return Err("it has another history".to_owned());
+        }
+        match answer.number("ChangeAgent-Last") {
+            Some(other) if other >= last => Ok(()),
+            _ => Err("it lies behind this cache".to_owned()),
+        }
+    };
+    match origins.hand_on_read(&question, is_good).await {
+        Ok(answer) => Ok(Reply::Now(passed_on(answer))),
+        Err(error) => {
+            Err(behind(format!("this cache does not hold that, nor its origin: {error}")))
+        }
+    }
+}
+
+/// Whether an answer to it has an end that comes soon.
+fn is_page(request: &Request) -> bool {
+    let path = request.path_segments();
+    match Resource::of(&path) {
+        Some(Resource::TenantState(_) | Resource::CollectionState(_)) | None => false,
+        Some(resource) if resource.is_list() => {
+            matches!(accept::choose(request, &accept::OF_CHANGES), Ok(Media::Json) | Err(_))
+        }
+        Some(_) => true,
+    }
+}
+
+/// The same without a wait that is longer than an origin may take.
+fn with_short_block(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let short = |pair: &str| match pair.strip_prefix("block=").map(read_block) {
+        Some(Ok(block)) if block > COPY_READ_BLOCK => {
+            format!("block={}", COPY_READ_BLOCK.as_secs())
+        }
+        _ => pair.to_owned(),
+    };
+    let pairs: Vec<String> = query.split('&').map(short).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+/// One of the reads that may wait for an origin.
+struct Place<'c>(&'c Cell<usize>);
+
+impl<'c> Place<'c> {
+    /// Nothing when all are taken.
+    fn take(taken: &'c Cell<usize>) -> Option<Self> {
+        let others = taken.get();
+        (others < HANDED_ON_MAX).then(|| {
+            taken.set(others + 1);
+            Self(taken)
+        })
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_handed_on_only_as_long_as_an_origin_may_take() {
+        for (target, want) in [
+            ("/changes", "/changes"),
+            ("/changes?since=1&block=300", "/changes?since=1&block=5"),
+            ("/changes?block=2.5&since=block=9", "/changes?block=2.5&since=block=9"),
+            ("/changes?block=many", "/changes?block=many"),
+        ] {
+            assert_eq!(with_short_block(target), want);
+        }
+    }
+
+    #[test]
+    fn so_many_reads_wait_for_an_origin_and_no_more() {
+        let taken = Cell::new(HANDED_ON_MAX - 1);
+        let place = Place::take(&taken).unwrap();
+        assert!(Place::take(&taken).is_none());
+        drop(place);
+        assert!(Place::take(&taken).is_some());
+        assert_eq!(taken.get(), HANDED_ON_MAX - 1);
+    }
+}
