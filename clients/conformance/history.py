@@ -147,6 +147,7 @@ class Read:
         self.block = float(named.get("block", "0"))
         self.cursors = named.get("cursors") == "true"
         self.after, self.prefix = named.get("after"), named.get("prefix", "")
+        self.min_id = int(named.get("min_id", "0"))
         self.is_stream = "ndjson" in accept
         if 0 < self.since < history.first - 1:
             raise Refusal(410, "purged", first=history.first)

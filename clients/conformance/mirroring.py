@@ -115,6 +115,44 @@ def keys_never_go_back(driver: Driver) -> None:
         assert any("after=" in asked.target for asked in node.asked), "the state was not broken off"
 
 
+def keys_are_whole_after_a_fail_over(driver: Driver) -> None:
+    """The rest of a state is asked for at a node that lies behind where it was begun."""
+    for ignores in (False, True):
+        keys_of_two_nodes(driver, ignores)
+
+
+def keys_of_two_nodes(driver: Driver, ignores_min_id: bool) -> None:
+    history, behind = History(), History()
+    behind.cluster, behind.is_behind = history.cluster, True
+    writes = [(str(n), {"tenant": TENANT, "collection": COLLECTION, "key": KEYS[n % len(KEYS)]}) for n in range(40)]
+    for data, members in writes:
+        history.append(data, **members)
+    for data, members in writes[:20]:
+        behind.append(data, **members)
+
+    def catch_up(asked: Asked, number: int) -> Fault | None:
+        if number == 0:
+            # It does not know the collection yet.
+            return Fault(refusal=Refusal(404, "not-found"))
+        if number == 4:
+            for data, members in writes[20:]:
+                behind.append(data, **members)
+        if "/changes" in asked.target and behind.changes[-1]["data"] != END:
+            behind.append(END, tenant=TENANT, collection=COLLECTION, key="end")
+        return None
+
+    with tempfile.TemporaryDirectory() as folder, Node(behind, catch_up) as second:
+        second.ignores_min_id = ignores_min_id
+        first = Node(history, lambda asked, number: Fault(cut=700 if number == 0 else 0))
+        path = os.path.join(folder, "copy.db")
+        call = {"path": path, "keep": "keys", "collection": COLLECTION, "until_data": END, "block": 0.05}
+        outcome = driver.one([first.url, second.url], "mirror", **call)
+        first.stop()
+        assert outcome.error is None, outcome.error
+        assert any("after=" in asked.target for asked in second.asked), "the state was not broken off"
+        check_keys(path, behind)
+
+
 def pages_are_whole(driver: Driver) -> None:
     """What fails in the middle of a page leaves nothing of it: neither rows nor position."""
     history = filled(50)
@@ -244,6 +282,6 @@ def refusals_end_it(driver: Driver) -> None:
 
 
 SCENARIOS = [
-    copies_a_list, copies_keys, keys_never_go_back, pages_are_whole, builds_anew, survives_kills,
+    copies_a_list, copies_keys, keys_never_go_back, keys_are_whole_after_a_fail_over, pages_are_whole, builds_anew, survives_kills,
     refusals_end_it,
 ]

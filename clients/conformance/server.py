@@ -74,6 +74,8 @@ class Node:
         self.history = history
         self.script = script or (lambda asked, number: None)
         self.token = token
+        #: Whether it answers although it holds less than it is asked for.
+        self.ignores_min_id = False
         self.asked: list[Asked] = []
         #: What a connection did that it must not.
         self.troubles: list[str] = []
@@ -213,6 +215,8 @@ class Node:
 
     def _state(self, read: Read, wire: Wire, own: dict[str, str]) -> None:
         since, ids = self.history.state(read.path, read.after)
+        if since < read.min_id and not self.ignores_min_id:
+            raise Refusal(503, "behind")
         wire.start(200, {"Content-Type": "application/x-ndjson", **own})
         wire.chunk(f'{{"cluster":"{self.history.cluster}","since":{since}}}\n'.encode())
         for id in ids:

@@ -219,15 +219,19 @@ export async function* readState(core, options) {
   }
   const { resume, signal } = options;
   const path = `${pathOf(options)}/state`;
-  /** Invariant: it is that of the first reading, which is the oldest. */
+  /** That of the first reading. Invariant: no later reading is of an older state. */
   let position = resume?.position;
   let cluster = position?.cluster ?? core.options.cluster;
   let after = resume && `${resume.collection}/${resume.key}`;
   const backoff = new Backoff(core, core.options.retries);
+  /** Nodes in a row that do not know the place. */
+  let missing = 0;
   for (;;) {
     const node = core.node;
     try {
-      const target = path + query([["after", after]]);
+      // A node that lies behind the first one would leave out what is neither in its
+      // state nor after the position.
+      const target = path + query([["after", after], ["min_id", position?.id], ["cluster", cluster]]);
       let isFirst = true;
       let isEnded = false;
       for await (const batch of readLines(core, node, { method: "GET", target, signal }, cluster)) {
@@ -243,6 +247,7 @@ export async function* readState(core, options) {
         if (last) {
           after = `${last.collection}/${last.key}`;
           backoff.reset();
+          missing = 0;
         }
         if (position && (last || isEnded)) yield new Page(changes, position, isEnded);
         if (isEnded) return;
@@ -250,20 +255,29 @@ export async function* readState(core, options) {
       throw new BrokenAnswer("a state ended before its end");
     } catch (error) {
       if (error instanceof Closed) return;
-      if (error instanceof ApiError && ["other-history", "not-found"].includes(error.code)) {
-        throw new Reset(error.status, error.problem);
-      }
-      if (!mayPass(error)) throw error;
+      const passing = checkState(error, missing + 1 >= core.nodes.length);
+      if (!mayPass(error)) missing += 1;
       core.leave(node);
-      await backoff.after(error, signal);
+      await backoff.after(passing, signal);
     }
   }
+}
+
+/** Throws what asking again cannot help. @param {unknown} error @param {boolean} isLast no other node may know the place */
+function checkState(error, isLast) {
+  if (mayPass(error)) return error;
+  if (!(error instanceof ApiError)) throw error;
+  // A node that lies behind may not know it yet.
+  if (error.code === "not-found" && !isLast) return error;
+  if (["other-history", "not-found"].includes(error.code)) throw new Reset(error.status, error.problem);
+  throw error;
 }
 
 /** @param {string} line @param {string} cluster @param {Position | undefined} first that of the first reading */
 function positionOf(line, cluster, first) {
   const { since } = parse(line);
   if (!Number.isSafeInteger(since)) throw new BrokenAnswer("a state does not begin with its position");
+  if (first && Number(since) < first.id) throw new BrokenAnswer("the rest of a state is older than its beginning");
   return first ?? new Position(cluster, /** @type {number} */ (since));
 }
 

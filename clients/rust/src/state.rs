@@ -30,11 +30,13 @@ pub struct Resume {
 pub struct StateReader<C: Connector> {
     core: Arc<Core<C>>,
     path: String,
-    /// Invariant: it is that of the first reading, which is the oldest.
+    /// That of the first reading. Invariant: no later reading is of an older state.
     position: Option<Position>,
     cluster: Option<String>,
     after: Option<String>,
     is_ended: bool,
+    /// Nodes in a row that do not know the place.
+    missing: usize,
     backoff: Backoff,
     /// To wait so long before the next try.
     pause: Duration,
@@ -76,6 +78,7 @@ impl<C: Connector> StateReader<C> {
             position,
             after,
             is_ended: false,
+            missing: 0,
             pause: Duration::ZERO,
             reading: None,
             backoff: Backoff::new(&core, Some(core.options.retries)),
@@ -97,7 +100,7 @@ impl<C: Connector> StateReader<C> {
             match self.advance(node).await {
                 Ok(Some(page)) => return Ok(Some(page)),
                 Ok(None) => {}
-                Err(error) if error.may_pass() => {
+                Err(error) if error.may_pass() || self.may_lie_behind(&error) => {
                     self.core.leave(node);
                     self.pause = self.backoff.after(error)?;
                 }
@@ -105,6 +108,15 @@ impl<C: Connector> StateReader<C> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the node may not know the place yet, as others do.
+    fn may_lie_behind(&mut self, error: &Error) -> bool {
+        if !error.is("not-found") {
+            return false;
+        }
+        self.missing += 1;
+        self.missing < self.core.nodes_count()
     }
 
     /// Reads some more. Where that fails or is given up, the reading goes on after the
@@ -116,6 +128,14 @@ impl<C: Connector> StateReader<C> {
                 let mut target = self.path.clone();
                 if let Some(after) = &self.after {
                     ask(&mut target, "after", after);
+                }
+                if let Some(position) = &self.position {
+                    // A node that lies behind the first one would leave out what is neither
+                    // in its state nor after the position.
+                    ask(&mut target, "min_id", position.id);
+                }
+                if let Some(cluster) = &self.cluster {
+                    ask(&mut target, "cluster", cluster);
                 }
                 let request = Request::get(target);
                 let lines = Lines::open(&self.core, node, request, self.cluster.as_deref()).await?;
@@ -143,8 +163,11 @@ impl<C: Connector> StateReader<C> {
     fn begin(&mut self, line: &[u8], cluster: &str) -> Result<(), Error> {
         let since = read::<Mark>(line)?.since;
         let wrong = || Error::Broken("a state does not begin with its position".into());
-        let position = Position { cluster: cluster.to_owned(), id: since.ok_or_else(wrong)? };
-        self.position.get_or_insert(position);
+        let id = since.ok_or_else(wrong)?;
+        if self.position.as_ref().is_some_and(|first| id < first.id) {
+            return Err(Error::Broken("the rest of a state is older than its beginning".into()));
+        }
+        self.position.get_or_insert_with(|| Position { cluster: cluster.to_owned(), id });
         Ok(())
     }
 
@@ -159,6 +182,7 @@ impl<C: Connector> StateReader<C> {
             let name = |name: &Option<String>| name.clone().unwrap_or_default();
             self.after = Some(format!("{}/{}", name(&last.collection), name(&last.key)));
             self.backoff.reset();
+            self.missing = 0;
         }
         let position = self.position.clone()?;
         let is_worth_it = self.is_ended || !changes.is_empty();

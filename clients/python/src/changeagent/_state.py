@@ -36,6 +36,7 @@ class StateReader:
             self._cluster = self._position.cluster
             self._after = f"{resume[1]}/{resume[2]}"
         self._ended = False
+        self._missing = 0
         self._backoff = core.backoff(core.options.retries)
 
     def run(self) -> Steps:
@@ -44,16 +45,29 @@ class StateReader:
             try:
                 yield from self._read(node)
             except (BrokenAnswer, ApiError) as error:
-                if isinstance(error, ApiError):
-                    if error.code in ("other-history", "not-found"):
-                        raise Reset(error.status, error.problem) from error
-                    if not error.may_pass:
-                        raise
+                self._check(error)
                 self._core.leave(node)
                 yield Sleep(self._backoff.after(error))
 
+    def _check(self, error: BrokenAnswer | ApiError) -> None:
+        """Raises what asking again cannot help."""
+        if not isinstance(error, ApiError) or error.may_pass:
+            return
+        if error.code == "not-found":
+            # A node that lies behind may not know it yet.
+            self._missing += 1
+            if self._missing < len(self._core.nodes):
+                return
+        if error.code in ("other-history", "not-found"):
+            raise Reset(error.status, error.problem) from error
+        raise error
+
     def _read(self, node: Node) -> Steps:
-        target = self._path + _paths.query([("after", self._after)])
+        # A node that lies behind the first one would leave out what is neither in its
+        # state nor after the position.
+        at_least = None if self._position is None else self._position.id
+        pairs = [("after", self._after), ("min_id", at_least), ("cluster", self._cluster)]
+        target = self._path + _paths.query(pairs)
         request = Request("GET", target, NDJSON)
         connection, answer = yield from self._core.exchange(node, request)
         if answer.status != 200:
@@ -83,10 +97,15 @@ class StateReader:
             lines.close()
 
     def _begin(self, line: str, cluster: str) -> None:
-        """Invariant: the position is that of the first reading, which is the oldest."""
+        """The position stays that of the first reading.
+
+        Invariant: no later reading is of an older state.
+        """
         since = whole_object(line)[0].get("since")
         if type(since) is not int:
             raise BrokenAnswer("a state does not begin with its position")
+        if self._position is not None and since < self._position.id:
+            raise BrokenAnswer("the rest of a state is older than its beginning")
         self._position = self._position or Position(cluster, since)
 
     def _end(self, line: str) -> None:
@@ -99,5 +118,6 @@ class StateReader:
             last = changes[-1]
             self._after = f"{last.collection}/{last.key}"
             self._backoff.reset()
+            self._missing = 0
         assert self._position is not None
         yield Item(Page(tuple(changes), self._position, self._ended))
