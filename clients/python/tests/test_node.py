@@ -7,11 +7,14 @@ import itertools
 import sqlite3
 import threading
 import unittest
+import unittest.mock
 from contextlib import closing
+from typing import Any, Callable
 
 import node as real
 
 import changeagent
+from changeagent import aio
 
 
 class RealNode(unittest.TestCase):
@@ -100,6 +103,36 @@ class RealNode(unittest.TestCase):
 
         sent, taken = asyncio.run(run())
         self.assertEqual(taken, sent)
+
+    def test_cancelling_a_task_ends_it_whatever_comes_at_that_moment(self) -> None:
+        """The task is cancelled from within a step that then ends as it should."""
+        def cancels(task: asyncio.Task[None], step: Callable[..., Any]) -> Callable[..., Any]:
+            async def cancelling(*arguments: Any) -> Any:
+                result = await step(*arguments)
+                task.cancel()
+                return result
+            return cancelling
+
+        async def follow(client: changeagent.AsyncClient, mode: str) -> None:
+            async for _ in client.follow(mode=mode, block=5, **self.of):
+                pass
+
+        async def run(step: str, mode: str) -> bool:
+            client = changeagent.AsyncClient(self.node.url)
+            owner: Any = client if step == "_connect" else aio._Streams
+            task = asyncio.create_task(follow(client, mode))
+            with unittest.mock.patch.object(owner, step, cancels(task, getattr(owner, step))):
+                done, _ = await asyncio.wait({task}, timeout=10)
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+            client.close()
+            return bool(done) and task.cancelled()
+
+        self.client.append(1, **self.of)
+        for step in ("_connect", "send", "receive"):
+            for mode in ("wait", "stream"):
+                with self.subTest(step=step, mode=mode):
+                    self.assertTrue(asyncio.run(run(step, mode)), "it goes on although it was cancelled")
 
     def test_positions_of_another_history_are_refused(self) -> None:
         id = self.client.append(1, **self.of)

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from contextlib import aclosing
-from typing import Any, AsyncGenerator, Iterable, Mapping
+from typing import Any, AsyncGenerator, Coroutine, Iterable, Mapping
 
 from . import _paths
 from ._api import Api, change_members
@@ -204,11 +204,11 @@ class AsyncClient:
 
     async def _perform(self, step: Any) -> Any:
         if isinstance(step, Open):
-            return await asyncio.wait_for(self._connect(step.node), self._core.options.connect_timeout)
+            return await _within(self._connect(step.node), self._core.options.connect_timeout)
         if isinstance(step, Send):
-            await asyncio.wait_for(step.connection.send(step.data), step.timeout)
+            await _within(step.connection.send(step.data), step.timeout)
         elif isinstance(step, Receive):
-            return await asyncio.wait_for(step.connection.receive(), step.timeout)
+            return await _within(step.connection.receive(), step.timeout)
         elif isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         return None
@@ -220,6 +220,24 @@ class AsyncClient:
         if opened is not None:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _Streams(reader, writer)
+
+
+async def _within(work: Coroutine[Any, Any, Any], seconds: float) -> Any:
+    """What `asyncio.wait_for` is for. Before Python 3.12 that goes on as if nothing had
+    happened where the work is done just when the caller is cancelled.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        if not task.cancel() and task.exception() is None and isinstance(task.result(), _Streams):
+            # Nobody else knows of the connection.
+            task.result().close()
+        raise
+    if not task.done():
+        task.cancel()
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 def _os_error(failure: BaseException) -> OSError:
