@@ -98,6 +98,9 @@ pub const COPY_BLOCK: Duration = ms(2_000);
 pub const COPY_ANSWER: Duration = ms(10_000);
 /// How long it may take to say where a strong read stands.
 pub const COPY_STRONG: Duration = ms(5_000);
+/// With an origin that has all of its own origin no longer than this ago, a copy stays; else it tries
+/// the next one. Each of the copies in a chain adds a few seconds.
+pub const COPY_ORIGIN_AGE: Duration = ms(15_000);
 /// How often a copy writes down how old it is.
 pub const COPY_REMEMBER: Duration = ms(10_000);
 /// How soon the origins are asked again once all have failed, and no later than this.

@@ -327,6 +327,33 @@ fn origins_that_lead_back_to_the_cache_are_found() {
     assert!(problem["detail"].as_str().unwrap().contains("lead back"), "{problem}");
 }
 
+/// An address that nobody has.
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn caches_that_lean_on_each_other_go_back_to_their_origin() {
+    let origin = Node::start();
+    assert_eq!(origin.client().append(r#"{"data":1}"#), 1);
+    let (one, other) = (free_address(), free_address());
+    let of = |neighbour: &str| format!("{},http://{neighbour}", origin.url());
+    let first = started(at(cache_of(&of(&other)), &one));
+    let second = started(at(cache_of(&of(&one)), &other));
+    let address = origin.address().to_string();
+    let origin = origin.kill();
+    for (cache, neighbour) in [(&first, &other), (&second, &one)] {
+        eventually("it asks its neighbour", || {
+            let said = cache.stderr();
+            said.contains("the origin is followed") && said.contains(neighbour)
+        });
+    }
+    let origin = at(origin, &address).start();
+    assert_eq!(origin.client().append(r#"{"data":2}"#), 2);
+    shows(&first, 2);
+    shows(&second, 2);
+}
+
 /// Fills a node until its log is purged beyond the entry `index`.
 fn purges(node: &Node, index: u64) {
     let mut client = node.client();

@@ -222,3 +222,27 @@ fn a_start_without_room_for_a_log_says_so() {
 fn has_segments(data: &Path) -> bool {
     data.is_dir() && testkit::files(data).values().any(|bytes| bytes.starts_with(b"CAGT"))
 }
+
+#[test]
+fn a_cache_whose_disk_is_full_goes_on_once_its_retention_makes_room() {
+    let Some(disk) = SmallDisk::new(100) else { return };
+    let origin =
+        Node::with(&["--max-body", "1MiB", "--max-batch", "1000", "--segment-size", "2MiB"]);
+    let mut client = origin.client();
+    let cache = disk.node().command("cache").flags(&["--of", &origin.url()]).start();
+    let lines = format!("{{\"data\":{}}}\n", content(0)).repeat(19);
+    let newest = |node: &Node| node.client().get("/health").last();
+    // More than fits beside what is to stay free.
+    for _ in 0..45 {
+        assert_eq!(client.post_lines("/changes", &lines).status, 201);
+    }
+    eventually("its disk is full", || {
+        let ready = cache.client().get("/ready");
+        ready.status == 503 && ready.json()["code"] == "storage"
+    });
+    assert!(newest(&cache) < newest(&origin));
+    assert_eq!(cache.client().get("/changes?limit=1").status, 200);
+    let cache = cache.stop().flags(&["--retain-min-changes", "50"]).start();
+    eventually("it goes on", || newest(&cache) == newest(&origin));
+    eventually("it can be sent traffic", || cache.client().get("/ready").status == 200);
+}

@@ -1,6 +1,12 @@
 //! A cache of a cluster: it follows whoever leads.
 
-use testkit::{NodeBuilder, cluster::Cluster, eventually, workload::Workload};
+use testkit::{
+    Node, NodeBuilder,
+    cluster::Cluster,
+    eventually,
+    network::Network,
+    workload::{Workload, number},
+};
 
 use crate::SOME;
 
@@ -44,4 +50,40 @@ fn a_cache_follows_a_cluster_through_the_deaths_of_its_leaders_and_its_own() {
     let id = cache.client().append(r#"{"data":"through"}"#);
     assert_eq!(id, last + 1);
     assert_eq!(members.get(&format!("/changes/{id}?min_id={id}")).json()["data"], "through");
+}
+
+/// A cache of these members, once it has caught up; the first of them is asked.
+fn cache_of(cluster: &Cluster, members: &[usize]) -> Node {
+    let origins: Vec<String> =
+        members.iter().map(|&member| format!("http://{}", cluster.address(member))).collect();
+    let cache = NodeBuilder::new().command("cache").flags(&["--of", &origins.join(",")]).start();
+    eventually("it has caught up", || cache.client().get("/ready").status == 200);
+    cache
+}
+
+#[test]
+fn a_cache_does_not_take_a_member_that_is_cut_off_for_the_cluster() {
+    Network::with(3, |network| {
+        let cluster = Cluster::inside(network, 3);
+        cluster.client(0).append(number(0));
+        (0..3).for_each(|node| cluster.catches_up(node));
+        let (alone, leader) = (cluster.followers()[0], cluster.leader());
+        let (of_one, of_two) = (cache_of(&cluster, &[alone]), cache_of(&cluster, &[alone, leader]));
+        network.isolate(alone);
+        let id = cluster.client(leader).append(number(1));
+        eventually("the other member is followed", || {
+            of_two.client().get("/changes?limit=1").last() >= id
+        });
+        let age = || {
+            let answer = of_one.client().get("/changes?limit=1");
+            answer.header("changeagent-age").expect("an age").parse::<u64>().expect("a number")
+        };
+        // It asks every two seconds: more is the age of what nobody vouches for.
+        eventually("it says that it grows old", || age() > 6);
+        assert!(of_one.client().get("/changes?limit=1").last() < id);
+        network.heal();
+        eventually("it is whole again", || {
+            of_one.client().get("/changes?limit=1").last() >= id && age() < 5
+        });
+    });
 }

@@ -56,7 +56,11 @@ pub(in crate::api) async fn entries(
         .with_number("ChangeAgent-Log-Applied", piece.applied.index)
         .with_number("ChangeAgent-Log-Last", piece.position.last.0)
         .with_number("ChangeAgent-Log-Time", piece.position.last_at.0);
-    Ok(Ok(response))
+    // Without one it cannot know of what was written meanwhile.
+    Ok(Ok(match api.node.status().cluster().leader {
+        Some(leader) => response.with_number("ChangeAgent-Log-Leader", leader),
+        None => response,
+    }))
 }
 
 /// Whether this node holds what is asked for: all, or what concerns these tenants.

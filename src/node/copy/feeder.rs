@@ -20,7 +20,7 @@ use super::{
 use crate::{
     base::{
         ids::{ClusterId, LogId},
-        timing::{COPY_BLOCK, COPY_REMEMBER},
+        timing::{COPY_BLOCK, COPY_ORIGIN_AGE, COPY_REMEMBER, ROOM_LOOK},
     },
     io::{Disk, cores},
     log::Vote,
@@ -31,10 +31,15 @@ use crate::{
     },
 };
 
+/// Reasons for which origins are not followed that are logged between two steps that did not fail.
+const SAID_MAX: usize = 50;
+
 /// Why a step came to nothing.
 enum Failure {
     /// Another origin, or another time, may do.
     Passing(String),
+    /// The origin has the history of this copy, and nothing that is missing here, but another one may.
+    Behind(String),
     /// With this origin the copy has to begin anew.
     Lasting(String),
 }
@@ -90,8 +95,9 @@ pub(in crate::node) async fn feed<D: Disk>(
         age,
         origins,
         is_compared: false,
-        said: None,
+        said: Vec::new(),
         failures: 0,
+        agreed: 0,
         remembered: None,
     };
     feeder.run().await;
@@ -105,10 +111,16 @@ struct Feeder<D: Disk> {
     origins: Origins,
     /// The last entry here is known to be one of the current origin's.
     is_compared: bool,
-    /// What was last said of the origins.
-    said: Option<String>,
+    /// What was said of the origins since the last step that did not fail.
+    ///
+    /// Invariant: at most [`SAID_MAX`].
+    said: Vec<String>,
     /// Steps that failed since the last that did not.
     failures: usize,
+    /// How many of these there were when an origin last had the history of this copy.
+    ///
+    /// Invariant: `agreed <= failures`.
+    agreed: usize,
     /// When it was last written down how old the copy is.
     remembered: Option<Instant>,
 }
@@ -118,10 +130,10 @@ impl<D: Disk> Feeder<D> {
         loop {
             match self.step().await {
                 Ok(()) => {
-                    if self.said.take().is_some() {
+                    if !std::mem::take(&mut self.said).is_empty() {
                         tracing::info!(origin = self.origins.address(), "the origin is followed");
                     }
-                    self.failures = 0;
+                    (self.failures, self.agreed) = (0, 0);
                 }
                 Err(failure) => self.failed(failure).await,
             }
@@ -131,21 +143,28 @@ impl<D: Disk> Feeder<D> {
     /// Says what is wrong, once, and goes on to the next origin. When no origin will do and one asks
     /// for it, the copy begins anew.
     async fn failed(&mut self, failure: Failure) {
+        self.failures += 1;
         let (text, is_lasting) = match failure {
             Failure::Passing(text) => (text, false),
+            Failure::Behind(text) => {
+                self.agreed = self.failures;
+                (text, false)
+            }
             Failure::Lasting(text) => (text, true),
         };
         let origin = self.origins.address();
         // How far each is changes all the time.
         let kind = text.replace(|digit: char| digit.is_ascii_digit(), "");
-        if self.said.as_ref() != Some(&kind) {
+        let kind = format!("{origin}: {kind}");
+        if self.said.len() < SAID_MAX && !self.said.contains(&kind) {
             tracing::warn!(origin, error = text, "the origin is not followed");
-            self.said = Some(kind);
+            self.said.push(kind);
         }
+        assert!(self.said.len() <= SAID_MAX, "no more is said than may be");
         self.is_compared = false;
-        self.failures += 1;
+        assert!(self.agreed <= self.failures, "agreed is one of these");
         let ends_round = self.failures.is_multiple_of(self.origins.count());
-        if is_lasting && self.failures >= self.origins.count() {
+        if is_lasting && self.failures - self.agreed >= self.origins.count() {
             let files = self.replica.log().files();
             match anew::replace(&files, &self.origins, self.age.tenants()).await {
                 Ok(cluster) => {
@@ -195,7 +214,7 @@ impl<D: Disk> Feeder<D> {
         }
         if let Some(last) = last.filter(|_| compares) {
             match frames.ids.first() {
-                None => return Err("it lies behind this copy".to_owned().into()),
+                None => return Err(Failure::Behind("it lies behind this copy".to_owned())),
                 Some(&first) if first != last => {
                     let text = format!("entry {last} is another there, {first}");
                     return Err(Failure::Lasting(text));
@@ -209,9 +228,26 @@ impl<D: Disk> Feeder<D> {
             None => last,
         };
         if reached.map_or(0, |id| id.index) >= applied {
-            self.caught_up(asked, age).await;
+            if let Some(age) = age {
+                self.caught_up(asked, age).await;
+            }
+            self.check_age(age)?;
         }
         Ok(())
+    }
+
+    /// Whether another origin may have more than the current one, which has given all that it has and
+    /// is `age` old.
+    fn check_age(&self, age: Option<Duration>) -> Result<(), Failure> {
+        let why = match age {
+            _ if self.origins.count() == 1 => return Ok(()),
+            None => "it knows no leader".to_owned(),
+            Some(age) if age > COPY_ORIGIN_AGE => {
+                format!("it last had all of its own origin {} s ago", age.as_secs())
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(Failure::Behind(why))
     }
 
     fn check_cluster(&self, found: ClusterId) -> Result<(), Failure> {
@@ -232,6 +268,7 @@ impl<D: Disk> Feeder<D> {
         if last.is_some_and(|last| frames.ids.first().is_some_and(|first| first.term < last.term)) {
             return Err("the terms of its entries decrease".to_owned().into());
         }
+        self.room_for(frames.bytes.len() as u64).await;
         let entries = u32::try_from(frames.ids.len()).map_err(|error| error.to_string())?;
         let term = self.replica.log().vote().map_or(0, |vote| vote.term).max(newest.term);
         let request = AppendRequest {
@@ -248,6 +285,14 @@ impl<D: Disk> Feeder<D> {
         }
         self.replica.applied(newest.index).await;
         Ok(Some(newest))
+    }
+
+    /// Waits while neither the log has room for so many bytes nor its disk for a further part of it:
+    /// what waits in the log itself would hold up the purge that makes room.
+    async fn room_for(&self, bytes: u64) {
+        while self.replica.log().headroom() < bytes && self.status.segment_problem().is_some() {
+            cores::sleep(ROOM_LOOK).await;
+        }
     }
 
     /// Notes that all is here that the origin had at the moment `asked`, which was `age` old itself.

@@ -31,8 +31,9 @@ pub(super) struct Piece {
     pub(super) frames: Bytes,
     /// The last entry that the origin has applied.
     pub(super) applied: u64,
-    /// How old what the origin has may be; nothing at all where it is no copy itself.
-    pub(super) age: Duration,
+    /// How old what the origin has may be: not old at all where it is no copy itself. Nothing where
+    /// it does not know that: it is a member that knows no leader.
+    pub(super) age: Option<Duration>,
 }
 
 /// What an origin says of its log.
@@ -129,8 +130,8 @@ impl Origins {
         match (answer.status, purged(&answer)) {
             (200, _) => {
                 let applied = number(&answer, "ChangeAgent-Log-Applied")?;
-                let age =
-                    answer.number("ChangeAgent-Age").map_or(Duration::ZERO, Duration::from_secs);
+                let of_member = answer.number("ChangeAgent-Log-Leader").map(|_| Duration::ZERO);
+                let age = answer.number("ChangeAgent-Age").map(Duration::from_secs).or(of_member);
                 Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, age })))
             }
             (410, Some(purged)) => Ok((cluster, Said::Purged(purged))),
