@@ -25,7 +25,7 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use base::stop;
-use commands::{compare, fanout, fill, ingest, keys, mixed, read, tenants};
+use commands::{compare, fanout, fill, ingest, keys, mixed, read, report, tenants};
 use measure::report::Outcome;
 
 fn main() -> ExitCode {
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         Command::Mixed(arguments) => mixed::run(arguments),
         Command::Soak(arguments) => mixed::run_soak(arguments),
         Command::Fill(arguments) => fill::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
     });
     match outcome {

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Soak(SoakArguments),
     /// Creates tenants, collections and live keys, each once.
     Fill(FillArguments),
+    /// Draws the figures of one run or several, from the files of --json.
+    Report(ReportArguments),
     /// Sends the same requests to two servers in turns and compares their rates.
     Compare(CompareArguments),
 }
@@ -75,6 +77,9 @@ pub(crate) struct OutputArguments {
     /// Also writes the latencies of each interval to this file, as a log of HdrHistogram.
     #[arg(long, value_name = "FILE")]
     pub(crate) hdr: Option<PathBuf>,
+    /// Also writes a report with plots to this file, for a browser.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// What the appended changes look like.
@@ -251,6 +256,16 @@ pub(crate) struct CompareArguments {
     /// Exit code 1 when the first server's rate is below this share of the second's.
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     pub(crate) ratio_min: Option<f64>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReportArguments {
+    /// Files that --json has written. A run is called as its file is.
+    #[arg(required = true, value_name = "JSON")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The file to write, for a browser.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: PathBuf,
 }
 
 /// Durations stand in reports as seconds.

@@ -7,4 +7,5 @@ pub(crate) mod ingest;
 pub(crate) mod keys;
 pub(crate) mod mixed;
 pub(crate) mod read;
+pub(crate) mod report;
 pub(crate) mod tenants;

@@ -3,6 +3,7 @@
 pub(crate) mod errors;
 pub(crate) mod generator;
 pub(crate) mod hdr;
+pub(crate) mod html;
 pub(crate) mod latencies;
 pub(crate) mod progress;
 pub(crate) mod report;

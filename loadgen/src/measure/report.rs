@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::args::OutputArguments;
 use crate::measure::generator::Usage;
+use crate::measure::html::{self, Named};
 use crate::measure::results::{Findings, Run};
 use crate::measure::{hdr, table};
 
@@ -62,10 +63,15 @@ impl Report {
             hdr::write(&mut log, &findings.parts, self.started)?;
             write_file(path, &log)?;
         }
+        if let Some(path) = &output.html {
+            let label = self.command.to_owned();
+            write_file(path, html::page(&[Named { label, run }]).as_bytes())?;
+        }
         Ok(if findings.passed { Outcome::Passed } else { Outcome::Failed })
     }
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file of a report.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

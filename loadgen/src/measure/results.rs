@@ -97,7 +97,7 @@ pub(crate) struct Operation {
 }
 
 /// The figures of a part of a run.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct IntervalFigures {
     /// Where it begins, in seconds since measuring began.
     pub(crate) at_s: f64,
@@ -204,9 +204,18 @@ impl Part {
 
     fn operation(&self) -> Result<Operation> {
         let Self { name, tally, measured, interval } = self;
-        let mut intervals = Vec::new();
+        let mut intervals: Vec<IntervalFigures> = Vec::new();
         for (counts, latencies) in tally.intervals()? {
             let begins = *interval * counts.at;
+            // What came after the end belongs to no interval.
+            if begins >= *measured {
+                break;
+            }
+            // Without an answer there is nothing but that.
+            for at in intervals.len() as u32..counts.at {
+                let at_s = (*interval * at).as_secs_f64();
+                intervals.push(IntervalFigures { at_s, ..IntervalFigures::default() });
+            }
             // The last interval may be cut short.
             let lasted = measured.saturating_sub(begins).min(*interval);
             let LatencySummary { p50_ms, p99_ms, max_ms, .. } = latencies.summary();
@@ -240,4 +249,30 @@ impl Part {
 pub(crate) fn per_second(count: u64, measured: Duration) -> f64 {
     let seconds = measured.as_secs_f64();
     if seconds > 0.0 { count as f64 / seconds } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::measure::span::Span;
+
+    #[test]
+    fn a_stall_is_an_interval_without_answers() {
+        let start = Instant::now();
+        let span = Span::new(start, Duration::ZERO, Duration::from_secs(4));
+        let mut tally = Tally::new().expect("bounds");
+        // The last comes after the end.
+        for ms in [100, 200, 3_900, 4_100] {
+            let now = start + Duration::from_millis(ms);
+            tally.success(&span, now - Duration::from_millis(50), now, 1, 1);
+        }
+        let part = Part::new("append", [tally], span.measured(), span.interval);
+        let operation = part.expect("same bounds").operation().expect("read back");
+        let rates: Vec<f64> =
+            operation.intervals.iter().map(|interval| interval.requests_per_s).collect();
+        assert_eq!(rates, [2.0, 0.0, 0.0, 1.0]);
+        assert_eq!((operation.requests, operation.latency.count), (3, 3));
+    }
 }

@@ -50,10 +50,17 @@ pub(crate) fn verdict(verification: &Verification) -> String {
     format!("verify: FAILED: {}{}", counts.join(", "), examples.collect::<String>())
 }
 
-fn number(value: &Value) -> String {
-    match value.as_f64() {
-        Some(number) if !value.is_u64() => format!("{number:.3}"),
-        _ => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+/// A number, a word or a list of them, of a report.
+pub(crate) fn number(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(number).collect::<Vec<_>>().join(" "),
+        Value::Null => "none".to_owned(),
+        value => match value.as_f64() {
+            Some(number) if number.fract() != 0.0 => format!("{number:.3}"),
+            Some(number) => format!("{number:.0}"),
+            None => value.to_string(),
+        },
     }
 }
 

@@ -1,8 +1,10 @@
 //! `loadgen compare`.
 
+use std::process::Command;
+
 use testkit::Every;
 
-use super::{loadgen, newest, server};
+use super::{file, loadgen, newest, path, server};
 
 #[test]
 fn two_servers_are_compared_in_turns() {
@@ -17,6 +19,20 @@ fn two_servers_are_compared_in_turns() {
     assert_eq!(run.results()["counts"]["a_rates_per_s"].as_array().map(Vec::len), Some(3));
     assert!(run.results()["counts"]["ratio"].as_f64() > Some(0.0));
     assert!(newest(&a) > 0 && newest(&b) > 0);
+    let html = file("compare.html");
+    let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .arg("report")
+        .args([path("compare.json"), path("compare.json")])
+        .arg("--html")
+        .arg(&html)
+        .output()
+        .expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let page = std::fs::read_to_string(html).expect("a page");
+    // Each side has its curve of latencies, a line for each run, and nothing comes from elsewhere.
+    assert_eq!(page.matches("<figcaption>Latency by percentile").count(), 2);
+    assert!(page.matches("<polyline").count() >= 4, "{page}");
+    assert!(!page.contains("src=") && !page.contains("href=") && !page.contains("url("));
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));
 }

@@ -59,9 +59,14 @@ impl Run {
 
 /// A file that is not there yet.
 fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = path(name);
     let _ = std::fs::remove_file(&path);
     path
+}
+
+/// Where a file of this name is written.
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 /// Runs the program with a report file of its own.
