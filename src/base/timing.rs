@@ -60,6 +60,8 @@ pub const READ_APPLY_WAIT: Duration = ms(10_000);
 pub const CONNECT: Duration = ms(1_000);
 /// After a connection failed, the next is tried no sooner.
 pub const RECONNECT: Duration = ms(50);
+/// The longest pause before entries are sent again that a node could not take.
+pub const RESEND_MAX: Duration = ms(2_000);
 /// How long whoever connects may take to say who it is.
 pub const HELLO: Duration = ms(5_000);
 /// How long the address of a member may take to say who is there: whoever connects waits
@@ -71,14 +73,16 @@ pub const PROCESS_REFUSED: Duration = ms(2_000);
 pub const REFUSED_AGAIN: Duration = ms(60_000);
 /// Heartbeats that may be unanswered before their connection is given up.
 pub const HEARTBEATS_UNANSWERED: u32 = 4;
+/// How often whoever asks hears that more of a long request has arrived.
+pub const ARRIVING_TOLD: Duration = ms(1_000);
 /// A follower may take this long to write what it was sent.
 pub const ENTRIES_STALL: Duration = ms(5_000);
 /// A node may take this long to verify a checkpoint.
 pub const SNAPSHOT_STALL: Duration = ms(60_000);
-/// How long a request may take once it has begun to arrive: no shorter than whoever asks
-/// goes on without an answer.
+/// How long a request that has begun to arrive may take up to its body, and bring nothing more of
+/// that: no shorter than whoever asks goes on without an answer.
 pub const REQUEST_UNDER_WAY: Duration = ms(60_000);
-/// How long an answer may take once it has begun to arrive.
+/// The same of an answer.
 pub const ANSWER_UNDER_WAY: Duration = ms(10_000);
 
 /// How long anything that the leader is asked may be unanswered before its connection is
@@ -286,6 +290,7 @@ const _: () = assert!(nest(&[CONNECT, COPY_READ_BLOCK, READ_LEADER_WAIT], COPY_R
 const _: () = assert!(nest(&[CONNECT, READ_LEADER_WAIT], COPY_STRONG));
 // What is asked is answered before its connection is given up, or what is under way on it.
 const _: () = assert!(nest(&[RECONNECT], CONNECT));
+const _: () = assert!(nest(&[RECONNECT], RESEND_MAX));
 const _: () = assert!(nest(&[CONNECT, HOP], LEADER_ANSWER));
 const _: () = assert!(nest(&[CONNECT], READ_LEADER_WAIT));
 const _: () = assert!(nest(&[WHO_ANSWER, HOP], CONNECT));
@@ -293,6 +298,7 @@ const _: () = assert!(nest(&[WHO_ANSWER, HOP], HEARTBEAT.saturating_mul(HEARTBEA
 const _: () = assert!(nest(&[CONNECT], HELLO));
 const _: () = assert!(nest(&[DISK_SILENCE, HEALTH_LOOK], ENTRIES_STALL));
 const _: () = assert!(nest(&[ENTRIES_STALL], REQUEST_UNDER_WAY));
+const _: () = assert!(nest(&[ARRIVING_TOLD, ARRIVING_TOLD], ENTRIES_STALL));
 const _: () = assert!(nest(&[REQUEST_STALL], REQUEST_UNDER_WAY));
 const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], SNAPSHOT_STALL));
 const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], ADMIN_STALL));

@@ -1,11 +1,14 @@
 //! Entries on their way to another node, and its answer, as messages.
 
 use bytes::Bytes;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError};
+use openraft::{
+    EntryPayload,
+    raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError},
+};
 
 use super::{
     peer::{AppendAnswer, Parts, Request},
-    types::{RaftLogId, TypeConfig, from_raft_id, from_raft_vote, to_log},
+    types::{Command, Entry, RaftLogId, TypeConfig, from_raft_id, from_raft_vote, to_log},
 };
 use crate::log::entry_head;
 
@@ -28,6 +31,28 @@ pub(super) fn append_message(
         }
     }
     Ok((request, parts))
+}
+
+/// The bytes of an entry, as far as they matter to how many are sent at once.
+fn entry_bytes(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(Command(batch)) => batch.bytes().len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}
+
+/// Cuts a request so that its entries have at most so many bytes, one entry at least; whether there
+/// were more.
+pub(super) fn cut(rpc: &mut AppendEntriesRequest<TypeConfig>, bytes_max: usize) -> bool {
+    let mut bytes = 0;
+    let mut fits = |entry: &Entry| {
+        bytes += entry_bytes(entry);
+        bytes <= bytes_max
+    };
+    let count = rpc.entries.iter().take_while(|entry| fits(entry)).count().max(1);
+    let is_longer = count < rpc.entries.len();
+    rpc.entries.truncate(count);
+    is_longer
 }
 
 /// The answer of this node to what it was asked to append; `room` is what its log has where

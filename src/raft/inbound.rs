@@ -18,6 +18,7 @@ use super::{
     claims::Claims,
     halt::{Halt, Statement},
     health::{Ailment, Health},
+    pace::DAMAGED,
     peer::{Answer, AppendAnswer, Directory, Lane, Standing},
     snapshot,
     state_machine::StateMachine,
@@ -161,7 +162,7 @@ impl<D: Disk> Inbound<D> {
     pub fn append(&self, request: AppendRequest, body: &Bytes) -> Answering {
         let AppendRequest { lane, from, vote, previous, committed, entries } = request;
         let Some(entries) = entries_of(body, entries) else {
-            return failed("entries were damaged on their way");
+            return failed(DAMAGED);
         };
         let ids: Vec<LogId> = entries.iter().map(|entry| from_raft_id(&entry.log_id())).collect();
         let statement = Statement { lane, vote, previous, committed, entries: &ids };

@@ -31,6 +31,7 @@ mod mending;
 mod network;
 #[cfg(test)]
 mod network_tests;
+mod pace;
 mod parts;
 pub mod peer;
 mod pipeline;

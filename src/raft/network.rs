@@ -22,11 +22,12 @@ use openraft::{
 use super::{
     acknowledged::Acknowledged,
     append::append_message,
+    pace::{Failure, Pace},
     peer::{
         Answer, AppendAnswer, Body, CallError, Channel, Instance, Lane, OnRefusal, Request,
         Settings,
     },
-    pipeline::{Appended, Pipeline, Sent},
+    pipeline::{Answered, Appended, Pipeline, Sent},
     room::RoomOfOthers,
     snapshot::{self, SnapshotData, Source},
     types::{
@@ -126,6 +127,7 @@ impl<F: Files> Network<F> {
             beats: entries == Lane::Control,
             acknowledged: Rc::clone(&self.inner.acknowledged),
             room: Rc::clone(&self.inner.room),
+            pace: Rc::new(Pace::new(to)),
             entries: channel(entries),
             control: channel(Lane::Control),
             snapshot: channel(Lane::Snapshot),
@@ -153,6 +155,8 @@ pub struct Peer<F> {
     beats: bool,
     acknowledged: Rc<Acknowledged>,
     room: Rc<RoomOfOthers>,
+    /// How fast it is sent what is appended.
+    pace: Rc<Pace>,
     /// For what is appended.
     entries: Channel,
     control: Channel,
@@ -209,7 +213,7 @@ impl<F: Files> Peer<F> {
     fn send_append(
         &self,
         mut rpc: AppendEntriesRequest<TypeConfig>,
-    ) -> Result<Sent<impl Future<Output = Appended> + Unpin + use<F>>, RPCError<TypeConfig>> {
+    ) -> Result<Sent<impl Future<Output = Answered> + Unpin + use<F>>, RPCError<TypeConfig>> {
         if let Some(lost) = self.acknowledged.lost(self.node) {
             // By this it notices itself what it lost, whenever it is started again.
             rpc.prev_log_id = Some(to_raft_id(lost));
@@ -226,9 +230,16 @@ impl<F: Files> Peer<F> {
             if let Ok((Answer::Append(AppendAnswer::Held { room, .. }), _)) = &answer {
                 others.note(node, *room, cores::now());
             }
+            let failure = match &answer {
+                Ok((Answer::Failed(why), _)) => Some(Failure::Refused(why.clone())),
+                Err(CallError::Lost) => Some(Failure::Lost),
+                _ => None,
+            };
             let appended = append_result(answer);
-            let counts = acknowledged.note(node, term, &appended);
-            if counts { appended } else { Err(reverted()) }
+            match acknowledged.note(node, term, &appended) {
+                true => (appended, failure),
+                false => (Err(reverted()), None),
+            }
         });
         Ok(Sent { answer, bytes })
     }
@@ -301,7 +312,8 @@ impl<F: Files> RaftNetworkV2<TypeConfig> for Peer<F> {
                 }
                 acknowledged.reverts(node).await;
             };
-            let pipeline = Pipeline::new(input, |rpc| self.send_append(rpc), Box::pin(end));
+            let pace = Rc::clone(&self.pace);
+            let pipeline = Pipeline::new(input, |rpc| self.send_append(rpc), pace, Box::pin(end));
             Ok(Box::pin(pipeline) as BoxStream<'s, _>)
         })
     }

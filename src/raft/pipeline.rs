@@ -5,11 +5,16 @@
 //! and takes the time at which the newest of those was sent for one at which the
 //! follower still followed. Reads rest on that time. So an answer that would
 //! confirm a later request is not passed on: the answer to that one says as much.
+//!
+//! Nor does openraft expect two answers to one request while it still looks for the place where a
+//! follower goes on. So the first part of a request that is too long is the last that is sent, and
+//! openraft goes on by itself from what is answered to that.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
-    task::{Context, Poll},
+    rc::Rc,
+    task::{Context, Poll, ready},
 };
 
 use futures_util::{FutureExt, Stream};
@@ -18,17 +23,24 @@ use openraft::{
     raft::{AppendEntriesRequest, StreamAppendResult},
 };
 
-use super::types::{RaftLogId, TypeConfig};
-use crate::base::planted::planted;
+use super::{
+    append::cut,
+    pace::{Failure, Pace},
+    types::{RaftLogId, TypeConfig},
+};
+use crate::{
+    base::planted::planted,
+    io::cores::{self, Sleep},
+};
 
 /// Requests with entries that may be unanswered, for each follower.
 const WINDOW: usize = 64;
-/// Bytes of them, likewise: what a slow follower costs. One request may exceed
-/// it.
-const WINDOW_BYTES: usize = 8 << 20;
 
 /// What became of a request to append.
 pub(super) type Appended = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
+
+/// The same, with why it failed where that says something of the way there.
+pub(super) type Answered = (Appended, Option<Failure>);
 
 /// A request that was sent.
 pub(super) struct Sent<A> {
@@ -55,60 +67,88 @@ impl<A> Unanswered<A> {
     }
 }
 
-/// The answers to a stream of requests, with several of these under way at once. `send`
-/// sends a request; nothing more is sent or passed on once `end` resolves.
+/// The answers to a stream of requests, with several of these under way at once, as many as their
+/// pace allows; one that is longer is cut to that and ends the stream. `send` sends a request;
+/// nothing more is sent or passed on once `end` resolves.
 pub(super) struct Pipeline<S, F, A, E> {
     /// None once it has ended.
     input: Option<S>,
     send: F,
+    pace: Rc<Pace>,
+    /// Nothing is sent before that is over.
+    pause: Option<Sleep>,
     /// Invariant: at most [`WINDOW`].
     unanswered: VecDeque<Unanswered<A>>,
     /// Bytes of their entries.
     ///
-    /// Invariant: below [`WINDOW_BYTES`], but for the last request.
+    /// Invariant: when a request is sent, those before it have less than the window.
     bytes: usize,
     end: E,
 }
 
 impl<S, F, A, E> Pipeline<S, F, A, E> {
-    pub(super) fn new(input: S, send: F, end: E) -> Self {
-        Self { input: Some(input), send, unanswered: VecDeque::new(), bytes: 0, end }
+    pub(super) fn new(input: S, send: F, pace: Rc<Pace>, end: E) -> Self {
+        let (input, pause) = (Some(input), pace.pause().map(cores::sleep));
+        Self { input, send, pace, pause, unanswered: VecDeque::new(), bytes: 0, end }
     }
 }
 
 impl<S: Unpin, F, A, E: Unpin> Unpin for Pipeline<S, F, A, E> {}
 
 impl<S, F, A, E> Pipeline<S, F, A, E> {
+    /// The next request, cut to what may be sent at once; nothing once the stream has ended.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<AppendEntriesRequest<TypeConfig>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+    {
+        let Some(input) = &mut self.input else { return Poll::Ready(None) };
+        let mut rpc = ready!(Pin::new(input).poll_next(cx));
+        if rpc.as_mut().is_none_or(|rpc| cut(rpc, self.pace.request_bytes())) {
+            self.input = None;
+        }
+        Poll::Ready(rpc)
+    }
+
     /// Sends what there is to send, within the window.
     fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), RPCError<TypeConfig>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
         F: FnMut(AppendEntriesRequest<TypeConfig>) -> Result<Sent<A>, RPCError<TypeConfig>>,
     {
-        while self.unanswered.len() < WINDOW && self.bytes < WINDOW_BYTES {
-            let Some(input) = &mut self.input else { break };
-            match Pin::new(input).poll_next(cx) {
-                Poll::Ready(Some(rpc)) => {
-                    let previous = rpc.prev_log_id;
-                    let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
-                    let before = self.unanswered.back().and_then(|before| before.last);
-                    assert!(last >= before, "a request ends before the one that was sent before");
-                    match (self.send)(rpc) {
-                        Ok(sent) => {
-                            self.bytes += sent.bytes;
-                            self.unanswered.push_back(Unanswered { sent, previous, last });
-                        }
-                        Err(error) => {
-                            self.input = None;
-                            return Err(error);
-                        }
-                    }
+        if let Some(pause) = &mut self.pause {
+            if pause.poll_unpin(cx).is_pending() {
+                return Ok(());
+            }
+            self.pause = None;
+        }
+        while self.unanswered.len() < WINDOW && self.bytes < self.pace.window() {
+            let Poll::Ready(Some(rpc)) = self.next(cx) else { break };
+            let previous = rpc.prev_log_id;
+            let last = rpc.entries.last().map(|entry| entry.log_id).or(previous);
+            let before = self.unanswered.back().and_then(|before| before.last);
+            assert!(last >= before, "a request ends before the one that was sent before");
+            match (self.send)(rpc) {
+                Ok(sent) => {
+                    self.bytes += sent.bytes;
+                    self.unanswered.push_back(Unanswered { sent, previous, last });
                 }
-                Poll::Ready(None) => self.input = None,
-                Poll::Pending => break,
+                Err(error) => {
+                    self.input = None;
+                    return Err(error);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Takes note of what an answer says of the way there; `bytes` of entries were unanswered with
+    /// the request, which has `own` of them.
+    fn note(&self, answered: &Answered, bytes: usize, own: usize) {
+        match answered {
+            (Ok(_), _) => self.pace.note_answered(own),
+            (Err(_), Some(failure)) => self.pace.note_failed(bytes, failure),
+            (Err(_), None) => {}
+        }
     }
 }
 
@@ -116,7 +156,7 @@ impl<S, F, A, E> Stream for Pipeline<S, F, A, E>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
     F: FnMut(AppendEntriesRequest<TypeConfig>) -> Result<Sent<A>, RPCError<TypeConfig>>,
-    A: Future<Output = Appended> + Unpin,
+    A: Future<Output = Answered> + Unpin,
     E: Future<Output = ()> + Unpin,
 {
     type Item = Appended;
@@ -133,8 +173,11 @@ where
             let Some(first) = this.unanswered.front_mut() else {
                 return if this.input.is_none() { Poll::Ready(None) } else { Poll::Pending };
             };
-            let answer = std::task::ready!(first.sent.answer.poll_unpin(cx));
-            let left = this.bytes.checked_sub(first.sent.bytes);
+            let answered = ready!(first.sent.answer.poll_unpin(cx));
+            let (bytes, own) = (this.bytes, first.sent.bytes);
+            this.note(&answered, bytes, own);
+            let (answer, _) = answered;
+            let left = bytes.checked_sub(own);
             this.bytes = left.expect("what is answered was counted when it was sent");
             this.unanswered.pop_front();
             assert!(this.bytes == 0 || !this.unanswered.is_empty(), "bytes of no request");

@@ -7,6 +7,7 @@
 //! | [`Client`], [`Stream`], [`Bar`] | what is asked of a node |
 //! | [`program()`], [`run`], [`Fake`] | commands of the program, and a node that only pretends |
 //! | [`Relay`] | what stands between a client and a node: it counts, and holds up |
+//! | [`Link`] | a bad way between two nodes: slow, cut, lying |
 //! | [`cluster`] | several processes, added, killed, paused, taken out |
 //! | [`network`] | network namespaces that are cut off from each other |
 //! | [`workload`] | clients that go on through all of it, and what must be true afterwards |
@@ -24,6 +25,7 @@ mod failed;
 mod fake;
 mod installed;
 pub mod linearizable;
+mod link;
 pub mod network;
 mod node;
 mod program;
@@ -39,6 +41,7 @@ pub use disk::SmallDisk;
 pub use failed::Failed;
 pub use fake::{Every, Fake, Fault};
 pub use installed::installed;
+pub use link::{Link, Wrong};
 pub use node::{Node, NodeBuilder, SHORT_SEGMENTS, Temporary, files, temporary};
 pub use program::{Ended, Held, Watched, executable, file, program, run, run_with, without_times};
 pub use relay::Relay;

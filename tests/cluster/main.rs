@@ -20,6 +20,8 @@ mod joining;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod membership;
 #[cfg(test)]
 mod memory;

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, oneshot};
 
 use super::{
+    arriving::ARRIVING,
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
@@ -41,7 +42,7 @@ pub struct Settings {
     /// How long connecting may take.
     pub connect: Duration,
     /// A connection is given up when it brings no answer for so long while
-    /// there is one to come.
+    /// there is one to come, nor the word that more of a request has arrived.
     pub stall: Duration,
 }
 
@@ -201,7 +202,7 @@ impl Channel {
         }
         let open = Rc::new(Open {
             outgoing: Outgoing::new(stream),
-            next: Cell::new(1),
+            next: Cell::new(ARRIVING + 1),
             pending: RefCell::default(),
             unanswered_since: Cell::new(None),
             stall,
@@ -273,8 +274,8 @@ struct Open {
     ///
     /// Invariant: at most [`UNANSWERED_MAX`], all of numbers below `next`.
     pending: RefCell<BTreeMap<u64, oneshot::Sender<(Answer, Bytes)>>>,
-    /// When the first request was sent that nothing came after; there may be
-    /// nobody any more who waits for it.
+    /// When the first request was sent that nothing came after, neither an answer nor the word that
+    /// more of a request has arrived; there may be nobody any more who waits for it.
     unanswered_since: Cell<Option<Instant>>,
     stall: Duration,
     limits: FrameLimits,
@@ -319,12 +320,14 @@ impl Open {
 
     async fn read(self: Rc<Self>) {
         let mut frames = FrameReader::new(self.limits);
-        while let Ok((id, message, body)) = frames.next(&self.outgoing.stream).await {
+        let arriving = || self.unanswered_since.set(Some(cores::now()));
+        while let Ok((id, message, body)) = frames.next(&self.outgoing.stream, arriving).await {
             let Ok(body) = body.checked() else { break };
             if id >= self.next.get() {
                 tracing::warn!(id, "a node answers what it was not asked");
                 break;
             }
+            // One that was never given stands for none of them: more of one has arrived there.
             let mut pending = self.pending.borrow_mut();
             if let Some(waiting) = pending.remove(&id) {
                 // Nobody may wait any more.

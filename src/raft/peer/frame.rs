@@ -90,7 +90,8 @@ pub(super) struct FrameLimits {
     pub(super) body_bytes: usize,
     /// Whether a body gets all its memory before it has come: for those who are trusted with that.
     pub(super) body_at_once: bool,
-    /// How long a frame may take once it has begun to arrive.
+    /// How long a frame that has begun to arrive may take up to its body, and how long nothing more
+    /// of that may come.
     pub(super) under_way: Duration,
     /// How long the next one may be waited for, where that has a limit.
     pub(super) idle: Option<Duration>,
@@ -186,6 +187,11 @@ impl<M: DeserializeOwned> Assembly<M> {
         self.begun.is_some() || self.taken < self.held.len()
     }
 
+    /// Whether all of a frame is there but for its body.
+    fn has_head(&self) -> bool {
+        self.begun.is_some()
+    }
+
     /// The next frame, once it is there as a whole: number, message and body.
     pub(super) fn next(&mut self) -> io::Result<Option<(u64, M, Arrived)>> {
         if self.begun.is_none() {
@@ -238,8 +244,13 @@ impl<M: DeserializeOwned> FrameReader<M> {
     }
 
     /// The next message with its number and its body; an error too when the
-    /// stream ended, or when it took longer than it may.
-    pub(super) async fn next(&mut self, stream: &Stream) -> io::Result<(u64, M, Arrived)> {
+    /// stream ended, or when it took longer than it may. `arriving` is called whenever more of a
+    /// body has come, and not all of it.
+    pub(super) async fn next(
+        &mut self,
+        stream: &Stream,
+        mut arriving: impl FnMut(),
+    ) -> io::Result<(u64, M, Arrived)> {
         if let Some(frame) = self.0.next()? {
             return Ok(frame);
         }
@@ -253,15 +264,26 @@ impl<M: DeserializeOwned> FrameReader<M> {
                 return Ok(frame);
             }
         }
-        in_time(under_way, async {
-            loop {
+        let head = async {
+            while !self.0.has_head() {
                 self.fill(stream).await?;
                 if let Some(frame) = self.0.next()? {
-                    return Ok(frame);
+                    return Ok(Some(frame));
                 }
             }
-        })
-        .await
+            Ok(None)
+        };
+        if let Some(frame) = in_time(under_way, head).await? {
+            return Ok(frame);
+        }
+        loop {
+            // A body may be as long in coming as the network makes it.
+            in_time(under_way, self.fill(stream)).await?;
+            if let Some(frame) = self.0.next()? {
+                return Ok(frame);
+            }
+            arriving();
+        }
     }
 
     /// Reads what has arrived.

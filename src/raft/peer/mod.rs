@@ -12,6 +12,7 @@
 //! its answer repeats; entries of the log are its body, in the very bytes and
 //! with the checksums that segments have.
 
+mod arriving;
 mod channel;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -15,6 +15,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use tokio::sync::Notify;
 
 use super::{
+    arriving::tell,
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome, ask_who},
     message::{Answer, Request},
@@ -287,7 +288,7 @@ impl Connection {
         &self,
         frames: &mut FrameReader<Request>,
     ) -> io::Result<(u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>)> {
-        let (id, request, body) = frames.next(&self.outgoing.stream).await?;
+        let (id, request, body) = frames.next(&self.outgoing.stream, tell(&self.outgoing)).await?;
         if self.lane != Lane::Adoption
             && self.handler.directory().standing(self.from) == Standing::Removed
         {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream};
 use openraft::{
     RPCTypes, RaftNetworkFactory, RaftNetworkV2,
     base::{BoxFuture, BoxStream},
@@ -32,7 +32,8 @@ use crate::{
         simulated::executor::{Executor, SURROUNDINGS, spawn_in},
     },
     raft::{
-        pipeline::{Appended, Pipeline, Sent},
+        pace::Pace,
+        pipeline::{Answered, Appended, Pipeline, Sent},
         snapshot::SnapshotData,
         types::{Address, RaftVote},
     },
@@ -250,7 +251,7 @@ impl Connection {
         request: AppendEntriesRequest<Types>,
         order: &Rc<Order>,
         timeout: Duration,
-    ) -> Sent<Pin<Box<dyn Future<Output = Appended>>>> {
+    ) -> Sent<Pin<Box<dyn Future<Output = Answered>>>> {
         let (network, from, to) = (self.network.clone(), self.from, self.to);
         let (answer, mut answered) = oneshot::channel();
         let (order, carries_entries) = (Rc::clone(order), self.carries_entries);
@@ -303,7 +304,7 @@ impl Connection {
                 }
             }
         };
-        Sent { answer: Box::pin(answer), bytes: 0 }
+        Sent { answer: Box::pin(answer.map(|appended| (appended, None))), bytes: 0 }
     }
 }
 
@@ -319,8 +320,9 @@ impl RaftNetworkV2<Types> for Connection {
         S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + 'static,
     {
         let (order, timeout) = (Rc::default(), option.soft_ttl());
+        let pace = Rc::new(Pace::new(self.to));
         let send = move |request| Ok(self.send_append(request, &order, timeout));
-        let pipeline = Pipeline::new(input, send, std::future::pending());
+        let pipeline = Pipeline::new(input, send, pace, std::future::pending());
         Box::pin(async move { Ok(Box::pin(pipeline) as BoxStream<'s, _>) })
     }
 

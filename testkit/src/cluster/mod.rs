@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub use self::page::{id_of, page};
 use self::views::{member, members, view};
 use crate::{
-    Client, Node, NodeBuilder, PATIENCE, Relay, eventually,
+    Client, Link, Node, NodeBuilder, PATIENCE, Relay, Wrong, eventually,
     network::{Network, Place},
 };
 
@@ -43,6 +43,8 @@ struct Seat {
     id: u64,
     address: SocketAddr,
     cluster_address: Value,
+    /// Others reach it by way of something else, and it is told itself where to listen.
+    is_behind: bool,
     state: State,
 }
 
@@ -133,6 +135,7 @@ impl Cluster {
             id: 0,
             address,
             cluster_address: Value::Null,
+            is_behind: false,
             state: State::Running(node),
         });
         let number = self.seats.len() - 1;
@@ -161,20 +164,36 @@ impl Cluster {
     /// Starts a further node that asks the others to take it in, who reach it by way of a relay that
     /// breaks each connection after so many bytes; its number.
     pub fn grow_behind_cuts(&mut self, role: &str, bytes_max: u64) -> usize {
+        self.grow_behind(role, |node| Relay::cutting(node, bytes_max).address())
+    }
+
+    /// The same, by way of a link with which this is wrong.
+    pub fn grow_behind_link(&mut self, role: &str, wrong: Wrong) -> (usize, Link) {
+        let mut link = None;
+        let number = self.grow_behind(role, |node| {
+            let started = Link::start(node, wrong);
+            link.insert(started).address()
+        });
+        (number, link.unwrap())
+    }
+
+    fn grow_behind(&mut self, role: &str, way: impl FnOnce(SocketAddr) -> SocketAddr) -> usize {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-        let relay = Relay::cutting(free, bytes_max).address().to_string();
+        let advertised = way(free).to_string();
         let door = self.address(self.leader()).to_string();
         let builder = NodeBuilder::new().flags(&self.flags).flags(&[
             "--cluster-listen",
             &free.to_string(),
             "--cluster-advertise",
-            &relay,
+            &advertised,
             "--join",
             &door,
             "--role",
             role,
         ]);
-        self.seat(builder.start())
+        let number = self.seat(builder.start());
+        self.seats[number].is_behind = true;
+        number
     }
 
     /// Starts a further node and has the cluster take it in; its number.
@@ -233,7 +252,7 @@ impl Cluster {
             panic!("the node is not down")
         };
         let builder = builder.flags(&["--listen", &seat.address.to_string()]);
-        if self.open {
+        if self.open && !seat.is_behind {
             let address = seat.cluster_address.as_str().expect("an address for the other nodes");
             builder.flags(&["--cluster-listen", address])
         } else {

@@ -1,7 +1,7 @@
 //! One thing that goes wrong at a time.
 
 use super::*;
-use crate::io::simulated::executor::run;
+use crate::{base::timing::REQUEST_UNDER_WAY, io::simulated::executor::run};
 
 /// Sends appends with these numbers one behind the other, and collects their answers
 /// until there is none.
@@ -93,6 +93,34 @@ fn a_connection_on_which_nothing_is_answered_is_given_up() {
             assert!(twos <= 1 && !arrived.of(1, 2).contains(&3));
         });
     }
+}
+
+#[test]
+fn a_connection_stands_as_long_as_more_of_a_request_arrives_however_slowly() {
+    run(1, async {
+        let arrived = Arrived::default();
+        let (one, _two) = (Node::start(1, &arrived, MS), Node::start(2, &arrived, MS));
+        let slow = crate::io::simulated::net::Link {
+            bytes_per_second: 20_000,
+            ..crate::io::simulated::net::Link::default()
+        };
+        Network::current().set_link((1, 2), slow);
+        let channel = one.channel(2, Lane::Entries);
+        let begun = cores::now();
+        let to = channel.clone();
+        let sent = spawn_in(1, async move { append_all(&to, 1..2, 1_300_000).await });
+        assert_eq!(sent.await.unwrap(), [1]);
+        assert!(cores::elapsed(begun) > REQUEST_UNDER_WAY, "it was fast");
+        // It ends when nothing more of one does.
+        let to = channel.clone();
+        let sent = spawn_in(1, async move { append_all(&to, 2..3, 1_300_000).await });
+        cores::sleep(10 * SECOND).await;
+        Network::current().block((1, 2));
+        let begun = cores::now();
+        assert_eq!(sent.await.unwrap(), Vec::<u64>::new());
+        assert!(cores::elapsed(begun) < 5 * SECOND, "{:?}", cores::elapsed(begun));
+        assert_eq!(arrived.of(1, 2), [1]);
+    });
 }
 
 #[test]
