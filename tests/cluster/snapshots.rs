@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use testkit::{Client, SHORT_SEGMENTS, cluster::Cluster, eventually};
+use testkit::{Client, SHORT_SEGMENTS, Wrong, cluster::Cluster, eventually};
 
 /// One change of several to a tenant, with tags, for lists of all kinds.
 fn body(tenant: &str, data: &str) -> String {
@@ -150,6 +150,48 @@ fn a_network_that_breaks_every_connection_early_does_not_keep_a_node_from_it() {
     cluster.catches_up(node);
     assert_eq!(said(&cluster, node, GOES_ON), 1);
     assert!(said(&cluster, node, TAKEN_IN) > 4);
+    assert_same(&cluster, &tenant);
+}
+
+#[test]
+fn a_node_answers_reads_of_what_its_snapshot_had_before_it_has_the_rest() {
+    let mut cluster = Cluster::with(1, &SHORT_SEGMENTS);
+    let (node, link) = cluster.grow_behind_link("learner", Wrong::Nothing);
+    cluster.catches_up(node);
+    cluster.kill(node);
+    let tenant = fill(&cluster, 0, 12);
+    let mut leader = cluster.client(0);
+    let newest = leader.page("/changes?since=now")["last"].as_u64().unwrap();
+    // It gets files and hears the leader, and gets no entries.
+    link.set(Wrong::Hold);
+    cluster.restart(node);
+    eventually("the snapshot is installed", || said(&cluster, node, GOES_ON) == 1);
+    let mut held = None;
+    eventually("reads are answered", || {
+        // It is starting anew.
+        let client = cluster.try_client(node);
+        let target = "/changes?since=now";
+        let answer = client.and_then(|mut it| it.try_request("GET", target, &[], b""));
+        held = answer.filter(|answer| answer.status == 200).map(|answer| answer.json());
+        held.is_some()
+    });
+    let last = held.unwrap()["last"].as_u64().unwrap();
+    assert!(last > newest / 2 && last < newest, "it holds {last} of {newest}");
+    let upto = |lists: Vec<Vec<Value>>| -> Vec<Vec<Value>> {
+        let is_held = |change: &Value| change["_id"].as_u64().unwrap() <= last;
+        lists.into_iter().map(|list| list.into_iter().filter(is_held).collect()).collect()
+    };
+    let there = lists(&cluster, 0, &tenant, 0).map(upto);
+    assert_eq!(lists(&cluster, node, &tenant, 0), there, "all of what it holds");
+    let mut client = cluster.client(node);
+    assert_eq!(client.get(&format!("/changes/{last}")).status, 200);
+    let beyond = client.get(&format!("/changes?min_id={}&block=0.1", last + 1));
+    assert_eq!((beyond.status, &beyond.json()["code"]), (503, &json!("behind")));
+    let strong = client.get("/changes?consistency=strong&limit=1");
+    assert_eq!((strong.status, &strong.json()["code"]), (503, &json!("behind")));
+    link.set(Wrong::Nothing);
+    cluster.catches_up(node);
+    assert_eq!(client.get(&format!("/changes?min_id={newest}&limit=1")).status, 200);
     assert_same(&cluster, &tenant);
 }
 
