@@ -245,6 +245,10 @@ pub const HAND_OVER: Duration = ms(500);
 pub const DRAIN: Duration = ms(8_000);
 /// The same at a node that goes on from a snapshot of another.
 pub const DRAIN_SUPERSEDED: Duration = ms(200);
+/// A part of a snapshot that takes longer on its way is followed by a shorter one.
+pub const PART_TIME: Duration = ms(1_000);
+/// For so long after the last write snapshots are sent slowly and in short parts.
+pub const SPARING_WRITES: Duration = ms(1_000);
 /// A node that was sent a snapshot is spared for so long after: what it needs then is not given up.
 pub const FEEDING_AFTER: Duration = ms(10_000);
 /// But nothing is kept for it for longer than this.
@@ -302,6 +306,8 @@ const _: () = assert!(nest(&[ARRIVING_TOLD, ARRIVING_TOLD], ENTRIES_STALL));
 const _: () = assert!(nest(&[REQUEST_STALL], REQUEST_UNDER_WAY));
 const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], SNAPSHOT_STALL));
 const _: () = assert!(!nest(&[REQUEST_UNDER_WAY], ADMIN_STALL));
+// A node that is sent something on a slow way is spared meanwhile.
+const _: () = assert!(nest(&[PART_TIME, PART_TIME, PART_TIME], FEEDING_AFTER));
 // A node is taken in before whoever asked for that is told that nobody knows, but for the
 // steps of Raft, which are made at once where there is a quorum.
 const _: () = assert!(nest(

@@ -2,7 +2,7 @@
 //! order in which the other node wants them, which verifies all before they take the place of what
 //! it had. The node then starts anew from them.
 
-use std::{collections::VecDeque, io, rc::Rc, sync::Arc};
+use std::{collections::VecDeque, io, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -20,7 +20,10 @@ use super::{
     },
 };
 use crate::{
-    base::ids::{LogId, NodeId},
+    base::{
+        ids::{LogId, NodeId},
+        timing::{PART_TIME, SPARING_WRITES},
+    },
     io::{Files, cores, map::Mapping},
     log::{self, OpenError, Vote},
     snapshot::{
@@ -31,8 +34,11 @@ use crate::{
 };
 
 /// Bytes of the first part that is sent: where connections break again and again, some arrive. Each
-/// answer doubles it, up to [`PART_BYTES_MAX`].
+/// answer that comes soon doubles it, up to [`PART_BYTES_MAX`], and each other one halves it.
 const PART_BYTES_FIRST: usize = 64 << 10;
+/// Bytes of a part at most while the log is written to: with longer ones, writes would wait behind
+/// what is summed and sent of them on this core, and behind their writes where disks are shared.
+const PART_BYTES_WRITTEN: usize = 256 << 10;
 /// Parts that are sent before the first of them is answered.
 const PARTS_UNDER_WAY: usize = 3;
 /// Files that the other node may not have verified yet when a later one is on its way.
@@ -142,8 +148,9 @@ pub(super) async fn send<F: Files>(
     let (from, last) = (source.files.clone(), held.last);
     let opened = cores::on_own_thread("snapshot", move || Manifest::of(&from, &held)).await;
     let (manifest, maps) = opened.flatten().map_err(not_sent)?;
-    let part_bytes = PART_BYTES_FIRST;
-    let mut sending = Sending { channel, source, manifest, maps, next: FIRST, part_bytes };
+    let (part_bytes, written) = (PART_BYTES_FIRST, (source.written)());
+    let (writing, next) = (Writing { written, at: None }, FIRST);
+    let mut sending = Sending { channel, source, manifest, maps, next, part_bytes, writing };
     let sent = sending.run(vote, last).await;
     if let Err(error) = &sent {
         tracing::warn!(%error, "a snapshot could not be sent to a node");
@@ -163,8 +170,31 @@ struct Sending<'s, F> {
     maps: Vec<Arc<Mapping>>,
     /// What is sent next.
     next: Wanted,
-    /// How much of it.
+    /// How much of it, unless the log is written to.
     part_bytes: usize,
+    writing: Writing,
+}
+
+/// When the log was written to.
+struct Writing {
+    /// What was written when it was looked at last.
+    written: u64,
+    /// When something had come since the look before.
+    at: Option<Instant>,
+}
+
+impl Writing {
+    /// Looks at what is `written` by now.
+    fn look(&mut self, written: u64) {
+        if std::mem::replace(&mut self.written, written) != written {
+            self.at = Some(cores::now());
+        }
+    }
+
+    /// Whether writes are to be spared. Where few come through, that may be because of what is sent.
+    fn is_on(&self) -> bool {
+        self.at.is_some_and(|at| cores::elapsed(at) < SPARING_WRITES)
+    }
 }
 
 /// An answer to a part, with what is wanted then if all goes as it should.
@@ -187,7 +217,7 @@ impl<F> Sending<'_, F> {
         );
         let mut asked: VecDeque<Asked<'_>> = VecDeque::new();
         loop {
-            let (begun, written) = (cores::now(), (self.source.written)());
+            let begun = cores::now();
             while asked.len() < PARTS_UNDER_WAY
                 && let Some(file) = self.manifest.files.get(self.next.file as usize).copied()
             {
@@ -197,7 +227,10 @@ impl<F> Sending<'_, F> {
             }
             let Some((expected, answer)) = asked.pop_front() else { break };
             let mut found = wanted(answer.await?)?;
-            self.part_bytes = (self.part_bytes * 2).min(PART_BYTES_MAX);
+            self.part_bytes = match cores::elapsed(begun) < PART_TIME {
+                true => (self.part_bytes * 2).min(PART_BYTES_MAX),
+                false => (self.part_bytes / 2).max(PART_BYTES_FIRST),
+            };
             if found != expected {
                 // It has more than was thought, or less: what is under way is not what it wants.
                 for (_, answer) in asked.drain(..) {
@@ -205,7 +238,8 @@ impl<F> Sending<'_, F> {
                 }
                 self.next = found;
             }
-            if (self.source.written)() != written {
+            self.writing.look((self.source.written)());
+            if self.writing.is_on() {
                 cores::sleep(cores::elapsed(begun) * (SHARE - 1)).await;
             }
         }
@@ -256,7 +290,16 @@ impl<F> Sending<'_, F> {
         let Wanted { file: number, offset } = self.next;
         let map = self.maps.get(number as usize).filter(|_| offset < file.bytes);
         let map = map.ok_or_else(|| not_sent("a part of a file that it has not"))?;
-        read_part(Arc::clone(map), offset, self.part_bytes).await.map_err(not_sent)
+        let most = if self.writing.is_on() { PART_BYTES_WRITTEN } else { PART_BYTES_MAX };
+        read_part(Arc::clone(map), offset, self.part_bytes.min(most)).await.map_err(not_sent)
+    }
+}
+
+impl<F> Drop for Sending<'_, F> {
+    /// Memory maps of gigabytes take milliseconds to go.
+    fn drop(&mut self) {
+        let maps = std::mem::take(&mut self.maps);
+        cores::off_core_detached(move || drop(maps));
     }
 }
 

@@ -69,7 +69,9 @@ impl<O: Output> Begun<O> {
             let added = segment.add(part.clone());
             trusted(added).map_err(|error| unsound(self.file, &error.to_string()))?;
         }
-        self.out.write_all(&part).map(|()| self)
+        self.out.write_all(&part)?;
+        // In writes as long as its parts, which are short where nobody is to wait behind them.
+        self.out.flush().map(|()| self)
     }
 
     /// Has what came be there for whoever goes on with it later.
