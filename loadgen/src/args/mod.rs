@@ -191,6 +191,10 @@ pub(crate) struct FanoutArguments {
     /// `block` of each request, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) block: u32,
+    /// Reads the appended changes back afterwards, as `ingest` does; exit code 1 when one is
+    /// missing or changed.
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]

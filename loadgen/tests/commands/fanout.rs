@@ -11,6 +11,7 @@ fn arrives(run: &super::Run, waiting: u64) {
     assert_eq!(run.count("missing"), 0);
     assert_eq!(run.of("arrival", "/latency/count"), 3 * waiting);
     assert_eq!(run.of("append", "/latency/count"), 3);
+    assert_eq!(run.number("/verification/found"), run.number("/verification/acknowledged"));
     assert_eq!(run.of("last arrival", "/latency/count"), 3);
 }
 
@@ -32,7 +33,9 @@ fn polls_and_streams_stand_evenly_at_several_servers() {
     eventually("the cache has caught up", || cache.client().get("/ready").status == 200);
     let urls = format!("--url {} --url {} --append-url {}", cache.url(), node.url(), node.url());
     for command in ["wait", "stream", "stream --format ndjson"] {
-        let line = format!("{command} {urls} --connections 31 --threads 2 --rounds 3 --settle 1ms");
+        let line = format!(
+            "{command} {urls} --connections 31 --threads 2 --rounds 3 --settle 1ms --verify"
+        );
         let run = loadgen("several", &line).passes();
         arrives(&run, 31);
         for (url, waiting) in [(cache.url(), 16), (node.url(), 15)] {
@@ -40,6 +43,7 @@ fn polls_and_streams_stand_evenly_at_several_servers() {
             assert_eq!(run.of(&format!("arrival at {url}"), "/latency/count"), 3 * waiting);
             assert_eq!(run.of(&format!("last arrival at {url}"), "/latency/count"), 3);
         }
+        assert_eq!(run.number("/verification/found"), 3);
         assert_eq!(run.operation("arrival")["errors"], serde_json::json!({}));
     }
     // Three rounds of three commands.

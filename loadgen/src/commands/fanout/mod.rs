@@ -14,11 +14,14 @@ use anyhow::{Context, Result, bail};
 use crate::answers::acknowledgement;
 use crate::answers::stream::StreamFormat;
 use crate::args::{FanoutArguments, StreamArguments};
+use crate::base::random::run_id;
 use crate::base::stop;
 use crate::http::control::Control;
 use crate::http::engine::Engine;
 use crate::http::target::{Target, Targets};
 use crate::load::fleet::{Crew, Fleet, lock};
+use crate::load::payload::{DATA_BYTES_MIN, Origin, Payload, PostRequest};
+use crate::load::verify::{Acknowledged, Ledger, Sent, verify};
 use crate::measure::errors::Errors;
 use crate::measure::report::{Outcome, Report};
 use crate::measure::span::Span;
@@ -29,8 +32,6 @@ use waiters::Waiters;
 const BLOCK_GRACE: Duration = Duration::from_secs(15);
 /// How long a stream may stand: longer than any run.
 const STREAM_TIME_MAX: Duration = Duration::from_secs(1_000_000_000);
-/// The change that is appended.
-const APPENDED: &str = r#"{"data":{"loadgen":"wait"}}"#;
 
 /// Runs `wait`.
 pub(crate) fn run_polls(arguments: &FanoutArguments) -> Result<Outcome> {
@@ -55,6 +56,7 @@ fn run(
         Some(url) => Target::resolve(url)?,
         None => targets.first().clone(),
     };
+    let payload = Payload::new(run_id(), DATA_BYTES_MIN)?;
     let mut appender = Control::new(&append_target, common.timeout);
     let since = appender.newest("/changes")?;
     let block_time = Duration::from_secs(arguments.block.into()) + BLOCK_GRACE;
@@ -81,7 +83,16 @@ fn run(
         failure: Mutex::default(),
         appender: Mutex::new(Appender {
             control: appender,
-            request: append_request(&append_target)?,
+            request: PostRequest::new(
+                &payload,
+                &append_target.host,
+                &append_target.path("/changes")?,
+                1,
+                &[],
+            )?,
+            payload: payload.clone(),
+            appended: 0,
+            acknowledged: Vec::new(),
             questions: questions.collect(),
             tally: Tally::new()?,
         }),
@@ -91,19 +102,14 @@ fn run(
     if let Some(failure) = lock(&shared.failure).take() {
         bail!("append failed: {failure}");
     }
-    let appends = shared.appender.into_inner().unwrap_or_else(PoisonError::into_inner).tally;
-    let findings = figures::findings(&span, parts, &common.urls, appends)?;
-    report.finish(&findings, &common.output)
-}
-
-fn append_request(target: &Target) -> Result<String> {
-    Ok(format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{APPENDED}",
-        target.path("/changes")?,
-        target.host,
-        APPENDED.len()
-    ))
+    let appender = shared.appender.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (tally, mut control, ledger) = appender.into_parts();
+    let findings = figures::findings(&span, parts, &common.urls, tally)?;
+    let verification = match arguments.verify {
+        true => Some(verify(&mut control, &payload, ledger, since)?),
+        false => None,
+    };
+    report.finish(&findings.verified(verification), &common.output)
 }
 
 /// What the threads of a run share.
@@ -130,10 +136,25 @@ struct Shared<'a> {
 #[derive(Debug)]
 struct Appender {
     control: Control,
-    request: String,
+    request: PostRequest,
+    payload: Payload,
+    /// How many changes were sent, and which of them were acknowledged.
+    appended: u32,
+    acknowledged: Vec<Acknowledged>,
     /// One for each server that is waited at.
     questions: Vec<Control>,
     tally: Tally,
+}
+
+impl Appender {
+    fn into_parts(self) -> (Tally, Control, Ledger) {
+        let ledger = Ledger {
+            acknowledged: self.acknowledged,
+            unknown: Vec::new(),
+            sent: vec![(0, self.appended)],
+        };
+        (self.tally, self.control, ledger)
+    }
 }
 
 /// What a thread saw of one server in one round.
@@ -219,17 +240,22 @@ impl Shared<'_> {
 
     fn append(&self) -> Result<()> {
         let mut appender = lock(&self.appender);
-        let Appender { control, request, questions, tally } = &mut *appender;
+        let Appender { control, request, payload, appended, acknowledged, questions, tally } =
+            &mut *appender;
         // The answer to a question shows that a server has come through what arrived before it.
         for question in questions {
             question.newest("/changes")?;
         }
         control.connect()?;
+        let first = Origin { worker: 0, sequence: *appended };
+        *appended += 1;
+        let request = request.fill(payload, first, 0);
         let begin = Instant::now();
         self.posted_ns.store(self.nanoseconds(begin), Ordering::Release);
-        let body = control.send(request.as_bytes())?;
-        tally.success(&self.span, begin, Instant::now(), 1, APPENDED.len() as u64);
+        let body = control.send(request)?;
+        tally.success(&self.span, begin, Instant::now(), 1, payload.size() as u64);
         let id = acknowledgement::first_id(body, 1).context("the answer names no id")?;
+        acknowledged.push(Acknowledged::new(id, Sent { first, count: 1 }));
         self.since.fetch_max(id, Ordering::Relaxed);
         Ok(())
     }
