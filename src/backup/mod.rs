@@ -24,4 +24,4 @@ pub use held::{Held, NotABackup, is_part};
 pub use manifest::{FileEntry, MANIFEST, Manifest, ManifestError};
 pub use restore::{Request, Restored, Until, restore};
 pub use run::run;
-pub use verify::{RestoreError, is_one, verify};
+pub use verify::{RestoreError, is_one, is_unfinished, verify};

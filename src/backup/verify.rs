@@ -43,6 +43,14 @@ pub fn is_one(files: &impl Files) -> io::Result<bool> {
     Ok(files.list()?.iter().any(|file| [MANIFEST, TEMPORARY].contains(&&*file.name)))
 }
 
+/// Whether that is known of such a directory only by a file of one that was being made.
+///
+/// # Errors
+/// When it cannot be listed.
+pub fn is_unfinished(files: &impl Files) -> io::Result<bool> {
+    Ok(is_one(files)? && !files.list()?.iter().any(|file| file.name == MANIFEST))
+}
+
 /// Verifies the files of a directory against its manifest, where there is one.
 ///
 /// # Errors

@@ -163,7 +163,7 @@ fn lives(seed: u64) -> bool {
             };
             let outcome = outcome.await;
             disk = disk.crash(Loss::Random);
-            if snapshot::is_interrupted(&disk.files()).unwrap() {
+            if snapshot::install::is_interrupted(&disk.files()).unwrap() {
                 assert!(is_marked || is_cut, "nothing is marked before all is there");
                 is_marked = true;
                 assert!(is_cut, "{outcome:?}");
@@ -209,7 +209,7 @@ fn damaged(seed: u64) {
         let mut sent = 0;
         let taken = take_in(&disk, &rotten, &manifest, &mut sent).await;
         assert!(taken.is_err(), "byte {at} of {file:?} is another");
-        assert!(!snapshot::is_interrupted(&disk.files()).unwrap());
+        assert!(!snapshot::install::is_interrupted(&disk.files()).unwrap());
         take_in(&disk, &from, &manifest, &mut sent).await.unwrap();
     });
 }

@@ -31,6 +31,9 @@ use crate::{
 /// The mark.
 const MARK: &str = "snapshot.install";
 const INSTALL: u32 = 1;
+/// What to do about a directory that nothing can go on from.
+const REPLACE: &str =
+    "this directory is to be replaced by an empty one, so that the node is taken in anew";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Install {
@@ -87,6 +90,30 @@ pub fn is_interrupted(files: &impl Files) -> io::Result<bool> {
     Ok(files.list()?.iter().any(|file| file.name == MARK))
 }
 
+/// Whether a snapshot is to be installed at the next start, and can be, as far as that can be told
+/// without doing it.
+///
+/// # Errors
+/// The mark is damaged, a file that it names is missing, or what the disk reports: a start is refused.
+pub fn verify(files: &impl Files) -> io::Result<bool> {
+    if !is_interrupted(files)? {
+        return Ok(false);
+    }
+    check_all_there(files, &marked(files)?)?;
+    Ok(true)
+}
+
+/// What the mark says.
+fn marked(files: &impl Files) -> io::Result<Install> {
+    let damaged = |text: String| {
+        let text = format!("{MARK} is damaged: {text}: {REPLACE}");
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    };
+    let sections = Sections::open(files.map(MARK)?).map_err(|fault| damaged(fault.to_string()))?;
+    let bytes = sections.all(INSTALL).map_err(|fault| damaged(fault.to_string()))?;
+    postcard::from_bytes(bytes).map_err(|error| damaged(error.to_string()))
+}
+
 /// Installs what is marked, if anything is; says whether. Nobody may have the log open. Durable on
 /// return.
 ///
@@ -96,13 +123,7 @@ pub fn finish(files: &impl Files) -> Result<bool, InstallError> {
     if !is_interrupted(files)? {
         return Ok(false);
     }
-    let damaged = |text: String| {
-        io::Error::new(io::ErrorKind::InvalidData, format!("{MARK} is damaged: {text}"))
-    };
-    let sections = Sections::open(files.map(MARK)?).map_err(|fault| damaged(fault.to_string()))?;
-    let bytes = sections.all(INSTALL).map_err(|fault| damaged(fault.to_string()))?;
-    let mut install: Install =
-        postcard::from_bytes(bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut install = marked(files)?;
     let vote = match install.vote {
         Some(vote) => vote,
         None => {
@@ -141,10 +162,7 @@ fn check_all_there(files: &impl Files, install: &Install) -> io::Result<()> {
     match install.names.iter().find(|name| !is_there(name)) {
         None => Ok(()),
         Some(name) => {
-            let text = format!(
-                "{name}{STAGED} is missing: this directory is to be replaced by an empty one, so that \
-                 the node is taken in anew"
-            );
+            let text = format!("{name}{STAGED} is missing: {REPLACE}");
             Err(io::Error::new(io::ErrorKind::NotFound, text))
         }
     }

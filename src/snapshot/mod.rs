@@ -8,6 +8,6 @@ pub mod install;
 pub mod manifest;
 pub mod staged;
 
-pub use install::{finish, is_interrupted};
+pub use install::{finish, verify};
 pub use manifest::{Held, Manifest};
 pub use staged::{PART_BYTES_MAX, Staging, Transmission, Wanted};

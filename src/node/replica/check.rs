@@ -65,12 +65,16 @@ pub struct Damage {
 /// Verifies what is on `disk`; nothing when no log is there.
 ///
 /// # Errors
-/// When the disk cannot be read.
+/// When the disk cannot be read, a snapshot is half installed, or what is there is of a backup that was
+/// never completed.
 pub async fn check<D: Disk>(disk: &D) -> Result<Option<Checked>, StartError> {
     let files = disk.files();
     let halted = halt::reason(&files).map_err(StartError::Checkpoint)?;
     let is_backup = backup::is_one(&files).map_err(StartError::Checkpoint)?;
-    if snapshot::is_interrupted(&files).map_err(StartError::Checkpoint)? {
+    if backup::is_unfinished(&files).map_err(StartError::Checkpoint)? {
+        return Err(StartError::Backup);
+    }
+    if snapshot::verify(&files).map_err(StartError::Checkpoint)? {
         let text = "a snapshot is half installed: the node goes on with that when it is started";
         return Err(StartError::Checkpoint(io::Error::other(text)));
     }
