@@ -22,6 +22,14 @@ pub enum Bug {
     SkipBackupSync,
     /// The directory is not synced after a file of a backup got its name.
     SkipBackupDirectorySync,
+    /// A segment that is laid out anew says that the next one continues it as it is now.
+    LayOutAsLast,
+    /// What another member has not erased yet stays in a segment that is put together again.
+    KeepRedactedOfMember,
+    /// A checkpoint that is missing is taken for none.
+    GoOnWithoutCheckpoint,
+    /// A checkpoint that is made anew is not synced before it gets its name.
+    SkipReplacedCheckpointSync,
     /// A checkpoint gets its name, and is synced then.
     RenameCheckpointBeforeSync,
     /// An index is made before the log says durably that its entries are committed.

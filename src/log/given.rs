@@ -33,7 +33,13 @@ pub fn give_to_node(segment: &mut [u8], node: NodeId) -> Option<SegmentHeader> {
 #[must_use]
 pub fn header(segment: &Mapping) -> Option<SegmentHeader> {
     segment.populate(0..BLOCK).ok()?;
-    match SegmentHeader::decode(segment.get(0..BLOCK)?) {
+    header_of(segment.get(0..BLOCK)?)
+}
+
+/// The same of a segment in memory.
+#[must_use]
+pub fn header_of(segment: &[u8]) -> Option<SegmentHeader> {
+    match SegmentHeader::decode(segment.get(..BLOCK)?) {
         HeaderBlock::Used(header) => Some(header),
         _ => None,
     }

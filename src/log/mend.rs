@@ -35,6 +35,17 @@ pub fn unsound(bytes: &Bytes, run: &Run) -> Result<Vec<(LogId, Place)>, Fault> {
     Ok(found)
 }
 
+/// Where the last entry of a segment ends.
+///
+/// # Errors
+/// Its index is damaged.
+pub fn entries_end(run: &Run) -> Result<usize, Fault> {
+    match run.first() < run.next() {
+        true => Ok(frame_range(run.place(run.next() - 1)?).end),
+        false => Ok(BLOCK),
+    }
+}
+
 /// Puts an entry where it lay in a segment; whether it fits.
 #[must_use]
 pub fn put_entry(segment: &mut [u8], place: Place, entry: &Entry) -> bool {

@@ -19,6 +19,7 @@ pub(crate) mod fuzzing;
 mod given;
 mod handle;
 pub mod index;
+mod lay_out;
 mod mend;
 mod open;
 mod purged;
@@ -40,6 +41,8 @@ mod writer;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod lay_out_tests;
+#[cfg(test)]
 mod mend_tests;
 #[cfg(test)]
 mod model_tests;
@@ -57,10 +60,11 @@ pub use check::{Behind, Verified, behind, check, give_to, is_file, segments};
 pub use compose::{Composed, Composer};
 pub use contents::Contents;
 pub use error::{LogError, OpenError};
-pub use format::{Frame, HardState, decode_frame, entry_head};
-pub use given::{give_to_node, hard_state, header, verify_segment};
+pub use format::{Frame, HardState, decode_frame, entry_head, frame_range};
+pub use given::{give_to_node, hard_state, header, header_of, verify_segment};
 pub use handle::Log;
-pub use mend::{is_whole, put_entry, unsound};
+pub use lay_out::lay_out;
+pub use mend::{entries_end, is_whole, put_entry, unsound};
 pub use open::Reader;
 pub use reread::{Reread, reread};
 pub use rewrite::{Replacement, holds_purged, without_purged};

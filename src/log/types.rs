@@ -44,6 +44,14 @@ pub struct Entry {
     pub payload: Bytes,
 }
 
+impl Entry {
+    /// What stands in the place of a purged entry, which nobody reads: zeros of that length.
+    #[must_use]
+    pub fn void(id: LogId, bytes: u32) -> Self {
+        Self { id, kind: 0, payload: vec![0; bytes as usize].into() }
+    }
+}
+
 /// Where the payload of a durable entry lies, for readers that map segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

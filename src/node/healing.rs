@@ -1,5 +1,6 @@
 //! What is damaged on the disk and can be made of something else is: index files and whole states, of
-//! the segments; segments, with entries of other members.
+//! the segments; the checkpoint, of what is in memory; segments, of what is left of them, and with
+//! entries of other members.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,8 +13,7 @@ use super::Status;
 use crate::{
     base::timing::{HEAL_AGAIN, HEAL_LOOK},
     io::{Disk, cores},
-    log,
-    raft::{Healed, Replica, heal, is_derived},
+    raft::{Healed, Replica, heal, is_healable},
 };
 
 /// Makes sound what is found damaged, for as long as the node runs: the oldest first, since an index is
@@ -30,16 +30,14 @@ pub async fn run<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
         tried.retain(|_, at| cores::elapsed(*at) < HEAL_AGAIN);
         let mut damaged = status.scrub.damaged_names();
         told.retain(|file| damaged.contains(file));
-        damaged.retain(|file| {
-            // A copy is no member, and calls none.
-            let has_others = status.copy().is_none() && replica.members().len() > 1;
-            is_derived(file) || (log::number(file, log::SUFFIX).is_some() && has_others)
-        });
+        damaged.retain(|file| is_healable(file));
+        // A copy is no member, and calls none.
+        let asking = status.copy().is_none() && replica.members().len() > 1;
         for file in damaged {
             if tried.contains_key(&file) {
                 continue;
             }
-            match heal(&replica, &file).await {
+            match heal(&replica, &file, asking).await {
                 Ok(Healed::Later) => continue,
                 Ok(Healed::Gone) => status.scrub.set_sound(&file),
                 Ok(Healed::Anew) => {

@@ -127,5 +127,6 @@ async fn checkpointed<D: Disk>(
     segments: RangeInclusive<u64>,
 ) -> io::Result<Option<Compacted>> {
     let (files, cluster) = (replica.log().files(), replica.log().identity().cluster);
-    cores::on_own_thread("checkpoint", move || compact(&files, cluster, segments)).await?
+    let purged = replica.checkpoint_id();
+    cores::on_own_thread("checkpoint", move || compact(&files, cluster, segments, purged)).await?
 }

@@ -1,7 +1,7 @@
 //! The scrub: complete segments are read again from the disk now and then, in the background, so
 //! that what rots is known before it is needed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use super::Status;
 use crate::{
@@ -9,18 +9,19 @@ use crate::{
     checkpoint::{scrub, store},
     io::{Disk, Files, cores},
     log::{self, Log, OpenError},
-    raft::{index_names, verify_index},
+    raft::{Replica, index_names, verify_index},
 };
 
 /// Reads everything that is complete once in each `period`, for as long as the node runs.
-pub async fn run<D: Disk>(disk: D, log: Log<D>, status: Arc<Status>, period: Duration) {
+pub async fn run<D: Disk>(disk: D, replica: Rc<Replica<D>>, status: Arc<Status>, period: Duration) {
     cores::sleep(SCRUB_BEGIN.min(period)).await;
     loop {
         let begun = cores::now();
-        round(&log, &status).await;
+        round(replica.log(), &status).await;
         verify_checkpoint(&disk, &status).await;
         verify_indexes(&disk, &status).await;
-        forget_removed(&log, &status).await;
+        tell_missing(&replica, &status).await;
+        forget_removed(&replica, &status).await;
         status.scrub.end_round(cores::wall_micros());
         cores::sleep(period.saturating_sub(cores::now() - begun)).await;
     }
@@ -43,9 +44,7 @@ async fn round<D: Disk>(log: &Log<D>, status: &Status) {
             Ok(()) => status.scrub.set_sound(&file),
             Err(error) if is_purged(&error) => {}
             Err(error) if is_missing(&error) => {
-                if status.scrub.set_damaged(&file, 0) {
-                    tracing::error!(%error, "a part of the log is missing on the disk");
-                }
+                status.tell_missing(&file);
             }
             Err(OpenError::Corrupt { file, offset, reason }) => {
                 status.tell_damaged(&file, offset, &reason);
@@ -97,15 +96,35 @@ async fn verify_indexes<D: Disk>(disk: &D, status: &Status) {
     }
 }
 
+/// Tells of index files and of a checkpoint that ought to be there and are not.
+async fn tell_missing<D: Disk>(replica: &Replica<D>, status: &Status) {
+    let expected = replica.expected_files();
+    let files = replica.log().files();
+    let Ok(there) = cores::off_core(move || files.list()).await else { return };
+    let mut missing = expected;
+    missing.retain(|name| !there.iter().any(|file| file.name == *name));
+    if missing.is_empty() {
+        return;
+    }
+    // What is replaced or purged is removed only after that is known.
+    let expected = replica.expected_files();
+    missing.retain(|name| expected.contains(name));
+    for name in &missing {
+        status.tell_missing(name);
+    }
+}
+
 /// Forgets what was damaged and is there no more: purged segments, and replaced checkpoints.
-async fn forget_removed<D: Disk>(log: &Log<D>, status: &Status) {
+async fn forget_removed<D: Disk>(replica: &Replica<D>, status: &Status) {
+    let log = replica.log();
     let (files, oldest) = (log.files(), log::file_name(log.oldest_segment()));
     let Ok(there) = cores::off_core(move || files.list()).await else { return };
+    let expected = replica.expected_files();
     let is_there = |name: &str| there.iter().any(|file| file.name == name);
     status.scrub.keep(|name| match name.ends_with(log::SUFFIX) {
         // One may be missing.
         true => name >= oldest.as_str(),
-        false => is_there(name),
+        false => is_there(name) || expected.iter().any(|expected| expected == name),
     });
 }
 

@@ -152,6 +152,13 @@ impl Status {
         }
     }
 
+    /// Notes that a file is not there, and tells the operator once.
+    pub fn tell_missing(&self, file: &str) {
+        if self.scrub.set_damaged(file, 0) {
+            tracing::error!(file, "a part of the log is missing on the disk");
+        }
+    }
+
     /// Notes whether the log has a further segment.
     pub fn set_next_segment(&self, next: NextSegment) {
         self.next_segment.store(next as u8, Ordering::Release);

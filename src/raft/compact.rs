@@ -41,16 +41,18 @@ pub struct Compacted {
 }
 
 /// Writes the checkpoint of `cluster` that stands for `segments`, which have an index, and all before
-/// them; nothing when the checkpoint before does. Durable on return.
+/// them, of which entries up to `purged` are purged; nothing when the checkpoint before does. Durable
+/// on return.
 ///
 /// # Errors
-/// When an index is damaged, or the disk fails.
+/// When an index or the checkpoint before is damaged or missing, or the disk fails.
 pub fn compact(
     files: &impl Files,
     cluster: ClusterId,
     segments: RangeInclusive<u64>,
+    purged: Option<LogId>,
 ) -> io::Result<Option<Compacted>> {
-    let Begun { fold, checkpoint, found, .. } = whole_state::upto(files, *segments.end())?;
+    let Begun { fold, checkpoint, found, .. } = whole_state::upto(files, *segments.end(), purged)?;
     let before = checkpoint.as_ref().map(|checkpoint| checkpoint.standing.0.index);
     let applied = fold.applied().filter(|id| Some(id.index) > before);
     let Some(applied) = applied else { return Ok(None) };
@@ -151,6 +153,24 @@ pub(super) fn erase(
     let bytes = map.get(0..map.len()).unwrap_or_default();
     let (lines, map) = store::replace(files, index, |out| redact(out, bytes, &left))?;
     Ok(Some(Arc::new(CheckpointedChanges::new(store::file_name(index), lines, map))))
+}
+
+/// Writes the checkpoint `held`, of the entries up to `index`, anew, of what is in memory of it or was
+/// left of its file. Durable on return.
+///
+/// # Errors
+/// When that is damaged, too, or the disk fails.
+pub(super) fn again(
+    files: &impl Files,
+    index: u64,
+    held: &CheckpointedChanges,
+) -> io::Result<Arc<CheckpointedChanges>> {
+    let map = held.map();
+    map.populate(0..map.len())?;
+    let bytes = map.get(0..map.len()).unwrap_or_default();
+    // Each line is read, and the checksum of all of them with it.
+    let (lines, map) = store::replace(files, index, |out| redact(out, bytes, &BTreeSet::new()))?;
+    Ok(Arc::new(CheckpointedChanges::new(store::file_name(index), lines, map)))
 }
 
 /// The changes of a checkpoint and of segments.

@@ -51,7 +51,7 @@ use crate::{
     },
 };
 
-const NODE: u64 = 1;
+pub(super) const NODE: u64 = 1;
 const SECRET: &str = r#""a secret that is to be gone""#;
 const TAG: &str = "hidden";
 /// The entries with the secret: two of the first segment, and of later ones.
@@ -68,7 +68,7 @@ fn change(entry: u64) -> ChangeId {
 }
 
 /// A history in which the secret was redacted, or is to stay.
-fn entries(is_redacted: bool) -> Vec<What> {
+pub(super) fn entries(is_redacted: bool) -> Vec<What> {
     let (tenant, shelf) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let made = [create_tenant(tenant, "t"), create_collection(tenant, shelf, "c")];
     let mut all = vec![What::Members(NODE), What::Batch(batch_of(&made, 1))];
@@ -89,7 +89,7 @@ fn entries(is_redacted: bool) -> Vec<What> {
 
 /// The checkpoint of the first segment.
 fn first_segment(machine: &StateMachine<SimDisk>) -> Compacted {
-    compact(&machine.log().files(), CLUSTER, 1..=1).unwrap().expect("something is in it")
+    compact(&machine.log().files(), CLUSTER, 1..=1, None).unwrap().expect("something is in it")
 }
 
 async fn purge(machine: &StateMachine<SimDisk>, upto: &Compacted) {
@@ -98,14 +98,14 @@ async fn purge(machine: &StateMachine<SimDisk>, upto: &Compacted) {
 }
 
 /// A node that erases, and what a core of it reads.
-struct Node {
-    machine: StateMachine<SimDisk>,
+pub(super) struct Node {
+    pub(super) machine: StateMachine<SimDisk>,
     mailbox: Arc<Mailbox>,
     history: History,
 }
 
 impl Node {
-    async fn start(disk: &SimDisk) -> Self {
+    pub(super) async fn start(disk: &SimDisk) -> Self {
         let (log, mut replay) = open_as(disk, NODE).await;
         let fanout = Fanout::new(1);
         let (mailbox, history) = (fanout.mailbox(0), replay.finish().history());
@@ -116,7 +116,7 @@ impl Node {
     }
 
     /// Waits until nothing is to be erased any more; whether that came before the power went.
-    async fn erases(&mut self, disk: &SimDisk) -> bool {
+    pub(super) async fn erases(&mut self, disk: &SimDisk) -> bool {
         let redactions = self.machine.index();
         let erased = async {
             while redactions.redactions.waiting_count() > 0 {
@@ -155,7 +155,7 @@ fn is_tagged(machine: &StateMachine<SimDisk>) -> bool {
     })
 }
 
-fn holds_secret(bytes: &[u8]) -> bool {
+pub(super) fn holds_secret(bytes: &[u8]) -> bool {
     String::from_utf8_lossy(bytes).contains(SECRET)
 }
 
@@ -171,7 +171,7 @@ fn check_gone(disk: &SimDisk) {
 }
 
 /// A node with the secret in a checkpoint and in segments; its disk, and what it amounts to.
-async fn with_secret(seed: u64) -> (SimDisk, Outcome) {
+pub(super) async fn with_secret(seed: u64) -> (SimDisk, Outcome) {
     let disk = SimDisk::new(seed);
     let machine = filled(&disk, NODE, &entries(true)).await;
     assert!(is_tagged(&machine));

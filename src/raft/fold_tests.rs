@@ -257,7 +257,7 @@ async fn compare(seed: u64, all: Vec<What>) -> usize {
     })
     .await;
     restart(&disk, &live, "from a whole state", |files| {
-        whole_state::write(files, end.sequence).unwrap();
+        whole_state::write(files, end.sequence, None).unwrap();
     })
     .await;
     from_a_checkpoint(&disk, &live, end).await;
@@ -275,7 +275,7 @@ async fn heal(disk: &SimDisk, machine: &StateMachine<SimDisk>, sequence: u64) {
 
 async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {
     let onto = disk.copy(live.seed);
-    let compacted = compact(&onto.files(), CLUSTER, 1..=end.sequence).unwrap();
+    let compacted = compact(&onto.files(), CLUSTER, 1..=end.sequence, None).unwrap();
     let Some(compacted) = compacted else { return };
     assert_eq!(compacted.log_id.index, end.index);
     let (_, mut replay) = open(&onto).await;
@@ -301,8 +301,8 @@ async fn from_a_checkpoint(disk: &SimDisk, live: &Live, end: &SegmentEnd) {
         "without the index of what is purged"
     );
     if last > end.sequence {
-        whole_state::write(&files, last).unwrap();
-        assert!(compact(&files, CLUSTER, 1..=last).unwrap().is_some());
+        whole_state::write(&files, last, None).unwrap();
+        assert!(compact(&files, CLUSTER, 1..=last, None).unwrap().is_some());
     }
 }
 

@@ -1,5 +1,5 @@
 //! Index files and whole states that rotted are made anew while the node runs, of the segments and of
-//! what the files before them say.
+//! what the files before them say; a checkpoint is, of what is in memory of it.
 //!
 //! ```text
 //! state before the segment · segment read · written under another name · synced · renamed ·
@@ -12,13 +12,15 @@
 use std::{io, rc::Rc};
 
 use super::{
+    compact,
     segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex},
     state_machine::StateMachine,
     types::from_log,
     whole_state,
 };
 use crate::{
-    base::planted::planted,
+    base::{ids::LogId, planted::planted},
+    checkpoint::store,
     io::{Disk, Files, cores},
     log::{self, Reread},
 };
@@ -50,9 +52,9 @@ pub(super) async fn index<D: Disk>(machine: &StateMachine<D>, sequence: u64) -> 
         // It is being made for the first time, or a checkpoint stands for all of it.
         return Ok(Healed::Later);
     }
-    let files = log.files();
+    let (files, purged) = (log.files(), machine.checkpoint_id());
     let make = move || {
-        let complete = complete(&files, sequence, last)?;
+        let complete = complete(&files, sequence, last, purged)?;
         let position = complete.noted.position;
         if end.is_some_and(|end| end.position != position) {
             return Err(io::Error::other("the segment amounts to something else than before"));
@@ -87,9 +89,15 @@ pub(super) fn give<D: Disk>(machine: &StateMachine<D>, index: &SegmentIndex) -> 
     Healed::Anew
 }
 
-/// A complete segment, of which entries up to `last` are part of the log, as its index is made of it.
-fn complete(files: &impl Files, sequence: u64, last: Option<u64>) -> io::Result<Complete> {
-    let mut fold = whole_state::upto(files, sequence - 1)?.fold;
+/// A complete segment, of which entries up to `last` are part of the log and those up to `purged` are
+/// purged, as its index is made of it.
+fn complete(
+    files: &impl Files,
+    sequence: u64,
+    last: Option<u64>,
+    purged: Option<LogId>,
+) -> io::Result<Complete> {
+    let mut fold = whole_state::upto(files, sequence - 1, purged)?.fold;
     let bytes = files.read(&log::file_name(sequence))?.into();
     let read = log::reread(sequence, &bytes, last).map_err(io::Error::other)?;
     let Reread { identity, sealed, entries } = read;
@@ -122,9 +130,28 @@ pub(super) async fn state<D: Disk>(
         return Ok(Healed::Later);
     }
     indexing.set_writing(true);
-    let files = machine.log().files();
-    let write = move || whole_state::write(&files, segment);
+    let (files, purged) = (machine.log().files(), machine.checkpoint_id());
+    let write = move || whole_state::write(&files, segment, purged);
     let written: io::Result<u64> = cores::on_own_thread("heal", write).await.flatten();
     indexing.set_writing(false);
     written.map(|_| Healed::Anew)
+}
+
+/// Makes the checkpoint `name` anew.
+pub(super) async fn checkpoint<D: Disk>(
+    machine: &StateMachine<D>,
+    name: &str,
+) -> io::Result<Healed> {
+    // No other checkpoint is made meanwhile.
+    let making = Rc::clone(machine.making_checkpoint());
+    let _making = making.lock().await;
+    let of_name = machine.checkpointed().filter(|(id, _)| store::file_name(id.index) == name);
+    let Some((id, held)) = of_name.filter(|_| !machine.is_superseded()) else {
+        return Ok(Healed::Gone);
+    };
+    let files = machine.log().files();
+    let write = move || compact::again(&files, id.index, &held);
+    let written: io::Result<_> = cores::on_own_thread("heal", write).await.flatten();
+    machine.replace_checkpoint(id, &written?);
+    Ok(Healed::Anew)
 }

@@ -64,8 +64,9 @@ fn write_whole<D: Disk>(machine: &StateMachine<D>, segment: u64) {
     }
     indexing.set_writing(true);
     let (files, log) = (machine.log().files(), machine.log().clone());
+    let purged = machine.checkpoint_id();
     cores::spawn(async move {
-        let write = move || whole_state::write(&files, segment);
+        let write = move || whole_state::write(&files, segment, purged);
         let written: io::Result<u64> = cores::on_own_thread("state", write).await.flatten();
         indexing.set_writing(false);
         match written {

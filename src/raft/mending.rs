@@ -1,7 +1,9 @@
-//! What is damaged is healed: what is derived of the log is made anew of it, and a complete segment in
-//! which entries rotted gets the same entries from other members. What that amounts to is held
-//! against the checksums of the segment and of its index, so it is byte for byte what it was, or is
-//! left as it is.
+//! What is damaged is healed: what is derived of the log is made anew of it, and a complete segment that
+//! rotted, or is missing, is put together again. Entries that are not sound in its file come from what
+//! is still in memory of it, or from other members. What that amounts to is held against the checksums
+//! of the segment and of its index, so it is byte for byte what it was. Where more than entries rotted
+//! it is laid out anew, with all entries where they were, so that its index and the segments around it
+//! fit as before; or it is left as it is.
 //!
 //! ```text
 //! entries that are not sound · asked of the members · the whole verified ·
@@ -11,28 +13,27 @@
 use std::io;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 
 use super::{
     Replica,
     healing::{self, Healed, give},
     peer::{Answer, Lane, Request},
-    segment_index::{SegmentIndex, WHOLE_SUFFIX, opened},
+    segment_index::{WHOLE_SUFFIX, opened},
+    unsound::Unsound,
 };
 use crate::{
     base::{
         ids::{LogId, NodeId},
         timing::MEND_ANSWER,
     },
-    io::{BLOCK, Disk, Files, cores, is_bad_place},
-    log::{self, Entry, Frame, Place, decode_frame, is_whole, put_entry, unsound},
+    checkpoint::store,
+    io::{Disk, cores},
+    log::{self, Entry, Frame, decode_frame},
 };
 
-/// A segment as it is, and what of it is not sound.
-struct Unsound {
-    index: SegmentIndex,
-    bytes: Vec<u8>,
-    entries: Vec<(LogId, Place)>,
-}
+/// Entries that are asked of other members at once: each may have some megabytes.
+const ASKED_AT_ONCE: usize = 4;
 
 /// Whether a file of that name can be made anew of others.
 #[must_use]
@@ -40,18 +41,28 @@ pub fn is_derived(name: &str) -> bool {
     [log::index::SUFFIX, WHOLE_SUFFIX].iter().any(|end| log::number(name, end).is_some())
 }
 
-/// Makes the file `name` sound: one that [is derived](is_derived) of what is before it, a segment with
-/// the help of other members.
+/// Whether something may be done for a file of that name when it is damaged.
+#[must_use]
+pub fn is_healable(name: &str) -> bool {
+    is_derived(name) || store::is_checkpoint(name) || log::number(name, log::SUFFIX).is_some()
+}
+
+/// Makes the file `name` sound: one that [is derived](is_derived) of what is before it, a checkpoint of
+/// what is in memory, a segment of what is left of it and, where it is `asking` those, of what other
+/// members have.
 ///
 /// # Errors
 /// What the disk reports, or what it would be made of is damaged or missing, too: it is as it was.
-pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str) -> io::Result<Healed> {
+pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str, asking: bool) -> io::Result<Healed> {
     let machine = &replica.machine;
     let of = |suffix| log::number(name, suffix);
     let outcome = match (of(log::index::SUFFIX), of(WHOLE_SUFFIX), of(log::SUFFIX)) {
         (Some(sequence), ..) => healing::index(machine, sequence).await,
         (None, Some(segment), _) => healing::state(machine, segment, name).await,
-        (None, None, Some(sequence)) => segment(replica, sequence).await,
+        (None, None, Some(sequence)) => segment(replica, sequence, asking).await,
+        (None, None, None) if store::is_checkpoint(name) => {
+            healing::checkpoint(machine, name).await
+        }
         (None, None, None) => return Err(io::Error::other("it cannot be made of anything")),
     };
     if let Err(error) = &outcome {
@@ -61,72 +72,54 @@ pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str) -> io::Result<Heale
 }
 
 /// Mends the complete segment `sequence`.
-async fn segment<D: Disk>(replica: &Replica<D>, sequence: u64) -> io::Result<Healed> {
+async fn segment<D: Disk>(replica: &Replica<D>, sequence: u64, asking: bool) -> io::Result<Healed> {
     let (machine, log) = (&replica.machine, &replica.log);
     // What is erased meanwhile would be in it.
     let _alone = machine.indexing().replacing().lock().await;
     if sequence < log.oldest_segment() || machine.is_superseded() {
         return Ok(Healed::Gone);
     }
-    if sequence >= log.active_segment()
-        || !machine.ended().0.iter().any(|it| it.sequence == sequence)
-    {
+    // Its index may be being made; one of which all is purged, or that never had entries, needs none.
+    let awaits_index = log.entries_in(sequence).is_some() && !machine.has_ended(sequence);
+    if sequence >= log.active_segment() || awaits_index {
         return Ok(Healed::Later);
     }
+    let before = Some(sequence - 1).filter(|before| *before >= log.oldest_segment());
+    let given = [before, Some(sequence)].map(|it| it.and_then(|it| machine.given(it)));
     let files = log.files();
-    let look = move || look(&files, sequence);
-    let Unsound { index, mut bytes, entries } =
-        cores::on_own_thread("mend", look).await.flatten()?;
-    for (id, place) in entries {
-        let entry = fetch(replica, id).await;
+    let look = move || Unsound::look(&files, sequence, before, &given);
+    let mut found = cores::on_own_thread("mend", look).await.flatten()?;
+    let purged = log.purged().map(|id| id.index);
+    let lacking = std::mem::take(&mut found.entries);
+    let mut came = stream::iter(lacking)
+        .map(|(id, place)| async move {
+            match (Some(id.index) <= purged, asking) {
+                // Nobody is to read it any more.
+                (true, _) => (id, place, Some(Entry::void(id, place.bytes))),
+                (false, true) => (id, place, fetch(replica, id).await),
+                (false, false) => (id, place, None),
+            }
+        })
+        .buffered(ASKED_AT_ONCE);
+    while let Some((id, place, entry)) = came.next().await {
         let missing = || io::Error::other(format!("no member that is reached has entry {id}"));
-        let entry = entry.ok_or_else(missing)?;
-        if !put_entry(&mut bytes, place, &entry) {
+        if !found.put(place, &entry.ok_or_else(missing)?) {
             return Err(io::Error::other(format!("entry {id} of another member is another one")));
         }
     }
-    let bytes = Bytes::from(bytes);
-    let (mended, indexed) = (bytes.clone(), index.log.clone());
-    if !cores::off_core(move || is_whole(&mended, &indexed)).await {
-        return Err(io::Error::other("something else than entries is damaged"));
-    }
+    let files = log.files();
+    let sound = move || found.sound(&files);
+    let bytes = cores::on_own_thread("mend", sound).await.flatten()?;
     if !log.put_anew(sequence, bytes).await.map_err(io::Error::other)? {
         return Ok(Healed::Later);
     }
     let files = log.files();
     let open = move || opened(&files, sequence);
-    let index = cores::on_own_thread("mend", open).await.flatten()?;
-    Ok(give(machine, &index))
-}
-
-/// What of a segment is not sound.
-fn look(files: &impl Files, sequence: u64) -> io::Result<Unsound> {
-    let index = opened(files, sequence)?;
-    index.sections.verify().map_err(|fault| {
-        io::Error::other(format!("{}: {fault}", log::index::file_name(sequence)))
-    })?;
-    let bytes = Bytes::from(content(files, &log::file_name(sequence))?);
-    let entries = unsound(&bytes, &index.log.run).map_err(io::Error::other)?;
-    Ok(Unsound { index, bytes: bytes.into(), entries })
-}
-
-/// What a file holds, with zeros for what the disk does not give.
-fn content(files: &impl Files, name: &str) -> io::Result<Vec<u8>> {
-    match files.read(name) {
-        Err(error) if is_bad_place(&error) => {}
-        read => return read,
+    // Where its index rotted as well, that is made anew next, and readers are given both then.
+    if let Ok(index) = cores::on_own_thread("mend", open).await.flatten() {
+        give(machine, &index);
     }
-    let map = files.map(name)?;
-    let mut bytes = vec![0; map.len()];
-    for (n, block) in bytes.chunks_mut(BLOCK).enumerate() {
-        let range = n * BLOCK..n * BLOCK + block.len();
-        if map.populate(range.clone()).is_ok()
-            && let Some(there) = map.get(range)
-        {
-            block.copy_from_slice(there);
-        }
-    }
-    Ok(bytes)
+    Ok(Healed::Anew)
 }
 
 /// That entry, of the first other member that has it.
@@ -157,6 +150,16 @@ async fn fetch_from<D: Disk>(
 }
 
 impl<D: Disk> Replica<D> {
+    /// The names of the files that must be in the directory besides segments: of the indexes of
+    /// complete segments, and of the checkpoint.
+    #[must_use]
+    pub fn expected_files(&self) -> Vec<String> {
+        let (ended, _) = self.machine.ended();
+        let indexes = ended.iter().map(|end| log::index::file_name(end.sequence));
+        let checkpoint = self.machine.checkpoint_id().map(|id| store::file_name(id.index));
+        indexes.chain(checkpoint).collect()
+    }
+
     /// The frame of an entry, for a member in whose log it rotted; nothing where this node has not
     /// that entry, or it is longer than an answer may be.
     pub async fn frame_of(&self, id: LogId, bytes_max: usize) -> Option<Bytes> {

@@ -58,6 +58,9 @@ mod state_machine;
 #[cfg(test)]
 mod suite_tests;
 mod types;
+mod unsound;
+#[cfg(test)]
+mod unsound_tests;
 mod view;
 mod whole_state;
 
@@ -72,7 +75,7 @@ pub use inbound::{Answering, AppendRequest, Inbound, at_once};
 pub use leadership::Leadership;
 pub use log_store::LogStore;
 pub use membership::MembershipError;
-pub use mending::{heal, is_derived};
+pub use mending::{heal, is_derived, is_healable};
 pub use prefix::Prefix;
 pub use reads::{LogPiece, LogPieceError};
 pub use recovered::Recovered;

@@ -40,6 +40,12 @@ impl<D: Disk> Replica<D> {
         Rc::clone(self.machine.making_checkpoint())
     }
 
+    /// The last entry that the checkpoint stands for.
+    #[must_use]
+    pub fn checkpoint_id(&self) -> Option<LogId> {
+        self.machine.checkpoint_id()
+    }
+
     /// Purges what a checkpoint stands for: readers are told, then the log gives
     /// its segments up. Returns when that is durable.
     ///

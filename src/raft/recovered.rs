@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    base::{batch::NumberedBatch, ids::ChangeId},
+    base::{
+        batch::{Batch, NumberedBatch},
+        ids::ChangeId,
+    },
     state::{CheckpointedChanges, History, Index, SealedSegment},
 };
 
@@ -33,4 +36,12 @@ impl Recovered {
     pub fn index(&self) -> Arc<Index> {
         Arc::clone(&self.index)
     }
+}
+
+/// The batch in memory of its own: what was replayed is a part of a whole
+/// segment, which it would keep.
+pub(super) fn detached(batch: &NumberedBatch) -> NumberedBatch {
+    let bytes = bytes::Bytes::copy_from_slice(batch.batch.bytes());
+    let copy = Batch::parsed_before(bytes).expect("a copy of a batch has its header");
+    NumberedBatch { batch: copy, ..batch.clone() }
 }

@@ -12,7 +12,7 @@ use openraft::entry::RaftEntry;
 use super::{
     fold::Fold,
     indexing::Weights,
-    recovered::Recovered,
+    recovered::{Recovered, detached},
     sealing::{SegmentEnd, Unsealed},
     segment_index::{Complete, SegmentIndex, Unusable},
     standing::Standing,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     base::{
-        batch::{Batch, NumberedBatch},
+        batch::NumberedBatch,
         ids::{ChangeId, LogId, NodeId},
         planted::planted,
     },
@@ -76,6 +76,8 @@ pub struct Replay<F> {
     /// The places of those whose entries were read.
     runs: Vec<Run>,
     weights: Weights,
+    /// The segment that the whole state is after which it began with.
+    whole: Option<u64>,
     /// The position that it began at.
     begun: Position,
     checkpoint: Option<(RaftLogId, StoredMembership)>,
@@ -96,6 +98,7 @@ impl<F> Default for Replay<F> {
             newest: None,
             runs: Vec::new(),
             weights: Weights::default(),
+            whole: None,
             begun: Position::default(),
             checkpoint: None,
             checkpointed: None,
@@ -309,9 +312,9 @@ impl<F: Files> Replay<F> {
     }
 
     fn of(begun: Begun, indexes: Option<Indexes<F>>) -> (Option<CheckpointFile>, Self) {
-        let Begun { fold, checkpoint, found, bytes: whole } = begun;
-        let weights = Weights { changed: 0, whole };
-        let mut replay = Self { fold, indexes, weights, ..Self::default() };
+        let Begun { fold, checkpoint, found, whole, bytes } = begun;
+        let weights = Weights { changed: 0, whole: bytes };
+        let mut replay = Self { fold, indexes, weights, whole, ..Self::default() };
         if let Some(indexes) = &mut replay.indexes {
             indexes.found = found;
         }
@@ -323,6 +326,12 @@ impl<F: Files> Replay<F> {
             file
         });
         (file, replay)
+    }
+
+    /// The segment that the whole state is after which it began with, if there was one.
+    #[must_use]
+    pub fn whole(&self) -> Option<u64> {
+        self.whole
     }
 
     /// The places of entries whose segments have got an index, for the log.
@@ -383,15 +392,8 @@ impl<F: Files> Replay<F> {
     /// The same, taken out, with what is left to be done.
     pub(super) fn into_parts(self) -> (Fold, Unsealed, Weights) {
         let batches = self.open.into_iter().map(|open| (open.index, open.batch)).collect();
+        let given = self.sealed.iter().map(Arc::downgrade).collect();
         let Self { left: sealed, complete, ended, newest, fold, weights, .. } = self;
-        (fold, Unsealed { batches, sealed, complete, ended, newest }, weights)
+        (fold, Unsealed { batches, sealed, complete, ended, given, newest }, weights)
     }
-}
-
-/// The batch in memory of its own: what was replayed is a part of a whole
-/// segment, which it would keep.
-fn detached(batch: &NumberedBatch) -> NumberedBatch {
-    let bytes = bytes::Bytes::copy_from_slice(batch.batch.bytes());
-    let copy = Batch::parsed_before(bytes).expect("a copy of a batch has its header");
-    NumberedBatch { batch: copy, ..batch.clone() }
 }

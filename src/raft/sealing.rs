@@ -1,9 +1,9 @@
 //! Applied batches on their way into sealed segments with an index, where readers find them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     ops::RangeInclusive,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     feed::Fanout,
     io::Disk,
     log::{Log, Sealed},
-    state::{Position, index::Redactions},
+    state::{Position, SealedSegment, index::Redactions},
 };
 
 /// The last entry of a segment, and how far the list goes with it.
@@ -53,6 +53,8 @@ pub(super) struct Unsealed {
     pub(super) complete: VecDeque<Arc<Complete>>,
     /// Those that have one.
     pub(super) ended: VecDeque<SegmentEnd>,
+    /// What readers are given of them.
+    pub(super) given: Vec<Weak<SealedSegment>>,
     /// Where Raft stands after the newest of them.
     pub(super) newest: Option<(SegmentEnd, Standing)>,
 }
@@ -67,14 +69,28 @@ pub(super) struct Sealing {
     complete: VecDeque<Arc<Complete>>,
     /// Sealed segments that have an index, in order.
     ended: VecDeque<SegmentEnd>,
+    /// What readers are given of those with changes, by their numbers.
+    given: BTreeMap<u64, Weak<SealedSegment>>,
     /// The newest of them, and where Raft stands after it.
     newest: Option<(SegmentEnd, Standing)>,
 }
 
 impl Sealing {
     pub(super) fn new(unsealed: Unsealed) -> Self {
-        let Unsealed { batches, sealed, complete, ended, newest } = unsealed;
-        Self { batches, sealed, complete, ended, newest }
+        let Unsealed { batches, sealed, complete, ended, given, newest } = unsealed;
+        let given = given.into_iter().filter_map(|weak| Some((weak.upgrade()?.sequence, weak)));
+        let given = given.collect();
+        Self { batches, sealed, complete, ended, given, newest }
+    }
+
+    /// What readers are given of a segment that has an index and changes.
+    pub(super) fn given(&self, sequence: u64) -> Option<Arc<SealedSegment>> {
+        self.given.get(&sequence)?.upgrade()
+    }
+
+    /// Takes note that readers are given this.
+    pub(super) fn give(&mut self, segment: &Arc<SealedSegment>) {
+        self.given.insert(segment.sequence, Arc::downgrade(segment));
     }
 
     /// The newest segment that has an index, and where Raft stands after it.
@@ -150,6 +166,7 @@ impl Sealing {
         while self.ended.front().is_some_and(|end| end.index <= index) {
             self.ended.pop_front();
         }
+        self.given.retain(|_, segment| segment.strong_count() > 0);
     }
 
     /// The oldest segment without an index that is wholly applied, if there is one.
@@ -194,6 +211,7 @@ impl Sealing {
             Some(segment) => {
                 fanout.publish_segment(segment);
                 fold.seal(segment);
+                self.give(segment);
             }
             None => fold.state().index().forget_segment(sequence),
         }

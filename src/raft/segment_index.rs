@@ -10,7 +10,10 @@
 
 use std::{io, sync::Arc};
 
-use super::standing::{Standing, put_standing, standing};
+use super::{
+    standing::{Standing, put_standing, standing},
+    unsound::LOOKED_AT,
+};
 use crate::{
     base::batch::NumberedBatch,
     io::{Files, put_file},
@@ -193,16 +196,23 @@ pub fn verify_index(files: &impl Files, name: &str) -> io::Result<VerifiedIndex>
     Ok(VerifiedIndex { bytes, fault: verify().err() })
 }
 
-/// Removes what a process was writing when it ended, and indexes of segments that are not from
-/// `oldest` to before `active`. Nobody may be writing any.
+/// Removes what a process was writing when it ended, indexes of segments that are not from `oldest` to
+/// before `active`, and whole states but that after the segment `whole`. Nobody may be writing any.
 ///
 /// # Errors
 /// What the disk reports.
-pub fn tidy(files: &impl Files, oldest: u64, active: u64) -> io::Result<()> {
+pub fn tidy(files: &impl Files, oldest: u64, active: u64, whole: Option<u64>) -> io::Result<()> {
     let of_segment = |name: &str| number(name, SUFFIX);
     remove(files, |name| {
         let stray = of_segment(name).is_some_and(|n| n < oldest || active <= n);
-        stray || [TEMPORARY, ANEW_TEMPORARY, WHOLE_TEMPORARY, ERASED_TEMPORARY].contains(&name)
+        let unused = number(name, WHOLE_SUFFIX).is_some_and(|n| Some(n) != whole);
+        if unused {
+            tracing::info!(file = name, "a state that is not gone on from is removed");
+        }
+        stray
+            || unused
+            || [TEMPORARY, ANEW_TEMPORARY, WHOLE_TEMPORARY, ERASED_TEMPORARY, LOOKED_AT]
+                .contains(&name)
     })
 }
 

@@ -15,7 +15,10 @@ use super::{
     types::{RaftLogId, StoredMembership, membership_from_json, to_raft_id},
 };
 use crate::{
-    base::ids::ChangeId,
+    base::{
+        ids::{ChangeId, LogId},
+        planted::planted,
+    },
     checkpoint::{Checkpoint, CheckpointFile, store},
     io::{BLOCK, Files, put_file},
     log::{
@@ -52,7 +55,9 @@ pub(super) struct Begun {
     pub(super) checkpoint: Option<CheckpointRead>,
     /// Indexes that were looked at, those of the segments that the state is after among them.
     pub(super) found: BTreeMap<u64, SegmentIndex>,
-    /// The length of the whole state.
+    /// The segment that the whole state is after, if one is gone on from.
+    pub(super) whole: Option<u64>,
+    /// The length of that.
     pub(super) bytes: u64,
 }
 
@@ -89,6 +94,7 @@ pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
         match read(files, segment, &begun) {
             Ok(Some(Whole { fold, found, bytes })) => {
                 (begun.fold, begun.found, begun.bytes) = (fold, found, bytes);
+                begun.whole = Some(segment);
                 break;
             }
             Ok(None) => {}
@@ -101,12 +107,14 @@ pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
     Ok(begun)
 }
 
-/// What the indexes up to that of the segment `upto` say of the state.
+/// What the indexes up to that of the segment `upto` say of the state. Entries up to `purged` are
+/// purged, so a checkpoint stands for them.
 ///
 /// # Errors
-/// The checkpoint or an index cannot be read, or is damaged.
-pub(super) fn upto(files: &impl Files, upto: u64) -> io::Result<Begun> {
+/// The checkpoint or an index cannot be read, is damaged or missing.
+pub(super) fn upto(files: &impl Files, upto: u64, purged: Option<LogId>) -> io::Result<Begun> {
     let mut begun = newest(files, upto)?;
+    check_checkpoint(&begun, purged)?;
     for segment in log::segments(files)?.into_iter().filter(|segment| *segment <= upto) {
         if begun.found.contains_key(&segment) {
             continue;
@@ -132,13 +140,27 @@ pub(super) fn upto(files: &impl Files, upto: u64) -> io::Result<Begun> {
     Ok(begun)
 }
 
+/// Whether the checkpoint that stands for entries up to `purged` is there: without it, the indexes
+/// would amount to a state that lacks what it holds.
+fn check_checkpoint(begun: &Begun, purged: Option<LogId>) -> io::Result<()> {
+    let found = begun.checkpoint.as_ref().map(|checkpoint| checkpoint.standing.0.index);
+    match purged {
+        Some(purged) if found < Some(purged.index) && !planted!(GoOnWithoutCheckpoint) => {
+            let (file, reason) = (store::file_name(purged.index), "it is missing".to_owned());
+            let (first, last) = (ChangeId::ZERO, ChangeId::ZERO);
+            Err(io::Error::other(Damaged { file, offset: 0, first, last, reason }))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes the whole state after the segment `segment`, all segments up to which have an index, and
-/// removes older ones; gives its length. Durable on return.
+/// removes older ones; gives its length. Entries up to `purged` are purged. Durable on return.
 ///
 /// # Errors
-/// What the disk reports, or an index is damaged.
-pub fn write(files: &impl Files, segment: u64) -> io::Result<u64> {
-    let begun = upto(files, segment)?;
+/// What the disk reports, or an index or the checkpoint is damaged or missing.
+pub fn write(files: &impl Files, segment: u64, purged: Option<LogId>) -> io::Result<u64> {
+    let begun = upto(files, segment, purged)?;
     let last = begun.found.get(&segment);
     let last = last.ok_or_else(|| io::Error::other(format!("segment {segment} has no index")))?;
     let mut builder = Builder::default();
@@ -176,8 +198,8 @@ struct Whole {
     bytes: u64,
 }
 
-/// The state after a segment, with the indexes of the segments up to it; nothing when it does not
-/// fit them, or is older than what is begun with.
+/// The state after a segment, with the indexes of the segments up to it; nothing when some of those are
+/// missing, or it is older than what is begun with.
 fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>, Fault> {
     let fault = |error: io::Error| Fault { offset: 0, reason: error.to_string() };
     let sections = Sections::open(files.map(&file_name(segment)).map_err(fault)?)?;
@@ -187,6 +209,7 @@ fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>
         return Ok(None);
     }
     let after = after(&sections)?;
+    let misplaced = |reason: &str| Fault { offset: 0, reason: reason.into() };
     let mut found = BTreeMap::new();
     for sequence in log::segments(files).map_err(fault)? {
         if sequence > segment {
@@ -195,12 +218,11 @@ fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>
         let Some(index) = fitting(files, sequence).map_err(fault)? else { return Ok(None) };
         found.insert(sequence, index);
     }
-    let fits = found.get(&segment).is_some_and(|last| {
-        after == After { sequence: segment, nonce: last.log.nonce() }
-            && last.standing.applied == standing.applied
-    });
-    if !fits {
-        return Ok(None);
+    let last = found.get(&segment);
+    let last = last.ok_or_else(|| misplaced("it is of a segment that is not there"))?;
+    let of = After { sequence: segment, nonce: last.log.nonce() };
+    if after != of || last.standing.applied != standing.applied {
+        return Err(misplaced("it is of another segment"));
     }
     let mut state = State::default();
     delta::absorb(&mut state, &sections, None)?;

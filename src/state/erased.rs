@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     base::{batch::Erasure, ids::ChangeId, planted::planted},
-    sections::{Builder, Fault},
+    sections::{Builder, Fault, Sections},
 };
 
 /// Changes of one segment that are to be erased.
@@ -60,6 +60,23 @@ impl ToErase {
             found.changes.insert(id, stays);
         }
         Ok(found)
+    }
+
+    /// What its index says to be erased of `segment`. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the disk reports, or something is damaged.
+    pub fn again(segment: &SealedSegment) -> std::io::Result<Self> {
+        let erased = delta::ids(segment.index(), delta::ERASED).map_err(std::io::Error::other)?;
+        Self::all(segment, &erased)
+    }
+
+    /// Whether an index says that anything is erased of its segment.
+    ///
+    /// # Errors
+    /// The index is damaged.
+    pub fn is_any(index: &Sections) -> Result<bool, Fault> {
+        Ok(!delta::ids(index, delta::ERASED)?.is_empty())
     }
 
     /// Whether all are erased.

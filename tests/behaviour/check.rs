@@ -161,3 +161,79 @@ fn a_directory_that_is_in_use_or_has_no_log_is_refused() {
     assert!(files(empty.path()).is_empty(), "nothing is left there");
     check(&empty.path().join("no-such")).fails_saying(&["cannot open the data directory"]);
 }
+
+/// What a start says that is refused.
+fn refused(builder: NodeBuilder) -> (String, NodeBuilder) {
+    match builder.try_start() {
+        Err(ended) => {
+            let (failed, builder) = *ended;
+            assert_eq!(failed.status.code(), Some(1), "{failed:?}");
+            (failed.stderr, builder)
+        }
+        Ok(node) => panic!("it starts: {}", node.stderr()),
+    }
+}
+
+#[test]
+fn what_no_node_starts_on_is_not_said_to_be_sound() {
+    let mut builder = written();
+    let data = data(&builder);
+    let whole = files(&data);
+    let strays = [
+        ("backup.tmp", "half of a file", "is a backup, or what a restore left"),
+        ("snapshot.install", "no mark of a snapshot", "snapshot.install is damaged"),
+    ];
+    for (name, text, words) in strays {
+        fs::write(data.join(name), text).unwrap();
+        check(&data).fails_saying(&[words]);
+        let said;
+        (said, builder) = refused(builder);
+        assert!(said.contains(words), "{name}: {said}");
+        fs::remove_file(data.join(name)).unwrap();
+        assert!(check(&data).ok().contains("is sound"));
+        assert_eq!(files(&data), whole, "nothing is changed");
+    }
+    builder.start().holds(WRITES);
+}
+
+#[test]
+fn a_state_that_fits_no_segment_is_told_and_a_start_removes_it() {
+    let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
+    let mut client = node.client();
+    let states = |data: &Path| {
+        let all = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().is_some_and(|end| end == "state")).collect::<Vec<_>>()
+    };
+    let mut tenants = 0;
+    eventually("there is a state", || {
+        for _ in 0..50 {
+            client.tenant(&format!("a-tenant-{tenants}-{}", "n".repeat(100)));
+            tenants += 1;
+        }
+        for _ in 0..15 {
+            client.append(format!("{{\"data\":\"{}\"}}", "x".repeat(20_000)));
+        }
+        !states(&node.data()).is_empty()
+    });
+    let mut builder = node.stop();
+    let data = data(&builder);
+    assert!(check(&data).ok().contains("is sound"));
+    let [state] = &states(&data)[..] else { panic!("one counts") };
+    let bytes = fs::read(state).unwrap();
+    let own: u64 = state.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    for number in [own + 1, 7777] {
+        let stray = data.join(format!("{number:020}.state"));
+        assert!(!stray.exists());
+        fs::write(&stray, &bytes).unwrap();
+        let name = stray.file_name().unwrap().to_str().unwrap();
+        check(&data).fails_saying(&[name, "nothing is lost"]);
+        let node = builder.start();
+        assert_eq!(
+            node.client().get(&format!("/tenants/a-tenant-7-{}", "n".repeat(100))).status,
+            200
+        );
+        assert!(!stray.exists(), "it is removed");
+        builder = node.stop();
+        assert!(check(&data).ok().contains("is sound"));
+    }
+}

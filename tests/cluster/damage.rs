@@ -116,3 +116,79 @@ fn entries_that_rot_on_a_member_are_taken_from_another() {
         assert_eq!(said.matches("what was damaged is made anew").count(), 1, "{said}");
     }
 }
+
+#[test]
+fn a_segment_is_put_together_again_whatever_of_it_rotted_on_a_member() {
+    let mut flags = SHORT_SEGMENTS.to_vec();
+    flags.extend(["--scrub-period", "200ms"]);
+    let mut cluster = Cluster::with(3, &flags);
+    let mut client = cluster.client(0);
+    let mut ids = Vec::new();
+    for n in 0..60 {
+        ids.push(
+            client.append(json!({"data": format!("<{n}>{}", "x".repeat(20_000))}).to_string()),
+        );
+    }
+    let second = |cluster: &Cluster, n: usize| {
+        std::fs::read(cluster.node(n).data().join("00000000000000000002.seg")).unwrap()
+    };
+    let holds =
+        |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|it| it == text.as_bytes());
+    let texts = (0..60).map(|n| (n, format!("\"<{n}>x")));
+    let in_second = texts.filter(|(_, text)| holds(&second(&cluster, 0), text)).nth(2);
+    let (n, secret) = in_second.expect("several are in it");
+    // Nobody is to bring back what was redacted.
+    let redact = format!("/changes/{}/redact", ids[n]);
+    assert_eq!(client.request("POST", &redact, &[], b"").status, 200);
+    let last = client.get("/changes?since=now").json()["last"].as_u64().unwrap();
+    drop(client);
+    let healthy = |cluster: &Cluster, n: usize| {
+        cluster.client(n).get("/health").json() == json!({"status": "ok"})
+    };
+    let whole = |cluster: &Cluster, n: usize| {
+        let (mut client, mut found, mut since) = (cluster.client(n), Vec::new(), 0);
+        while since < last {
+            let answer = client.get(&format!("/changes?since={since}&limit=1000&min_id={last}"));
+            if answer.status != 200 {
+                return None;
+            }
+            let page = answer.json();
+            found.extend(page["changes"].as_array().unwrap().clone());
+            since = page["last"].as_u64().unwrap();
+        }
+        Some(found)
+    };
+    let before = whole(&cluster, 0);
+    assert_eq!(before.as_ref().map(Vec::len), Some(60));
+    for n in 0..3 {
+        eventually("all is erased", || {
+            healthy(&cluster, n)
+                && whole(&cluster, n) == before
+                && !holds(&second(&cluster, n), &secret)
+        });
+        let segment = cluster.node(n).data().join("00000000000000000002.seg");
+        let bytes = std::fs::metadata(&segment).unwrap().len();
+        let file = File::options().write(true).open(&segment).unwrap();
+        match n {
+            // All of it.
+            0 => file.write_all_at(&vec![0; bytes as usize], 0).unwrap(),
+            // The header, and the first groups with what is in them.
+            1 => file.write_all_at(&[0xA5; 70_000], 8).unwrap(),
+            // A half.
+            _ => file.set_len(bytes / 8192 * 4096).unwrap(),
+        }
+        let made_anew = || {
+            let said = cluster.node(n).stderr();
+            said.matches("what was damaged is made anew").count() == 1
+        };
+        eventually("it is made anew", made_anew);
+        eventually("nothing is damaged", || healthy(&cluster, n));
+        assert!(whole(&cluster, n) == before);
+        // A start goes on from it, and need not have the index.
+        cluster.stop(n);
+        std::fs::remove_file(segment.with_extension("index")).unwrap();
+        cluster.restart(n);
+        eventually("it has everything", || whole(&cluster, n) == before);
+        assert!(!holds(&second(&cluster, n), &secret), "what was redacted is back");
+    }
+}

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     backup,
     base::{tenants::Tenants, timing::LEAD_ALONE_WAIT},
-    checkpoint::store,
+    checkpoint::{CheckpointFile, store},
     io::{Disk, Files, cores, net::Listener},
-    log::Identity,
+    log::{Identity, Log},
     node::{
         ForwardedWrites, Ready, Status, Wiring,
         copy::{self, CopyAge, CopyOf, Origins},
@@ -56,16 +56,16 @@ pub async fn start<D: Disk>(
     let spare = spare::keep_spare(log.clone(), Rc::clone(&room), Arc::clone(&wiring.status));
     let spare = cores::spawn(spare);
     cores::spawn(spare::keep_marks(log.clone()));
-    let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);
-    cores::spawn(scrub::run(disk.clone(), log.clone(), scrubbed, period));
 
-    let (oldest, active) = (log.oldest_segment(), log.active_segment());
     let recovered = replay.finish();
+    tidy(&log, replay.whole(), newest.as_ref())?;
     let Identity { cluster, node } = log.identity();
     let address = settings.address.clone();
     let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
     let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
+    let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);
+    cores::spawn(scrub::run(disk.clone(), Rc::clone(&replica), scrubbed, period));
     follow_origin(&replica, &wiring.status, settings.copy.as_ref(), tenants).await?;
     if replica.is_alone() {
         if !settings.address.votes {
@@ -75,8 +75,6 @@ pub async fn start<D: Disk>(
             wiring.status.set_recovered();
         }
     }
-    store::tidy(&files, newest.as_ref()).map_err(StartError::Checkpoint)?;
-    tidy_indexes(&files, oldest, active).map_err(StartError::Checkpoint)?;
     let (policy, bytes) = (settings.retention, settings.segment_bytes);
     cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest));
     let is_copy = settings.copy.is_some();
@@ -106,6 +104,19 @@ pub async fn start<D: Disk>(
     let ready = Ready { recovered, cluster };
     let running = Running { disk, settings, wiring, replica, sequencer, spare, adopted };
     Ok((running, ready))
+}
+
+/// Removes what the node does not go on from, before anybody writes more: it goes on from the checkpoint
+/// `newest` and the whole state after the segment `whole`, if there are such.
+fn tidy<D: Disk>(
+    log: &Log<D>,
+    whole: Option<u64>,
+    newest: Option<&CheckpointFile>,
+) -> Result<(), StartError> {
+    let files = log.files();
+    store::tidy(&files, newest).map_err(StartError::Checkpoint)?;
+    let (oldest, active) = (log.oldest_segment(), log.active_segment());
+    tidy_indexes(&files, oldest, active, whole).map_err(StartError::Checkpoint)
 }
 
 /// Whether a node may be started on a directory.

@@ -13,7 +13,7 @@ use crate::{
     },
     io::Disk,
     raft::{sealing::Decided, segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
-    state::CheckpointedChanges,
+    state::{CheckpointedChanges, SealedSegment},
 };
 
 impl<D: Disk> StateMachine<D> {
@@ -23,6 +23,12 @@ impl<D: Disk> StateMachine<D> {
         let inner = self.inner.borrow();
         let purged = inner.checkpoint.as_ref()?;
         Some((from_raft_id(&purged.last), Arc::clone(purged.file.as_ref()?)))
+    }
+
+    /// The last entry that the checkpoint stands for.
+    pub(in crate::raft) fn checkpoint_id(&self) -> Option<LogId> {
+        let inner = self.inner.borrow();
+        inner.checkpoint.as_ref().map(|purged| from_raft_id(&purged.last))
     }
 
     /// Whether the checkpoint holds what is redacted and not erased yet.
@@ -83,17 +89,23 @@ impl<D: Disk> StateMachine<D> {
         self.inner.borrow().sealing.ended().any(|end| end.sequence == sequence)
     }
 
+    /// What readers are given of a segment that has an index and changes.
+    pub(in crate::raft) fn given(&self, sequence: u64) -> Option<Arc<SealedSegment>> {
+        self.inner.borrow().sealing.given(sequence)
+    }
+
     /// Has readers find the changes of a segment by this index, and in the file that goes with it;
     /// `false` when it is purged.
     pub(in crate::raft) fn replace_sealed(&self, index: &SegmentIndex) -> bool {
-        let inner = self.inner.borrow();
         let sequence = index.log.run.segment();
         if !self.has_ended(sequence) {
             return false;
         }
         if let Some(segment) = &index.segment {
+            let mut inner = self.inner.borrow_mut();
             self.fanout.publish_segment(segment);
             inner.fold.seal(segment);
+            inner.sealing.give(segment);
         }
         self.log.adopt(&index.log.run);
         true

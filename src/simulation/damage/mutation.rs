@@ -68,20 +68,25 @@ fn foreign_name(rng: &mut StdRng, files: &Files) -> String {
         _ => rng.random_range(0..400),
     };
     let ends = ["seg", "seg.tmp", "checkpoint", "index", "state", "index.tmp", "state.tmp", "bak"];
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
         0 => "notes.txt".into(),
         1 => "checkpoint.tmp".into(),
+        8 => "backup.tmp".into(),
+        9 => "snapshot.install".into(),
         2 => format!("{number}.seg"),
         _ => format!("{number:020}.{}", ends[rng.random_range(0..ends.len())]),
     }
 }
 
 impl Mutation {
-    /// What leaves every file in its place and as long as it was.
-    pub fn draw_in_place(rng: &mut StdRng, files: &Files) -> Self {
+    /// What a file may come to under a node that has it open: it is gone, or has other bytes.
+    pub fn draw_at_rest(rng: &mut StdRng, files: &Files) -> Self {
         loop {
             let drawn = Self::draw(rng, files);
-            if matches!(drawn, Self::Flip { .. } | Self::Overwrite { .. } | Self::Copy { .. }) {
+            if matches!(
+                drawn,
+                Self::Flip { .. } | Self::Overwrite { .. } | Self::Copy { .. } | Self::Remove(_)
+            ) {
                 return drawn;
             }
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
@@ -11,25 +12,31 @@ use super::{
     reading::{Seen, Verdict, judge, read},
 };
 use crate::{
-    base::planted::{Bug, prove},
+    base::{
+        planted::{Bug, prove},
+        timing::SCRUB_BEGIN,
+    },
     io::{
         cores,
         simulated::{disk::SimDisk, executor::run},
     },
+    log,
     node::replica::{Checked, check},
     raft::is_derived,
     simulation::tests::given,
 };
 
-/// What can be made anew is within that.
-const MADE_ANEW: Duration = Duration::from_secs(30);
+/// All is verified once within that, and what can be made anew is.
+const MADE_ANEW: Duration = SCRUB_BEGIN.saturating_add(Duration::from_secs(60));
+
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What became of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Refused,
     Served(Verdict),
-    /// Some could not be read, until it was made anew.
+    /// It was made anew.
     MadeAnew,
 }
 
@@ -49,13 +56,21 @@ fn served(seed: u64, disk: &SimDisk, origin: &Origin) -> Result<Seen, String> {
     })
 }
 
-/// Whether `changeagent check` finds a directory sound.
-fn is_sound(seed: u64, files: &Files) -> bool {
+/// What `changeagent check` finds wrong with a directory.
+fn unsound(seed: u64, files: &Files) -> Option<String> {
     let disk = disk_of(seed, files);
     match run(seed, check(&disk)) {
-        Ok(Some(Checked::Sound(sound))) => sound.spoiled.is_none(),
-        _ => false,
+        Ok(Some(Checked::Sound(sound))) => {
+            sound.spoiled.map(|(file, fault)| format!("{file}: {fault}"))
+        }
+        Ok(Some(Checked::Damaged(damage))) => Some(damage.error.to_string()),
+        Ok(None) => Some("nothing is there".to_owned()),
+        Err(error) => Some(error.to_string()),
     }
+}
+
+fn is_sound(seed: u64, files: &Files) -> bool {
+    unsound(seed, files).is_none()
 }
 
 struct Campaign {
@@ -106,6 +121,11 @@ impl Campaign {
                 Outcome::Served(verdict.unwrap_or_else(|why| panic!("{why}")))
             }
         };
+        // What is derived it has made good, or removed; of the log not all is read at a start.
+        let is_log_whole = log_of(&files) == log_of(&self.origin.image.files);
+        if is_log_whole && outcome == Outcome::Served(Verdict::Whole) {
+            assert_eq!(unsound(seed, &disk.snapshot()), None, "the check finds something");
+        }
         // Whatever a node cannot make good is found offline as well.
         let is_unsound = matches!(outcome, Outcome::Refused | Outcome::Served(Verdict::Damaged));
         assert!(!(is_unsound && is_sound(seed, &files)), "the check finds nothing: {outcome:?}");
@@ -119,45 +139,55 @@ impl Campaign {
     /// what it serves, at once and when it had time to make anew what it can.
     fn case_at_rest(&mut self, seed: u64) {
         let rng = &mut StdRng::seed_from_u64(seed);
-        let mut files = self.origin.image.at_rest();
-        let mutation = Mutation::draw_in_place(rng, &files);
+        let whole = self.origin.image.at_rest();
+        let mut files = whole.clone();
+        let mutation = Mutation::draw_at_rest(rng, &files);
         mutation.apply(&mut files, &self.other);
         println!("seed {seed}, while it runs: {mutation:?}");
         let disk = disk_of(rng.random(), &self.origin.image.files);
-        let is_changed =
-            |(name, bytes): &(&String, &Vec<u8>)| **bytes != self.origin.image.files[*name];
-        let can_heal = files.iter().filter(is_changed).all(|(name, _)| is_derived(name));
+        let mut changed = whole.iter().filter(|(name, bytes)| files.get(*name) != Some(*bytes));
+        let changed = changed.next().map(|(name, bytes)| (name, bytes, files.get(name)));
         let (seen, healed, health) = run(seed, async {
             let mut node = Running::on(disk.clone(), None).await.expect("it starts");
             if rng.random() {
                 // Some of it is in memory, and was found sound.
                 read(&mut node, &self.origin.names).await;
             }
-            for (name, bytes) in &files {
-                if *bytes != self.origin.image.files[name] {
+            match changed {
+                Some((name, _, Some(bytes))) => {
                     disk.damage(name, |there| there.copy_from_slice(bytes));
                 }
+                Some((name, _, None)) => disk.take(name),
+                None => {}
             }
             let seen = read(&mut node, &self.origin.names).await;
-            cores::sleep(MADE_ANEW).await;
+            let begun = cores::now();
+            while cores::elapsed(begun) < MADE_ANEW {
+                // A connection that is not used is closed.
+                cores::sleep(PAUSE).await;
+                assert_eq!(node.get("/health").await.status, 200);
+            }
             let healed = read(&mut node, &self.origin.names).await;
             (seen, healed, node.get("/health").await.body)
         });
         let judged = |seen| judge(&self.all, seen, None).unwrap_or_else(|why| panic!("{why}"));
-        let outcome = match (judged(&seen), judged(&healed)) {
-            (Verdict::Damaged, Verdict::Whole) => {
-                assert!(can_heal, "a segment is not made anew");
-                assert!(is_sound(seed, &disk.snapshot()), "what is made anew is not sound");
+        let (first, then) = (judged(&seen), judged(&healed));
+        let unsound = unsound(seed, &disk.snapshot());
+        let is_sound = unsound.is_none();
+        let outcome = match changed {
+            None => Outcome::Served(first),
+            Some((name, was, is)) if can_heal(name, was, is) => {
+                assert_eq!(then, Verdict::Whole, "what can be made anew was not made anew");
+                assert_eq!(unsound, None, "what can be made anew was not made anew: {health}");
+                assert!(!health.contains("\"damaged\":[{"), "it is told no more: {health}");
                 Outcome::MadeAnew
             }
-            (first, second) => {
-                assert_eq!(first, second, "it does not become worse");
-                if first == Verdict::Damaged {
-                    assert!(!can_heal, "what can be made anew was not made anew");
-                    assert!(health.contains("\"damaged\":[{"), "{health}");
-                    assert!(!is_sound(seed, &disk.snapshot()), "the check finds nothing");
-                }
-                Outcome::Served(first)
+            Some(_) => {
+                assert_eq!(first, then, "it becomes neither worse nor better");
+                // What is purged, nobody reads.
+                assert!(!is_sound || then == Verdict::Whole, "the check finds nothing");
+                assert!(is_sound || health.contains("\"damaged\":[{"), "it is told: {health}");
+                Outcome::Served(then)
             }
         };
         println!("    {outcome:?}");
@@ -165,9 +195,26 @@ impl Campaign {
     }
 }
 
-/// Whether a refusal says which file it is about, or that one is missing.
+/// Whether a node without others can make a file anew that was so and is so now, or is missing: what is
+/// made of the log; what it has open; of a segment, whatever is not an entry.
+fn can_heal(name: &str, was: &[u8], is: Option<&Vec<u8>>) -> bool {
+    let Some(is) = is else { return true };
+    let Some(sequence) = log::number(name, log::SUFFIX) else { return is_derived(name) };
+    let read = log::reread(sequence, &Bytes::copy_from_slice(was), None).expect("it was sound");
+    let mut frames = read.sealed.entries.iter().map(|(_, place)| log::frame_range(*place));
+    frames.all(|frame| was[frame.clone()] == is[frame])
+}
+
+/// The segments of a directory, and its checkpoint.
+fn log_of(files: &Files) -> BTreeMap<&String, &Vec<u8>> {
+    let is_of_log = |name: &str| name.ends_with(".seg") || name.ends_with(".checkpoint");
+    files.iter().filter(|(name, _)| is_of_log(name)).collect()
+}
+
+/// Whether a refusal says which file it is about, that one is missing, or that it is no node's.
 fn names_a_place(why: &str, files: &Files) -> bool {
-    files.keys().any(|name| why.contains(name.as_str())) || why.contains("missing")
+    let names = |name: &String| why.contains(name.as_str());
+    files.keys().any(names) || ["missing", "is a backup"].iter().any(|text| why.contains(text))
 }
 
 /// Damages directories of both kinds, from the seed `FROM` on.

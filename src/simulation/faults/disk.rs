@@ -64,6 +64,8 @@ pub enum Fault {
     CutPowerOffCore(NodeId, u64, Loss),
     /// A bit flips.
     Rot(NodeId),
+    /// A file is gone.
+    Vanish(NodeId),
     /// So many of a hundred writes get lost, or go elsewhere.
     Misdirect(NodeId, u32),
     /// The node loses its disk, and is started with another.
@@ -86,8 +88,9 @@ impl Fault {
         if let Some(node) = spoilable(rng, shape)
             && rng.random_ratio(1, 5)
         {
-            return match rng.random_range(0..6) {
+            return match rng.random_range(0..7) {
                 0 => Self::Rot(node),
+                6 => Self::Vanish(node),
                 1 => Self::Misdirect(node, rng.random_range(1..50)),
                 2 => Self::Wipe(node),
                 3 | 4 => Self::Copy(node),
@@ -142,6 +145,12 @@ impl Fault {
                 let place = places.disk(node).rot_written();
                 note(&format!("a bit flips: {place:?}"));
                 return place.is_some();
+            }
+            Self::Vanish(node) => {
+                places.spoil(node);
+                let name = places.disk(node).vanish();
+                note(&format!("a file is gone: {name:?}"));
+                return name.is_some();
             }
             Self::Misdirect(node, percent) => {
                 places.spoil(node);

@@ -236,6 +236,18 @@ impl SimDisk {
         Some((name, byte))
     }
 
+    /// Takes any file away, durably, and says which; `None` when there is none.
+    pub fn vanish(&self) -> Option<String> {
+        let name = {
+            let mut state = self.lock();
+            let files = state.list();
+            let at = state.rng.random_range(0..files.len().max(1));
+            files.get(at)?.name.clone()
+        };
+        self.take(&name);
+        Some(name)
+    }
+
     /// Waits for as long as the disk hangs.
     pub(super) async fn goes_on(&self) {
         let mut changed = self.inner.changed.subscribe();
