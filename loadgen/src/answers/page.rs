@@ -61,6 +61,27 @@ pub(crate) struct KeysPage<'a> {
     pub(crate) at_end: bool,
 }
 
+/// A page of tenants or collections.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NamesPage<'a> {
+    #[serde(borrow, alias = "tenants", alias = "collections")]
+    pub(crate) entries: Vec<NamedEntry<'a>>,
+    #[serde(rename = "atEnd")]
+    pub(crate) at_end: bool,
+}
+
+/// A tenant or a collection.
+#[derive(Debug, Deserialize)]
+pub(crate) struct NamedEntry<'a> {
+    #[serde(borrow)]
+    pub(crate) name: Cow<'a, str>,
+}
+
+/// Reads a page of tenants or collections.
+pub(crate) fn parse_names(body: &[u8]) -> serde_json::Result<NamesPage<'_>> {
+    serde_json::from_slice(body)
+}
+
 /// Reads a page of keys.
 pub(crate) fn parse_keys(body: &[u8]) -> serde_json::Result<KeysPage<'_>> {
     serde_json::from_slice(body)

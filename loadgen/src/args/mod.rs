@@ -227,6 +227,9 @@ pub(crate) struct FillArguments {
     /// Keys in one request.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) batch: u16,
+    /// Reads back that everything is there, each once; exit code 1 otherwise.
+    #[arg(long)]
+    pub(crate) verify: bool,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]

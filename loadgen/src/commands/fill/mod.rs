@@ -1,6 +1,8 @@
 //! `loadgen fill`: creates tenants, then collections of the first of them, then live keys spread
 //! over these, each once: a node of a known size, to be measured.
 
+mod verify;
+
 use std::io::Write;
 use std::time::Instant;
 
@@ -9,6 +11,7 @@ use anyhow::{Result, bail, ensure};
 use crate::args::{CommonArguments, FillArguments};
 use crate::base::stop;
 use crate::http::connection::Failure;
+use crate::http::control::Control;
 use crate::http::response::Response;
 use crate::http::target::{Target, Targets};
 use crate::http::workload::{Census, Workload};
@@ -19,11 +22,14 @@ use crate::measure::report::{Outcome, Report};
 use crate::measure::results::{Findings, Part};
 use crate::measure::span::{self, Span};
 use crate::measure::tally::Tally;
+use crate::measure::verification::Verification;
 
 /// Connections that create what a command needs before it measures.
 const CREATING_CONNECTIONS: usize = 16;
 /// What the names of tenants begin with.
 const TENANTS: &str = "tenant";
+/// What the names of collections begin with.
+const COLLECTIONS: &str = "collection";
 
 /// Creates tenants whose names are `prefix`, a hyphen, and a number of [`LIST_DIGITS`] digits from
 /// 0 on.
@@ -61,6 +67,7 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
     let targets = Targets::resolve(&common.urls)?;
     let report = Report::begin("fill", arguments)?;
     let mut findings = Findings::new(Vec::new());
+    let mut verification: Option<Verification> = None;
     let stages = [
         (Stage::Tenants, "tenants", arguments.tenants),
         (Stage::Collections, "collections", arguments.collections),
@@ -89,8 +96,13 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
             // What comes next would find nothing to be in.
             break;
         }
+        if arguments.verify {
+            let mut control = Control::new(targets.first(), common.timeout);
+            let there = verify::verify(&mut control, stage, arguments)?;
+            verification.get_or_insert_default().merge(there);
+        }
     }
-    report.finish(&findings, &common.output)
+    report.finish(&findings.verified(verification), &common.output)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,10 +157,6 @@ impl Fill<'_> {
         Part::new(name, tallies, measured, span::INTERVAL_MIN)
     }
 
-    fn tenant(&self, n: u64) -> String {
-        format!("{}-{n:0LIST_DIGITS$}", self.tenants)
-    }
-
     /// What the `n`-th request creates.
     fn items(&self, n: u64) -> std::ops::Range<u64> {
         n * self.batch..self.count.min((n + 1) * self.batch)
@@ -165,19 +173,22 @@ impl Fill<'_> {
         body.clear();
         let (path, media) = match self.stage {
             Stage::Tenants => {
-                write!(body, "{{\"name\":\"{}\"}}", self.tenant(n))?;
+                write!(body, "{{\"name\":\"{}\"}}", tenant(self.tenants, n))?;
                 ("/tenants".to_owned(), "json")
             }
             Stage::Collections => {
                 write!(body, "{{\"name\":\"{}\"}}", collection(n))?;
-                (format!("/tenants/{}/collections", self.tenant(0)), "json")
+                (format!("/tenants/{}/collections", tenant(self.tenants, 0)), "json")
             }
             Stage::Keys => {
                 for key in self.items(n) {
                     writeln!(body, "{{\"key\":\"key-{key:016}\",\"data\":{{\"n\":{key}}}}}")?;
                 }
                 let collection = collection(n % self.collections);
-                (format!("/tenants/{}/collections/{collection}/keys", self.tenant(0)), "x-ndjson")
+                (
+                    format!("/tenants/{}/collections/{collection}/keys", tenant(self.tenants, 0)),
+                    "x-ndjson",
+                )
             }
         };
         out.clear();
@@ -193,8 +204,13 @@ impl Fill<'_> {
     }
 }
 
+/// The name of the `n`-th tenant whose name begins with `prefix`.
+fn tenant(prefix: &str, n: u64) -> String {
+    format!("{prefix}-{n:0LIST_DIGITS$}")
+}
+
 fn collection(n: u64) -> String {
-    format!("collection-{n:06}")
+    format!("{COLLECTIONS}-{n:0LIST_DIGITS$}")
 }
 
 /// One thread's part of a stage.
