@@ -116,27 +116,23 @@ impl Stream {
         }
     }
 
-    /// Ready when there is something to read, be it the end.
-    ///
-    /// # Errors
-    /// When the connection cannot be watched.
-    pub fn poll_readable(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
+    /// Ready when there may be something to read, be it the end. One task at a time waits for
+    /// that.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0 {
-            Carrier::Real(stream) => stream.poll_readable(cx, &mut watch.0),
+            Carrier::Real(stream) => stream.poll_readable(cx),
             #[cfg(test)]
-            Carrier::Simulated(stream) => stream.poll_readable(cx).map(Ok),
+            Carrier::Simulated(stream) => stream.poll_readable(cx),
         }
     }
 
-    /// Ready when there is room for more, or nothing can be written any longer.
-    ///
-    /// # Errors
-    /// When the connection cannot be watched.
-    pub fn poll_writable(&self, cx: &mut Context<'_>, watch: &mut Watch) -> Poll<io::Result<()>> {
+    /// Ready when there may be room for more, or nothing can be written any longer. One task at a
+    /// time waits for that.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0 {
-            Carrier::Real(stream) => stream.poll_writable(cx, &mut watch.0),
+            Carrier::Real(stream) => stream.poll_writable(cx),
             #[cfg(test)]
-            Carrier::Simulated(stream) => stream.poll_writable(cx).map(Ok),
+            Carrier::Simulated(stream) => stream.poll_writable(cx),
         }
     }
 
@@ -177,10 +173,6 @@ impl Stream {
         }
     }
 }
-
-/// One wait for a connection, in one direction.
-#[derive(Default)]
-pub struct Watch(real::net::Watch);
 
 /// Who connects to a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,17 +235,11 @@ impl Listener {
     }
 
     /// Waits until a connection may be there.
-    ///
-    /// # Errors
-    /// When the listener cannot be watched.
-    pub async fn acceptable(&self) -> io::Result<()> {
+    pub async fn acceptable(&self) {
         match &self.0 {
             Entrance::Real(listener) => listener.acceptable().await,
             #[cfg(test)]
-            Entrance::Simulated(listener) => {
-                listener.acceptable().await;
-                Ok(())
-            }
+            Entrance::Simulated(listener) => listener.acceptable().await,
         }
     }
 }

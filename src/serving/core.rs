@@ -153,9 +153,7 @@ impl Acceptor {
                 continue;
             }
             refused = None;
-            if listener.acceptable().await.is_err() {
-                cores::sleep(ACCEPT_PAUSE).await;
-            }
+            listener.acceptable().await;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     http::Connection,
     io::{
         cores,
-        net::{Stream, Watch},
+        net::Stream,
     },
 };
 
@@ -202,7 +202,6 @@ impl Link {
         // Answers to requests before this one must not wait with it.
         self.transmit_all().await?;
         self.http.release_buffer();
-        let mut watch = Watch::default();
         loop {
             // Without reading, a client that leaves would go unnoticed: one that
             // has left already, or sent too much behind this, waits no longer.
@@ -213,13 +212,13 @@ impl Link {
             self.deadline.wait(self.waiting(Some(deadline)));
             let woken = poll_fn(|cx| {
                 if ready(cx).is_ready() || self.deadline.poll_passed(cx) || self.waits_no_longer() {
-                    return Poll::Ready(Ok(Woken::Time));
+                    return Poll::Ready(Woken::Time);
                 }
-                self.stream.poll_readable(cx, &mut watch).map(|ready| ready.map(|()| Woken::Socket))
+                self.stream.poll_readable(cx).map(|()| Woken::Socket)
             })
             .await;
             self.now = cores::now();
-            match woken.map_err(|_| Gone)? {
+            match woken {
                 Woken::Time if self.deadline.is_cut() => return Err(self.cut()),
                 Woken::Time => return Ok(Ended::Waiting),
                 // A client that sends no more while it waits has left, unless it
@@ -238,21 +237,19 @@ impl Link {
         self.account();
         let writes = direction == Direction::Write;
         self.deadline.wait(Waiting { writes, ..self.waiting(self.http.poll_timeout()) });
-        let mut watch = Watch::default();
         let wants = writes || self.http.wants_read();
         let woken = poll_fn(|cx| {
             if self.deadline.poll_passed(cx) || (self.stopping() && !self.draining) {
-                return Poll::Ready(Ok(Woken::Time));
+                return Poll::Ready(Woken::Time);
             }
             let ready = match direction {
                 _ if !wants => Poll::Pending,
-                Direction::Read => self.stream.poll_readable(cx, &mut watch),
-                Direction::Write => self.stream.poll_writable(cx, &mut watch),
+                Direction::Read => self.stream.poll_readable(cx),
+                Direction::Write => self.stream.poll_writable(cx),
             };
-            ready.map(|ready| ready.map(|()| Woken::Socket))
+            ready.map(|()| Woken::Socket)
         })
         .await;
-        let woken = woken.map_err(|_| Gone)?;
         self.now = cores::now();
         if woken == Woken::Time {
             // A stop is heard once; else this would not wait again.
