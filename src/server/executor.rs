@@ -27,8 +27,8 @@ use crate::io::real::uring;
 const LOG_IO_BYTES: usize = 1 << 20;
 /// The same where there is none: the least that glommio takes.
 const SERVE_IO_BYTES: usize = 64 << 10;
-/// How often rings are tried before shallower ones, or before it is an error:
-/// the kernel counts the memory of rings that were given up for a moment longer.
+/// How often rings are tried before it is an error: the kernel counts the memory of
+/// rings that were given up for a moment longer.
 const RING_TRIES: u32 = 10;
 /// The pause between two tries.
 const RING_PAUSE: Duration = Duration::from_millis(10);
@@ -137,40 +137,26 @@ where
     Ok(watch)
 }
 
-/// Makes the executor of this thread, with the deepest rings that the limit of
-/// locked memory allows.
+/// Makes the executor of this thread.
 fn make(purpose: Purpose) -> Result<LocalExecutor, ServerError> {
-    let mut failure = None;
-    for depth in uring::DEPTHS {
-        for _ in 0..RING_TRIES {
-            let made = LocalExecutorBuilder::new(Placement::Unbound)
-                .name(purpose.name())
-                .io_memory(purpose.io_bytes())
-                .ring_depth(depth as usize)
-                .preempt_timer(FIRST_SLICE)
-                .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
-                .make();
-            match made {
-                Ok(executor) => {
-                    if depth < uring::DEPTHS[0] {
-                        let executor = purpose.name();
-                        tracing::warn!(
-                            executor,
-                            depth,
-                            "shallow rings: the limit of locked memory is low"
-                        );
-                    }
-                    return Ok(executor);
-                }
-                Err(error) if !is_out_of_memory(&error) => {
-                    return Err(ServerError::Executor(error.to_string()));
-                }
-                Err(error) => failure = Some(error),
+    let mut failure = String::new();
+    for _ in 0..RING_TRIES {
+        let made = LocalExecutorBuilder::new(Placement::Unbound)
+            .name(purpose.name())
+            .io_memory(purpose.io_bytes())
+            .ring_depth(uring::DEPTH as usize)
+            .preempt_timer(FIRST_SLICE)
+            .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
+            .make();
+        match made {
+            Ok(executor) => return Ok(executor),
+            Err(error) if !is_out_of_memory(&error) => {
+                return Err(ServerError::Executor(error.to_string()));
             }
-            thread::sleep(RING_PAUSE);
+            Err(error) => failure = format!(": {error}"),
         }
+        thread::sleep(RING_PAUSE);
     }
-    let failure = failure.map_or(String::new(), |error| format!(": {error}"));
     Err(ServerError::Executor(format!(
         "the limit of locked memory (RLIMIT_MEMLOCK) leaves no room for the rings of io_uring{failure}"
     )))

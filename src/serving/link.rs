@@ -18,10 +18,7 @@ use super::{
 use crate::{
     base::held::HeldShare,
     http::Connection,
-    io::{
-        cores,
-        net::Stream,
-    },
+    io::{cores, net::Stream},
 };
 
 /// The connection is of no more use.

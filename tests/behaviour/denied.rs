@@ -52,14 +52,12 @@ fn a_small_limit_of_locked_memory_is_named_with_what_is_needed() {
 }
 
 #[test]
-fn under_a_tight_limit_of_locked_memory_the_rings_are_shallow() {
-    for (kib, cores, shallow) in [(512, "1", true), (512, "3", true), (6 << 10, "1", false)] {
+fn the_least_of_locked_memory_is_enough() {
+    for (kib, cores) in [(512, "1"), (512, "3")] {
         let limited = Restriction::LockedMemory(kib << 10);
         let node = NodeBuilder::new().flags(&["--cores", cores]).restricted(limited).start();
         assert_eq!(node.client().append(r#"{"data":1}"#), 1);
         node.holds(1);
-        let said = node.stderr();
-        assert_eq!(said.contains("shallow rings"), shallow, "{kib} KiB, {cores} cores: {said}");
         node.stop();
     }
 }

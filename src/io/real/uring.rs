@@ -8,13 +8,8 @@ use io_uring::{IoUring, Probe, opcode};
 
 /// Rings that glommio makes for each executor.
 const RINGS: u64 = 3;
-/// Entries of a ring, most wanted first. Under a small limit of locked memory an
-/// executor gets shallower ones. The kernel finds a poll that is to be cancelled
-/// in as many lists as a ring is deep, so with many parked connections the depth
-/// decides how fast they are woken.
-pub const DEPTHS: [u32; 3] = [4_096, 1_024, 128];
-/// The least depth.
-const DEPTH_MIN: u32 = DEPTHS[DEPTHS.len() - 1];
+/// Entries of a ring. Only files, timers and the epoll of the core use it, so few are in it at once.
+pub const DEPTH: u32 = 128;
 /// A limit below this is refused by glommio, whatever the process may do.
 const LIMIT_BYTES_MIN: u64 = 512 << 10;
 
@@ -62,9 +57,9 @@ fn disabled() -> Option<String> {
 pub fn check(executors: usize) -> Result<(), UringError> {
     let limit = raise_limit();
     let count = executors as u64 * RINGS;
-    let needed = LIMIT_BYTES_MIN.max(count * ring_bytes(DEPTH_MIN));
+    let needed = LIMIT_BYTES_MIN.max(count * ring_bytes(DEPTH));
     let make = || {
-        IoUring::new(DEPTH_MIN).map_err(|error| match error.kind() {
+        IoUring::new(DEPTH).map_err(|error| match error.kind() {
             io::ErrorKind::OutOfMemory => UringError::LockedMemory { limit, needed },
             _ => UringError::Denied { call: "io_uring_setup", error },
         })

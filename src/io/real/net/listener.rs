@@ -2,7 +2,10 @@
 
 use std::{io, net::TcpListener, time::Duration};
 
-use super::{poller::Polled, stream::Stream, uninterrupted};
+use super::{
+    poller::Polled,
+    stream::{Stream, uninterrupted},
+};
 use crate::io::{cores, net::Callers};
 
 /// How long to wait after accepting failed, as it does without descriptors.

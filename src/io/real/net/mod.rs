@@ -13,15 +13,3 @@ pub(in crate::io) use self::{
     listener::Listener,
     stream::{READ_BYTES, Stream},
 };
-
-use std::io;
-
-/// Tries again for as long as a signal is in the way.
-fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            outcome => return outcome,
-        }
-    }
-}

@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{names::resolve, poller::Polled, uninterrupted};
+use super::{names::resolve, poller::Polled};
 use crate::io::{cores::in_time, net::Callers};
 
 /// A peer that is silent for this long is asked whether it lives.
@@ -169,5 +169,15 @@ fn uses_up(outcome: &io::Result<usize>, wanted: usize) -> bool {
     match outcome {
         Ok(moved) => *moved < wanted,
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+    }
+}
+
+/// Tries again for as long as a signal is in the way.
+pub(super) fn uninterrupted<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }

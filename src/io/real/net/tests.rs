@@ -1,5 +1,5 @@
 use std::{
-    io::{IoSlice, Read, Write},
+    io::{self, IoSlice, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     rc::Rc,
     time::Duration,
