@@ -231,6 +231,24 @@ def from_now(driver: Driver, mode: str) -> None:
         check(history, outcome, since=5)
 
 
+def long_waits(driver: Driver, mode: str) -> None:
+    """A node waits for 300 s at most, and takes no exponents: nothing else is asked of it."""
+    history = filled(2)
+
+    def script(asked: Asked, number: int) -> Fault | None:
+        if number == 0:
+            history.append(END)
+        return None
+
+    with Node(history, script) as node:
+        for block in (2_592_000, 0.00005):
+            outcome = driver.one([node.url], "follow", mode=mode, since=0, block=block, until_data=END)
+            check(history, outcome)
+        asked = [asked.target.partition("block=")[2].partition("&")[0] for asked in node.asked]
+        assert asked[0] == "300" and not any("e" in block.lower() for block in asked), asked
+        assert 0 < float(asked[-1]) <= 0.001, asked
+
+
 def silence(driver: Driver, mode: str) -> None:
     """A node that says nothing any more is left."""
     history = filled(3)
@@ -259,6 +277,6 @@ def refused_for_good(driver: Driver, mode: str) -> None:
 
 SCENARIOS = [
     cuts_at_any_byte, slow_bytes_and_half_chunks, duplicates, nothing_is_skipped,
-    unavailable_and_portals, purged, other_history, fails_over, filtered, from_now, silence,
+    unavailable_and_portals, purged, other_history, fails_over, filtered, from_now, long_waits, silence,
     refused_for_good,
 ]

@@ -1,10 +1,10 @@
 /** The client. */
 
-import { Core, checkCluster, numberOf } from "./core.js";
+import { BLOCK_MAX_MS, Core, checkCluster, numberOf } from "./core.js";
 import { ApiError, BrokenAnswer } from "./errors.js";
 import { Follower, readState } from "./follow.js";
 import { Change, Page, parse } from "./model.js";
-import { isDots, keyPath, pathOf, query } from "./paths.js";
+import { isDots, keyPath, pathOf, query, secondsOf } from "./paths.js";
 
 const JSON_BODY = { "Content-Type": "application/json" };
 /** Keys in one page. */
@@ -158,12 +158,13 @@ export class Client {
    */
   read(options = {}) {
     const { tags = [], since = 0, limit = 100, blockMs = 0, signal } = options;
+    const waitMs = Math.min(blockMs, BLOCK_MAX_MS);
     /** @type {[string, string | number | undefined][]} */
-    const pairs = [["since", since], ["limit", limit], ["block", blockMs > 0 ? blockMs / 1000 : undefined]];
+    const pairs = [["since", since], ["limit", limit], ["block", waitMs > 0 ? secondsOf(waitMs) : undefined]];
     pairs.push(...freshness(options));
     for (const tag of tags) pairs.push(["tag", tag]);
     const target = `${pathOf(options)}/changes${query(pairs)}`;
-    return this.#core.call({ method: "GET", target, waitMs: blockMs, signal }, (reply) =>
+    return this.#core.call({ method: "GET", target, waitMs, signal }, (reply) =>
       Page.parse(reply.body, checkCluster(reply.headers, undefined)),
     );
   }

@@ -5,6 +5,8 @@ import { isObject } from "./json.js";
 import { parse } from "./model.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** No node waits for longer, whatever it is asked for. */
+export const BLOCK_MAX_MS = 300_000;
 /** The longest pause that a node can ask for. */
 const ASKED_MAX_MS = 60_000;
 

@@ -1,10 +1,10 @@
 /** Following a list, and reading a state. */
 
 import { ApiError, BrokenAnswer, Closed, Reset } from "./errors.js";
-import { Backoff, checkCluster, mayPass } from "./core.js";
+import { BLOCK_MAX_MS, Backoff, checkCluster, mayPass } from "./core.js";
 import { readLines } from "./lines.js";
 import { Change, Page, Position, parse } from "./model.js";
-import { pathOf, query } from "./paths.js";
+import { pathOf, query, secondsOf } from "./paths.js";
 
 /** A node that answers that nothing is new without having waited is asked again after this. */
 const UNASKED_MS = 200;
@@ -117,12 +117,12 @@ export class Follower {
   /** @param {boolean} isStream @returns {import("./core.js").Request} */
   #request(isStream) {
     const { tags, limit, blockMs, signal } = this.#options;
-    const waitMs = this.#isNew ? 0 : blockMs;
+    const waitMs = this.#isNew ? 0 : Math.min(blockMs, BLOCK_MAX_MS);
     /** @type {[string, string | number | undefined][]} */
     const pairs = [
       ["since", this.#isNew ? "now" : this.#last],
       ["limit", isStream ? undefined : this.#isNew ? 1 : limit],
-      ["block", waitMs > 0 || isStream ? waitMs / 1000 : undefined],
+      ["block", waitMs > 0 || isStream ? secondsOf(waitMs) : undefined],
       ["cursors", isStream ? "true" : undefined],
       ["cluster", this.#core.namesCluster ? this.#cluster : undefined],
     ];

@@ -27,6 +27,11 @@ export function keyPath(where, key) {
   return `${pathOf(where)}/keys/${segment(key)}`;
 }
 
+/** Seconds as the API takes them, to the microsecond. @param {number} ms */
+export function secondsOf(ms) {
+  return (ms / 1000).toFixed(6).replace(/\.?0+$/, "");
+}
+
 /**
  * `?a=1&b=2`; what is undefined is left out.
  * @param {[string, string | number | undefined][]} pairs

@@ -19,6 +19,8 @@ use crate::{
     retry::Backoff,
 };
 
+/// No node waits for longer, whatever it is asked for.
+const BLOCK_MAX: Duration = Duration::from_secs(300);
 /// A node that answers that nothing is new without having waited is asked again
 /// after this.
 const UNASKED: Duration = Duration::from_millis(200);
@@ -212,7 +214,7 @@ impl<C: Connector> Follower<C> {
 
     fn request(&self, is_stream: bool) -> Request {
         let mut target = self.path.clone();
-        let wait = if self.is_new { Duration::ZERO } else { self.follow.block };
+        let wait = if self.is_new { Duration::ZERO } else { self.follow.block.min(BLOCK_MAX) };
         if self.is_new {
             ask(&mut target, "since", "now");
         } else {

@@ -6,7 +6,7 @@ import json
 from typing import Any, Iterable, Mapping
 
 from . import _paths
-from ._core import Core, Reply, Request, Steps, check_cluster
+from ._core import BLOCK_S_MAX, Core, Reply, Request, Steps, check_cluster
 from .errors import ApiError, BrokenAnswer
 from .model import Appended, Change, Page
 
@@ -66,12 +66,19 @@ class Api:
                 return holder
             raise
 
-    def read(self, path: str, query: list[tuple[str, object]], wait: float) -> Steps:
+    def read(
+        self, path: str, tags: Iterable[str], since: int | str, limit: int, block: float,
+        min_id: int | None, strong: bool,
+    ) -> Steps:
+        wait = min(block, BLOCK_S_MAX)
+        query: list[tuple[str, object]] = [("since", since), ("limit", limit)]
+        query += [("block", _paths.decimal(wait) if wait else None)]
+        query += [*_freshness(min_id, strong), *(("tag", tag) for tag in tags)]
         request = Request("GET", path + "/changes" + _paths.query(query), wait=wait)
         return self._core.call(request, _page)
 
-    def get(self, path: str, query: list[tuple[str, object]], wait: float = 0.0) -> Steps:
-        request = Request("GET", path + _paths.query(query), wait=wait)
+    def get(self, path: str, min_id: int | None = None, strong: bool = False) -> Steps:
+        request = Request("GET", path + _paths.query(_freshness(min_id, strong)))
         return (yield from _none_where_absent(self._core.call(request, _change)))
 
     def keys(self, path: str, prefix: str | None, after: str | None, limit: int) -> Steps:
@@ -87,6 +94,11 @@ def _conditions(if_match: int | None, if_absent: bool) -> dict[str, str]:
     if if_absent:
         return {"If-None-Match": "*"}
     return {} if if_match is None else {"If-Match": f'"{if_match}"'}
+
+
+def _freshness(min_id: int | None, strong: bool) -> list[tuple[str, object]]:
+    """How new the state must be that a read is answered from."""
+    return [("min_id", min_id), ("consistency", "strong" if strong else None)]
 
 
 def _none_where_absent(steps: Steps) -> Steps:

@@ -21,6 +21,8 @@ from .errors import ApiError, BrokenAnswer, ChangeAgentError, other_history
 #: Idle connections that are kept for each node, and for how many seconds: less
 #: than the time after which a node closes them.
 IDLE_MAX, IDLE_S_MAX = 8, 50.0
+#: No node waits for longer than so many seconds, whatever it is asked for.
+BLOCK_S_MAX = 300.0
 #: The longest pause in seconds that a node can ask for.
 ASKED_S_MAX = 60.0
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from . import _paths
-from ._core import Connection, Core, Item, Node, Receive, Reply, Request, Sleep, Steps
+from ._core import BLOCK_S_MAX, Connection, Core, Item, Node, Receive, Reply, Request, Sleep, Steps
 from ._core import check_cluster, refuse
 from ._http import Answer
 from .errors import ApiError, BrokenAnswer, ChangeAgentError, Reset
@@ -122,9 +122,9 @@ class Follower:
         pairs: list[tuple[str, object]] = [("since", "now" if self._is_new else self._last)]
         if not stream:
             pairs.append(("limit", 1 if self._is_new else self._source.limit))
-        wait = 0.0 if self._is_new else self._source.block
+        wait = 0.0 if self._is_new else min(self._source.block, BLOCK_S_MAX)
         if wait or stream:
-            pairs.append(("block", f"{wait:g}"))
+            pairs.append(("block", _paths.decimal(wait)))
         if stream:
             pairs.append(("cursors", "true"))
         if self._cluster is not None and self._core.names_cluster:

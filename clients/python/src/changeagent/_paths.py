@@ -29,6 +29,11 @@ def of_key(tenant: str | None, collection: str, key: str) -> str:
     return f"{of_list(tenant, collection)}/keys/{segment(key)}"
 
 
+def decimal(seconds: float) -> str:
+    """Seconds as the API takes them, to the microsecond."""
+    return f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
 def query(pairs: Iterable[tuple[str, object]]) -> str:
     """`?a=1&b=2`; pairs with None are left out."""
     text = "&".join(f"{name}={segment(str(value))}" for name, value in pairs if value is not None)

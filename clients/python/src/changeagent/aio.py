@@ -98,23 +98,19 @@ class AsyncClient:
         min_id: int | None = None, strong: bool = False,
     ) -> Page:
         """One page of a list. `min_id` and `strong` ask for a state that is new enough."""
-        query: list[tuple[str, object]] = [("since", since), ("limit", limit), ("min_id", min_id)]
-        query += [("block", f"{block:g}" if block else None)]
-        query += [("consistency", "strong" if strong else None)] + [("tag", tag) for tag in tags]
-        return await self._run(self._api.read(_paths.of_list(tenant, collection), query, block))
+        path = _paths.of_list(tenant, collection)
+        return await self._run(self._api.read(path, tags, since, limit, block, min_id, strong))
 
     async def change(self, id: int) -> Change | None:
         """One change, None where there is none."""
-        return await self._run(self._api.get(f"/changes/{int(id)}", []))
+        return await self._run(self._api.get(f"/changes/{int(id)}"))
 
     async def get(
         self, key: str, *, collection: str, tenant: str | None = None,
         min_id: int | None = None, strong: bool = False,
     ) -> Change | None:
         """The current version of a key, None where it is absent."""
-        query: list[tuple[str, object]] = [("min_id", min_id)]
-        query += [("consistency", "strong" if strong else None)]
-        return await self._run(self._api.get(_paths.of_key(tenant, collection, key), query))
+        return await self._run(self._api.get(_paths.of_key(tenant, collection, key), min_id, strong))
 
     async def keys(
         self, *, collection: str, tenant: str | None = None, prefix: str | None = None,
