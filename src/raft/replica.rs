@@ -34,7 +34,7 @@ use super::{
 use crate::{
     base::{
         batch::Batch,
-        ids::{LogId, NodeId, Timestamp},
+        ids::{ChangeId, LogId, NodeId, Timestamp},
         outcome::WriteError,
         planted::planted,
         timing::{ELECTION, HEARTBEAT, HEARTBEATS_UNANSWERED},
@@ -256,6 +256,12 @@ impl<D: Disk> Replica<D> {
     #[must_use]
     pub fn last_at(&self) -> Timestamp {
         self.machine.last_at()
+    }
+
+    /// The newest change applied.
+    #[must_use]
+    pub fn last(&self) -> ChangeId {
+        self.machine.applied().1.last
     }
 
     /// The index of the last entry applied.

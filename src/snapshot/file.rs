@@ -16,7 +16,8 @@ use crate::{
 /// How the name of a file ends that is on its way.
 pub(super) const PART: &str = ".part";
 /// How the name of one ends that is complete.
-pub(super) const STAGED: &str = ".staged";
+/// How the names of files end that wait for the next start.
+pub const STAGED: &str = ".staged";
 /// How the name of one ends that is being made of such.
 const REWRITTEN: &str = ".part.tmp";
 /// Bytes of what is there already that are verified at once.

@@ -34,6 +34,9 @@ const INSTALL: u32 = 1;
 /// What to do about a directory that nothing can go on from.
 const REPLACE: &str =
     "this directory is to be replaced by an empty one, so that the node is taken in anew";
+/// In the place of the last segment: the files are a log that says itself what its node voted for. No
+/// segment has this number.
+const WHOLE: u64 = 0;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Install {
@@ -41,7 +44,7 @@ struct Install {
     node: NodeId,
     last: LogId,
     purged: Option<LogId>,
-    /// The last of the segments.
+    /// The last of the segments; [`WHOLE`] when they need no other after them.
     segment: Option<u64>,
     /// The names that files get.
     names: Vec<String>,
@@ -74,6 +77,23 @@ pub(super) fn begin(files: &impl Files, identity: Identity, manifest: &Manifest)
         vote: None,
     };
     mark(files, &install)
+}
+
+/// Marks the files that are staged under these names, which are a whole log up to the entry `last`, as
+/// what the next start goes on from. Durable on return.
+///
+/// # Errors
+/// What the disk reports.
+pub fn install_log(
+    files: &impl Files,
+    identity: Identity,
+    last: LogId,
+    names: Vec<String>,
+) -> io::Result<()> {
+    sync_directory(files)?;
+    let (cluster, node) = (*identity.cluster.0.as_bytes(), identity.node);
+    let (purged, segment, vote) = (None, Some(WHOLE), Some(None));
+    mark(files, &Install { cluster, node, last, purged, segment, names, vote })
 }
 
 fn mark(files: &impl Files, install: &Install) -> io::Result<()> {
@@ -190,6 +210,7 @@ fn put_own(files: &impl Files, install: &Install, vote: Option<Vote>) -> io::Res
     let cluster = ClusterId(uuid::Uuid::from_bytes(install.cluster));
     let identity = Identity { cluster, node: install.node };
     let composer = match install.segment {
+        Some(WHOLE) => return Ok(()),
         None => {
             let mut composer = Composer::begin(identity, 0, install.purged);
             if let Some(vote) = vote {

@@ -8,6 +8,7 @@ pub mod install;
 pub mod manifest;
 pub mod staged;
 
-pub use install::{finish, verify};
+pub use file::STAGED;
+pub use install::{finish, install_log, verify};
 pub use manifest::{Held, Manifest};
 pub use staged::{PART_BYTES_MAX, Staging, Transmission, Wanted};

@@ -87,6 +87,8 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
         }
     }
     let first = first.unwrap_or(last.next());
+    let ids = last.next().0 - first.0;
+    assert!(ids <= u64::from(u32::MAX), "the ids of a segment are told apart by 32 bits");
     let beyond = (last.next().0 - first.0) as u32;
     while firsts.len() < 4 * entries {
         firsts.extend_from_slice(&beyond.to_le_bytes());

@@ -14,7 +14,8 @@ use std::{
 use serde_json::Value;
 
 use testkit::{
-    Answer, Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually, run, temporary,
+    Answer, Client, Node, NodeBuilder, Relay, SHORT_SEGMENTS, Stream, eventually, files, run,
+    temporary,
 };
 
 /// A cache of these origins, on a fresh directory.
@@ -354,6 +355,64 @@ fn caches_that_lean_on_each_other_go_back_to_their_origin() {
     shows(&second, 2);
 }
 
+/// Asks a cache for its list until it is told to stop.
+struct Asks {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<Option<u16>>,
+}
+
+impl Asks {
+    fn start(cache: &Node) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, address) = (Arc::clone(&stop), cache.address());
+        let (asked, answered) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            while !stopped.load(Ordering::SeqCst) {
+                // A connection may break while the process is replaced.
+                let client = Client::try_connect(address, Duration::from_secs(30));
+                let answer = client.and_then(|mut it| it.try_request("GET", "/changes", &[], b""));
+                if let Some(answer) = answer.filter(|answer| answer.status != 200) {
+                    return Some(answer.status);
+                }
+                let _ = asked.send(());
+            }
+            None
+        });
+        answered.recv().expect("it is asked");
+        Self { stop, thread }
+    }
+
+    /// The first answer that was none, if one was.
+    fn end(self) -> Option<u16> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn what_a_cache_has_purged_is_read_from_its_origin() {
+    let origin = Node::with(&SHORT_SEGMENTS);
+    let mut client = origin.client();
+    for n in 0..60 {
+        client.append(format!("{{\"data\":\"{n}{}\"}}", "k".repeat(20_000)));
+    }
+    let flags = [&SHORT_SEGMENTS[..], &["--retain-min-changes", "5"]].concat();
+    let cache = started(cache_of(&origin.url()).flags(&flags));
+    eventually("it has purged history", || cache.client().get("/cluster/log?from=0").status == 410);
+    let mut reader = cache.client();
+    let first = reader.list("?limit=1")["changes"][0]["_id"].as_u64().unwrap();
+    assert!(first > 3, "it begins with {first}");
+    for target in ["/changes?since=1&limit=2", "/changes/1", "/changes?before=4&limit=2"] {
+        let (own, other) = (reader.get(target), client.get(target));
+        assert_eq!((own.status, own.text()), (200, other.text()), "{target}");
+    }
+    let lines = [("Accept", "application/x-ndjson")];
+    reader.request("GET", "/changes?since=1", &lines, b"").problem(410, "purged");
+    drop(origin.kill());
+    reader.get("/changes?since=1").problem(503, "behind");
+    assert_eq!(reader.get(&format!("/changes/{first}")).status, 200);
+}
+
 /// Fills a node until its log is purged beyond the entry `index`.
 fn purges(node: &Node, index: u64) {
     let mut client = node.client();
@@ -467,6 +526,7 @@ fn a_cache_goes_over_to_the_new_history_of_an_origin_that_was_restored() {
     drop(origin.kill());
     let words = ["restore", "--from", out.to_str().unwrap(), "--data", data.to_str().unwrap()];
     run("http://127.0.0.1:1", &words).ok();
+    let asks = Asks::start(&cache);
     let origin = at(NodeBuilder::bare(&directory, &data), &address).start();
     eventually("it is ready", || origin.client().get("/ready").status == 200);
     origin.client().append(r#"{"data":"new"}"#);
@@ -476,6 +536,8 @@ fn a_cache_goes_over_to_the_new_history_of_an_origin_that_was_restored() {
             it.status == 200 && it.header("changeagent-cluster") != Some(&*before)
         })
     });
+    let refused = asks.end();
+    assert_eq!(refused, None, "it serves what it had, then what there is now");
     let mut said = Vec::new();
     while let Some(line) = events.line() {
         said.push(line);
@@ -488,6 +550,46 @@ fn a_cache_goes_over_to_the_new_history_of_an_origin_that_was_restored() {
     assert!(broken.unwrap().is_err(), "lines of another history are not taken for the end");
     agree(&origin, &cache);
     cache.client().get(&format!("/changes?cluster={before}")).problem(409, "other-history");
+}
+
+#[test]
+fn a_cache_serves_what_it_had_while_it_takes_in_another_history_also_when_it_is_killed_then() {
+    let directory = temporary();
+    let (out, data) = (directory.path().join("backup"), directory.path().join("restored"));
+    let origin = Node::with(&SHORT_SEGMENTS);
+    let mut client = origin.client();
+    for id in 1..=80 {
+        client.append(format!("{{\"data\":\"{id}{}\"}}", "k".repeat(20_000)));
+    }
+    run(&origin.url(), &["backup", "--out", out.to_str().unwrap()]).ok();
+    client.append(r#"{"data":"lost"}"#);
+    let relay = Relay::start(origin.address());
+    let cache = started(cache_of(&relay.url()).flags(&SHORT_SEGMENTS));
+    agree(&origin, &cache);
+    drop(origin.kill());
+    let words = ["restore", "--from", out.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    run("http://127.0.0.1:1", &words).ok();
+    let origin = NodeBuilder::bare(&directory, &data).flags(&SHORT_SEGMENTS).start();
+    eventually("it is ready", || origin.client().get("/ready").status == 200);
+    origin.client().append(r#"{"data":"new"}"#);
+    // It is looked what there is, a mebibyte of it, and then all is taken in, the same length first.
+    relay.go_on(origin.address());
+    relay.hold_after(2_300_000);
+    relay.holds();
+    let staged = || {
+        let names = files(&cache.data());
+        names.into_keys().filter(|name| name.extension().is_some_and(|it| it == "staged")).count()
+    };
+    assert!(staged() > 1, "some of it is there");
+    assert_eq!(cache.client().list("?since=80")["changes"][0]["data"], "lost");
+    let cache = cache.kill().start();
+    assert_eq!(cache.client().list("?since=80")["changes"][0]["data"], "lost", "at once");
+    relay.go_on(origin.address());
+    eventually("it has the new history", || {
+        let answer = tried(&cache, "/changes?since=80");
+        answer.is_some_and(|it| it.status == 200 && it.json()["changes"][0]["data"] == "new")
+    });
+    agree(&origin, &cache);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{io, time::Duration};
 
 use super::{
+    beside::{self, Lengths},
     of::{COPY_NODE, CopyOf},
     origins::{Origins, Said},
     part,
@@ -12,10 +13,7 @@ use super::{
     tenants,
 };
 use crate::{
-    base::{
-        ids::{ClusterId, LogId},
-        tenants::Tenants,
-    },
+    base::{ids::ClusterId, tenants::Tenants},
     checkpoint::format,
     io::{Disk, Files, cores},
     log::{self, Identity, SEGMENT_BYTES_MAX},
@@ -111,18 +109,13 @@ pub(super) async fn replace<F: Files>(
     files: &F,
     origins: &Origins,
     tenants: Option<&Tenants>,
+    lengths: Lengths,
 ) -> Result<ClusterId, String> {
     let cluster = match begin(files, origins, tenants).await? {
         Begun::Staged(cluster) => return Ok(cluster),
         Begun::Empty(cluster) => cluster,
     };
-    let nothing =
-        Manifest { last: LogId::default(), purged: None, raft: String::new(), files: Vec::new() };
-    let staging = Staging::new(files.clone(), Identity { cluster, node: COPY_NODE });
-    let failed = |error: io::Error| error.to_string();
-    let (transmission, _) = staging.begin(nothing).await.map_err(failed)?;
-    staging.end(transmission).await.map_err(failed)?;
-    staging.install(transmission).await.map_err(failed)?;
+    beside::build(files, cluster, origins, lengths).await?;
     Ok(cluster)
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{
     age::{CopyAge, remember, remembered},
     anew,
+    beside::Lengths,
     frames::Frames,
     of::ORIGIN_NODE,
     origins::{Origins, Piece, Said},
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     base::{
-        ids::{ClusterId, LogId},
+        ids::{ChangeId, ClusterId, LogId},
         timing::{COPY_BLOCK, COPY_ORIGIN_AGE, COPY_REMEMBER, ROOM_LOOK},
     },
     io::{Disk, cores},
@@ -33,6 +34,9 @@ use crate::{
 
 /// Reasons for which origins are not followed that are logged between two steps that did not fail.
 const SAID_MAX: usize = 50;
+/// A segment is completed early when it spans more ids: far fewer than 32 bits can tell apart, since it
+/// is not known how many a process before this one put there.
+const SEGMENT_IDS: u64 = 1 << 28;
 
 /// Why a step came to nothing.
 enum Failure {
@@ -99,6 +103,7 @@ pub(in crate::node) async fn feed<D: Disk>(
         failures: 0,
         agreed: 0,
         remembered: None,
+        segment: (0, ChangeId::ZERO),
     };
     feeder.run().await;
 }
@@ -123,6 +128,8 @@ struct Feeder<D: Disk> {
     agreed: usize,
     /// When it was last written down how old the copy is.
     remembered: Option<Instant>,
+    /// The segment that is written to, and the newest change when that was found.
+    segment: (u64, ChangeId),
 }
 
 impl<D: Disk> Feeder<D> {
@@ -165,8 +172,11 @@ impl<D: Disk> Feeder<D> {
         assert!(self.agreed <= self.failures, "agreed is one of these");
         let ends_round = self.failures.is_multiple_of(self.origins.count());
         if is_lasting && self.failures - self.agreed >= self.origins.count() {
-            let files = self.replica.log().files();
-            match anew::replace(&files, &self.origins, self.age.tenants()).await {
+            let log = self.replica.log();
+            let segment = usize::try_from(log.segment_bytes()).unwrap_or(usize::MAX);
+            let (files, entry) = (log.files(), log.payload_bytes_max());
+            let lengths = Lengths { entry, segment };
+            match anew::replace(&files, &self.origins, self.age.tenants(), lengths).await {
                 Ok(cluster) => {
                     let origin = self.origins.address();
                     tracing::warn!(origin, %cluster, "this copy begins anew");
@@ -260,7 +270,7 @@ impl<D: Disk> Feeder<D> {
 
     /// Appends entries after `last`, up to `newest`; they are durable and applied on return.
     async fn append(
-        &self,
+        &mut self,
         last: Option<LogId>,
         newest: LogId,
         frames: Frames,
@@ -284,6 +294,7 @@ impl<D: Disk> Feeder<D> {
             other => return Err(format!("entries are not taken in: {other:?}").into()),
         }
         self.replica.applied(newest.index).await;
+        self.end_segment_in_time();
         Ok(Some(newest))
     }
 
@@ -292,6 +303,19 @@ impl<D: Disk> Feeder<D> {
     async fn room_for(&self, bytes: u64) {
         while self.replica.log().headroom() < bytes && self.status.segment_problem().is_some() {
             cores::sleep(ROOM_LOOK).await;
+        }
+    }
+
+    /// Has the segment that is written to completed before it spans more ids than its index can tell
+    /// apart: most of them may be of others where this is a copy of some tenants.
+    fn end_segment_in_time(&mut self) {
+        let (log, last) = (self.replica.log(), self.replica.last());
+        let active = log.active_segment();
+        let (known, begun) = self.segment;
+        if known != active {
+            self.segment = (active, last);
+        } else if last.0 - begun.0 > SEGMENT_IDS {
+            log.complete_active();
         }
     }
 

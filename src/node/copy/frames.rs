@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     base::ids::LogId,
-    log::{Frame, decode_frame},
+    log::{Entry, Frame, decode_frame},
 };
 
 /// Entries that follow one another, each sound.
@@ -40,6 +40,18 @@ impl Frames {
         Some(Self { bytes, ids, ends })
     }
 
+    /// All of them.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry> {
+        let mut at = 0;
+        std::iter::from_fn(move || match decode_frame(&self.bytes, at)? {
+            (Frame::Entry(entry, _), end) => {
+                at = end;
+                Some(entry)
+            }
+            _ => None,
+        })
+    }
+
     /// The longest of them, in bytes.
     pub(super) fn longest(&self) -> usize {
         let starts = [0].iter().chain(&self.ends);
@@ -64,7 +76,7 @@ mod tests {
     use bytes::BytesMut;
 
     use super::*;
-    use crate::log::{Entry, entry_head};
+    use crate::log::entry_head;
 
     fn piece(ids: &[(u64, u64)]) -> Bytes {
         let mut out = BytesMut::new();
@@ -83,6 +95,7 @@ mod tests {
         let frames = Frames::read(bytes.clone(), 4).unwrap();
         assert_eq!(frames.ids.last(), Some(&LogId { term: 3, index: 6 }));
         assert_eq!(frames.longest(), 32 + 6);
+        assert!(frames.entries().map(|entry| entry.id).eq(frames.ids.clone()));
         let rest = frames.rest();
         assert_eq!((rest.ids.len(), &rest.bytes), (2, &piece(&[(1, 5), (3, 6)])));
         assert!(rest.rest().rest().rest().bytes.is_empty());

@@ -11,6 +11,7 @@
 
 mod age;
 mod anew;
+mod beside;
 mod feeder;
 mod frames;
 mod of;

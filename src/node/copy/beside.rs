@@ -1,0 +1,93 @@
+//! The log of another history, built beside the one that is served until it has all that its origin
+//! has.
+
+use std::{io, time::Duration};
+
+use super::{
+    age::remember,
+    frames::Frames,
+    of::{COPY_NODE, ORIGIN_NODE},
+    origins::{Origins, Piece, Said},
+};
+use crate::{
+    base::{
+        ids::{ClusterId, LogId},
+        timing::COPY_BLOCK,
+    },
+    io::{Files, cores, put_file},
+    log::{self, Composed, Composer, Identity, Vote},
+    snapshot::{self, STAGED, Staging},
+};
+
+const TEMPORARY: &str = "beside.tmp";
+
+/// How long the entries and the segments of a log are at most, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lengths {
+    pub(super) entry: usize,
+    pub(super) segment: usize,
+}
+
+/// Takes in the log of the current origin, which is that of `cluster` from the first entry on, and has
+/// the next start go on with it: durable on return. An interruption leaves what was there.
+pub(super) async fn build<F: Files>(
+    files: &F,
+    cluster: ClusterId,
+    origins: &Origins,
+    lengths: Lengths,
+) -> Result<(), String> {
+    let failed = |error: io::Error| error.to_string();
+    let identity = Identity { cluster, node: COPY_NODE };
+    let origin = origins.address();
+    tracing::info!(origin, %cluster, "the log of another history is taken in");
+    // What was staged before is of no use.
+    Staging::new(files.clone(), identity).discard().await.map_err(failed)?;
+    let mut composer = Composer::begin(identity, lengths.segment, None);
+    let (mut names, mut last) = (Vec::new(), None::<LogId>);
+    let mut block = Duration::ZERO;
+    let (asked, age) = loop {
+        let (from, asked) = (composer.next(), cores::now());
+        let (found, said) = origins.piece(from, lengths.entry, block).await?;
+        let Said::Piece(Piece { frames, applied, age }) = said else {
+            return Err("its log was purged meanwhile".to_owned());
+        };
+        let frames = Frames::read(frames, from).ok_or("what it gives of its log is damaged")?;
+        let decreases = last.zip(frames.ids.first()).is_some_and(|(a, b)| b.term < a.term);
+        if found != cluster || frames.longest() > lengths.entry || decreases {
+            return Err("what it gives does not belong to what it gave before".to_owned());
+        }
+        last = frames.ids.last().copied().or(last);
+        for entry in frames.entries() {
+            if let Some(complete) = composer.push(entry) {
+                names.push(put(files, complete).await.map_err(failed)?);
+            }
+        }
+        if last.is_some_and(|last| last.index >= applied) {
+            // Whether that is all is not known to a member without a leader.
+            match age {
+                Some(age) => break (asked, age),
+                None => block = COPY_BLOCK,
+            }
+        }
+    };
+    // As it is where entries come one after the other.
+    let term = last.map_or(0, |last| last.term);
+    composer.vote(Vote { term, node: ORIGIN_NODE, committed: true });
+    for complete in composer.finish() {
+        names.push(put(files, complete).await.map_err(failed)?);
+    }
+    let (files, age) = (files.clone(), age + cores::elapsed(asked));
+    let mark = move || {
+        remember(&files, cluster, age)?;
+        snapshot::install_log(&files, identity, last.unwrap_or_default(), names)
+    };
+    cores::on_own_thread("copy", mark).await.flatten().map_err(failed)
+}
+
+/// Puts a segment where the next start finds it; gives the name that it gets then.
+async fn put<F: Files>(files: &F, segment: Composed) -> io::Result<String> {
+    let (files, name) = (files.clone(), log::file_name(segment.sequence));
+    let staged = format!("{name}{STAGED}");
+    let put = move || put_file(&files, TEMPORARY, &staged, &segment.bytes);
+    cores::on_own_thread("copy", put).await.flatten().map(|()| name)
+}
