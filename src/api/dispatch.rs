@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     context::Context,
     error::{ApiError, Code},
-    hand_on::{hand_on_read, hand_on_write, is_elsewhere},
+    hand_on::{check_history, hand_on_read, hand_on_write, is_elsewhere},
     read::{
         caching::Caching,
         freshness::{self, learn_names, wait_for},
@@ -320,6 +320,9 @@ async fn write(
     resource: Resource<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
+    if !resource.is_of_node() {
+        check_history(api, request)?;
+    }
     if let Some(origins) = &api.origins {
         // A cluster may take longer over its members than over a write.
         let is_of_node = resource.is_of_node();

@@ -80,3 +80,22 @@ fn events_of_another_history_are_reset() {
     let mut stream = Stream::open(bar.node.client(), &target, "text/event-stream");
     assert_eq!(stream.cursor(), 0);
 }
+
+#[test]
+fn a_write_of_another_history_does_not_happen() {
+    let mut bar = Bar::start();
+    let own = bar.client.get("/changes").header("changeagent-cluster").unwrap().to_owned();
+    let key = bar.key("k");
+    for (method, target) in [("POST", "/changes"), ("PUT", &*key), ("POST", "/tenants/foo/changes")]
+    {
+        let mut write = |of: &str| {
+            let headers = [("ChangeAgent-Cluster", of), ("Content-Type", "application/json")];
+            bar.client.request(method, target, &headers, br#"{"data":1}"#)
+        };
+        let problem = write(OTHER).problem(409, "other-history");
+        assert_eq!(problem["cluster"], own, "{method} {target}");
+        write("mine").problem(400, "invalid-parameter");
+        assert_eq!(write(&own).status, 201, "{method} {target}");
+    }
+    assert_eq!(bar.client.get("/changes").json()["last"], 3, "the others did not happen");
+}

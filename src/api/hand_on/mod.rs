@@ -7,5 +7,5 @@ mod write;
 
 pub(super) use self::{
     read::{hand_on_read, is_elsewhere},
-    write::hand_on_write,
+    write::{check_history, hand_on_write},
 };

@@ -16,7 +16,7 @@ use crate::{
 
 /// Headers that are about the connection on which a request came or the page that sent it, and of no
 /// use elsewhere.
-const OWN_HEADERS: [&str; 16] = [
+const OWN_HEADERS: [&str; 17] = [
     "connection",
     "keep-alive",
     "proxy-connection",
@@ -33,6 +33,7 @@ const OWN_HEADERS: [&str; 16] = [
     "via",
     "accept-encoding",
     "referer",
+    "changeagent-cluster",
 ];
 /// Headers of an answer that are passed on: others are of the connection, or this node's own.
 const PASSED_ON: [&str; 5] = ["Location", "ETag", "Retry-After", "Allow", "Cache-Control"];

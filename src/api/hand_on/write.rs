@@ -1,21 +1,40 @@
 //! Writes at a copy, which go on to its origin as they came.
 
+use serde::Deserialize;
+
 use super::request::{passed_on, question};
 use crate::{
     api::{
         context::Context,
-        error::{ApiError, Code},
+        error::{ApiError, Code, excerpt},
         reply::Reply,
+        request::parameter,
     },
     base::timing::{COPY_ADMIN, COPY_WRITE, COPY_WRITTEN},
     http::Request,
     io::cores,
     node::copy::Origins,
-    upstream::{AskError, Question},
+    upstream::{Answer, AskError, Question},
 };
 
+/// In a write: of which history the ids in it are, and what comes of it is to be.
+const HISTORY: &str = "ChangeAgent-Cluster";
 /// The longest answer to a write.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Whether a write is of the history that is here, as far as it says.
+///
+/// # Errors
+/// [`Code::OtherHistory`]: it did not happen.
+pub(in crate::api) fn check_history(api: &Context, request: &Request) -> Result<(), ApiError> {
+    let Some(value) = request.header(HISTORY) else { return Ok(()) };
+    let value = String::from_utf8_lossy(value);
+    let of = parameter::read_cluster(&value).map_err(|range| {
+        let detail = format!("header {HISTORY} is {:?}; it must be {range}", excerpt(&value));
+        ApiError::new(Code::InvalidParameter, detail)
+    })?;
+    api.check_history(Some(of))
+}
 
 /// Hands a write on to an origin, once, and gives its answer; what was written can be read here by
 /// then, unless this copy lies far behind. `is_of_node` says that it is about the cluster.
@@ -25,18 +44,36 @@ pub(in crate::api) async fn hand_on_write(
     request: &Request,
     is_of_node: bool,
 ) -> Result<Reply, ApiError> {
-    let Some(question) = question(api, request) else {
+    let Some(mut question) = question(api, request) else {
         let detail = "the origins of this cache lead back to it: the write did not happen";
         return Err(ApiError::new(Code::NoLeader, detail));
     };
+    // Its ids mean nothing in another history, nor do those of its answer here.
+    let of = api.node.cluster().to_string();
+    question.headers.push((HISTORY.to_owned(), of.into_bytes()));
     let limit = if is_of_node { COPY_ADMIN } else { COPY_WRITE };
     let question = Question { answer_bytes_max: ANSWER_BYTES_MAX, limit, ..question };
     let answer = origins.hand_on(&question).await.map_err(refusal)?;
+    if answer.status == 409 && code(&answer).as_deref() == Some("other-history") {
+        let detail =
+            "the origin of this cache has another history by now: the write did not happen";
+        return Err(ApiError::new(Code::Behind, detail));
+    }
     if (200..300).contains(&answer.status) {
         // Who wrote reads it here; whether or not it has come as far, it was written.
         let _ = cores::within(COPY_WRITTEN, api.node.barrier()).await;
     }
     Ok(Reply::Now(passed_on(answer)))
+}
+
+/// What a refusal says to be.
+fn code(answer: &Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        code: String,
+    }
+    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
+    problem.map(|problem| problem.code)
 }
 
 fn refusal(error: AskError) -> ApiError {

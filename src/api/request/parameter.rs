@@ -62,7 +62,7 @@ pub(super) fn read_id(value: &str) -> Result<ChangeId, &'static str> {
 }
 
 /// The identity of a history, in any case of letters.
-pub(super) fn read_cluster(value: &str) -> Result<ClusterId, &'static str> {
+pub(in crate::api) fn read_cluster(value: &str) -> Result<ClusterId, &'static str> {
     const RANGE: &str = "the UUID of a history, as the header ChangeAgent-Cluster gives it";
     parse_uuid(value).map(ClusterId).ok_or(RANGE)
 }
