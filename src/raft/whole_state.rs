@@ -218,8 +218,8 @@ fn read(files: &impl Files, segment: u64, begun: &Begun) -> Result<Option<Whole>
         let Some(index) = fitting(files, sequence).map_err(fault)? else { return Ok(None) };
         found.insert(sequence, index);
     }
-    let last = found.get(&segment);
-    let last = last.ok_or_else(|| misplaced("it is of a segment that is not there"))?;
+    // Its segment is not there: where that is wrong, the log says so.
+    let Some(last) = found.get(&segment) else { return Ok(None) };
     let of = After { sequence: segment, nonce: last.log.nonce() };
     if after != of || last.standing.applied != standing.applied {
         return Err(misplaced("it is of another segment"));
