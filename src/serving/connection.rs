@@ -183,8 +183,7 @@ impl Driver {
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         // Apart from the connection, which may be parked with it gone.
         let mut reply = Box::pin(context.api.handle(request, self.link.now)).await;
-        // It may have taken long, and what follows is timed from now on. Reading
-        // the clock costs too much for a small write, which is handed on at once.
+        // It may have taken long. A small write is handed on at once: the clock costs too much.
         if is_large || !matches!(reply, Reply::Write(_)) {
             self.link.now = cores::now();
         }
