@@ -135,7 +135,7 @@ mod tests {
             "changeagent --of http://h:1 --data x",
             "changeagent cache --of h:1 --data x",
             "changeagent cache --of https://h:1 --data x",
-            "changeagent cache --data x --tenant t",
+            "changeagent --tenant t --data x",
             "changeagent status --url localhost:9000",
             "changeagent status --url https://localhost:9000",
             "changeagent tail -n x",
