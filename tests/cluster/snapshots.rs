@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use testkit::{Client, SHORT_SEGMENTS, Wrong, cluster::Cluster, eventually};
+use testkit::{Answer, Client, PATIENCE, SHORT_SEGMENTS, Wrong, cluster::Cluster, eventually};
 
 /// One change of several to a tenant, with tags, for lists of all kinds.
 fn body(tenant: &str, data: &str) -> String {
@@ -58,9 +58,10 @@ fn said(cluster: &Cluster, node: usize, text: &str) -> usize {
 const TAKEN_IN: &str = "a snapshot is taken in";
 const GOES_ON: &str = "this node goes on from a snapshot of another";
 
-/// Each list that the tests write, as a node shows it from a change on; nothing when that is purged.
+/// Each list that the tests write, as a node shows it from a change on; nothing when that is purged,
+/// or the node starts anew.
 fn lists(cluster: &Cluster, node: usize, tenant: &str, first: u64) -> Option<Vec<Vec<Value>>> {
-    let mut client = cluster.client(node);
+    let mut client = cluster.try_client(node)?;
     let targets = [
         format!("/changes?since={first}"),
         format!("/tenants/{tenant}/changes?since={first}"),
@@ -72,8 +73,9 @@ fn lists(cluster: &Cluster, node: usize, tenant: &str, first: u64) -> Option<Vec
             let (mut found, mut since) = (Vec::new(), first);
             loop {
                 let at = target.replace(&format!("since={first}"), &format!("since={since}"));
-                let answer = client.get(&format!("{at}&limit=1000"));
-                if answer.status == 410 {
+                let at = format!("{at}&limit=1000");
+                let answer = client.try_request("GET", &at, &[], b"")?;
+                if answer.status != 200 {
                     return None;
                 }
                 let page = answer.json();
@@ -172,34 +174,53 @@ fn a_node_answers_reads_of_what_its_snapshot_had_before_it_has_the_rest() {
     // It gets files and hears the leader, and gets no entries.
     link.set(Wrong::Hold);
     cluster.restart(node);
-    eventually("the snapshot is installed", || said(&cluster, node, GOES_ON) == 1);
+    let there = lists(&cluster, 0, &tenant, 0).unwrap();
     let mut held = None;
-    eventually("reads are answered", || {
-        // It is starting anew.
-        let client = cluster.try_client(node);
-        let target = "/changes?since=now";
-        let answer = client.and_then(|mut it| it.try_request("GET", target, &[], b""));
-        held = answer.filter(|answer| answer.status == 200).map(|answer| answer.json());
+    eventually("what it holds is answered", || {
+        held = held_after_a_snapshot(&cluster, node, &tenant);
         held.is_some()
     });
-    let last = held.unwrap()["last"].as_u64().unwrap();
+    let (last, here, answers) = held.unwrap();
     assert!(last > had && last < newest, "it had {had}, and holds {last} of {newest}");
     let upto = |lists: Vec<Vec<Value>>| -> Vec<Vec<Value>> {
         let is_held = |change: &Value| change["_id"].as_u64().unwrap() <= last;
         lists.into_iter().map(|list| list.into_iter().filter(is_held).collect()).collect()
     };
-    let there = lists(&cluster, 0, &tenant, 0).map(upto);
-    assert_eq!(lists(&cluster, node, &tenant, 0), there, "all of what it holds");
-    let mut client = cluster.client(node);
-    assert_eq!(client.get(&format!("/changes/{last}")).status, 200);
-    let beyond = client.get(&format!("/changes?min_id={}&block=0.1", last + 1));
-    assert_eq!((beyond.status, &beyond.json()["code"]), (503, &json!("behind")));
-    let strong = client.get("/changes?consistency=strong&limit=1");
-    assert_eq!((strong.status, &strong.json()["code"]), (503, &json!("behind")));
+    assert_eq!(here, upto(there), "all of what it holds");
+    let [of_last, beyond, strong] = answers;
+    assert_eq!(of_last.status, 200);
+    for answer in [beyond, strong] {
+        assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("behind")));
+    }
     link.set(Wrong::Nothing);
     cluster.catches_up(node);
-    assert_eq!(client.get(&format!("/changes?min_id={newest}&limit=1")).status, 200);
+    let all = format!("/changes?min_id={newest}&limit=1");
+    assert_eq!(cluster.client(node).get(&all).status, 200);
     assert_same(&cluster, &tenant);
+}
+
+/// Its last change, its lists, and its answers to who asks for that change, for the next, and for a
+/// strong read. Nothing while it starts anew from a snapshot, of which the leader may make a second.
+fn held_after_a_snapshot(
+    cluster: &Cluster,
+    node: usize,
+    tenant: &str,
+) -> Option<(u64, Vec<Vec<Value>>, [Answer; 3])> {
+    let installed = said(cluster, node, GOES_ON);
+    let ask = |target: &str| {
+        let client = Client::try_connect(cluster.address(node), PATIENCE);
+        client?.try_request("GET", target, &[], b"")
+    };
+    let newest = ask("/changes?since=now").filter(|answer| answer.status == 200)?;
+    let last = newest.json()["last"].as_u64().unwrap();
+    let lists = lists(cluster, node, tenant, 0)?;
+    let answers = [
+        ask(&format!("/changes/{last}"))?,
+        ask(&format!("/changes?min_id={}&block=0.1", last + 1))?,
+        ask("/changes?consistency=strong&limit=1")?,
+    ];
+    let is_one = installed > 0 && said(cluster, node, GOES_ON) == installed;
+    is_one.then_some((last, lists, answers))
 }
 
 /// Writes to whoever takes it until it is told to stop.
