@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::Semaphore;
+
 use super::{
     browser::BrowserPolicy,
     error::{ApiError, Code},
@@ -38,6 +40,8 @@ pub(super) struct Context {
     pub(super) origins: Option<Origins>,
     /// How many reads wait for an origin, of [`HANDED_ON_MAX`](crate::base::limits::HANDED_ON_MAX).
     pub(super) handed_on: Cell<usize>,
+    /// Places of those who compress or unpack just now.
+    pub(super) coders: Semaphore,
 }
 
 impl Context {

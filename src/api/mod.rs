@@ -13,6 +13,7 @@ mod dispatch;
 pub mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod growing;
 mod hand_on;
 mod head;
 mod headers;
@@ -28,27 +29,31 @@ mod write;
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
+use tokio::sync::Semaphore;
+
 use self::{
     browser::{BrowserPolicy, Reader},
     coding::{Accepted, Coding},
     context::Context,
     error::{ApiError, Code},
+    growing::Growing,
     metrics::Metrics,
     read::{SharedPage, stream},
     route::Resource,
 };
 pub use self::{
+    growing::FULL,
     headers::{date, http_context},
-    read::{
-        FULL,
-        stream::{ChangeStream, Next},
-    },
+    read::stream::{ChangeStream, Next},
     reply::{Parked, Reply},
     route::ROUTES,
     write::{Told, Write},
 };
 use crate::{
-    base::{held::HeldByCore, limits::Limits},
+    base::{
+        held::HeldByCore,
+        limits::{CODERS_MAX, Limits},
+    },
     http::{Request, Response},
     node::{Handle, copy::Origins},
     state::Verified,
@@ -72,10 +77,18 @@ impl Api {
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
         let origins = node.status().copy().map(|copy| Origins::new(&copy.of().origins));
-        let handed_on = Cell::new(0);
-        let context =
-            Context { node, limits, shared, verified, browsers, held, metrics, origins, handed_on };
-        Self(context)
+        Self(Context {
+            node,
+            limits,
+            shared,
+            verified,
+            browsers,
+            held,
+            metrics,
+            origins,
+            handed_on: Cell::new(0),
+            coders: Semaphore::new(CODERS_MAX),
+        })
     }
 
     /// Answers `request`, which arrived at `now`.
@@ -107,16 +120,33 @@ impl Api {
     ///
     /// # Errors
     /// The refusal that it earns.
-    pub async fn unpack(&self, request: &mut Request, coding: Coding) -> Result<(), Response> {
+    pub async fn unpack(&self, request: &mut Request, coding: Coding) -> Result<(), ApiError> {
+        let _turn = self.0.coders.acquire().await;
         let bytes_max = self.0.limits.body_bytes;
-        let body = coding::unpack(request.body(), coding, bytes_max).await?;
+        let growing = Growing::new(&self.0.held);
+        let body = coding::unpack(request.body(), coding, bytes_max, growing).await?;
         request.set_body(body);
         Ok(())
     }
 
     /// The answer as a client that accepts so much is sent it.
     pub async fn pack(&self, response: Response, accepted: Accepted) -> Response {
-        coding::pack(response, accepted).await
+        match coding::choose(response, accepted) {
+            (response, None) => response,
+            // Apart from the connection, which may be parked with it gone.
+            (response, Some(coding)) => Box::pin(self.packed(response, coding)).await,
+        }
+    }
+
+    /// The answer, compressed. It stays as it is where there is no room for a second form of it.
+    async fn packed(&self, response: Response, coding: Coding) -> Response {
+        let mut growing = Growing::new(&self.0.held);
+        // Both forms are there until it is done.
+        if growing.hold(2 * response.body().len()).is_err() {
+            return response;
+        }
+        let _turn = self.0.coders.acquire().await;
+        coding::pack(response, coding).await
     }
 
     /// The head of a stream, in that coding.

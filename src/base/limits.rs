@@ -74,6 +74,8 @@ pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 pub const QUERY_TAGS_MAX: usize = 32;
 /// Reads of one core of a copy that wait for its origin at once.
 pub const HANDED_ON_MAX: usize = 128;
+/// Bodies that one core compresses or unpacks at once: each takes up to 8 MiB besides what is counted.
+pub const CODERS_MAX: usize = 4;
 /// `tenant` and `collection` parameters of one read, together.
 pub const QUERY_LISTS_MAX: usize = 100;
 

@@ -229,20 +229,22 @@ impl Driver {
         }
     }
 
-    /// Unpacks the body of a request that comes compressed, and counts what it holds then.
+    /// Unpacks the body of a request that comes compressed, and counts what it holds then. One that
+    /// is refused by its head is not unpacked.
     async fn unpack(&mut self, request: &mut http::Request) -> Result<(), Response> {
-        let Some(coding) = self.context.api.coding_of(request) else { return Ok(()) };
-        let packed = request.held_bytes();
-        Box::pin(self.context.api.unpack(request, coding)).await?;
-        let (held, own) = (&self.context.held, self.link.held.bytes());
-        let more = request.held_bytes().saturating_sub(packed);
-        if more > 0 && !held.admits(own, own + more) {
-            return Err(self.limited(Limit::Held).into());
+        let api = &self.context.api;
+        let Some(coding) = api.coding_of(request) else { return Ok(()) };
+        if let Some(refusal) = Box::pin(api.refusal_by_head(request)).await {
+            return Err(refusal);
         }
-        if more > 0 {
-            self.link.in_hand_bytes = request.held_bytes();
-            self.link.account();
+        if let Err(error) = Box::pin(api.unpack(request, coding)).await {
+            if error.code == Code::Overloaded {
+                api.metrics().limited(Limit::Held);
+            }
+            return Err(error.into());
         }
+        self.link.in_hand_bytes = request.held_bytes();
+        self.link.account();
         Ok(())
     }
 

@@ -257,8 +257,17 @@ impl Node {
 
     /// Bytes of memory of its own, file pages aside.
     pub fn memory(&self) -> usize {
+        self.bytes_of("RssAnon:")
+    }
+
+    /// The most bytes of memory that it ever had, file pages included.
+    pub fn memory_peak(&self) -> usize {
+        self.bytes_of("VmHWM:")
+    }
+
+    fn bytes_of(&self, what: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read, Write},
+    net::TcpStream,
     time::Duration,
 };
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 
-use testkit::{Answer, Bar, Client, Node, Stream};
+use testkit::{Answer, Bar, Client, Node, PATIENCE, Stream};
 
 fn fill(client: &mut Client, count: usize) {
     for n in 0..count {
@@ -220,4 +221,38 @@ fn a_body_that_cannot_be_unpacked_or_is_too_large_then_is_refused() {
     assert!(node.memory() < before + (64 << 20), "{} and {before}", node.memory());
     assert_eq!(client.list("")["last"], Value::from(0));
     assert!(!client.hears_within(Duration::from_millis(1)));
+}
+
+#[test]
+fn what_many_bodies_unpack_to_is_no_more_than_the_node_may_hold() {
+    let bounds = ["--max-held", "32MiB", "--max-body", "16MiB", "--segment-size", "64MiB"];
+    let node = Node::with(&[&bounds[..], &["--cores", "1"]].concat());
+    let body = gzipped(&vec![b' '; 15 << 20]);
+    let head = "Host: localhost\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n";
+    let ask = |target: &str| {
+        let mut stream = TcpStream::connect(node.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let head = format!("POST {target} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n");
+        stream.write_all(&[head.as_bytes(), &body].concat()).unwrap();
+        stream
+    };
+    let status = |mut stream: TcpStream| {
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        String::from_utf8_lossy(&start[9..]).into_owned()
+    };
+    let before = node.memory_peak();
+    let asked: Vec<TcpStream> = (0..60).map(|_| ask("/changes")).collect();
+    let statuses: Vec<String> = asked.into_iter().map(status).collect();
+    let (refused, full) = (|s: &String| s == "400", |s: &String| s == "503");
+    assert!(statuses.iter().all(|s| refused(s) || full(s)), "{statuses:?}");
+    assert!(statuses.iter().any(full), "{statuses:?}");
+    // While one grows, it is there twice; and the allocator keeps some of what was freed.
+    let taken = node.memory_peak() - before;
+    assert!(taken < 256 << 20, "{taken}");
+    // What is refused whatever its body is, is not unpacked.
+    assert_eq!(status(ask("/nothing")), "404");
+    // There is room again.
+    assert_eq!(node.client().post(r#"{"data":1}"#).status, 201);
 }

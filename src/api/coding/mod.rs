@@ -9,6 +9,6 @@ mod unpack;
 
 pub use self::{accepted::Accepted, kind::Coding, stream::StreamCoder};
 pub(super) use self::{
-    pack::{pack, vary},
+    pack::{choose, pack, vary},
     unpack::unpack,
 };

@@ -16,21 +16,17 @@ pub(in crate::api) fn vary(response: Response) -> Response {
     response.varying_by("Accept-Encoding")
 }
 
-/// The answer as a client that accepts so much is sent it: a large one is compressed.
-pub(in crate::api) async fn pack(response: Response, accepted: Accepted) -> Response {
+/// The answer, and by what it is compressed for a client that accepts so much: a large one is.
+pub(in crate::api) fn choose(response: Response, accepted: Accepted) -> (Response, Option<Coding>) {
     let is_text = response.content_type().is_some_and(|of| of != "application/octet-stream");
-    if response.body().len() <= PACKED_BYTES_MIN || !is_text {
-        return response;
-    }
-    let response = vary(response);
-    match accepted.for_answer() {
-        // Apart from the connection, which may be parked with it gone.
-        Some(coding) => Box::pin(pack_by(response, coding)).await,
-        None => response,
+    match response.body().len() > PACKED_BYTES_MIN && is_text {
+        true => (vary(response), accepted.for_answer()),
+        false => (response, None),
     }
 }
 
-async fn pack_by(response: Response, coding: Coding) -> Response {
+/// The answer, compressed where that makes it smaller.
+pub(in crate::api) async fn pack(response: Response, coding: Coding) -> Response {
     match packed(response.body(), coding).await {
         Ok(body) if body.len() < response.body().len() => response.packed(coding.name(), body),
         Ok(_) => response,

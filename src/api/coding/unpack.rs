@@ -7,7 +7,10 @@ use flate2::read::MultiGzDecoder;
 
 use super::kind::{Coding, SLICE_BYTES};
 use crate::{
-    api::error::{ApiError, Code},
+    api::{
+        error::{ApiError, Code},
+        growing::Growing,
+    },
     io::cores,
 };
 
@@ -15,51 +18,74 @@ use crate::{
 /// besides the body.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// The body, unpacked.
+/// The body, unpacked. What it takes is counted as it grows.
 ///
 /// # Errors
 /// [`Code::TooLarge`] when it is more than `bytes_max`, [`Code::UnsupportedMediaType`] when it is
-/// not of that coding.
+/// not of that coding, [`Code::Overloaded`] when there is no room for it.
 pub(in crate::api) async fn unpack(
     body: &[u8],
     coding: Coding,
     bytes_max: usize,
+    growing: Growing,
 ) -> Result<Bytes, ApiError> {
-    let unpacked = match coding {
-        Coding::Gzip => read(&mut MultiGzDecoder::new(body), bytes_max).await,
-        Coding::Zstd => match zstd::Decoder::with_buffer(body) {
-            Ok(mut decoder) => {
-                let bounded = decoder.window_log_max(ZSTD_WINDOW_LOG_MAX);
-                match bounded {
-                    Ok(()) => read(&mut decoder, bytes_max).await,
-                    Err(error) => Err(error),
-                }
-            }
-            Err(error) => Err(error),
-        },
-    };
-    let unpacked = unpacked.map_err(|error| {
+    let unreadable = |error: io::Error| {
         let detail = format!("the body cannot be read as {}: {error}", coding.name());
         ApiError::new(Code::UnsupportedMediaType, detail)
-    })?;
-    unpacked.ok_or_else(|| {
-        let detail = format!("the unpacked body is larger than {bytes_max} bytes");
-        ApiError::new(Code::TooLarge, detail)
-    })
+    };
+    let mut unpacked = Unpacked { bytes: Vec::new(), bytes_max, growing };
+    match coding {
+        Coding::Gzip => unpacked.read(&mut MultiGzDecoder::new(body), unreadable).await?,
+        Coding::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(body).map_err(unreadable)?;
+            decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(unreadable)?;
+            unpacked.read(&mut decoder, unreadable).await?;
+        }
+    }
+    Ok(unpacked.bytes.into())
 }
 
-/// All of it, in turns; nothing when it is more than `bytes_max`.
-async fn read(decoder: &mut impl Read, bytes_max: usize) -> io::Result<Option<Bytes>> {
-    let mut out = Vec::new();
-    loop {
-        let before = out.len();
-        decoder.by_ref().take(SLICE_BYTES as u64).read_to_end(&mut out)?;
-        if out.len() > bytes_max {
-            return Ok(None);
+/// What is unpacked so far.
+struct Unpacked {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    growing: Growing,
+}
+
+impl Unpacked {
+    /// Reads all of it, in turns.
+    async fn read(
+        &mut self,
+        decoder: &mut impl Read,
+        unreadable: impl Fn(io::Error) -> ApiError,
+    ) -> Result<(), ApiError> {
+        loop {
+            let read = self.bytes.len();
+            self.make_room()?;
+            self.bytes.resize(read + SLICE_BYTES, 0);
+            let more = decoder.read(&mut self.bytes[read..]).map_err(&unreadable)?;
+            self.bytes.truncate(read + more);
+            if self.bytes.len() > self.bytes_max {
+                let detail = format!("the unpacked body is larger than {} bytes", self.bytes_max);
+                return Err(ApiError::new(Code::TooLarge, detail));
+            }
+            if more == 0 {
+                return Ok(());
+            }
+            cores::yield_if_needed().await;
         }
-        if out.len() == before {
-            return Ok(Some(out.into()));
+    }
+
+    /// Has room for one more slice, which is counted before it is there.
+    fn make_room(&mut self) -> Result<(), ApiError> {
+        let (read, capacity) = (self.bytes.len(), self.bytes.capacity());
+        if capacity - read >= SLICE_BYTES {
+            return Ok(());
         }
-        cores::yield_if_needed().await;
+        let room = (2 * capacity).min(self.bytes_max).max(read) + SLICE_BYTES;
+        // While it is copied, both are there.
+        self.growing.hold(capacity + room)?;
+        self.bytes.reserve_exact(room - read);
+        self.growing.hold(room)
     }
 }

@@ -7,12 +7,12 @@ use super::{
     change,
     places::{Places, Stored},
     question::KeyQuestion,
-    rendered::Rendered,
 };
 use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, excerpt},
+        growing::Growing,
         reply::{Parked, ParkedRead, Reply},
         request::ReadQuery,
     },
@@ -83,7 +83,7 @@ pub(in crate::api) async fn list(
     let mut after = query.after.map(Box::from);
     let mut list = ListAnswer::new(Frame::Keys, limit.min(READ_EXPECTED_FILTERED));
     let mut places = Places::scattered();
-    let mut rendered = Rendered::new(&api.held);
+    let mut rendered = Growing::new(&api.held);
     loop {
         let left = limit - list.changes();
         let slice = collection.keys_after(after.as_deref(), prefix, left);

@@ -16,9 +16,7 @@ mod page_reader;
 mod part;
 mod places;
 pub(super) mod question;
-mod rendered;
 mod shared_page;
 pub(super) mod stream;
 
-pub use rendered::FULL;
 pub(super) use shared_page::SharedPage;

@@ -9,12 +9,12 @@ use super::{
     damage,
     places::{Cold, Places, Stored},
     question::MovedQuestion,
-    rendered::Rendered,
 };
 use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, purged},
+        growing::Growing,
         reply::{Parked, ParkedRead, Reply},
     },
     base::{
@@ -69,7 +69,7 @@ async fn read(api: &Context, question: &MovedQuestion) -> Result<Page, ApiError>
     }
     let mut cursor = Cursor::collection(collection.clone(), &[]);
     let mut list = ListAnswer::new(Frame::Keys, 1);
-    let (mut places, mut rendered) = (Places::scattered(), Rendered::new(&api.held));
+    let (mut places, mut rendered) = (Places::scattered(), Growing::new(&api.held));
     let (mut at, mut left) = (question.since.next(), READ_MOVED_EXAMINED_MAX);
     while at <= last && left > 0 && list.changes() < question.limit {
         let found = match cursor.next(api.node.index(), at, last, &mut READ_TURN_CHANGES.clone()) {

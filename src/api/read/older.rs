@@ -10,13 +10,13 @@ use super::{
     part::has_any,
     places::{Cold, Places, Stored},
     question::Question,
-    rendered::Rendered,
     shared_page::Page,
 };
 use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, purged},
+        growing::Growing,
     },
     base::{
         ids::ChangeId,
@@ -97,7 +97,7 @@ impl Reader<'_> {
 
     /// Reads backwards down to `oldest`, or until the page is full.
     async fn read(&mut self, cursor: Option<&Cursor>, oldest: ChangeId) -> Result<(), ApiError> {
-        let mut rendered = Rendered::new(&self.api.held);
+        let mut rendered = Growing::new(&self.api.held);
         let mut window = WINDOW_MIN;
         while !self.is_done(oldest) {
             let from = ChangeId(self.end.0.saturating_sub(window).max(oldest.0));

@@ -7,12 +7,12 @@ use super::{
     page_reader::PageReader,
     places::{Cold, Source},
     question::{Lists, Question},
-    rendered::Rendered,
 };
 use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, purged},
+        growing::Growing,
     },
     base::{
         ids::ChangeId,
@@ -60,7 +60,7 @@ pub(super) async fn read(
     let expected = question.limit.min(there).min(filtered);
     let list = ListAnswer::with_bytes_max(frame, expected, bytes_max);
     let mut reader = PageReader::new(list, since, last, question.limit, &question.tags, cursor);
-    let mut rendered = Rendered::new(&api.held);
+    let mut rendered = Growing::new(&api.held);
     while !reader.is_done() {
         let some = reader.read_some(&mut Source {
             history: &api.node.history(),

@@ -38,6 +38,8 @@ pub(in crate::api) fn of_tenant(
     now: Instant,
 ) -> Result<Reply, ApiError> {
     let tenant = tenant(api.catalog(), text)?;
+    // Before its collections are listed: whoever follows is told of those that come later.
+    let since = api.node.last();
     let (mut collections, mut after) = (Vec::new(), None);
     loop {
         let Slice { entries, next } = tenant.collections_after(after.as_deref(), usize::MAX);
@@ -47,7 +49,7 @@ pub(in crate::api) fn of_tenant(
             break;
         }
     }
-    stream(request, ListId::Tenant(tenant.id), collections, query, now)
+    stream(request, ListId::Tenant(tenant.id), (since, collections), query, now)
 }
 
 /// `GET /collections/C/state`
@@ -58,14 +60,14 @@ pub(in crate::api) fn of_collection(
     query: &ReadQuery<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
-    let id = collection(api.catalog(), path)?.id;
-    stream(request, ListId::Collection(id), vec![id], query, now)
+    let (id, since) = (collection(api.catalog(), path)?.id, api.node.last());
+    stream(request, ListId::Collection(id), (since, vec![id]), query, now)
 }
 
 fn stream(
     request: &Request,
     list: ListId,
-    collections: Vec<Uuid>,
+    (since, collections): (ChangeId, Vec<Uuid>),
     query: &ReadQuery<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
@@ -84,7 +86,7 @@ fn stream(
     let block = query.follow.then_some(Duration::MAX);
     let lines = Lines { limit: None, block, cursors: query.cursors, from_now: false };
     let stream = ChangeStream::new(question, StreamKind::Lines(lines), media, request, now);
-    let walk = Walk::new(collections, after, query.follow);
+    let walk = Walk::new(since, collections, after, query.follow);
     Ok(Reply::Stream(Box::new(stream.with_state(walk))))
 }
 

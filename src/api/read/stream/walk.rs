@@ -31,15 +31,19 @@ pub(in crate::api) struct Walk {
     left: VecDeque<Uuid>,
     /// The last key of the first of them that was sent.
     after: Option<Box<str>>,
-    /// What the list ended with before anything was read; nothing before the first part.
-    since: Option<ChangeId>,
+    /// What this core's history ended with before anything was read, the collections included.
+    since: ChangeId,
+    /// Whether its first part was made.
+    has_begun: bool,
     /// Whether the changes follow that come later.
     follow: bool,
 }
 
 impl Walk {
-    /// Through the keys of these collections, those after a key of one of them.
+    /// Through the keys of these collections, those after a key of one of them. They were listed
+    /// when this core's history ended with `since`, or later.
     pub(in crate::api) fn new(
+        since: ChangeId,
         mut collections: Vec<Uuid>,
         after: Option<(Uuid, &str)>,
         follow: bool,
@@ -51,7 +55,7 @@ impl Walk {
             left.retain(|id| *id >= collection);
             last = (left.front() == Some(&collection)).then(|| key.into());
         }
-        Self { left, after: last, since: None, follow }
+        Self { left, after: last, since, has_begun: false, follow }
     }
 }
 
@@ -70,12 +74,11 @@ pub(super) async fn part(api: &Context, walk: &mut Walk) -> Result<Part, ApiErro
     if api.node.is_stopping() {
         return Err(ApiError::new(Code::Internal, "the node stops"));
     }
-    let Some(since) = walk.since else {
-        let since = api.node.last();
-        walk.since = Some(since);
+    let since = walk.since;
+    if !std::mem::replace(&mut walk.has_begun, true) {
         let head = format!("{{\"cluster\":\"{}\",\"since\":{since}}}\n", api.node.cluster());
         return Ok(Part { bytes: head.into(), end: None });
-    };
+    }
     let mut list = ListAnswer::with_bytes_max(Frame::Lines, 1, STREAM_PART_BYTES);
     while let Some(id) = walk.left.front() {
         // One that is gone is told of by the changes that follow.
@@ -144,7 +147,7 @@ mod tests {
     fn it_goes_on_after_the_last_key_that_was_sent() {
         let [one, two, three] = [1, 2, 3].map(Uuid::from_u128);
         let walk = |after| {
-            let walk = Walk::new(vec![three, one], after, false);
+            let walk = Walk::new(ChangeId::ZERO, vec![three, one], after, false);
             (walk.left.into_iter().collect::<Vec<_>>(), walk.after)
         };
         assert_eq!(walk(None), (vec![one, three], None));

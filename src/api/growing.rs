@@ -1,4 +1,4 @@
-//! Answers that are being rendered hold memory, too.
+//! Bodies that are being made hold memory, too: pages that are rendered, bodies that are unpacked.
 
 use std::rc::Rc;
 
@@ -10,19 +10,19 @@ use crate::{
 /// Why something is refused that there is no room for.
 pub const FULL: &str = "the node holds as many bytes of requests and answers as it may";
 
-/// What an answer holds while it is rendered in several turns.
-pub(super) struct Rendered {
+/// What a body holds while it is made in several turns.
+pub(super) struct Growing {
     core: Rc<HeldByCore>,
     share: HeldShare,
 }
 
-impl Rendered {
-    /// An answer of which nothing is rendered.
+impl Growing {
+    /// A body of which nothing is made.
     pub(super) fn new(core: &Rc<HeldByCore>) -> Self {
         Self { share: HeldShare::new(Rc::clone(core)), core: Rc::clone(core) }
     }
 
-    /// Counts the `bytes` rendered so far.
+    /// Counts that it holds `bytes` by now, or is about to.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when they are many and others hold as much as they may.
