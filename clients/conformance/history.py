@@ -88,6 +88,8 @@ class History:
     def write(self, method: str, target: str, body: Any, headers: dict[str, str]) -> tuple[int, Any]:
         """Applies a write once for each idempotency key: status and answer."""
         with self.changed:
+            if self.knows_cluster and headers.get("changeagent-cluster", self.cluster) != self.cluster:
+                raise Refusal(409, "other-history", cluster=self.cluster)
             key = headers.get("idempotency-key", "")
             asked = [method, target, encode(body), headers.get("if-match"), headers.get("if-none-match")]
             if key in self.seen:

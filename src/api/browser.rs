@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// What a page may send, beyond what is always allowed.
-const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, Content-Encoding, Content-Type, Idempotency-Key, If-Match, \
-     If-None-Match, Last-Event-ID";
+const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, ChangeAgent-Cluster, Content-Encoding, Content-Type, \
+     Idempotency-Key, If-Match, If-None-Match, Last-Event-ID";
 /// What a page may read of an answer, beyond what is always allowed.
 const ANSWER_HEADERS: &str = "ChangeAgent-Last, ChangeAgent-Cluster, ChangeAgent-Age, ETag, Location, Retry-After, \
      Idempotency-Replayed";

@@ -130,7 +130,8 @@ fn an_allowed_origin_reads_and_writes() {
     let methods = answer.header("access-control-allow-methods").unwrap();
     assert!(methods.contains("PUT") && methods.contains("DELETE"), "{methods}");
     let headers = answer.header("access-control-allow-headers").unwrap();
-    for name in ["Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID"] {
+    let names = ["ChangeAgent-Cluster", "Content-Type", "Idempotency-Key", "If-Match"];
+    for name in names.into_iter().chain(["If-None-Match", "Last-Event-ID"]) {
         assert!(headers.contains(name), "{headers}");
     }
     assert!(answer.header("access-control-max-age").is_some());

@@ -1,6 +1,6 @@
 /** Requests to several nodes, with retries. */
 
-import { ApiError, BrokenAnswer, ChangeAgentError, Closed, otherHistory } from "./errors.js";
+import { ApiError, BrokenAnswer, ChangeAgentError, Closed, Reset, otherHistory } from "./errors.js";
 import { isObject } from "./json.js";
 import { parse } from "./model.js";
 
@@ -33,6 +33,7 @@ const ASKED_MAX_MS = 60_000;
  * @property {string} [body]
  * @property {number} [waitMs] how long the node is asked to wait
  * @property {AbortSignal | undefined} [signal] gives the call up
+ * @property {boolean} [inDoubt] it may have happened, whatever is answered when it is sent again
  */
 
 /** @typedef {{status: number, headers: Headers, body: string}} Reply a whole answer */
@@ -276,7 +277,11 @@ export class Core {
     const { status, headers } = answer;
     const reply = { status, headers, body: await this.body(answer, request.waitMs ?? 0) };
     refuse(reply);
-    if (this.options.cluster !== undefined) checkCluster(headers, this.options.cluster);
+    if (this.options.cluster !== undefined) {
+      // A node that does not know which history is meant writes into its own.
+      request.inDoubt = true;
+      checkCluster(headers, this.options.cluster);
+    }
     return reply;
   }
 
@@ -311,17 +316,20 @@ export class Core {
    */
   async write(request, idempotencyKey, read) {
     const key = idempotencyKey ?? randomKey();
+    /** @type {Record<string, string>} */
     const headers = { ...request.headers, "Idempotency-Key": key };
+    if (this.options.cluster !== undefined) headers["ChangeAgent-Cluster"] = this.options.cluster;
     const backoff = new Backoff(this, this.options.retries);
-    let doubtful = false;
+    /** @type {Request} */
+    const keyed = { ...request, headers };
     for (;;) {
       const node = this.node;
       try {
-        return read(await this.once(node, { ...request, headers }));
+        return read(await this.once(node, keyed));
       } catch (error) {
         if (!(error instanceof ChangeAgentError)) throw error;
-        doubtful ||= !(error instanceof ApiError) || [500, 502, 504].includes(error.status);
-        error.outcomeUnknown = doubtful;
+        keyed.inDoubt ||= !(error instanceof ApiError) || [500, 502, 504].includes(error.status);
+        error.outcomeUnknown = keyed.inDoubt === true;
         error.idempotencyKey = key;
         if (!mayPass(error)) throw error;
         this.leave(node);
@@ -351,7 +359,8 @@ export function refuse({ status, headers, body }) {
     }
   }
   const after = headers.get("retry-after") ?? "";
-  throw new ApiError(status, problem, /^\d{1,9}$/.test(after) ? Number(after) * 1000 : undefined);
+  const Refusal = problem.code === "other-history" ? Reset : ApiError;
+  throw new Refusal(status, problem, /^\d{1,9}$/.test(after) ? Number(after) * 1000 : undefined);
 }
 
 /**

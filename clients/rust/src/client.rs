@@ -1,7 +1,7 @@
 //! The client: each call of the API, the request that it is, and what is made of the
 //! answer.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -278,7 +278,7 @@ impl<C: Connector> Client<C> {
 
 fn write(method: &'static str, target: String) -> Request {
     let headers = vec![("Content-Type", JSON.to_owned())];
-    Request { method, target, accept: JSON, headers, body: None, wait: Duration::ZERO }
+    Request { method, target, accept: JSON, headers, ..Request::default() }
 }
 
 /// What is written here has texts for keys, and cannot fail.

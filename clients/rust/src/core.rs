@@ -6,7 +6,7 @@ use std::{
     io,
     pin::pin,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -47,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) body: Option<Vec<u8>>,
     /// How long the node is asked to wait.
     pub(crate) wait: Duration,
+    /// It may have happened, whatever is answered when it is sent again.
+    pub(crate) in_doubt: Arc<AtomicBool>,
 }
 
 impl Request {
@@ -188,8 +190,10 @@ impl<C: Connector> Core<C> {
             let mut exchange = Exchange { node, connection, answer: Answer::new() };
             match self.converse(&mut exchange, &bytes, request.wait).await {
                 Ok(()) => return Ok(exchange),
-                // The node closed it while it was idle.
-                Err(Error::Broken(_)) if !exchange.answer.is_started() => {}
+                // The node closed it while it was idle, most likely: a write may have happened yet.
+                Err(Error::Broken(_)) if !exchange.answer.is_started() => {
+                    request.in_doubt.store(true, Ordering::Relaxed);
+                }
                 Err(error) => return Err(told(error)),
             }
         }
@@ -254,6 +258,8 @@ impl<C: Connector> Core<C> {
         let reply = self.reply(exchange, request.wait).await?;
         refuse(&reply)?;
         if let Some(wanted) = &self.options.cluster {
+            // A node that does not know which history is meant writes into its own.
+            request.in_doubt.store(true, Ordering::Relaxed);
             cluster_of(&reply.head, Some(wanted))?;
         }
         Ok(reply)
@@ -287,6 +293,7 @@ impl<C: Connector> Core<C> {
     ) -> Result<T, WriteError> {
         let key = key.map_or_else(random_key, str::to_owned);
         request.headers.push(("Idempotency-Key", key.clone()));
+        request.headers.extend(self.options.cluster.clone().map(|of| ("ChangeAgent-Cluster", of)));
         let mut backoff = Backoff::new(self, Some(self.options.retries));
         let mut outcome_unknown = false;
         loop {
@@ -295,6 +302,7 @@ impl<C: Connector> Core<C> {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
+            outcome_unknown |= request.in_doubt.load(Ordering::Relaxed);
             outcome_unknown |= !matches!(error, Error::Usage(_)) && error.is_doubtful();
             let pause = if error.may_pass() { backoff.after(error) } else { Err(error) };
             match pause {
@@ -325,7 +333,11 @@ pub(crate) fn refuse(reply: &Reply) -> Result<(), Error> {
     });
     let after = reply.head.get("retry-after").and_then(|after| after.parse().ok());
     let problem = Problem::new(status, members, after.map(Duration::from_secs));
-    Err(Error::Refused(Box::new(problem)))
+    let problem = Box::new(problem);
+    Err(match problem.code.as_str() {
+        "other-history" => Error::Reset(problem),
+        _ => Error::Refused(problem),
+    })
 }
 
 /// The history that an answer is of, which must be the one that is wanted.

@@ -16,7 +16,7 @@ from typing import Any, Callable, Generator, Protocol
 from urllib.parse import urlsplit
 
 from . import _http
-from .errors import ApiError, BrokenAnswer, ChangeAgentError, other_history
+from .errors import ApiError, BrokenAnswer, ChangeAgentError, Reset, other_history
 
 #: Idle connections that are kept for each node, and for how many seconds: less
 #: than the time after which a node closes them.
@@ -154,7 +154,7 @@ class Backoff:
         return pause
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
     """One request, to whichever node."""
 
@@ -165,6 +165,8 @@ class Request:
     body: bytes | None = None
     #: Seconds that the node is asked to wait.
     wait: float = 0.0
+    #: It may have happened, whatever is answered when it is sent again.
+    in_doubt: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,8 @@ class Core:
                     connection.close()
                 if not reused or answer.started:
                     raise BrokenAnswer(f"{node.authority}: {error or type(error).__name__}") from error
-                # The node closed it while it was idle.
+                # The node closed it while it was idle, most likely: a write may have happened yet.
+                request.in_doubt = True
                 connection = None
             except BaseException:
                 if connection is not None:
@@ -297,6 +300,8 @@ class Core:
         reply = Reply(answer.status, answer.headers, body)
         refuse(reply)
         if self.options.cluster is not None:
+            # A node that does not know which history is meant writes into its own.
+            request.in_doubt = True
             check_cluster(reply.headers, self.options.cluster)
         return reply
 
@@ -317,15 +322,16 @@ class Core:
         """The same for a write, which happens once however often it is tried."""
         key = key or str(uuid.uuid4())
         request.headers["Idempotency-Key"] = key
-        doubtful = False
+        if self.options.cluster is not None:
+            request.headers["ChangeAgent-Cluster"] = self.options.cluster
         backoff = self.backoff(self.options.retries)
         while True:
             node = self.node
             try:
                 return read((yield from self.once(node, request)))
             except (BrokenAnswer, ApiError) as error:
-                doubtful |= not isinstance(error, ApiError) or error.status in (500, 502, 504)
-                error.outcome_unknown, error.idempotency_key = doubtful, key
+                request.in_doubt |= not isinstance(error, ApiError) or error.status in (500, 502, 504)
+                error.outcome_unknown, error.idempotency_key = request.in_doubt, key
                 if isinstance(error, ApiError) and not error.may_pass:
                     raise
                 self.leave(node)
@@ -346,7 +352,8 @@ def refuse(reply: Reply) -> None:
         problem = {"detail": reply.body[:200].decode("utf-8", "replace")}
     after = reply.headers.get("retry-after", "")
     seconds = float(after) if after.isascii() and after.isdigit() else None
-    raise ApiError(reply.status, problem, seconds)
+    of_history = problem.get("code") == "other-history"
+    raise (Reset if of_history else ApiError)(reply.status, problem, seconds)
 
 
 def check_cluster(headers: dict[str, str], wanted: str | None) -> str:
