@@ -42,7 +42,7 @@ impl Listener {
         if let Err(error) = &accepted
             && error.kind() == io::ErrorKind::WouldBlock
         {
-            self.socket.readiness().is_drained();
+            self.socket.readiness().drained();
         }
         let (stream, _) = accepted?;
         stream.set_nonblocking(true)?;
@@ -51,5 +51,12 @@ impl Listener {
 
     pub(in crate::io) async fn acceptable(&self) {
         self.socket.readiness().readable().await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Each core that accepts has a descriptor of its own of the same socket.
+        self.socket.leave();
     }
 }

@@ -49,6 +49,13 @@ impl<T: AsFd> Polled<T> {
         &self.socket
     }
 
+    /// Takes it out of the epoll before it is dropped, which does that only for the last descriptor
+    /// of a socket.
+    pub(super) fn leave(&self) {
+        // Where that fails, somebody is woken now and then who finds nothing.
+        let _ = epoll::delete(self.poller.epoll.get_ref(), &self.socket);
+    }
+
     /// In which direction it is ready.
     pub(super) fn readiness(&self) -> &Readiness {
         &self.readiness
@@ -57,7 +64,8 @@ impl<T: AsFd> Polled<T> {
 
 impl<T: AsFd> Drop for Polled<T> {
     fn drop(&mut self) {
-        // The epoll loses the socket when that is closed, before anything is reported again.
+        // The epoll loses the socket when that is closed, before anything is reported again: a
+        // system call less for each connection.
         self.poller.sockets.borrow_mut().leave(self.index);
     }
 }
@@ -98,13 +106,13 @@ impl Readiness {
     }
 
     /// All that there was is read. What comes from now on will be reported.
-    pub(super) fn is_drained(&self) {
-        self.read.is_used_up();
+    pub(super) fn drained(&self) {
+        self.read.use_up();
     }
 
     /// There is no room left. When there is again, that will be reported.
-    pub(super) fn is_full(&self) {
-        self.write.is_used_up();
+    pub(super) fn filled(&self) {
+        self.write.use_up();
     }
 
     fn report(&self, flags: EventFlags) {
@@ -129,7 +137,7 @@ impl Direction {
         Poll::Pending
     }
 
-    fn is_used_up(&self) {
+    fn use_up(&self) {
         self.is_ready.set(self.has_ended.get());
     }
 

@@ -62,7 +62,7 @@ impl Stream {
         };
         let stream = Self::new(socket.into(), Callers::Nodes)?;
         if under_way {
-            stream.0.readiness().is_full();
+            stream.0.readiness().filled();
             stream.0.readiness().writable().await;
             if let Some(error) = stream.0.get_ref().take_error()? {
                 return Err(error);
@@ -125,7 +125,7 @@ impl Stream {
         let outcome = uninterrupted(|| self.0.get_ref().read(buffer));
         // Of a stream there is no more when it gives less than it was asked for, epoll(7).
         if uses_up(&outcome, buffer.len()) {
-            self.0.readiness().is_drained();
+            self.0.readiness().drained();
         }
         outcome
     }
@@ -137,7 +137,7 @@ impl Stream {
             several => socket.write_vectored(several),
         });
         if uses_up(&outcome, parts.iter().map(|part| part.len()).sum()) {
-            self.0.readiness().is_full();
+            self.0.readiness().filled();
         }
         outcome
     }
