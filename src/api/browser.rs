@@ -30,6 +30,8 @@ const PREFLIGHT_KEPT_S: u64 = 7_200;
 pub struct BrowserPolicy {
     hosts: Vec<HostName>,
     origins: Vec<Origin>,
+    /// Requests need a token, which a page whose name was made to lead here does not have.
+    needs_token: bool,
 }
 
 impl BrowserPolicy {
@@ -37,7 +39,14 @@ impl BrowserPolicy {
     #[must_use]
     pub fn new(advertised: &[&str], hosts: &[HostName], origins: &[Origin]) -> Self {
         let advertised = advertised.iter().filter_map(|place| host_name(place).parse().ok());
-        Self { hosts: advertised.chain(hosts.iter().cloned()).collect(), origins: origins.into() }
+        let hosts = advertised.chain(hosts.iter().cloned()).collect();
+        Self { hosts, origins: origins.into(), needs_token: false }
+    }
+
+    /// The same where requests need a token: any `Host` will do then.
+    #[must_use]
+    pub fn with_tokens(self, needs_token: bool) -> Self {
+        Self { needs_token, ..self }
     }
 
     fn knows_host(&self, name: &str) -> bool {
@@ -76,7 +85,8 @@ impl BrowserPolicy {
         // Without one it is no browser's.
         let host = request.host().unwrap_or_default();
         let name = host_name(host);
-        let known = host.is_empty() || is_address(name) || self.knows_host(name);
+        let known =
+            self.needs_token || host.is_empty() || is_address(name) || self.knows_host(name);
         let is_of = |member: &Member| host_name(&member.address).eq_ignore_ascii_case(name);
         // It may have been moved since it was started.
         if !known && !members().iter().any(is_of) {

@@ -9,6 +9,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
+    access::Access,
     browser::BrowserPolicy,
     error::{ApiError, Code},
     metrics::Metrics,
@@ -32,6 +33,7 @@ pub(super) struct Context {
     pub(super) shared: SharedPage,
     /// What was checked of sealed segments.
     pub(super) verified: RefCell<Verified>,
+    pub(super) access: Arc<Access>,
     pub(super) browsers: Arc<BrowserPolicy>,
     /// What the answers hold that are being rendered.
     pub(super) held: Rc<HeldByCore>,

@@ -5,6 +5,7 @@
 //! `route` and hands it to one of `resources`, which take it apart with `request`
 //! and `body`, and answer it with `read` and `write`.
 
+pub mod access;
 pub mod body;
 pub mod browser;
 pub mod coding;
@@ -32,6 +33,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::Semaphore;
 
 use self::{
+    access::{Access, Principal, Remembered},
     browser::{BrowserPolicy, Reader},
     coding::{Accepted, Coding},
     context::Context,
@@ -64,24 +66,26 @@ use crate::{
 pub struct Api(Context);
 
 impl Api {
-    /// An API in front of `node` that keeps to `limits`, lets pages of the web do
-    /// what `browsers` allows and counts in `metrics`, and in `held` what the
+    /// An API in front of `node` that keeps to `limits`, asks for tokens as `access` says, lets pages
+    /// of the web do what `browsers` allows and counts in `metrics`, and in `held` what the
     /// answers hold that it renders.
     #[must_use]
     pub fn new(
         node: Handle,
         limits: Arc<Limits>,
+        access: Arc<Access>,
         browsers: Arc<BrowserPolicy>,
         held: Rc<HeldByCore>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
-        let origins = node.status().copy().map(|copy| Origins::new(&copy.of().origins));
+        let origins = node.status().copy().map(|copy| Origins::new(copy.of()));
         Self(Context {
             node,
             limits,
             shared,
             verified,
+            access,
             browsers,
             held,
             metrics,
@@ -91,10 +95,25 @@ impl Api {
         })
     }
 
-    /// Answers `request`, which arrived at `now`.
-    pub async fn handle(&self, request: Box<Request>, now: Instant) -> Reply {
+    /// Who sends `request`, on a connection that remembers so much. What is refused is counted.
+    ///
+    /// # Errors
+    /// The refusal that it earns.
+    pub fn principal(
+        &self,
+        request: &Request,
+        remembered: &mut Remembered,
+    ) -> Result<Principal, ApiError> {
+        self.0.access.principal(request, remembered).map_err(|refused| {
+            self.0.metrics.unauthenticated(refused);
+            refused.error()
+        })
+    }
+
+    /// Answers `request` of `principal`, which arrived at `now`.
+    pub async fn handle(&self, request: Box<Request>, principal: Principal, now: Instant) -> Reply {
         self.0.node.catch_up();
-        match self.admit(&request) {
+        match self.admit(&request, principal) {
             Ok(()) => dispatch::handle(&self.0, request, now, None).await,
             Err(error) => Reply::Now(error.into()),
         }
@@ -190,11 +209,15 @@ impl Api {
         stream::advance(&self.0, stream, now).await
     }
 
-    /// The refusal that a request earns whatever its body is; nothing when the
+    /// The refusal that a request of `principal` earns whatever its body is; nothing when the
     /// body is needed to tell.
-    pub async fn refusal_by_head(&self, request: &Request) -> Option<Response> {
+    pub async fn refusal_by_head(
+        &self,
+        request: &Request,
+        principal: Principal,
+    ) -> Option<Response> {
         self.0.node.catch_up();
-        match self.admit(request) {
+        match self.admit(request, principal) {
             Ok(()) => head::refusal(&self.0, request).await,
             Err(error) => Some(error.into()),
         }
@@ -231,7 +254,8 @@ impl Api {
         &self.0.node
     }
 
-    fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        self.0.browsers.admit(request, || self.0.node.status().cluster().members)
+    fn admit(&self, request: &Request, principal: Principal) -> Result<(), ApiError> {
+        self.0.browsers.admit(request, || self.0.node.status().cluster().members)?;
+        access::permit(principal, request)
     }
 }

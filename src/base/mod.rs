@@ -1,5 +1,5 @@
 //! The vocabulary every layer shares: identifiers, bounds, outcomes, decimal
-//! text, times, and the byte form of a batch of changes.
+//! text, times, secrets, and the byte form of a batch of changes.
 
 pub mod batch;
 pub mod cluster;
@@ -12,6 +12,7 @@ pub mod names;
 pub mod outcome;
 pub mod planted;
 pub mod retention;
+pub mod secret;
 pub mod tags;
 pub mod tenants;
 pub mod times;

@@ -69,7 +69,7 @@ fn segment_bytes(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = Node::new(&arguments.node, arguments.retry);
+    let node = Node::new(&arguments.node, arguments.retry)?;
     let (out, size) = (&arguments.out, arguments.segment_size);
     let is_archive = out.as_os_str() == "-";
     if is_archive && io::stdout().is_terminal() {

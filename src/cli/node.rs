@@ -1,18 +1,19 @@
 //! A node as its clients see it: HTTP requests, with the retries that each kind
 //! of request allows.
 
-use std::{cell::OnceCell, fmt, io, str::FromStr, time::Duration};
+use std::{cell::OnceCell, fmt, fs, io, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use ureq::{
     Agent, Body, BodyReader,
-    http::{Method, Request, Response, Uri},
+    http::{HeaderValue, Method, Request, Response, Uri, request::Builder},
 };
 
 use super::{
     failure::{Failure, Problem},
     retry::Backoff,
 };
+use crate::{base::secret::Secret, server::TOKEN_VARIABLE};
 
 /// The longest that a connection may stay silent: more than any long-poll waits.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
@@ -34,6 +35,29 @@ pub(super) struct NodeArguments {
     /// The node
     #[arg(long, env = "CHANGEAGENT_URL", default_value = "http://127.0.0.1:9000")]
     pub(super) url: Url,
+    /// A file with the token that the node asks for; without it, what is in CHANGEAGENT_TOKEN
+    #[arg(long, env = "CHANGEAGENT_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl NodeArguments {
+    /// The value of `Authorization`, if there is a token.
+    fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
+        let (text, place) = match (&self.token_file, std::env::var(TOKEN_VARIABLE)) {
+            (Some(path), _) => {
+                let text = fs::read_to_string(path).map_err(Failure::file(path))?;
+                (text, path.display().to_string())
+            }
+            (None, Ok(text)) => (text, TOKEN_VARIABLE.to_owned()),
+            (None, Err(_)) => return Ok(None),
+        };
+        let no_token = |error| Failure::Usage(format!("{place} holds no token: {error}"));
+        let value = Secret::of_line(&text).map_err(no_token)?.authorization();
+        let mut value =
+            HeaderValue::try_from(value).map_err(|error| Failure::Other(error.to_string()))?;
+        value.set_sensitive(true);
+        Ok(Some(value))
+    }
 }
 
 /// How often a request is tried again.
@@ -97,18 +121,31 @@ pub(super) struct Node {
     agent: Agent,
     url: Url,
     retries: u32,
+    /// What it is shown.
+    authorization: Option<HeaderValue>,
     /// The history that the first answer was of. Invariant: so is every other,
     /// because ids of one history mean nothing in another.
     cluster: OnceCell<String>,
 }
 
 impl Node {
-    pub(super) fn new(node: &NodeArguments, retry: RetryArguments) -> Self {
+    /// The node that is named.
+    ///
+    /// # Errors
+    /// The token for it cannot be read.
+    pub(super) fn new(node: &NodeArguments, retry: RetryArguments) -> Result<Self, Failure> {
         Self::with_patience(node, retry.retries, SILENCE_MAX)
     }
 
     /// A node that may be silent for so long.
-    pub(super) fn with_patience(node: &NodeArguments, retries: u32, silence: Duration) -> Self {
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn with_patience(
+        node: &NodeArguments,
+        retries: u32,
+        silence: Duration,
+    ) -> Result<Self, Failure> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -120,12 +157,19 @@ impl Node {
             .timeout_per_read(Some(silence))
             .timeout_per_write(Some(silence))
             .build();
-        Self { agent: config.new_agent(), url: node.url.clone(), retries, cluster: OnceCell::new() }
+        Ok(Self {
+            agent: config.new_agent(),
+            url: node.url.clone(),
+            retries,
+            authorization: node.authorization()?,
+            cluster: OnceCell::new(),
+        })
     }
 
     /// A node of the same cluster, perhaps this one, which is asked once at a time.
     pub(super) fn witness(&self, url: Url) -> Self {
-        Self { agent: self.agent.clone(), url, retries: 0, cluster: self.cluster.clone() }
+        let (agent, cluster) = (self.agent.clone(), self.cluster.clone());
+        Self { agent, url, retries: 0, authorization: self.authorization.clone(), cluster }
     }
 
     pub(super) fn url(&self) -> &Url {
@@ -144,7 +188,8 @@ impl Node {
 
     /// Asks once.
     pub(super) fn get(&self, target: &str, accept: &str) -> Result<Answer, Failure> {
-        let request = Request::get(self.uri(target)).header("Accept", accept).body(());
+        let request = Request::get(self.uri(target)).header("Accept", accept);
+        let request = self.authorized(request).body(());
         self.answer(&Method::GET, target, request.map(|request| self.agent.run(request)))
     }
 
@@ -191,6 +236,7 @@ impl Node {
             .uri(self.uri(write.target))
             .header("Accept", JSON)
             .header("Idempotency-Key", write.key);
+        let request = self.authorized(request);
         let outcome = match write.body {
             Some(body) => request
                 .header("Content-Type", JSON)
@@ -199,6 +245,13 @@ impl Node {
             None => request.body(()).map(|request| self.agent.run(request)),
         };
         self.answer(&write.method, write.target, outcome)
+    }
+
+    fn authorized(&self, request: Builder) -> Builder {
+        match &self.authorization {
+            Some(value) => request.header("Authorization", value),
+            None => request,
+        }
     }
 
     fn uri(&self, target: &str) -> String {

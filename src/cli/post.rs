@@ -62,7 +62,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = Node::new(&arguments.node, arguments.retry);
+    let node = Node::new(&arguments.node, arguments.retry)?;
     let poster = Poster::new(&node, arguments)?;
     if arguments.ndjson {
         return poster.lines(usize::from(arguments.batch));

@@ -46,7 +46,7 @@ struct Reason {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = Node::with_patience(&arguments.node, 0, SILENCE_MAX);
+    let node = Node::with_patience(&arguments.node, 0, SILENCE_MAX)?;
     let not_ready = node.get("/ready", JSON).err();
     let cluster = match not_ready {
         Some(Failure::Broken { .. }) => Map::new(),

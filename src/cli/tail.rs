@@ -51,7 +51,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = Node::new(&arguments.node, arguments.retry);
+    let node = Node::new(&arguments.node, arguments.retry)?;
     let list = List::new(&arguments.list)?;
     let mut backoff = if arguments.follow { Backoff::endless() } else { node.backoff() };
     let mut out = BufWriter::new(io::stdout().lock());

@@ -16,6 +16,7 @@ use crate::{
     base::{
         batch::SUFFIX_OVERHEAD_BYTES,
         limits::{KEY_BYTES_MAX, Limits, QUERY_LISTS_MAX},
+        secret::Secret,
         timing::SCRUB_PERIOD,
     },
     io::BLOCK,
@@ -47,6 +48,8 @@ pub struct Config {
     pub copy: Option<CopyOf>,
     /// Whether it is to vote there.
     pub role: Role,
+    /// The token that may do everything; without one no request needs a token.
+    pub root_token: Option<Secret>,
     /// Names under which clients reach it, besides those that are advertised.
     pub allow_hosts: Vec<HostName>,
     /// Origins whose web pages may use it.
@@ -111,8 +114,21 @@ impl Config {
         match (&config.copy, config.cluster_listen) {
             (None, _) => refuse("of is missing: it says of which node this is a cache".into()),
             (Some(_), Some(_)) => refuse("a cache belongs to no cluster: no cluster-listen".into()),
-            (Some(_), None) => Ok(config),
+            (Some(_), None) => config.with_token_of_environment(),
         }
+    }
+
+    /// A token that the origin is shown may stand in the environment, too.
+    fn with_token_of_environment(mut self) -> Result<Self, ConfigError> {
+        if let Some(copy) = &mut self.copy
+            && copy.token.is_none()
+            && let Ok(text) = std::env::var(TOKEN_VARIABLE)
+        {
+            let refused =
+                |error| ConfigError::Value(format!("{TOKEN_VARIABLE} is no token: {error}"));
+            copy.token = Some(Secret::of_line(&text).map_err(refused)?);
+        }
+        Ok(self)
     }
 
     fn read(flags: Flags) -> Result<Self, ConfigError> {
@@ -140,6 +156,7 @@ impl Config {
             Some(Listen { address, name }) => (Some(address), name),
             None => (None, None),
         };
+        let root_token_file = flags.root_token_file.or(file.root_token_file);
         let usual_timing = Timing::default();
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
@@ -157,7 +174,9 @@ impl Config {
                 flags.of.or(file.of),
                 flags.tenant.or(file.tenant),
                 flags.max_stale.or(file.max_stale),
+                token("token-file", flags.token_file.or(file.token_file).as_deref())?,
             )?,
+            root_token: token("root-token-file", root_token_file.as_deref())?,
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
@@ -283,11 +302,24 @@ fn refuse<T>(text: String) -> Result<T, ConfigError> {
     Err(ConfigError::Value(text))
 }
 
+/// The token that a file holds.
+fn token(setting: &str, path: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        Secret::of_line(&text).map_err(|error| format!("it holds no token: {error}"))
+    };
+    let refused = |path: &Path, error| {
+        ConfigError::Value(format!("{setting} {} cannot be used: {error}", path.display()))
+    };
+    path.map(|path| read(path).map_err(|error| refused(path, error))).transpose()
+}
+
 /// What it is a cache of.
 fn copy(
     of: Option<Vec<OriginUrl>>,
     tenants: Option<Vec<TenantName>>,
     stale_max: Option<Time>,
+    token: Option<Secret>,
 ) -> Result<Option<CopyOf>, ConfigError> {
     let origins: Vec<String> = of.into_iter().flatten().map(|url| url.0).collect();
     let tenants: Vec<String> = tenants.into_iter().flatten().map(|name| name.0).collect();
@@ -297,8 +329,11 @@ fn copy(
     if origins.is_empty() && !tenants.is_empty() {
         return refuse("tenant is a setting of changeagent cache".into());
     }
+    if origins.is_empty() && token.is_some() {
+        return refuse("token-file is a setting of changeagent cache".into());
+    }
     let stale_max = stale_max.map_or(STALE_MAX, |time| time.0);
-    Ok((!origins.is_empty()).then_some(CopyOf { origins, tenants, stale_max }))
+    Ok((!origins.is_empty()).then_some(CopyOf { origins, tenants, stale_max, token }))
 }
 
 /// A number of bytes to be held in memory.
@@ -315,6 +350,8 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
     })
 }
 
+/// The variable that holds the token that a client shows.
+pub const TOKEN_VARIABLE: &str = "CHANGEAGENT_TOKEN";
 /// How long a cache is read with its origin away, unless that is set.
 const STALE_MAX: Duration = Duration::from_secs(3_600);
 /// So many executors may be had on any machine, for trials.

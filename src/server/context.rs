@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::config::Config;
 use crate::{
-    api::{browser::BrowserPolicy, metrics::Metrics},
+    api::{access::Access, browser::BrowserPolicy, metrics::Metrics},
     base::held::HeldByNode,
     node::Wiring,
     raft::Address,
@@ -20,6 +20,7 @@ pub(super) struct NodeContext {
     pub(super) wiring: Wiring,
     pub(super) connections: Arc<Connections>,
     pub(super) held: Arc<HeldByNode>,
+    pub(super) access: Arc<Access>,
     pub(super) browsers: Arc<BrowserPolicy>,
     pub(super) metrics: Arc<Metrics>,
 }

@@ -44,6 +44,10 @@ pub struct Flags {
     /// What to join as: a learner is a read-only replica [default: voter]
     #[arg(long, env = "CHANGEAGENT_ROLE", value_name = "ROLE")]
     pub(super) role: Option<Role>,
+    /// A file with the token that may do everything, 32 to 255 visible characters: with it every
+    /// request needs a token
+    #[arg(long, env = "CHANGEAGENT_ROOT_TOKEN_FILE", value_name = "FILE")]
+    pub(super) root_token_file: Option<PathBuf>,
     /// A name besides localhost and the advertised ones under which clients
     /// reach the node
     #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]
@@ -123,6 +127,9 @@ pub struct Flags {
     /// Likewise
     #[arg(skip)]
     pub(super) tenant: Option<Vec<TenantName>>,
+    /// Likewise
+    #[arg(skip)]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 /// Everything that can be set for a cache.
@@ -137,12 +144,15 @@ pub struct CacheFlags {
     /// Nothing but this tenant, by its name or UUID; repeatable, up to 100 [default: the whole history]
     #[arg(long, env = "CHANGEAGENT_TENANT", value_name = "T", value_delimiter = ',')]
     tenant: Option<Vec<TenantName>>,
+    /// A file with the token that the origin asks for
+    #[arg(long, env = "CHANGEAGENT_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     #[command(flatten)]
     node: Flags,
 }
 
 impl From<CacheFlags> for Flags {
-    fn from(CacheFlags { of, max_stale, tenant, node }: CacheFlags) -> Self {
-        Self { of, max_stale, tenant, ..node }
+    fn from(CacheFlags { of, max_stale, tenant, token_file, node }: CacheFlags) -> Self {
+        Self { of, max_stale, tenant, token_file, ..node }
     }
 }

@@ -7,16 +7,18 @@
 
 use std::time::Duration;
 
-use crate::{api::introduction::Question, io::cores};
+use crate::{api::introduction::Question, base::secret::Secret, io::cores};
 
 /// The longest answer that is read: a cluster of many hundred members.
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// The longest text that is repeated of an answer.
 const TEXT_CHARACTERS_MAX: usize = 300;
 
-/// Asks on a thread of its own each time.
-pub(super) async fn ask(question: Question) -> Result<String, String> {
-    let asked = cores::on_own_thread("introduction", move || send(&question)).await;
+/// Asks on a thread of its own each time. `token` is shown to the other node: it is good for such
+/// questions alone.
+pub(super) async fn ask(question: Question, token: Option<Secret>) -> Result<String, String> {
+    let send = move || send(&question, token.as_ref());
+    let asked = cores::on_own_thread("introduction", send).await;
     asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)
 }
 
@@ -31,12 +33,19 @@ fn agent(limit: Duration) -> ureq::Agent {
     config.build().into()
 }
 
-fn send(question: &Question) -> Result<String, String> {
+fn send(question: &Question, token: Option<&Secret>) -> Result<String, String> {
     let Question { address, path, body, limit } = question;
     let (agent, url) = (agent(*limit), format!("http://{address}{path}"));
+    let shown = token.map(|token| ("Authorization", token.authorization()));
     let answer = match body {
-        None => agent.get(url).call(),
-        Some(body) => agent.post(url).header("Content-Type", "application/json").send(body),
+        None => shown
+            .into_iter()
+            .fold(agent.get(url), |it, (name, value)| it.header(name, value))
+            .call(),
+        Some(body) => {
+            let post = agent.post(url).header("Content-Type", "application/json");
+            shown.into_iter().fold(post, |it, (name, value)| it.header(name, value)).send(body)
+        }
     };
     let mut answer = answer.map_err(|error| error.to_string())?;
     match answer.status().is_success() {

@@ -21,7 +21,7 @@ mod values;
 
 pub use archive::Archive;
 pub use backup::{Origin, backup, restore};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, TOKEN_VARIABLE};
 pub use error::ServerError;
 pub use flags::{CacheFlags, Flags};
 pub use offline::{Recovered, check, recover};

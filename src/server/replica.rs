@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     api::introduction::OverHttp,
+    base::secret::Secret,
     io::{
         net::{Callers, Listener},
         real::disk::GlommioDisk,
@@ -85,7 +86,9 @@ async fn start(
         join: config.join.clone(),
         copy: config.copy.clone(),
     };
-    let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(introductions::ask)));
+    let token = config.root_token.as_ref().map(Secret::between_nodes);
+    let ask = move |question| introductions::ask(question, token.clone());
+    let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(ask)));
     replica::start(disk, settings, wiring, listener, introductions)
         .await
         .map_err(|error| not_started(config, error))

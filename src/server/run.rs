@@ -32,7 +32,7 @@ use super::{
     values::Role,
 };
 use crate::{
-    api::browser::BrowserPolicy,
+    api::{access::Access, browser::BrowserPolicy},
     base::{held::HeldByNode, limits::Limits, timing::STOP_MAX},
     io::{
         lock::DirectoryLock,
@@ -86,9 +86,11 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let listen_name = config.listen_name.as_deref().unwrap_or_default();
     let advertised = [&*address.address, &*address.cluster_address, listen_name];
     let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
+    let access = Access::new(config.root_token.as_ref());
     let context = NodeContext {
         address,
-        browsers: Arc::new(browsers),
+        browsers: Arc::new(browsers.with_tokens(access.is_required())),
+        access: Arc::new(access),
         connections: Arc::new(Connections::new(places)),
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
         config: Arc::new(config),
@@ -260,8 +262,8 @@ async fn serve(
     };
     let node = context.wiring.handle(core, ready);
     let limits = Arc::new(context.config.limits.clone());
-    let NodeContext { connections, held, browsers, metrics, .. } = context;
-    let core = Core { node, listener, limits, held, browsers, metrics, connections };
+    let NodeContext { connections, held, access, browsers, metrics, .. } = context;
+    let core = Core { node, listener, limits, held, access, browsers, metrics, connections };
     // The main thread has gone only when the node stops already.
     let _ = events.send(Event::Serving);
     drop(events);

@@ -1,29 +1,23 @@
 //! Drives one connection: bytes between its socket and the HTTP machine,
 //! requests between that and the API.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::pin,
-    rc::Rc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, task::Poll, time::Duration};
 
 use super::{
     admission::Place,
     context::CoreContext,
     in_hand::{Counted, InHand},
     link::{Ended, Gone, Link},
-    waiting::Waiting,
+    written::written,
 };
 use crate::{
     api::{
-        ChangeStream, FULL, Next, Reply, Told, Write,
+        ChangeStream, FULL, Next, Parked, Reply, Told,
+        access::{Principal, Remembered},
         coding::{Accepted, StreamCoder},
         error::{ApiError, Code},
         metrics::Limit,
     },
-    base::timing::CLIENT_WRITE,
     http::{self, Event, Response},
     io::{cores, net},
 };
@@ -45,7 +39,7 @@ pub async fn serve(stream: net::Stream, context: Rc<CoreContext>, place: Place) 
     let _counted = Counted::new(&metrics.connections);
     let _refused = (!place.is_welcome()).then(|| Counted::new(&metrics.refused_connections));
     let link = Link::new(stream, Rc::clone(&context), place);
-    let mut driver = Driver { link, context };
+    let mut driver = Driver { link, context, remembered: Remembered::default() };
     // Whoever broke the connection knows; there is nobody to tell.
     let _ = driver.run().await;
     if driver.link.http.is_broken_off() {
@@ -57,6 +51,8 @@ pub async fn serve(stream: net::Stream, context: Rc<CoreContext>, place: Place) 
 struct Driver {
     link: Link,
     context: Rc<CoreContext>,
+    /// The last token that was good.
+    remembered: Remembered,
 }
 
 impl Driver {
@@ -139,7 +135,10 @@ impl Driver {
         let refusal = match is_full {
             true if self.link.place.is_welcome() => Some(self.limited(Limit::Held).into()),
             true => Some(self.limited(Limit::Connections).into()),
-            false => context.api.refusal_by_head(request).await,
+            false => match context.api.principal(request, &mut self.remembered) {
+                Ok(principal) => context.api.refusal_by_head(request, principal).await,
+                Err(error) => Some(context.api.refusal(request, error)),
+            },
         };
         let method = request.method();
         let Some(response) = refusal else { return self.link.http.proceed(self.link.now) };
@@ -161,13 +160,18 @@ impl Driver {
     async fn answer_in_hand(&mut self, mut request: Box<http::Request>) -> Result<(), Gone> {
         let context = Rc::clone(&self.context);
         let reader = context.api.reader(&request);
-        if let Some(error) = self.overload(&request) {
-            let response = self.context.api.refusal(&request, error).with_close();
-            self.context.api.metrics().answered(request.method(), response.status());
-            self.link.http.respond(reader.mark(response), self.link.now);
-            return Ok(());
-        }
         let metrics = context.api.metrics();
+        let principal = match self.take_up(&request) {
+            Ok(principal) => principal,
+            Err(error) => {
+                let is_overload = error.code == Code::Overloaded;
+                let response = context.api.refusal(&request, error);
+                let response = if is_overload { response.with_close() } else { response };
+                metrics.answered(request.method(), response.status());
+                self.link.http.respond(reader.mark(response), self.link.now);
+                return Ok(());
+            }
+        };
         let mut in_hand = InHand {
             reader,
             method: request.method(),
@@ -176,13 +180,13 @@ impl Driver {
             is_told: context.held.is_tight() && context.api.is_about_node(&request),
             waited: None,
         };
-        if let Err(refusal) = self.unpack(&mut request).await {
+        if let Err(refusal) = self.unpack(&mut request, principal).await {
             self.respond(refusal, &in_hand);
             return Ok(());
         }
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         // Apart from the connection, which may be parked with it gone.
-        let mut reply = Box::pin(context.api.handle(request, self.link.now)).await;
+        let mut reply = Box::pin(context.api.handle(request, principal, self.link.now)).await;
         // It may have taken long. A small write is handed on at once: the clock costs too much.
         if is_large || !matches!(reply, Reply::Write(_)) {
             self.link.now = cores::now();
@@ -194,30 +198,21 @@ impl Driver {
                     self.respond(response, &in_hand);
                     return Ok(());
                 }
-                Reply::Write(write) => match self.written(write, in_hand.arrived).await {
-                    Told::Answer(response) => {
-                        metrics.written(self.link.now - in_hand.arrived);
-                        Reply::Now(response)
+                Reply::Write(write) => {
+                    match written(&mut self.link, write, in_hand.arrived).await {
+                        Told::Answer(response) => {
+                            metrics.written(self.link.now - in_hand.arrived);
+                            Reply::Now(response)
+                        }
+                        Told::Again(request) => {
+                            let reply = Box::pin(context.api.again(request, in_hand.arrived)).await;
+                            self.link.now = cores::now();
+                            reply
+                        }
                     }
-                    Told::Again(request) => {
-                        let reply = Box::pin(context.api.again(request, in_hand.arrived)).await;
-                        self.link.now = cores::now();
-                        reply
-                    }
-                },
-                Reply::Park(mut parked) => {
-                    let deadline = parked.deadline;
-                    // What it keeps of the request is its head at most.
-                    self.link.in_hand_bytes = parked.held_bytes();
-                    let _counted = Counted::new(&metrics.parked);
-                    if self.link.parked(deadline, |cx| parked.poll_ready(cx)).await? == Ended::Gone
-                    {
-                        // It waits no longer.
-                        parked.deadline = self.link.now;
-                    }
-                    // Few connections are at it at once; all would have room for it.
-                    let reply = Box::pin(context.api.resume(parked, self.link.now)).await;
-                    self.link.now = cores::now();
+                }
+                Reply::Park(parked) => {
+                    let reply = self.resumed(parked).await?;
                     in_hand.waited = Some(self.link.now - in_hand.arrived);
                     reply
                 }
@@ -229,12 +224,41 @@ impl Driver {
         }
     }
 
+    /// Waits with a parked read, and goes on with it.
+    async fn resumed(&mut self, mut parked: Parked) -> Result<Reply, Gone> {
+        let context = Rc::clone(&self.context);
+        let deadline = parked.deadline;
+        // What it keeps of the request is its head at most.
+        self.link.in_hand_bytes = parked.held_bytes();
+        let _counted = Counted::new(&context.api.metrics().parked);
+        if self.link.parked(deadline, |cx| parked.poll_ready(cx)).await? == Ended::Gone {
+            // It waits no longer.
+            parked.deadline = self.link.now;
+        }
+        // Few connections are at it at once; all would have room for it.
+        let reply = Box::pin(context.api.resume(parked, self.link.now)).await;
+        self.link.now = cores::now();
+        Ok(reply)
+    }
+
+    /// Who sends a request that is taken up; else the refusal.
+    fn take_up(&mut self, request: &http::Request) -> Result<Principal, ApiError> {
+        match self.overload(request) {
+            Some(error) => Err(error),
+            None => self.context.api.principal(request, &mut self.remembered),
+        }
+    }
+
     /// Unpacks the body of a request that comes compressed, and counts what it holds then. One that
     /// is refused by its head is not unpacked.
-    async fn unpack(&mut self, request: &mut http::Request) -> Result<(), Response> {
+    async fn unpack(
+        &mut self,
+        request: &mut http::Request,
+        principal: Principal,
+    ) -> Result<(), Response> {
         let api = &self.context.api;
         let Some(coding) = api.coding_of(request) else { return Ok(()) };
-        if let Some(refusal) = Box::pin(api.refusal_by_head(request)).await {
+        if let Some(refusal) = Box::pin(api.refusal_by_head(request, principal)).await {
             return Err(refusal);
         }
         if let Err(error) = Box::pin(api.unpack(request, coding)).await {
@@ -355,26 +379,6 @@ impl Driver {
         }
         let ended = self.link.parked(self.link.now + ROOM_RETRY, |_| Poll::Pending).await?;
         Ok(ended == Ended::Waiting)
-    }
-
-    /// What a write that arrived at `since` comes to.
-    async fn written(&mut self, write: Write, since: Instant) -> Told {
-        let mut write = pin!(write);
-        self.link.account();
-        let until = Some(since + CLIENT_WRITE);
-        self.link.deadline.wait(Waiting { until, ..Waiting::default() });
-        let told = poll_fn(|cx| {
-            if let Poll::Ready(told) = write.as_mut().poll(cx) {
-                return Poll::Ready(told);
-            }
-            match self.link.deadline.poll_passed(cx) {
-                true => Poll::Ready(Write::timed_out()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
-        self.link.now = cores::now();
-        told
     }
 }
 

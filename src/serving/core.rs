@@ -1,6 +1,12 @@
 //! One serving core: accepts connections, drives them, and stops gracefully.
 
-use std::{cell::Cell, io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     admission::{Admission, Connections},
@@ -11,6 +17,7 @@ use super::{
 use crate::{
     api::{
         self, Api,
+        access::Access,
         browser::BrowserPolicy,
         metrics::{Limit, Metrics},
     },
@@ -35,6 +42,8 @@ const ACCEPTS_AT_ONCE: usize = 64;
 /// How often it is looked whether the node must not go on.
 const HALT_LOOK: Duration = Duration::from_millis(200);
 
+/// How often it is told at most that requests bear wrong tokens.
+const REFUSALS_PERIOD: Duration = Duration::from_secs(60);
 /// How often it is looked whether all connections are finished, at the stop.
 const DRAIN_LOOK: Duration = Duration::from_millis(2);
 
@@ -48,6 +57,8 @@ pub struct Core {
     pub limits: Arc<Limits>,
     /// What the connections of all cores together hold of requests and answers.
     pub held: Arc<HeldByNode>,
+    /// What is asked of requests.
+    pub access: Arc<Access>,
     /// What pages of the web may have browsers do.
     pub browsers: Arc<BrowserPolicy>,
     /// What all cores count together.
@@ -63,7 +74,8 @@ impl Core {
         let http = Rc::new(api::http_context(&self.limits, &node));
         let (deadlines, held) = (Deadlines::default(), Rc::new(HeldByCore::new(self.held)));
         let limits = Arc::clone(&self.limits);
-        let api = Api::new(node.clone(), limits, self.browsers, Rc::clone(&held), self.metrics);
+        let (access, metrics, own) = (self.access, self.metrics, Rc::clone(&held));
+        let api = Api::new(node.clone(), limits, access, self.browsers, own, metrics);
         let admission = Admission::new(self.connections, deadlines.clone());
         let context = Rc::new(CoreContext::new(api, http, deadlines, admission, held));
         let acceptor = Acceptor { context: Rc::clone(&context), open: Rc::default() };
@@ -103,11 +115,19 @@ async fn end(task: cores::JoinHandle<()>) {
 /// Keeps the `Date` of answers right to the second, and has slow and idle
 /// connections make room where that is needed.
 async fn tick(context: Rc<CoreContext>) {
+    let mut told: Option<Instant> = None;
     loop {
         context.http.set_date(api::date());
         let now = cores::now();
         context.deadlines.relieve(context.held.excess(now), now);
         context.admission.make_room(now);
+        if told.is_none_or(|told| now - told >= REFUSALS_PERIOD) {
+            let requests = context.api.metrics().take_wrong_tokens();
+            if requests > 0 {
+                told = Some(now);
+                tracing::warn!(requests, "requests refused: their tokens are not known here");
+            }
+        }
         cores::sleep(TICK).await;
     }
 }

@@ -11,6 +11,7 @@ mod in_hand;
 mod link;
 mod pressure;
 mod waiting;
+mod written;
 
 pub use admission::{Connections, Places};
 pub use core::Core;

@@ -120,6 +120,7 @@ fn serve(id: NodeId, cores: usize, inside: &Inside, ready: &Ready) -> Vec<cores:
         listener: Rc::clone(&listener),
         limits: Arc::clone(&limits),
         held: Arc::clone(held),
+        access: Arc::default(),
         browsers: Arc::clone(&browsers),
         metrics: Arc::clone(metrics),
         connections: Arc::clone(&connections),

@@ -32,6 +32,8 @@ mod connections;
 #[cfg(test)]
 mod copies;
 #[cfg(test)]
+mod credentials;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod damage_campaign;

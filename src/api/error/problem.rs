@@ -10,6 +10,10 @@ use crate::{
     node::control::ReadError,
 };
 
+/// How a client may say who it is.
+const CHALLENGE: &str =
+    "Bearer realm=\"ChangeAgent\", Basic realm=\"ChangeAgent\", charset=\"UTF-8\"";
+
 /// An extra member of a problem document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Member {
@@ -87,7 +91,11 @@ impl From<ApiError> for Response {
         let members: Vec<(&str, &str)> =
             members.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let (code, detail) = (error.code, &error.detail);
-        let response = Self::problem(code.status(), code.as_str(), code.title(), detail, &members);
+        let mut response =
+            Self::problem(code.status(), code.as_str(), code.title(), detail, &members);
+        if code == Code::Unauthenticated {
+            response = response.with_header("WWW-Authenticate", CHALLENGE);
+        }
         match error.retry_after_s {
             Some(seconds) => response.with_number("Retry-After", u64::from(seconds)),
             None => response,

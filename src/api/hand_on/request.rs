@@ -36,7 +36,8 @@ const OWN_HEADERS: [&str; 17] = [
     "changeagent-cluster",
 ];
 /// Headers of an answer that are passed on: others are of the connection, or this node's own.
-const PASSED_ON: [&str; 5] = ["Location", "ETag", "Retry-After", "Allow", "Cache-Control"];
+const PASSED_ON: [&str; 6] =
+    ["Location", "ETag", "Retry-After", "Allow", "Cache-Control", "WWW-Authenticate"];
 /// Media types of answers.
 const MEDIA_TYPES: [&str; 2] = ["application/json", "application/problem+json"];
 

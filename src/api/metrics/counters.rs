@@ -1,6 +1,12 @@
 //! What the node counts.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, prometheus_text::encode},
@@ -18,6 +24,7 @@ use super::{
     usage::put_usage,
 };
 use crate::{
+    api::access::Refused,
     http::{Method, ProtocolError},
     io::process::Usage,
     node::Handle,
@@ -32,6 +39,11 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     code: u32,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
     reason: &'static str,
 }
 
@@ -64,6 +76,10 @@ pub struct Metrics {
     refusals: Family<RefusalLabels, Counter>,
     /// By [`Limit::ALL`].
     limits: [Counter; Limit::ALL.len()],
+    /// By [`Refused::ALL`].
+    unauthenticated: [Counter; Refused::ALL.len()],
+    /// Of those that bear one, as many as were told of.
+    wrong_tokens_taken: AtomicU64,
     write_seconds: Histogram,
     read_seconds: Histogram,
     wait_seconds: Histogram,
@@ -96,6 +112,9 @@ impl Default for Metrics {
         let limits = Family::<LimitLabel, Counter>::default();
         let help = "Requests and connections refused for a limit";
         reg.register("limit_refusals", help, limits.clone());
+        let unauthenticated = Family::<ReasonLabel, Counter>::default();
+        let help = "Requests refused for want of a good token";
+        reg.register("unauthenticated", help, unauthenticated.clone());
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION") }).set(1);
         reg.register("build_info", "1, with the version of the program", build);
@@ -111,6 +130,9 @@ impl Default for Metrics {
             requests: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
             refusals,
             limits: Limit::ALL.map(|(limit, _)| limits.get_or_create_owned(&LimitLabel { limit })),
+            unauthenticated: Refused::ALL
+                .map(|(_, reason)| unauthenticated.get_or_create_owned(&ReasonLabel { reason })),
+            wrong_tokens_taken: AtomicU64::new(0),
             write_seconds: seconds(reg, "write", write, times()),
             read_seconds: seconds(reg, "read", read, times()),
             wait_seconds: seconds(reg, "wait", wait, exponential_buckets(1e-3, 4.0, 11)),
@@ -171,6 +193,20 @@ impl Metrics {
     /// Counts what a limit refused.
     pub fn limited(&self, limit: Limit) {
         self.limits[limit as usize].inc();
+    }
+
+    /// Counts a request that bears no good token.
+    pub fn unauthenticated(&self, refused: Refused) {
+        self.unauthenticated[refused.number()].inc();
+    }
+
+    /// How many bore a token that is not good, since this was asked last.
+    #[must_use]
+    pub fn take_wrong_tokens(&self) -> u64 {
+        let wrong = Refused::ALL.iter().zip(&self.unauthenticated);
+        let wrong = wrong.filter(|((why, _), _)| why.is_wrong()).map(|(_, counter)| counter.get());
+        let now = wrong.sum();
+        now - self.wrong_tokens_taken.swap(now, Ordering::Relaxed).min(now)
     }
 
     /// Counts the time that an answer to a read took to make.

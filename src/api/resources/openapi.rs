@@ -150,7 +150,7 @@ pub(in crate::api) mod tests {
             .map(|code| code.as_str())
             .filter(|code| !named.contains(code))
             .collect();
-        assert_eq!(unused, ["unauthenticated", "too-many-requests"]);
+        assert_eq!(unused, ["too-many-requests"]);
     }
 
     /// What generators of clients make of the document: numbers of 64 bits, and

@@ -60,7 +60,7 @@ impl Sink for Export {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let node = Node::new(&arguments.node, arguments.retry);
+    let node = Node::new(&arguments.node, arguments.retry)?;
     let list = List::new(&arguments.list)?;
     let (output, since) = match &arguments.out {
         None => (Output::stdout(), arguments.since),

@@ -82,7 +82,7 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let rewrite = arguments.rewrite()?;
-    let node = Node::new(&arguments.node, arguments.retry);
+    let node = Node::new(&arguments.node, arguments.retry)?;
     let source = Source::open(&arguments.file)?;
     let journal = Journal::open(arguments.journal())?;
     // Which history the node serves, and how far it has got, is known before

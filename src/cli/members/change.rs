@@ -69,7 +69,7 @@ impl Change {
     }
 
     pub(super) fn run(mut self, how: &ChangeArguments) -> Result<(), Failure> {
-        let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX);
+        let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX)?;
         let before = Cluster::ask(&node)?;
         if before.leader.is_none() {
             await_leader(&node)?;

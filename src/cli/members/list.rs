@@ -46,7 +46,7 @@ struct Line<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let retries = arguments.retry.retries;
-    let node = Node::with_patience(&arguments.node, retries, SILENCE_MAX);
+    let node = Node::with_patience(&arguments.node, retries, SILENCE_MAX)?;
     let cluster = Cluster::ask(&node)?;
     let text = if arguments.json {
         let json = serde_json::to_string(&listing(&cluster));

@@ -37,7 +37,7 @@ pub(in crate::node) async fn identity<D: Disk>(
     if has_log(&files)? {
         return Ok((own(ClusterId(cores::uuid())), tenants::of_log(&files, of)?));
     }
-    let mut origins = Origins::new(&of.origins);
+    let mut origins = Origins::new(of);
     let (mut said, mut failures) = (String::new(), 0);
     loop {
         let begun = match tenants::look_up(&files, of, &origins).await {

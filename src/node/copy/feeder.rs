@@ -90,7 +90,7 @@ pub(in crate::node) async fn feed<D: Disk>(
     status: Arc<Status>,
     age: Arc<CopyAge>,
 ) {
-    let origins = Origins::new(&age.of().origins).of(age.tenants());
+    let origins = Origins::new(age.of()).of(age.tenants());
     let inbound = replica.inbound();
     let mut feeder = Feeder {
         replica,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::ids::NodeId;
+use crate::base::{ids::NodeId, secret::Secret};
 
 /// The number of every copy: no member ever gets it, and it is exact in a JavaScript number.
 pub const COPY_NODE: NodeId = (1 << 53) - 1;
@@ -19,4 +19,6 @@ pub struct CopyOf {
     pub tenants: Vec<String>,
     /// For how long it is read after it last knew that it had all of its origin.
     pub stale_max: Duration,
+    /// What it shows to its origins.
+    pub token: Option<Secret>,
 }

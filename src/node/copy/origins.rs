@@ -6,10 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::of::CopyOf;
 use crate::{
     base::{
         ids::{ClusterId, LogId},
         limits::LOG_PIECE_BYTES,
+        secret::Secret,
         tenants::Tenants,
         timing::{COPY_ANSWER, COPY_STRONG},
     },
@@ -59,18 +61,21 @@ pub struct Origins {
     current: Cell<usize>,
     /// What names the tenants whose part is asked for, as further parameters.
     tenants: String,
+    /// What is shown to them, where they ask for it.
+    authorization: Option<String>,
 }
 
 impl Origins {
-    /// The nodes at `addresses`.
+    /// The nodes of which something is a copy, which shows them the token that it was given.
     ///
     /// # Panics
     /// When there are none.
     #[must_use]
-    pub fn new(addresses: &[String]) -> Self {
-        let all: Vec<Upstream> = addresses.iter().cloned().map(Upstream::new).collect();
+    pub fn new(of: &CopyOf) -> Self {
+        let all: Vec<Upstream> = of.origins.iter().cloned().map(Upstream::new).collect();
         assert!(!all.is_empty(), "a copy has an origin");
-        Self { all, current: Cell::new(0), tenants: String::new() }
+        let authorization = of.token.as_ref().map(Secret::authorization);
+        Self { all, current: Cell::new(0), tenants: String::new(), authorization }
     }
 
     /// The same, asked for nothing but the part of these tenants, if they are said.
@@ -110,7 +115,10 @@ impl Origins {
     }
 
     async fn get(&self, target: String, most: usize, limit: Duration) -> Result<Answer, String> {
-        let question = Question::get(target, most, limit);
+        let mut question = Question::get(target, most, limit);
+        if let Some(value) = &self.authorization {
+            question.headers.push(("Authorization".to_owned(), value.clone().into_bytes()));
+        }
         self.current().ask(&question).await.map_err(|error| error.to_string())
     }
 
@@ -174,7 +182,7 @@ impl Origins {
         None
     }
 
-    /// Hands a read on, to the first whose answer `is_good`.
+    /// Hands a read on, as it came, to the first whose answer `is_good`.
     ///
     /// # Errors
     /// What the last one says.
@@ -195,7 +203,7 @@ impl Origins {
         Err(last)
     }
 
-    /// Hands a request on, to the first that can be reached.
+    /// Hands a request on, as it came, to the first that can be reached.
     ///
     /// # Errors
     /// [`AskError`]

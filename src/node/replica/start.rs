@@ -197,7 +197,7 @@ fn serve_cluster<D: Disk>(
     cores::spawn(async move { forwarded.run().await });
     let (control, reading) = (Arc::clone(&wiring.control), Rc::clone(replica));
     let copy = wiring.status.copy();
-    let origins = copy.map(|copy| Origins::new(&copy.of().origins).of(copy.tenants()));
+    let origins = copy.map(|copy| Origins::new(copy.of()).of(copy.tenants()));
     cores::spawn(async move { control.run_reads(reading, origins).await });
     let (log_reads, reading) = (Arc::clone(&wiring.log_reads), Rc::clone(replica));
     cores::spawn(async move { log_reads.run(reading).await });

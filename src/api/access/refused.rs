@@ -1,0 +1,59 @@
+//! What is told of a request that bears no good token.
+
+use crate::api::error::{ApiError, Code};
+
+/// Why a request is not taken up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It bears no token.
+    Missing,
+    /// What it bears is not in the form of one.
+    Malformed,
+    /// Nobody has that token, or nobody any more.
+    Unknown,
+}
+
+impl Why {
+    /// Whether the request bears something that is not good.
+    #[must_use]
+    pub fn is_wrong(self) -> bool {
+        self != Self::Missing
+    }
+}
+
+/// A request that bears no good token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused(Why);
+
+impl From<Why> for Refused {
+    fn from(why: Why) -> Self {
+        Self(why)
+    }
+}
+
+impl Refused {
+    /// Each reason with its name, in the order of their numbers.
+    pub(in crate::api) const ALL: [(Why, &'static str); 3] =
+        [(Why::Missing, "missing"), (Why::Malformed, "malformed"), (Why::Unknown, "unknown")];
+
+    /// The number of its reason.
+    pub(in crate::api) fn number(self) -> usize {
+        self.0 as usize
+    }
+
+    /// What the client is told: never what it sent.
+    #[must_use]
+    pub fn error(self) -> ApiError {
+        let detail = match self.0 {
+            Why::Missing => {
+                "this node asks for a token: send the header Authorization: Bearer TOKEN, or the token as \
+                 the password of Basic"
+            }
+            Why::Malformed => {
+                "the header Authorization is neither Bearer TOKEN nor Basic with a token as password"
+            }
+            Why::Unknown => "the token is not known here, or not any more",
+        };
+        ApiError::new(Code::Unauthenticated, detail)
+    }
+}
