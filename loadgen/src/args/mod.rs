@@ -114,14 +114,9 @@ pub(crate) struct IngestArguments {
     /// request was due); absent: each connection sends as fast as it is answered.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// How long to measure.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
     /// Reads everything back afterwards and proves that each acknowledged change is there once,
     /// in order, unchanged; exit code 1 otherwise.
     #[arg(long)]
@@ -137,6 +132,19 @@ pub(crate) struct IngestArguments {
     /// The only status that counts as success; absent: any 2xx.
     #[arg(long, value_name = "STATUS", conflicts_with = "verify")]
     pub(crate) expect_status: Option<u16>,
+}
+
+/// How long a load runs.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+pub(crate) struct Phases {
+    /// How long to measure.
+    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "duration_s", serialize_with = "seconds")]
+    pub(crate) duration: Duration,
+    /// How long to load before measuring.
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    #[serde(rename = "warmup_s", serialize_with = "seconds")]
+    pub(crate) warmup: Duration,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]
@@ -159,14 +167,9 @@ pub(crate) struct ReadArguments {
     /// Reads at random positions instead of paging through the list.
     #[arg(long)]
     pub(crate) since_random: bool,
-    /// How long to measure.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
 }
 
 /// What `wait` and `stream` take.
@@ -312,8 +315,8 @@ mod tests {
         let line = "loadgen ingest --url http://h --duration 1500ms --rate 2e3 --warmup 0s";
         let arguments = Arguments::try_parse_from(line.split(' ')).expect("valid");
         let Command::Ingest(ingest) = arguments.command else { panic!("ingest") };
-        assert_eq!(ingest.duration, Duration::from_millis(1500));
-        assert_eq!(ingest.warmup, Duration::ZERO);
+        assert_eq!(ingest.phases.duration, Duration::from_millis(1500));
+        assert_eq!(ingest.phases.warmup, Duration::ZERO);
         assert_eq!(ingest.rate, Some(2000.0));
         for rate in ["0", "-1", "inf", "x"] {
             assert!(positive(rate).is_err(), "{rate}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommonArguments, LoadArguments, positive, seconds};
+use super::{CommonArguments, LoadArguments, Phases, positive, seconds};
 
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct TenantsArguments {
@@ -25,14 +25,9 @@ pub(crate) struct TenantsArguments {
     /// Appends a second over all lists, one list after the other.
     #[arg(long, default_value_t = 1000.0, value_parser = positive)]
     pub(crate) rate: f64,
-    /// How long to measure.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
     /// `block` of each poll, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=300))]
     pub(crate) block: u32,
@@ -62,14 +57,9 @@ pub(crate) struct KeysArguments {
     /// Requests a second over all connections (open loop); absent: as fast as they are answered.
     #[arg(long, value_parser = positive)]
     pub(crate) rate: Option<f64>,
-    /// How long to measure.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
     /// Reads everything back afterwards: each change as `ingest` does, and every key.
     #[arg(long)]
     pub(crate) verify: bool,
@@ -107,14 +97,9 @@ pub(crate) struct MixedArguments {
     /// Requests for keys a second.
     #[arg(long, default_value_t = 100.0, value_parser = positive)]
     pub(crate) keys_rate: f64,
-    /// How long to measure.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
     /// Reads everything back afterwards: each change as `ingest` does, and every key.
     #[arg(long)]
     pub(crate) verify: bool,

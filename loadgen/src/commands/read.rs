@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
         limit: arguments.limit,
         random_below: arguments.since_random.then_some(newest),
         rate: arguments.rate,
-        warmup: arguments.warmup,
-        duration: arguments.duration,
+        warmup: arguments.phases.warmup,
+        duration: arguments.phases.duration,
     };
     let report = Report::begin("read", arguments)?;
     report.finish(&Findings::new(vec![reads.run()?]), &common.output)

@@ -87,8 +87,8 @@ fn measure(arguments: &IngestArguments, targets: &Targets, rate: Option<f64>) ->
         payload,
         batch: load.batch,
         rate,
-        warmup: arguments.warmup,
-        duration: arguments.duration,
+        warmup: arguments.phases.warmup,
+        duration: arguments.phases.duration,
         expect_status: arguments.expect_status,
         record: arguments.verify,
         worker_base: 0,
@@ -107,7 +107,7 @@ fn measure(arguments: &IngestArguments, targets: &Targets, rate: Option<f64>) ->
         }
         None => None,
     };
-    let interval = span::interval(arguments.duration);
+    let interval = span::interval(arguments.phases.duration);
     let part = Part::new("append", [ingested.tally], ingested.measured, interval)?;
     Ok(Findings::new(vec![part]).count("run", format!("{run:016x}")).verified(verification))
 }

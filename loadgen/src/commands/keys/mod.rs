@@ -96,7 +96,7 @@ impl Keys {
         worker_base: u16,
     ) -> Result<Self> {
         let common = &arguments.common;
-        ensure!(!arguments.duration.is_zero(), "the duration must be above 0");
+        ensure!(!arguments.phases.duration.is_zero(), "the duration must be above 0");
         let count = usize::try_from(arguments.keys)?;
         let connections = usize::from(arguments.connections);
         ensure!(count >= connections, "--keys must be at least --connections: each needs one");
@@ -117,8 +117,8 @@ impl Keys {
             count,
             mix: arguments.mix,
             rate: arguments.rate,
-            warmup: arguments.warmup,
-            duration: arguments.duration,
+            warmup: arguments.phases.warmup,
+            duration: arguments.phases.duration,
             worker_base,
             seed: run,
         })

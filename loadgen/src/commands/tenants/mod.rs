@@ -63,7 +63,8 @@ pub(crate) fn run(arguments: &TenantsArguments) -> Result<Outcome> {
         true => Some(verify(&mut control, &payload, brought.ingested.ledger, base)?),
         false => None,
     };
-    let (measured, interval) = (brought.ingested.measured, span::interval(arguments.duration));
+    let (measured, interval) =
+        (brought.ingested.measured, span::interval(arguments.phases.duration));
     let parts = vec![
         Part::new("append", [brought.ingested.tally], measured, interval)?,
         Part::new("arrival", [brought.arrivals], measured, interval)?,
@@ -109,8 +110,8 @@ impl Tenants {
                 requests: post_requests(payload, targets, &path, load)?,
                 batch: load.batch,
                 rate: Some(arguments.rate),
-                warmup: arguments.warmup,
-                duration: arguments.duration,
+                warmup: arguments.phases.warmup,
+                duration: arguments.phases.duration,
                 expect_status: None,
                 record: arguments.verify,
                 worker_base,
