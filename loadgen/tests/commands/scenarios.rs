@@ -15,12 +15,14 @@ fn each_change_reaches_those_who_wait_at_its_list() {
         node.url()
     );
     let run = loadgen("tenants", &line).passes();
-    assert_eq!(run.of("append", "/latency/count") + run.of("append", "/never_sent"), 100);
+    let measured = run.of("append", "/latency/count") + run.of("append", "/never_sent");
+    assert_eq!(measured, 100, "{}", run.results());
     // Two wait at each list.
     assert_eq!(run.of("arrival", "/latency/count"), 2 * run.of("append", "/latency/count"));
     assert_eq!(run.count("missing"), 0);
     let acknowledged = run.number("/verification/acknowledged");
-    assert!(acknowledged >= 100, "{}", run.results());
+    // Those of the warm-up are among them.
+    assert!(acknowledged >= run.of("append", "/latency/count"), "{}", run.results());
     node.holds(acknowledged);
     // The lists have the changes in turn.
     let tenants = node.client().get("/tenants?limit=1000").json();
