@@ -28,6 +28,12 @@ pub enum Bug {
     KeepRedactedOfMember,
     /// A checkpoint that is missing is taken for none.
     GoOnWithoutCheckpoint,
+    /// What another member has not erased yet stays in a checkpoint that it gave.
+    KeepRedactedOfCheckpoint,
+    /// A checkpoint that another member gave is not held against the one that rotted.
+    TakeAnyCheckpoint,
+    /// A checkpoint that is given lacks an entry of the segment in which it ends.
+    GiveWithoutEntry,
     /// A checkpoint that is made anew is not synced before it gets its name.
     SkipReplacedCheckpointSync,
     /// A checkpoint gets its name, and is synced then.

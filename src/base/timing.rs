@@ -190,6 +190,13 @@ pub const SCRUB_BEGIN: Duration = ms(60_000);
 pub const SCRUB_PERIOD: Duration = Duration::from_secs(86_400);
 /// How long a member may take to give an entry.
 pub const MEND_ANSWER: Duration = ms(10_000);
+/// How long a member may take to make a checkpoint for another, the time in which it makes others
+/// included.
+pub const CHECKPOINT_MADE: Duration = ms(300_000);
+/// How often it is asked whether that is done.
+pub const CHECKPOINT_ASKED: Duration = ms(200);
+/// How long such a checkpoint is kept after it was asked for last.
+pub const CHECKPOINT_KEPT: Duration = ms(30_000);
 /// How often it is looked for what is redacted and not erased: what comes within that is erased
 /// together.
 pub const ERASURE_PERIOD: Duration = ms(1_000);

@@ -25,6 +25,10 @@ const DIGITS: usize = 20;
 const SUFFIX: &str = ".checkpoint";
 /// The name of one that is being written.
 const TEMPORARY: &str = "checkpoint.tmp";
+/// The name of one that is given to another member.
+pub const GIVEN: &str = "checkpoint.given";
+/// The name of one that another member gives.
+pub const FETCHED: &str = "checkpoint.fetched";
 /// How the name of one began that another node sent to an earlier build.
 const INCOMING: &str = "checkpoint.incoming-";
 
@@ -136,6 +140,26 @@ pub fn replace<F: Files, T>(
     })
 }
 
+/// Maps what `write` writes, which nobody needs after the process: it has no name any more.
+///
+/// # Errors
+/// What `write` and the disk report.
+pub fn unnamed<F: Files, T>(
+    files: &F,
+    name: &FileName,
+    write: impl FnOnce(&mut Writer<F>) -> io::Result<T>,
+) -> io::Result<Mapping> {
+    let written = || {
+        let mut out = create(files, name)?;
+        write(&mut out)?;
+        out.flush()?;
+        files.map(name)
+    };
+    let map = written();
+    let removed = files.remove(name);
+    map.and_then(|map| removed.map(|()| map))
+}
+
 fn write_as<F: Files, T>(
     files: &F,
     name: &FileName,
@@ -171,7 +195,10 @@ pub(super) fn sync_name(files: &impl Files, name: &FileName) -> io::Result<()> {
 }
 
 /// Begins to write a file.
-pub(super) fn create<F: Files>(files: &F, name: &FileName) -> io::Result<Writer<F>> {
+///
+/// # Errors
+/// What the disk reports.
+pub fn create<F: Files>(files: &F, name: &FileName) -> io::Result<Writer<F>> {
     Ok(BufWriter::with_capacity(WRITE_BYTES, files.create(name)?))
 }
 
@@ -186,7 +213,8 @@ pub(super) fn sync(out: BufWriter<impl Output>) -> io::Result<()> {
 /// What the disk reports.
 pub fn tidy(files: &impl Files, newest: Option<&CheckpointFile>) -> io::Result<()> {
     for file in files.list()? {
-        if file.name == TEMPORARY || file.name.starts_with(INCOMING) {
+        let is_left = [TEMPORARY, GIVEN, FETCHED].contains(&&*file.name);
+        if is_left || file.name.starts_with(INCOMING) {
             files.remove(&file.name)?;
         }
     }

@@ -115,6 +115,10 @@ impl<D: Disk> Handler for PeerService<D> {
                 }
                 .boxed_local();
             }
+            Request::Checkpoint { at, offset } => {
+                let replica = Rc::clone(&self.replica);
+                return async move { replica.checkpoint_part(at, offset).await }.boxed_local();
+            }
             Request::Write => {
                 let forwarded = Rc::clone(&self.forwarded);
                 return async move { forwarded.write(body).await }.boxed_local();

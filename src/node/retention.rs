@@ -8,8 +8,9 @@
 //!
 //! A crash between any two steps leaves a checkpoint and the entries after it.
 
-use std::{io, ops::RangeInclusive, rc::Rc, time::Duration};
+use std::{io, ops::RangeInclusive, rc::Rc, sync::Arc, time::Duration};
 
+use super::Status;
 use crate::{
     base::{
         planted::planted,
@@ -48,6 +49,7 @@ pub async fn run<D: Disk>(
     policy: Option<Retention>,
     segment_bytes: u64,
     newest: Option<CheckpointFile>,
+    status: Arc<Status>,
 ) {
     if let Some(checkpoint) = &newest {
         if replica.finish_purge(checkpoint.log_id).await.is_err() {
@@ -61,7 +63,7 @@ pub async fn run<D: Disk>(
         }
     }
     if let Some(policy) = policy {
-        keep(replica, policy, segment_bytes, newest).await;
+        keep(replica, policy, segment_bytes, newest, status).await;
     }
 }
 
@@ -71,6 +73,7 @@ async fn keep<D: Disk>(
     retention: Retention,
     segment_bytes: u64,
     mut newest: Option<CheckpointFile>,
+    status: Arc<Status>,
 ) {
     loop {
         cores::sleep(RETENTION_PERIOD).await;
@@ -78,13 +81,27 @@ async fn keep<D: Disk>(
         let over = |end, newest| retention.is_over(end, newest, now);
         let Some(segments) = replica.purgeable(over) else { continue };
         let count = segments.end() - segments.start() + 1;
-        // A checkpoint is written anew each time: it must be worth it.
-        if newest.as_ref().is_some_and(|file| file.bytes > count * segment_bytes) {
+        let damaged = status.scrub.damaged_names();
+        let is_rotten = |file: &CheckpointFile| damaged.contains(&file.name);
+        // A checkpoint is written anew each time: it must be worth it, or the one before rotted.
+        let is_large = |file: &CheckpointFile| file.bytes > count * segment_bytes;
+        if newest.as_ref().is_some_and(|file| is_large(file) && !is_rotten(file)) {
             continue;
         }
+        // A copy is no member, and calls none.
+        let asking = status.copy().is_none() && replica.members().len() > 1;
         let making = replica.making_checkpoint();
+        let fetched = match newest.as_ref().filter(|file| asking && is_rotten(file)) {
+            Some(_) => Some(replica.fetch_checkpoint(*segments.end()).await),
+            None => None,
+        };
         let making = making.lock().await;
-        let outcome = match checkpointed(&replica, segments).await {
+        let made = match fetched {
+            Some(Ok(fetched)) => replica.install_checkpoint(fetched).await,
+            Some(Err(error)) => Err(error),
+            None => checkpointed(&replica, segments).await,
+        };
+        let outcome = match made {
             // Only what follows tells that these entries are committed.
             Ok(None) => Ok(false),
             Ok(Some(compacted)) => {

@@ -6,12 +6,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    io::{self, Write},
     ops::RangeInclusive,
     sync::Arc,
 };
 
 use super::{
+    fold::Fold,
     segment_index::SegmentIndex,
     types::{StoredMembership, from_raft_id, highest_member, membership_to_json},
     whole_state::{self, Begun, CheckpointRead},
@@ -24,7 +25,9 @@ use crate::{
     },
     checkpoint::{CheckpointFile, format, redact, store},
     io::Files,
-    state::{CheckpointedChanges, History, Located, Position, index::Redactions},
+    state::{
+        CheckpointedChanges, History, Located, Position, checkpointed::Line, index::Redactions,
+    },
 };
 
 /// A checkpoint that was written.
@@ -58,21 +61,14 @@ pub fn compact(
     let Some(applied) = applied else { return Ok(None) };
     let history = history(checkpoint, found);
     let (log_id, fold) = (from_raft_id(&applied), &fold);
-    let mut highest = fold.highest();
-    if planted!(ForgetHighestMember) {
-        highest = highest_member(fold.membership());
-    }
     #[cfg(test)]
     {
         if planted!(ForgetTombstone) {
             restore_deleted(files, fold)?;
         }
     }
-    let raft = membership_to_json(fold.membership(), highest)?;
-    let redactions = &fold.state().index().redactions;
-    let (lines, map) = store::write(files, log_id.index, |out| {
-        format::write(out, fold.state(), cluster, log_id, raft, |id| sent(&history, redactions, id))
-    })?;
+    let (lines, map) =
+        store::write(files, log_id.index, |out| put(out, cluster, log_id, fold, &history))?;
     let name = store::file_name(log_id.index);
     let file = CheckpointFile { name, bytes: map.len() as u64, log_id, cluster };
     let (membership, position) = (fold.membership().clone(), fold.position());
@@ -80,9 +76,26 @@ pub fn compact(
     Ok(Some(Compacted { file, log_id, position, membership, checkpointed }))
 }
 
+/// Writes what `fold` amounts to after the entry `log_id` as a checkpoint, with changes of `history`.
+pub(super) fn put(
+    out: impl Write,
+    cluster: ClusterId,
+    log_id: LogId,
+    fold: &Fold,
+    history: &History,
+) -> io::Result<Vec<Line>> {
+    let mut highest = fold.highest();
+    if planted!(ForgetHighestMember) {
+        highest = highest_member(fold.membership());
+    }
+    let raft = membership_to_json(fold.membership(), highest)?;
+    let redactions = &fold.state().index().redactions;
+    format::write(out, fold.state(), cluster, log_id, raft, |id| sent(history, redactions, id))
+}
+
 /// Restores keys of the checkpoint before that were deleted since: a planted bug.
 #[cfg(test)]
-fn restore_deleted(files: &impl Files, fold: &super::fold::Fold) -> io::Result<()> {
+fn restore_deleted(files: &impl Files, fold: &Fold) -> io::Result<()> {
     let Some((_, before, map)) = store::load(files)? else { return Ok(()) };
     for line in before.lines {
         let range = line.offset as usize..line.offset as usize + line.bytes as usize;
@@ -174,7 +187,10 @@ pub(super) fn again(
 }
 
 /// The changes of a checkpoint and of segments.
-fn history(checkpoint: Option<CheckpointRead>, found: BTreeMap<u64, SegmentIndex>) -> History {
+pub(super) fn history(
+    checkpoint: Option<CheckpointRead>,
+    found: BTreeMap<u64, SegmentIndex>,
+) -> History {
     let mut history = History::default();
     let begun = checkpoint.as_ref().map_or(ChangeId::ZERO, |it| it.position.last);
     history.begin_after(begun, checkpoint.map(|checkpoint| checkpoint.changes));

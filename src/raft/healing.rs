@@ -1,5 +1,6 @@
 //! Index files and whole states that rotted are made anew while the node runs, of the segments and of
-//! what the files before them say; a checkpoint is, of what is in memory of it.
+//! what the files before them say; a checkpoint is, of what is in memory of it, or
+//! of what another member gives.
 //!
 //! ```text
 //! state before the segment · segment read · written under another name · synced · renamed ·
@@ -13,15 +14,20 @@ use std::{io, rc::Rc};
 
 use super::{
     compact,
+    fetched_checkpoint::{Wanted, discard, fetch, install},
+    peer::Channel,
     segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex},
     state_machine::StateMachine,
     types::from_log,
     whole_state,
 };
 use crate::{
-    base::{ids::LogId, planted::planted},
+    base::{
+        ids::{LogId, NodeId},
+        planted::planted,
+    },
     checkpoint::store,
-    io::{Disk, Files, cores},
+    io::{Disk, Files, cores, is_bad_place},
     log::{self, Reread},
 };
 
@@ -137,21 +143,60 @@ pub(super) async fn state<D: Disk>(
     written.map(|_| Healed::Anew)
 }
 
-/// Makes the checkpoint `name` anew.
+/// Makes the checkpoint `name` anew: of what is in memory of it, or else of what one of `members` gives.
 pub(super) async fn checkpoint<D: Disk>(
     machine: &StateMachine<D>,
     name: &str,
+    members: Vec<(NodeId, Channel)>,
 ) -> io::Result<Healed> {
-    // No other checkpoint is made meanwhile.
-    let making = Rc::clone(machine.making_checkpoint());
-    let _making = making.lock().await;
-    let of_name = machine.checkpointed().filter(|(id, _)| store::file_name(id.index) == name);
-    let Some((id, held)) = of_name.filter(|_| !machine.is_superseded()) else {
-        return Ok(Healed::Gone);
-    };
     let files = machine.log().files();
-    let write = move || compact::again(&files, id.index, &held);
-    let written: io::Result<_> = cores::on_own_thread("heal", write).await.flatten();
-    machine.replace_checkpoint(id, &written?);
-    Ok(Healed::Anew)
+    let of_name = || {
+        let found = machine.checkpointed().filter(|(id, _)| store::file_name(id.index) == name);
+        found.filter(|_| !machine.is_superseded())
+    };
+    let making = Rc::clone(machine.making_checkpoint());
+    let at = {
+        // No other checkpoint is made meanwhile.
+        let _making = making.lock().await;
+        let Some((id, held)) = of_name() else { return Ok(Healed::Gone) };
+        let of = files.clone();
+        let write = move || compact::again(&of, id.index, &held);
+        match cores::on_own_thread("heal", write).await.flatten() {
+            Ok(written) => {
+                machine.replace_checkpoint(id, &written);
+                return Ok(Healed::Anew);
+            }
+            Err(error) if members.is_empty() || !is_damage(&error) => return Err(error),
+            Err(_) => id,
+        }
+    };
+    // Another member may ask this one for the same: neither holds up the other.
+    let fetched = fetch(&files, members, at).await?;
+    let _making = making.lock().await;
+    let healed = match of_name().filter(|(id, _)| *id == at) {
+        Some((_, held)) => {
+            let wanted = Wanted {
+                cluster: machine.log().identity().cluster,
+                at,
+                rotten: Some((held, machine.purged_upto())),
+                index: machine.index(),
+            };
+            let of = files.clone();
+            let install = move || install(&of, &fetched, &wanted);
+            let installed = cores::on_own_thread("heal", install).await.flatten();
+            installed.map(|compacted| {
+                machine.replace_checkpoint(at, &compacted.checkpointed);
+                machine.look_again_in_checkpoint();
+                Healed::Anew
+            })
+        }
+        None => Ok(Healed::Gone),
+    };
+    discard(&files).await;
+    healed
+}
+
+/// Whether that says that a file is not as it was written.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData || is_bad_place(error)
 }

@@ -17,9 +17,13 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     Replica,
+    compact::Compacted,
+    fetched_checkpoint::{self, Wanted, discard, install},
+    given_checkpoint,
     healing::{self, Healed, give},
-    peer::{Answer, Lane, Request},
+    peer::{Answer, Channel, Lane, Request},
     segment_index::{WHOLE_SUFFIX, opened},
+    types::Address,
     unsound::Unsound,
 };
 use crate::{
@@ -28,7 +32,7 @@ use crate::{
         timing::MEND_ANSWER,
     },
     checkpoint::store,
-    io::{Disk, cores},
+    io::{Disk, cores, map::Mapping},
     log::{self, Entry, Frame, decode_frame},
 };
 
@@ -48,8 +52,8 @@ pub fn is_healable(name: &str) -> bool {
 }
 
 /// Makes the file `name` sound: one that [is derived](is_derived) of what is before it, a checkpoint of
-/// what is in memory, a segment of what is left of it and, where it is `asking` those, of what other
-/// members have.
+/// what is in memory, a segment of what is left of it; and both, where it is `asking` those, of what
+/// other members have.
 ///
 /// # Errors
 /// What the disk reports, or what it would be made of is damaged or missing, too: it is as it was.
@@ -61,7 +65,8 @@ pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str, asking: bool) -> io
         (None, Some(segment), _) => healing::state(machine, segment, name).await,
         (None, None, Some(sequence)) => segment(replica, sequence, asking).await,
         (None, None, None) if store::is_checkpoint(name) => {
-            healing::checkpoint(machine, name).await
+            let members = if asking { replica.others() } else { Vec::new() };
+            healing::checkpoint(machine, name, members).await
         }
         (None, None, None) => return Err(io::Error::other("it cannot be made of anything")),
     };
@@ -149,6 +154,12 @@ async fn fetch_from<D: Disk>(
     }
 }
 
+/// A checkpoint that another member gave, not verified.
+pub struct FetchedCheckpoint {
+    at: LogId,
+    map: Mapping,
+}
+
 impl<D: Disk> Replica<D> {
     /// The names of the files that must be in the directory besides segments: of the indexes of
     /// complete segments, and of the checkpoint.
@@ -158,6 +169,63 @@ impl<D: Disk> Replica<D> {
         let indexes = ended.iter().map(|end| log::index::file_name(end.sequence));
         let checkpoint = self.machine.checkpoint_id().map(|id| store::file_name(id.index));
         indexes.chain(checkpoint).collect()
+    }
+
+    /// The other members, on the lane of requests.
+    fn others(&self) -> Vec<(NodeId, Channel)> {
+        let others = self.members().into_iter().filter(|(node, _)| *node != self.id());
+        let channel = |(node, (member, _)): (NodeId, (Address, bool))| {
+            (node, self.channel(node, Lane::Requests, &member.cluster_address))
+        };
+        others.map(channel).collect()
+    }
+
+    /// The checkpoint that stands for entries up to the end of `segment`, as another member gives it,
+    /// in the place of one that cannot be made here: the one before rotted.
+    ///
+    /// # Errors
+    /// What the members answer.
+    pub async fn fetch_checkpoint(&self, segment: u64) -> io::Result<FetchedCheckpoint> {
+        let gone = || io::Error::other(format!("segment {segment} is purged"));
+        let (_, last) = self.log.entries_in(segment).ok_or_else(gone)?;
+        let at = self.log.id(last).ok_or_else(gone)?;
+        let map = fetched_checkpoint::fetch(&self.log.files(), self.others(), at).await?;
+        Ok(FetchedCheckpoint { at, map })
+    }
+
+    /// Has what was fetched be the newest checkpoint; nothing where that stands for as much. Whoever
+    /// calls holds [`making_checkpoint`](Self::making_checkpoint). Durable on return.
+    ///
+    /// # Errors
+    /// It is not sound, or does not go on from the one that rotted; or what the disk reports.
+    pub async fn install_checkpoint(
+        &self,
+        fetched: FetchedCheckpoint,
+    ) -> io::Result<Option<Compacted>> {
+        let FetchedCheckpoint { at, map } = fetched;
+        let machine = &self.machine;
+        let before = machine.checkpointed();
+        if before.as_ref().is_some_and(|(id, _)| id.index >= at.index) || machine.is_superseded() {
+            return Ok(None);
+        }
+        let rotten = before.map(|(_, held)| (held, machine.purged_upto()));
+        let (cluster, index) = (self.log.identity().cluster, machine.index());
+        let (wanted, files) = (Wanted { cluster, at, rotten, index }, self.log.files());
+        let install = move || install(&files, &map, &wanted);
+        let installed = cores::on_own_thread("checkpoint", install).await.flatten();
+        discard(&self.log.files()).await;
+        let compacted = installed?;
+        let ended = machine.ended().0;
+        let end = ended.into_iter().find(|end| end.index == at.index);
+        if end.is_none_or(|end| end.position != compacted.position) {
+            return Err(io::Error::other("the list goes another way there than here"));
+        }
+        Ok(Some(compacted))
+    }
+
+    /// A part of the checkpoint as of an entry, for a member whose own rotted.
+    pub async fn checkpoint_part(&self, at: LogId, offset: u64) -> (Answer, Bytes) {
+        given_checkpoint::part(&self.given, &self.machine, at, offset).await
     }
 
     /// The frame of an entry, for a member in whose log it rotted; nothing where this node has not

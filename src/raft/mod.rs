@@ -14,9 +14,13 @@ mod erasure;
 #[cfg(test)]
 mod erasure_tests;
 mod feeding;
+mod fetched_checkpoint;
+#[cfg(test)]
+mod fetched_tests;
 mod fold;
 #[cfg(test)]
 mod fold_tests;
+mod given_checkpoint;
 mod halt;
 mod handover;
 mod healing;

@@ -17,6 +17,7 @@ use super::{
     by_files,
     claims::{Claim, Claims},
     erasure,
+    given_checkpoint::GivenCheckpoint,
     halt::Halt,
     health::Health,
     inbound::{Inbound, NewestLeader},
@@ -101,6 +102,8 @@ pub struct Replica<D: Disk> {
     /// Why this node must not go on.
     pub(super) halt: watch::Sender<Option<Halt>>,
     pub(super) stopping: Cell<bool>,
+    /// The checkpoint that other members are given.
+    pub(super) given: Rc<GivenCheckpoint>,
     /// The term that this node leads, and since when as far as it was looked at.
     pub(super) leads_since: Cell<Option<(u64, Instant)>>,
 }
@@ -195,6 +198,7 @@ impl<D: Disk> Replica<D> {
             removed,
             halt: watch::Sender::new(None),
             stopping: Cell::new(false),
+            given: Rc::default(),
             leads_since: Cell::new(None),
         };
         replica.found_or_stand(founds).await?;

@@ -317,7 +317,8 @@ fn wanted(answer: Answer) -> Result<Wanted, CallError> {
     }
 }
 
-async fn read_part(map: Arc<Mapping>, offset: u64, bytes: usize) -> io::Result<Bytes> {
+/// A part of a file.
+pub(super) async fn read_part(map: Arc<Mapping>, offset: u64, bytes: usize) -> io::Result<Bytes> {
     cores::off_core(move || {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(map.len());
         let range = start..map.len().min(start.saturating_add(bytes));

@@ -85,12 +85,15 @@ fn without_checkpoint(seed: u64) {
         assert!(written.is_err(), "a state lacks what was in the checkpoint that is gone");
         let compacted = compact(&files, CLUSTER, 1..=last, purged).map(drop);
         assert!(compacted.is_err(), "a checkpoint lacks what was in the one that is gone");
-        assert_eq!(healing::checkpoint(machine, &name).await.unwrap(), Healed::Anew);
+        assert_eq!(healing::checkpoint(machine, &name, Vec::new()).await.unwrap(), Healed::Anew);
         assert_eq!(disk.snapshot()[&name], whole);
         whole_state::write(&files, last, purged).unwrap();
         assert!(compact(&files, CLUSTER, 1..=last, purged).unwrap().is_some());
-        assert_eq!(healing::checkpoint(machine, &name).await.unwrap(), Healed::Anew);
-        assert_eq!(healing::checkpoint(machine, "1.checkpoint").await.unwrap(), Healed::Gone);
+        assert_eq!(healing::checkpoint(machine, &name, Vec::new()).await.unwrap(), Healed::Anew);
+        assert_eq!(
+            healing::checkpoint(machine, "1.checkpoint", Vec::new()).await.unwrap(),
+            Healed::Gone
+        );
     });
 }
 
@@ -109,7 +112,7 @@ async fn cut(steps: u64, seed: u64) -> bool {
     let whole = disk.snapshot()[&name].clone();
     disk.take(&name);
     disk.cut_power_after(steps);
-    let healed = healing::checkpoint(&node.machine, &name).await;
+    let healed = healing::checkpoint(&node.machine, &name, Vec::new()).await;
     let (is_done, was_cut) = (healed.is_ok(), healed.is_err());
     let disk = disk.crash(Loss::Random);
     match disk.snapshot().get(&name) {

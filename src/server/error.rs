@@ -10,6 +10,12 @@ use crate::{
     raft,
 };
 
+/// What is to be done where a checkpoint is not as it was written.
+const HOW_TO_REPLACE: &str = "A member of a cluster need not be repaired: move the directory away and \
+    start the node on an empty one, at its addresses and with --join HOST:PORT of another member, which \
+    sends it a snapshot; a cache begins anew on an empty directory. A node of its own needs this file \
+    from a backup; changeagent check says what else is damaged";
+
 /// Why a node did not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -28,6 +34,9 @@ pub enum ServerError {
     /// The checkpoint of purged history cannot be used; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Checkpoint(String, io::Error),
+    /// That checkpoint is not as it was written; nothing was changed.
+    #[error("cannot use the data directory {0}: {1}; nothing was changed. {HOW_TO_REPLACE}")]
+    Rotten(String, io::Error),
     /// There is nothing to verify.
     #[error("{0} is not a data directory: no log is in it")]
     NoLog(String),

@@ -1,6 +1,6 @@
 //! The Raft core of a process: a node's replica on the real disk, stopped by signals.
 
-use std::{net::TcpListener, pin::pin, rc::Rc, sync::mpsc};
+use std::{io, net::TcpListener, pin::pin, rc::Rc, sync::mpsc};
 
 use futures_util::future::{Either, select};
 use glommio::signal::Signals;
@@ -100,7 +100,12 @@ fn directory(config: &Config) -> String {
 }
 
 fn not_started(config: &Config, error: StartError) -> ServerError {
-    not_started_on(directory(config), error)
+    match error {
+        StartError::Checkpoint(error) if error.kind() == io::ErrorKind::InvalidData => {
+            ServerError::Rotten(directory(config), error)
+        }
+        error => not_started_on(directory(config), error),
+    }
 }
 
 /// Why a node does not start on that directory.

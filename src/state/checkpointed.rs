@@ -57,6 +57,18 @@ impl CheckpointedChanges {
         self.lines.get(at)
     }
 
+    /// Whether the change of `line` is here, byte for byte.
+    #[must_use]
+    pub fn has(&self, line: &Line) -> bool {
+        let held = self.line(line.id);
+        held.is_some_and(|held| (held.bytes, held.crc32c) == (line.bytes, line.crc32c))
+    }
+
+    /// The ids of the changes, in order.
+    pub fn ids(&self) -> impl Iterator<Item = ChangeId> {
+        self.lines.iter().map(|line| line.id)
+    }
+
     /// Where the change `id` lies, if it is here.
     #[must_use]
     pub fn range(&self, id: ChangeId) -> Option<Range<usize>> {

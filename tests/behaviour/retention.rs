@@ -468,7 +468,8 @@ fn a_start_without_its_checkpoint_or_with_a_damaged_one_is_refused() {
     bad[middle] ^= 1;
     std::fs::write(&path, bad).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
-    stopped.fails().says(&[name, "cannot be used"]);
+    let words = [name, "cannot be used", "nothing was changed", "--join", "from a backup"];
+    stopped.fails().says(&words);
     std::fs::remove_file(&path).unwrap();
     stopped.fails().says(&[name, "missing"]);
     // An older one does not stand for all that was purged.

@@ -10,6 +10,8 @@ mod copies;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod damaged_checkpoint;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod faults;

@@ -76,7 +76,8 @@ pub async fn start<D: Disk>(
         }
     }
     let (policy, bytes) = (settings.retention, settings.segment_bytes);
-    cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest));
+    let told = Arc::clone(&wiring.status);
+    cores::spawn(retention::run(Rc::clone(&replica), policy, bytes, newest, told));
     let is_copy = settings.copy.is_some();
     let sequencer = Sequencer {
         inbox: Arc::clone(&wiring.inbox),

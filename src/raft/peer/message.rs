@@ -72,6 +72,14 @@ pub enum Request {
     Health,
     /// Give this entry: it rotted here. The answer is [`Answer::Done`], with its frame.
     Entry(LogId),
+    /// Give a part of the checkpoint as of an entry: what the other has of it rotted. The answer is
+    /// [`Answer::CheckpointPart`], or [`Answer::Later`].
+    Checkpoint {
+        /// The last entry that it is to stand for.
+        at: LogId,
+        /// Where in the checkpoint the part begins.
+        offset: u64,
+    },
 }
 
 impl Request {
@@ -137,6 +145,13 @@ pub enum Answer {
     Failed(String),
     /// What ails the node, if anything does.
     Health(Option<Ailment>),
+    /// The body is a part of a checkpoint.
+    CheckpointPart {
+        /// How long the whole checkpoint is.
+        bytes: u64,
+    },
+    /// It is being made, or the node is not as far yet: ask again.
+    Later,
 }
 
 /// What became of entries.

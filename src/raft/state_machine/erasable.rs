@@ -51,6 +51,13 @@ impl<D: Disk> StateMachine<D> {
         self.fanout.purge(purged.position.last.next(), changes);
     }
 
+    /// Has it looked for what is redacted in the checkpoint: other bytes took the place of its own.
+    pub(in crate::raft) fn look_again_in_checkpoint(&self) {
+        let Some((_, held)) = self.checkpointed() else { return };
+        let redactions = &self.index().redactions;
+        redactions.look_again(self.purged_upto(), |id| held.range(id).is_some());
+    }
+
     /// The newest change that is purged; [`ChangeId::ZERO`] when none is.
     pub(in crate::raft) fn purged_upto(&self) -> ChangeId {
         let inner = self.inner.borrow();
