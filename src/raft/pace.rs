@@ -52,13 +52,16 @@ pub(super) struct Pace {
     next: Cell<Option<Instant>>,
     /// What was told of it.
     told: RefCell<Option<Failure>>,
+    /// Connections that broke in turn while a single entry was on its way that is longer than all that
+    /// may be sent at once.
+    alone: Cell<u32>,
 }
 
 impl Pace {
     pub(super) fn new(node: NodeId) -> Self {
         let window = Cell::new(WINDOW_BYTES_MAX);
         let (failures, next, told) = (Cell::new(0), Cell::new(None), RefCell::new(None));
-        Self { node, window, failures, next, told }
+        Self { node, window, failures, next, told, alone: Cell::new(0) }
     }
 
     /// Bytes of entries that may be unanswered.
@@ -83,6 +86,7 @@ impl Pace {
             return;
         }
         self.set_window(self.window.get().saturating_add(bytes));
+        self.alone.set(0);
         if self.failures.replace(0) == 0 {
             return;
         }
@@ -92,10 +96,15 @@ impl Pace {
         }
     }
 
-    /// Takes note that a request failed while so many bytes of entries were unanswered.
-    pub(super) fn note_failed(&self, bytes: usize, failure: &Failure) {
+    /// Takes note that a request with `own` bytes of entries failed while so many were unanswered,
+    /// those included.
+    pub(super) fn note_failed(&self, bytes: usize, own: usize, failure: &Failure) {
         if bytes == 0 {
             return;
+        }
+        // Several entries never have more together.
+        if own > self.request_bytes() && *failure == Failure::Lost {
+            self.note_alone(own);
         }
         self.set_window(self.window.get().min(bytes) / 2);
         let failures = self.failures.get().saturating_add(1);
@@ -116,6 +125,21 @@ impl Pace {
         let window = bytes.clamp(WINDOW_BYTES_MIN, WINDOW_BYTES_MAX);
         assert!((WINDOW_BYTES_MIN..=WINDOW_BYTES_MAX).contains(&window), "a window of {window}");
         self.window.set(window);
+    }
+
+    /// Takes note that a single entry did not get through, and says so once it is more than chance.
+    fn note_alone(&self, bytes: usize) {
+        let alone = self.alone.get().saturating_add(1);
+        self.alone.set(alone);
+        if alone == LOST_TOLD {
+            tracing::warn!(
+                node = self.node,
+                bytes,
+                "a single entry is longer than what passes to the node before its connections break: \
+                 it arrives, and what comes after it, once that passes, or by a snapshot; see to what \
+                 breaks connections on the way, or have less written in one request (--max-body)"
+            );
+        }
     }
 
     /// Says once what is wrong with the way there.
@@ -156,13 +180,13 @@ mod tests {
             let pace = Pace::new(2);
             assert_eq!((pace.window(), pace.request_bytes()), (WINDOW_BYTES_MAX, 4 * MIB));
             // No more than was under way can have been too much.
-            pace.note_failed(3 * MIB, &Failure::Lost);
+            pace.note_failed(3 * MIB, 0, &Failure::Lost);
             assert_eq!(pace.window(), 3 * MIB / 2);
             // A heartbeat has no entries.
-            pace.note_failed(0, &Failure::Lost);
+            pace.note_failed(0, 0, &Failure::Lost);
             assert_eq!(pace.window(), 3 * MIB / 2);
             for _ in 0..10 {
-                pace.note_failed(2 * MIB, &Failure::Lost);
+                pace.note_failed(2 * MIB, 0, &Failure::Lost);
             }
             let least = (pace.window(), pace.request_bytes());
             assert_eq!(least, (WINDOW_BYTES_MIN, WINDOW_BYTES_MIN));
@@ -182,7 +206,7 @@ mod tests {
             let damaged = Failure::Refused(DAMAGED.to_owned());
             let mut pauses = Vec::new();
             for _ in 0..8 {
-                pace.note_failed(100, &damaged);
+                pace.note_failed(100, 0, &damaged);
                 let pause = pace.pause().unwrap();
                 pauses.push(pause);
                 cores::sleep(pause).await;
@@ -193,10 +217,10 @@ mod tests {
             assert_eq!(pauses[7], RESEND_MAX);
             // What has no entries says nothing of them.
             pace.note_answered(0);
-            pace.note_failed(100, &damaged);
+            pace.note_failed(100, 0, &damaged);
             assert_eq!(pace.pause(), Some(RESEND_MAX));
             pace.note_answered(100);
-            pace.note_failed(100, &damaged);
+            pace.note_failed(100, 0, &damaged);
             assert_eq!(pace.pause(), Some(RECONNECT));
         });
     }
@@ -205,12 +229,30 @@ mod tests {
     fn a_connection_that_ends_is_replaced_at_once_unless_the_next_brings_nothing_either() {
         run(1, async {
             let pace = Pace::new(2);
-            pace.note_failed(100, &Failure::Lost);
+            pace.note_failed(100, 0, &Failure::Lost);
             assert_eq!(pace.pause(), None);
-            pace.note_failed(100, &Failure::Lost);
+            pace.note_failed(100, 0, &Failure::Lost);
             assert_eq!(pace.pause(), Some(RECONNECT));
             pace.note_answered(100);
             assert_eq!(pace.pause(), None);
+        });
+    }
+
+    #[test]
+    fn a_single_entry_that_does_not_get_through_is_told_apart() {
+        run(1, async {
+            let pace = Pace::new(2);
+            // Several entries together are sent in parts.
+            (0..8).for_each(|_| pace.note_failed(4 * MIB, 64 << 10, &Failure::Lost));
+            assert_eq!((pace.request_bytes(), pace.alone.get()), (WINDOW_BYTES_MIN, 0));
+            let single = (64 << 10) + 1;
+            pace.note_failed(single, single, &Failure::Lost);
+            pace.note_failed(single, single, &Failure::Lost);
+            assert_eq!(pace.alone.get(), 2);
+            pace.note_failed(single, single, &Failure::Refused(DAMAGED.to_owned()));
+            assert_eq!(pace.alone.get(), 2, "that is no matter of its length");
+            pace.note_answered(100);
+            assert_eq!(pace.alone.get(), 0);
         });
     }
 }

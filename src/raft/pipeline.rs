@@ -146,7 +146,7 @@ impl<S, F, A, E> Pipeline<S, F, A, E> {
     fn note(&self, answered: &Answered, bytes: usize, own: usize) {
         match answered {
             (Ok(_), _) => self.pace.note_answered(own),
-            (Err(_), Some(failure)) => self.pace.note_failed(bytes, failure),
+            (Err(_), Some(failure)) => self.pace.note_failed(bytes, own, failure),
             (Err(_), None) => {}
         }
     }

@@ -20,6 +20,7 @@ fn said(cluster: &Cluster, node: usize, text: &str) -> usize {
 
 const BREAK: &str = "connections to the node break";
 const DAMAGED: &str = "entries arrive damaged at the node";
+const TOO_LONG: &str = "a single entry is longer than what passes to the node";
 const TAKEN_AGAIN: &str = "the node takes entries again";
 
 #[test]
@@ -61,4 +62,28 @@ fn entries_that_are_changed_on_their_way_are_not_taken_and_arrive_once_they_are_
     link.set(Wrong::Nothing);
     cluster.catches_up(node);
     assert_eq!((said(&cluster, 0, DAMAGED), said(&cluster, 0, TAKEN_AGAIN)), (1, 1));
+}
+
+#[test]
+fn an_entry_that_is_longer_than_what_passes_before_each_break_is_told_with_its_length() {
+    let mut cluster = Cluster::with(1, &[]);
+    let (node, link) = cluster.grow_behind_link("learner", Wrong::Nothing);
+    cluster.catches_up(node);
+    link.set(Wrong::Cut(300_000));
+    let mut client = cluster.client(0);
+    // What comes before it arrives, and less than what passes.
+    write(&mut client, 1, 200_000);
+    cluster.catches_up(node);
+    assert_eq!(said(&cluster, 0, TOO_LONG), 0);
+    write(&mut client, 1, 900_000);
+    write(&mut client, 1, 100);
+    eventually("it is told", || said(&cluster, 0, TOO_LONG) == 1);
+    let told = cluster.node(0).stderr();
+    let line = told.lines().find(|line| line.contains(TOO_LONG)).unwrap();
+    assert!(line.contains("bytes=900") && line.contains("--max-body"), "{line}");
+    let last = |number: usize| cluster.client(number).page("/changes?since=now")["last"].as_u64();
+    assert_eq!(last(0), last(node).map(|last| last + 2), "nothing passes it");
+    link.set(Wrong::Nothing);
+    cluster.catches_up(node);
+    assert_eq!((said(&cluster, 0, TOO_LONG), said(&cluster, 0, TAKEN_AGAIN)), (1, 1));
 }
