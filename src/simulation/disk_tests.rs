@@ -59,3 +59,40 @@ fn what_is_redacted_is_erased_whatever_fails() {
         println!("seed {seed}: {:?}", run_planned(seed, redacting).found);
     }
 }
+
+/// Files vanish under nodes that run, now and then one in between two starts, and little else goes
+/// wrong. Half of the runs have a checkpoint, which may be what vanishes.
+fn vanishing(rng: &mut StdRng) -> Plan {
+    let retains = rng.random_ratio(1, 2);
+    let mut plan = if retains { draw(rng) } else { Plan::draw(rng) };
+    (plan.shape.voters, plan.shape.setup.segment_bytes) =
+        ([3, 5][rng.random_range(0..2)], 32 << 10);
+    plan.crowd.writers = rng.random_range(2..=4);
+    plan.crowd.keepers = 2;
+    plan.minority.clear();
+    let (nodes, shape): (Vec<_>, _) = (plan.shape.minority().collect(), plan.shape.clone());
+    let step = |_| {
+        let node = nodes[rng.random_range(0..nodes.len())];
+        let fault = match rng.random_range(0..12) {
+            0..6 => Fault::Disk(disk::Fault::Vanish(node)),
+            6 => Fault::Disk(disk::Fault::Rot(node)),
+            7 => Fault::Disk(disk::Fault::Heal),
+            8 => Fault::Process(process::Fault::draw(rng, &shape)),
+            _ => Fault::Process(process::Fault::StartAll),
+        };
+        (rng.random_range(Duration::ZERO..Duration::from_secs(3)), fault)
+    };
+    plan.steps = (0..40).map(step).collect();
+    plan
+}
+
+/// `SEEDS` runs from `FROM` on, two without.
+#[test]
+fn files_vanish() {
+    let (from, name) = (given("FROM").unwrap_or(0), "Disk Vanish");
+    for seed in from..from + given("SEEDS").unwrap_or(2) {
+        let report = run_planned(seed, vanishing);
+        println!("seed {seed}: {:?}", report.found);
+        assert!(report.coverage.of(name) > 5, "seed {seed}: few files vanish");
+    }
+}
