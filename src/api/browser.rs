@@ -136,6 +136,14 @@ impl BrowserPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
+impl HostName {
+    /// It as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for HostName {
     type Err = String;
 

@@ -70,6 +70,10 @@ pub const BLOCK_MAX: Duration = Duration::from_secs(300);
 /// How long `min_id` waits when `block` is not given.
 pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 
+/// Handshakes of TLS under way on one core. When one more comes, the one that has been under way for longest
+/// is cut off, if it has been for a second; else the new one is.
+pub const HANDSHAKES_MAX: usize = 1024;
+
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
 /// Reads of one core of a copy that wait for its origin at once.

@@ -56,6 +56,9 @@ pub const READ_APPLY_WAIT: Duration = ms(10_000);
 
 // The network.
 
+/// How long a client may take over its handshake of TLS.
+pub const HANDSHAKE: Duration = ms(10_000);
+
 /// How long connecting to another node may take, its welcome included.
 pub const CONNECT: Duration = ms(1_000);
 /// After a connection failed, the next is tried no sooner.

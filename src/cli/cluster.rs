@@ -75,9 +75,10 @@ fn not_one(url: impl std::fmt::Display, error: &serde_json::Error) -> Failure {
 }
 
 impl Member {
-    /// Where its clients reach it.
-    pub(super) fn url(&self) -> Option<Url> {
-        format!("http://{}", self.address.as_deref()?).parse().ok()
+    /// Where its clients reach it: they speak TLS to all members, or to none.
+    pub(super) fn url(&self, is_secured: bool) -> Option<Url> {
+        let scheme = if is_secured { "https" } else { "http" };
+        format!("{scheme}://{}", self.address.as_deref()?).parse().ok()
     }
 }
 

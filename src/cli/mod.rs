@@ -26,6 +26,8 @@ mod serve;
 mod status;
 mod table;
 mod tail;
+mod tls;
+mod trust;
 mod values;
 
 use std::process::ExitCode;
@@ -70,6 +72,9 @@ enum Command {
     Backup(backup::Arguments),
     /// Make a data directory of a backup
     Restore(restore::Arguments),
+    /// Make certificates
+    #[command(subcommand)]
+    Tls(tls::Command),
     /// When a quorum of a cluster is lost for good: begin a new cluster with what a survivor has
     Recover(recover::Arguments),
 }
@@ -92,6 +97,7 @@ impl CommandLine {
             Some(Command::Check(arguments)) => check::run(&arguments),
             Some(Command::Backup(arguments)) => backup::run(&arguments),
             Some(Command::Restore(arguments)) => restore::run(&arguments),
+            Some(Command::Tls(command)) => tls::run(&command),
             Some(Command::Recover(arguments)) => recover::run(&arguments),
         };
         match outcome {
@@ -134,10 +140,11 @@ mod tests {
             "changeagent --data x status",
             "changeagent --of http://h:1 --data x",
             "changeagent cache --of h:1 --data x",
-            "changeagent cache --of https://h:1 --data x",
+            "changeagent cache --of ftp://h:1 --data x",
             "changeagent --tenant t --data x",
             "changeagent status --url localhost:9000",
-            "changeagent status --url https://localhost:9000",
+            "changeagent status --url ftp://localhost:9000",
+            "changeagent status --client-cert x",
             "changeagent tail -n x",
             "changeagent tail -n 3 --since 4",
             "changeagent export --resume",
@@ -151,6 +158,9 @@ mod tests {
             "changeagent restore --from y --data x --until soon",
             "changeagent restore --from y --data x --until 2026-13-01T00:00:00Z",
             "changeagent members",
+            "changeagent tls",
+            "changeagent tls self-signed",
+            "changeagent tls self-signed --out x --name a:1",
             "changeagent members add localhost",
             "changeagent members add localhost:0",
             "changeagent members add http://localhost:9000",

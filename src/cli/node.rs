@@ -12,6 +12,7 @@ use ureq::{
 use super::{
     failure::{Failure, Problem},
     retry::Backoff,
+    trust::TrustArguments,
 };
 use crate::{base::secret::Secret, server::TOKEN_VARIABLE};
 
@@ -38,6 +39,8 @@ pub(super) struct NodeArguments {
     /// A file with the token that the node asks for; without it, what is in CHANGEAGENT_TOKEN
     #[arg(long, env = "CHANGEAGENT_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
 }
 
 impl NodeArguments {
@@ -68,7 +71,7 @@ pub(super) struct RetryArguments {
     pub(super) retries: u32,
 }
 
-/// `http://host:port`, perhaps with a path, without a slash at its end.
+/// `http://host:port` or `https://host:port`, perhaps with a path, without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url(String);
 
@@ -78,14 +81,20 @@ impl FromStr for Url {
     fn from_str(text: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
         match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err("https is not supported, only http".into()),
-            _ => return Err("must be of the form http://HOST:PORT".into()),
+            Some("http" | "https") => {}
+            _ => return Err("must be of the form http://HOST:PORT or https://HOST:PORT".into()),
         }
         if uri.query().is_some() {
             return Err("must not have a query".into());
         }
         Ok(Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl Url {
+    /// Whether what is sent there is encrypted.
+    pub(super) fn is_secured(&self) -> bool {
+        self.0.starts_with("https://")
     }
 }
 
@@ -132,7 +141,7 @@ impl Node {
     /// The node that is named.
     ///
     /// # Errors
-    /// The token for it cannot be read.
+    /// The token for it, or the files of TLS, cannot be used.
     pub(super) fn new(node: &NodeArguments, retry: RetryArguments) -> Result<Self, Failure> {
         Self::with_patience(node, retry.retries, SILENCE_MAX)
     }
@@ -147,6 +156,7 @@ impl Node {
         silence: Duration,
     ) -> Result<Self, Failure> {
         let config = Agent::config_builder()
+            .tls_config(node.trust.config(node.url.is_secured())?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -373,11 +383,12 @@ mod tests {
         for (text, url) in [
             ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
             ("http://h:1/", "http://h:1"),
+            ("https://h:1/", "https://h:1"),
             ("http://[::1]:9000/behind/", "http://[::1]:9000/behind"),
         ] {
             assert_eq!(text.parse::<Url>().unwrap().to_string(), url);
         }
-        for text in ["", "h:1", "127.0.0.1", "https://h", "ftp://h", "http://", "http://h/?a"] {
+        for text in ["", "h:1", "127.0.0.1", "https:/h", "ftp://h", "http://", "http://h/?a"] {
             assert!(text.parse::<Url>().is_err(), "{text:?}");
         }
     }

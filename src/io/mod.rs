@@ -1,6 +1,7 @@
 //! The seam to the machine: the disk, the network, the clocks and the executor. [`real`] is
 //! what the program runs on, `simulated` what tests run it on.
 
+mod callers;
 pub mod cores;
 mod disk;
 pub mod lock;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod real;
 #[cfg(test)]
 pub mod simulated;
+pub mod tls;
 
 pub use disk::{
     BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place,

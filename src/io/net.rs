@@ -1,18 +1,25 @@
 //! Byte streams between nodes, and between them and their clients. Everything above
 //! speaks to [`Stream`] and [`Listener`] alone, so that what carries the bytes can
-//! change: to sockets of the operating system, to the network of a simulation, to TLS
-//! one day.
+//! change: sockets of the operating system, TLS on these, the network of a simulation.
 
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::TcpListener,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use super::real;
 #[cfg(test)]
 use super::simulated;
+use super::{
+    cores::in_time,
+    real,
+    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session},
+};
+
+pub use super::callers::Callers;
 
 /// Bytes read from a connection at once.
 pub const READ_BYTES: usize = real::net::READ_BYTES;
@@ -20,9 +27,11 @@ pub const READ_BYTES: usize = real::net::READ_BYTES;
 /// A connection. One task may read while another writes. It ends when it is dropped.
 pub struct Stream(Carrier);
 
-/// What carries the bytes. A shipped build has one kind, and so no cost of it.
+/// What carries the bytes.
 enum Carrier {
     Real(real::net::Stream),
+    /// Apart, since it is large.
+    Secured(Box<Session>),
     #[cfg(test)]
     Simulated(simulated::net::Stream),
 }
@@ -41,6 +50,58 @@ impl Stream {
         real::net::Stream::connect(address, limit).await.map(Carrier::Real).map(Self)
     }
 
+    /// Connects to `address` and speaks TLS there, as `caller` says, all within `limit`.
+    ///
+    /// # Errors
+    /// What the network reports; `InvalidData` where the other end is not to be trusted, or does not
+    /// trust this one.
+    pub async fn connect_secured(
+        address: &str,
+        limit: Duration,
+        caller: &Caller,
+    ) -> io::Result<Self> {
+        let connect = async {
+            let stream = real::net::Stream::connect(address, limit).await?;
+            let session = Box::new(Session::connected(stream, caller, host_of(address))?);
+            session.shake(async || ()).await?;
+            Ok(Self(Carrier::Secured(session)))
+        };
+        in_time(limit, connect).await
+    }
+
+    /// Speaks TLS with who has connected, from now on. Each step of the handshake is computed when `turn` has come,
+    /// and while what that gives is held.
+    ///
+    /// # Errors
+    /// What the network reports; `InvalidData` where the other end does not speak TLS, or must not come in.
+    pub async fn secured<T>(
+        self,
+        entrance: &TlsEntrance,
+        turn: impl AsyncFn() -> T,
+    ) -> io::Result<Self> {
+        match self.0 {
+            Carrier::Real(stream) => {
+                let session = Box::new(Session::accepted(stream, entrance)?);
+                session.shake(turn).await?;
+                Ok(Self(Carrier::Secured(session)))
+            }
+            Carrier::Secured(_) => Err(io::Error::other("it speaks TLS already")),
+            #[cfg(test)]
+            Carrier::Simulated(_) => Err(io::Error::other("nothing is secured in a simulation")),
+        }
+    }
+
+    /// Waits until something can be read, and looks at how it begins without taking it; 0 at the end.
+    ///
+    /// # Errors
+    /// What the network reports; `Unsupported` for other streams than plain sockets.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.peek(buffer).await,
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Reads some bytes; 0 at the end of the stream.
     ///
     /// # Errors
@@ -48,6 +109,7 @@ impl Stream {
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.read(buffer).await,
+            Carrier::Secured(session) => session.read(buffer).await,
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.read(buffer).await,
         }
@@ -61,6 +123,7 @@ impl Stream {
     pub async fn read_onto(&self, buffer: &mut Vec<u8>, most: usize) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.read_onto(buffer, most).await,
+            Carrier::Secured(session) => session.read_onto(buffer, most).await,
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.read_onto(buffer, most).await,
         }
@@ -87,6 +150,7 @@ impl Stream {
     pub async fn write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.write(parts).await,
+            Carrier::Secured(session) => session.write(parts).await,
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.write(parts).await,
         }
@@ -99,6 +163,7 @@ impl Stream {
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.try_read(buffer),
+            Carrier::Secured(session) => session.try_read(buffer),
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.try_read(buffer),
         }
@@ -111,6 +176,7 @@ impl Stream {
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
             Carrier::Real(stream) => stream.try_write(parts),
+            Carrier::Secured(session) => session.try_write(parts),
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.try_write(parts),
         }
@@ -121,6 +187,7 @@ impl Stream {
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0 {
             Carrier::Real(stream) => stream.poll_readable(cx),
+            Carrier::Secured(session) => session.poll_readable(cx),
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.poll_readable(cx),
         }
@@ -131,6 +198,7 @@ impl Stream {
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match &self.0 {
             Carrier::Real(stream) => stream.poll_writable(cx),
+            Carrier::Secured(session) => session.poll_writable(cx),
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.poll_writable(cx),
         }
@@ -143,6 +211,7 @@ impl Stream {
     pub fn close_write(&self) -> io::Result<()> {
         match &self.0 {
             Carrier::Real(stream) => stream.close_write(),
+            Carrier::Secured(session) => session.close_write(),
             #[cfg(test)]
             Carrier::Simulated(stream) => {
                 stream.close_write();
@@ -156,6 +225,7 @@ impl Stream {
     pub fn reset_on_drop(&self, resets: bool) -> bool {
         match &self.0 {
             Carrier::Real(stream) => stream.reset_on_drop(resets),
+            Carrier::Secured(session) => session.reset_on_drop(resets),
             #[cfg(test)]
             Carrier::Simulated(stream) => {
                 stream.reset_on_drop(resets);
@@ -168,19 +238,96 @@ impl Stream {
     pub fn close(&self) {
         match &self.0 {
             Carrier::Real(stream) => stream.close(),
+            Carrier::Secured(session) => session.close(),
             #[cfg(test)]
             Carrier::Simulated(stream) => stream.close(),
         }
     }
 }
 
-/// Who connects to a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Callers {
-    /// Other nodes: one that is silent is asked whether it lives.
-    Nodes,
-    /// Clients, who may be silent for as long as the node waits for them.
-    Clients,
+/// How a node connects to others, and lets them in: by TLS, or as it comes. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct Dialer(Option<Arc<NodeTls>>);
+
+impl Dialer {
+    /// By TLS, if there is any.
+    #[must_use]
+    pub const fn new(tls: Option<Arc<NodeTls>>) -> Self {
+        Self(tls)
+    }
+
+    /// Connects to another node.
+    ///
+    /// # Errors
+    /// As [`Stream::connect_secured`].
+    pub async fn connect(&self, address: &str, limit: Duration) -> io::Result<Stream> {
+        let Some(tls) = &self.0 else { return Stream::connect(address, limit).await };
+        match Stream::connect_secured(address, limit, &tls.caller()).await {
+            Err(error) if tls.is_optional() && speaks_no_tls(&error) => {
+                Stream::connect(address, limit).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Takes a node that has connected for one that speaks TLS, if nodes are to. It has yet to
+    /// [come to terms](Self::come_to_terms).
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub fn admit(&self, stream: Stream) -> io::Result<Stream> {
+        match (&self.0, stream.0) {
+            (Some(tls), Carrier::Real(stream)) => {
+                let session = Session::accepted(stream, tls.entrance())?;
+                Ok(Stream(Carrier::Secured(Box::new(session))))
+            }
+            (_, carrier) => Ok(Stream(carrier)),
+        }
+    }
+
+    /// Has the handshake done with a node that was admitted.
+    ///
+    /// # Errors
+    /// As [`Stream::secured`].
+    pub async fn come_to_terms(&self, stream: &Stream) -> io::Result<()> {
+        match (&self.0, &stream.0) {
+            (Some(tls), Carrier::Secured(session)) if tls.is_optional() => {
+                session.shake_or_be_plain().await
+            }
+            (_, Carrier::Secured(session)) => session.shake(async || ()).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the other end may be the node at `address`, as far as that is known, by the certificate that it
+    /// showed; without TLS anybody may.
+    #[must_use]
+    pub fn may_be_at(&self, stream: &Stream, address: Option<&str>) -> bool {
+        match (&self.0, &stream.0) {
+            (Some(tls), Carrier::Secured(session)) => {
+                let name = tls.name().or(address.map(host_of));
+                name.is_none_or(|name| session.is_of(name))
+            }
+            _ => true,
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Dialer").field(&self.0.is_some()).finish()
+    }
+}
+
+/// The host of `host:port`.
+fn host_of(address: &str) -> &str {
+    address.rsplit_once(':').map_or(address, |(host, _)| host)
+}
+
+/// Whether a handshake failed as it does with a node that knows nothing of TLS: it closes the connection, since
+/// what it hears is no greeting.
+fn speaks_no_tls(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// Where connections come in.

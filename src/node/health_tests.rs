@@ -16,7 +16,7 @@ use crate::{
     },
     feed::Fanout,
     io::{
-        net::{Callers, Listener},
+        net::{Callers, Dialer, Listener},
         simulated::disk::{Faults, SimDisk},
     },
     log::{Identity, Log, Options},
@@ -211,7 +211,8 @@ async fn member(id: NodeId) -> Member {
     listener.set_nonblocking(true).unwrap();
     let cluster_address = listener.local_addr().unwrap().to_string();
     let address = Address { address: String::new(), cluster_address, votes: true };
-    let part = Part { address: address.clone(), timing: Timing::default(), founds: id == 1 };
+    let (timing, dialer) = (Timing::default(), Dialer::default());
+    let part = Part { address: address.clone(), timing, founds: id == 1, dialer };
     let replica = Replica::start(log, Replay::default(), Fanout::new(1), part);
     let replica = Rc::new(replica.await.unwrap());
     let (adoptions, _) = Adoptions::new(Rc::clone(&replica));

@@ -42,8 +42,8 @@ impl<D: Disk> PeerService<D> {
 
     /// Lets other nodes in at `listener`, for as long as it is polled.
     pub async fn run(self, listener: Listener) {
-        let process = self.replica.process();
-        let acceptor = Rc::new(Acceptor::new(Rc::new(self), process));
+        let (process, dialer) = (self.replica.process(), self.replica.dialer());
+        let acceptor = Rc::new(Acceptor::new(Rc::new(self), process, dialer));
         loop {
             let stream = listener.accept().await;
             let acceptor = Rc::clone(&acceptor);

@@ -39,11 +39,12 @@ use crate::{
         ids::{LogId, NodeId},
         timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, RECONNECT, REQUEST_STALL, SNAPSHOT_STALL},
     },
-    io::{Files, cores},
+    io::{Files, cores, net::Dialer},
 };
 
 struct Inner {
     own: Instance,
+    dialer: Dialer,
     /// How long a heartbeat may be unanswered before its connection is given up.
     control_stall: Duration,
     channels: RefCell<BTreeMap<(NodeId, Lane), Channel>>,
@@ -61,13 +62,13 @@ pub struct Network<F> {
 
 impl<F: Files> Network<F> {
     pub(super) fn new(
-        own: Instance,
+        (own, dialer): (Instance, Dialer),
         control_stall: Duration,
         on_refusal: OnRefusal,
         source: Source<F>,
     ) -> Self {
         let (channels, acknowledged, room) = (RefCell::default(), Rc::default(), Rc::default());
-        let inner = Inner { own, control_stall, channels, on_refusal, acknowledged, room };
+        let inner = Inner { own, dialer, control_stall, channels, on_refusal, acknowledged, room };
         Self { inner: Rc::new(inner), source }
     }
 
@@ -100,7 +101,13 @@ impl<F: Files> Network<F> {
         };
         let settings = Settings { connect: CONNECT.min(stall), stall };
         let on_refusal = Rc::clone(&self.inner.on_refusal);
-        Channel::new(self.inner.own, to, lane, address.to_owned(), settings, on_refusal)
+        let own = (self.inner.own, self.dialer());
+        Channel::new(own, to, lane, address.to_owned(), settings, on_refusal)
+    }
+
+    /// How others are connected to.
+    pub(super) fn dialer(&self) -> Dialer {
+        self.inner.dialer.clone()
     }
 
     /// Closes the connections to nodes that are nowhere, and has the others go on

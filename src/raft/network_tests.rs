@@ -24,6 +24,7 @@ use crate::{
     },
     io::{
         Disk, cores,
+        net::Dialer,
         simulated::{
             disk::{SimDisk, SimFiles},
             executor::run,
@@ -43,7 +44,7 @@ fn network() -> Network<SimFiles> {
         feeding: Rc::default(),
         damaged: Rc::new(|_, _, _| ()),
     };
-    Network::new(Instance::start(own), SECOND, Rc::new(|_, _| ()), source)
+    Network::new((Instance::start(own), Dialer::default()), SECOND, Rc::new(|_, _| ()), source)
 }
 
 /// How long openraft takes that asks node 2 to append, again and again.

@@ -41,7 +41,7 @@ use crate::{
         timing::{ELECTION, HEARTBEAT, HEARTBEATS_UNANSWERED},
     },
     feed::Fanout,
-    io::{Disk, cores},
+    io::{Disk, cores, net::Dialer},
     log::{Identity, Log},
 };
 
@@ -72,6 +72,8 @@ pub struct Part {
     /// With an empty log it becomes a cluster of one; else it waits until it is
     /// taken in.
     pub founds: bool,
+    /// How it connects to the others.
+    pub dialer: Dialer,
 }
 
 /// This node's part in the cluster. Lives on the Raft core.
@@ -149,7 +151,7 @@ impl<D: Disk> Replica<D> {
         fanout: Fanout,
         part: Part,
     ) -> Result<Self, StartError> {
-        let Part { address, timing, founds } = part;
+        let Part { address, timing, founds, dialer } = part;
         let failed = |error: &dyn std::fmt::Display| StartError(error.to_string());
         let id = log.identity().node;
         let config = config(log.identity(), timing).map_err(|error| failed(&error))?;
@@ -174,7 +176,7 @@ impl<D: Disk> Replica<D> {
         let damaged = Rc::new(move |file: &str, at, why: &str| telling.tell_damaged(file, at, why));
         let feeding = Rc::clone(machine.feeding());
         let source = Source { files: log.files(), written, feeding, damaged };
-        let network = Network::new(own, stall, Rc::new(on_refusal), source);
+        let network = Network::new((own, dialer), stall, Rc::new(on_refusal), source);
         cores::spawn(erasure::run(machine.clone()));
         let store = LogStore::new(log.clone(), machine.superseded());
         let raft = Raft::new(id, config, network.clone(), store, machine.clone())
@@ -248,6 +250,12 @@ impl<D: Disk> Replica<D> {
     #[must_use]
     pub fn process(&self) -> Process {
         self.process
+    }
+
+    /// How it connects to the others, and lets them in.
+    #[must_use]
+    pub fn dialer(&self) -> Dialer {
+        self.network.dialer()
     }
 
     /// The log below it.

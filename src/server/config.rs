@@ -8,14 +8,16 @@ use std::{
 };
 
 use super::{
+    copy::{TOKEN_VARIABLE, copy},
     flags::{CacheFlags, Flags},
-    values::{Listen, OriginUrl, Role, Size, TenantName, Time},
+    tls::TlsSettings,
+    values::{Listen, Role, Size, Time},
 };
 use crate::{
     api::browser::{HostName, Origin},
     base::{
         batch::SUFFIX_OVERHEAD_BYTES,
-        limits::{KEY_BYTES_MAX, Limits, QUERY_LISTS_MAX},
+        limits::{KEY_BYTES_MAX, Limits},
         secret::Secret,
         timing::SCRUB_PERIOD,
     },
@@ -54,6 +56,8 @@ pub struct Config {
     pub allow_hosts: Vec<HostName>,
     /// Origins whose web pages may use it.
     pub allow_origins: Vec<Origin>,
+    /// What is encrypted, and who must show what.
+    pub tls: TlsSettings,
     /// How soon the loss of a leader is noticed.
     pub timing: Timing,
     /// Executors, at least 1.
@@ -145,17 +149,13 @@ impl Config {
                 flags.$name.or(file.$name).map_or($default, |value| value.into())
             };
         }
+        let tls = TlsSettings::merge(&flags, &file).map_err(|it| ConfigError::Value(it.into()))?;
         let usual = Limits::default();
-        let given = flags.listen.or(file.listen);
-        let (listen, listen_name) = match given {
-            Some(Listen { address, name }) => (address, name),
-            None => (SocketAddr::from(([127, 0, 0, 1], 9000)), None),
-        };
+        let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
+        let Listen { address: listen, name: listen_name } =
+            flags.listen.or(file.listen).unwrap_or(here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
-        let (cluster_listen, cluster_listen_name) = match cluster {
-            Some(Listen { address, name }) => (Some(address), name),
-            None => (None, None),
-        };
+        let (cluster_listen, cluster_name) = cluster.map(|it| (it.address, it.name)).unzip();
         let root_token_file = flags.root_token_file.or(file.root_token_file);
         let usual_timing = Timing::default();
         let config = Self {
@@ -163,7 +163,7 @@ impl Config {
             listen,
             listen_name,
             cluster_listen,
-            cluster_listen_name,
+            cluster_listen_name: cluster_name.flatten(),
             advertise: flags.advertise.or(file.advertise).map(|place| place.0),
             cluster_advertise: flags
                 .cluster_advertise
@@ -175,11 +175,14 @@ impl Config {
                 flags.tenant.or(file.tenant),
                 flags.max_stale.or(file.max_stale),
                 token("token-file", flags.token_file.or(file.token_file).as_deref())?,
-            )?,
+                tls.ca.as_deref(),
+            )
+            .map_err(ConfigError::Value)?,
             root_token: token("root-token-file", root_token_file.as_deref())?,
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
+            tls,
             timing: Timing {
                 heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
                 election: setting!(election_timeout, Time(usual_timing.election)).0,
@@ -314,28 +317,6 @@ fn token(setting: &str, path: Option<&Path>) -> Result<Option<Secret>, ConfigErr
     path.map(|path| read(path).map_err(|error| refused(path, error))).transpose()
 }
 
-/// What it is a cache of.
-fn copy(
-    of: Option<Vec<OriginUrl>>,
-    tenants: Option<Vec<TenantName>>,
-    stale_max: Option<Time>,
-    token: Option<Secret>,
-) -> Result<Option<CopyOf>, ConfigError> {
-    let origins: Vec<String> = of.into_iter().flatten().map(|url| url.0).collect();
-    let tenants: Vec<String> = tenants.into_iter().flatten().map(|name| name.0).collect();
-    if tenants.len() > QUERY_LISTS_MAX {
-        return refuse(format!("tenant is given more than {QUERY_LISTS_MAX} times"));
-    }
-    if origins.is_empty() && !tenants.is_empty() {
-        return refuse("tenant is a setting of changeagent cache".into());
-    }
-    if origins.is_empty() && token.is_some() {
-        return refuse("token-file is a setting of changeagent cache".into());
-    }
-    let stale_max = stale_max.map_or(STALE_MAX, |time| time.0);
-    Ok((!origins.is_empty()).then_some(CopyOf { origins, tenants, stale_max, token }))
-}
-
 /// A number of bytes to be held in memory.
 fn bytes(name: &str, size: Size) -> Result<usize, ConfigError> {
     let refused = || ConfigError::Value(format!("{name} is {} bytes", size.0));
@@ -350,10 +331,6 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
     })
 }
 
-/// The variable that holds the token that a client shows.
-pub const TOKEN_VARIABLE: &str = "CHANGEAGENT_TOKEN";
-/// How long a cache is read with its origin away, unless that is set.
-const STALE_MAX: Duration = Duration::from_secs(3_600);
 /// So many executors may be had on any machine, for trials.
 const CORES_MAX: usize = 64;
 /// Less would refuse every request.
@@ -393,6 +370,7 @@ fn read_file(path: &Path) -> Result<Flags, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::copy::STALE_MAX;
 
     fn file(text: &str) -> Result<Config, ConfigError> {
         let path = tempfile::NamedTempFile::new().unwrap();

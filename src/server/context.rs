@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::config::Config;
+use super::{config::Config, tls::Tls};
 use crate::{
     api::{access::Access, browser::BrowserPolicy, metrics::Metrics},
     base::held::HeldByNode,
@@ -23,4 +23,5 @@ pub(super) struct NodeContext {
     pub(super) access: Arc<Access>,
     pub(super) browsers: Arc<BrowserPolicy>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) tls: Tls,
 }

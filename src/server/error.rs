@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use crate::{
     backup::RestoreError,
-    io::{lock::LockError, real::uring::UringError},
+    io::{lock::LockError, real::uring::UringError, tls::TlsError},
     log::OpenError,
     node::halt::HOW_TO_GO_ON,
     raft,
@@ -28,6 +28,9 @@ pub enum ServerError {
     /// The port is taken, or the address is not this machine's.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
+    /// Files of TLS cannot be used; nothing was changed.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The log is damaged or of another kind; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Open(String, OpenError),

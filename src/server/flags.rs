@@ -61,6 +61,44 @@ pub struct Flags {
         value_delimiter = ','
     )]
     pub(super) allow_origin: Option<Vec<Origin>>,
+    /// The certificate that clients are shown, as PEM, with those that lead to its root: clients speak
+    /// TLS then, and nothing else; read again when it changes
+    #[arg(long, env = "CHANGEAGENT_TLS_CERT", value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// The key of that certificate, as PEM
+    #[arg(long, env = "CHANGEAGENT_TLS_KEY", value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Clients must show a certificate of one of the roots in this file
+    #[arg(long, env = "CHANGEAGENT_TLS_CLIENT_CA", value_name = "FILE")]
+    pub(super) tls_client_ca: Option<PathBuf>,
+    /// Trust the certificates in this file of PEM, too, where this node is a client of others: of the nodes
+    /// that it asks to be taken in, and a cache of its origin
+    #[arg(long, env = "CHANGEAGENT_CA", value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// The certificate that this node shows to the others, as PEM: all nodes speak TLS to each other then; it must have the name
+    /// of the host under which they reach this one; read again when it changes
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_TLS_CERT", value_name = "FILE")]
+    pub(super) cluster_tls_cert: Option<PathBuf>,
+    /// The key of that certificate, as PEM
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_TLS_KEY", value_name = "FILE")]
+    pub(super) cluster_tls_key: Option<PathBuf>,
+    /// The others must show a certificate of one of the roots in this file, whether they connect or are
+    /// connected to
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_TLS_CA", value_name = "FILE")]
+    pub(super) cluster_tls_ca: Option<PathBuf>,
+    /// A name that the certificates of all nodes have, instead of each that of its host
+    #[arg(long, env = "CHANGEAGENT_CLUSTER_TLS_NAME", value_name = "NAME")]
+    pub(super) cluster_tls_name: Option<HostName>,
+    /// Speak also to nodes that do not speak TLS yet: for the time of a rolling restart
+    #[arg(
+        long,
+        env = "CHANGEAGENT_CLUSTER_TLS_OPTIONAL",
+        value_name = "BOOLEAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) cluster_tls_optional: Option<bool>,
     /// How often a leader says that it leads [default: 150ms]
     #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
     pub(super) heartbeat: Option<Time>,

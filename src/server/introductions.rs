@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use ureq::tls::TlsConfig;
+
 use crate::{api::introduction::Question, base::secret::Secret, io::cores};
 
 /// The longest answer that is read: a cluster of many hundred members.
@@ -14,16 +16,25 @@ const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// The longest text that is repeated of an answer.
 const TEXT_CHARACTERS_MAX: usize = 300;
 
-/// Asks on a thread of its own each time. `token` is shown to the other node: it is good for such
-/// questions alone.
-pub(super) async fn ask(question: Question, token: Option<Secret>) -> Result<String, String> {
-    let send = move || send(&question, token.as_ref());
+/// What this node is to others as their client.
+#[derive(Clone)]
+pub(super) struct AsClient {
+    /// What is shown to the other node: it is good for such questions alone.
+    pub(super) token: Option<Secret>,
+    /// Other nodes speak TLS to their clients, if this one does.
+    pub(super) tls: Option<TlsConfig>,
+}
+
+/// Asks on a thread of its own each time.
+pub(super) async fn ask(question: Question, own: AsClient) -> Result<String, String> {
+    let send = move || send(&question, own);
     let asked = cores::on_own_thread("introduction", send).await;
     asked.map_err(|error| error.to_string()).and_then(|outcome| outcome)
 }
 
-fn agent(limit: Duration) -> ureq::Agent {
+fn agent(limit: Duration, tls: TlsConfig) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
+        .tls_config(tls)
         .timeout_global(Some(limit))
         .http_status_as_error(false)
         .max_redirects(0)
@@ -33,9 +44,11 @@ fn agent(limit: Duration) -> ureq::Agent {
     config.build().into()
 }
 
-fn send(question: &Question, token: Option<&Secret>) -> Result<String, String> {
+fn send(question: &Question, AsClient { token, tls }: AsClient) -> Result<String, String> {
     let Question { address, path, body, limit } = question;
-    let (agent, url) = (agent(*limit), format!("http://{address}{path}"));
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
+    let agent = agent(*limit, tls.unwrap_or_default());
     let shown = token.map(|token| ("Authorization", token.authorization()));
     let answer = match body {
         None => shown

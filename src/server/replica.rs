@@ -18,7 +18,7 @@ use crate::{
     api::introduction::OverHttp,
     base::secret::Secret,
     io::{
-        net::{Callers, Listener},
+        net::{Callers, Dialer, Listener},
         real::disk::GlommioDisk,
     },
     node::{
@@ -84,10 +84,14 @@ async fn start(
         retention: config.retention,
         scrub_period: config.scrub_period,
         join: config.join.clone(),
+        dialer: Dialer::new(context.tls.nodes.clone()),
         copy: config.copy.clone(),
     };
-    let token = config.root_token.as_ref().map(Secret::between_nodes);
-    let ask = move |question| introductions::ask(question, token.clone());
+    let own = introductions::AsClient {
+        token: config.root_token.as_ref().map(Secret::between_nodes),
+        tls: context.tls.introductions.clone(),
+    };
+    let ask = move |question| introductions::ask(question, own.clone());
     let (wiring, introductions) = (context.wiring.clone(), Rc::new(OverHttp(ask)));
     replica::start(disk, settings, wiring, listener, introductions)
         .await

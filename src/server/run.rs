@@ -29,6 +29,7 @@ use super::{
     overdue::{self, Stop},
     replica,
     report::{Event, Report},
+    tls::{Tls, TlsWatch},
     values::Role,
 };
 use crate::{
@@ -53,35 +54,34 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // As long as signals are not blocked they end the process by themselves.
     uring::check(config.cores)?;
+    let tls = Tls::open(&config.tls)?;
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
     let serving = config.cores.saturating_sub(1).max(1);
     let places = limits::places(config.limits.connections, serving)?;
     config.limits.connections = places.connections;
-    let handoff = Handoff::take();
-    let inherited = handoff.is_some();
-    let handoff = match handoff {
-        Some(handoff) => handoff,
-        None => claim(&config, serving)?,
+    let (handoff, inherited) = match Handoff::take() {
+        Some(handoff) => (handoff, true),
+        None => (claim(&config, serving)?, false),
     };
     let cannot_listen = |error| ServerError::System("cannot use a listening socket", error);
     let copy = |socket: &TcpListener| socket.try_clone().map_err(cannot_listen);
-    let listeners: Vec<TcpListener> =
-        handoff.listeners.iter().map(copy).collect::<Result<_, _>>()?;
+    let local = |socket: &TcpListener| socket.local_addr().map_err(cannot_listen);
+    let listeners = handoff.listeners.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
     let cluster = handoff.cluster.as_ref().map(copy).transpose()?;
     let bound = match listeners.first() {
-        Some(listener) => listener.local_addr().map_err(cannot_listen)?,
+        Some(listener) => local(listener)?,
         None => config.listen,
     };
-    let cluster_bound = cluster.as_ref().map(TcpListener::local_addr).transpose();
-    let cluster_bound = cluster_bound.map_err(cannot_listen)?;
-    let cluster_name = &config.cluster_listen_name;
+    let cluster_bound = cluster.as_ref().map(local).transpose()?;
+    let name = &config.cluster_listen_name;
     let address = Address {
         address: told(&config.advertise, &config.listen_name, Some(bound)),
-        cluster_address: told(&config.cluster_advertise, cluster_name, cluster_bound),
+        cluster_address: told(&config.cluster_advertise, name, cluster_bound),
         votes: config.role == Role::Voter,
     };
+    tls.check_name(&address.cluster_address)?;
     // Whoever was told the name before it was advertised otherwise may go on to use it.
     let listen_name = config.listen_name.as_deref().unwrap_or_default();
     let advertised = [&*address.address, &*address.cluster_address, listen_name];
@@ -96,6 +96,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         config: Arc::new(config),
         wiring: Wiring::new(serving),
         metrics: Arc::default(),
+        tls,
     };
 
     let (events, told) = mpsc::channel();
@@ -106,6 +107,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let own = (context.config.cores == 1).then(|| listeners.next()).flatten();
     let raft = start_raft_core(context.clone(), cluster, own, report.clone(), serving_cores)?;
     let main = Main {
+        tls: TlsWatch::new(context.tls.clone()),
         context,
         bound,
         inherited,
@@ -185,6 +187,7 @@ struct Main {
     /// Given up once they are.
     report: Option<Report>,
     watches: Vec<Watch>,
+    tls: TlsWatch,
     handoff: ManuallyDrop<Handoff>,
 }
 
@@ -195,6 +198,7 @@ impl Main {
             match events.recv_timeout(Watch::PERIOD) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
+                    self.tls.look();
                     if stop.is_overdue(overdue::is_signal_pending(), Instant::now()) {
                         return Err(ServerError::Stop(STOP_MAX));
                     }
@@ -206,10 +210,10 @@ impl Main {
                 Ok(Event::Serving) => {
                     self.starting -= 1;
                     if self.starting == 0 {
-                        let NodeContext { config, .. } = &self.context;
+                        let NodeContext { config, tls, .. } = &self.context;
                         let address = self.bound;
                         if !self.inherited {
-                            announce(&format!("listening http://{address}"))?;
+                            announce(&format!("listening {}://{address}", tls.scheme()))?;
                         }
                         tracing::info!(%address, cores = config.cores, "node started");
                     }
@@ -262,8 +266,9 @@ async fn serve(
     };
     let node = context.wiring.handle(core, ready);
     let limits = Arc::new(context.config.limits.clone());
-    let NodeContext { connections, held, access, browsers, metrics, .. } = context;
-    let core = Core { node, listener, limits, held, access, browsers, metrics, connections };
+    let NodeContext { connections, held, access, browsers, metrics, tls, .. } = context;
+    let tls = tls.clients;
+    let core = Core { node, listener, limits, held, access, browsers, metrics, connections, tls };
     // The main thread has gone only when the node stops already.
     let _ = events.send(Event::Serving);
     drop(events);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use crate::{
     api::browser::{HostName, Origin},
     base::names::{Named, is_host_and_port},
+    upstream::SECURED,
 };
 
 /// A number of bytes, written like `64MiB`.
@@ -83,7 +84,8 @@ impl FromStr for Place {
     }
 }
 
-/// Where a cache finds its origin, `http://HOST:PORT`: not looked up here.
+/// Where a cache finds its origin, `http://HOST:PORT` or `https://HOST:PORT`: not looked up here. Without the scheme
+/// where that is `http`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OriginUrl(pub(super) String);
 
@@ -91,10 +93,15 @@ impl FromStr for OriginUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let place = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-        match place.filter(|place| is_host_and_port(place)) {
-            Some(place) => Ok(Self(place.to_owned())),
-            None => Err(format!("{text:?} is not of the form http://HOST:PORT")),
+        let url = text.strip_suffix('/').unwrap_or(text);
+        let origin = url.strip_prefix("http://").or(url.starts_with(SECURED).then_some(url));
+        let is_place =
+            |origin: &&str| is_host_and_port(origin.strip_prefix(SECURED).unwrap_or(origin));
+        match origin.filter(is_place) {
+            Some(origin) => Ok(Self(origin.to_owned())),
+            None => {
+                Err(format!("{text:?} is not of the form http://HOST:PORT or https://HOST:PORT"))
+            }
         }
     }
 }

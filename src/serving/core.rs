@@ -13,6 +13,7 @@ use super::{
     connection,
     context::CoreContext,
     deadlines::Deadlines,
+    handshake::Handshakes,
 };
 use crate::{
     api::{
@@ -28,6 +29,7 @@ use crate::{
     io::{
         cores,
         net::{Listener, Stream},
+        tls::Entrance,
     },
     node::Handle,
 };
@@ -65,6 +67,8 @@ pub struct Core {
     pub metrics: Arc<Metrics>,
     /// The connections of all cores together.
     pub connections: Arc<Connections>,
+    /// Clients speak TLS, and are let in by this.
+    pub tls: Option<Arc<Entrance>>,
 }
 
 impl Core {
@@ -78,7 +82,8 @@ impl Core {
         let api = Api::new(node.clone(), limits, access, self.browsers, own, metrics);
         let admission = Admission::new(self.connections, deadlines.clone());
         let context = Rc::new(CoreContext::new(api, http, deadlines, admission, held));
-        let acceptor = Acceptor { context: Rc::clone(&context), open: Rc::default() };
+        let handshakes = self.tls.map(|entrance| Rc::new(Handshakes::new(entrance)));
+        let acceptor = Acceptor { context: Rc::clone(&context), open: Rc::default(), handshakes };
         let open = Rc::clone(&acceptor.open);
 
         let (mailed, swept) = (node.clone(), Rc::clone(&context));
@@ -145,6 +150,7 @@ struct Acceptor {
     context: Rc<CoreContext>,
     /// Connections of this core.
     open: Rc<Cell<usize>>,
+    handshakes: Option<Rc<Handshakes>>,
 }
 
 impl Acceptor {
@@ -183,8 +189,19 @@ impl Acceptor {
         };
         self.open.set(self.open.get() + 1);
         let (open, context) = (Rc::clone(&self.open), Rc::clone(&self.context));
+        let Some(handshakes) = self.handshakes.clone() else {
+            cores::spawn(async move {
+                connection::serve(stream, context, place).await;
+                open.set(open.get() - 1);
+            });
+            return;
+        };
         cores::spawn(async move {
-            connection::serve(stream, context, place).await;
+            // Apart, so that it takes no room once it is done.
+            let secured = Box::pin(handshakes.secure(stream, &context, &place)).await;
+            if let Some(stream) = secured {
+                connection::serve(stream, context, place).await;
+            }
             open.set(open.get() - 1);
         });
     }

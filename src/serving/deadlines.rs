@@ -57,7 +57,10 @@ impl Deadlines {
     #[must_use]
     pub fn close_idle(&self, kind: Idle, now: Instant) -> bool {
         let mut inner = self.0.borrow_mut();
-        let least = if kind == Idle::Begun { BEGUN_MIN } else { IDLE_MIN };
+        let least = match kind {
+            Idle::Begun | Idle::Handshake => BEGUN_MIN,
+            Idle::Welcome | Idle::Refused => IDLE_MIN,
+        };
         let long = |since: Instant| now.saturating_duration_since(since) >= least;
         let idle = inner.slots.iter_mut().filter(|slot| {
             let waiting = &slot.waiting;

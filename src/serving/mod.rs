@@ -7,6 +7,7 @@ mod connection;
 mod context;
 mod core;
 mod deadlines;
+mod handshake;
 mod in_hand;
 mod link;
 mod pressure;

@@ -8,7 +8,7 @@ use std::{
 /// How long a connection must have been idle to be closed for the sake of
 /// others: a request may be on its way to one that is new.
 pub const IDLE_MIN: Duration = Duration::from_millis(250);
-/// The same of one whose client has sent a part of a head: the rest of it.
+/// The same of one whose client has sent a part of a head, or of a handshake: the rest of it.
 pub const BEGUN_MIN: Duration = Duration::from_secs(1);
 
 /// A connection without a whole request.
@@ -18,6 +18,8 @@ pub enum Idle {
     Welcome,
     /// It is so too, and a part of a head has arrived.
     Begun,
+    /// It is so too, and has yet to come to terms on TLS.
+    Handshake,
     /// It is beyond it.
     Refused,
 }

@@ -16,7 +16,11 @@ use crate::{
         metrics::Metrics,
     },
     base::{held::HeldByNode, ids::NodeId, limits::Limits},
-    io::{cores, net::Listener, simulated::disk::SimDisk},
+    io::{
+        cores,
+        net::{Dialer, Listener},
+        simulated::disk::SimDisk,
+    },
     node::{
         Ready, Wiring,
         replica::{self, Cause, End, Settings},
@@ -72,6 +76,7 @@ pub async fn run(
         retention: setup.retention,
         scrub_period: SCRUB_PERIOD,
         join,
+        dialer: Dialer::default(),
         copy: None,
     };
     let wiring = Wiring::new(setup.cores);
@@ -124,6 +129,7 @@ fn serve(id: NodeId, cores: usize, inside: &Inside, ready: &Ready) -> Vec<cores:
         browsers: Arc::clone(&browsers),
         metrics: Arc::clone(metrics),
         connections: Arc::clone(&connections),
+        tls: None,
     };
     (0..cores).map(|number| cores::spawn(core(number).run())).collect()
 }

@@ -15,6 +15,7 @@ use crate::{
     io::{
         cores,
         net::{READ_BYTES, Stream},
+        tls::Caller,
     },
 };
 
@@ -77,18 +78,35 @@ pub enum AskError {
     Lost(String),
 }
 
+/// How the place of a node begins that is spoken to by TLS.
+pub const SECURED: &str = "https://";
+
 /// A node at one address, `host:port`. Stays on its core.
 pub struct Upstream {
     address: String,
+    /// TLS is spoken there.
+    is_secured: bool,
+    /// How.
+    caller: Option<Caller>,
     /// Invariant: the oldest first, and at most [`IDLE_MAX`].
     idle: RefCell<Vec<(Stream, Instant)>>,
 }
 
 impl Upstream {
-    /// The node at `address`.
+    /// The node at `place`, `host:port`, or `https://host:port` by the TLS of `caller`.
     #[must_use]
-    pub fn new(address: String) -> Self {
-        Self { address, idle: RefCell::default() }
+    pub fn new(place: String, caller: Option<&Caller>) -> Self {
+        let address = place.strip_prefix(SECURED).map(ToOwned::to_owned);
+        let (is_secured, address) = (address.is_some(), address.unwrap_or(place));
+        Self { address, is_secured, caller: caller.cloned(), idle: RefCell::default() }
+    }
+
+    async fn connect(&self) -> io::Result<Stream> {
+        match (self.is_secured, &self.caller) {
+            (false, _) => Stream::connect(&self.address, CONNECT).await,
+            (true, Some(caller)) => Stream::connect_secured(&self.address, CONNECT, caller).await,
+            (true, None) => Err(io::Error::other("nobody is trusted here, so TLS is not spoken")),
+        }
     }
 
     /// Where it is.
@@ -117,7 +135,7 @@ impl Upstream {
             Some(stream) if write_all(&stream, request).await.is_ok() => stream,
             // A request of which something is missing is none.
             _ => {
-                let stream = Stream::connect(&self.address, CONNECT).await?;
+                let stream = self.connect().await?;
                 write_all(&stream, request).await?;
                 stream
             }

@@ -50,7 +50,7 @@ fn answers_come_whole_and_their_connection_is_used_again() {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nsec\r\n3\r\nond\r\n0\r\n\r\n",
             "HTTP/1.1 201 Created\r\n\r\nto the end",
         ]]);
-        let upstream = Upstream::new(PLACE.to_owned());
+        let upstream = Upstream::new(PLACE.to_owned(), None);
         assert_eq!(&*upstream.ask(&get("/a")).await.unwrap().body, b"first");
         assert_eq!(&*upstream.ask(&get("/b")).await.unwrap().body, b"second");
         let headers = vec![("X-A".to_owned(), b"b".to_vec())];
@@ -71,7 +71,7 @@ fn a_connection_that_was_closed_meanwhile_is_not_used() {
     run(2, async {
         let answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1";
         let requests = serve(&[&[answer], &[answer]]);
-        let upstream = Upstream::new(PLACE.to_owned());
+        let upstream = Upstream::new(PLACE.to_owned(), None);
         upstream.ask(&get("/a")).await.unwrap();
         cores::sleep(SECOND).await;
         upstream.ask(&get("/b")).await.unwrap();
@@ -82,7 +82,7 @@ fn a_connection_that_was_closed_meanwhile_is_not_used() {
 #[test]
 fn it_is_told_whether_a_request_may_have_come_to_something() {
     run(3, async {
-        let upstream = Upstream::new(PLACE.to_owned());
+        let upstream = Upstream::new(PLACE.to_owned(), None);
         let nobody = upstream.ask(&get("/a")).await;
         assert!(matches!(nobody, Err(AskError::NotSent(_))), "{nobody:?}");
         let long = "HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n";
@@ -101,7 +101,7 @@ fn it_is_told_whether_a_request_may_have_come_to_something() {
 fn a_silent_node_is_given_up_in_time() {
     run(4, async {
         let listener = Listener::simulated(PLACE).unwrap();
-        let (upstream, begun) = (Upstream::new(PLACE.to_owned()), cores::now());
+        let (upstream, begun) = (Upstream::new(PLACE.to_owned(), None), cores::now());
         let kept = cores::spawn(async move {
             let stream = listener.accept().await;
             cores::sleep(100 * SECOND).await;

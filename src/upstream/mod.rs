@@ -6,4 +6,4 @@ mod answer;
 mod client;
 
 pub use answer::Answer;
-pub use client::{AskError, Question, Upstream};
+pub use client::{AskError, Question, SECURED, Upstream};

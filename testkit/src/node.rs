@@ -193,7 +193,7 @@ impl NodeBuilder {
                 let _ = sender.send(line);
             }
         });
-        Node { builder: Some(self), child, lines, address: None, stderr }
+        Node { builder: Some(self), child, lines, address: None, is_secured: false, stderr }
     }
 }
 
@@ -203,6 +203,8 @@ pub struct Node {
     child: Child,
     pub(crate) lines: Receiver<String>,
     address: Option<SocketAddr>,
+    /// Clients speak TLS.
+    is_secured: bool,
     /// The file of its standard error.
     pub stderr: PathBuf,
 }
@@ -228,7 +230,9 @@ impl Node {
 
     /// Takes the line that says where it listens.
     pub(crate) fn listens(&mut self, line: &str) {
-        let address = line.strip_prefix("listening http://").expect("the line of its address");
+        let url = line.strip_prefix("listening ").expect("the line of its address");
+        let (scheme, address) = url.split_once("://").expect("a URL");
+        self.is_secured = scheme == "https";
         self.address = Some(address.parse().unwrap());
     }
 
@@ -238,7 +242,8 @@ impl Node {
 
     /// How the program's commands name it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address())
+        let scheme = if self.is_secured { "https" } else { "http" };
+        format!("{scheme}://{}", self.address())
     }
 
     pub fn client(&self) -> Client {

@@ -133,4 +133,6 @@ mod tenants;
 #[cfg(test)]
 mod time_to_live;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod writing;

@@ -49,6 +49,8 @@ mod strangers;
 mod tenant_retention;
 #[cfg(test)]
 mod time_to_live;
+#[cfg(test)]
+mod tls;
 
 /// How often a fault is repeated under one load.
 #[cfg(test)]

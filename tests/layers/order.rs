@@ -30,7 +30,7 @@ const LAYERS: [&str; 19] = [
 ];
 
 /// Paths that only some parts of `src/` may name.
-const RESERVED: [(&str, &[&str]); 20] = [
+const RESERVED: [(&str, &[&str]); 24] = [
     ("openraft", &["raft/"]),
     ("openraft_rt", &["raft/"]),
     ("glommio", &["io/", "server/"]),
@@ -38,9 +38,13 @@ const RESERVED: [(&str, &[&str]); 20] = [
     ("memmap2", &["io/real/map.rs", "io/real/output.rs"]),
     ("libc", &["io/", "server/"]),
     ("socket2", &["io/real/", "server/"]),
-    ("ureq", &["cli/", "server/introductions.rs"]),
+    ("rustls", &["io/tls/", "server/https.rs"]),
+    ("rustls_native_certs", &["io/tls/"]),
+    ("rustls_pki_types", &["io/tls/"]),
+    ("rcgen", &["cli/tls.rs"]),
+    ("ureq", &["cli/", "server/https.rs", "server/introductions.rs", "server/tls.rs"]),
     ("std::fs", &["io/", "server/", "cli/"]),
-    ("std::net", &["io/net.rs", "io/real/", "server/"]),
+    ("std::net", &["io/net.rs", "io/real/", "io/tls/", "server/", "cli/tls.rs"]),
     ("std::thread", &["io/", "server/", "cli/"]),
     ("std::time::SystemTime", &["io/", "server/"]),
     ("SystemTime", &["io/", "server/"]),

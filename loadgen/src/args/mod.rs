@@ -49,9 +49,13 @@ pub(crate) enum Command {
 /// What every command takes.
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct CommonArguments {
-    /// The server: http://host:port. May be repeated: connections are spread evenly over all.
+    /// The server: http://host:port or https://host:port. May be repeated: connections are spread evenly over all.
     #[arg(long = "url", required = true)]
     pub(crate) urls: Vec<String>,
+    /// The roots to trust for https, a file of PEM.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) ca: Option<PathBuf>,
     /// Threads, each with an event loop over its share of the connections.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,

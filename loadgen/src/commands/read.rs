@@ -43,7 +43,7 @@ pub(crate) struct Reads {
 /// Runs the command.
 pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
-    let targets = Targets::resolve(&common.urls)?;
+    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
     let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
     let reads = Reads {
         fleet: Fleet {

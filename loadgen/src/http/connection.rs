@@ -1,7 +1,7 @@
 //! One non-blocking client connection: connects, sends a request, collects the response. It owns
 //! the sockets' details and no policy; the engine decides what happens when.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,8 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
 
 use crate::http::response::{Delivery, Response, ResponseError, ResponseParser};
+use crate::http::target::Target;
+use crate::http::wire::Wire;
 
 /// How many connections one loopback source address carries: below the usual 28,232 local ports.
 const CONNECTIONS_PER_SOURCE: usize = 25_000;
@@ -62,7 +64,7 @@ pub(crate) enum State {
 /// One connection and its buffers. Invariant: a socket is present in all states but `Closed`.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: Option<TcpStream>,
+    socket: Option<Wire>,
     state: State,
     /// When the request in flight should have gone out, by the schedule.
     intended: Instant,
@@ -127,20 +129,21 @@ impl Connection {
 
     /// Whether a part of the request has not gone out yet.
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        !self.unsent.is_empty() || self.socket.as_ref().is_some_and(Wire::has_unsent)
     }
 
     /// Begins to connect and hands out the socket to be registered.
     pub(crate) fn connect(
         &mut self,
-        target: SocketAddr,
+        target: &Target,
         source: Option<SocketAddr>,
         now: Instant,
     ) -> Result<&TcpStream, Failure> {
-        let socket = open(target, source).map_err(Failure::Connect)?;
+        let socket = open(target.address, source);
+        let wire = socket.and_then(|socket| Wire::new(socket, target.tls.as_ref()));
         self.state = State::Connecting;
         self.since = now;
-        Ok(self.socket.insert(socket))
+        Ok(&self.socket.insert(wire.map_err(Failure::Connect)?).socket)
     }
 
     /// Sends a request; what the socket does not take at once follows when it is writable.
@@ -169,17 +172,24 @@ impl Connection {
             self.unsent = unsent;
             self.unsent.drain(..taken);
         }
-        Ok(())
+        match &mut self.socket {
+            Some(socket) => socket.flush().map_err(Failure::Io),
+            None => Ok(()),
+        }
     }
 
     /// Finds out whether the connection was made.
     pub(crate) fn finish_connect(&mut self) -> Result<Arrival<'_>, Failure> {
-        let Some(socket) = &self.socket else { return Ok(Arrival::Nothing) };
-        match socket.take_error() {
-            Ok(None) => {
-                self.state = State::Idle;
-                Ok(Arrival::Connected)
-            }
+        let Some(wire) = &mut self.socket else { return Ok(Arrival::Nothing) };
+        match wire.socket.take_error() {
+            Ok(None) => match wire.handshake() {
+                Ok(true) => {
+                    self.state = State::Idle;
+                    Ok(Arrival::Connected)
+                }
+                Ok(false) => Ok(Arrival::Nothing),
+                Err(error) => Err(Failure::Connect(error)),
+            },
             Ok(Some(error)) | Err(error) => Err(Failure::Connect(error)),
         }
     }

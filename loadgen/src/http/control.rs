@@ -12,6 +12,7 @@ use crate::base::stop;
 use crate::http::connection::Failure;
 use crate::http::response::{Response, ResponseParser};
 use crate::http::target::Target;
+use crate::http::wire::Blocking;
 
 /// How much one read may bring, in bytes.
 const READ_BYTES_MAX: usize = 256 * 1024;
@@ -23,7 +24,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Control {
     target: Target,
     timeout: Duration,
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Blocking>>,
     /// Memory for a response, of which the first `filled` bytes are one.
     buffer: Vec<u8>,
     filled: usize,
@@ -101,7 +102,10 @@ impl Control {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(self.timeout))?;
             stream.set_write_timeout(Some(self.timeout))?;
-            self.stream = Some(stream);
+            self.stream = Some(match &self.target.tls {
+                Some(tls) => tls.blocking(stream)?,
+                None => Box::new(stream),
+            });
         }
         Ok(())
     }

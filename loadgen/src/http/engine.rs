@@ -14,7 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::http::connection::{Arrival, Connection, Failure, State, source_address};
-use crate::http::target::Targets;
+use crate::http::target::{Target, Targets};
 use crate::http::workload::{Census, Workload};
 
 /// How many events one wait may bring.
@@ -116,7 +116,11 @@ impl Engine {
 
     /// Where the connection of this index goes.
     fn target_of(&self, index: usize) -> SocketAddr {
-        self.targets.all()[self.targets.index_of(self.offset + index)].address
+        self.target(index).address
+    }
+
+    fn target(&self, index: usize) -> &Target {
+        &self.targets.all()[self.targets.index_of(self.offset + index)]
     }
 
     /// How the connections stand.
@@ -174,14 +178,14 @@ impl Engine {
     }
 
     fn connect(&mut self, workload: &mut impl Workload, index: usize, now: Instant) {
-        let target = self.target_of(index);
-        let source = source_address(target, self.offset + index);
+        let target = self.target(index).clone();
+        let source = source_address(target.address, self.offset + index);
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(index as u64);
-        let begun = self.connections[index].connect(target, source, now).and_then(|socket| {
+        let begun = self.connections[index].connect(&target, source, now).and_then(|socket| {
             epoll::add(&self.epoll, socket, data, flags)
                 .map_err(|error| Failure::Connect(error.into()))
         });

@@ -5,4 +5,5 @@ pub(crate) mod control;
 pub(crate) mod engine;
 pub(crate) mod response;
 pub(crate) mod target;
+pub(crate) mod wire;
 pub(crate) mod workload;

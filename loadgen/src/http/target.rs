@@ -1,24 +1,32 @@
-//! Where the requests go: a plain `http://host:port` base, resolved once.
+//! Where the requests go: an `http://host:port` or `https://host:port` base, resolved once.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::http::wire::Tls;
+
 /// A server to load.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Value of the `Host` header.
     pub(crate) host: String,
     /// Path of the base URL without a slash at its end: put before every path.
     pub(crate) prefix: String,
+    /// It speaks TLS.
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Target {
-    /// Reads and resolves `http://host[:port][/prefix]`.
-    pub(crate) fn resolve(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("http://") else {
-            bail!("{url}: only http:// is spoken here");
+    /// Reads and resolves `http://host[:port][/prefix]`, or the same with `https`, which trusts the roots in
+    /// the file `ca`.
+    pub(crate) fn resolve(url: &str, ca: Option<&Path>) -> Result<Self> {
+        let (rest, is_secured) = match (url.strip_prefix("http://"), url.strip_prefix("https://")) {
+            (Some(rest), _) => (rest, false),
+            (None, Some(rest)) => (rest, true),
+            (None, None) => bail!("{url}: only http:// and https:// are spoken here"),
         };
         let (host, prefix) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
@@ -27,13 +35,21 @@ impl Target {
         ensure!(!host.is_empty() && !host.contains('@'), "{url}: no host to connect to");
         check_path(prefix).with_context(|| format!("{url}: bad path"))?;
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let with_port = if has_port {
+            host.to_owned()
+        } else {
+            format!("{host}:{}", if is_secured { 443 } else { 80 })
+        };
+        let name = with_port.rsplit_once(':').map_or(host, |(name, _)| name);
+        let tls = is_secured.then(|| Tls::new(name, ca)).transpose();
+        let tls = tls.with_context(|| format!("{url}: no TLS"))?;
         let address = with_port
             .to_socket_addrs()
             .with_context(|| format!("{url}: cannot resolve"))?
             .next()
             .with_context(|| format!("{url}: no address"))?;
-        Ok(Self { address, host: host.to_owned(), prefix: prefix.trim_end_matches('/').to_owned() })
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        Ok(Self { address, host: host.to_owned(), prefix, tls })
     }
 
     /// The request target for a path below the base.
@@ -45,14 +61,14 @@ impl Target {
 }
 
 /// The servers that one load goes to: connections are spread evenly over them, by their number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Targets(Vec<Target>);
 
 impl Targets {
     /// Reads and resolves one URL or more.
-    pub(crate) fn resolve(urls: &[String]) -> Result<Self> {
+    pub(crate) fn resolve(urls: &[String], ca: Option<&Path>) -> Result<Self> {
         ensure!(!urls.is_empty(), "--url is missing");
-        urls.iter().map(|url| Target::resolve(url)).collect::<Result<_>>().map(Self)
+        urls.iter().map(|url| Target::resolve(url, ca)).collect::<Result<_>>().map(Self)
     }
 
     /// The first, which is asked what only one needs to be asked.
@@ -89,22 +105,22 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let target = Target::resolve("http://127.0.0.1:9000/base/").expect("valid");
+        let target = Target::resolve("http://127.0.0.1:9000/base/", None).expect("valid");
         assert_eq!(target.address, SocketAddr::from(([127, 0, 0, 1], 9000)));
         assert_eq!(target.host, "127.0.0.1:9000");
         assert_eq!(target.path("/changes").expect("valid"), "/base/changes");
-        let plain = Target::resolve("http://127.0.0.1").expect("valid");
+        let plain = Target::resolve("http://127.0.0.1", None).expect("valid");
         assert_eq!((plain.address.port(), plain.prefix.as_str()), (80, ""));
-        let six = Target::resolve("http://[::1]:81").expect("valid");
+        let six = Target::resolve("http://[::1]:81", None).expect("valid");
         assert_eq!(six.address.port(), 81);
     }
 
     #[test]
     fn other_urls_and_paths_are_refused() {
         for url in ["https://x", "127.0.0.1:9000", "http://", "http://u@h", "http://h:1/a b"] {
-            assert!(Target::resolve(url).is_err(), "{url}");
+            assert!(Target::resolve(url, None).is_err(), "{url}");
         }
-        let target = Target::resolve("http://127.0.0.1:1").expect("valid");
+        let target = Target::resolve("http://127.0.0.1:1", None).expect("valid");
         assert!(target.path("changes").is_err());
         assert!(target.path("/a\r\nX: y").is_err());
     }

@@ -20,7 +20,7 @@ use prometheus_client::{
 use super::{
     at_scrape::AtScrape,
     limit::Limit,
-    register::{Counter, Gauge, byte_counter, byte_gauge, gauge, seconds},
+    register::{Counter, Gauge, byte_counter, byte_gauge, counter, gauge, seconds},
     usage::put_usage,
 };
 use crate::{
@@ -93,6 +93,10 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Open connections.
     pub connections: Gauge,
+    /// Handshakes of TLS under way.
+    pub handshakes: Gauge,
+    /// Handshakes that came to nothing.
+    pub failed_handshakes: Counter,
     /// Bytes received.
     pub received_bytes: Counter,
     /// Bytes sent.
@@ -124,6 +128,7 @@ impl Default for Metrics {
         let read = "Time from a read's arrival until its answer is made, where it did not wait";
         let wait = "Time that reads waited for a change";
         let refused = "Open connections beyond the limit, which are told so";
+        let failed = "Handshakes of TLS that came to nothing";
         let held = "Bytes of requests and answers that connections hold";
         Self {
             all_requests,
@@ -140,6 +145,8 @@ impl Default for Metrics {
             streams: gauge(reg, "streams", "Streams under way"),
             connections: gauge(reg, "connections", "Open connections"),
             refused_connections: gauge(reg, "refused_connections", refused),
+            handshakes: gauge(reg, "tls_handshakes", "Handshakes of TLS under way"),
+            failed_handshakes: counter(reg, "tls_failed_handshakes", failed),
             held_bytes: byte_gauge(reg, "held", held),
             received_bytes: byte_counter(reg, "received", "Bytes received from clients"),
             sent_bytes: byte_counter(reg, "sent", "Bytes sent to clients"),

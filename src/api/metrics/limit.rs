@@ -22,11 +22,13 @@ pub enum Limit {
     Depth,
     /// Writes that wait.
     Writes,
+    /// Handshakes of TLS.
+    Handshakes,
 }
 
 impl Limit {
     /// Each with its name, in the order of their numbers.
-    pub(super) const ALL: [(Self, &'static str); 8] = [
+    pub(super) const ALL: [(Self, &'static str); 9] = [
         (Self::Connections, "max-connections"),
         (Self::Held, "max-held"),
         (Self::Head, "max-head"),
@@ -35,6 +37,7 @@ impl Limit {
         (Self::Batch, "max-batch"),
         (Self::Depth, "max-depth"),
         (Self::Writes, "waiting-writes"),
+        (Self::Handshakes, "handshakes"),
     ];
 }
 

@@ -213,7 +213,10 @@ fn witnesses(node: &Node, before: &Cluster, goal: &Goal) -> Vec<Node> {
     };
     let others = before.members.iter().filter(|member| Some(member.id) != removed);
     let others: Vec<Node> = match removed {
-        Some(_) => others.filter_map(|other| Some(node.witness(other.url()?))).collect(),
+        Some(_) => {
+            let is_secured = node.url().is_secured();
+            others.filter_map(|other| Some(node.witness(other.url(is_secured)?))).collect()
+        }
         None => Vec::new(),
     };
     if others.is_empty() { vec![node.witness(node.url().clone())] } else { others }

@@ -138,8 +138,8 @@ mod tests {
     fn a_copy_is_as_old_as_the_moment_at_which_it_was_whole() {
         run(1, async {
             let origins = vec!["a:1".to_owned()];
-            let (tenants, token) = (Vec::new(), None);
-            let of = CopyOf { origins, tenants, stale_max: 10 * SECOND, token };
+            let (tenants, caller, token) = (Vec::new(), None, None);
+            let of = CopyOf { origins, caller, tenants, stale_max: 10 * SECOND, token };
             let age = CopyAge::new(of, None);
             assert_eq!(age.age(), None);
             assert!(age.staleness().is_some());

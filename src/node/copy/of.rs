@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::base::{ids::NodeId, secret::Secret};
+use crate::{
+    base::{ids::NodeId, secret::Secret},
+    io::tls::Caller,
+};
 
 /// The number of every copy: no member ever gets it, and it is exact in a JavaScript number.
 pub const COPY_NODE: NodeId = (1 << 53) - 1;
@@ -12,8 +15,10 @@ pub(super) const ORIGIN_NODE: NodeId = 0;
 /// Of what a node is a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOf {
-    /// Where its origins are, `host:port`: one is asked, and the next where that fails. At least one.
+    /// Where its origins are, `host:port` or `https://host:port`: one is asked, and the next where that fails. At least one.
     pub origins: Vec<String>,
+    /// How TLS is spoken to those that speak it; there where one of them does.
+    pub caller: Option<Caller>,
     /// The tenants that it is of, by names or UUIDs as they were given; none for a whole history. At
     /// most [`QUERY_LISTS_MAX`](crate::base::limits::QUERY_LISTS_MAX).
     pub tenants: Vec<String>,

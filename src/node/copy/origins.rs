@@ -72,7 +72,8 @@ impl Origins {
     /// When there are none.
     #[must_use]
     pub fn new(of: &CopyOf) -> Self {
-        let all: Vec<Upstream> = of.origins.iter().cloned().map(Upstream::new).collect();
+        let upstream = |origin| Upstream::new(origin, of.caller.as_ref());
+        let all: Vec<Upstream> = of.origins.iter().cloned().map(upstream).collect();
         assert!(!all.is_empty(), "a copy has an origin");
         let authorization = of.token.as_ref().map(Secret::authorization);
         Self { all, current: Cell::new(0), tenants: String::new(), authorization }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    io::net::Dialer,
     log::{Identity, Options},
     node::{copy::CopyOf, retention::Retention},
     raft::{Address, Timing},
@@ -23,6 +24,8 @@ pub struct Settings {
     pub scrub_period: Duration,
     /// With an empty disk: the nodes that are asked to take this one in.
     pub join: Vec<String>,
+    /// How it connects to other nodes, and lets them in.
+    pub dialer: Dialer,
     /// It is a copy of this.
     pub copy: Option<CopyOf>,
 }

@@ -61,7 +61,8 @@ pub async fn start<D: Disk>(
     tidy(&log, replay.whole(), newest.as_ref())?;
     let Identity { cluster, node } = log.identity();
     let address = settings.address.clone();
-    let part = Part { address, timing: settings.timing, founds: node == FOUNDER };
+    let (timing, dialer) = (settings.timing, settings.dialer.clone());
+    let part = Part { address, timing, founds: node == FOUNDER, dialer };
     let replica = Replica::start(log, replay, wiring.fanout.clone(), part).await?;
     let replica = Rc::new(replica);
     let (scrubbed, period) = (Arc::clone(&wiring.status), settings.scrub_period);

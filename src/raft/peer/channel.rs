@@ -27,7 +27,7 @@ use super::{
 use crate::{
     base::timing::{ANSWER_UNDER_WAY, RECONNECT},
     base::{ids::NodeId, planted::planted},
-    io::{cores, net::Stream},
+    io::{cores, net::Dialer},
 };
 
 /// The longest body of an answer to writes: what became of each.
@@ -71,6 +71,7 @@ pub(in super::super) type OnRefusal = Rc<dyn Fn(NodeId, Refusal)>;
 
 struct Inner {
     own: Instance,
+    dialer: Dialer,
     to: NodeId,
     lane: Lane,
     address: RefCell<String>,
@@ -98,7 +99,7 @@ pub struct Channel(Rc<Inner>);
 impl Channel {
     /// A channel of `lane` to node `to` at `address`. Nothing is connected yet.
     pub(in super::super) fn new(
-        own: Instance,
+        (own, dialer): (Instance, Dialer),
         to: NodeId,
         lane: Lane,
         address: String,
@@ -107,6 +108,7 @@ impl Channel {
     ) -> Self {
         Self(Rc::new(Inner {
             own,
+            dialer,
             to,
             lane,
             address: RefCell::new(address),
@@ -188,7 +190,7 @@ impl Channel {
         if address.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
         }
-        let stream = Rc::new(Stream::connect(&address, connect).await?);
+        let stream = Rc::new(self.0.dialer.connect(&address, connect).await?);
         let Inner { own: Instance { who: from, process }, to, lane, .. } = *self.0;
         let hello = Hello { version: VERSION, lane, from, to, process };
         let greet = async {

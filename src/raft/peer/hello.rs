@@ -11,7 +11,10 @@ use crate::{
         batch,
         ids::{ClusterId, NodeId},
     },
-    io::{cores, net::Stream},
+    io::{
+        cores,
+        net::{Dialer, Stream},
+    },
     log::Identity,
 };
 
@@ -182,12 +185,12 @@ impl Welcome {
 /// Says who is at `address`; nothing when nobody says so within `limit`.
 pub(super) async fn ask_who(
     address: &str,
-    own: Instance,
+    (own, dialer): (Instance, &Dialer),
     to: NodeId,
     limit: Duration,
 ) -> Option<Welcome> {
     let ask = async {
-        let stream = Stream::connect(address, limit).await?;
+        let stream = dialer.connect(address, limit).await?;
         // On this lane all are heard.
         let (lane, Instance { who: from, process }) = (Lane::Adoption, own);
         Hello { version: VERSION, lane, from, to, process }.send(&stream).await?;

@@ -24,6 +24,7 @@ mod network_tests;
 mod outgoing;
 mod places;
 mod processes;
+mod refused;
 mod serve;
 
 pub(super) use channel::OnRefusal;

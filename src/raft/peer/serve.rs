@@ -1,14 +1,6 @@
 //! The end of a connection that answers.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
-    future::poll_fn,
-    io,
-    rc::Rc,
-    task::Poll,
-    time::Instant,
-};
+use std::{cell::Cell, collections::VecDeque, future::poll_fn, io, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -22,19 +14,21 @@ use super::{
     outgoing::Outgoing,
     places::Places,
     processes::{Decision, Instance, Process, Processes},
+    refused::Refused,
 };
 use crate::{
     base::{
         ids::NodeId,
-        timing::{ADOPTION_IDLE, HELLO, REFUSED_AGAIN, REQUEST_UNDER_WAY, WHO_ANSWER},
+        timing::{ADOPTION_IDLE, HELLO, REQUEST_UNDER_WAY, WHO_ANSWER},
     },
-    io::{cores, net::Stream},
+    io::{
+        cores,
+        net::{Dialer, Stream},
+    },
     log::Identity,
     snapshot::{PART_BYTES_MAX, manifest::MANIFEST_BYTES_MAX},
 };
 
-/// How many of those are remembered.
-const REFUSED_MAX: usize = 64;
 /// Requests of one connection that are being answered; no more are read.
 const UNDER_WAY: usize = 128;
 /// Bytes of their bodies, likewise.
@@ -95,22 +89,23 @@ pub struct Acceptor {
     handler: Rc<dyn Handler>,
     /// The number of the process that this node is.
     process: Process,
+    dialer: Dialer,
     places: Places,
     processes: Processes,
-    refused: RefCell<Refused>,
+    refused: Refused,
 }
 
 impl Acceptor {
-    /// Serves others by `handler`, as the process of that number.
+    /// Serves others by `handler`, as the process of that number, and lets them in by `dialer`.
     #[must_use]
-    pub fn new(handler: Rc<dyn Handler>, process: Process) -> Self {
+    pub fn new(handler: Rc<dyn Handler>, process: Process, dialer: Dialer) -> Self {
         let (places, processes) = (Places::default(), Processes::default());
-        Self { handler, process, places, processes, refused: RefCell::default() }
+        Self { handler, process, dialer, places, processes, refused: Refused::default() }
     }
 
     /// Serves a connection until it ends, or until it has to give way to another.
     pub async fn serve(&self, stream: Stream) {
-        let stream = Rc::new(stream);
+        let Ok(stream) = self.dialer.admit(stream).map(Rc::new) else { return };
         let closing = Rc::clone(&stream);
         let mut place = self.places.enter(move || closing.close());
         let Some(hello) = self.greet(&stream).await else { return };
@@ -140,7 +135,14 @@ impl Acceptor {
 
     async fn greet(&self, stream: &Stream) -> Option<Hello> {
         let greet = async {
+            if let Err(error) = self.dialer.come_to_terms(stream).await {
+                self.refused.tell_no_terms(&error);
+                return Err(error);
+            }
             let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
+            if !self.is_at_its_place(&hello, stream) {
+                return Ok(None);
+            }
             let who = self.handler.directory().me();
             let mut refusal = refusal(&hello, who, &*self.handler);
             if refusal.is_none() && !self.is_the_member(&hello, who).await {
@@ -167,7 +169,7 @@ impl Acceptor {
             return known;
         }
         let own = Instance { who: me, process: self.process };
-        let there = ask_who(&address, own, from.node, WHO_ANSWER).await;
+        let there = ask_who(&address, (own, &self.dialer), from.node, WHO_ANSWER).await;
         let there = there.filter(|there| there.who == from && there.process != 0);
         let there = there.map(|there| there.process);
         let decision = self.processes.decide(from.node, process, there, cores::now());
@@ -178,40 +180,26 @@ impl Acceptor {
         decision != Decision::Second
     }
 
+    /// Whether the certificate that was shown is that of the node which this says to be.
+    fn is_at_its_place(&self, hello: &Hello, stream: &Stream) -> bool {
+        let from = hello.from;
+        let is_ours = from.cluster == self.handler.directory().me().cluster;
+        let address = self.handler.directory().address_of(from.node).filter(|_| is_ours);
+        // Of one whose address is not known a name is asked for only where all have the same.
+        if self.dialer.may_be_at(stream, address.as_deref()) {
+            return true;
+        }
+        self.refused.tell_wrong_name(from, address.as_deref().unwrap_or_default());
+        false
+    }
+
     /// Notes that somebody was refused.
     fn note(&self, hello: &Hello, refusal: Refusal) {
         let Hello { from, to, .. } = *hello;
         if matches!(refusal, Refusal::Cluster(_)) {
             self.handler.directory().note_called_as(Identity { cluster: from.cluster, node: to });
         }
-        let why = why_refused(refusal);
-        if self.refused.borrow_mut().is_news((from, why), cores::now()) {
-            let Identity { cluster, node: from } = from;
-            tracing::warn!(from, %cluster, to, why, "a node was refused");
-        }
-    }
-}
-
-/// Who was refused lately, and why: each is told of once in a while, since a node
-/// that is refused comes again at once.
-#[derive(Default)]
-struct Refused(HashMap<(Identity, &'static str), Instant>);
-
-impl Refused {
-    fn is_news(&mut self, who: (Identity, &'static str), now: Instant) -> bool {
-        if self.0.len() >= REFUSED_MAX {
-            self.0.retain(|_, at| now.duration_since(*at) < REFUSED_AGAIN);
-        }
-        let before = self.0.get(&who);
-        if before.is_some_and(|at| now.duration_since(*at) < REFUSED_AGAIN) {
-            return false;
-        }
-        // Where there are more, they are strangers who make names up.
-        if self.0.len() < REFUSED_MAX {
-            self.0.insert(who, now);
-            return true;
-        }
-        false
+        self.refused.tell(from, to, refusal);
     }
 }
 
@@ -252,18 +240,6 @@ fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal
         return Some(Refusal::Node(me.node));
     }
     (handler.directory().standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
-}
-
-/// A refusal as the node that refuses tells of it.
-fn why_refused(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Version(_) => "it speaks another version of the protocol",
-        Refusal::Cluster(_) => "it belongs to another cluster",
-        Refusal::Node(_) => "it asked for another node than this",
-        Refusal::SameNode => "it has the number of this node",
-        Refusal::Removed => "it was removed from the cluster",
-        Refusal::OtherProcess => "it is a second process with the number of a member that is alive",
-    }
 }
 
 struct Connection {

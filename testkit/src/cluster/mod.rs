@@ -356,7 +356,12 @@ impl Cluster {
 
     /// Starts a node again that was killed or stopped, on its data and ports.
     pub fn restart(&mut self, number: usize) {
-        let builder = self.leave(number);
+        self.restart_with(number, |builder| builder);
+    }
+
+    /// The same, with what `change` makes of its settings.
+    pub fn restart_with(&mut self, number: usize, change: impl Fn(NodeBuilder) -> NodeBuilder) {
+        let builder = change(self.leave(number));
         self.seats[number].state = State::Running(builder.start());
     }
 

@@ -51,9 +51,9 @@ fn run(
     report: Report,
 ) -> Result<Outcome> {
     let common = &arguments.common;
-    let targets = Targets::resolve(&common.urls)?;
+    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
     let append_target = match &arguments.append_url {
-        Some(url) => Target::resolve(url)?,
+        Some(url) => Target::resolve(url, common.ca.as_deref())?,
         None => targets.first().clone(),
     };
     let payload = Payload::new(run_id(), DATA_BYTES_MIN)?;

@@ -61,7 +61,7 @@ pub(crate) struct Ingested {
 
 /// Runs the command; the outcome tells whether verification succeeded.
 pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
-    let targets = Targets::resolve(&arguments.common.urls)?;
+    let targets = Targets::resolve(&arguments.common.urls, arguments.common.ca.as_deref())?;
     let report = Report::begin("ingest", arguments)?;
     let findings = match (arguments.find_rate, arguments.p99) {
         (true, Some(p99)) => find_rate::run(arguments, &targets, p99)?,

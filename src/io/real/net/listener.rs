@@ -6,7 +6,7 @@ use super::{
     poller::Polled,
     stream::{Stream, uninterrupted},
 };
-use crate::io::{cores, net::Callers};
+use crate::io::{callers::Callers, cores};
 
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

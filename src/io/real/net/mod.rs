@@ -11,5 +11,5 @@ mod tests;
 pub(in crate::io) use self::stream::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, UNACKNOWLEDGED};
 pub(in crate::io) use self::{
     listener::Listener,
-    stream::{READ_BYTES, Stream},
+    stream::{READ_BYTES, Stream, through_passage},
 };

@@ -11,7 +11,7 @@ use std::{
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::{names::resolve, poller::Polled};
-use crate::io::{cores::in_time, net::Callers};
+use crate::io::{callers::Callers, cores::in_time};
 
 /// A peer that is silent for this long is asked whether it lives.
 pub(in crate::io) const KEEPALIVE_TIME: Duration = Duration::from_secs(10);
@@ -91,6 +91,18 @@ impl Stream {
         }
     }
 
+    pub(in crate::io) async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            self.0.readiness().readable().await;
+            match uninterrupted(|| self.0.get_ref().peek(buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.0.readiness().drained();
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
     pub(in crate::io) async fn read_onto(
         &self,
         buffer: &mut Vec<u8>,
@@ -98,14 +110,8 @@ impl Stream {
     ) -> io::Result<usize> {
         loop {
             self.0.readiness().readable().await;
-            let outcome = PASSAGE.with_borrow_mut(|passage| {
-                let room = most.min(passage.len());
-                let read = self.try_read(&mut passage[..room])?;
-                buffer.extend_from_slice(&passage[..read]);
-                Ok(read)
-            });
-            match outcome {
-                Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => {}
+            match through_passage(buffer, most, |part| self.try_read(part)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 outcome => return outcome,
             }
         }
@@ -162,6 +168,20 @@ impl Stream {
         // It may be closed already.
         let _ = self.0.get_ref().shutdown(Shutdown::Both);
     }
+}
+
+/// Has `read` put some bytes onto the end of `buffer`, `most` at most.
+pub(in crate::io) fn through_passage(
+    buffer: &mut Vec<u8>,
+    most: usize,
+    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    PASSAGE.with_borrow_mut(|passage| {
+        let room = most.min(passage.len());
+        let count = read(&mut passage[..room])?;
+        buffer.extend_from_slice(&passage[..count]);
+        Ok(count)
+    })
 }
 
 /// Whether a socket that was to move so many bytes has no more of what it moved them by.

@@ -24,7 +24,7 @@ use crate::{
     base::ids::{ClusterId, LogId, NodeId},
     io::{
         cores,
-        net::Listener,
+        net::{Dialer, Listener},
         simulated::{
             executor::{Executor, spawn_in},
             net::Network,
@@ -185,7 +185,8 @@ impl Node {
             called_as: Rc::clone(&own.called_as),
             removed: Rc::clone(&own.removed),
         };
-        let acceptor = Rc::new(Acceptor::new(Rc::new(echo), own.instance.process));
+        let acceptor =
+            Rc::new(Acceptor::new(Rc::new(echo), own.instance.process, Dialer::default()));
         drop(spawn_in(node, async move {
             let listener = Listener::simulated(&address(node)).unwrap();
             loop {
@@ -208,7 +209,14 @@ impl Node {
         let refused = Rc::clone(&self.refused);
         let settings = Settings { connect: SECOND, stall: 2 * SECOND };
         let on_refusal = Rc::new(move |_, refusal| refused.borrow_mut().push(refusal));
-        Channel::new(self.instance, to, lane, address(to), settings, on_refusal)
+        Channel::new(
+            (self.instance, Dialer::default()),
+            to,
+            lane,
+            address(to),
+            settings,
+            on_refusal,
+        )
     }
 
     fn id(&self) -> NodeId {

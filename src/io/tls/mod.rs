@@ -1,0 +1,23 @@
+//! TLS 1.2 and 1.3 by rustls, as bytes on the sockets that there are: no thread and no runtime of
+//! its own. Certificates, keys and roots come from files.
+
+mod caller;
+mod certificate;
+mod entrance;
+mod nodes;
+mod protocol;
+mod roots;
+mod session;
+#[cfg(test)]
+mod tests;
+mod validity;
+
+pub(in crate::io) use self::session::Session;
+pub use self::{
+    caller::Caller,
+    certificate::{Pair, TlsError, read_pair},
+    entrance::{Entrance, Told},
+    nodes::NodeTls,
+    protocol::FIRST_BYTE,
+    roots::{SystemRoots, system_roots},
+};

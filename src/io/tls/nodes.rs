@@ -1,0 +1,86 @@
+//! TLS between the nodes of a cluster: both sides show a certificate of the cluster's own roots.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{client::verify_server_name, server::ParsedCertificate};
+use rustls_pki_types::CertificateDer;
+
+use super::{
+    caller::{Caller, server_name},
+    certificate::{Pair, TlsError, read_pair},
+    entrance::Entrance,
+};
+
+/// TLS of a node with the others. All that use it share it.
+pub struct NodeTls {
+    pair: Pair,
+    entrance: Arc<Entrance>,
+    /// The name that all certificates have, instead of each that of its node's host.
+    name: Option<String>,
+    is_optional: bool,
+}
+
+impl NodeTls {
+    /// Shows `pair`, and trusts who shows a certificate of a root in the file `ca` that has the name of its
+    /// host, or else `name`. One that `is_optional` also speaks to nodes that do not speak TLS.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub fn new(
+        pair: Pair,
+        ca: PathBuf,
+        name: Option<String>,
+        is_optional: bool,
+    ) -> Result<Self, TlsError> {
+        let entrance = Arc::new(Entrance::of_nodes(pair.clone(), ca)?);
+        Ok(Self { pair, entrance, name, is_optional })
+    }
+
+    /// The side that is connected to.
+    #[must_use]
+    pub const fn entrance(&self) -> &Arc<Entrance> {
+        &self.entrance
+    }
+
+    /// Whether nodes that do not speak TLS are spoken to as well.
+    #[must_use]
+    pub const fn is_optional(&self) -> bool {
+        self.is_optional
+    }
+
+    /// The name that all certificates have; without it each has that of its node's host.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The side that connects.
+    pub(in crate::io) fn caller(&self) -> Caller {
+        self.entrance.caller(self.name.clone())
+    }
+
+    /// Checks that the node's own certificate has the name by which others reach it.
+    ///
+    /// # Errors
+    /// Where it has not: they would refuse it.
+    pub fn check_own_name(&self, host: &str) -> Result<(), TlsError> {
+        let (chain, _) = read_pair(&self.pair)?;
+        let name = self.name().unwrap_or(host);
+        if chain.first().is_some_and(|certificate| bears(certificate, name)) {
+            return Ok(());
+        }
+        let error = format!(
+            "the certificate does not have the name {name:?}, by which other nodes know this one \
+             (cluster-advertise says another, cluster-tls-name one that all have)"
+        );
+        Err(TlsError::Invalid(self.pair.certificate.clone(), error))
+    }
+}
+
+/// Whether a certificate has that name.
+pub(super) fn bears(certificate: &CertificateDer<'_>, name: &str) -> bool {
+    let parsed = ParsedCertificate::try_from(certificate).ok();
+    parsed
+        .zip(server_name(name))
+        .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
+}

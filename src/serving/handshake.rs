@@ -1,0 +1,159 @@
+//! The handshakes of connections under TLS: how many there may be at once, how long each may take, and
+//! whose turn it is. A step of one takes up to a millisecond of a core, so between any two of them
+//! everybody else on the core has a turn.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use super::{
+    admission::Place,
+    context::CoreContext,
+    in_hand::Counted,
+    waiting::{Idle, Waiting},
+};
+use crate::{
+    api::metrics::Limit,
+    base::{limits::HANDSHAKES_MAX, timing::HANDSHAKE},
+    io::{
+        cores,
+        net::Stream,
+        tls::{Entrance, FIRST_BYTE},
+    },
+};
+
+/// The same complaint is logged once in this time.
+const COMPLAINT_AGAIN: Duration = Duration::from_secs(60);
+
+/// What a client hears that speaks plain HTTP to a port under TLS.
+const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\n\
+    Connection: close\r\nContent-Length: 147\r\n\r\n\
+    {\"type\":\"/errors/bad-request\",\"title\":\"Bad request\",\"status\":400,\
+    \"detail\":\"this port speaks TLS: begin the URL with https://\",\"code\":\"bad-request\"}";
+
+/// The handshakes of one core.
+pub(super) struct Handshakes {
+    entrance: Arc<Entrance>,
+    /// At most [`HANDSHAKES_MAX`], but for those that are about to go.
+    under_way: Cell<usize>,
+    turn: Mutex<()>,
+    complained: Cell<Option<Instant>>,
+}
+
+/// One handshake among them.
+struct UnderWay(Rc<Handshakes>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let left = self.0.under_way.get().checked_sub(1);
+        self.0.under_way.set(left.expect("a handshake ends once"));
+    }
+}
+
+impl Handshakes {
+    pub(super) fn new(entrance: Arc<Entrance>) -> Self {
+        let (under_way, complained) = (Cell::default(), Cell::default());
+        Self { entrance, under_way, turn: Mutex::new(()), complained }
+    }
+
+    /// The connection under TLS, once its client has shown that it is to come in; `None` where it does not
+    /// within the time there is, or where it has to make room for others before.
+    pub(super) async fn secure(
+        self: Rc<Self>,
+        stream: Stream,
+        context: &CoreContext,
+        place: &Place,
+    ) -> Option<Stream> {
+        let metrics = context.api.metrics();
+        let since = cores::now();
+        if self.under_way.get() >= HANDSHAKES_MAX
+            && !context.deadlines.close_idle(Idle::Handshake, since)
+        {
+            metrics.limited(Limit::Handshakes);
+            return None;
+        }
+        self.under_way.set(self.under_way.get() + 1);
+        let _under_way = UnderWay(Rc::clone(&self));
+        let _counted = Counted::new(&metrics.handshakes);
+        let deadline = context.deadlines.register();
+        let idle = if place.is_welcome() { Idle::Handshake } else { Idle::Refused };
+        let (until, since, idle) = (Some(since + HANDSHAKE), Some(since), Some(idle));
+        deadline.wait(Waiting { until, idle, since, ..Waiting::default() });
+        let mut secured = pin!(self.shake(stream));
+        let outcome = poll_fn(|cx| {
+            if deadline.poll_passed(cx) || context.api.node().is_stopping() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            secured.as_mut().poll(cx)
+        })
+        .await;
+        if let Err(error) = &outcome {
+            metrics.failed_handshakes.inc();
+            tracing::debug!(%error, "a client did not come to terms on TLS");
+        }
+        outcome.ok()
+    }
+
+    async fn shake(&self, stream: Stream) -> io::Result<Stream> {
+        let mut first = [0];
+        match stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if first == [FIRST_BYTE] => {
+                stream.secured(&self.entrance, async || self.turn().await).await
+            }
+            _ => Err(self.not_tls(&stream)),
+        }
+    }
+
+    /// The turn to compute a step.
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turn.lock().await;
+        cores::yield_now().await;
+        turn
+    }
+
+    /// Tells a client that it speaks something else than TLS, where that may be HTTP.
+    fn not_tls(&self, stream: &Stream) -> io::Error {
+        let mut begun = [0; 1024];
+        let is_http = stream.try_read(&mut begun).is_ok_and(|read| {
+            let word = begun.split(|byte| *byte == b' ').next().unwrap_or_default();
+            word.len() < read && word.len() <= 10 && word.iter().all(u8::is_ascii_uppercase)
+        });
+        if !is_http {
+            return io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS");
+        }
+        // As far as there is room: it is the first that is written.
+        let _ = stream.try_write(&[IoSlice::new(SPEAK_TLS)]);
+        let now = cores::now();
+        let again = |at: Instant| now.saturating_duration_since(at) >= COMPLAINT_AGAIN;
+        if self.complained.get().is_none_or(again) {
+            self.complained.set(Some(now));
+            tracing::warn!(
+                "a client speaks plain HTTP at a port that speaks TLS: it needs https://"
+            );
+        }
+        io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_plain_http_hears_a_whole_answer() {
+        let text = std::str::from_utf8(SPEAK_TLS).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{}", body.len());
+        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["status"], 400);
+    }
+}
