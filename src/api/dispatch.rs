@@ -234,8 +234,11 @@ async fn read_log(
 ) -> Result<Routed, ApiError> {
     let query = CopyQuery::of_log(request.query())?;
     let until = deadline.unwrap_or(now + query.block);
-    let may_wait = now < until && !api.node.is_stopping();
-    Ok(match log::entries(api, request, query, may_wait).await? {
+    let is_stopping = api.node.is_stopping();
+    let may_wait = now < until && !is_stopping;
+    // Who stops ends waits early, and does not know any more when they began.
+    let asked = until.checked_sub(query.block).filter(|_| !is_stopping);
+    Ok(match log::entries(api, request, query, asked, may_wait).await? {
         Ok(response) => Routed::Reply(Reply::Now(response)),
         Err(wait) => Routed::Again(Awaited::Entry(wait), until),
     })

@@ -177,6 +177,16 @@ pub enum Bug {
     HealUntold,
     /// What is read from the disk is served without a look at its checksum.
     ServeUnverified,
+    /// A copy goes on with an origin that has another history by now.
+    CopyOtherHistory,
+    /// A copy that is started takes what it has for as new as can be.
+    ForgetAgeOfCopy,
+    /// A copy takes what its origin has for as new as can be, whatever that says of it.
+    IgnoreAgeOfOrigin,
+    /// A strong read of a copy sees what one node of its origin has.
+    CopyReadsWeakly,
+    /// What was handed on to an origin and may have happened is handed on to the next.
+    HandOnAgain,
 }
 
 #[cfg(test)]

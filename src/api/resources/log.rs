@@ -1,7 +1,10 @@
 //! `/cluster/log` and `/cluster/checkpoint`: the log itself, piece by piece, for whoever keeps a
 //! copy of it.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
@@ -29,11 +32,12 @@ use crate::{
 };
 
 /// `GET /cluster/log`: applied entries as frames of the log; where there is none yet and `may_wait`,
-/// what to wait for before asking again.
+/// what to wait for before asking again. The request came at the moment `asked`, if that is known.
 pub(in crate::api) async fn entries(
     api: &Context,
     request: &Request,
     query: CopyQuery,
+    asked: Option<Instant>,
     may_wait: bool,
 ) -> Result<Result<Response, EntryWait>, ApiError> {
     freshness::check(api)?;
@@ -42,6 +46,9 @@ pub(in crate::api) async fn entries(
     if query.consistency == Consistency::Strong {
         api.node.barrier().await?;
     }
+    // What comes in later may not be in the piece, and must not make it newer.
+    let waited = asked.map_or(Duration::ZERO, cores::elapsed);
+    let age = api.node.status().copy().and_then(CopyAge::age);
     let to = query.to.unwrap_or(u64::MAX);
     let piece = api.node.log_reads().piece(query.from, to, query.tenants).await;
     let piece = piece.map_err(refusal)?;
@@ -55,12 +62,22 @@ pub(in crate::api) async fn entries(
         .with_body(Media::Octets.name(), body)
         .with_number("ChangeAgent-Log-Applied", piece.applied.index)
         .with_number("ChangeAgent-Log-Last", piece.position.last.0)
-        .with_number("ChangeAgent-Log-Time", piece.position.last_at.0);
+        .with_number("ChangeAgent-Log-Time", piece.position.last_at.0)
+        .with_number("ChangeAgent-Log-Waited", milliseconds(waited));
+    let response = match age {
+        // Rather too old than too new.
+        Some(age) => response.with_number("ChangeAgent-Log-Age", milliseconds(age) + 1),
+        None => response,
+    };
     // Without one it cannot know of what was written meanwhile.
     Ok(Ok(match api.node.status().cluster().leader {
         Some(leader) => response.with_number("ChangeAgent-Log-Leader", leader),
         None => response,
     }))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 1)
 }
 
 /// Whether this node holds what is asked for: all, or what concerns these tenants.

@@ -10,10 +10,7 @@ use uuid::Uuid;
 
 use super::of::CopyOf;
 use crate::{
-    base::{
-        ids::{ClusterId, Timestamp},
-        tenants::Tenants,
-    },
+    base::{ids::ClusterId, planted::planted, tenants::Tenants},
     io::{Files, cores, put_file},
 };
 
@@ -114,23 +111,27 @@ pub(super) fn remember(files: &impl Files, cluster: ClusterId, age: Duration) ->
     put_file(files, TEMPORARY, FILE, text.as_bytes())
 }
 
-/// How old the copy of `cluster` is at most, by what was written down; else by the newest change that
-/// it has, since it had all up to there.
-pub(super) fn remembered(files: &impl Files, cluster: ClusterId, newest: Timestamp) -> Duration {
+/// How old the copy of `cluster` is at most, by what was written down. Nothing where it was never known
+/// to be whole, or the time of day is before that by now. The stamp of its newest change would not say
+/// it: another clock made that.
+pub(super) fn remembered(files: &impl Files, cluster: ClusterId) -> Option<Duration> {
     let text = files.read(FILE).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let written = text.trim_end().split_once(' ').filter(|(of, _)| *of == cluster.to_string());
-    let written = written.and_then(|(_, micros)| micros.parse().ok()).unwrap_or(0);
-    // What is later than now was written by another clock.
-    let now = cores::wall_micros();
-    let known = Some(written).filter(|written| *written <= now).max(Some(newest.0)).unwrap_or(0);
-    Duration::from_micros(now.saturating_sub(known))
+    let written: u64 = written.and_then(|(_, micros)| micros.parse().ok())?;
+    if planted!(ForgetAgeOfCopy) {
+        return Some(Duration::ZERO);
+    }
+    cores::wall_micros().checked_sub(written).map(Duration::from_micros)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::simulated::{disk::SimDisk, executor::run};
+    use crate::io::simulated::{
+        disk::SimDisk,
+        executor::{Executor, run},
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -163,14 +164,17 @@ mod tests {
         run(2, async {
             let files = SimDisk::new(2).files();
             let (one, other) = (ClusterId(Uuid::from_u128(1)), ClusterId(Uuid::from_u128(2)));
-            let newest = Timestamp(cores::wall_micros());
-            cores::sleep(10 * SECOND).await;
-            assert_eq!(remembered(&files, one, newest).as_secs(), 10, "by its newest change");
+            assert_eq!(remembered(&files, one), None, "it was never whole");
             remember(&files, one, 2 * SECOND).unwrap();
-            assert_eq!(remembered(&files, one, newest).as_secs(), 2);
-            assert_eq!(remembered(&files, other, newest).as_secs(), 10);
+            assert_eq!(remembered(&files, one).unwrap().as_secs(), 2);
+            assert_eq!(remembered(&files, other), None);
             cores::sleep(5 * SECOND).await;
-            assert_eq!(remembered(&files, one, newest).as_secs(), 7);
+            assert_eq!(remembered(&files, one).unwrap().as_secs(), 7);
+            let executor = Executor::current();
+            executor.change_clock(0, |clock, _| clock.step_wall(-3_000_000));
+            assert_eq!(remembered(&files, one).unwrap().as_secs(), 4, "nobody could know");
+            executor.change_clock(0, |clock, _| clock.step_wall(-5_000_000));
+            assert_eq!(remembered(&files, one), None, "it was written later than now");
         });
     }
 }

@@ -45,8 +45,8 @@ pub(super) async fn build<F: Files>(
     let mut composer = Composer::begin(identity, lengths.segment, None);
     let (mut names, mut last) = (Vec::new(), None::<LogId>);
     let mut block = Duration::ZERO;
-    let (asked, age) = loop {
-        let (from, asked) = (composer.next(), cores::now());
+    let known = loop {
+        let from = composer.next();
         let (found, said) = origins.piece(from, lengths.entry, block).await?;
         let Said::Piece(Piece { frames, applied, age }) = said else {
             return Err("its log was purged meanwhile".to_owned());
@@ -65,7 +65,7 @@ pub(super) async fn build<F: Files>(
         if last.is_some_and(|last| last.index >= applied) {
             // Whether that is all is not known to a member without a leader.
             match age {
-                Some(age) => break (asked, age),
+                Some(age) => break age,
                 None => block = COPY_BLOCK,
             }
         }
@@ -76,7 +76,7 @@ pub(super) async fn build<F: Files>(
     for complete in composer.finish() {
         names.push(put(files, complete).await.map_err(failed)?);
     }
-    let (files, age) = (files.clone(), age + cores::elapsed(asked));
+    let (files, age) = (files.clone(), known.age.saturating_add(cores::elapsed(known.moment)));
     let mark = move || {
         remember(&files, cluster, age)?;
         snapshot::install_log(&files, identity, last.unwrap_or_default(), names)

@@ -1,6 +1,9 @@
 //! What a copy asks of the nodes that it is of, as any client does.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -11,10 +14,12 @@ use crate::{
     base::{
         ids::{ClusterId, LogId},
         limits::LOG_PIECE_BYTES,
+        planted::planted,
         secret::Secret,
         tenants::Tenants,
         timing::{COPY_ANSWER, COPY_STRONG},
     },
+    io::cores,
     upstream::{Answer, AskError, Question, Upstream},
 };
 
@@ -33,9 +38,17 @@ pub(super) struct Piece {
     pub(super) frames: Bytes,
     /// The last entry that the origin has applied.
     pub(super) applied: u64,
-    /// How old what the origin has may be: not old at all where it is no copy itself. Nothing where
-    /// it does not know that: it is a member that knows no leader.
-    pub(super) age: Option<Duration>,
+    /// How old what the origin has may be. Nothing where it does not know that: it is a member that
+    /// knows no leader.
+    pub(super) age: Option<Age>,
+}
+
+/// At `moment` what an origin had was at most `age` old.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age {
+    pub(super) moment: Instant,
+    /// Zero where it is no copy itself.
+    pub(super) age: Duration,
 }
 
 /// What an origin says of its log.
@@ -134,13 +147,13 @@ impl Origins {
         let (block_s, tenants) = (block.as_secs_f64(), &self.tenants);
         let target = format!("/cluster/log?from={from}&block={block_s}{tenants}");
         let most = longest.saturating_add(PIECE_OVERHEAD_BYTES);
+        let asked = cores::now();
         let answer = self.get(target, most, block + COPY_ANSWER).await?;
         let cluster = cluster(&answer)?;
         match (answer.status, purged(&answer)) {
             (200, _) => {
                 let applied = number(&answer, "ChangeAgent-Log-Applied")?;
-                let of_member = answer.number("ChangeAgent-Log-Leader").map(|_| Duration::ZERO);
-                let age = answer.number("ChangeAgent-Age").map(Duration::from_secs).or(of_member);
+                let age = age(&answer, asked, block);
                 Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, age })))
             }
             (410, Some(purged)) => Ok((cluster, Said::Purged(purged))),
@@ -169,7 +182,8 @@ impl Origins {
     pub(in crate::node) async fn read_index(&self, own: ClusterId, last: u64) -> Option<u64> {
         // Nothing of it is wanted but where it ends.
         let (from, tenants) = (last + 1, &self.tenants);
-        let target = format!("/cluster/log?from={from}&to={last}&consistency=strong{tenants}");
+        let strength = if planted!(CopyReadsWeakly) { "local" } else { "strong" };
+        let target = format!("/cluster/log?from={from}&to={last}&consistency={strength}{tenants}");
         for _ in 0..self.count() {
             let answer = self.get(target.clone(), NOTHING_BYTES_MAX, COPY_STRONG).await;
             if let Ok(answer) = answer
@@ -211,7 +225,8 @@ impl Origins {
     pub async fn hand_on(&self, question: &Question) -> Result<Answer, AskError> {
         let mut outcome = self.current().ask(question).await;
         for _ in 1..self.count() {
-            if !matches!(outcome, Err(AskError::NotSent(_))) {
+            let is_settled = !matches!(outcome, Err(AskError::NotSent(_)));
+            if is_settled && !(outcome.is_err() && planted!(HandOnAgain)) {
                 break;
             }
             self.pass_on();
@@ -219,6 +234,18 @@ impl Origins {
         }
         outcome
     }
+}
+
+/// How old what an answer gives may be, which was asked for at `asked`, with a wait of `block` at most.
+fn age(answer: &Answer, asked: Instant, block: Duration) -> Option<Age> {
+    let milliseconds = |header| answer.number(header).map(Duration::from_millis);
+    let of_member = answer.number("ChangeAgent-Log-Leader").map(|_| Duration::ZERO);
+    let age = milliseconds("ChangeAgent-Log-Age").or(of_member)?;
+    let age = if planted!(IgnoreAgeOfOrigin) { Duration::ZERO } else { age };
+    // How long the answer was on its way is not known; how long it waited is.
+    let waited = milliseconds("ChangeAgent-Log-Waited").unwrap_or_default();
+    let most = cores::elapsed(asked).min(block);
+    Some(Age { moment: asked + waited.min(most), age })
 }
 
 fn number(answer: &Answer, header: &str) -> Result<u64, String> {
