@@ -43,7 +43,7 @@ fn with_node<F: Future<Output = ()>>(test: impl Fn(Running) -> F) {
                 NODE,
                 setup,
                 SimDisk::new(seed),
-                Vec::new(),
+                node::Role::FOUNDER,
                 Rc::clone(&stop),
                 Rc::clone(&inside),
             );

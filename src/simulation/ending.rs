@@ -15,6 +15,7 @@ use super::{
     places::{Places, client_address},
     record::note,
     wire::{Heard, Link, Request},
+    world::{LIMIT, RECOVERY},
 };
 use crate::{base::ids::NodeId, io::cores};
 
@@ -127,8 +128,9 @@ fn disagreement(known: &BTreeMap<NodeId, Option<Cluster>>) -> Option<String> {
     (!are_all || !is_led).then(|| format!("{cluster:?}"))
 }
 
-/// Each node takes a write and serves a strong read at once.
-pub async fn first_attempts(shared: &Shared) {
+/// Each node takes a write and serves a strong read at once, after the change `newest`: what comes
+/// meanwhile by itself, as the end of a key does, is to be seen by somebody.
+pub async fn first_attempts(shared: &Shared, mut newest: u64) {
     for node in shared.places.all() {
         let mut client = Client::new(400 + node, shared.clone());
         let write = Asked::Append(vec![client.new_at(super::history::Place::default())]);
@@ -136,11 +138,53 @@ pub async fn first_attempts(shared: &Shared) {
         let Some(Told::Done { first, .. }) = told else {
             panic!("all is well, and node {node} does not take a write: {told:?}");
         };
-        let (all, since) = (Filter::default(), first - 1);
-        let read = client.read(node, all, since, Consistency::Strong, "");
+        let (all, more) = (Filter::default(), format!("&limit={LIMIT}"));
+        let read = client.read(node, all, newest, Consistency::Strong, &more);
         let told = cores::within(FIRST_ATTEMPT, read).await;
-        let is_shown = matches!(&told, Some(Told::Page { changes, .. }) if !changes.is_empty());
-        assert!(is_shown, "all is well, and node {node} does not show {first}: {told:?}");
+        newest = match &told {
+            Some(Told::Page { changes, last, .. })
+                if changes.iter().any(|seen| seen.id == first) =>
+            {
+                *last
+            }
+            _ => panic!("all is well, and node {node} does not show {first}: {told:?}"),
+        };
+    }
+}
+
+/// Reads all that each node holds, and each copy, to the newest change of all; says which that is.
+pub async fn read_all(shared: &Shared) -> u64 {
+    let mut newest = 0;
+    for node in shared.places.serving().chain(shared.places.serving()) {
+        let shown = cores::within(RECOVERY, read_all_of(shared, node, &mut newest)).await;
+        assert!(shown.is_some(), "node {node} does not show all");
+    }
+    newest
+}
+
+async fn read_all_of(shared: &Shared, node: NodeId, newest: &mut u64) {
+    let mut client = Client::new(300 + node, shared.clone());
+    let mut since = 0;
+    loop {
+        let consistency = Consistency::AtLeast(*newest);
+        let more = format!("&limit={LIMIT}");
+        match client.read(node, Filter::default(), since, consistency, &more).await {
+            Told::Page { last, at_end, .. } => {
+                since = last;
+                *newest = last.max(*newest);
+                if at_end {
+                    return;
+                }
+            }
+            // Its removal may have been under way: it comes anew.
+            Told::Failed => {
+                shared.places.serving().for_each(|node| shared.places.start(node));
+                cores::sleep(LOOK).await;
+            }
+            // It came anew, and has no more than the others have kept.
+            Told::Purged { first } => since = first.saturating_sub(1),
+            other => panic!("node {node} does not show all: {other:?}"),
+        }
     }
 }
 
@@ -152,7 +196,7 @@ pub async fn be_retained(shared: &Shared) {
         let mut client = Client::new(500 + node, shared.clone());
         let told = client.ask(node, Asked::Retain { tenant, changes: KEPT }).await;
         assert_eq!(told, Told::Retained, "all is well");
-        let filter = Filter { of: Some(Thing::Tenant(tenant)), tag: None };
+        let filter = Filter { of: Some(Thing::Tenant(tenant)), ..Filter::default() };
         let cut = async {
             loop {
                 let read = client.read(node, filter, 0, Consistency::Strong, "&limit=1000").await;
@@ -179,7 +223,7 @@ pub async fn be_erased(shared: &Shared) {
             };
             files.into_iter().find_map(found)
         };
-        shared.places.all().find_map(of)
+        shared.places.serving().find_map(of)
     };
     let erased = async {
         while left().is_some() {
@@ -190,11 +234,28 @@ pub async fn be_erased(shared: &Shared) {
     assert!(erased.is_some(), "it is in the files still: {:?}", left());
 }
 
-/// Nodes keep nothing for clients, of which none is there any more.
+/// Nodes keep nothing for clients, of which none is there any more. Those are copies too: each is
+/// stopped once it keeps nothing itself, before what it follows.
 pub async fn be_quiet(shared: &Shared) {
+    let places = &shared.places;
+    for copy in places.copies().rev() {
+        keeps_nothing(shared, &[copy]).await;
+        places.stop(copy);
+        let stopped = async {
+            while places.runs(copy) {
+                cores::sleep(LOOK).await;
+            }
+        };
+        let stopped = cores::within(QUIET, stopped).await;
+        assert!(stopped.is_some(), "copy {copy} does not stop");
+    }
+    keeps_nothing(shared, &places.all().collect::<Vec<_>>()).await;
+}
+
+async fn keeps_nothing(shared: &Shared, nodes: &[NodeId]) {
     let kept = || {
-        let of = |node| Some((node, kept_by(&shared.places.inside(node)?)?));
-        shared.places.all().find_map(of)
+        let of = |&node: &NodeId| Some((node, kept_by(&shared.places.inside(node)?)?));
+        nodes.iter().find_map(of)
     };
     let quiet = async {
         while kept().is_some() {

@@ -35,7 +35,7 @@ const PAUSE: Range<Duration> = Duration::from_millis(100)..Duration::from_millis
 const DISK_FAULTS: usize = 2;
 
 /// Requests with what came of them.
-const ENDS: [&str; 41] = [
+const ENDS: [&str; 48] = [
     "append in several places: done",
     "append in several places: gone",
     "append several: done",
@@ -69,12 +69,19 @@ const ENDS: [&str; 41] = [
     "put if there is one: done",
     "put if there is one: refused",
     "read a collection locally: done",
+    "read a state: done",
     "read a tenant locally: done",
+    "read a tenant locally: purged",
     "read all locally: purged",
     "read all strongly: done",
+    "read later of all locally: done",
+    "read later of several locally: done",
     "read all from an id on: done",
     "read keys strongly: done",
     "read names: done",
+    "read several locally: done",
+    "read several strongly: done",
+    "retain: done",
     "Events: done",
     "Lines: done",
 ];
@@ -100,8 +107,10 @@ fn draw(rng: &mut StdRng) -> Plan {
     let crowd = &mut plan.crowd;
     (crowd.writers, crowd.keepers, crowd.readers) = (2, 1, 1);
     (crowd.followers, crowd.makers, crowd.rude) = (1, 2, 1);
-    // What tenants keep has runs of its own, and so has reading backwards.
-    (crowd.retainers, crowd.backward) = (0, 0);
+    (crowd.retainers, crowd.backward) = (1, 1);
+    (crowd.combined, crowd.mirrors) = (1, 1);
+    // Copies have runs of their own.
+    plan.copies.clear();
     plan.minority.clear();
     plan.steps.clear();
     let mut times: BTreeMap<String, usize> = BTreeMap::new();

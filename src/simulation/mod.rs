@@ -7,7 +7,7 @@
 //! | [`world`] | one run, from its seed to its verdict |
 //! | [`plan`] | what a seed decides before anything happens |
 //! | [`faults`] | what goes wrong: processes, network, clocks, disks |
-//! | [`places`], [`node`] | the nodes |
+//! | [`places`], [`node`], [`copies`] | the nodes, and copies of what they hold |
 //! | [`client`], [`wire`] | who asks them, as bytes of HTTP |
 //! | [`record`], [`history`], [`coverage`] | what happened, for people and for the oracle |
 //! | [`ending`] | what holds once all is well |
@@ -18,6 +18,7 @@
 
 mod client;
 mod connection_tests;
+mod copies;
 mod coverage;
 mod damage;
 mod disk_tests;
@@ -31,6 +32,7 @@ mod places;
 mod plan;
 mod planted;
 mod record;
+mod renewed_tests;
 mod tests;
 mod wire;
 mod world;

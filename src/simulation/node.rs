@@ -23,6 +23,7 @@ use crate::{
     },
     node::{
         Ready, Wiring,
+        copy::CopyOf,
         replica::{self, Cause, End, Settings},
     },
     raft::{Address, Timing},
@@ -56,18 +57,38 @@ pub struct Inside {
     pub wiring: Wiring,
 }
 
-/// Runs node `id` on `disk` until it ends, or until `stop`; without a cluster it asks those
-/// of `join` to be taken in, or begins one when there are none. To be called in its process.
+/// What a process is to be.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// A node of a cluster: without one it asks these to be taken in, or begins one when there are
+    /// none.
+    Member { join: Vec<String> },
+    /// A copy of a history.
+    Copy(CopyOf),
+}
+
+impl Role {
+    /// A node that begins a cluster of its own.
+    pub const FOUNDER: Self = Self::Member { join: Vec::new() };
+}
+
+/// Runs node `id` on `disk` until it ends, or until `stop`. To be called in its process.
 pub async fn run(
     id: NodeId,
     setup: Setup,
     disk: SimDisk,
-    join: Vec<String>,
+    role: Role,
     stop: Rc<Notify>,
     inside: Rc<RefCell<Option<Inside>>>,
 ) -> Exit {
     let (address, cluster_address) = (client_address(id), cluster_address(id));
-    let cluster = Listener::simulated(&cluster_address).expect("nobody else has the address");
+    let (join, copy) = match role {
+        Role::Member { join } => (join, None),
+        Role::Copy(of) => (Vec::new(), Some(of)),
+    };
+    let cluster = copy
+        .is_none()
+        .then(|| Listener::simulated(&cluster_address).expect("nobody else has the address"));
     let address = Address { address, cluster_address, votes: setup.votes };
     let settings = Settings {
         address,
@@ -77,15 +98,16 @@ pub async fn run(
         scrub_period: SCRUB_PERIOD,
         join,
         dialer: Dialer::default(),
-        copy: None,
+        copy,
     };
     let wiring = Wiring::new(setup.cores);
     let introductions = Rc::new(OverHttp(ask));
-    let started =
-        replica::start(disk, settings, wiring.clone(), Some(cluster), introductions).await;
-    let (mut running, ready) = match started {
-        Ok(started) => started,
-        Err(error) => return Exit::NotStarted(error.to_string()),
+    let starting = replica::start(disk, settings, wiring.clone(), cluster, introductions);
+    let (mut running, ready) = match select(pin!(starting), pin!(stop.notified())).await {
+        Either::Left((Ok(started), _)) => started,
+        Either::Left((Err(error), _)) => return Exit::NotStarted(error.to_string()),
+        // There is nothing to finish.
+        Either::Right(_) => return Exit::Stopped,
     };
     let own = Inside {
         metrics: Arc::default(),

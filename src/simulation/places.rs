@@ -10,7 +10,7 @@ use std::{
 use rand::RngExt;
 use tokio::sync::Notify;
 
-use super::node::{self, Exit, Inside};
+use super::node::{self, Exit, Inside, Role};
 use super::record::note;
 use crate::{
     base::ids::NodeId,
@@ -19,7 +19,7 @@ use crate::{
         executor::{Executor, Process, SURROUNDINGS, spawn_in},
         net::Network,
     },
-    node::retention::Retention,
+    node::{copy::CopyOf, retention::Retention},
 };
 
 /// How a node is set up.
@@ -42,11 +42,15 @@ pub enum Presence {
     Alone,
     /// A node of the cluster is there, or one that asks to be taken in.
     Present,
+    /// A read-only copy of the history is there, which belongs to no cluster.
+    Copy,
 }
 
 struct Place {
     id: NodeId,
     setup: Setup,
+    /// Of what it is a copy, if it is one.
+    copy_of: Option<CopyOf>,
     presence: Cell<Presence>,
     disk: RefCell<SimDisk>,
     /// How often it was given another disk.
@@ -59,6 +63,8 @@ struct Place {
     is_spoiled: Cell<bool>,
     /// Reads of its disk fail, or did.
     is_misread: Cell<bool>,
+    /// With an empty disk it founds a cluster, and a history.
+    founds: Cell<bool>,
     runs: Cell<bool>,
     /// It is no member any more, or about to be none: it can only come anew.
     is_removed: Cell<bool>,
@@ -97,11 +103,21 @@ pub fn usual() -> Faults {
 impl Places {
     /// Adds a place with an empty disk. Nothing runs there yet.
     pub fn add(&self, setup: Setup, presence: Presence) -> NodeId {
+        self.add_place(setup, presence, None)
+    }
+
+    /// Adds a place for a copy, with an empty disk.
+    pub fn add_copy(&self, setup: Setup, of: CopyOf) -> NodeId {
+        self.add_place(setup, Presence::Copy, Some(of))
+    }
+
+    fn add_place(&self, setup: Setup, presence: Presence, copy_of: Option<CopyOf>) -> NodeId {
         let id = self.0.borrow().len() as u64 + 1;
         let disk = SimDisk::with_faults(Executor::current().rng().random(), usual());
         let place = Place {
             id,
             setup,
+            copy_of,
             presence: Cell::new(presence),
             disk: RefCell::new(disk),
             life: Cell::default(),
@@ -109,6 +125,8 @@ impl Places {
             copy: RefCell::default(),
             is_spoiled: Cell::default(),
             is_misread: Cell::default(),
+            // The first begins the cluster.
+            founds: Cell::new(id == 1),
             runs: Cell::default(),
             is_removed: Cell::default(),
             starts: Cell::default(),
@@ -127,6 +145,16 @@ impl Places {
     /// The nodes of the cluster, whether they run or not.
     pub fn all(&self) -> impl Iterator<Item = NodeId> + use<> {
         self.are(Presence::Present).into_iter()
+    }
+
+    /// The copies, those behind those that they follow.
+    pub fn copies(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        self.are(Presence::Copy).into_iter()
+    }
+
+    /// Whoever clients may ask: the nodes of the cluster, and the copies.
+    pub fn serving(&self) -> impl Iterator<Item = NodeId> + use<> {
+        self.all().chain(self.copies())
     }
 
     /// All places, whoever is there.
@@ -274,12 +302,20 @@ impl Places {
         place.begun.set(place.begun.get() + 1);
     }
 
+    /// The same, and the node begins a cluster of its own, with another history.
+    pub fn renew(&self, node: NodeId, empty: SimDisk) {
+        self.replace_disk(node, empty);
+        self.place(node).founds.set(true);
+        self.start(node);
+    }
+
     fn put_disk(&self, node: NodeId, disk: SimDisk) {
         self.crash(node, Loss::All);
         let place = self.place(node);
         disk.set_faults(usual());
         place.disk.replace(disk);
         place.copy.take();
+        place.founds.set(false);
         place.life.set(place.life.get() + 1);
         place.is_spoiled.set(false);
         place.is_removed.set(false);
@@ -301,15 +337,17 @@ async fn supervise(place: Rc<Place>, starts: u64, places: Places) {
         let disk = place.disk.borrow().clone();
         let (id, setup, stop) = (place.id, place.setup, Rc::clone(&place.stop.borrow()));
         let inside = Rc::clone(&place.inside);
-        // The first begins a cluster; the others ask it to take them in, and it them, when it
-        // lost its disk.
-        let founds = id == 1 && place.life.get() == 0;
-        let join = if founds || place.presence.get() == Presence::Alone {
+        // Others ask it to take them in, and it them, when it lost its disk.
+        let join = if place.founds.get() || place.presence.get() == Presence::Alone {
             Vec::new()
         } else {
             places.all().filter(|&other| other != id).map(client_address).collect()
         };
-        let main = spawn_in(process_of(id), node::run(id, setup, disk, join, stop, inside));
+        let role = match &place.copy_of {
+            Some(of) => Role::Copy(of.clone()),
+            None => Role::Member { join },
+        };
+        let main = spawn_in(process_of(id), node::run(id, setup, disk, role, stop, inside));
         let Some(exit) = main.await else { return };
         if place.starts.get() != starts {
             return;

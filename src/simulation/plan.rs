@@ -7,6 +7,7 @@ use rand::{RngExt, rngs::StdRng};
 
 use super::{
     client::{Crowd, Habits},
+    copies::CopyPlan,
     faults::Fault,
     places::Setup,
 };
@@ -53,6 +54,8 @@ pub struct Plan {
     pub steps: Vec<(Duration, Fault)>,
     /// What is wrong with a minority of the voters after that, while all else is well.
     pub minority: Vec<(NodeId, Broken)>,
+    /// Copies of the history.
+    pub copies: Vec<CopyPlan>,
 }
 
 /// How a node is of no use.
@@ -96,6 +99,8 @@ impl Plan {
             erasers: 0,
             retainers: 0,
             backward: 1,
+            combined: 0,
+            mirrors: 0,
             habits: Habits::default(),
         };
         let count = rng.random_range(1..STEPS_MAX);
@@ -107,7 +112,10 @@ impl Plan {
         let erasers = if rng.random_ratio(1, 3) { 1 } else { 0 };
         let retainers = u64::from(count.is_multiple_of(4));
         let crowd = Crowd { erasers, retainers, ..crowd };
-        Self { shape, crowd, steps, minority }
+        let (combined, mirrors) = (rng.random_range(0..=1), rng.random_range(0..=1));
+        let crowd = Crowd { combined, mirrors, ..crowd };
+        let plan = Self { shape, crowd, steps, minority, copies: Vec::new() };
+        if rng.random_ratio(1, 3) { plan.with_copies(rng) } else { plan }
     }
 }
 
@@ -145,8 +153,8 @@ fn draw_minority(rng: &mut StdRng, shape: &Shape) -> Vec<(NodeId, Broken)> {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { shape, crowd, steps, minority } = self;
-        writeln!(f, "{shape:?}, {crowd:?}, in the end {minority:?}")?;
+        let Self { shape, crowd, steps, minority, copies } = self;
+        writeln!(f, "{shape:?}, {crowd:?}, in the end {minority:?}, copies {copies:?}")?;
         steps.iter().try_for_each(|(after, fault)| writeln!(f, "  after {after:?}: {fault:?}"))
     }
 }

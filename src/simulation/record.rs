@@ -1,10 +1,11 @@
 //! What happens in a run, in order: the trace for people, the history for the oracle.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, Ref, RefCell},
     fmt::Write as _,
     io,
     rc::Rc,
+    time::Duration,
 };
 
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
@@ -26,7 +27,8 @@ pub struct Record(Rc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    moment: Cell<Moment>,
+    /// When each moment was.
+    times: RefCell<Vec<Duration>>,
     label: Cell<u64>,
     history: RefCell<Vec<Call>>,
     coverage: RefCell<Coverage>,
@@ -35,7 +37,15 @@ struct Inner {
 impl Record {
     /// A moment after all that were given before.
     pub fn moment(&self) -> Moment {
-        self.0.moment.replace(self.0.moment.get() + 1)
+        let time = Executor::try_current().map(|executor| executor.elapsed());
+        let mut times = self.0.times.borrow_mut();
+        times.push(time.unwrap_or_default());
+        times.len() as Moment - 1
+    }
+
+    /// When each moment was, since the run began.
+    pub fn times(&self) -> Ref<'_, Vec<Duration>> {
+        self.0.times.borrow()
     }
 
     /// What tells a change from all others.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     client::{self, Client, Shared},
+    copies,
     coverage::Coverage,
     ending,
     faults::{self, clock},
@@ -39,7 +40,7 @@ use crate::{
 /// In so long nodes are to become a cluster, in which nothing is wrong yet.
 const FORMATION: Duration = Duration::from_secs(60);
 /// In so long after everything is well again all nodes are to serve all that there is.
-const RECOVERY: Duration = Duration::from_secs(120);
+pub(super) const RECOVERY: Duration = Duration::from_secs(120);
 /// How often is looked meanwhile whether what clients were shown can be true.
 const RECOVERY_LOOKS: u32 = 12;
 /// In so long all clients have come to an end.
@@ -47,7 +48,7 @@ const CLIENTS_END: Duration = Duration::from_secs(90);
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(250);
 /// The most changes that are read at once.
-const LIMIT: u64 = 1_000;
+pub(super) const LIMIT: u64 = 1_000;
 
 /// A run as those who change it see it.
 pub struct World {
@@ -144,7 +145,7 @@ impl Drop for PrintedOnPanic {
 }
 
 impl World {
-    fn new(plan: &Plan) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         let places = Places::default();
         for node in 1..=plan.shape.places() {
             // A node that comes later may come for either.
@@ -154,11 +155,17 @@ impl World {
             places.add(Setup { votes, ..plan.shape.setup }, presence);
             set_clock(node);
         }
+        copies::add(plan, &places);
+        places.copies().for_each(set_clock);
         let (record, ended) = (Record::default(), Rc::new(Cell::new(false)));
         let (estate, habits) = (Rc::default(), plan.crowd.habits);
         let secrets = Rc::default();
         let shared = Shared { places: places.clone(), record, estate, habits, secrets, ended };
         Self { places, shared, numbered: RefCell::default() }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     pub fn record(&self) -> &Record {
@@ -175,6 +182,7 @@ impl World {
     async fn run(&self, plan: &Plan) -> Found {
         self.form().await;
         client::prepare(&self.shared).await;
+        self.places.copies().for_each(|copy| self.places.start(copy));
         let archive = self.archive();
         let clients = client::start(plan.crowd, &self.shared);
         for (after, fault) in &plan.steps {
@@ -194,7 +202,7 @@ impl World {
         }
         note("> heal");
         faults::heal(self);
-        self.recover(self.places.all().collect()).await;
+        self.recover(self.places.serving().collect()).await;
         self.take_in_the_last().await;
         self.shared.ended.set(true);
         let over = async {
@@ -203,27 +211,31 @@ impl World {
             }
         };
         assert!(cores::within(CLIENTS_END, over).await.is_some(), "a client does not end");
-        self.read_all().await;
+        let newest = ending::read_all(&self.shared).await;
         ending::agree(&self.shared).await;
-        ending::first_attempts(&self.shared).await;
+        ending::first_attempts(&self.shared, newest).await;
         if plan.is_retained() {
             ending::be_retained(&self.shared).await;
         }
-        ending::be_quiet(&self.shared).await;
         if plan.is_erased() {
             ending::be_erased(&self.shared).await;
         }
+        ending::be_quiet(&self.shared).await;
         let retained_min = plan.shape.setup.retention.map(|retention| retention.min_changes);
-        let settings = oracle::Settings { retained_min, tells_previous: true };
-        let found = oracle::check(&self.shared.record.take_history(), settings);
+        let first_copy = Some(plan.shape.copy(0));
+        let settings = oracle::Settings { retained_min, tells_previous: true, first_copy };
+        let history = self.record().take_history();
+        let found = oracle::check(&history, settings);
         let found = oracle::check_numbers(&self.numbered.borrow()).and(found);
+        let ages = oracle::check_ages(&history, &self.record().times(), &copies::roots(plan));
+        let found = found.and_then(|found| Ok(oracle::Found { ages: ages?, ..found }));
         let found = found.unwrap_or_else(|violation| panic!("{violation}"));
         note(&format!("{found:?}"));
         found
     }
 
     /// Starts all nodes, and waits until they are one cluster.
-    async fn form(&self) {
+    pub(super) async fn form(&self) {
         let count = self.places.count();
         self.places.all().for_each(|node| self.places.start(node));
         let mut link = Link::new(client_address(1));
@@ -253,7 +265,7 @@ impl World {
                 let mut client = Client::new(id, shared.clone());
                 let mut since = 0;
                 while !shared.ended.get() {
-                    if shared.places.presence(node) != Presence::Present {
+                    if matches!(shared.places.presence(node), Presence::Absent | Presence::Alone) {
                         cores::sleep(LOOK).await;
                         continue;
                     }
@@ -343,41 +355,6 @@ impl World {
                 }
             }
             cores::sleep(LOOK).await;
-        }
-    }
-
-    /// Reads all that each node holds, to the newest change of all.
-    async fn read_all(&self) {
-        let mut newest = 0;
-        for node in self.places.all().chain(self.places.all()) {
-            let shown = cores::within(RECOVERY, self.read_all_of(node, &mut newest)).await;
-            assert!(shown.is_some(), "node {node} does not show all");
-        }
-    }
-
-    async fn read_all_of(&self, node: NodeId, newest: &mut u64) {
-        let mut client = Client::new(300 + node, self.shared.clone());
-        let mut since = 0;
-        loop {
-            let consistency = Consistency::AtLeast(*newest);
-            let more = format!("&limit={LIMIT}");
-            match client.read(node, Filter::default(), since, consistency, &more).await {
-                Told::Page { last, at_end, .. } => {
-                    since = last;
-                    *newest = last.max(*newest);
-                    if at_end {
-                        return;
-                    }
-                }
-                // Its removal may have been under way: it comes anew.
-                Told::Failed => {
-                    self.places.all().for_each(|node| self.places.start(node));
-                    cores::sleep(LOOK).await;
-                }
-                // It came anew, and has no more than the others have kept.
-                Told::Purged { first } => since = first.saturating_sub(1),
-                other => panic!("node {node} does not show all: {other:?}"),
-            }
         }
     }
 }

@@ -75,13 +75,38 @@ pub fn reached(heard: &Heard) -> Option<u64> {
     (answer.status == 200).then_some(back.before)
 }
 
-/// What came of a request, and the newest change that the node says to hold.
-pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
+/// What an answer says.
+pub struct Answered {
+    /// What came of the request.
+    pub told: Told,
+    /// The newest change that the node says to hold.
+    pub last: Option<u64>,
+    /// The history that it is of.
+    pub cluster: Option<Uuid>,
+    /// How old what the node holds may be, in seconds, where it is a copy.
+    pub age: Option<u64>,
+}
+
+impl Answered {
+    fn without_head(told: Told) -> Self {
+        Self { told, last: None, cluster: None, age: None }
+    }
+}
+
+/// The history that an answer is of.
+pub fn cluster(answer: &Answer) -> Option<Uuid> {
+    answer.header("changeagent-cluster").and_then(|text| text.parse().ok())
+}
+
+/// What is to be made of an answer.
+pub fn told(asked: &Asked, heard: Heard) -> Answered {
     let is_read = asked.is_read();
     let answer = match heard {
         Heard::Answer(answer) => answer,
-        Heard::NotSent => return (Told::Failed, None),
-        Heard::Broken => return (if is_read { Told::Failed } else { Told::Unknown }, None),
+        Heard::NotSent => return Answered::without_head(Told::Failed),
+        Heard::Broken => {
+            return Answered::without_head(if is_read { Told::Failed } else { Told::Unknown });
+        }
     };
     let last = answer.header("changeagent-last").and_then(|text| text.parse().ok());
     let told = match answer.status {
@@ -95,7 +120,8 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
             gone(&answer)
         }
         _ => match asked {
-            Asked::List { .. } => list(&answer),
+            Asked::List { .. } | Asked::Later { .. } => list(&answer),
+            Asked::State { .. } => unreachable!("it comes line by line"),
             Asked::Key { .. } => key(&answer),
             Asked::Keys { .. } => keys(&answer),
             Asked::Names { .. } => names(&answer),
@@ -108,7 +134,8 @@ pub fn told(asked: &Asked, heard: Heard) -> (Told, Option<u64>) {
             }
         },
     };
-    (told, last)
+    let age = answer.header("changeagent-age").and_then(|text| text.parse().ok());
+    Answered { told, last, cluster: cluster(&answer), age }
 }
 
 fn odd(answer: &Answer) -> Told {

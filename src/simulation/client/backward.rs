@@ -34,7 +34,7 @@ pub(super) async fn run(mut client: Client) {
 impl Client {
     /// Reads the newest changes below `before`, or of all. It is noted as the part of the list
     /// that the answer says to be. Gives what was told, and where to go on.
-    async fn read_back(
+    pub(super) async fn read_back(
         &mut self,
         node: NodeId,
         filter: Filter,

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use rand::RngExt;
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::{Client, answers::parse_change, requests};
+use super::{
+    Client,
+    answers::{cluster, parse_change},
+    requests,
+};
 use crate::{
     base::ids::NodeId,
     io::cores,
@@ -36,7 +41,7 @@ pub(super) async fn run(mut client: Client) {
         let limit = client.rng.random_range(FOLLOWED / 20..FOLLOWED);
         let form = if client.rng.random() { Form::Events } else { Form::Lines };
         let life = client.shared.places.life(node);
-        let mut follow = Follow { form, node, filter, since, life, is_gone: false };
+        let mut follow = Follow { form, node, filter, since, life, is_gone: false, cluster: None };
         let is_over = cores::within(limit, follow.run(&mut client)).await;
         since = follow.since;
         client.link(node).close();
@@ -59,12 +64,15 @@ struct Follow {
     life: u32,
     /// The list is not there any more.
     is_gone: bool,
+    /// The history that it is of.
+    cluster: Option<Uuid>,
 }
 
 impl Follow {
     async fn run(&mut self, client: &mut Client) {
         let request = self.request(client);
         let Heard::Answer(head) = client.link(self.node).send(&request).await else { return };
+        self.cluster = cluster(&head);
         if head.status != 200 || !head.is_chunked() {
             if let Some(problem) = client.link(self.node).rest(head).await {
                 self.problem(client, &problem.body);
@@ -190,6 +198,8 @@ impl Follow {
             told,
             // How far the node was when the stream began says nothing of later parts.
             last: None,
+            cluster: self.cluster,
+            age: None,
         });
     }
 }

@@ -3,11 +3,13 @@
 
 mod answers;
 mod backward;
+mod combined;
 mod copier;
 mod eraser;
 mod estate;
 mod follower;
 mod keys;
+mod mirror;
 mod passing;
 mod reader;
 mod requests;
@@ -26,7 +28,7 @@ use futures_util::{FutureExt, future::LocalBoxFuture};
 use rand::{RngExt, rngs::StdRng};
 use uuid::Uuid;
 
-use self::estate::Estate;
+use self::{answers::Answered, estate::Estate};
 pub use self::{eraser::labels, writer::Habits};
 use super::{
     history::{Asked, Call, Consistency, Filter, New, Place, Thing, Told},
@@ -88,6 +90,10 @@ pub struct Crowd {
     pub retainers: u64,
     /// Clients that read backwards.
     pub backward: u64,
+    /// Clients that read several lists at once, and from moments on.
+    pub combined: u64,
+    /// Clients that take over the state of a collection, and follow it from there.
+    pub mirrors: u64,
     pub habits: Habits,
 }
 
@@ -124,6 +130,8 @@ pub fn start(crowd: Crowd, shared: &Shared) -> Vec<JoinHandle<()>> {
     start(crowd.erasers, |client| eraser::run(client).boxed_local());
     start(crowd.retainers, |client| retainer::run(client).boxed_local());
     start(crowd.backward, |client| backward::run(client).boxed_local());
+    start(crowd.combined, |client| combined::run(client).boxed_local());
+    start(crowd.mirrors, |client| mirror::run(client).boxed_local());
     tasks
 }
 
@@ -169,9 +177,9 @@ impl Client {
         !self.has_ended()
     }
 
-    /// One of the nodes that there are, whether it runs or not.
+    /// One of the nodes that there are, or of their copies, whether it runs or not.
     fn any_node(&mut self) -> NodeId {
-        let nodes: Vec<NodeId> = self.shared.places.all().collect();
+        let nodes: Vec<NodeId> = self.shared.places.serving().collect();
         nodes[self.rng.random_range(0..nodes.len())]
     }
 
@@ -227,16 +235,26 @@ impl Client {
     /// Notes what came of it.
     fn end(&self, begun: Begun, asked: Asked, idempotency: Option<&str>, heard: Heard) -> Told {
         let Begun { node, called, life } = begun;
-        let (told, last) = answers::told(&asked, heard);
+        let Answered { told, last, cluster, age } = answers::told(&asked, heard);
         let told = self.unless_sound(node, life, told);
         // It may have begun anew meanwhile, with another disk.
         let last = last.filter(|_| self.shared.places.life(node) == life);
         let returned = self.shared.record.moment();
         let (client, idempotency) = (self.id, idempotency.map(str::to_owned));
         let noted = told.clone();
-        let call =
-            Call { client, node, life, called, returned, asked, idempotency, told: noted, last };
-        self.shared.record.call(call);
+        self.shared.record.call(Call {
+            client,
+            node,
+            life,
+            called,
+            returned,
+            asked,
+            idempotency,
+            told: noted,
+            last,
+            cluster,
+            age,
+        });
         told
     }
 
@@ -282,7 +300,7 @@ impl Client {
             2 => estate.passing.iter().nth(self.rng.random_range(0..4)).copied(),
             _ => None,
         };
-        Filter { of, tag: tag.filter(|_| self.rng.random_ratio(1, 4)) }
+        Filter { of, tag: tag.filter(|_| self.rng.random_ratio(1, 4)), also: None }
     }
 }
 

@@ -100,7 +100,7 @@ async fn list(client: &mut Client, thing: Thing) -> Told {
     let node = client.any_node();
     let consistency = if client.rng.random() { Consistency::Strong } else { Consistency::Local };
     let more = format!("&block={}", client.rng.random_range(0..3));
-    let filter = Filter { of: Some(thing), tag: None };
+    let filter = Filter { of: Some(thing), ..Filter::default() };
     client.read(node, filter, 0, consistency, &more).await
 }
 

@@ -37,6 +37,15 @@ pub fn request(asked: &Asked, more: &str, estate: &Estate) -> Request {
             let (list, consistency) = (list(*filter, estate), consistency_query(*consistency));
             Request::get(format!("{list}since={since}{consistency}{more}"))
         }
+        Asked::Later { filter, at, consistency } => {
+            let (list, consistency) = (list(*filter, estate), consistency_query(*consistency));
+            Request::get(format!("{list}since_ts={at}{consistency}{more}"))
+        }
+        Asked::State { collection } => {
+            let path = estate.path(Thing::Collection(*collection));
+            Request::get(format!("{path}/state?cursors=true{more}"))
+                .header("Accept", "application/x-ndjson".to_owned())
+        }
         Asked::Key { key, consistency } => {
             let path = estate.path(Thing::Collection(key.collection));
             let query = format!("{}{more}", consistency_query(*consistency));
@@ -64,8 +73,16 @@ pub fn request(asked: &Asked, more: &str, estate: &Estate) -> Request {
 
 /// The path of a list, up to its first parameter.
 pub fn list(filter: Filter, estate: &Estate) -> String {
-    let of = filter.of.map(|thing| estate.path(thing)).unwrap_or_default();
     let tag = filter.tag.map(|tag| format!("tag=g{tag}&")).unwrap_or_default();
+    if filter.also.is_some() {
+        let parameter = |thing| match thing {
+            Thing::Tenant(id) => format!("tenant={id}&"),
+            Thing::Collection(id) => format!("collection={id}&"),
+        };
+        let lists: String = filter.things().map(parameter).collect();
+        return format!("/changes?{lists}{tag}");
+    }
+    let of = filter.of.map(|thing| estate.path(thing)).unwrap_or_default();
     format!("{of}/changes?{tag}")
 }
 

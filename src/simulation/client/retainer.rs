@@ -30,7 +30,7 @@ pub(super) async fn run(mut client: Client) {
             _ => {
                 let tag = client.rng.random_range(1..=TAGS);
                 let tag = client.rng.random_ratio(1, 6).then_some(tag);
-                let filter = Filter { of: Some(Thing::Tenant(tenant)), tag };
+                let filter = Filter { of: Some(Thing::Tenant(tenant)), tag, ..Filter::default() };
                 let is_strong = client.rng.random_ratio(1, 3);
                 let consistency = if is_strong { Consistency::Strong } else { Consistency::Local };
                 let since = client.rng.random_range(0..=newest);

@@ -97,6 +97,11 @@ impl Fault {
                 _ => Self::PutBack(node),
             };
         }
+        Self::that_spares_data(rng, shape, node, loss)
+    }
+
+    /// One that leaves what is durable.
+    pub fn that_spares_data(rng: &mut StdRng, shape: &Shape, node: NodeId, loss: Loss) -> Self {
         match rng.random_range(0..100) {
             0..12 => Self::Hang(node),
             12..22 => Self::Slow(node, Duration::from_millis(rng.random_range(1..2_000))),

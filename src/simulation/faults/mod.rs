@@ -2,6 +2,7 @@
 //! and can be ended.
 
 pub mod clock;
+pub mod copies;
 pub mod disk;
 pub mod members;
 pub mod network;

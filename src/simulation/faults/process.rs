@@ -57,7 +57,8 @@ impl Fault {
                 runs
             }
             Self::CrashAll(loss) => {
-                let running = places.running();
+                let running: Vec<NodeId> =
+                    places.serving().filter(|&node| places.runs(node)).collect();
                 for &node in &running {
                     Executor::current().resume(process_of(node));
                     places.crash(node, loss);
@@ -74,9 +75,10 @@ impl Fault {
                 !runs && places.runs(node)
             }
             Self::StartAll => {
-                let running = places.running().len();
-                places.all().for_each(|node| places.start(node));
-                places.running().len() > running
+                let down: Vec<NodeId> =
+                    places.serving().filter(|&node| !places.runs(node)).collect();
+                down.iter().for_each(|&node| places.start(node));
+                !down.is_empty()
             }
             Self::Pause(node) => {
                 Executor::current().pause(process_of(node));

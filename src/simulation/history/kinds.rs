@@ -20,6 +20,10 @@ impl Asked {
             Self::List { filter, consistency, .. } => {
                 format!("read {} {}", filter.kind(), consistency.kind())
             }
+            Self::Later { filter, consistency, .. } => {
+                format!("read later of {} {}", filter.kind(), consistency.kind())
+            }
+            Self::State { .. } => "read a state".into(),
             Self::Key { consistency, .. } => format!("read a key {}", consistency.kind()),
             Self::Keys { consistency, .. } => format!("read keys {}", consistency.kind()),
             Self::Names { .. } => "read names".into(),
@@ -61,7 +65,10 @@ impl Thing {
 
 impl Filter {
     fn kind(self) -> String {
-        let of = self.of.map_or("all", Thing::kind);
+        let of = match self.also {
+            Some(_) => "several",
+            None => self.of.map_or("all", Thing::kind),
+        };
         let tag = if self.tag.is_some() { " with a tag" } else { "" };
         format!("{of}{tag}")
     }
@@ -75,6 +82,7 @@ impl Told {
             | Self::Redacted
             | Self::Retained
             | Self::Page { .. }
+            | Self::State { .. }
             | Self::Key(_)
             | Self::Keys { .. }
             | Self::Names(_) => "done",

@@ -29,6 +29,10 @@ pub struct Call {
     pub told: Told,
     /// The newest change that the node said to hold with its answer.
     pub last: Option<u64>,
+    /// The history that it said to be of.
+    pub cluster: Option<Uuid>,
+    /// So many seconds ago, or later, a copy had all that its origin had then, as it said.
+    pub age: Option<u64>,
 }
 
 /// What a node said to be.
@@ -61,6 +65,10 @@ pub enum Asked {
     Retain { tenant: Uuid, changes: u64 },
     /// A part of a list.
     List { filter: Filter, since: u64, consistency: Consistency },
+    /// A part of a list, from the first change on that is stamped later than `at`, in microseconds.
+    Later { filter: Filter, at: u64, consistency: Consistency },
+    /// The current changes of all keys of a collection, and what changed after that.
+    State { collection: Uuid },
     /// The current change of a key.
     Key { key: Key, consistency: Consistency },
     /// The current changes of the keys of a collection, those behind `after` that begin with
@@ -152,8 +160,17 @@ impl Condition {
 pub struct Filter {
     /// Those of that tenant or collection; without one, of all.
     pub of: Option<Thing>,
+    /// And those of that one.
+    pub also: Option<Thing>,
     /// Those that bear that tag.
     pub tag: Option<u64>,
+}
+
+impl Filter {
+    /// The tenants and collections of which it has the changes.
+    pub fn things(self) -> impl Iterator<Item = Thing> {
+        self.of.into_iter().chain(self.also)
+    }
 }
 
 /// What came of it.
@@ -182,6 +199,9 @@ pub enum Told {
     Page { changes: Vec<Seen>, last: u64, at_end: bool },
     /// A key.
     Key(Option<Seen>),
+    /// The changes that came of a state, and those of the keys that there were once the list ended
+    /// with `upto`, by what had come until then.
+    State { changes: Vec<Seen>, held: Vec<u64>, upto: u64 },
     /// Keys in their order; `at_end` when there are no more of them.
     Keys { changes: Vec<Seen>, at_end: bool },
     /// Names with what they stand for.
@@ -222,7 +242,12 @@ impl Asked {
             | Self::End(_)
             | Self::Redact(_)
             | Self::Retain { .. } => false,
-            Self::List { .. } | Self::Key { .. } | Self::Keys { .. } | Self::Names { .. } => true,
+            Self::List { .. }
+            | Self::Later { .. }
+            | Self::State { .. }
+            | Self::Key { .. }
+            | Self::Keys { .. }
+            | Self::Names { .. } => true,
         }
     }
 
@@ -238,14 +263,16 @@ impl Asked {
             Self::Delete { key, .. } | Self::Key { key, .. } => {
                 vec![Thing::Collection(key.collection)]
             }
-            Self::Keys { collection, .. } => vec![Thing::Collection(*collection)],
+            Self::Keys { collection, .. } | Self::State { collection } => {
+                vec![Thing::Collection(*collection)]
+            }
             Self::Make { tenant, .. } | Self::Names { tenant } => {
                 tenant.map(Thing::Tenant).into_iter().collect()
             }
             Self::Retain { tenant, .. } => vec![Thing::Tenant(*tenant)],
             Self::End(thing) => vec![*thing],
             Self::Redact(_) => Vec::new(),
-            Self::List { filter, .. } => filter.of.into_iter().collect(),
+            Self::List { filter, .. } | Self::Later { filter, .. } => filter.things().collect(),
         }
     }
 }
@@ -258,6 +285,12 @@ impl Place {
 }
 
 impl Seen {
+    /// When it was ordered, in microseconds.
+    pub fn stamp(&self) -> Option<u64> {
+        let (_, rest) = self.text.split_once("\"_ts\":")?;
+        rest.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// Whether it was redacted.
     pub fn is_redacted(&self) -> bool {
         self.text.ends_with(",\"redacted\":true}")

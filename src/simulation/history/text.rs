@@ -56,6 +56,7 @@ impl fmt::Display for Filter {
             None => write!(f, "all")?,
             Some(of) => write!(f, "{of}")?,
         }
+        self.also.map_or(Ok(()), |also| write!(f, " and {also}"))?;
         self.tag.map_or(Ok(()), |tag| write!(f, " tag {tag}"))
     }
 }
@@ -81,6 +82,10 @@ impl fmt::Display for Asked {
             Self::List { filter, since, consistency } => {
                 write!(f, "read {filter} after {since} {consistency:?}")
             }
+            Self::Later { filter, at, consistency } => {
+                write!(f, "read {filter} later than {at} {consistency:?}")
+            }
+            Self::State { collection } => write!(f, "read the state of {}", short(*collection)),
             Self::Key { key, consistency } => write!(f, "read {key} {consistency:?}"),
             Self::Keys { collection, prefix, after, limit, consistency } => {
                 let of = short(*collection);
@@ -129,6 +134,10 @@ impl fmt::Display for Told {
             Self::Page { changes, last, at_end } => {
                 let (count, ids) = (changes.len(), range(changes));
                 write!(f, "{count} changes {ids}, up to {last}{}", end(at_end))
+            }
+            Self::State { changes, held, upto } => {
+                let (count, ids) = (changes.len(), range(changes));
+                write!(f, "{count} changes {ids}, at {upto} it is {held:?}")
             }
             Self::Key(seen) => write!(f, "{:?}", seen.as_ref().map(|seen| seen.id)),
             Self::Keys { changes, at_end } => {

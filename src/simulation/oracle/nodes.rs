@@ -4,20 +4,22 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::{Truth, Violation, violation};
+use super::{Settings, Truth, Violation, violation};
 use crate::{
     base::ids::NodeId,
     simulation::history::{Call, Moment, Numbered, Thing, Told},
 };
 
-pub(super) fn check(history: &[Call], truth: &Truth) -> Result<(), Violation> {
+pub(super) fn check(history: &[Call], truth: &Truth, settings: Settings) -> Result<(), Violation> {
     let mut nodes: BTreeMap<(NodeId, u32), Vec<&Call>> = BTreeMap::new();
     for call in history {
         if shows(&call.told) && call.last.is_some() {
             nodes.entry((call.node, call.life)).or_default().push(call);
         }
     }
-    nodes.values_mut().try_for_each(|calls| check_node(calls, truth))
+    nodes
+        .iter_mut()
+        .try_for_each(|((node, _), calls)| check_node(calls, truth, settings.is_copy(*node)))
 }
 
 /// A number is given to one member, and never again.
@@ -52,7 +54,8 @@ fn is_read(told: &Told) -> bool {
     matches!(told, Told::Page { .. } | Told::Key(_) | Told::Keys { .. } | Told::Purged { .. })
 }
 
-fn check_node(calls: &mut [&Call], truth: &Truth) -> Result<(), Violation> {
+fn check_node(calls: &mut [&Call], truth: &Truth, is_copy: bool) -> Result<(), Violation> {
+    let shown = |call: &Call| shown(call, is_copy);
     let mut ended: Vec<(Moment, &Call)> = calls.iter().map(|call| (call.returned, *call)).collect();
     ended.sort_by_key(|(moment, _)| *moment);
     let mut ended = ended.into_iter().peekable();
@@ -85,11 +88,12 @@ fn check_node(calls: &mut [&Call], truth: &Truth) -> Result<(), Violation> {
     Ok(())
 }
 
-/// How far the list is that the answer shows: what is told to be written is there to be read.
-fn shown(call: &Call) -> u64 {
+/// How far the list is that the answer shows: what is told to be written is there to be read, but at
+/// a copy.
+fn shown(call: &Call, is_copy: bool) -> u64 {
     let count = call.asked.news().len().max(1) as u64;
     let written = match call.told {
-        Told::Done { first, .. } => first + count - 1,
+        Told::Done { first, .. } if !is_copy => first + count - 1,
         _ => 0,
     };
     call.last.unwrap_or(0).max(written)

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Found, Truth, Violation, keys, violation};
+use super::{Found, Truth, Violation, keys, pages, violation};
 use crate::simulation::history::{Asked, Call, Consistency, Key, Moment, Thing, Told};
 
 /// What takes its place in the order.
@@ -133,8 +133,10 @@ fn effect(call: &Call, truth: &Truth) -> Option<Effect> {
     };
     let is_strong = match &call.asked {
         Asked::List { consistency, .. }
+        | Asked::Later { consistency, .. }
         | Asked::Key { consistency, .. }
         | Asked::Keys { consistency, .. } => *consistency == Consistency::Strong,
+        Asked::State { .. } => false,
         _ => true,
     };
     match (&call.asked, &call.told) {
@@ -158,9 +160,12 @@ fn effect(call: &Call, truth: &Truth) -> Option<Effect> {
         (Asked::Keys { .. }, Told::Keys { .. }) if is_strong => {
             keys::Listing::of(call).map(Effect::SawKeys)
         }
-        (Asked::List { since, .. }, Told::Page { last, at_end, .. }) if is_strong => {
+        (Asked::List { .. } | Asked::Later { .. }, Told::Page { last, at_end, .. })
+            if is_strong =>
+        {
+            let since = pages::since(call, truth)?;
             Some(match at_end {
-                true if last == since => Effect::SawNothing { after: *last },
+                true if *last == since => Effect::SawNothing { after: *last },
                 true => Effect::Saw { last: *last },
                 false => Effect::SawAtLeast { last: *last },
             })

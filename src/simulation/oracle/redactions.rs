@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Violation, violation};
+use super::{Settings, Violation, violation};
 use crate::{
     base::ids::NodeId,
     simulation::history::{Asked, Call, Consistency, Moment, Seen, Told},
@@ -24,7 +24,7 @@ fn earlier(known: Option<Moment>, moment: Moment) -> Option<Moment> {
     Some(known.map_or(moment, |known| known.min(moment)))
 }
 
-pub(super) fn check(history: &[Call]) -> Result<(), Violation> {
+pub(super) fn check(history: &[Call], settings: Settings) -> Result<(), Violation> {
     let mut known: BTreeMap<u64, Known> = BTreeMap::new();
     let note = |known: &mut Known, call: &Call| {
         let at = known.at.entry((call.node, call.life)).or_insert(call.returned);
@@ -36,7 +36,9 @@ pub(super) fn check(history: &[Call]) -> Result<(), Violation> {
             known.asked = earlier(known.asked, call.called);
             if call.told == Told::Redacted {
                 known.told = earlier(known.told, call.returned);
-                note(known, call);
+                if !settings.is_copy(call.node) {
+                    note(known, call);
+                }
             }
         }
         for seen in seen(call).iter().filter(|seen| seen.is_redacted()) {
@@ -53,7 +55,10 @@ fn check_seen(call: &Call, seen: &Seen, known: Option<&Known>) -> Result<(), Vio
     let wrong = |what: &str| Err(violation("redactions", format!("{} {what}: {call:?}", seen.id)));
     let was = |moment: Option<&Moment>| moment.is_some_and(|moment| *moment < call.called);
     if seen.is_redacted() {
-        let is_tagged = matches!(call.asked, Asked::List { filter, .. } if filter.tag.is_some());
+        let is_tagged = matches!(
+            call.asked,
+            Asked::List { filter, .. } | Asked::Later { filter, .. } if filter.tag.is_some()
+        );
         return match known.and_then(|known| known.asked) {
             Some(asked) if asked < call.returned && !is_tagged => Ok(()),
             Some(_) if is_tagged => wrong("bears no tag any more"),
@@ -64,6 +69,7 @@ fn check_seen(call: &Call, seen: &Seen, known: Option<&Known>) -> Result<(), Vio
     let (Some(known), Some(_)) = (known, call.last) else { return Ok(()) };
     let is_strong = match call.asked {
         Asked::List { consistency, .. }
+        | Asked::Later { consistency, .. }
         | Asked::Key { consistency, .. }
         | Asked::Keys { consistency, .. } => consistency == Consistency::Strong,
         _ => false,
@@ -77,7 +83,9 @@ fn check_seen(call: &Call, seen: &Seen, known: Option<&Known>) -> Result<(), Vio
 /// The changes that an answer shows.
 fn seen(call: &Call) -> &[Seen] {
     match &call.told {
-        Told::Page { changes, .. } | Told::Keys { changes, .. } => changes,
+        Told::Page { changes, .. } | Told::Keys { changes, .. } | Told::State { changes, .. } => {
+            changes
+        }
         Told::Key(Some(seen)) => std::slice::from_ref(seen),
         _ => &[],
     }

@@ -65,9 +65,9 @@ impl<'a> Retentions<'a> {
     }
 
     /// Up to which change a list may have been cut by `moment`.
-    pub(super) fn left_out(&self, filter: Filter, moment: Moment) -> u64 {
-        let Some((tenant, kept)) = tenant_of(filter, self.truth)
-            .and_then(|tenant| Some((tenant, self.kept.get(&tenant)?)))
+    pub(super) fn left_out(&self, of: Thing, moment: Moment) -> u64 {
+        let Some((tenant, kept)) =
+            tenant_of(of, self.truth).and_then(|tenant| Some((tenant, self.kept.get(&tenant)?)))
         else {
             return 0;
         };
@@ -87,8 +87,8 @@ impl<'a> Retentions<'a> {
 }
 
 /// The tenant whose list that is, or whose collection's.
-fn tenant_of(filter: Filter, truth: &Truth) -> Option<Uuid> {
-    match filter.of? {
+fn tenant_of(of: Thing, truth: &Truth) -> Option<Uuid> {
+    match of {
         Thing::Tenant(id) => Some(id),
         Thing::Collection(id) => truth.tenant_of(id),
     }
@@ -106,7 +106,7 @@ struct Begun {
 pub(super) fn check(history: &[Call]) -> Result<(), Violation> {
     let mut lists: BTreeMap<Thing, Vec<&Call>> = BTreeMap::new();
     for call in history {
-        if let Asked::List { filter: Filter { of: Some(of), .. }, .. } = call.asked
+        if let Asked::List { filter: Filter { of: Some(of), also: None, .. }, .. } = call.asked
             && matches!(call.told, Told::Page { .. } | Told::Purged { .. })
         {
             lists.entry(of).or_default().push(call);

@@ -7,7 +7,7 @@ use crate::simulation::history::{Asked, Consistency, Filter, Seen, Thing, Told};
 const IDS: [u64; 4] = [1, 3, 5, 7];
 
 fn list(since: u64, consistency: Consistency) -> Asked {
-    let filter = Filter { of: Some(Thing::Tenant(TENANT)), tag: None };
+    let filter = Filter { of: Some(Thing::Tenant(TENANT)), ..Filter::default() };
     Asked::List { filter, since, consistency }
 }
 

@@ -65,7 +65,7 @@ pub fn list(since: u64, consistency: Consistency) -> Asked {
 }
 
 pub fn list_of(thing: Thing, consistency: Consistency) -> Asked {
-    Asked::List { filter: Filter { of: Some(thing), tag: None }, since: 0, consistency }
+    Asked::List { filter: Filter { of: Some(thing), ..Filter::default() }, since: 0, consistency }
 }
 
 pub fn read_key() -> Asked {
@@ -100,6 +100,8 @@ impl Story {
         let (last, idempotency) = (Some(last), None);
         let (client, node, life) = (1, 1, 0);
         self.calls.push(Call {
+            cluster: None,
+            age: None,
             client,
             node,
             life,
@@ -128,6 +130,10 @@ impl Story {
     pub fn all(self, changes: &[Seen]) -> Self {
         let last = changes.last().map_or(0, |change| change.id);
         self.then(list(0, Consistency::Local), page(changes, last), last)
+    }
+
+    pub fn calls(&self) -> &[Call] {
+        &self.calls
     }
 
     pub fn holds(self) {

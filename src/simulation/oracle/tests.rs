@@ -98,7 +98,7 @@ fn a_reader_misses_nothing_and_sees_nothing_twice() {
     let twice = page(&[seen(1, 10), seen(1, 10)], 2);
     story().then(list(0, Consistency::Local), twice, 2).breaks("no repeat");
     story().then(list(1, Consistency::Local), page(&[seen(1, 10)], 2), 2).breaks("no repeat");
-    let filter = Filter { of: None, tag: Some(3) };
+    let filter = Filter { tag: Some(3), ..Filter::default() };
     let of = Asked::List { filter, since: 0, consistency: Consistency::Local };
     story().then(of, page(&[seen(1, 10)], 2), 2).breaks("lists");
 }

@@ -35,12 +35,16 @@ fn redacted(text: &str) -> &str {
 impl Change {
     /// Whether a list has it.
     pub fn is_in(&self, filter: Filter) -> bool {
-        let is_of = match filter.of {
-            None => true,
-            Some(Thing::Tenant(id)) => self.place.tenant == Some(id),
-            Some(Thing::Collection(id)) => self.place.collection == Some(id),
-        };
+        let is_of = filter.of.is_none() || filter.things().any(|thing| self.is_of(thing));
         is_of && filter.tag.is_none_or(|tag| self.place.tag == Some(tag))
+    }
+
+    /// Whether it is of that tenant or collection.
+    pub fn is_of(&self, thing: Thing) -> bool {
+        match thing {
+            Thing::Tenant(id) => self.place.tenant == Some(id),
+            Thing::Collection(id) => self.place.collection == Some(id),
+        }
     }
 
     /// The tenant or the collection whose end it records.
@@ -100,7 +104,9 @@ impl Truth {
                 truth.redacted.insert(id);
             }
             match &call.told {
-                Told::Page { changes, .. } | Told::Keys { changes, .. } => {
+                Told::Page { changes, .. }
+                | Told::Keys { changes, .. }
+                | Told::State { changes, .. } => {
                     for seen in changes {
                         truth.add(seen, call)?;
                     }
@@ -214,6 +220,12 @@ impl Truth {
     /// The newest change that anybody saw.
     pub fn last(&self) -> u64 {
         self.changes.last_key_value().map_or(0, |(&id, _)| id)
+    }
+
+    /// The last change that is stamped `at` or earlier; 0 when there is none.
+    pub fn last_upto(&self, at: u64) -> u64 {
+        let earlier = self.changes.iter().rev().find(|(_, change)| change.at <= at);
+        earlier.map_or(0, |(&id, _)| id)
     }
 
     /// Whether somebody saw every change up to the newest.

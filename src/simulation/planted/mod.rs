@@ -6,7 +6,8 @@
 //! `SEEDS=20 cargo test --lib simulation::planted::stamps -- --nocapture` says how many of
 //! twenty seeds find those bugs.
 
-mod plans;
+mod of_copies;
+pub(super) mod plans;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

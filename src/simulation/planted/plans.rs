@@ -22,7 +22,7 @@ const SEGMENT_BYTES: u64 = 32 << 10;
 const HALF_AN_HOUR_MICROS: i64 = 1_800_000_000;
 
 /// Nobody but those that follow all along.
-const NOBODY: Crowd = Crowd {
+pub(in crate::simulation) const NOBODY: Crowd = Crowd {
     writers: 0,
     keepers: 0,
     readers: 0,
@@ -33,11 +33,18 @@ const NOBODY: Crowd = Crowd {
     erasers: 0,
     retainers: 0,
     backward: 0,
+    combined: 0,
+    mirrors: 0,
     habits: Habits { tries: 6, keyed: (1, 3), recalls: false },
 };
 
 /// What happens to `voters`, each so many milliseconds after the one before, or a little later.
-fn plan(rng: &mut StdRng, voters: u64, crowd: Crowd, steps: Vec<(u64, Fault)>) -> Plan {
+pub(in crate::simulation) fn plan(
+    rng: &mut StdRng,
+    voters: u64,
+    crowd: Crowd,
+    steps: Vec<(u64, Fault)>,
+) -> Plan {
     let segment_bytes = SEGMENT_BYTES;
     let setup = Setup { cores: 1, segment_bytes, retention: None, votes: true };
     let later = |(after, fault): (u64, Fault)| {
@@ -49,10 +56,11 @@ fn plan(rng: &mut StdRng, voters: u64, crowd: Crowd, steps: Vec<(u64, Fault)>) -
         crowd,
         steps,
         minority: Vec::new(),
+        copies: Vec::new(),
     }
 }
 
-fn with_retention(mut plan: Plan, min_changes: u64) -> Plan {
+pub(super) fn with_retention(mut plan: Plan, min_changes: u64) -> Plan {
     plan.shape.setup.retention = Some(Retention { min_changes, min_age: Duration::ZERO });
     plan
 }
@@ -61,23 +69,23 @@ fn isolate(node: NodeId) -> Fault {
     Fault::Network(network::Fault::Isolate(node))
 }
 
-fn block(from: NodeId, to: NodeId) -> Fault {
+pub(super) fn block(from: NodeId, to: NodeId) -> Fault {
     Fault::Network(network::Fault::Block(from, to))
 }
 
-fn slow_network(ms: u64) -> Fault {
+pub(super) fn slow_network(ms: u64) -> Fault {
     Fault::Network(network::Fault::Slow(Duration::from_millis(ms)))
 }
 
-fn slow_disk(node: NodeId, ms: u64) -> Fault {
+pub(super) fn slow_disk(node: NodeId, ms: u64) -> Fault {
     Fault::Disk(disk::Fault::Slow(node, Duration::from_millis(ms)))
 }
 
-fn crash(node: NodeId, loss: Loss) -> Fault {
+pub(super) fn crash(node: NodeId, loss: Loss) -> Fault {
     Fault::Process(process::Fault::Crash(node, loss))
 }
 
-fn start(node: NodeId) -> Fault {
+pub(super) fn start(node: NodeId) -> Fault {
     Fault::Process(process::Fault::Start(node))
 }
 
@@ -85,7 +93,7 @@ fn step_clock(node: NodeId, micros: i64) -> Fault {
     Fault::Clock(clock::Fault::Step(node, micros))
 }
 
-fn heal_network() -> Fault {
+pub(super) fn heal_network() -> Fault {
     Fault::Network(network::Fault::Heal)
 }
 
