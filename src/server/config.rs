@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     copy::{TOKEN_VARIABLE, copy},
+    exposure::{self, Port},
     flags::{CacheFlags, Flags},
     tls::TlsSettings,
     values::{Listen, Role, Size, Time},
@@ -58,6 +59,8 @@ pub struct Config {
     pub allow_origins: Vec<Origin>,
     /// What is encrypted, and who must show what.
     pub tls: TlsSettings,
+    /// It may listen where other machines reach it without TLS or a root token.
+    pub insecure: bool,
     /// How soon the loss of a leader is noticed.
     pub timing: Timing,
     /// Executors, at least 1.
@@ -183,6 +186,7 @@ impl Config {
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
             tls,
+            insecure: flags.insecure.or(file.insecure).unwrap_or(false),
             timing: Timing {
                 heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
                 election: setting!(election_timeout, Time(usual_timing.election)).0,
@@ -220,7 +224,29 @@ impl Config {
         }
         self.check_cluster()?;
         self.check_limits()?;
-        self.check_segment_size()
+        self.check_segment_size()?;
+        self.check_exposure()
+    }
+
+    fn check_exposure(&self) -> Result<(), ConfigError> {
+        if self.insecure {
+            return Ok(());
+        }
+        let clients = Port {
+            flag: "listen",
+            address: self.listen,
+            is_secured: self.tls.clients.is_some(),
+            remedy: "--tls-cert tls/cert.pem --tls-key tls/key.pem",
+        };
+        let nodes = self.cluster_listen.map(|address| Port {
+            flag: "cluster-listen",
+            address,
+            is_secured: self.tls.nodes.as_ref().is_some_and(|nodes| !nodes.is_optional),
+            remedy: "--cluster-tls-cert tls/cert.pem --cluster-tls-key tls/key.pem \
+                     --cluster-tls-ca tls/ca.pem",
+        });
+        let ports = std::iter::once(clients).chain(nodes);
+        exposure::check(ports, self.root_token.is_some()).map_err(ConfigError::Value)
     }
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
@@ -441,6 +467,8 @@ mod tests {
             ("of = [\"http://10.0.0.1:9000\"]", "of is a setting of changeagent cache"),
             ("role = \"king\"", "line 1: unknown variant `king`"),
             ("listen = \"0.0.0.0:1\"\ncluster-listen = \"127.0.0.1:2\"", "set advertise as well"),
+            ("listen = \"0.0.0.0:1\"", "listen 0.0.0.0:1 can be reached from other machines"),
+            ("cluster-listen = \"10.0.0.1:1\"", "--cluster-tls-cert tls/cert.pem"),
             ("segment-size = \"1MiB\"", "segment-size is 1048576 bytes; with this max-body"),
         ] {
             let error = file(text).unwrap_err().to_string();

@@ -99,6 +99,16 @@ pub struct Flags {
         default_missing_value = "true"
     )]
     pub(super) cluster_tls_optional: Option<bool>,
+    /// Listen where other machines reach the node also without TLS or a root token
+    #[arg(
+        long,
+        env = "CHANGEAGENT_INSECURE",
+        value_name = "BOOLEAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) insecure: Option<bool>,
     /// How often a leader says that it leads [default: 150ms]
     #[arg(long, env = "CHANGEAGENT_HEARTBEAT", value_name = "TIME")]
     pub(super) heartbeat: Option<Time>,

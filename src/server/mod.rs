@@ -8,6 +8,7 @@ mod context;
 mod copy;
 mod error;
 mod executor;
+mod exposure;
 mod flags;
 mod handoff;
 mod https;

@@ -170,6 +170,46 @@ fn a_data_directory_that_is_a_file_is_refused() {
 }
 
 #[test]
+fn what_other_machines_reach_needs_tls_and_a_token_or_the_word() {
+    let directory = temporary();
+    let place = |name: &str| directory.path().join(name).display().to_string();
+    let made = place("tls");
+    testkit::run("", &["tls", "self-signed", "--out", &made, "--name", "127.0.0.1"]).ok();
+    fs::write(place("token"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    let [certificate, key, ca] =
+        ["cert", "key", "ca"].map(|name| place(&format!("tls/{name}.pem")));
+    let token = ["--root-token-file", &*place("token")].map(ToOwned::to_owned);
+    let clients = ["--tls-cert", &certificate, "--tls-key", &key].map(ToOwned::to_owned);
+    let nodes = [
+        ["--cluster-tls-cert", &*certificate, "--cluster-tls-key", &*key].map(ToOwned::to_owned),
+        ["--cluster-tls-ca", &*ca, "--cluster-advertise", "127.0.0.1:1"].map(ToOwned::to_owned),
+    ]
+    .concat();
+    let builder = |flags: &[&[String]]| {
+        let flags = flags.concat();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        NodeBuilder::new().flags(&["--listen", "0.0.0.0:0"]).flags(&flags)
+    };
+    builder(&[]).fails().says(&["listen 0.0.0.0:0", "tls self-signed", "--root-token-file"]);
+    builder(&[&clients]).fails().says(&["listen 0.0.0.0:0", "--root-token-file", "--insecure"]);
+    builder(&[&token]).fails().says(&["--tls-cert tls/cert.pem --tls-key tls/key.pem"]);
+    builder(&[&token, &clients]).start().stop();
+    builder(&[]).environment("CHANGEAGENT_INSECURE", "true").start().stop();
+
+    let member = |flags: &[&[String]]| {
+        let ports = ["--listen", "127.0.0.1:0", "--cluster-listen", "0.0.0.0:0"];
+        builder(flags).flags(&ports).flags(&["--cluster-advertise", "127.0.0.1:1"])
+    };
+    member(&[&token]).fails().says(&["cluster-listen 0.0.0.0:0", "--cluster-tls-ca tls/ca.pem"]);
+    member(&[&nodes]).fails().says(&["cluster-listen 0.0.0.0:0", "--root-token-file"]);
+    member(&[&token, &nodes])
+        .environment("CHANGEAGENT_CLUSTER_TLS_OPTIONAL", "true")
+        .fails()
+        .says(&["cluster-listen 0.0.0.0:0", "--cluster-tls-ca"]);
+    member(&[&token, &nodes]).start().stop();
+}
+
+#[test]
 fn wrong_usage_ends_with_code_2() {
     for flags in [
         &["--no-such-flag", "1"][..],
