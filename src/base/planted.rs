@@ -28,6 +28,8 @@ pub enum Bug {
     KeepRedactedOfMember,
     /// A checkpoint that is missing is taken for none.
     GoOnWithoutCheckpoint,
+    /// A segment that is missing is passed over.
+    SkipMissingSegment,
     /// What another member has not erased yet stays in a checkpoint that it gave.
     KeepRedactedOfCheckpoint,
     /// A checkpoint that another member gave is not held against the one that rotted.

@@ -102,6 +102,46 @@ fn a_checkpoint_that_is_missing_is_not_taken_for_none() {
     without_checkpoint(1);
 }
 
+/// A segment goes while a node runs on it, and its indexes are there.
+fn without_segment(seed: u64) {
+    run(seed, async move {
+        let (disk, _) = with_secret(seed).await;
+        let mut node = Node::start(&disk).await;
+        assert!(node.erases(&disk).await);
+        let (machine, files) = (&node.machine, disk.files());
+        let purged = machine.checkpoint_id();
+        let ended: Vec<u64> = machine.ended().0.iter().map(|end| end.sequence).collect();
+        let (&first, &last) = (ended.first().unwrap(), ended.last().unwrap());
+        assert!(last > first + 1, "there is one between them");
+        // What a state is gone on from must not hide it.
+        let states = disk.snapshot().into_keys().filter(|name| name.ends_with(".state"));
+        states.for_each(|name| disk.take(&name));
+        for gone in [first, first + 1, last] {
+            let name = log::file_name(gone);
+            let bytes = disk.snapshot()[&name].clone();
+            disk.take(&name);
+            let written = whole_state::write(&files, last, purged);
+            assert!(written.is_err(), "a state lacks what was in segment {gone}, which is gone");
+            let compacted = compact(&files, CLUSTER, first..=last, purged).map(drop);
+            assert!(compacted.is_err(), "a checkpoint lacks what was in segment {gone}");
+            let after = healing::index(machine, gone + 1).await;
+            assert!(gone == last || after.is_err(), "the index after {gone} lacks what was in it");
+            disk.put(&name, bytes);
+        }
+        whole_state::write(&files, last, purged).unwrap();
+        // Nor does a state from before hide it.
+        let name = log::file_name(first + 1);
+        disk.take(&name);
+        let compacted = compact(&files, CLUSTER, first..=last, purged).map(drop);
+        assert!(compacted.is_err(), "a checkpoint lacks what was in segment {name}");
+    });
+}
+
+#[test]
+fn a_segment_that_is_missing_is_not_passed_over() {
+    without_segment(1);
+}
+
 /// The power goes after so many steps of making a checkpoint anew; whether it went.
 async fn cut(steps: u64, seed: u64) -> bool {
     let (disk, outcome) = with_secret(seed).await;
@@ -146,6 +186,12 @@ mod planted {
     fn go_on_without_checkpoint() {
         let words = ["lacks what was in"];
         prove(Bug::GoOnWithoutCheckpoint, 1..2, &words, without_checkpoint);
+    }
+
+    #[test]
+    fn skip_missing_segment() {
+        let words = ["lacks what was in"];
+        prove(Bug::SkipMissingSegment, 1..2, &words, without_segment);
     }
 
     #[test]

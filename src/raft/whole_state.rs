@@ -111,10 +111,11 @@ pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
 /// purged, so a checkpoint stands for them.
 ///
 /// # Errors
-/// The checkpoint or an index cannot be read, is damaged or missing.
+/// The checkpoint, an index or a segment cannot be read, is damaged or missing.
 pub(super) fn upto(files: &impl Files, upto: u64, purged: Option<LogId>) -> io::Result<Begun> {
     let mut begun = newest(files, upto)?;
     check_checkpoint(&begun, purged)?;
+    let mut held = None;
     for segment in log::segments(files)?.into_iter().filter(|segment| *segment <= upto) {
         if begun.found.contains_key(&segment) {
             continue;
@@ -128,16 +129,62 @@ pub(super) fn upto(files: &impl Files, upto: u64, purged: Option<LogId>) -> io::
         let Some(index) = fitting(files, segment)? else {
             if is_held(files, segment, applied)? {
                 // It is purged, and still there.
+                held = Some(segment);
                 continue;
             }
             return Err(wrong(Fault { offset: 0, reason: "it is missing or not sound".into() }));
         };
+        let before = begun.found.last_key_value().map(|(before, _)| *before);
+        begun.check_next(before, segment, &index)?;
         if index.last() > begun.fold.applied().map(|id| id.index) {
             begun.fold.absorb(&index).map_err(wrong)?;
         }
         begun.found.insert(segment, index);
     }
-    Ok(begun)
+    match begun.found.last_key_value().map(|(last, _)| *last).max(held) {
+        Some(last) if last < upto && !planted!(SkipMissingSegment) => {
+            Err(missing_segment(last + 1))
+        }
+        _ => begun.check_segments().map(|()| begun),
+    }
+}
+
+/// What to say of a segment that is not there.
+fn missing_segment(sequence: u64) -> io::Error {
+    let (file, reason) = (log::file_name(sequence), "it is missing".to_owned());
+    let (first, last) = (ChangeId::ZERO, ChangeId::ZERO);
+    io::Error::other(Damaged { file, offset: 0, first, last, reason })
+}
+
+impl Begun {
+    /// Whether each segment after the checkpoint is there, up to the last one: without one of them, the
+    /// others would amount to a state that lacks what is in it, and to a list with a gap.
+    fn check_segments(&self) -> io::Result<()> {
+        let mut before = None;
+        for (segment, index) in &self.found {
+            self.check_next(before, *segment, index)?;
+            before = Some(*segment);
+        }
+        Ok(())
+    }
+
+    /// The same of `segment`, before which `before` was found.
+    fn check_next(
+        &self,
+        before: Option<u64>,
+        segment: u64,
+        index: &SegmentIndex,
+    ) -> io::Result<()> {
+        let purged = self.checkpoint.as_ref().map(|checkpoint| checkpoint.standing.0.index);
+        let next = purged.map_or(0, |purged| purged.saturating_add(1));
+        let follows = segment == before.map_or(1, |before| before + 1)
+            || index.log.run.first() <= next
+            || planted!(GoOnWithoutCheckpoint);
+        match follows || planted!(SkipMissingSegment) {
+            true => Ok(()),
+            false => Err(missing_segment(before.map_or(segment - 1, |before| before + 1))),
+        }
+    }
 }
 
 /// Whether the checkpoint that stands for entries up to `purged` is there: without it, the indexes
