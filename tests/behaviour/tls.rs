@@ -297,6 +297,8 @@ fn who_never_comes_to_terms_holds_nobody_up() {
     assert_eq!(client.request("POST", "/changes", br#"{"data":1}"#).0, 201);
     let connect = || TcpStream::connect(node.address()).unwrap();
 
+    // Each needs a descriptor here, too.
+    rlimit::increase_nofile_limit(4_096).unwrap();
     // More than may be under way, of which none says anything.
     let silent: Vec<_> = (0..1_100).map(|_| connect()).collect();
     eventually("they are let in up to the limit", || {
