@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -89,9 +90,15 @@ fn agree(origin: &Node, cache: &Node, tenants: &[&str]) {
     assert!(newest(cache) >= last, "ids of others count");
 }
 
-/// Writes of all kinds for four tenants until it is told to stop.
+/// So many writes are under way, or to come, while the test goes on with something else.
+const AHEAD: u64 = 100;
+
+/// Writes of all kinds for four tenants, as many as are asked for and [`AHEAD`] more: what is written does
+/// not grow with the time that all else takes, and so neither does what is compared in the end.
 struct Load {
-    stop: Arc<AtomicBool>,
+    /// One for each write.
+    orders: mpsc::Sender<()>,
+    ordered: u64,
     written: Arc<AtomicU64>,
     thread: thread::JoinHandle<()>,
 }
@@ -156,28 +163,32 @@ fn tenants(client: &mut Client) -> (Vec<String>, Vec<String>) {
 
 impl Load {
     fn start(node: &Node) -> Self {
-        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, count, mut client) = (Arc::clone(&stop), Arc::clone(&written), node.client());
+        let (orders, received) = mpsc::channel();
+        let written = Arc::new(AtomicU64::new(0));
+        let (count, mut client) = (Arc::clone(&written), node.client());
         let (tenants, keys) = tenants(&mut client);
         let thread = thread::spawn(move || {
-            let mut n = 0;
-            while !stopped.load(Ordering::SeqCst) {
+            for (n, ()) in received.iter().enumerate() {
                 write(&mut client, &tenants, &keys, n);
-                n += 1;
                 count.fetch_add(1, Ordering::SeqCst);
             }
         });
-        Self { stop, written, thread }
+        Self { orders, ordered: 0, written, thread }
     }
 
     /// Waits until so many more are written.
-    fn goes_on(&self, writes: u64) {
+    fn goes_on(&mut self, writes: u64) {
         let goal = self.written.load(Ordering::SeqCst) + writes;
+        while self.ordered < goal + AHEAD {
+            self.orders.send(()).unwrap();
+            self.ordered += 1;
+        }
         eventually("more is written", || self.written.load(Ordering::SeqCst) >= goal);
     }
 
+    /// Waits until all is written.
     fn end(self) {
-        self.stop.store(true, Ordering::SeqCst);
+        drop(self.orders);
         self.thread.join().unwrap();
     }
 }
@@ -193,7 +204,7 @@ fn holds_nothing_else(cache: &Node) {
 #[test]
 fn a_cache_of_tenants_that_is_killed_again_and_again_shows_what_its_origin_has_of_them() {
     let origin = Node::with(&SHORT_SEGMENTS);
-    let load = Load::start(&origin);
+    let mut load = Load::start(&origin);
     load.goes_on(200);
     let mut cache = started(cache_of(&origin, "one,two").flags(&SHORT_SEGMENTS));
     let mut shown = 0;
@@ -237,7 +248,7 @@ fn a_cache_of_tenants_that_is_killed_again_and_again_shows_what_its_origin_has_o
 #[test]
 fn a_cache_of_tenants_is_the_origin_of_caches_of_some_of_these() {
     let origin = Node::with(&SHORT_SEGMENTS);
-    let load = Load::start(&origin);
+    let mut load = Load::start(&origin);
     load.goes_on(100);
     let whole = started(NodeBuilder::new().command("cache").flags(&["--of", &origin.url()]));
     let middle = started(cache_of(&whole, "one,two,three").flags(&SHORT_SEGMENTS));

@@ -1,9 +1,11 @@
 //! A cache of a cluster: it follows whoever leads.
 
+use serde_json::Value;
+
 use testkit::{
-    Node, NodeBuilder,
+    Client, Node, NodeBuilder,
     cluster::Cluster,
-    eventually,
+    eventually, files,
     network::Network,
     workload::{Workload, number},
 };
@@ -86,4 +88,81 @@ fn a_cache_does_not_take_a_member_that_is_cut_off_for_the_cluster() {
             of_one.client().get("/changes?limit=1").last() >= id && age() < 5
         });
     });
+}
+
+/// What is in every change of the tenant that is not copied.
+const SECRET: &str = "of-nobody-else";
+
+/// Has any member take the `n`-th change of a tenant, once, however often it is asked.
+fn write(cluster: &Cluster, tenant: &str, n: u64, data: &str) -> u64 {
+    let (target, key) = (format!("/tenants/{tenant}/changes"), format!("{tenant}-{n}"));
+    let headers = [("Content-Type", "application/json"), ("Idempotency-Key", &key)];
+    let body = format!("{{\"data\":\"{data} {n}\"}}");
+    let mut id = None;
+    eventually("it is written", || {
+        let clients = cluster.running().into_iter().filter_map(|node| cluster.try_client(node));
+        id = clients.into_iter().find_map(|mut client| {
+            let answer = client.try_request("POST", &target, &headers, body.as_bytes())?;
+            (answer.status == 201).then(|| answer.id())
+        });
+        id.is_some()
+    });
+    id.expect("an id")
+}
+
+/// All changes of a tenant up to `last`, as a node shows them.
+fn list_of(node: &mut Client, tenant: &str, last: u64) -> Vec<(u64, String)> {
+    let answer = node.get(&format!("/tenants/{tenant}/changes?limit=10000&min_id={last}&block=30"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let page = answer.json();
+    assert_eq!(page["atEnd"], true, "there is no more of it");
+    let change = |change: &Value| {
+        (change["_id"].as_u64().unwrap(), change["data"].as_str().unwrap().to_owned())
+    };
+    page["changes"].as_array().unwrap().iter().map(change).collect()
+}
+
+#[test]
+fn a_cache_of_a_tenant_follows_through_the_death_of_the_leader_that_it_follows() {
+    let mut cluster = Cluster::start(3);
+    for name in ["own", "other"] {
+        cluster.client(0).tenant(name);
+    }
+    (0..3).for_each(|node| cluster.catches_up(node));
+    // The leader is asked as long as it answers.
+    let (leader, followers) = (cluster.leader(), cluster.followers());
+    let members = [&[leader][..], &followers].concat();
+    let origins: Vec<String> =
+        members.iter().map(|&member| format!("http://{}", cluster.address(member))).collect();
+    let flags = ["--of", &origins.join(","), "--tenant", "own"];
+    let mut cache = NodeBuilder::new().command("cache").flags(&flags).start();
+    eventually("it has caught up", || cache.client().get("/ready").status == 200);
+    let mut expected = Vec::new();
+    let mut n = 0;
+    for round in 0..3 {
+        let leader = cluster.leader();
+        let mut last = 0;
+        for is_killed in [false, true] {
+            if is_killed {
+                cluster.kill(leader);
+            }
+            for _ in 0..20 {
+                expected.push((write(&cluster, "own", n, "own"), format!("own {n}")));
+                last = write(&cluster, "other", n, SECRET);
+                n += 1;
+            }
+            // Ids of others count: it has come as far as they have.
+            assert_eq!(list_of(&mut cache.client(), "own", last), expected, "round {round}");
+        }
+        cluster.restart(leader);
+        cluster.catches_up(leader);
+        let mut member = cluster.client(leader);
+        assert_eq!(list_of(&mut member, "own", last), expected, "the cluster has the same");
+        cache = cache.kill().start();
+        assert_eq!(list_of(&mut cache.client(), "own", last), expected, "after a restart");
+    }
+    for (name, bytes) in files(&cache.data()) {
+        let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
+        assert!(!found, "{} has something of another tenant", name.display());
+    }
 }
