@@ -125,7 +125,8 @@ fn bodies(c: &mut Criterion) {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_with_input(BenchmarkId::new("one", label), &text, |b, text| {
             b.iter(|| {
-                parse(black_box(text.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+                parse(black_box(text.as_bytes()), Form::Json, &limits, &scope, (&catalog).into())
+                    .is_ok()
             });
         });
     }
@@ -133,14 +134,16 @@ fn bodies(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(tagged.len() as u64));
     group.bench_function("one tagged 256B", |b| {
         b.iter(|| {
-            parse(black_box(tagged.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+            parse(black_box(tagged.as_bytes()), Form::Json, &limits, &scope, (&catalog).into())
+                .is_ok()
         });
     });
     let lines = format!("{}\n", records(256)).repeat(1000);
     group.throughput(Throughput::Bytes(lines.len() as u64));
     group.bench_function("1000 lines of 256B", |b| {
         b.iter(|| {
-            parse(black_box(lines.as_bytes()), Form::Ndjson, &limits, &scope, &catalog).is_ok()
+            parse(black_box(lines.as_bytes()), Form::Ndjson, &limits, &scope, (&catalog).into())
+                .is_ok()
         });
     });
     let spaced = serde_json::from_str::<serde_json::Value>(&records(64 << 10))
@@ -149,7 +152,8 @@ fn bodies(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(spaced.len() as u64));
     group.bench_function("one indented 64KiB", |b| {
         b.iter(|| {
-            parse(black_box(spaced.as_bytes()), Form::Json, &limits, &scope, &catalog).is_ok()
+            parse(black_box(spaced.as_bytes()), Form::Json, &limits, &scope, (&catalog).into())
+                .is_ok()
         });
     });
     group.bench_function("compact 64KiB", |b| {

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ops::Deref,
     rc::Rc,
     sync::Arc,
 };
@@ -9,7 +10,7 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::{
-    access::Access,
+    access::{Access, Principal, Visible},
     browser::BrowserPolicy,
     error::{ApiError, Code},
     metrics::Metrics,
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// What every request of a core may use.
-pub(super) struct Context {
+pub(super) struct Core {
     pub(super) node: Handle,
     pub(super) limits: Arc<Limits>,
     /// The newest page, for the many who ask the same.
@@ -46,7 +47,35 @@ pub(super) struct Context {
     pub(super) coders: Semaphore,
 }
 
+/// What one request is answered from: what its core has, as far as it concerns who asks.
+#[derive(Clone)]
+pub(super) struct Context {
+    core: Rc<Core>,
+    /// Who asks.
+    pub(super) principal: Principal,
+}
+
+impl Deref for Context {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
 impl Context {
+    /// What a request of `principal` is answered from.
+    pub(super) fn new(core: &Rc<Core>, principal: Principal) -> Self {
+        Self { core: Rc::clone(core), principal }
+    }
+
+    /// The tenants and collections that concern who asks, by their names.
+    pub(super) fn visible(&self) -> Visible<'_> {
+        Visible::new(self.catalog(), self.principal.scope())
+    }
+}
+
+impl Core {
     /// The tenants and collections by their names.
     pub(super) fn catalog(&self) -> &Catalog {
         &self.node.index().catalog

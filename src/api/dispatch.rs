@@ -21,9 +21,9 @@ use super::{
     },
     resources::{
         changes, cluster, collections, keys, log, members, metrics, node, openapi, page, state,
-        tenants,
+        tenants, tokens,
     },
-    route::{ALL, Resource},
+    route::{ALL, Resource, not_there},
 };
 use crate::{
     base::limits::MIN_ID_WAIT,
@@ -259,10 +259,13 @@ async fn read_list(
         api.node.barrier().await?;
     }
     // What the path names comes first.
-    let list = resource.list(api.catalog())?;
+    let list = resource.list(api.visible())?;
     let list = list.unwrap_or_else(|| unreachable!("it is a list"));
     let query = query?;
     let lists = match (list, query.lists.first()) {
+        (ListId::All, None) if api.principal.is_limited() => {
+            return Err(ApiError::new(Code::NotFound, not_there(request)));
+        }
         (_, None) => Lists::One(list),
         (ListId::All, Some(_)) => changes::lists(api, &query.lists)?,
         (_, Some(name)) => return Err(parameter::unknown(name.parameter())),
@@ -297,6 +300,9 @@ async fn read_resource(
     }
     Ok(Routed::Reply(match resource {
         Resource::Change(id) => changes::get(api, id).await?,
+        Resource::Tokens => tokens::list(api, &query).await,
+        Resource::Token(id) => tokens::get(api, id)?,
+        Resource::Anonymous => tokens::anonymous(api),
         Resource::Tenants => tenants::list(api, &query).await,
         Resource::Tenant(tenant) => tenants::get(api, tenant)?,
         Resource::Retention(tenant) => tenants::retention(api, tenant)?,
@@ -356,7 +362,7 @@ async fn write_resource(
 ) -> Result<Reply, ApiError> {
     if let Err(error) = parameters {
         // What the path names comes first.
-        return Err(resource.missing(api.catalog()).unwrap_or_else(|| error.clone()));
+        return Err(resource.missing(api.visible()).unwrap_or_else(|| error.clone()));
     }
     match (request.method(), resource) {
         (Method::Post, Resource::Changes) => changes::post(api, request, None).await,
@@ -365,6 +371,9 @@ async fn write_resource(
         }
         (Method::Post, Resource::Redaction(id)) => changes::redact(api, request, id).await,
         (Method::Post, Resource::Tenants) => tenants::create(api, request),
+        (Method::Post, Resource::Tokens) => tokens::create(api, request),
+        (Method::Delete, Resource::Token(id)) => tokens::revoke(api, request, id),
+        (Method::Put, Resource::Anonymous) => tokens::set_anonymous(api, request),
         (Method::Post, Resource::Collections(tenant)) => collections::create(api, request, tenant),
         (Method::Post, Resource::Keys(path)) => keys::post(api, request, path).await,
         (Method::Put, Resource::Key(path, key)) => keys::put(api, request, path, key).await,

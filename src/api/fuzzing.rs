@@ -55,7 +55,7 @@ pub fn change_body(input: &[u8]) {
     };
     let catalog = catalog(TENANT, COLLECTION);
     let limits = Limits::default();
-    match parse(body, form, &limits, &scope, &catalog) {
+    match parse(body, form, &limits, &scope, (&catalog).into()) {
         Err(error) => assert!(error.offset <= body.len()),
         Ok(accepted) => {
             let count = accepted.append.spans.len();
@@ -82,7 +82,7 @@ fn reads_back(batch: &Batch, n: u32, catalog: &Catalog) {
     let body = [b"{", members].concat();
     assert!(serde_json::from_slice::<&RawValue>(&body).is_ok(), "a change is JSON");
     let scope = Scope::default();
-    match parse(&body, Form::Json, &Limits::default(), &scope, catalog) {
+    match parse(&body, Form::Json, &Limits::default(), &scope, catalog.into()) {
         Ok(again) => assert_eq!(batch_of(again.append.into()).change(0).suffix, suffix),
         Err(error) => panic!("what was accepted is refused: {error:?}"),
     }
@@ -162,10 +162,10 @@ fn decoded(text: &str) -> Cow<'_, str> {
 fn meanings(request: &Request) {
     let catalog = catalog(TENANT, COLLECTION);
     if let Some(resource) = Resource::of(&request.path_segments()) {
-        let found = resource.list(&catalog);
+        let found = resource.list((&catalog).into());
         assert!(!resource.methods().is_empty());
         assert!(found.is_ok() || resource.is_list());
-        let _ = resource.missing(&catalog);
+        let _ = resource.missing((&catalog).into());
     }
     let pairs = || request.query();
     if let Ok(query) = ChangesQuery::parse(pairs()) {

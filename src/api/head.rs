@@ -29,7 +29,7 @@ async fn check(api: &Context, request: &Request, resource: Resource<'_>) -> Resu
         return Ok(());
     }
     if let Err(error) = parameter::check_none(request) {
-        return Err(resource.missing(api.catalog()).unwrap_or(error));
+        return Err(resource.missing(api.visible()).unwrap_or(error));
     }
     let form = body_form(request)?;
     match resource {
@@ -44,10 +44,10 @@ async fn check(api: &Context, request: &Request, resource: Resource<'_>) -> Resu
         // It may repeat a request that was answered while what it names was there.
         return Ok(());
     }
-    if resource.missing(api.catalog()).is_some() {
+    if resource.missing(api.visible()).is_some() {
         // It may be there and not be known here yet.
         api.node.barrier().await?;
-        return resource.missing(api.catalog()).map_or(Ok(()), Err);
+        return resource.missing(api.visible()).map_or(Ok(()), Err);
     }
     Ok(())
 }

@@ -28,7 +28,12 @@ mod resources;
 mod route;
 mod write;
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Semaphore;
 
@@ -36,7 +41,7 @@ use self::{
     access::{Access, Principal, Remembered},
     browser::{BrowserPolicy, Reader},
     coding::{Accepted, Coding},
-    context::Context,
+    context::{Context, Core},
     error::{ApiError, Code},
     growing::Growing,
     metrics::Metrics,
@@ -57,13 +62,17 @@ use crate::{
         limits::{CODERS_MAX, Limits},
     },
     http::{Request, Response},
+    io::cores,
     node::{Handle, copy::Origins},
     state::Verified,
 };
 
+/// How often a core looks whether tokens were revoked that requests wait with.
+const REVOCATION_LOOK: Duration = Duration::from_millis(200);
+
 /// The API of one serving core. What is asked of it begins by catching up with what the Raft
 /// core has told, so that whoever was told of a write on any core can read it here.
-pub struct Api(Context);
+pub struct Api(Rc<Core>);
 
 impl Api {
     /// An API in front of `node` that keeps to `limits`, asks for tokens as `access` says, lets pages
@@ -80,7 +89,7 @@ impl Api {
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
         let origins = node.status().copy().map(|copy| Origins::new(copy.of()));
-        Self(Context {
+        Self(Rc::new(Core {
             node,
             limits,
             shared,
@@ -92,7 +101,7 @@ impl Api {
             origins,
             handed_on: Cell::new(0),
             coders: Semaphore::new(CODERS_MAX),
-        })
+        }))
     }
 
     /// Who sends `request`, on a connection that remembers so much. What is refused is counted.
@@ -104,25 +113,71 @@ impl Api {
         request: &Request,
         remembered: &mut Remembered,
     ) -> Result<Principal, ApiError> {
-        self.0.access.principal(request, remembered).map_err(|refused| {
+        let tokens = &self.0.node.index().tokens;
+        self.0.access.principal(request, tokens, remembered).map_err(|refused| {
             self.0.metrics.unauthenticated(refused);
             refused.error()
         })
     }
 
+    /// Whether the node asks for tokens.
+    #[must_use]
+    pub fn asks_for_tokens(&self) -> bool {
+        self.0.access.is_required()
+    }
+
+    /// Whether `principal` may still do what it could when it was found out.
+    pub fn is_good(&self, principal: &mut Principal) -> bool {
+        principal.is_good(&self.0.node.index().tokens)
+    }
+
+    /// The same, with the refusal; that is counted.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`]
+    pub fn check_good(&self, principal: &mut Principal) -> Result<(), ApiError> {
+        if self.is_good(principal) {
+            return Ok(());
+        }
+        let refused = principal.refused();
+        self.0.metrics.unauthenticated(refused);
+        Err(refused.error())
+    }
+
+    /// Until when to wait at most with a request of `principal` that is to wait until `until`.
+    #[must_use]
+    pub fn wait_until(&self, principal: &Principal, until: Instant, now: Instant) -> Instant {
+        principal.left().and_then(|left| now.checked_add(left)).map_or(until, |end| end.min(until))
+    }
+
+    /// Resolves when some may do less than before `seen`, which is that of the moment from then on.
+    pub async fn rights_taken_away(&self, seen: &mut u64) {
+        let tokens = &self.0.node.index().tokens;
+        while tokens.generation() == *seen {
+            cores::sleep(REVOCATION_LOOK).await;
+        }
+        *seen = tokens.generation();
+    }
+
     /// Answers `request` of `principal`, which arrived at `now`.
     pub async fn handle(&self, request: Box<Request>, principal: Principal, now: Instant) -> Reply {
         self.0.node.catch_up();
-        match self.admit(&request, principal) {
-            Ok(()) => dispatch::handle(&self.0, request, now, None).await,
+        let context = self.context(principal);
+        match self.admit(&request, &context) {
+            Ok(()) => dispatch::handle(&context, request, now, None).await,
             Err(error) => Reply::Now(error.into()),
         }
     }
 
-    /// Answers a write anew, which arrived at `since`, as [`Told::Again`] asks for.
-    pub async fn again(&self, request: Box<Request>, since: Instant) -> Reply {
+    /// Answers a write of `principal` anew, which arrived at `since`, as [`Told::Again`] asks for.
+    pub async fn again(
+        &self,
+        request: Box<Request>,
+        principal: Principal,
+        since: Instant,
+    ) -> Reply {
         self.0.node.catch_up();
-        dispatch::again(&self.0, request, since).await
+        dispatch::again(&self.context(principal), request, since).await
     }
 
     /// The coding that the body of a request comes in. Unknown ones are refused with the request.
@@ -178,35 +233,45 @@ impl Api {
         }
     }
 
-    /// Goes on with a parked read, because something changed or because it
+    /// Goes on with a parked read of `principal`, because something changed or because it
     /// has waited long enough.
-    pub async fn resume(&self, parked: Parked, now: Instant) -> Reply {
+    pub async fn resume(&self, parked: Parked, principal: Principal, now: Instant) -> Reply {
         self.0.node.catch_up();
-        dispatch::resume(&self.0, parked, now).await
+        dispatch::resume(&self.context(principal), parked, now).await
     }
 
-    /// The first part of a stream, of which nothing is sent yet.
+    /// The first part of a stream of `principal`, of which nothing is sent yet.
     ///
     /// # Errors
     /// The answer that takes its place, where the first change cannot be read.
     pub async fn begin(
         &self,
         stream: &mut ChangeStream,
+        principal: &mut Principal,
         now: Instant,
     ) -> Result<Result<Next, ApiError>, Response> {
-        match self.advance(stream, now).await {
+        match self.advance(stream, principal, now).await {
             Err(error) if error.code == Code::Damaged => Err(error.into()),
             first => Ok(first),
         }
     }
 
-    /// The next part of a stream.
+    /// The next part of a stream of `principal`.
     ///
     /// # Errors
     /// When it cannot go on: it must break off.
-    pub async fn advance(&self, stream: &mut ChangeStream, now: Instant) -> Result<Next, ApiError> {
+    pub async fn advance(
+        &self,
+        stream: &mut ChangeStream,
+        principal: &mut Principal,
+        now: Instant,
+    ) -> Result<Next, ApiError> {
         self.0.node.catch_up();
-        stream::advance(&self.0, stream, now).await
+        if let Err(error) = self.check_good(principal) {
+            return stream::refuse(stream, error);
+        }
+        // What it is of was looked up when it was opened.
+        stream::advance(&self.context(Principal::OPEN), stream, now).await
     }
 
     /// The refusal that a request of `principal` earns whatever its body is; nothing when the
@@ -217,8 +282,9 @@ impl Api {
         principal: Principal,
     ) -> Option<Response> {
         self.0.node.catch_up();
-        match self.admit(request, principal) {
-            Ok(()) => head::refusal(&self.0, request).await,
+        let context = self.context(principal);
+        match self.admit(request, &context) {
+            Ok(()) => head::refusal(&context, request).await,
             Err(error) => Some(error.into()),
         }
     }
@@ -254,8 +320,12 @@ impl Api {
         &self.0.node
     }
 
-    fn admit(&self, request: &Request, principal: Principal) -> Result<(), ApiError> {
+    fn admit(&self, request: &Request, context: &Context) -> Result<(), ApiError> {
         self.0.browsers.admit(request, || self.0.node.status().cluster().members)?;
-        access::permit(principal, request)
+        access::permit(&context.principal, request)
+    }
+
+    fn context(&self, principal: Principal) -> Context {
+        Context::new(&self.0, principal)
     }
 }

@@ -8,10 +8,12 @@ use std::{
 };
 
 use super::{
+    error::ApiError,
     read::{
         question::{KeyQuestion, MovedQuestion, Question},
         stream::ChangeStream,
     },
+    request::accept::negotiated,
     write::Write,
 };
 use crate::{
@@ -88,6 +90,15 @@ impl Parked {
         match &self.asked {
             ParkedRead::Request(request) => request.held_bytes(),
             _ => 0,
+        }
+    }
+
+    /// The answer where it may not go on for `error`.
+    #[must_use]
+    pub fn refusal(&self, error: ApiError) -> Response {
+        match &self.asked {
+            ParkedRead::Request(_) | ParkedRead::Key(_) | ParkedRead::Moved(_) => error.into(),
+            _ => negotiated(error.into()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    access::Visible,
     error::{ApiError, Code, excerpt},
     request::{
         ReadOf,
@@ -10,9 +11,9 @@ use super::{
     },
 };
 use crate::{
-    base::names::Named,
-    http::{Request, Response},
-    state::{ListId, index::Catalog},
+    base::{names::Named, tokens::Right},
+    http::{Method, Request, Response},
+    state::ListId,
 };
 
 /// What a path names.
@@ -43,11 +44,29 @@ pub(super) enum Resource<'p> {
     CollectionState(CollectionPath<'p>),
     Keys(CollectionPath<'p>),
     Key(CollectionPath<'p>, &'p str),
+    Tokens,
+    Token(&'p str),
+    Anonymous,
+}
+
+/// What a request needs of who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Need {
+    /// The right; nothing where any token will do.
+    pub(super) right: Option<Right>,
+    /// Whether it concerns everything, and so no token whose scope is less.
+    pub(super) everything: bool,
+}
+
+/// Whether a write of a key only creates it.
+fn creates_key(request: &Request) -> bool {
+    request.method() == Method::Put
+        && request.header("if-none-match").is_some_and(|value| value.trim_ascii() == b"*")
 }
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 30] = [
+pub const ROUTES: [(&str, &str); 33] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -76,6 +95,9 @@ pub const ROUTES: [(&str, &str); 30] = [
     ("/collections/{collection}/state", READ),
     ("/collections/{collection}/keys", APPEND),
     ("/collections/{collection}/keys/{key}", PUT),
+    ("/tokens", APPEND),
+    ("/tokens/anonymous", SET),
+    ("/tokens/{id}", DELETE),
     ("/metrics", READ),
     ("/openapi.json", READ),
 ];
@@ -100,7 +122,7 @@ impl<'p> Resource<'p> {
             if path.is_empty() {
                 return Err(Box::new(not_allowed(request, ALL).with_close()));
             }
-            let mut detail = format!("there is no resource {:?}", excerpt(request.target()));
+            let mut detail = not_there(request);
             if let [before @ .., ""] = path
                 && Self::of(before).is_some()
             {
@@ -136,6 +158,9 @@ impl<'p> Resource<'p> {
             ["cluster", "members", id] => Self::Member(id),
             ["metrics"] => Self::Metrics,
             ["openapi.json"] => Self::OpenApi,
+            ["tokens"] => Self::Tokens,
+            ["tokens", "anonymous"] => Self::Anonymous,
+            ["tokens", id] => Self::Token(id),
             ["changes"] => Self::Changes,
             ["changes", id] => Self::Change(id),
             ["changes", id, "redact"] => Self::Redaction(id),
@@ -174,13 +199,51 @@ impl<'p> Resource<'p> {
             | Self::TenantChanges(_)
             | Self::Collections(_)
             | Self::Keys(_)
+            | Self::Tokens
             | Self::Members => APPEND,
             Self::Member(_) => MEMBER,
             Self::Leader | Self::Redaction(_) => POST,
-            Self::Tenant(_) | Self::Collection(_) => DELETE,
+            Self::Tenant(_) | Self::Collection(_) | Self::Token(_) => DELETE,
             Self::Key(..) => PUT,
-            Self::Retention(_) => SET,
+            Self::Retention(_) | Self::Anonymous => SET,
             _ => READ,
+        }
+    }
+
+    /// What who sends `request`, which is for it, must be allowed to do; nothing where that is for everybody. What its
+    /// path or body names must besides lie within the scope of the token.
+    pub(super) fn need(&self, request: &Request) -> Option<Need> {
+        let method = request.method();
+        let reads = matches!(method, Method::Get | Method::Head);
+        let or_read = |right| Some(if reads { Right::Read } else { right });
+        let of_all = |right| Some(Need { right, everything: true });
+        let of_scope = |right| Some(Need { right, everything: false });
+        match self {
+            _ if method == Method::Options => None,
+            Self::Health | Self::Ready => None,
+            // Whoever has any token.
+            Self::Index | Self::OpenApi => of_scope(None),
+            Self::Cluster | Self::Leader | Self::Members | Self::Member(_) | Self::Metrics => {
+                of_all(or_read(Right::Administer))
+            }
+            // Their tenants are looked at there.
+            Self::Log | Self::Checkpoint => of_scope(or_read(Right::Administer)),
+            Self::Tokens | Self::Token(_) => of_scope(Some(Right::Administer)),
+            Self::Anonymous => of_all(Some(Right::Administer)),
+            Self::Changes | Self::TenantChanges(_) => of_scope(or_read(Right::Insert)),
+            Self::Redaction(_) | Self::Retention(_) => of_scope(or_read(Right::Administer)),
+            Self::Tenants => of_all(or_read(Right::Write)),
+            // It replaces nothing then.
+            Self::Key(..) if creates_key(request) => of_scope(Some(Right::Insert)),
+            Self::Change(_)
+            | Self::Tenant(_)
+            | Self::TenantState(_)
+            | Self::Collections(_)
+            | Self::Collection(_)
+            | Self::CollectionChanges(_)
+            | Self::CollectionState(_)
+            | Self::Keys(_)
+            | Self::Key(..) => of_scope(or_read(Right::Write)),
         }
     }
 
@@ -208,7 +271,7 @@ impl<'p> Resource<'p> {
     /// What a read of it may be asked, where that is no list of changes.
     pub(super) fn read_of(&self) -> ReadOf {
         match self {
-            Self::Tenants | Self::Collections(_) => ReadOf::Names,
+            Self::Tenants | Self::Collections(_) | Self::Tokens => ReadOf::Names,
             Self::Keys(_) => ReadOf::Keys,
             Self::Key(..) => ReadOf::Key,
             Self::TenantState(_) | Self::CollectionState(_) => ReadOf::State,
@@ -220,26 +283,26 @@ impl<'p> Resource<'p> {
     ///
     /// # Errors
     /// [`Code::NotFound`] when that is of nothing that is there.
-    pub(super) fn list(&self, catalog: &Catalog) -> Result<Option<ListId>, ApiError> {
+    pub(super) fn list(&self, visible: Visible<'_>) -> Result<Option<ListId>, ApiError> {
         Ok(match *self {
             Self::Changes => Some(ListId::All),
-            Self::TenantChanges(tenant) => Some(ListId::Tenant(path::tenant(catalog, tenant)?.id)),
+            Self::TenantChanges(tenant) => Some(ListId::Tenant(path::tenant(visible, tenant)?.id)),
             Self::CollectionChanges(path) => {
-                Some(ListId::Collection(path::collection(catalog, path)?.id))
+                Some(ListId::Collection(path::collection(visible, path)?.id))
             }
             _ => None,
         })
     }
 
     /// The refusal of a write to it where its path names what is not there.
-    pub(super) fn missing(&self, catalog: &Catalog) -> Option<ApiError> {
+    pub(super) fn missing(&self, visible: Visible<'_>) -> Option<ApiError> {
         match *self {
             Self::Tenant(tenant)
             | Self::Retention(tenant)
             | Self::TenantChanges(tenant)
-            | Self::Collections(tenant) => path::tenant(catalog, tenant).err(),
+            | Self::Collections(tenant) => path::tenant(visible, tenant).err(),
             Self::Collection(path) | Self::Keys(path) | Self::Key(path, _) => {
-                path::collection(catalog, path).err()
+                path::collection(visible, path).err()
             }
             _ => None,
         }
@@ -264,6 +327,11 @@ impl<'p> Resource<'p> {
             _ => false,
         }
     }
+}
+
+/// What is said of a target that is not there.
+pub(super) fn not_there(request: &Request) -> String {
+    format!("there is no resource {:?}", excerpt(request.target()))
 }
 
 fn not_allowed(request: &Request, methods: &'static str) -> Response {

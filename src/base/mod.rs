@@ -17,4 +17,5 @@ pub mod tags;
 pub mod tenants;
 pub mod times;
 pub mod timing;
+pub mod tokens;
 pub mod ttl;

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::base::ids::ChangeId;
+use crate::base::{ids::ChangeId, tokens::TokenId};
 
 /// What an accepted command did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,12 @@ pub enum Effect {
     Redacted(ChangeId),
     /// A tenant keeps another part of its history than before.
     Retention,
+    /// It created this token.
+    Token(TokenId),
+    /// It revoked this token.
+    Revoked(TokenId),
+    /// Requests without a token may do something else than before.
+    Anonymous,
 }
 
 /// Something that a command needs and that is not there.
@@ -46,6 +52,8 @@ pub enum Missing {
     Key,
     /// The change.
     Change,
+    /// The token.
+    Token,
 }
 
 /// Why a command was refused when its turn came. It changed nothing.
@@ -61,6 +69,10 @@ pub enum Refusal {
     PreconditionFailed(Option<ChangeId>),
     /// Its idempotency key was used before for another request.
     IdempotencyMismatch,
+    /// The token that it was asked with may not do it, or is good for nothing any more.
+    NoRight,
+    /// There are as many tokens as there may be.
+    TooManyTokens,
 }
 
 /// How a command was decided, the same on every node.

@@ -171,6 +171,10 @@ pub enum Bug {
     ForgetTtlInIndex,
     /// A checkpoint does not say where the lists of tenants begin.
     ForgetBeginning,
+    /// An index does not say which tokens were revoked.
+    ForgetRevocationInIndex,
+    /// A checkpoint has no tokens.
+    ForgetTokensInCheckpoint,
     /// What a checkpoint says of when keys expire is not taken up.
     ForgetTtlInCheckpoint,
     /// A segment in which entries rotted gets its name before it is synced.

@@ -5,7 +5,10 @@ use std::{
     io::{self, Write},
 };
 
-use super::format::{ChangeLine, End, Head, Lines, Summing, content, head};
+use super::{
+    format::{ChangeLine, Head, head},
+    text::{End, Lines, Summing, content},
+};
 use crate::{
     base::{
         batch::redacted_change,
@@ -43,7 +46,7 @@ pub fn redact(out: impl Write, bytes: &[u8], ids: &BTreeSet<ChangeId>) -> io::Re
     let damaged = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let content = content(bytes).map_err(damaged)?;
     let head = head(bytes).map_err(damaged)?;
-    let before = 1 + head.tenants + head.collections + head.requests;
+    let before = 1 + head.tenants + head.collections + head.tokens + head.requests;
     let mut out = Summing { out, crc: 0, written: 0 };
     let mut lines = Vec::new();
     for (n, line) in content.split_inclusive(|&byte| byte == b'\n').enumerate() {

@@ -4,10 +4,11 @@
 //! Lines of JSON, in this order, each ended by `\n`:
 //!
 //! ```text
-//! {"changeagent-checkpoint":3,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
-//!  "tenants":…,"collections":…,"requests":…,"keys":…}       the head, with counts
+//! {"changeagent-checkpoint":4,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
+//!  "tenants":…,"collections":…,"tokens":…,"requests":…,"keys":…}   the head, with counts, and `anonymous`, if set
 //! {"tenant":uuid,"name":…}                                  and `retention`, `first`, if set
 //! {"collection":uuid,"name":…,"tenant":uuid}
+//! {"id":hex,"name":…,"rights":{…},"hash":hex,"creator":hex,"created":…,"expires":…}   a token
 //! {"key":hex,"request":hex,"at":…,"result":{"Ok":…}}        oldest first
 //! {"_id":…,"_ts":…,…}               the current change of each key, as it is sent
 //! {"crc32c":…}                      of all bytes before this line
@@ -21,12 +22,14 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::text::{End, Lines, Summing, content};
 use crate::{
     base::{
         batch::{SuffixParts, suffix_parts},
         ids::{ChangeId, ClusterId, LogId, Timestamp},
         planted::planted,
         retention::TenantRetention,
+        tokens::{Rights, Token},
     },
     state::{
         Position, State,
@@ -36,10 +39,8 @@ use crate::{
 };
 
 /// The format written. Those from 1 on are read: in the first one no key expires, and up to the
-/// second one no change says what it replaced.
-const FORMAT: u32 = 3;
-/// The last line is no longer than that.
-const END_BYTES_MAX: usize = 64;
+/// second one no change says what it replaced. Up to the third there are no tokens.
+const FORMAT: u32 = 4;
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,6 +57,11 @@ pub struct Head {
     last_at: u64,
     pub(super) tenants: usize,
     pub(super) collections: usize,
+    #[serde(default)]
+    pub(super) tokens: usize,
+    /// What requests without a token may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anonymous: Option<Rights>,
     pub(super) requests: usize,
     pub(super) keys: usize,
 }
@@ -66,9 +72,15 @@ impl Head {
         Self { cluster: cluster.0, ..self.clone() }
     }
 
-    /// The same with so many tenants, collections and keys, and no idempotency keys.
-    pub(super) fn with_counts(&self, tenants: usize, collections: usize, keys: usize) -> Self {
-        Self { tenants, collections, requests: 0, keys, ..self.clone() }
+    /// The same with so many tenants, collections, tokens and keys, and no idempotency keys.
+    pub(super) fn with_counts(
+        &self,
+        tenants: usize,
+        collections: usize,
+        tokens: usize,
+        keys: usize,
+    ) -> Self {
+        Self { tenants, collections, tokens, requests: 0, keys, ..self.clone() }
     }
 
     /// The last entry that is in it.
@@ -108,34 +120,6 @@ struct CollectionLine<'l> {
 pub(super) struct ChangeLine {
     pub(super) _id: u64,
     _ts: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct End {
-    pub(super) crc32c: u32,
-}
-
-/// Counts and sums up what goes through.
-pub(super) struct Summing<W> {
-    pub(super) out: W,
-    pub(super) crc: u32,
-    pub(super) written: u64,
-}
-
-impl<W: Write> Summing<W> {
-    pub(super) fn line(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for part in [bytes, b"\n"] {
-            self.crc = crc32c::crc32c_append(self.crc, part);
-            self.written += part.len() as u64;
-            self.out.write_all(part)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_vec(value)?;
-        self.line(&text)
-    }
 }
 
 /// Writes the lines of all tenants.
@@ -180,6 +164,7 @@ pub fn write(
     let keys = ids.iter().filter_map(|id| catalog.collection(*id)).map(|c| c.keys()).sum();
     let Position { last, last_at } = state.position();
     let requests = state.index().idempotency();
+    let tokens = state.index().tokens.all();
     let mut out = Summing { out, crc: 0, written: 0 };
     out.json(&Head {
         format: FORMAT,
@@ -191,6 +176,8 @@ pub fn write(
         last_at: last_at.0,
         tenants,
         collections,
+        tokens: if planted!(ForgetTokensInCheckpoint) { 0 } else { tokens.len() },
+        anonymous: state.index().tokens.anonymous(),
         requests: if planted!(ForgetIdempotencyInCheckpoint) { 0 } else { requests.len() },
         keys,
     })?;
@@ -198,6 +185,9 @@ pub fn write(
     for collection in ids.iter().filter_map(|id| catalog.collection(*id)) {
         let (id, tenant, name) = (collection.id, collection.tenant, &*collection.name);
         out.json(&CollectionLine { collection: id, name: name.into(), tenant })?;
+    }
+    for token in tokens.iter().filter(|_| !planted!(ForgetTokensInCheckpoint)) {
+        out.json(&**token)?;
     }
     for known in requests.iter().filter(|_| !planted!(ForgetIdempotencyInCheckpoint)) {
         out.json(&known)?;
@@ -272,6 +262,15 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let tenant = tenant.ok_or_else(|| format!("a collection without tenant at byte {at}"))?;
         index.catalog.add_collection(line.collection, &tenant, &line.name);
     }
+    for _ in 0..head.tokens {
+        let at = lines.at;
+        let token: Token = lines.json()?;
+        if index.tokens.get(token.id).is_some() {
+            return Err(format!("a second token of the same id at byte {at}"));
+        }
+        index.tokens.add(token);
+    }
+    index.tokens.set_anonymous(head.anonymous);
     for _ in 0..head.requests {
         let known: Known = lines.json()?;
         index.restore_request(&known);
@@ -311,74 +310,6 @@ fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
     match ids.last() {
         Some(id) if *id > last => Err(format!("change {id} is beyond the last, {last}")),
         _ => Ok(()),
-    }
-}
-
-/// What comes before the last line, checked against that.
-pub(super) fn content(bytes: &[u8]) -> Result<&[u8], String> {
-    let (before, end) = split_end(bytes)?;
-    check_sum(crc32c::crc32c(before), end)?;
-    Ok(before)
-}
-
-/// What comes before the last line, and that.
-fn split_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    let content = bytes.strip_suffix(b"\n").ok_or("its end is missing")?;
-    let start = content.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-    Ok(bytes.split_at(start))
-}
-
-fn check_sum(found: u32, end: &[u8]) -> Result<(), String> {
-    let end: End = serde_json::from_slice(end).map_err(|_| "its end is missing")?;
-    if found == end.crc32c { Ok(()) } else { Err("it does not match its checksum".into()) }
-}
-
-/// The checksum of a checkpoint that is read in pieces.
-#[derive(Debug, Default)]
-pub(super) struct Sum {
-    crc: u32,
-    /// The newest bytes: the last line may be among them.
-    held: Vec<u8>,
-}
-
-impl Sum {
-    /// The same once `piece` is read, too.
-    pub(super) fn with(mut self, piece: &[u8]) -> Self {
-        self.held.extend_from_slice(piece);
-        let done = self.held.len().saturating_sub(END_BYTES_MAX);
-        self.crc = crc32c::crc32c_append(self.crc, &self.held[..done]);
-        self.held.drain(..done);
-        self
-    }
-
-    /// Whether all that was read is a checkpoint as it was written.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(super) fn end(&self) -> Result<(), String> {
-        let (before, end) = split_end(&self.held)?;
-        check_sum(crc32c::crc32c_append(self.crc, before), end)
-    }
-}
-
-pub(super) struct Lines<'b> {
-    pub(super) bytes: &'b [u8],
-    pub(super) at: usize,
-}
-
-impl<'b> Lines<'b> {
-    pub(super) fn next(&mut self) -> Result<(usize, &'b [u8]), String> {
-        let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let length = rest.iter().position(|&byte| byte == b'\n');
-        let length = length.ok_or_else(|| format!("it ends early, at byte {start}"))?;
-        self.at = start + length + 1;
-        Ok((start, &rest[..length]))
-    }
-
-    pub(super) fn json<T: Deserialize<'b>>(&mut self) -> Result<T, String> {
-        let (at, line) = self.next()?;
-        serde_json::from_slice(line).map_err(|error| format!("{error} at byte {at}"))
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod part;
 pub mod scrub;
 pub mod store;
+mod text;
 
 pub use alter::{given_to, redact};
 pub use format::{Checkpoint, Head};

@@ -8,8 +8,11 @@ use std::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::format::{End, Head, Lines, Summing, content, head};
-use crate::base::{batch::suffix_parts, tenants::Tenants};
+use super::{
+    format::{Head, head},
+    text::{End, Lines, Summing, content},
+};
+use crate::base::{batch::suffix_parts, tenants::Tenants, tokens::Rights};
 
 #[derive(Deserialize)]
 struct OfTenant {
@@ -22,11 +25,17 @@ struct OfCollection {
     tenant: Uuid,
 }
 
+#[derive(Deserialize)]
+struct OfToken {
+    rights: Rights,
+}
+
 /// How many lines of each kind there are.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     tenants: usize,
     collections: usize,
+    tokens: usize,
     keys: usize,
 }
 
@@ -41,7 +50,8 @@ pub fn write_part(bytes: &[u8], tenants: &Tenants, out: impl Write) -> io::Resul
     content(bytes).map_err(wrong)?;
     let counts = each(bytes, &whole, tenants, |_| Ok(()))?;
     let mut out = Summing { out, crc: 0, written: 0 };
-    out.json(&whole.with_counts(counts.tenants, counts.collections, counts.keys))?;
+    let Counts { tenants: own, collections, tokens, keys } = counts;
+    out.json(&whole.with_counts(own, collections, tokens, keys))?;
     each(bytes, &whole, tenants, |line| out.line(line))?;
     let end = serde_json::to_vec(&End { crc32c: out.crc })?;
     out.line(&end)?;
@@ -74,6 +84,14 @@ fn each(
         if tenants.has(own.tenant) {
             collections.insert(own.collection);
             counts.collections += 1;
+            take(line)?;
+        }
+    }
+    for _ in 0..whole.tokens {
+        let (_, line) = next()?;
+        let own: OfToken = serde_json::from_slice(line)?;
+        if own.rights.scope.tenant().is_some_and(|tenant| tenants.has(tenant)) {
+            counts.tokens += 1;
             take(line)?;
         }
     }

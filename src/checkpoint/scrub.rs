@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::format;
+use super::text;
 use crate::io::{Disk, DiskFile, FileName, OpenMode, cores, is_bad_place};
 
 /// Bytes that are read at once.
@@ -42,7 +42,7 @@ async fn verify_file<F: DiskFile>(
     file: &F,
     mut pause: impl AsyncFnMut(u64),
 ) -> io::Result<Option<Damage>> {
-    let (mut at, mut sum) = (0, format::Sum::default());
+    let (mut at, mut sum) = (0, text::Sum::default());
     loop {
         let piece = match file.read_at(at, PIECE_BYTES).await {
             Ok(piece) => Bytes::copy_from_slice(piece.as_ref()),

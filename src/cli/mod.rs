@@ -27,6 +27,7 @@ mod status;
 mod table;
 mod tail;
 mod tls;
+mod token;
 mod trust;
 mod values;
 
@@ -58,6 +59,9 @@ enum Command {
     /// Show the members of a cluster, and change who they are
     #[command(subcommand)]
     Members(members::Command),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Command),
     /// Store one change, or one for each line of standard input
     Post(post::Arguments),
     /// Print the newest changes of a list, and follow it with -f
@@ -90,6 +94,7 @@ impl CommandLine {
             Some(Command::Cache(flags)) => cache::run(*flags),
             Some(Command::Status(arguments)) => status::run(&arguments),
             Some(Command::Members(command)) => members::run(&command),
+            Some(Command::Token(command)) => token::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),
             Some(Command::Tail(arguments)) => tail::run(&arguments),
             Some(Command::Export(arguments)) => export::run(&arguments),
@@ -161,6 +166,11 @@ mod tests {
             "changeagent tls",
             "changeagent tls self-signed",
             "changeagent tls self-signed --out x --name a:1",
+            "changeagent token",
+            "changeagent token create --name n",
+            "changeagent token create --name n --role root",
+            "changeagent token create --name n --role read --for 1d --expires 2027-01-31T00:00:00Z",
+            "changeagent token revoke",
             "changeagent members add localhost",
             "changeagent members add localhost:0",
             "changeagent members add http://localhost:9000",

@@ -30,6 +30,8 @@ use crate::{
         ids::{ChangeId, ClusterId, LogId, NodeId, Timestamp},
         planted::{Bug, prove},
         retention::{Beginning, TenantRetention},
+        secret::SecretHash,
+        tokens::{Rights, Role, Scope, Token, TokenId},
     },
     checkpoint::format,
     feed::{Fanout, Mailbox},
@@ -135,6 +137,7 @@ pub(super) struct Outcome {
     expiring: Vec<(ChangeId, Option<Timestamp>)>,
     /// Where the lists of tenants begin.
     beginnings: Vec<(Uuid, TenantRetention, ChangeId)>,
+    tokens: (Vec<Token>, Option<Rights>),
 }
 
 pub(super) fn outcome(fold: &Fold, history: &History) -> Outcome {
@@ -156,7 +159,10 @@ pub(super) fn outcome(fold: &Fold, history: &History) -> Outcome {
     let beginnings = tenants.map(|tenant| (tenant.id, tenant.retention(), tenant.begins()));
     let mut beginnings: Vec<_> = beginnings.collect();
     beginnings.sort_unstable_by_key(|(id, ..)| *id);
-    Outcome { applied, is_written: fold.is_written(), checkpoint, expiring, beginnings }
+    let tokens = &fold.state().index().tokens;
+    let all = tokens.all().iter().map(|token| (**token).clone()).collect();
+    let tokens = (all, tokens.anonymous());
+    Outcome { applied, is_written: fold.is_written(), checkpoint, expiring, beginnings, tokens }
 }
 
 /// Every change that is held, as it is sent.
@@ -371,10 +377,38 @@ fn with_keys_that_expire(seed: u64) {
             commands.push(Action::SetRetention(tenant, retention).into());
             commands.push(Action::BeginAt(tenant, beginning).into());
         }
+        commands.extend(about_tokens(n, tenant, shelf));
         What::Batch(batch_of(&commands, n))
     }));
     let ended = executor::run(seed, compare(seed, all));
     assert!(ended >= 3, "{ended}");
+}
+
+/// Tokens are created early and revoked late, and what needs none is said again.
+fn about_tokens(n: u64, tenant: Uuid, collection: Uuid) -> Vec<crate::base::batch::Command> {
+    let token = |id: u64, scope| {
+        let rights = Rights { role: Role::Write, scope };
+        let (name, hash) = (format!("n{id}").into(), SecretHash([id as u8; 32]));
+        let (creator, created) = (None, Timestamp::default());
+        let expires = (id % 3 == 1).then_some(Timestamp(1 << 60));
+        let token = Token { id: TokenId(id), name, rights, hash, creator, created, expires };
+        Action::CreateToken(Box::new(token)).into()
+    };
+    match n {
+        5 => vec![
+            token(1, Scope::All),
+            token(2, Scope::Tenant(tenant)),
+            token(3, Scope::Collection { tenant, collection }),
+            Action::SetAnonymous(Some(Rights::ALL)).into(),
+        ],
+        70 => vec![
+            Action::RevokeToken(TokenId(1)).into(),
+            token(4, Scope::All),
+            Action::SetAnonymous(Some(Rights { role: Role::Read, scope: Scope::Tenant(tenant) }))
+                .into(),
+        ],
+        _ => Vec::new(),
+    }
 }
 
 /// Data of which some batches fill a segment.
@@ -386,6 +420,17 @@ pub(super) const FILLING: &str = match std::str::from_utf8(&[b'7'; 1000]) {
 #[test]
 fn keys_expire_by_indexes_and_checkpoints_as_they_were_to_at_first() {
     with_keys_that_expire(3);
+}
+
+#[test]
+fn planted_forget_revocation_in_index() {
+    prove(Bug::ForgetRevocationInIndex, 0..1, &["by the indexes"], with_keys_that_expire);
+}
+
+#[test]
+fn planted_forget_tokens_in_checkpoint() {
+    let words = ["from a checkpoint", "without the index of what is purged"];
+    prove(Bug::ForgetTokensInCheckpoint, 0..1, &words, with_keys_that_expire);
 }
 
 #[test]

@@ -41,6 +41,13 @@ impl Selection for Told {
             }
             // Whose change it was is not looked up: it is an id and nothing else.
             ActionRef::Redact(_) => true,
+            // What a request without a token may do is one thing for all: the last word counts.
+            ActionRef::RevokeToken(_) | ActionRef::SetAnonymous(_) => true,
+            ActionRef::CreateToken(ref token) => {
+                let tenant = token.rights.scope.tenant();
+                tenant.is_some_and(|tenant| self.has_tenant(tenant))
+                    && self.index.tokens.get(token.id).is_some()
+            }
             ActionRef::SetRetention(tenant, _) | ActionRef::BeginAt(tenant, _) => {
                 self.has_tenant(tenant)
             }

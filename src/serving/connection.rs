@@ -8,12 +8,14 @@ use super::{
     context::CoreContext,
     in_hand::{Counted, InHand},
     link::{Ended, Gone, Link},
+    parked::resumed,
     written::written,
 };
 use crate::{
     api::{
-        ChangeStream, FULL, Next, Parked, Reply, Told,
+        ChangeStream, FULL, Next, Reply, Told,
         access::{Principal, Remembered},
+        browser::Reader,
         coding::{Accepted, StreamCoder},
         error::{ApiError, Code},
         metrics::Limit,
@@ -164,17 +166,14 @@ impl Driver {
         let principal = match self.take_up(&request) {
             Ok(principal) => principal,
             Err(error) => {
-                let is_overload = error.code == Code::Overloaded;
-                let response = context.api.refusal(&request, error);
-                let response = if is_overload { response.with_close() } else { response };
-                metrics.answered(request.method(), response.status());
-                self.link.http.respond(reader.mark(response), self.link.now);
+                self.refuse(&request, reader, error);
                 return Ok(());
             }
         };
         let mut in_hand = InHand {
             reader,
             method: request.method(),
+            principal,
             accepted: Accepted::of(&request),
             arrived: self.link.now,
             is_told: context.held.is_tight() && context.api.is_about_node(&request),
@@ -205,40 +204,36 @@ impl Driver {
                             Reply::Now(response)
                         }
                         Told::Again(request) => {
-                            let reply = Box::pin(context.api.again(request, in_hand.arrived)).await;
+                            let reply =
+                                Box::pin(context.api.again(request, principal, in_hand.arrived))
+                                    .await;
                             self.link.now = cores::now();
                             reply
                         }
                     }
                 }
                 Reply::Park(parked) => {
-                    let reply = self.resumed(parked).await?;
+                    let reply = resumed(&mut self.link, parked, &mut in_hand.principal).await?;
                     in_hand.waited = Some(self.link.now - in_hand.arrived);
                     reply
                 }
-                Reply::Stream(stream) => match Box::pin(self.streamed(*stream, &in_hand)).await? {
-                    Some(refusal) => Reply::Now(refusal),
-                    None => return Ok(()),
-                },
+                Reply::Stream(stream) => {
+                    match Box::pin(self.streamed(*stream, &mut in_hand)).await? {
+                        Some(refusal) => Reply::Now(refusal),
+                        None => return Ok(()),
+                    }
+                }
             };
         }
     }
 
-    /// Waits with a parked read, and goes on with it.
-    async fn resumed(&mut self, mut parked: Parked) -> Result<Reply, Gone> {
-        let context = Rc::clone(&self.context);
-        let deadline = parked.deadline;
-        // What it keeps of the request is its head at most.
-        self.link.in_hand_bytes = parked.held_bytes();
-        let _counted = Counted::new(&context.api.metrics().parked);
-        if self.link.parked(deadline, |cx| parked.poll_ready(cx)).await? == Ended::Gone {
-            // It waits no longer.
-            parked.deadline = self.link.now;
-        }
-        // Few connections are at it at once; all would have room for it.
-        let reply = Box::pin(context.api.resume(parked, self.link.now)).await;
-        self.link.now = cores::now();
-        Ok(reply)
+    /// Answers a request that is not taken up.
+    fn refuse(&mut self, request: &http::Request, reader: Reader<'_>, error: ApiError) {
+        let is_overload = error.code == Code::Overloaded;
+        let response = self.context.api.refusal(request, error);
+        let response = if is_overload { response.with_close() } else { response };
+        self.context.api.metrics().answered(request.method(), response.status());
+        self.link.http.respond(reader.mark(response), self.link.now);
     }
 
     /// Who sends a request that is taken up; else the refusal.
@@ -296,13 +291,14 @@ impl Driver {
     async fn streamed(
         &mut self,
         mut stream: ChangeStream,
-        in_hand: &InHand<'_>,
+        in_hand: &mut InHand<'_>,
     ) -> Result<Option<Response>, Gone> {
         let context = Rc::clone(&self.context);
-        let first = match context.api.begin(&mut stream, self.link.now).await {
-            Err(refusal) => return Ok(Some(refusal)),
-            Ok(first) => first,
-        };
+        let first =
+            match context.api.begin(&mut stream, &mut in_hand.principal, self.link.now).await {
+                Err(refusal) => return Ok(Some(refusal)),
+                Ok(first) => first,
+            };
         let metrics = context.api.metrics();
         self.link.in_hand_bytes = 0;
         let coding = in_hand.accepted.for_stream();
@@ -310,7 +306,8 @@ impl Driver {
         metrics.answered(in_hand.method, head.status());
         let _counted = Counted::new(&metrics.streams);
         let coder = coding.map(StreamCoder::new).filter(|_| in_hand.method != http::Method::Head);
-        self.stream(stream, coder, in_hand.reader.mark(head), first).await.map(|()| None)
+        let head = in_hand.reader.mark(head);
+        self.stream(stream, &mut in_hand.principal, coder, head, first).await.map(|()| None)
     }
 
     /// Sends an answer in parts, each when the one before is with the client:
@@ -318,6 +315,7 @@ impl Driver {
     async fn stream(
         &mut self,
         mut stream: ChangeStream,
+        principal: &mut Principal,
         mut coder: Option<StreamCoder>,
         head: Response,
         first: Result<Next, ApiError>,
@@ -333,7 +331,7 @@ impl Driver {
             let next = match first.take() {
                 Some(next) => next,
                 None if self.is_without_room().await? => continue,
-                None => context.api.advance(&mut stream, self.link.now).await,
+                None => context.api.advance(&mut stream, principal, self.link.now).await,
             };
             self.link.now = cores::now();
             match next {
@@ -346,8 +344,13 @@ impl Driver {
                 }
                 Ok(Next::Wait(until)) => {
                     let _counted = Counted::new(&context.api.metrics().parked);
-                    let ended = self.link.parked(until, |cx| stream.poll_ready(cx)).await?;
-                    if ended == Ended::Gone {
+                    let until = context.api.wait_until(principal, until, self.link.now);
+                    let ended =
+                        self.link.parked(until, |cx| match context.api.is_good(principal) {
+                            true => stream.poll_ready(cx),
+                            false => Poll::Ready(()),
+                        });
+                    if ended.await? == Ended::Gone {
                         break;
                     }
                 }

@@ -93,6 +93,8 @@ impl Core {
             cores::spawn(end_waits_when_halted(Rc::clone(&context))),
             cores::spawn(tick(Rc::clone(&context))),
         ];
+        let revoking = context.api.asks_for_tokens().then(|| Rc::clone(&context));
+        let revoking = revoking.map(|context| cores::spawn(end_waits_when_revoked(context)));
         let accepting = cores::spawn(acceptor.accept(self.listener));
 
         let drain = node.stopped().await;
@@ -105,7 +107,7 @@ impl Core {
         if open.get() > 0 {
             tracing::warn!(connections = open.get(), "connections cut off at the stop");
         }
-        for task in tasks {
+        for task in tasks.into_iter().chain(revoking) {
             end(task).await;
         }
     }
@@ -143,6 +145,15 @@ async fn end_waits_when_halted(context: Rc<CoreContext>) {
         cores::sleep(HALT_LOOK).await;
     }
     context.deadlines.wake_all();
+}
+
+/// Ends what waits for those who may not any more.
+async fn end_waits_when_revoked(context: Rc<CoreContext>) {
+    let mut seen = 0;
+    loop {
+        context.api.rights_taken_away(&mut seen).await;
+        context.deadlines.wake_all();
+    }
 }
 
 /// Lets clients in.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    api::{browser::Reader, coding::Accepted, metrics::Gauge},
+    api::{access::Principal, browser::Reader, coding::Accepted, metrics::Gauge},
     http,
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub(super) struct InHand<'a> {
     pub(super) reader: Reader<'a>,
     pub(super) method: http::Method,
+    /// Who sent it, as far as it is good.
+    pub(super) principal: Principal,
     /// The codings that its client takes.
     pub(super) accepted: Accepted,
     pub(super) arrived: Instant,

@@ -101,8 +101,11 @@ pub fn put<'b, B: AsRef<[u8]> + 'b>(
     batches: impl IntoIterator<Item = &'b NumberedBatch<B>>,
 ) {
     let mut names = Vec::new();
-    let is_forgotten =
-        |naming: &&Naming| planted!(ForgetBeginningInIndex) && matches!(naming, Naming::Begins(..));
+    let is_forgotten = |naming: &&Naming| match naming {
+        Naming::Begins(..) => planted!(ForgetBeginningInIndex),
+        Naming::NoToken(_) => planted!(ForgetRevocationInIndex),
+        _ => false,
+    };
     let named = noted.names.iter().filter(|naming| !is_forgotten(naming));
     named.for_each(|naming| write(&mut names, naming));
     let mut current: BTreeMap<Uuid, HashMap<Cow<'_, str>, u64>> = BTreeMap::new();
@@ -185,6 +188,13 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
                 break;
             }
         }
+    }
+    let tokens = &state.index().tokens;
+    for token in tokens.all() {
+        write(&mut names, &Naming::Token(Box::new((*token).clone())));
+    }
+    if let Some(rights) = tokens.anonymous() {
+        write(&mut names, &Naming::Anonymous(Some(rights)));
     }
     let known = state.index().idempotency();
     let mut requests = Vec::new();

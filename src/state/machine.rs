@@ -14,6 +14,7 @@ use crate::base::{
     batch::{Batch, NumberedBatch, Previous, Skips},
     ids::{ChangeId, Timestamp},
     retention::TenantRetention,
+    tokens::Scope,
 };
 
 /// The state after some prefix of the log.
@@ -75,7 +76,7 @@ impl State {
 
     /// Takes over what a name stands for.
     pub(super) fn name(&self, naming: Naming) -> Result<(), &'static str> {
-        let catalog = &self.index.catalog;
+        let (catalog, tokens) = (&self.index.catalog, &self.index.tokens);
         match naming {
             Naming::Tenant(id, name) => catalog.add_tenant(id, &name),
             Naming::Collection(id, tenant, name) => {
@@ -83,12 +84,27 @@ impl State {
                     catalog.tenant(tenant).ok_or("a collection of a tenant that is none")?;
                 catalog.add_collection(id, &tenant, &name);
             }
-            Naming::NoTenant(id) => drop(catalog.remove_tenant(id)),
-            Naming::NoCollection(id) => drop(catalog.remove_collection(id)),
+            Naming::NoTenant(id) => {
+                tokens.remove_within(Scope::Tenant(id));
+                drop(catalog.remove_tenant(id));
+            }
+            Naming::NoCollection(id) => {
+                if let Some(collection) = catalog.remove_collection(id) {
+                    tokens.remove_within(collection.scope());
+                }
+            }
             Naming::Retention(id, bytes) => {
                 catalog.set_retention(id, TenantRetention::from_bytes(bytes));
             }
             Naming::Begins(id, first) => catalog.begin_at(id, first),
+            Naming::Token(token) if tokens.get(token.id).is_some() => {
+                return Err("a token that is there already");
+            }
+            Naming::Token(token) => tokens.add(*token),
+            Naming::NoToken(id) => {
+                tokens.remove(id);
+            }
+            Naming::Anonymous(rights) => tokens.set_anonymous(rights),
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ mod previous;
 pub mod sealed;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 pub mod unread;
 mod verified;
 mod writer;

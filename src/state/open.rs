@@ -9,9 +9,14 @@ use super::{
     index::{Known, ListKey, Tail},
     position::Position,
 };
-use crate::base::{ids::ChangeId, retention::TenantRetention};
+use crate::base::{
+    ids::ChangeId,
+    retention::TenantRetention,
+    tokens::{Rights, Token, TokenId},
+};
 
-/// A change of what names stand for.
+/// A change of what names stand for, or of who may do what. In index files by the numbers of the variants, so new ones
+/// come last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Naming {
     /// A tenant was created.
@@ -26,6 +31,12 @@ pub enum Naming {
     Retention(Uuid, [u8; TenantRetention::BYTES]),
     /// The lists of a tenant begin at that change.
     Begins(Uuid, ChangeId),
+    /// A token was created.
+    Token(Box<Token>),
+    /// A token was revoked, or is good for nothing any more.
+    NoToken(TokenId),
+    /// That is what requests without a token may do.
+    Anonymous(Option<Rights>),
 }
 
 /// What came of the batches of one segment, beside the batches.

@@ -8,6 +8,7 @@ use super::{
     applied::Removed,
     index::{Collection, Index, Known, ListKey, Tenant, lock},
     open::{Naming, Noted},
+    tokens,
 };
 use crate::base::{
     batch::{ActionRef, ChangeRef, CommandRef, Conditions, Replaced},
@@ -16,6 +17,7 @@ use crate::base::{
     planted::planted,
     retention::Beginning,
     tags,
+    tokens::Scope,
 };
 
 /// Applies the commands of one batch.
@@ -75,6 +77,11 @@ impl Writer<'_> {
                 None => Err(Refusal::NotFound(Missing::Tenant)),
             },
             ActionRef::BeginAt(tenant, beginning) => self.check_beginning(*tenant, beginning),
+            ActionRef::CreateToken(token) => {
+                tokens::check_creation(self.index, token, self.at, self.is_part)
+            }
+            ActionRef::RevokeToken(id) => tokens::check_revocation(self.index, *id),
+            ActionRef::SetAnonymous(_) => Ok(Effect::Anonymous),
         };
         let names_nothing =
             matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
@@ -120,6 +127,17 @@ impl Writer<'_> {
             ActionRef::BeginAt(tenant, beginning) => {
                 self.index.catalog.begin_at(*tenant, beginning.first);
                 self.noted.names.push(Naming::Begins(*tenant, beginning.first));
+            }
+            ActionRef::CreateToken(token) => {
+                tokens::create(self.index, self.noted, token, self.at);
+            }
+            ActionRef::RevokeToken(id) => {
+                self.index.tokens.remove(*id);
+                self.noted.names.push(Naming::NoToken(*id));
+            }
+            ActionRef::SetAnonymous(rights) => {
+                self.index.tokens.set_anonymous(*rights);
+                self.noted.names.push(Naming::Anonymous(*rights));
             }
             ActionRef::Redact(id) => {
                 if self.index.redactions.add(*id) {
@@ -271,8 +289,14 @@ impl Writer<'_> {
             None => tenant.and_then(|tenant| catalog.remove_tenant(tenant)).map(Removed::Tenant),
         };
         self.noted.names.extend(removed.as_ref().map(|removed| match removed {
-            Removed::Tenant(tenant) => Naming::NoTenant(tenant.id),
-            Removed::Collection(collection) => Naming::NoCollection(collection.id),
+            Removed::Tenant(tenant) => {
+                self.index.tokens.remove_within(Scope::Tenant(tenant.id));
+                Naming::NoTenant(tenant.id)
+            }
+            Removed::Collection(collection) => {
+                self.index.tokens.remove_within(collection.scope());
+                Naming::NoCollection(collection.id)
+            }
         }));
         self.removed.extend(removed);
         (self.tenant, self.collection) = (None, None);

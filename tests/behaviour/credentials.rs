@@ -5,15 +5,15 @@ use std::fs;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use testkit::{Answer, Client, Node, NodeBuilder, eventually, file, program, temporary};
 
-const ROOT: &str = "root-0123456789-0123456789-0123456789";
+pub(crate) const ROOT: &str = "root-0123456789-0123456789-0123456789";
 
 /// A node that was given a token which begins so.
-fn with_token(builder: NodeBuilder, token: &str) -> NodeBuilder {
+pub(crate) fn with_token(builder: NodeBuilder, token: &str) -> NodeBuilder {
     let path = file(builder.directory().path(), "root-token", &format!("{token}\n"));
     builder.flags(&["--root-token-file", path.to_str().unwrap()])
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
@@ -22,7 +22,7 @@ fn basic(name: &str, token: &str) -> String {
 }
 
 /// What is answered to a request with that `Authorization`.
-fn asked(
+pub(crate) fn asked(
     client: &mut Client,
     method: &str,
     target: &str,

@@ -135,4 +135,10 @@ mod time_to_live;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod token_routes;
+#[cfg(test)]
+mod token_waits;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
 mod writing;

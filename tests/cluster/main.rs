@@ -51,6 +51,8 @@ mod tenant_retention;
 mod time_to_live;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod tokens;
 
 /// How often a fault is repeated under one load.
 #[cfg(test)]

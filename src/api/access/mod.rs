@@ -2,25 +2,35 @@
 //!
 //! A node that was given a root token asks every request for a token, but `GET /health` and
 //! `GET /ready`, and the question of a browser whether a page may ask. A connection remembers the last
-//! header that was found to be good, so a client that sends the same one again costs a comparison.
+//! header that was found to be good, and by which generation of the tokens: so a client that sends the same one
+//! again costs a comparison and the load of a number, and neither a digest nor a lock.
 
 mod header;
+mod principal;
 mod refused;
+mod visible;
 
 use subtle::ConstantTimeEq;
 
-pub use self::refused::Refused;
+pub(super) use self::principal::Who;
 use self::{
     header::{HEADER_BYTES_MAX, Presented},
     refused::Why,
 };
+pub use self::{principal::Principal, refused::Refused, visible::Visible};
 use super::{
     error::{ApiError, Code},
-    route::Resource,
+    route::{self, Need, Resource},
 };
 use crate::{
-    base::secret::{Secret, SecretHash},
+    base::{
+        ids::Timestamp,
+        secret::{Secret, SecretHash},
+        tokens::{Right, Rights, Token},
+    },
     http::{Method, Request},
+    io::cores,
+    state::index::Tokens,
 };
 
 /// What a node asks of requests. Without a root token it asks nothing.
@@ -33,19 +43,6 @@ struct Keys {
     root: SecretHash,
     /// What other nodes show that were given the same one.
     nodes: SecretHash,
-}
-
-/// Who sends a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Principal {
-    /// Anybody: the node asks for no token.
-    Open,
-    /// Who has the root token.
-    Root,
-    /// A node of this cluster, or one that would join it.
-    Node,
-    /// Who has none, and asks for what needs none.
-    Nobody,
 }
 
 /// What a connection remembers of the last header that was good.
@@ -73,44 +70,72 @@ impl Access {
     pub(super) fn principal(
         &self,
         request: &Request,
+        tokens: &Tokens,
         remembered: &mut Remembered,
     ) -> Result<Principal, Refused> {
-        let Some(keys) = &self.0 else { return Ok(Principal::Open) };
-        let Some(value) = request.header("authorization") else {
-            return if needs_nothing(request) {
-                Ok(Principal::Nobody)
-            } else {
-                Err(Why::Missing.into())
-            };
-        };
-        if let Some(known) = remembered.0.as_deref()
-            && bool::from(known.0.ct_eq(value))
-        {
-            return Ok(known.1);
+        let Some(keys) = &self.0 else { return Ok(Principal::OPEN) };
+        let value = request.header("authorization");
+        // A header without a value is none of those that are remembered.
+        let known = value.filter(|value| !value.is_empty()).or(value.is_none().then_some(b""));
+        if let Some(principal) = known.and_then(|value| remembered.principal(value, tokens)) {
+            return Ok(principal);
         }
-        match keys.verify(value) {
-            Ok(principal) => {
-                remembered.0 = Some(Box::new((value.into(), principal)));
+        let generation = tokens.generation();
+        let found = match value {
+            Some(value) => keys.verify(value, tokens),
+            None => Ok(anonymous(tokens)),
+        };
+        match found {
+            Ok(principal) if principal.rights.is_some() || principal.who == Who::Node => {
+                let principal = Principal { generation, ..principal };
+                remembered.0 = Some(Box::new((value.unwrap_or_default().into(), principal)));
                 Ok(principal)
             }
             // A probe may bear what its tool sends to everybody.
-            Err(_) if needs_nothing(request) => Ok(Principal::Nobody),
+            _ if needs_nothing(request) => Ok(Principal { rights: None, ..anonymous(tokens) }),
+            Ok(_) => Err(Why::Missing.into()),
             Err(why) => Err(why.into()),
         }
     }
 }
 
+/// Who bears no token.
+fn anonymous(tokens: &Tokens) -> Principal {
+    let rights = tokens.anonymous();
+    Principal { who: Who::Anonymous, rights, expires: None, generation: 0 }
+}
+
+impl Remembered {
+    fn principal(&self, value: &[u8], tokens: &Tokens) -> Option<Principal> {
+        let (header, principal) = self.0.as_deref()?;
+        let is_known = bool::from(header.ct_eq(value));
+        let is_good = principal.generation == tokens.generation() || !principal.may_end();
+        (is_known && is_good && !principal.is_expired()).then_some(*principal)
+    }
+}
+
 impl Keys {
-    fn verify(&self, value: &[u8]) -> Result<Principal, Why> {
+    fn verify(&self, value: &[u8], tokens: &Tokens) -> Result<Principal, Why> {
         if value.len() > HEADER_BYTES_MAX {
             return Err(Why::Malformed);
         }
         let presented = Presented::of(value).ok_or(Why::Malformed)?;
         let hash = SecretHash::of(presented.token());
-        // Both are compared, whatever comes of the first.
-        match (hash == self.root, hash == self.nodes) {
-            (true, _) => Ok(Principal::Root),
-            (_, true) => Ok(Principal::Node),
+        let token = Token::id_of(presented.token()).and_then(|id| tokens.get(id));
+        // All are compared, whatever comes of the first.
+        let known = token.filter(|token| token.hash == hash);
+        match (hash == self.root, hash == self.nodes, known) {
+            (true, ..) => Ok(Principal::ROOT),
+            (_, true, _) => Ok(Principal::node()),
+            (_, _, Some(token)) if token.is_expired(Timestamp(cores::wall_micros())) => {
+                Err(Why::Expired)
+            }
+            (_, _, Some(token)) => Ok(Principal {
+                who: Who::Token(token.id),
+                rights: Some(token.rights),
+                expires: token.expires,
+                generation: 0,
+            }),
             _ => Err(Why::Unknown),
         }
     }
@@ -129,21 +154,41 @@ fn needs_nothing(request: &Request) -> bool {
     }
 }
 
-/// Whether `principal` may send `request`, as far as its method and path tell.
+/// Whether `principal` may send `request`, as far as its method and path tell: what role it must have, and
+/// whether it must concern everything. What a path or a body names is looked up among what is
+/// [`Visible`] to it.
 ///
 /// # Errors
-/// [`Code::Forbidden`]
-pub(super) fn permit(principal: Principal, request: &Request) -> Result<(), ApiError> {
-    if principal != Principal::Node {
+/// [`Code::Forbidden`], [`Code::NotFound`], and [`Code::Unauthenticated`] of who bears no token.
+pub(super) fn permit(principal: &Principal, request: &Request) -> Result<(), ApiError> {
+    if principal.rights == Some(Rights::ALL) {
         return Ok(());
     }
-    // Before nodes belong together they ask who the other is, and to be taken in.
-    let resource = Resource::of(&request.path_segments());
-    match (request.method(), resource) {
-        (Method::Get, Some(Resource::Cluster)) | (Method::Post, Some(Resource::Members)) => Ok(()),
-        _ => {
-            let detail = "the token of nodes is for GET /cluster and POST /cluster/members alone";
-            Err(ApiError::new(Code::Forbidden, detail))
-        }
+    let path = request.path_segments();
+    // What is not there is told as that.
+    let Some(resource) = Resource::of(&path) else { return Ok(()) };
+    let Some(Need { right, everything }) = resource.need(request) else { return Ok(()) };
+    if principal.who == Who::Node {
+        // Before nodes belong together they ask who the other is, and to be taken in.
+        return match (request.method(), resource) {
+            (Method::Get, Resource::Cluster) | (Method::Post, Resource::Members) => Ok(()),
+            _ => Err(principal.forbidden("")),
+        };
+    }
+    if let Some(right) = right
+        && !principal.has(right)
+    {
+        let what = match right {
+            Right::Read => "read",
+            Right::Insert => "add changes",
+            Right::Write => "update, delete or create",
+            Right::Administer => "administer",
+        };
+        return Err(principal.forbidden(what));
+    }
+    match everything && principal.is_limited() {
+        true if principal.who == Who::Anonymous => Err(principal.forbidden("")),
+        true => Err(ApiError::new(Code::NotFound, route::not_there(request))),
+        false => Ok(()),
     }
 }

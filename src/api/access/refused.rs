@@ -11,6 +11,8 @@ pub enum Why {
     Malformed,
     /// Nobody has that token, or nobody any more.
     Unknown,
+    /// It was good until some moment.
+    Expired,
 }
 
 impl Why {
@@ -33,8 +35,12 @@ impl From<Why> for Refused {
 
 impl Refused {
     /// Each reason with its name, in the order of their numbers.
-    pub(in crate::api) const ALL: [(Why, &'static str); 3] =
-        [(Why::Missing, "missing"), (Why::Malformed, "malformed"), (Why::Unknown, "unknown")];
+    pub(in crate::api) const ALL: [(Why, &'static str); 4] = [
+        (Why::Missing, "missing"),
+        (Why::Malformed, "malformed"),
+        (Why::Unknown, "unknown"),
+        (Why::Expired, "expired"),
+    ];
 
     /// The number of its reason.
     pub(in crate::api) fn number(self) -> usize {
@@ -53,6 +59,7 @@ impl Refused {
                 "the header Authorization is neither Bearer TOKEN nor Basic with a token as password"
             }
             Why::Unknown => "the token is not known here, or not any more",
+            Why::Expired => "the token has expired",
         };
         ApiError::new(Code::Unauthenticated, detail)
     }

@@ -4,5 +4,6 @@ mod changes;
 pub(super) mod name;
 pub(super) mod object;
 pub(super) mod retention;
+pub(super) mod token;
 
 pub use changes::{BodyError, ChangeBody, Fault, Members, Scope, Shape, parse};

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use super::request::{passed_on, question};
 use crate::{
     api::{
+        access::Visible,
         context::Context,
         error::{ApiError, Code},
         reply::Reply,
@@ -23,7 +24,6 @@ use crate::{
     },
     http::Request,
     node::copy::{CopyAge, Origins},
-    state::index::Catalog,
     upstream::{Answer, Question},
 };
 
@@ -37,11 +37,11 @@ pub(in crate::api) fn is_elsewhere(
     if api.node.status().copy().and_then(CopyAge::tenants).is_none() {
         return false;
     }
-    let catalog = api.catalog();
+    let visible = api.visible();
     match resource {
         // Of a request that is wrong that is said here.
         Resource::Changes => ChangesQuery::parse(request.query()).is_ok_and(|query| {
-            query.lists.is_empty() || query.lists.iter().any(|list| !has_list(catalog, *list))
+            query.lists.is_empty() || query.lists.iter().any(|list| !has_list(visible, *list))
         }),
         Resource::Tenants => true,
         Resource::Tenant(tenant)
@@ -54,24 +54,24 @@ pub(in crate::api) fn is_elsewhere(
         | Resource::CollectionState(CollectionPath::Named(tenant, _))
         | Resource::Keys(CollectionPath::Named(tenant, _))
         | Resource::Key(CollectionPath::Named(tenant, _), _) => {
-            !has_list(catalog, ListName::Tenant(tenant))
+            !has_list(visible, ListName::Tenant(tenant))
         }
         Resource::Collection(CollectionPath::Id(collection))
         | Resource::CollectionChanges(CollectionPath::Id(collection))
         | Resource::CollectionState(CollectionPath::Id(collection))
         | Resource::Keys(CollectionPath::Id(collection))
         | Resource::Key(CollectionPath::Id(collection), _) => {
-            !has_list(catalog, ListName::Collection(collection))
+            !has_list(visible, ListName::Collection(collection))
         }
         _ => false,
     }
 }
 
-fn has_list(catalog: &Catalog, list: ListName<'_>) -> bool {
+fn has_list(visible: Visible<'_>, list: ListName<'_>) -> bool {
     match list {
-        ListName::Tenant(tenant) => path::tenant(catalog, tenant).is_ok(),
+        ListName::Tenant(tenant) => path::tenant(visible, tenant).is_ok(),
         ListName::Collection(collection) => {
-            path::collection(catalog, CollectionPath::Id(collection)).is_ok()
+            path::collection(visible, CollectionPath::Id(collection)).is_ok()
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::{
-    api::error::{ApiError, Code, excerpt},
+    api::{
+        access::Visible,
+        error::{ApiError, Code, excerpt},
+    },
     base::names::Named,
-    state::index::{Catalog, Collection, Tenant},
+    state::index::{Collection, Tenant},
 };
 
 /// How a path names a collection.
@@ -21,10 +24,10 @@ pub(in crate::api) enum CollectionPath<'p> {
 ///
 /// # Errors
 /// [`Code::NotFound`].
-pub(in crate::api) fn tenant(catalog: &Catalog, text: &str) -> Result<Arc<Tenant>, ApiError> {
+pub(in crate::api) fn tenant(visible: Visible<'_>, text: &str) -> Result<Arc<Tenant>, ApiError> {
     let tenant = match Named::parse(text) {
-        Some(Named::Id(id)) => catalog.tenant(id),
-        Some(Named::Name(name)) => catalog.tenant_named(name),
+        Some(Named::Id(id)) => visible.tenant(id),
+        Some(Named::Name(name)) => visible.tenant_named(name),
         None => None,
     };
     tenant.ok_or_else(|| {
@@ -37,21 +40,23 @@ pub(in crate::api) fn tenant(catalog: &Catalog, text: &str) -> Result<Arc<Tenant
 /// # Errors
 /// [`Code::NotFound`].
 pub(in crate::api) fn collection(
-    catalog: &Catalog,
+    visible: Visible<'_>,
     path: CollectionPath<'_>,
 ) -> Result<Arc<Collection>, ApiError> {
     let (text, found) = match path {
         CollectionPath::Id(text) => match Named::parse(text) {
-            Some(Named::Id(id)) => (text, catalog.collection(id)),
+            Some(Named::Id(id)) => (text, visible.collection(id)),
             _ => (text, None),
         },
         CollectionPath::Named(tenant_text, text) => {
-            let tenant = tenant(catalog, tenant_text)?;
+            let tenant = tenant(visible.with_tenants_of_collections(), tenant_text)?;
             let found = match Named::parse(text) {
                 Some(Named::Id(id)) => {
-                    catalog.collection(id).filter(|found| found.tenant == tenant.id)
+                    visible.collection(id).filter(|found| found.tenant == tenant.id)
                 }
-                Some(Named::Name(name)) => tenant.collection(name),
+                Some(Named::Name(name)) => {
+                    tenant.collection(name).and_then(|found| visible.own(found))
+                }
                 None => None,
             };
             (text, found)

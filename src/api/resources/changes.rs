@@ -3,6 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+use uuid::Uuid;
+
 use crate::{
     api::{
         body::{Members, Scope},
@@ -28,6 +31,7 @@ use crate::{
         batch::Action,
         ids::{ChangeId, Timestamp},
         limits::{MIN_ID_WAIT, READ_LIMIT_DEFAULT},
+        tokens,
     },
     http::{Request, Response},
     state::ListId,
@@ -39,7 +43,7 @@ pub(in crate::api) async fn post(
     request: &Request,
     tenant: Option<&str>,
 ) -> Result<Reply, ApiError> {
-    let tenant = match tenant.map(|text| path::tenant(api.catalog(), text)) {
+    let tenant = match tenant.map(|text| path::tenant(api.visible(), text)) {
         None => None,
         Some(Ok(tenant)) => Some(tenant.id),
         Some(Err(error)) => return write::repeated_or(api, request, AnswerKind::Change, error),
@@ -128,10 +132,10 @@ pub(in crate::api) fn lists(api: &Context, names: &[ListName<'_>]) -> Result<Lis
     let mut lists = Vec::with_capacity(names.len());
     for name in names {
         let list = match *name {
-            ListName::Tenant(text) => ListId::Tenant(path::tenant(api.catalog(), text)?.id),
+            ListName::Tenant(text) => ListId::Tenant(path::tenant(api.visible(), text)?.id),
             ListName::Collection(text) => {
                 let path = path::CollectionPath::Id(text);
-                ListId::Collection(path::collection(api.catalog(), path)?.id)
+                ListId::Collection(path::collection(api.visible(), path)?.id)
             }
         };
         if !lists.contains(&list) {
@@ -159,6 +163,10 @@ pub(in crate::api) async fn redact(
     let asked = idempotency::of_small(request)?;
     let id = parsed(id)?;
     api.node.catch_up_with_index().await;
+    if api.principal.is_limited() {
+        // Others are not there for who asks.
+        get(api, &id.to_string()).await?;
+    }
     // Other nodes may hold what is purged here, so it is ordered all the same.
     let first = api.node.history().first();
     let purged = (id < first && api.node.history().locate(id).is_none()).then_some(first);
@@ -186,7 +194,31 @@ pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiErr
         return Err(purged(first));
     }
     match change::change(api, id).await? {
+        Some(change) if !concerns(api, &change) => {
+            Err(ApiError::new(Code::NotFound, format!("there is no change {id}")))
+        }
         Some(change) => Ok(Reply::Now(Response::json(200, change))),
         None => Err(purged(api.node.history().first())),
     }
+}
+
+/// What a change belongs to.
+#[derive(Deserialize)]
+struct Place {
+    tenant: Option<Uuid>,
+    collection: Option<Uuid>,
+}
+
+/// Whether a change, as it is sent, concerns who asks.
+fn concerns(api: &Context, change: &[u8]) -> bool {
+    if !api.principal.is_limited() {
+        return true;
+    }
+    let Ok(place) = serde_json::from_slice::<Place>(change) else { return false };
+    let scope = match (place.tenant, place.collection) {
+        (Some(tenant), Some(collection)) => tokens::Scope::Collection { tenant, collection },
+        (Some(tenant), None) => tokens::Scope::Tenant(tenant),
+        (None, _) => tokens::Scope::All,
+    };
+    api.principal.scope().covers(scope)
 }

@@ -31,7 +31,7 @@ pub(in crate::api) fn create(
     tenant_text: &str,
 ) -> Result<Reply, ApiError> {
     conditions::refuse(request)?;
-    let tenant = tenant(api.catalog(), tenant_text);
+    let tenant = tenant(api.visible(), tenant_text);
     if tenant.is_err() && request.header("idempotency-key").is_none() {
         tenant.as_ref().map_err(Clone::clone)?;
     }
@@ -54,14 +54,14 @@ pub(in crate::api) async fn list(
     tenant_text: &str,
     query: &ReadQuery<'_>,
 ) -> Result<Reply, ApiError> {
-    let tenant = tenant(api.catalog(), tenant_text)?;
+    let tenant = tenant(api.visible(), tenant_text)?;
     let slice = |after: Option<&str>, count| tenant.collections_after(after, count);
     Ok(names::list("collections", query, slice, |collection| json(collection)).await)
 }
 
 /// `GET /collections/C`
 pub(in crate::api) fn get(api: &Context, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
-    let collection = collection(api.catalog(), path)?;
+    let collection = collection(api.visible(), path)?;
     Ok(Reply::Now(Response::json(200, json(&collection))))
 }
 
@@ -73,7 +73,7 @@ pub(in crate::api) fn delete(
 ) -> Result<Reply, ApiError> {
     conditions::refuse(request)?;
     let asked = idempotency::of_small(request)?;
-    match collection(api.catalog(), path) {
+    match collection(api.visible(), path) {
         Ok(collection) => {
             let members = members_of(&collection);
             write::delete(api, members, Conditions::default(), asked)

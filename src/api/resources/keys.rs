@@ -37,7 +37,7 @@ pub(in crate::api) async fn post(
     request: &Request,
     path: CollectionPath<'_>,
 ) -> Result<Reply, ApiError> {
-    match collection(api.catalog(), path) {
+    match collection(api.visible(), path) {
         Ok(collection) => {
             let scope = scope(&collection, Members::Item, None);
             write::append(api, request, scope, AnswerKind::Key).await
@@ -53,7 +53,7 @@ pub(in crate::api) async fn put(
     path: CollectionPath<'_>,
     key: &str,
 ) -> Result<Reply, ApiError> {
-    match collection(api.catalog(), path) {
+    match collection(api.visible(), path) {
         Ok(collection) => {
             check_key(key)?;
             let scope = scope(&collection, Members::Value, Some(key));
@@ -72,7 +72,7 @@ pub(in crate::api) fn delete(
 ) -> Result<Reply, ApiError> {
     let conditions = conditions::of_write(request)?;
     let asked = idempotency::of_small(request)?;
-    match collection(api.catalog(), path) {
+    match collection(api.visible(), path) {
         Ok(collection) => {
             check_key(key)?;
             let members = SuffixMembers { key: Some(key), ..members_of(&collection) };
@@ -99,7 +99,7 @@ pub(in crate::api) async fn get(
     check_key(key)?;
     let (wanted, known) = conditions::of_read(request)?;
     let question = KeyQuestion {
-        collection: collection(api.catalog(), path)?.id,
+        collection: collection(api.visible(), path)?.id,
         key: key.into(),
         since: query.since,
         block: query.block.is_some_and(|block| block > Duration::ZERO),
@@ -118,7 +118,7 @@ pub(in crate::api) async fn list(
     deadline: Instant,
     now: Instant,
 ) -> Result<Reply, ApiError> {
-    let collection = collection(api.catalog(), path)?;
+    let collection = collection(api.visible(), path)?;
     if let Some(since) = query.since {
         let question = MovedQuestion {
             collection: collection.id,

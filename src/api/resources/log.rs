@@ -20,7 +20,7 @@ use crate::{
             accept::{self, Media},
         },
     },
-    base::{limits::LOG_PIECE_BYTES, tenants::Tenants},
+    base::{limits::LOG_PIECE_BYTES, tenants::Tenants, tokens::Scope},
     http::{Request, Response},
     io::cores,
     log::{Entry, entry_head, format::FRAME_HEAD_BYTES},
@@ -85,6 +85,12 @@ fn milliseconds(time: Duration) -> u64 {
 /// # Errors
 /// [`Code::NotFound`]
 fn check_tenants(api: &Context, asked: Option<&Tenants>) -> Result<(), ApiError> {
+    let scope = api.principal.scope();
+    let concerns = |asked: &Tenants| asked.all().iter().all(|it| scope.covers(Scope::Tenant(*it)));
+    if api.principal.is_limited() && !asked.is_some_and(concerns) {
+        let detail = "the token is for a part of what is here: tenant= must name its tenant alone";
+        return Err(ApiError::new(Code::NotFound, detail));
+    }
     let Some(held) = api.node.status().copy().and_then(CopyAge::tenants) else { return Ok(()) };
     match asked {
         Some(asked) if held.has_all(asked) => Ok(()),

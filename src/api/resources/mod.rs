@@ -12,3 +12,4 @@ pub(super) mod openapi;
 pub(super) mod page;
 pub(super) mod state;
 pub(super) mod tenants;
+pub(super) mod tokens;

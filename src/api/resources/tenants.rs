@@ -38,13 +38,13 @@ pub(in crate::api) async fn list(api: &Context, query: &ReadQuery<'_>) -> Reply 
 
 /// `GET /tenants/T`
 pub(in crate::api) fn get(api: &Context, text: &str) -> Result<Reply, ApiError> {
-    let tenant = tenant(api.catalog(), text)?;
+    let tenant = tenant(api.visible(), text)?;
     Ok(Reply::Now(Response::json(200, json(&tenant))))
 }
 
 /// `GET /tenants/T/retention`
 pub(in crate::api) fn retention(api: &Context, text: &str) -> Result<Reply, ApiError> {
-    let tenant = tenant(api.catalog(), text)?;
+    let tenant = tenant(api.visible(), text)?;
     Ok(Reply::Now(Response::json(200, write::retention_json(tenant.retention()))))
 }
 
@@ -59,7 +59,7 @@ pub(in crate::api) fn retain(
     let asked = idempotency::of_small(request)?;
     let retention = retention::parse(request.body(), form)?;
     let kind = AnswerKind::Retention(retention);
-    match tenant(api.catalog(), text) {
+    match tenant(api.visible(), text) {
         Ok(tenant) => {
             let action = Action::SetRetention(tenant.id, retention);
             write::propose(api, action, Some(tenant.id), asked, kind)
@@ -76,7 +76,7 @@ pub(in crate::api) fn delete(
 ) -> Result<Reply, ApiError> {
     conditions::refuse(request)?;
     let asked = idempotency::of_small(request)?;
-    match tenant(api.catalog(), text) {
+    match tenant(api.visible(), text) {
         Ok(tenant) => {
             let members = SuffixMembers { tenant: Some(tenant.id), ..SuffixMembers::default() };
             write::delete(api, members, Conditions::default(), asked)

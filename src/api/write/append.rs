@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     api::{
+        access::Visible,
         body::{self, BodyError, ChangeBody, Members, Scope, Shape},
         context::Context,
         error::{ApiError, Code},
@@ -18,7 +19,7 @@ use crate::{
             idempotency::{KeyedHead, KeyedRequest},
         },
     },
-    base::batch::{Action, Conditions},
+    base::batch::{Action, Conditions, Versions},
     http::Request,
     io::cores,
 };
@@ -64,6 +65,8 @@ pub(in crate::api) async fn append(
             AnswerKind::Changes
         }
     };
+    let creates = conditions.if_none_match == Some(Versions::Any);
+    api.principal.check_changes(&append.spans, creates)?;
     append.conditions = conditions;
     let tenant = append.tenant();
     let mut reply = propose(api, Action::Append(append), tenant, asked, kind)?;
@@ -85,13 +88,15 @@ async fn read_body(
     let body = request.body().clone();
     if body.len() <= INLINE_PARSE_BYTES {
         let asked = keyed.map(|keyed| keyed.with_body(&body));
-        return (body::parse(&body, form, &api.limits, &scope, api.catalog()), asked);
+        return (body::parse(&body, form, &api.limits, &scope, api.visible()), asked);
     }
     let (limits, index) = (Arc::clone(&api.limits), api.node.shared_index());
+    let within = api.principal.scope();
     // Apart from the connection, which would have room for it for ever.
     Box::pin(cores::off_core(move || {
         let asked = keyed.map(|keyed| keyed.with_body(&body));
-        (body::parse(&body, form, &limits, &scope, &index.catalog), asked)
+        let visible = Visible::new(&index.catalog, within);
+        (body::parse(&body, form, &limits, &scope, visible), asked)
     }))
     .await
 }

@@ -11,6 +11,7 @@ use crate::{
         json_string::json_string,
         outcome::{Decision, Effect, Missing, Refusal},
         retention::TenantRetention,
+        tokens::{TOKENS_MAX, TokenId},
     },
     http::Response,
 };
@@ -30,6 +31,12 @@ pub(in crate::api) enum AnswerKind {
     Redaction { purged: Option<ChangeId> },
     /// How much of its history a tenant keeps: `200` and that.
     Retention(TenantRetention),
+    /// A token of that id: `201` and this, which has its secret.
+    Token(TokenId, Box<str>),
+    /// The revocation of a token.
+    Revocation,
+    /// What requests without a token may do: `200` and this.
+    Anonymous(Box<str>),
     /// A tenant or a collection of this name: `201` and its UUID.
     Name(Box<str>),
 }
@@ -81,6 +88,21 @@ fn done(kind: &AnswerKind, effect: Effect) -> Response {
             AnswerKind::Redaction { purged: Some(first) } => purged(*first).into(),
             _ => Response::json(200, format!("{{\"_id\":{id},\"redacted\":true}}")),
         },
+        (Effect::Token(id), kind) => {
+            let body = match kind {
+                AnswerKind::Token(own, body) if *own == id => body.to_string(),
+                // It was created by the first request: its secret is shown once.
+                _ => format!("{{\"id\":\"{id}\"}}"),
+            };
+            Response::json(201, body).with_header("Location", format!("/tokens/{id}"))
+        }
+        (Effect::Revoked(id), _) => {
+            Response::json(200, format!("{{\"id\":\"{id}\",\"revoked\":true}}"))
+        }
+        (Effect::Anonymous, kind) => match kind {
+            AnswerKind::Anonymous(body) => Response::json(200, body.to_string()),
+            _ => Response::json(200, "null"),
+        },
         (Effect::Tenant(tenant), kind) => {
             let name = name(kind);
             Response::json(201, format!("{{\"tenant\":\"{tenant}\",\"name\":{name}}}"))
@@ -123,9 +145,18 @@ fn refused(kind: &AnswerKind, refusal: Refusal) -> ApiError {
                 Missing::Collection => "the collection does not exist",
                 Missing::Key => "the key has no current version",
                 Missing::Change => "there is no such change",
+                Missing::Token => "there is no such token",
             };
             ApiError::new(Code::NotFound, what)
         }
+        Refusal::NoRight => ApiError::new(
+            Code::Forbidden,
+            "the token that asks was revoked meanwhile, or may not give that much",
+        ),
+        Refusal::TooManyTokens => ApiError::new(
+            Code::Forbidden,
+            format!("there are {TOKENS_MAX} tokens, as many as there may be: revoke some"),
+        ),
         Refusal::TenantTaken(holder) => taken("tenant", kind, holder),
         Refusal::CollectionTaken(holder) => taken("collection", kind, holder),
         Refusal::PreconditionFailed(current) => {

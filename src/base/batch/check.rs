@@ -36,6 +36,9 @@ impl<B: AsRef<[u8]>> Batch<B> {
         if self.read_commands().any(|command| command.is_none()) {
             return Err(BatchError::Damaged("a command cannot be read"));
         }
+        if !self.knows_tokens() && self.commands().any(|command| command.action.is_about_tokens()) {
+            return Err(BatchError::Damaged("a command that its version does not know"));
+        }
         let (mut end, mut ttls) = (0, false);
         for n in 0..self.changes {
             let span = self.span(n);

@@ -5,11 +5,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::layout::{CHANGE_BYTES, COMMAND_BYTES, member};
+use super::layout::{CHANGE_BYTES, COMMAND_BYTES, TOKEN_BYTES, member};
 use crate::base::{
     ids::ChangeId,
     planted::planted,
     retention::{Beginning, TenantRetention},
+    tokens::{Rights, Token, TokenId},
 };
 
 /// One write request.
@@ -60,6 +61,19 @@ pub enum Action {
     SetRetention(Uuid, TenantRetention),
     /// Has the lists of a tenant begin later.
     BeginAt(Uuid, Beginning),
+    /// Creates a token. No change records it.
+    CreateToken(Box<Token>),
+    /// Revokes a token. No change records it.
+    RevokeToken(TokenId),
+    /// Says what requests without a token may do. No change records it.
+    SetAnonymous(Option<Rights>),
+}
+
+impl Action {
+    /// Whether it is about tokens, which earlier versions of a batch do not know.
+    pub(super) fn is_about_tokens(&self) -> bool {
+        matches!(self, Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_))
+    }
 }
 
 /// Changes that get consecutive ids, or none.
@@ -266,6 +280,9 @@ impl Command {
             Action::Redact(_) => 8,
             Action::SetRetention(..) => 16 + TenantRetention::BYTES,
             Action::BeginAt(..) => 16 + TenantRetention::BYTES + 8,
+            Action::CreateToken(token) => TOKEN_BYTES + token.name.len(),
+            Action::RevokeToken(_) => 8,
+            Action::SetAnonymous(_) => Rights::BYTES,
         };
         COMMAND_BYTES + idempotency + action
     }

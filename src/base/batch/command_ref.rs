@@ -7,8 +7,10 @@ use super::{
     layout::{command_flag, kind},
 };
 use crate::base::{
-    ids::ChangeId,
+    ids::{ChangeId, Timestamp},
     retention::{Beginning, TenantRetention},
+    secret::SecretHash,
+    tokens::{Rights, Token, TokenId},
 };
 
 /// One command of a batch.
@@ -37,12 +39,26 @@ pub enum ActionRef<'b> {
     SetRetention(Uuid, TenantRetention),
     /// Has the lists of a tenant begin later.
     BeginAt(Uuid, Beginning),
+    /// Creates a token.
+    CreateToken(Box<Token>),
+    /// Revokes a token.
+    RevokeToken(TokenId),
+    /// Says what requests without a token may do.
+    SetAnonymous(Option<Rights>),
 }
 
 impl ActionRef<'_> {
+    /// Whether it is about tokens.
+    pub(super) fn is_about_tokens(&self) -> bool {
+        matches!(self, Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_))
+    }
+
     /// The same apart from the batch; nothing where it appends changes of it.
     pub(super) fn to_action(&self) -> Option<Action> {
         Some(match *self {
+            Self::CreateToken(ref token) => Action::CreateToken(token.clone()),
+            Self::RevokeToken(id) => Action::RevokeToken(id),
+            Self::SetAnonymous(rights) => Action::SetAnonymous(rights),
             Self::Append(_) => return None,
             Self::CreateTenant(tenant, name) => Action::CreateTenant { tenant, name: name.into() },
             Self::CreateCollection(tenant, collection, name) => {
@@ -108,8 +124,34 @@ pub(super) fn command(
             let first = ChangeId(u64::from_le_bytes(arguments.try_into().ok()?));
             ActionRef::BeginAt(tenant, Beginning { retention, first })
         }
+        kind::CREATE_TOKEN => ActionRef::CreateToken(Box::new(token(arguments)?)),
+        kind::REVOKE_TOKEN => {
+            ActionRef::RevokeToken(TokenId(u64::from_le_bytes(arguments.try_into().ok()?)))
+        }
+        kind::SET_ANONYMOUS => {
+            ActionRef::SetAnonymous(Rights::from_bytes(arguments.try_into().ok()?)?)
+        }
         _ => return None,
     };
     let creates = !matches!(action, ActionRef::Append(_));
     (!creates || changes == 0).then_some(CommandRef { changes, idempotency, action })
+}
+
+/// The token that a command creates.
+fn token(arguments: &[u8]) -> Option<Token> {
+    let (numbers, rest) = arguments.split_first_chunk::<24>()?;
+    let (rights, rest) = rest.split_first_chunk()?;
+    let (hash, name) = rest.split_first_chunk()?;
+    let mut numbers =
+        numbers.chunks_exact(8).map(|number| number.try_into().map(u64::from_le_bytes));
+    let mut number = || numbers.next()?.ok();
+    Some(Token {
+        id: TokenId(number()?),
+        creator: number().map(TokenId).filter(|creator| creator.0 > 0),
+        expires: number().map(Timestamp).filter(|expires| expires.0 > 0),
+        rights: Rights::from_bytes(rights)??,
+        hash: SecretHash(*hash),
+        name: std::str::from_utf8(name).ok()?.into(),
+        created: Timestamp::default(),
+    })
 }

@@ -4,9 +4,16 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     command::{Action, Append, ChangeSpan, Command},
-    layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
+    layout::{
+        CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, TOKENS_VERSION, VERSION, command_flag,
+        kind,
+    },
 };
-use crate::base::{ids::Timestamp, retention::Beginning};
+use crate::base::{
+    ids::Timestamp,
+    retention::Beginning,
+    tokens::{Rights, Token},
+};
 
 /// Encodes `commands`, in order, as one batch stamped `at`.
 ///
@@ -27,7 +34,8 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     }
 
     let mut out = BytesMut::with_capacity(bytes);
-    out.put_u8(VERSION);
+    let about_tokens = commands().any(|command| command.action.is_about_tokens());
+    out.put_u8(if about_tokens { TOKENS_VERSION } else { VERSION });
     out.put_u8(if commands().all(is_plain) { PLAIN } else { 0 });
     out.put_bytes(0, 2);
     out.put_u32_le(count as u32);
@@ -119,8 +127,31 @@ pub(super) fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &C
             arguments.extend_from_slice(&first.0.to_le_bytes());
             kind::BEGIN_AT
         }
+        Action::CreateToken(token) => {
+            put_token(arguments, token);
+            kind::CREATE_TOKEN
+        }
+        Action::RevokeToken(id) => {
+            arguments.extend_from_slice(&id.0.to_le_bytes());
+            kind::REVOKE_TOKEN
+        }
+        Action::SetAnonymous(rights) => {
+            arguments.extend_from_slice(&Rights::to_bytes(*rights));
+            kind::SET_ANONYMOUS
+        }
     };
     heads.extend_from_slice(&[kind, flags, 0, 0]);
     heads.extend_from_slice(&command.changes().to_le_bytes());
     heads.extend_from_slice(&((arguments.len() - before) as u32).to_le_bytes());
+}
+
+fn put_token(arguments: &mut Vec<u8>, token: &Token) {
+    let creator = token.creator.map_or(0, |creator| creator.0);
+    let expires = token.expires.map_or(0, |expires| expires.0);
+    for number in [token.id.0, creator, expires] {
+        arguments.extend_from_slice(&number.to_le_bytes());
+    }
+    arguments.extend_from_slice(&Rights::to_bytes(Some(token.rights)));
+    arguments.extend_from_slice(&token.hash.0);
+    arguments.extend_from_slice(token.name.as_bytes());
 }

@@ -1,9 +1,17 @@
 //! The sizes and numbers of the byte form of a batch.
 
-/// The version written by this build. Stable: it is on disk.
+use crate::base::tokens::Rights;
+
+/// The version written by this build, but for batches that need a later one. Stable: it is on disk.
 pub const VERSION: u8 = 5;
 /// The version of a part of a batch. Stable: it is on disk.
 pub(super) const PART_VERSION: u8 = 6;
+/// The version of a batch with a command about tokens. Stable: it is on disk.
+pub(super) const TOKENS_VERSION: u8 = 7;
+/// The version of a part of one. Stable: it is on disk.
+pub(super) const PART_TOKENS_VERSION: u8 = 8;
+/// The latest one that is known.
+pub const NEWEST_VERSION: u8 = PART_TOKENS_VERSION;
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
@@ -13,6 +21,8 @@ pub(super) const PART_HEADER_BYTES: usize = 32;
 pub(super) const GAP_BYTES: usize = 8;
 /// What one of its changes replaced.
 pub(super) const REPLACED_BYTES: usize = 12;
+/// What a command that creates a token has before its name.
+pub(super) const TOKEN_BYTES: usize = 24 + Rights::BYTES + 32;
 /// The flag of a batch that concerns no index.
 pub(super) const PLAIN: u8 = 1;
 
@@ -28,6 +38,9 @@ pub(super) mod kind {
     pub(in crate::base::batch) const REDACT: u8 = 4;
     pub(in crate::base::batch) const SET_RETENTION: u8 = 5;
     pub(in crate::base::batch) const BEGIN_AT: u8 = 6;
+    pub(in crate::base::batch) const CREATE_TOKEN: u8 = 7;
+    pub(in crate::base::batch) const REVOKE_TOKEN: u8 = 8;
+    pub(in crate::base::batch) const SET_ANONYMOUS: u8 = 9;
 }
 
 /// The flags of a command. Stable: they are on disk.

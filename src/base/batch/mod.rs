@@ -22,7 +22,10 @@
 //! Kinds of command and their arguments: 1 append; 2 create a tenant: UUID,
 //! name; 3 create a collection: UUID of the tenant, UUID, name; 4 redact: the u64
 //! id of a change; 5 say what a tenant keeps: UUID, u64 changes, u64 seconds, 0 for
-//! none; 6 have its lists begin later: the same, u64 id of their first change. With flag 1 the arguments begin with an idempotency key's two
+//! none; 6 have its lists begin later: the same, u64 id of their first change; 7 create a token: u64 id, u64
+//! id of the token that it is created with, 0 for none, u64 microsecond from when on it is good for nothing, 0 for
+//! never, its rights in 34 bytes ([`Rights`](super::tokens::Rights::to_bytes)), SHA-256 of the token, name; 8 revoke
+//! a token: u64 id; 9 say what requests without a token may do: rights in 34 bytes. With flag 1 the arguments begin with an idempotency key's two
 //! digests of 16 bytes, with flag 2 conditions follow ([`Conditions`]).
 //!
 //! A *suffix* is a change as the API shows it without its head: a change reads
@@ -48,6 +51,9 @@
 //!
 //! Version 6 is a *part* of a batch, in a copy of some tenants alone: `Selection`. It is laid out like
 //! version 5 but for a longer header, which says what ids went to others.
+//!
+//! Version 7 is laid out like version 5, and has a command of the kinds 7 to 9, which no earlier version has; a part
+//! with such a command has version 8.
 //!
 //! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
 //!
@@ -82,7 +88,7 @@ pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, 
 pub use command_ref::{ActionRef, CommandRef};
 pub use encode::encode;
 pub use erase::Erasure;
-pub use layout::{VERSION, member};
+pub use layout::{NEWEST_VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
 pub use part::Selection;
 pub use previous::{Previous, Replaced};

@@ -22,8 +22,8 @@ use super::{
     encode::{put_head, put_span},
     gaps::Gap,
     layout::{
-        CHANGE_BYTES, COMMAND_BYTES, GAP_BYTES, PART_HEADER_BYTES, PART_VERSION, REPLACED_BYTES,
-        kind,
+        CHANGE_BYTES, COMMAND_BYTES, GAP_BYTES, PART_HEADER_BYTES, PART_TOKENS_VERSION,
+        PART_VERSION, REPLACED_BYTES, kind,
     },
 };
 use crate::base::ids::ChangeId;
@@ -57,7 +57,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
                     && let Some(action) = command.action.to_action()
                 {
                     // The others do the same again when they are repeated.
-                    let sets = matches!(action, Action::SetRetention(..));
+                    let sets = matches!(action, Action::SetRetention(..) | Action::SetAnonymous(_));
                     let idempotency = command.idempotency.filter(|_| sets);
                     part.command(&Command { action, idempotency });
                 }
@@ -89,6 +89,8 @@ struct Part {
     commands: u32,
     /// Changes that the last command appends.
     appended: u32,
+    /// One of its commands is about tokens.
+    about_tokens: bool,
 }
 
 impl Part {
@@ -114,6 +116,7 @@ impl Part {
 
     fn command(&mut self, command: &Command) {
         self.end_append();
+        self.about_tokens |= command.action.is_about_tokens();
         put_head(&mut self.heads, &mut self.arguments, command);
         self.commands += 1;
     }
@@ -136,7 +139,7 @@ impl Part {
         let tables = self.heads.len() + self.spans.len() * CHANGE_BYTES + self.arguments.len();
         let bytes = PART_HEADER_BYTES + own + tables + self.suffixes.len();
         let mut out = BytesMut::with_capacity(bytes);
-        out.put_u8(PART_VERSION);
+        out.put_u8(if self.about_tokens { PART_TOKENS_VERSION } else { PART_VERSION });
         out.put_bytes(0, 3);
         out.put_u32_le(self.commands);
         out.put_u32_le(self.spans.len() as u32);

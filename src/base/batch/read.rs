@@ -10,8 +10,9 @@ use super::{
     command_ref::{ActionRef, CommandRef, command},
     encode::encode,
     layout::{
-        CHANGE_BYTES, COMMAND_BYTES, ERASED, GAP_BYTES, HEADER_BYTES, PART_HEADER_BYTES,
-        PART_VERSION, PLAIN, REPLACED_BYTES,
+        CHANGE_BYTES, COMMAND_BYTES, ERASED, GAP_BYTES, HEADER_BYTES, NEWEST_VERSION,
+        PART_HEADER_BYTES, PART_TOKENS_VERSION, PART_VERSION, PLAIN, REPLACED_BYTES,
+        TOKENS_VERSION, VERSION,
     },
 };
 use crate::base::ids::Timestamp;
@@ -24,7 +25,7 @@ const CHANGE_BYTES_1: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// Written by a later version of the program.
-    #[error("batch version {0} is not known to this program (it knows up to {PART_VERSION})")]
+    #[error("batch version {0} is not known to this program (it knows up to {NEWEST_VERSION})")]
     Version(u8),
     /// The tables do not fit the bytes.
     #[error("batch is damaged: {0}")]
@@ -57,10 +58,10 @@ impl<B: AsRef<[u8]>> Batch<B> {
         let Some(header) = raw.first_chunk::<HEADER_BYTES>() else {
             return Err(BatchError::Damaged("shorter than its header"));
         };
-        if !(1..=PART_VERSION).contains(&header[0]) {
+        if !(1..=NEWEST_VERSION).contains(&header[0]) {
             return Err(BatchError::Version(header[0]));
         }
-        if header[0] == PART_VERSION && raw.len() < PART_HEADER_BYTES {
+        if is_part(header[0]) && raw.len() < PART_HEADER_BYTES {
             return Err(BatchError::Damaged("shorter than its header"));
         }
         let batch = Self::with_header(*header, bytes);
@@ -80,7 +81,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
         let at = u64::from(u32_at(&header, 16)) | u64::from(u32_at(&header, 20)) << 32;
         let version = header[0];
         let (gaps, replaced) = match bytes.as_ref().get(HEADER_BYTES..PART_HEADER_BYTES) {
-            Some(rest) if version == PART_VERSION => (u32_at(rest, 0), u32_at(rest, 4)),
+            Some(rest) if is_part(version) => (u32_at(rest, 0), u32_at(rest, 4)),
             _ => (0, 0),
         };
         Self {
@@ -121,13 +122,18 @@ impl<B: AsRef<[u8]>> Batch<B> {
     /// is found out when they are applied.
     #[must_use]
     pub fn tells_previous(&self) -> bool {
-        self.version == 5
+        matches!(self.version, VERSION | TOKENS_VERSION)
     }
 
     /// Whether it is a part of a batch: it has changes of some tenants alone, all of them accepted.
     #[must_use]
     pub fn is_part(&self) -> bool {
-        self.version == PART_VERSION
+        is_part(self.version)
+    }
+
+    /// Whether commands of it may be about tokens.
+    pub(super) fn knows_tokens(&self) -> bool {
+        matches!(self.version, TOKENS_VERSION | PART_TOKENS_VERSION)
     }
 
     /// Whether it only appends changes that bear no tenant, collection, key or
@@ -286,6 +292,11 @@ impl Batch {
         let suffixes = self.bytes.slice(suffixes_at + base as usize..suffixes_at + end as usize);
         Append { spans, suffixes, conditions }
     }
+}
+
+/// Whether that is the version of a part of a batch.
+fn is_part(version: u8) -> bool {
+    matches!(version, PART_VERSION | PART_TOKENS_VERSION)
 }
 
 pub(super) fn u32_at(raw: &[u8], at: usize) -> u32 {

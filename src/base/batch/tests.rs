@@ -1,10 +1,12 @@
 use super::{
-    layout::{HEADER_BYTES, PART_VERSION},
+    layout::{COMMAND_BYTES, HEADER_BYTES, NEWEST_VERSION},
     *,
 };
 use crate::base::{
     ids::{ChangeId, Timestamp},
     retention::{Beginning, TenantRetention},
+    secret::SecretHash,
+    tokens::{Rights, Role, Scope, Token, TokenId},
     ttl::Ttl,
 };
 use proptest::prelude::*;
@@ -63,6 +65,31 @@ fn every_kind() -> Vec<Command> {
         Command { action: Action::SetRetention(TENANT, KEPT), idempotency },
         Action::BeginAt(TENANT, Beginning { retention: KEPT, first: ChangeId(1 << 40) }).into(),
     ]
+    .into_iter()
+    .chain(about_tokens(idempotency))
+    .collect()
+}
+
+/// Those that only later versions know.
+fn about_tokens(idempotency: Option<Idempotency>) -> [Command; 5] {
+    let rights = Rights { role: Role::Append, scope: Scope::Tenant(TENANT) };
+    let token = Token {
+        id: TokenId(7),
+        name: "sensor é".into(),
+        rights,
+        hash: SecretHash([9; 32]),
+        creator: Some(TokenId(u64::MAX)),
+        created: Timestamp::default(),
+        expires: Some(Timestamp(1 << 50)),
+    };
+    let by_root = Token { creator: None, expires: None, name: "".into(), ..token.clone() };
+    [
+        Command { action: Action::CreateToken(Box::new(token)), idempotency },
+        Action::CreateToken(Box::new(by_root)).into(),
+        Action::RevokeToken(TokenId(1 << 63)).into(),
+        Command { action: Action::SetAnonymous(Some(rights)), idempotency },
+        Action::SetAnonymous(None).into(),
+    ]
 }
 
 const KEPT: TenantRetention = TenantRetention { changes: NonZeroU64::new(7), age: None };
@@ -90,7 +117,46 @@ fn check_reads_back(batch: &Batch, commands: &[Command]) {
             (ActionRef::BeginAt(id, beginning), Action::BeginAt(tenant, want)) => {
                 assert_eq!((id, beginning), (tenant, want));
             }
+            (ActionRef::CreateToken(token), Action::CreateToken(want)) => assert_eq!(token, want),
+            (ActionRef::RevokeToken(id), Action::RevokeToken(want)) => assert_eq!(id, want),
+            (ActionRef::SetAnonymous(rights), Action::SetAnonymous(want)) => {
+                assert_eq!(rights, want);
+            }
             other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_batch_about_tokens_has_a_version_of_its_own() {
+    let version = |commands: &[Command]| encode(commands, Timestamp(1))[0];
+    for command in every_kind() {
+        let want = if command.action.is_about_tokens() { 7 } else { 5 };
+        assert_eq!(version(std::slice::from_ref(&command)), want, "{command:?}");
+    }
+    let all = encode(&every_kind(), Timestamp(1));
+    assert_eq!(all[0], 7);
+    assert!(Batch::parse(all.clone()).unwrap().tells_previous());
+    // Earlier versions do not know these commands.
+    for version in 2..=5 {
+        let mut earlier = encode(&about_tokens(None), Timestamp(1)).to_vec();
+        earlier[0] = version;
+        assert!(matches!(Batch::parse(earlier), Err(BatchError::Damaged(_))), "{version}");
+    }
+}
+
+#[test]
+fn damaged_commands_about_tokens_are_refused() {
+    for command in about_tokens(None) {
+        let whole = encode(std::slice::from_ref(&command), Timestamp(1)).to_vec();
+        let arguments = HEADER_BYTES + COMMAND_BYTES;
+        for length in 0..whole.len() - arguments {
+            let mut cut = whole[..arguments + length].to_vec();
+            for at in [12, HEADER_BYTES + 8] {
+                cut[at..at + 4].copy_from_slice(&(length as u32).to_le_bytes());
+            }
+            let named = matches!(command.action, Action::CreateToken(_)) && length >= 90;
+            assert_eq!(Batch::parse(cut).is_ok(), named && length != 98, "{command:?} {length}");
         }
     }
 }
@@ -302,13 +368,13 @@ fn damage_is_an_error_and_never_a_panic() {
         }
     }
     let mut later = good.to_vec();
-    later[0] = PART_VERSION + 1;
-    assert_eq!(Batch::parse(later).unwrap_err(), BatchError::Version(PART_VERSION + 1));
+    later[0] = NEWEST_VERSION + 1;
+    assert_eq!(Batch::parse(later).unwrap_err(), BatchError::Version(NEWEST_VERSION + 1));
 }
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..8) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..10) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }

@@ -1,12 +1,37 @@
 use super::*;
-use crate::checkpoint::alter::given_to;
+use crate::checkpoint::{alter::given_to, text::Sum};
 use crate::{
-    base::batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
+    base::{
+        batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
+        secret::SecretHash,
+        tokens::{Role, Scope, TokenId},
+    },
     state::testing::ChangeText,
 };
 
 const TENANT: Uuid = Uuid::from_u128(1);
 const SHELF: Uuid = Uuid::from_u128(2);
+
+fn token(id: u64, scope: Scope) -> Token {
+    Token {
+        id: TokenId(id),
+        name: "sensor".into(),
+        rights: Rights { role: Role::Admin, scope },
+        hash: SecretHash([id as u8; 32]),
+        creator: (id > 1).then_some(TokenId(1)),
+        created: Timestamp(77),
+        expires: (id > 1).then_some(Timestamp(1 << 50)),
+    }
+}
+
+#[test]
+fn tokens_and_what_needs_none_are_read_back_without_their_secrets() {
+    let bytes = written();
+    let tokens = &read(&bytes).unwrap().state.index().clone().tokens;
+    let all: Vec<Token> = tokens.all().iter().map(|token| (**token).clone()).collect();
+    assert_eq!(all, [token(1, Scope::All), token(2, Scope::Tenant(TENANT))]);
+    assert_eq!(tokens.anonymous(), Some(token(1, Scope::All).rights));
+}
 
 /// A state with something of every kind, and the changes it came from.
 fn state() -> (State, Vec<Vec<u8>>) {
@@ -23,6 +48,9 @@ fn state() -> (State, Vec<Vec<u8>>) {
         Command { action: Action::Append(key("z", "1").into()), idempotency },
         Append::from(ChangeText::plain("\"of nobody\"")).into(),
         Append::from(ChangeText { ttl: 60, ..key("z", "\"\\ud800\"") }).into(),
+        Action::CreateToken(Box::new(token(1, Scope::All))).into(),
+        Action::CreateToken(Box::new(token(2, Scope::Tenant(TENANT)))).into(),
+        Action::SetAnonymous(Some(token(1, Scope::All).rights)).into(),
     ];
     let mut state = State::default();
     let applied = state.apply(Batch::parse(encode(&commands, Timestamp(77))).unwrap());
@@ -68,8 +96,8 @@ fn a_checkpoint_that_is_given_to_another_cluster_is_the_same_otherwise() {
     }
 }
 
-/// What the format must go on being.
-const FIXTURE: &str = concat!(
+/// The third format, which knew no tokens.
+const FIXTURE_3: &str = concat!(
     r#"{"changeagent-checkpoint":3,"cluster":"00000000-0000-0000-0000-000000000003","term":4,"#,
     r#""index":5,"raft":[1,2],"last":4,"last_at":77,"tenants":1,"collections":1,"#,
     r#""requests":1,"keys":2}"#,
@@ -92,11 +120,29 @@ const FIXTURE: &str = concat!(
     "\n",
 );
 
+/// What the format has had since.
+const COUNTS: &str = r#""collections":1,"tokens":2,"anonymous":{"role":"admin","scope":"all"},"#;
+const TOKENS: &str = concat!(
+    r#"{"id":"0000000000000001","name":"sensor","rights":{"role":"admin","scope":"all"},"#,
+    r#""hash":"0101010101010101010101010101010101010101010101010101010101010101","#,
+    r#""creator":null,"created":77,"expires":null}"#,
+    "\n",
+    r#"{"id":"0000000000000002","name":"sensor","rights":{"role":"admin","#,
+    r#""scope":{"tenant":"00000000-0000-0000-0000-000000000001"}},"#,
+    r#""hash":"0202020202020202020202020202020202020202020202020202020202020202","#,
+    r#""creator":"0000000000000001","created":77,"expires":1125899906842624}"#,
+    "\n",
+);
+
 #[test]
 fn what_is_written_is_what_the_format_says_and_is_read_back() {
     let bytes = written();
-    let end = format!("{{\"crc32c\":{}}}\n", crc32c::crc32c(FIXTURE.as_bytes()));
-    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!("{FIXTURE}{end}"));
+    // What the format must go on being.
+    let text = FIXTURE_3.replace("checkpoint\":3", "checkpoint\":4");
+    let text = text.replace(r#""collections":1,"#, COUNTS);
+    let text = text.replace(r#"{"key":"07"#, &format!("{TOKENS}{}", r#"{"key":"07"#));
+    let end = format!("{{\"crc32c\":{}}}\n", crc32c::crc32c(text.as_bytes()));
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!("{text}{end}"));
     let Checkpoint { head, state, lines } = read(&bytes).unwrap();
     assert_eq!(head.log_id(), LogId { term: 4, index: 5 });
     let position = Position { last: ChangeId(4), last_at: Timestamp(77) };
@@ -135,7 +181,7 @@ const FIXTURE_1: &str = concat!(
 #[test]
 fn changes_are_read_with_what_they_replaced_and_without() {
     for (format, prev) in [(2, ""), (3, r#""prev":3,"#)] {
-        let text = FIXTURE.replace("checkpoint\":3", &format!("checkpoint\":{format}"));
+        let text = FIXTURE_3.replace("checkpoint\":3", &format!("checkpoint\":{format}"));
         let text = text.replace(r#""_id":4,"_ts":77,"#, &format!(r#""_id":4,"_ts":77,{prev}"#));
         let bytes = format!("{text}{{\"crc32c\":{}}}\n", crc32c::crc32c(text.as_bytes()));
         let Checkpoint { state, lines, .. } = read(bytes.as_bytes()).unwrap();
@@ -182,12 +228,12 @@ fn damage_is_an_error_and_never_a_panic() {
         bad[at] ^= 1;
         assert!(read(&bad).is_err(), "changed at {at}");
     }
-    let more = FIXTURE.replace("\"keys\":2", "\"keys\":1000000000000000000");
+    let more = FIXTURE_3.replace("\"keys\":2", "\"keys\":1000000000000000000");
     let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
     assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
-    let later = String::from_utf8(good).unwrap().replace("checkpoint\":3", "checkpoint\":4");
+    let later = String::from_utf8(good).unwrap().replace("checkpoint\":4", "checkpoint\":5");
     let error = read(later.as_bytes()).err().unwrap();
-    assert!(error.contains("format 4"), "{error}");
+    assert!(error.contains("format 5"), "{error}");
 }
 
 #[test]
@@ -195,7 +241,7 @@ fn the_checksum_of_pieces_is_that_of_the_whole() {
     let whole = written();
     let in_pieces =
         |bytes: &[u8], length: usize| bytes.chunks(length).fold(Sum::default(), Sum::with).end();
-    for length in [1, 7, END_BYTES_MAX, 100, whole.len()] {
+    for length in [1, 7, 64, 100, whole.len()] {
         assert_eq!(in_pieces(&whole, length), Ok(()));
         for at in 0..whole.len() {
             let mut damaged = whole.clone();

@@ -10,7 +10,10 @@ use super::{
     slice::{SLICE, Slice, slice},
     span::Span,
 };
-use crate::base::ids::{ChangeId, Timestamp};
+use crate::base::{
+    ids::{ChangeId, Timestamp},
+    tokens::Scope,
+};
 
 /// A collection.
 #[derive(Debug)]
@@ -33,6 +36,12 @@ impl Collection {
     pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
         let (keys, expiries) = Default::default();
         Self { id, tenant, name: name.into(), span: Span::default(), keys, expiries }
+    }
+
+    /// What concerns it alone.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope::Collection { tenant: self.tenant, collection: self.id }
     }
 
     /// The change that made the current version of `key`.

@@ -29,6 +29,7 @@ mod slice;
 mod span;
 mod tail;
 mod tenant;
+mod tokens;
 mod union;
 mod whole;
 
@@ -43,6 +44,7 @@ pub use redactions::Redactions;
 pub use slice::Slice;
 pub use span::Span;
 pub use tenant::Tenant;
+pub use tokens::Tokens;
 pub use whole::Index;
 
 pub(super) use tail::Tail;

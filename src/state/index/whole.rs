@@ -14,6 +14,7 @@ use super::{
     parts::Parts,
     redactions::Redactions,
     tail::Tail,
+    tokens::Tokens,
 };
 use crate::{base::ids::ChangeId, state::unread::Unread};
 
@@ -26,6 +27,8 @@ pub struct Index {
     idempotency: RwLock<IdempotencyKeys>,
     /// Changes that are shown without data and tags.
     pub redactions: Redactions,
+    /// What tokens there are.
+    pub tokens: Tokens,
     /// The last change of the batch that is being, or was last applied.
     applying_up_to: AtomicU64,
 }

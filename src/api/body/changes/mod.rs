@@ -32,13 +32,12 @@ pub use scope::{Members, Scope};
 
 use self::reader::Reader;
 use crate::{
-    api::{json::utf8, request::content_type::Form},
+    api::{access::Visible, json::utf8, request::content_type::Form},
     base::limits::Limits,
-    state::index::Catalog,
 };
 
 /// Reads the changes of `body`, which was sent to a path that says `scope`. Names
-/// are looked up in `catalog`.
+/// are looked up in `visible`.
 ///
 /// # Errors
 /// [`BodyError`] with the first thing that is wrong. A name that does not exist
@@ -48,12 +47,12 @@ pub fn parse(
     form: Form,
     limits: &Limits,
     scope: &Scope,
-    catalog: &Catalog,
+    visible: Visible<'_>,
 ) -> Result<ChangeBody, BodyError> {
     if u32::try_from(body.len()).is_err() {
         return Err(BodyError { offset: 0, index: None, fault: Fault::BodyTooLarge });
     }
-    let read = |text| Reader::new(text, limits, scope, catalog).read(form);
+    let read = |text| Reader::new(text, limits, scope, visible).read(form);
     match utf8(body) {
         Ok(text) => read(text),
         Err(ill) => {

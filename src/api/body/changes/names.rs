@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::{error::Fault, scope::Scope};
-use crate::{base::names, state::index::Catalog};
+use crate::{api::access::Visible, base::names};
 
 /// What a change is named as belonging to, each with its place in the body.
 #[derive(Default)]
@@ -18,15 +18,16 @@ pub(super) struct Named<'a> {
 /// Looks up what the changes of one body name.
 pub(super) struct Names<'a> {
     scope: &'a Scope,
-    catalog: &'a Catalog,
+    /// Those that concern who writes.
+    visible: Visible<'a>,
     /// The last name of a tenant that was looked up.
     looked_up: Option<(Box<str>, Uuid)>,
     by_name: bool,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn new(scope: &'a Scope, catalog: &'a Catalog) -> Self {
-        Self { scope, catalog, looked_up: None, by_name: false }
+    pub(super) fn new(scope: &'a Scope, visible: Visible<'a>) -> Self {
+        Self { scope, visible, looked_up: None, by_name: false }
     }
 
     /// Whether any tenant was named by its name.
@@ -49,7 +50,7 @@ impl<'a> Names<'a> {
             tenant = Some(named);
         }
         let Some((at, id)) = named.collection else { return Ok((tenant, self.scope.collection)) };
-        let Some(collection) = self.catalog.collection(id) else {
+        let Some(collection) = self.visible.collection(id) else {
             return Err((at, Fault::NotFound { member: "collection", value: id.to_string() }));
         };
         if tenant.is_some_and(|tenant| tenant != collection.tenant) {
@@ -64,11 +65,13 @@ impl<'a> Names<'a> {
         {
             return Ok(*id);
         }
+        // Besides its collection a change may name the tenant of that.
+        let on_the_way = self.visible.with_tenants_of_collections();
         let tenant = match names::Named::parse(name) {
-            Some(names::Named::Id(id)) => self.catalog.tenant(id),
+            Some(names::Named::Id(id)) => on_the_way.tenant(id),
             Some(names::Named::Name(name)) => {
                 self.by_name = true;
-                self.catalog.tenant_named(name)
+                on_the_way.tenant_named(name)
             }
             None => None,
         };

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     api::{
+        access::Visible,
         error::excerpt,
         json::{JsonError, Reason, Scanner, StringSpan, ValueSpan, compact, unescape},
         request::content_type::Form,
@@ -25,7 +26,6 @@ use crate::{
         names::{self, is_key},
         ttl::Ttl,
     },
-    state::index::Catalog,
 };
 
 /// `ChangeSpan` holds the places and lengths of keys as `u16`; this bound is why
@@ -79,13 +79,13 @@ impl<'a> Reader<'a> {
         text: &'a str,
         limits: &'a Limits,
         scope: &'a Scope,
-        catalog: &'a Catalog,
+        visible: Visible<'a>,
     ) -> Self {
         Self {
             text,
             limits,
             scope,
-            names: Names::new(scope, catalog),
+            names: Names::new(scope, visible),
             index: None,
             unresolved: None,
             tags: Tags::default(),

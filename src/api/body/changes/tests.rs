@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Reads a body of `/changes` where there is no tenant or collection.
 fn read(body: &[u8], form: Form, limits: &Limits) -> Result<ChangeBody, BodyError> {
-    parse(body, form, limits, &Scope::default(), &Catalog::default())
+    parse(body, form, limits, &Scope::default(), (&crate::state::index::Catalog::default()).into())
 }
 
 fn json(body: &str) -> Result<ChangeBody, BodyError> {
@@ -388,7 +388,7 @@ fn of_key(members: Members, body: &str) -> Result<ChangeBody, BodyError> {
     let collection = (members != Members::Change).then_some(collection);
     let scope = Scope { members, tenant: Some(tenant), collection, key };
     let catalog = crate::state::fuzzing::catalog(tenant, uuid::Uuid::from_u128(2));
-    parse(body.as_bytes(), Form::Json, &Limits::default(), &scope, &catalog)
+    parse(body.as_bytes(), Form::Json, &Limits::default(), &scope, (&catalog).into())
 }
 
 #[test]

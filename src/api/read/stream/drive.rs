@@ -68,13 +68,25 @@ pub(in crate::api) async fn advance(
     now: Instant,
 ) -> Result<Next, ApiError> {
     match step(api, stream, now).await {
-        Err(error) if stream.frame == Frame::Events && is_for_good(error.code) => {
-            stream.ended = true;
-            let retry = if stream.opening { RETRY } else { b"" };
-            Ok(Next::Part(problem_event("reset", retry, error)))
-        }
+        Err(error) if is_for_good(error.code) => refuse(stream, error),
         next => next,
     }
+}
+
+/// The last part of a stream that cannot go on for good.
+///
+/// # Errors
+/// The same, where no event can tell of it.
+pub(in crate::api) fn refuse(stream: &mut ChangeStream, error: ApiError) -> Result<Next, ApiError> {
+    if stream.frame != Frame::Events {
+        return Err(error);
+    }
+    if stream.ended {
+        return Ok(Next::End);
+    }
+    stream.ended = true;
+    let retry = if stream.opening { RETRY } else { b"" };
+    Ok(Next::Part(problem_event("reset", retry, error)))
 }
 
 async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<Next, ApiError> {

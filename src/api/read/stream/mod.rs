@@ -9,7 +9,7 @@ mod state;
 mod walk;
 
 pub(in crate::api) use self::{
-    drive::{advance, open},
+    drive::{advance, open, refuse},
     event::{reset, unavailable},
     kind::{Lines, StreamKind, no_last_event_id},
     walk::Walk,

@@ -1,0 +1,163 @@
+//! Who sends a request, and what that one may do.
+
+use std::time::Duration;
+
+use crate::{
+    api::error::{ApiError, Code},
+    base::{
+        batch::{ChangeSpan, flag},
+        ids::Timestamp,
+        tokens::{Right, Rights, Scope, TokenId},
+    },
+    io::cores,
+    state::index::Tokens,
+};
+
+use super::refused::{Refused, Why};
+
+/// How it is known who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Who {
+    /// Anybody: the node asks for no token.
+    Open,
+    /// Who has the root token.
+    Root,
+    /// A node of this cluster, or one that would join it.
+    Node,
+    /// Who bears no token.
+    Anonymous,
+    /// Who has that token.
+    Token(TokenId),
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub(in crate::api) who: Who,
+    /// What may be done; nothing but what needs no right, where there are none.
+    pub(in crate::api) rights: Option<Rights>,
+    /// Until when.
+    pub(super) expires: Option<Timestamp>,
+    /// That of the tokens when it was looked up.
+    pub(super) generation: u64,
+}
+
+impl Principal {
+    /// Anybody, at a node that asks for no token.
+    pub(in crate::api) const OPEN: Self = Self::with_all(Who::Open);
+    pub(super) const ROOT: Self = Self::with_all(Who::Root);
+
+    const fn with_all(who: Who) -> Self {
+        Self { who, rights: Some(Rights::ALL), expires: None, generation: 0 }
+    }
+
+    pub(super) const fn node() -> Self {
+        Self { who: Who::Node, rights: None, expires: None, generation: 0 }
+    }
+
+    /// Whether tokens that are revoked, or their end, take something away from it.
+    pub(super) fn may_end(&self) -> bool {
+        matches!(self.who, Who::Anonymous | Who::Token(_))
+    }
+
+    pub(super) fn is_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| expires.0 <= cores::wall_micros())
+    }
+
+    /// Whether it is as it was when it was looked up; looks it up again where that may not be so.
+    pub(in crate::api) fn is_good(&mut self, tokens: &Tokens) -> bool {
+        if !self.may_end() {
+            return true;
+        }
+        let generation = tokens.generation();
+        if self.generation != generation {
+            let is_same = match self.who {
+                Who::Token(id) => tokens.get(id).is_some(),
+                _ => tokens.anonymous() == self.rights,
+            };
+            if !is_same {
+                return false;
+            }
+            self.generation = generation;
+        }
+        !self.is_expired()
+    }
+
+    /// Why it is not good any more.
+    pub(in crate::api) fn refused(&self) -> Refused {
+        match self.who {
+            Who::Anonymous => Why::Missing.into(),
+            _ if self.is_expired() => Why::Expired.into(),
+            _ => Why::Unknown.into(),
+        }
+    }
+
+    /// How long it is good.
+    pub(in crate::api) fn left(&self) -> Option<Duration> {
+        let expires = self.expires?;
+        Some(Duration::from_micros(expires.0.saturating_sub(cores::wall_micros())))
+    }
+
+    /// What it concerns.
+    pub(in crate::api) fn scope(&self) -> Scope {
+        self.rights.map_or(Scope::All, |rights| rights.scope)
+    }
+
+    /// Whether there is anything that does not concern it.
+    pub(in crate::api) fn is_limited(&self) -> bool {
+        self.scope() != Scope::All
+    }
+
+    /// Whether it has that right, somewhere.
+    pub(in crate::api) fn has(&self, right: Right) -> bool {
+        self.rights.is_some_and(|rights| rights.role.has(right))
+    }
+
+    /// The refusal of what it has no right to.
+    pub(in crate::api) fn forbidden(&self, what: &str) -> ApiError {
+        match (self.who, self.rights) {
+            (Who::Node, _) => {
+                let detail =
+                    "the token of nodes is for GET /cluster and POST /cluster/members alone";
+                ApiError::new(Code::Forbidden, detail)
+            }
+            (Who::Anonymous, _) | (_, None) => Refused::from(Why::Missing).error(),
+            (_, Some(rights)) => {
+                let role = rights.role.name();
+                ApiError::new(
+                    Code::Forbidden,
+                    format!("a token of the role {role:?} may not {what}"),
+                )
+            }
+        }
+    }
+
+    /// Whether it may append these changes, whose names were looked up among what concerns it. `creates`
+    /// says that none of them replaces anything.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] and [`Code::Forbidden`]
+    pub(in crate::api) fn check_changes(
+        &self,
+        spans: &[ChangeSpan],
+        creates: bool,
+    ) -> Result<(), ApiError> {
+        let own = match self.scope() {
+            Scope::All => 0,
+            Scope::Tenant(_) => flag::TENANT,
+            Scope::Collection { .. } => flag::COLLECTION,
+        };
+        if own != 0 && spans.iter().any(|span| span.flags & own == 0) {
+            let what = if own == flag::TENANT { "tenant" } else { "collection" };
+            let detail = format!("the scope of the token is a {what}: each change must name it");
+            return Err(ApiError::new(Code::NotFound, detail));
+        }
+        let replaces = || spans.iter().any(|span| span.flags & flag::KEY != 0);
+        match creates || self.has(Right::Write) || !replaces() {
+            true => Ok(()),
+            false => {
+                Err(self.forbidden("replace what a key has: it adds changes without keys alone"))
+            }
+        }
+    }
+}
