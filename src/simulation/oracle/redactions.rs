@@ -80,12 +80,10 @@ fn check_seen(call: &Call, seen: &Seen, known: Option<&Known>) -> Result<(), Vio
     Ok(())
 }
 
-/// The changes that an answer shows.
+/// The changes that an answer shows. What came of a state may be from several nodes.
 fn seen(call: &Call) -> &[Seen] {
     match &call.told {
-        Told::Page { changes, .. } | Told::Keys { changes, .. } | Told::State { changes, .. } => {
-            changes
-        }
+        Told::Page { changes, .. } | Told::Keys { changes, .. } => changes,
         Told::Key(Some(seen)) => std::slice::from_ref(seen),
         _ => &[],
     }
