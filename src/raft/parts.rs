@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{sealing::Decided, segment_index::opened, state_machine::StateMachine, types::kind};
 use crate::{
     base::{
-        batch::{ActionRef, Batch, Previous, Selection, Skips},
+        batch::{Action, ActionRef, Batch, Previous, Selection, Skips},
         tenants::Tenants,
     },
     io::{Disk, Files, cores},
@@ -28,28 +28,36 @@ impl Selection for Told {
     }
 
     /// What was created, and whether, is told by what is there now: what was deleted since may never
-    /// have been there for whoever has not heard of it yet.
-    fn has_action(&self, action: &ActionRef<'_>) -> bool {
+    /// have been there for whoever has not heard of it yet. What a tenant keeps is told as it is now,
+    /// for no more is known of a command than that it was applied before: the last of those that set
+    /// it says what the last that was accepted set. Where its lists begin never moves back, so what
+    /// they begin after by now was accepted, or is left out of them anyway.
+    fn action(&self, action: &ActionRef<'_>) -> Option<Action> {
         let catalog = &self.index.catalog;
+        let own = |tenant| catalog.tenant(tenant).filter(|_| self.has_tenant(tenant));
         match *action {
-            ActionRef::Append(_) => false,
-            ActionRef::CreateTenant(tenant, _) => {
-                self.has_tenant(tenant) && catalog.tenant(tenant).is_some()
-            }
+            ActionRef::Append(_) => None,
+            ActionRef::CreateTenant(tenant, _) => own(tenant).and_then(|_| action.to_action()),
             ActionRef::CreateCollection(tenant, collection, _) => {
-                self.has_tenant(tenant) && catalog.collection(collection).is_some()
+                let is_own = self.has_tenant(tenant) && catalog.collection(collection).is_some();
+                is_own.then(|| action.to_action()).flatten()
             }
             // Whose change it was is not looked up: it is an id and nothing else.
-            ActionRef::Redact(_) => true,
-            // What a request without a token may do is one thing for all: the last word counts.
-            ActionRef::RevokeToken(_) | ActionRef::SetAnonymous(_) => true,
+            ActionRef::Redact(_) | ActionRef::RevokeToken(_) => action.to_action(),
+            // What a request without a token may do is one thing for all, and told as it is now, too.
+            ActionRef::SetAnonymous(_) => Some(Action::SetAnonymous(self.index.tokens.anonymous())),
             ActionRef::CreateToken(ref token) => {
                 let tenant = token.rights.scope.tenant();
-                tenant.is_some_and(|tenant| self.has_tenant(tenant))
-                    && self.index.tokens.get(token.id).is_some()
+                let is_own = tenant.is_some_and(|tenant| self.has_tenant(tenant))
+                    && self.index.tokens.get(token.id).is_some();
+                is_own.then(|| action.to_action()).flatten()
             }
-            ActionRef::SetRetention(tenant, _) | ActionRef::BeginAt(tenant, _) => {
-                self.has_tenant(tenant)
+            ActionRef::SetRetention(tenant, _) => {
+                own(tenant).map(|now| Action::SetRetention(tenant, now.retention()))
+            }
+            ActionRef::BeginAt(tenant, beginning) => {
+                let now = own(tenant).filter(|now| beginning.first <= now.begins());
+                now.and_then(|_| action.to_action())
             }
         }
     }
@@ -119,4 +127,91 @@ fn part(entry: Entry, known: &HashMap<u64, Decided>, told: &Told) -> io::Result<
     let (skips, previous) = decided.unwrap_or_else(nothing);
     let payload = batch.part(&skips, &previous, told);
     Ok(Entry { payload, ..entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::{
+        base::{
+            batch::{Append, Command, Idempotency, NumberedBatch},
+            ids::ChangeId,
+            outcome::Decision,
+            retention::{Beginning, TenantRetention},
+        },
+        state::{
+            State,
+            testing::{ChangeText, batch_of, create_tenant},
+        },
+    };
+
+    const OWN: Uuid = Uuid::from_u128(1);
+    const OTHER: Uuid = Uuid::from_u128(2);
+
+    fn kept(changes: u64) -> TenantRetention {
+        TenantRetention { changes: NonZeroU64::new(changes), age: None }
+    }
+
+    fn set(retention: TenantRetention, key: Option<u8>) -> Command {
+        let idempotency = key.map(|key| Idempotency { key: [key; 16], request: [1; 16] });
+        Command { action: Action::SetRetention(OWN, retention), idempotency }
+    }
+
+    fn begin(changes: u64, first: u64) -> Command {
+        let beginning = Beginning { retention: kept(changes), first: ChangeId(first) };
+        Action::BeginAt(OWN, beginning).into()
+    }
+
+    fn write(tenant: Uuid, key: u8) -> Command {
+        let idempotency = Some(Idempotency { key: [key; 16], request: [2; 16] });
+        let append = Append::from(ChangeText::of(tenant, None, None));
+        Command { action: Action::Append(append), idempotency }
+    }
+
+    /// What was refused, and what was the repeat of something earlier, does nothing at a copy, whenever
+    /// that asks.
+    #[test]
+    fn a_copy_keeps_of_a_tenant_what_its_origin_decided() {
+        let batches: [&[Command]; 5] = [
+            &[create_tenant(OWN, "own"), create_tenant(OTHER, "other")],
+            &[write(OTHER, 1), write(OWN, 2), write(OWN, 3), write(OWN, 4)],
+            &[set(kept(2), Some(5)), begin(2, 3), set(kept(9), None)],
+            // The keys of others are not known at a copy.
+            &[set(kept(1), Some(5)), set(kept(1), Some(1)), set(kept(2), Some(5)), begin(2, 4)],
+            &[set(kept(3), Some(6)), set(kept(4), Some(2))],
+        ];
+        for late in [false, true] {
+            let (mut whole, mut copy) = (State::default(), State::default());
+            let mut applied = Vec::new();
+            let follow = |whole: &State, copy: &mut State, batch: &NumberedBatch| {
+                let told =
+                    Told { tenants: Tenants::new(vec![OWN]), index: Arc::clone(whole.index()) };
+                let part = batch.batch.part(&batch.skips, &batch.previous, &told);
+                let decisions = copy.apply(Batch::parse(part).unwrap()).decisions;
+                let is_done = |it: &Decision| it.result.is_ok() && !it.replayed;
+                assert!(decisions.iter().flatten().all(is_done), "it is decided");
+            };
+            let agree = |whole: &State, copy: &State| {
+                let own = |state: &State| state.index().catalog.tenant(OWN).unwrap();
+                let (whole, copy) = (own(whole), own(copy));
+                assert_eq!(copy.retention(), whole.retention());
+                assert_eq!(copy.begins(), whole.begins());
+            };
+            for (at, commands) in batches.iter().enumerate() {
+                let batch = whole.apply(batch_of(commands, at as u64 + 1)).batch;
+                if late {
+                    applied.push(batch);
+                } else {
+                    follow(&whole, &mut copy, &batch);
+                    agree(&whole, &copy);
+                }
+            }
+            applied.iter().for_each(|batch| follow(&whole, &mut copy, batch));
+            agree(&whole, &copy);
+            let own = whole.index().catalog.tenant(OWN).unwrap();
+            assert_eq!((own.retention(), own.begins()), (kept(3), ChangeId(3)));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Cursor, Index, State, index::Reached, model_tests::batches};
 use crate::base::{
-    batch::{ActionRef, Batch, NumberedBatch, Selection},
+    batch::{Action, ActionRef, Batch, NumberedBatch, Selection},
     ids::ChangeId,
 };
 
@@ -22,16 +22,17 @@ impl Selection for Some {
         tenant.as_u128().is_multiple_of(self.of)
     }
 
-    fn has_action(&self, action: &ActionRef<'_>) -> bool {
+    fn action(&self, action: &ActionRef<'_>) -> Option<Action> {
         let catalog = &self.index.catalog;
-        match *action {
+        let is_here = match *action {
             ActionRef::CreateTenant(id, _) => self.has_tenant(id) && catalog.tenant(id).is_some(),
             ActionRef::CreateCollection(tenant, id, _) => {
                 self.has_tenant(tenant) && catalog.collection(id).is_some()
             }
             ActionRef::Redact(_) => true,
             _ => unreachable!("there is none"),
-        }
+        };
+        is_here.then(|| action.to_action()).flatten()
     }
 }
 

@@ -150,7 +150,9 @@ impl Writer<'_> {
     /// What is left out of a tenant's lists is what it is not to keep, as of now.
     fn check_beginning(&mut self, tenant: Uuid, asked: &Beginning) -> Result<Effect, Refusal> {
         let tenant = self.tenant(tenant).ok_or(Refusal::NotFound(Missing::Tenant))?;
-        match tenant.retention() == asked.retention && asked.first <= self.last.next() {
+        // In a part it was accepted before, and what the tenant keeps may be what it kept later.
+        let is_asked = self.is_part || tenant.retention() == asked.retention;
+        match is_asked && asked.first <= self.last.next() {
             true => Ok(Effect::Retention),
             false => Err(Refusal::PreconditionFailed(None)),
         }

@@ -54,7 +54,8 @@ impl ActionRef<'_> {
     }
 
     /// The same apart from the batch; nothing where it appends changes of it.
-    pub(super) fn to_action(&self) -> Option<Action> {
+    #[must_use]
+    pub fn to_action(&self) -> Option<Action> {
         Some(match *self {
             Self::CreateToken(ref token) => Action::CreateToken(token.clone()),
             Self::RevokeToken(id) => Action::RevokeToken(id),

@@ -9,8 +9,9 @@
 //!  .  commands, and what follows them in any batch
 //! ```
 //!
-//! All that is in it is accepted: it was decided where the whole batch is. So its appends have neither
-//! conditions nor idempotency keys, and it says itself what its changes replaced.
+//! All that is in it is accepted: it was decided where the whole batch is. So its commands have neither
+//! conditions nor idempotency keys, and it says itself what its changes replaced. Where the lists of a
+//! tenant begin is taken as it stands, whatever that tenant is to keep.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
@@ -33,8 +34,9 @@ pub trait Selection {
     /// Whether the changes of that tenant are in it.
     fn has_tenant(&self, tenant: Uuid) -> bool;
 
-    /// Whether a command that is no append is: one that did what it says where that tells.
-    fn has_action(&self, action: &ActionRef<'_>) -> bool;
+    /// What stands in it for a command that is no append, if anything does. It is carried out
+    /// wherever the part is applied, so it must say what came of the command, not what was asked for.
+    fn action(&self, action: &ActionRef<'_>) -> Option<Action>;
 }
 
 impl<B: AsRef<[u8]>> Batch<B> {
@@ -53,13 +55,8 @@ impl<B: AsRef<[u8]>> Batch<B> {
         for command in self.commands() {
             end += command.changes;
             if !matches!(command.action, ActionRef::Append(_)) {
-                if selection.has_action(&command.action)
-                    && let Some(action) = command.action.to_action()
-                {
-                    // The others do the same again when they are repeated.
-                    let sets = matches!(action, Action::SetRetention(..) | Action::SetAnonymous(_));
-                    let idempotency = command.idempotency.filter(|_| sets);
-                    part.command(&Command { action, idempotency });
+                if let Some(action) = selection.action(&command.action) {
+                    part.command(&action.into());
                 }
                 continue;
             }

@@ -20,8 +20,11 @@ impl Selection for OfOwn {
         tenant == OWN
     }
 
-    fn has_action(&self, action: &ActionRef<'_>) -> bool {
-        matches!(action, ActionRef::CreateTenant(OWN, _) | ActionRef::Redact(_))
+    fn action(&self, action: &ActionRef<'_>) -> Option<Action> {
+        match action {
+            ActionRef::CreateTenant(OWN, _) | ActionRef::Redact(_) => action.to_action(),
+            _ => None,
+        }
     }
 }
 
