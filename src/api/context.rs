@@ -1,11 +1,6 @@
 //! What the requests of one serving core are answered from.
 
-use std::{
-    cell::{Cell, RefCell},
-    ops::Deref,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, ops::Deref, rc::Rc, sync::Arc};
 
 use tokio::sync::Semaphore;
 
@@ -13,6 +8,7 @@ use super::{
     access::{Access, Principal, Visible},
     browser::BrowserPolicy,
     error::{ApiError, Code},
+    hand_on::HandedOn,
     metrics::Metrics,
     read::{SharedPage, question::Lists},
 };
@@ -41,8 +37,8 @@ pub(super) struct Core {
     pub(super) metrics: Arc<Metrics>,
     /// Where writes go, where this node is a copy.
     pub(super) origins: Option<Origins>,
-    /// How many reads wait for an origin, of [`HANDED_ON_MAX`](crate::base::limits::HANDED_ON_MAX).
-    pub(super) handed_on: Cell<usize>,
+    /// What waits for one of these.
+    pub(super) handed_on: HandedOn,
     /// Places of those who compress or unpack just now.
     pub(super) coders: Semaphore,
 }

@@ -29,7 +29,6 @@ mod route;
 mod write;
 
 use std::{
-    cell::Cell,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -44,6 +43,7 @@ use self::{
     context::{Context, Core},
     error::{ApiError, Code},
     growing::Growing,
+    hand_on::HandedOn,
     metrics::Metrics,
     read::{SharedPage, stream},
     route::Resource,
@@ -89,6 +89,7 @@ impl Api {
     ) -> Self {
         let (shared, verified) = (SharedPage::default(), Verified::default().into());
         let origins = node.status().copy().map(|copy| Origins::new(copy.of()));
+        let handed_on = HandedOn::new(limits.handed_on);
         Self(Rc::new(Core {
             node,
             limits,
@@ -99,7 +100,7 @@ impl Api {
             held,
             metrics,
             origins,
-            handed_on: Cell::new(0),
+            handed_on,
             coders: Semaphore::new(CODERS_MAX),
         }))
     }

@@ -38,6 +38,9 @@ pub struct Limits {
     /// is small. What one connection was given before may exceed it by one body or
     /// one answer.
     pub held_bytes: usize,
+    /// Requests of one core of a copy that wait for its origin at once; above it `503 overloaded`.
+    /// Not set by the user: what open files leave of [`HANDED_ON_MAX`].
+    pub handed_on: usize,
 }
 
 impl Default for Limits {
@@ -55,6 +58,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             connections: 16_384,
             held_bytes: 512 * MIB,
+            handed_on: HANDED_ON_MAX,
         }
     }
 }
@@ -76,8 +80,9 @@ pub const HANDSHAKES_MAX: usize = 1024;
 
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
-/// Reads of one core of a copy that wait for its origin at once.
-pub const HANDED_ON_MAX: usize = 128;
+/// Requests of one core of a copy that wait for its origin at once, writes and reads together; half of
+/// them may be reads. Fewer where there are few open files: see [`Limits::handed_on`].
+pub const HANDED_ON_MAX: usize = 256;
 /// Bodies that one core compresses or unpacks at once: each takes up to 8 MiB besides what is counted.
 pub const CODERS_MAX: usize = 4;
 /// `tenant` and `collection` parameters of one read, together.

@@ -101,8 +101,18 @@ pub const ADMIN_ANSWER: Duration = ms(45_000);
 /// How long an origin may wait for an entry before it says that there is none: what a copy knows of
 /// how old it is comes no more often.
 pub const COPY_BLOCK: Duration = ms(2_000);
-/// How long an origin may take to give what it has.
+/// How long an origin may take to begin to give what it has.
 pub const COPY_ANSWER: Duration = ms(10_000);
+/// For so long no byte of a request to a node that is asked over HTTP may go, or of its answer come.
+pub const UPSTREAM_STALL: Duration = ms(10_000);
+/// How long an origin may take to say how far it is when it is looked whether it is there again.
+pub const COPY_LOOK: Duration = ms(2_000);
+/// How often that is looked while a copy is made anew.
+pub const COPY_LOOK_PERIOD: Duration = ms(10_000);
+/// For so long no other origin is reached before a copy goes over to another history.
+pub const COPY_OTHER_HISTORY: Duration = ms(600_000);
+/// For so long none has what comes next before a copy gives up what was purged at an origin.
+pub const COPY_PURGED: Duration = ms(60_000);
 /// How long it may take to say where a strong read stands.
 pub const COPY_STRONG: Duration = ms(5_000);
 /// With an origin that has all of its own origin no longer than this ago, a copy stays; else it tries

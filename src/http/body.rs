@@ -66,7 +66,7 @@ impl Body {
     }
 
     /// Bytes of memory, besides the receive buffer.
-    pub(super) fn held_bytes(&self) -> usize {
+    pub(crate) fn held_bytes(&self) -> usize {
         match self {
             Self::Known(_) => 0,
             Self::Chunked(chunked) => chunked.decoded.capacity(),

@@ -179,6 +179,13 @@ impl Composer {
     /// Ends the log: the last segments.
     #[must_use]
     pub fn finish(mut self) -> Vec<Composed> {
+        self.end_segment()
+    }
+
+    /// Ends the segment under way, however short it is; gives what is complete by that. The next entry
+    /// begins another one.
+    #[must_use]
+    pub fn end_segment(&mut self) -> Vec<Composed> {
         let mut complete = Vec::new();
         if !self.waiting.is_empty() {
             complete.extend(self.flush());
@@ -347,6 +354,25 @@ mod tests {
         composer.vote(vote);
         let (contents, _) = read(&composed(composer, &[1]), None);
         assert_eq!(contents.end().unwrap().1.state.vote, Some(vote));
+    }
+
+    #[test]
+    fn a_segment_that_is_ended_early_is_followed_by_another() {
+        let mut composer = Composer::begin(identity(), 40_000, None);
+        let mut all = Vec::new();
+        for index in 0..9 {
+            all.extend(composer.push(entry(2, index, vec![7; 100])));
+            if index % 3 == 2 {
+                let ended = composer.end_segment();
+                assert_eq!(ended.len(), 1);
+                all.extend(ended);
+                assert!(composer.end_segment().is_empty(), "nothing is under way");
+            }
+        }
+        assert!(composer.finish().is_empty());
+        assert_eq!(all.len(), 3);
+        let (contents, found) = read(&all, None);
+        assert_eq!((found.len(), contents.last()), (9, Some(id(2, 8))));
     }
 
     #[test]

@@ -249,6 +249,16 @@ pub fn changes_in(entry: &log::Entry) -> u64 {
     batch.map_or(0, |batch| u64::from(batch.changes()) + u64::from(batch.passed()))
 }
 
+/// The same of an entry that was not looked at before; nothing when its batch is not sound.
+#[must_use]
+pub fn sound_changes_in(entry: &log::Entry) -> Option<u64> {
+    if entry.kind != kind::BATCH {
+        return Some(0);
+    }
+    let batch = Batch::parse(&*entry.payload).ok()?;
+    Some(u64::from(batch.changes()) + u64::from(batch.passed()))
+}
+
 /// The same for an entry that this process has taken in or made, and has read back
 /// from its own log: only the header of its batch is read.
 pub(super) fn checked_before(entry: &log::Entry) -> io::Result<Entry> {

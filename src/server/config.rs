@@ -200,7 +200,6 @@ impl Config {
             scrub_period: setting!(scrub_period, Time(SCRUB_PERIOD)).0,
             limits: Limits {
                 head_bytes: bytes("max-head", setting!(max_head, Size(usual.head_bytes as u64)))?,
-                headers: usual.headers,
                 body_bytes: bytes("max-body", setting!(max_body, Size(usual.body_bytes as u64)))?,
                 data_bytes: bytes("max-data", setting!(max_data, Size(usual.data_bytes as u64)))?,
                 batch_changes: setting!(max_batch, usual.batch_changes),
@@ -211,6 +210,7 @@ impl Config {
                 write_timeout: setting!(write_timeout, Time(usual.write_timeout)).0,
                 connections: setting!(max_connections, usual.connections),
                 held_bytes: bytes("max-held", setting!(max_held, Size(usual.held_bytes as u64)))?,
+                ..usual
             },
         };
         config.check()?;

@@ -59,8 +59,8 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
     let serving = config.cores.saturating_sub(1).max(1);
-    let places = limits::places(config.limits.connections, serving)?;
-    config.limits.connections = places.connections;
+    let origins = config.copy.as_ref().map_or(0, |copy| copy.origins.len());
+    let places = limits::places(&mut config.limits, serving, origins)?;
     let (handoff, inherited) = match Handoff::take() {
         Some(handoff) => (handoff, true),
         None => (claim(&config, serving)?, false),

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use super::answer::{Answer, Ending, HEAD_BYTES_MAX, Head, head};
+use super::{
+    answer::{Answer, Ending, HEAD_BYTES_MAX, Head, head},
+    pace::Pace,
+};
 use crate::{
     base::{limits::Limits, timing::CONNECT},
     http::{Body, BodyLength},
@@ -19,8 +22,8 @@ use crate::{
     },
 };
 
-/// Connections that are kept for later.
-const IDLE_MAX: usize = 8;
+/// Connections to one node that are kept for later.
+pub const IDLE_MAX: usize = 8;
 /// How long they are: nodes close theirs after 75 s unless that is set.
 const IDLE_TIME: Duration = Duration::from_secs(20);
 
@@ -37,12 +40,13 @@ pub struct Question {
     pub body: Bytes,
     /// The longest body of an answer, in bytes.
     pub answer_bytes_max: usize,
-    /// How long it may take, from connecting to the last byte of the answer.
+    /// How long it may take from the last byte of the request to the head of the answer. Before and
+    /// after, bytes have time as long as they come: a way may be slow.
     pub limit: Duration,
 }
 
 impl Question {
-    /// `GET target`, with an answer of at most so many bytes, within `limit`.
+    /// `GET target`, with an answer of at most so many bytes that begins within `limit`.
     #[must_use]
     pub fn get(target: String, answer_bytes_max: usize, limit: Duration) -> Self {
         let (method, headers, body) = ("GET".to_owned(), Vec::new(), Bytes::new());
@@ -120,16 +124,32 @@ impl Upstream {
     /// # Errors
     /// [`AskError`], which says whether it may have come to something.
     pub async fn ask(&self, question: &Question) -> Result<Answer, AskError> {
-        let sent = Cell::new(false);
-        let error = match cores::within(question.limit, self.exchange(question, &sent)).await {
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(error)) => error.to_string(),
-            None => format!("no answer within {:?}", question.limit),
-        };
-        Err(if sent.get() { AskError::Lost(error) } else { AskError::NotSent(error) })
+        self.ask_holding(question, &|_| Ok(())).await
     }
 
-    async fn exchange(&self, question: &Question, sent: &Cell<bool>) -> io::Result<Answer> {
+    /// Asks once. As the body of the answer comes, `hold` is told how many bytes of memory it takes,
+    /// and may refuse them.
+    ///
+    /// # Errors
+    /// [`AskError`], which says whether it may have come to something.
+    pub async fn ask_holding(
+        &self,
+        question: &Question,
+        hold: &dyn Fn(usize) -> io::Result<()>,
+    ) -> Result<Answer, AskError> {
+        let sent = Cell::new(false);
+        self.exchange(question, &sent, hold).await.map_err(|error| match sent.get() {
+            true => AskError::Lost(error.to_string()),
+            false => AskError::NotSent(error.to_string()),
+        })
+    }
+
+    async fn exchange(
+        &self,
+        question: &Question,
+        sent: &Cell<bool>,
+        hold: &dyn Fn(usize) -> io::Result<()>,
+    ) -> io::Result<Answer> {
         let request = [&*question.head(&self.address), &*question.body];
         let stream = match self.take_idle() {
             Some(stream) if write_all(&stream, request).await.is_ok() => stream,
@@ -141,7 +161,12 @@ impl Upstream {
             }
         };
         sent.set(true);
-        let (answer, keeps) = read(&stream, question).await?;
+        let Some(head) = cores::within(question.limit, read_head(&stream, question)).await else {
+            let text = format!("no answer within {:?}", question.limit);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+        };
+        let (head, rest) = head?;
+        let (answer, keeps) = read_body(&stream, question, head, rest, hold).await?;
         if keeps {
             self.keep(stream);
         }
@@ -173,8 +198,10 @@ impl Upstream {
 
 async fn write_all(stream: &Stream, parts: [&[u8]; 2]) -> io::Result<()> {
     let [mut first, mut second] = parts;
+    let mut pace = Pace::begin();
     while !first.is_empty() || !second.is_empty() {
-        let written = stream.write(&[IoSlice::new(first), IoSlice::new(second)]).await?;
+        let parts = [IoSlice::new(first), IoSlice::new(second)];
+        let written = pace.step(stream.write(&parts)).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -185,27 +212,42 @@ async fn write_all(stream: &Stream, parts: [&[u8]; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads an answer, and whether the connection may be used again.
-async fn read(stream: &Stream, question: &Question) -> io::Result<(Answer, bool)> {
+/// Reads the head of an answer; gives what came behind it, too.
+async fn read_head(stream: &Stream, question: &Question) -> io::Result<(Head, BytesMut)> {
     let mut received = Vec::new();
-    let Head { mut answer, ending, keeps, bytes } = loop {
+    loop {
         let found = head(&received, question.method == "HEAD").map_err(io::Error::other)?;
         if let Some(head) = found {
-            break head;
+            let rest = BytesMut::from(received.get(head.bytes..).unwrap_or_default());
+            return Ok((head, rest));
         }
         if received.len() > HEAD_BYTES_MAX {
             return Err(io::Error::other("the head of its answer is too long"));
         }
-        more(stream, &mut received).await?;
-    };
-    let mut rest = BytesMut::from(received.get(bytes..).unwrap_or_default());
+        if stream.read_onto(&mut received, READ_BYTES).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// Reads the body behind a head, of which `rest` has come; gives the answer, and whether the connection
+/// may be used again.
+async fn read_body(
+    stream: &Stream,
+    question: &Question,
+    Head { mut answer, ending, keeps, .. }: Head,
+    mut rest: BytesMut,
+    hold: &dyn Fn(usize) -> io::Result<()>,
+) -> io::Result<(Answer, bool)> {
+    let mut pace = Pace::begin();
     let most = question.answer_bytes_max;
     let too_long = || io::Error::other(format!("its answer is longer than {most} bytes"));
     let Ending::Length(length) = ending else {
-        while stream_to_end(stream, &mut rest).await? {
+        while pace.step(read_on(stream, &mut rest)).await? > 0 {
             if rest.len() > most {
                 return Err(too_long());
             }
+            hold(rest.capacity())?;
         }
         answer.body = rest.freeze();
         return Ok((answer, false));
@@ -220,27 +262,21 @@ async fn read(stream: &Stream, question: &Question) -> io::Result<(Answer, bool)
         if let Some(body) = decoded.map_err(|error| io::Error::other(error.detail()))? {
             break body;
         }
-        if !stream_to_end(stream, &mut rest).await? {
+        if pace.step(read_on(stream, &mut rest)).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        hold(rest.capacity() + body.held_bytes())?;
     };
     // What comes behind an answer that nobody asked for is no answer.
     Ok((answer, keeps && rest.is_empty()))
 }
 
-async fn more(stream: &Stream, received: &mut Vec<u8>) -> io::Result<()> {
-    match stream.read_onto(received, READ_BYTES).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
-}
-
-/// Reads on; whether anything came.
-async fn stream_to_end(stream: &Stream, received: &mut BytesMut) -> io::Result<bool> {
+/// Reads on; how many bytes came.
+async fn read_on(stream: &Stream, received: &mut BytesMut) -> io::Result<usize> {
     let mut part = Vec::new();
     let count = stream.read_onto(&mut part, READ_BYTES).await?;
     received.extend_from_slice(&part);
-    Ok(count > 0)
+    Ok(count)
 }
 
 #[cfg(test)]

@@ -114,3 +114,83 @@ fn a_silent_node_is_given_up_in_time() {
         drop(kept);
     });
 }
+
+/// Answers one request with a head that tells of 600,000 bytes, and those so many at a time, with that
+/// pause between them.
+fn serve_slowly(part: usize, pause: Duration) {
+    let listener = Listener::simulated(PLACE).unwrap();
+    cores::spawn(async move {
+        let stream = listener.accept().await;
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            if stream.read_onto(&mut request, READ_BYTES).await.unwrap_or(0) == 0 {
+                return;
+            }
+        }
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 600000\r\n\r\n";
+        if write_all(&stream, [head, b""]).await.is_err() {
+            return;
+        }
+        for _ in 0..600_000 / part {
+            cores::sleep(pause).await;
+            if write_all(&stream, [&vec![7; part], b""]).await.is_err() {
+                return;
+            }
+        }
+        cores::sleep(1_000 * SECOND).await;
+    });
+}
+
+#[test]
+fn an_answer_has_time_as_long_as_it_comes() {
+    // Longer than the time for its head, and than any pause may be.
+    run(5, async {
+        serve_slowly(200_000, 5 * SECOND);
+        let begun = cores::now();
+        let question = Question { limit: 2 * SECOND, answer_bytes_max: 600_000, ..get("/a") };
+        let told = RefCell::new(Vec::new());
+        let hold = |bytes| {
+            told.borrow_mut().push(bytes);
+            Ok(())
+        };
+        let answer =
+            Upstream::new(PLACE.to_owned(), None).ask_holding(&question, &hold).await.unwrap();
+        assert_eq!(answer.body.len(), 600_000);
+        assert!(cores::elapsed(begun) >= 15 * SECOND);
+        let told = told.into_inner();
+        assert!(told.iter().is_sorted() && told.last() >= Some(&600_000), "{told:?}");
+    });
+}
+
+#[test]
+fn an_answer_that_hardly_comes_is_given_up() {
+    let given_up = |part, pause, least: Duration, most: Duration| {
+        run(6, async move {
+            serve_slowly(part, pause);
+            let begun = cores::now();
+            let question = Question { answer_bytes_max: 600_000, ..get("/a") };
+            let lost = Upstream::new(PLACE.to_owned(), None).ask(&question).await;
+            assert!(matches!(lost, Err(AskError::Lost(_))), "{lost:?}");
+            let took = cores::elapsed(begun);
+            assert!((least..most).contains(&took), "{took:?}");
+        });
+    };
+    // Nothing comes, or a little now and then, or too little all the time.
+    given_up(600_000, 60 * SECOND, 10 * SECOND, 11 * SECOND);
+    given_up(1, 6 * SECOND, 10 * SECOND, 11 * SECOND);
+    given_up(10_000, SECOND, 13 * SECOND, 16 * SECOND);
+}
+
+#[test]
+fn an_answer_for_which_there_is_no_room_is_given_up() {
+    run(7, async {
+        serve_slowly(200_000, SECOND);
+        let question = Question { answer_bytes_max: 600_000, ..get("/a") };
+        let hold = |bytes| match bytes < 300_000 {
+            true => Ok(()),
+            false => Err(io::Error::other("no room")),
+        };
+        let lost = Upstream::new(PLACE.to_owned(), None).ask_holding(&question, &hold).await;
+        assert_eq!(lost, Err(AskError::Lost("no room".to_owned())));
+    });
+}

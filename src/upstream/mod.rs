@@ -1,9 +1,10 @@
 //! Requests to another node over HTTP/1.1, as any client sends them, without holding up the core
 //! that asks. Connections are kept for the next request; what is read is bounded, and every request
-//! has its time.
+//! has its time: to the head of its answer, and for bytes as long as they come.
 
 mod answer;
 mod client;
+mod pace;
 
 pub use answer::Answer;
-pub use client::{AskError, Question, SECURED, Upstream};
+pub use client::{AskError, IDLE_MAX, Question, SECURED, Upstream};

@@ -1,11 +1,13 @@
 //! What a copy does not answer itself: writes, and reads of what it does not hold. Both go on to its
 //! origin as they came.
 
+mod places;
 mod read;
 mod request;
 mod write;
 
 pub(super) use self::{
+    places::HandedOn,
     read::{hand_on_read, is_elsewhere},
     write::{check_history, hand_on_write},
 };

@@ -1,7 +1,7 @@
 //! Reads of what a copy does not hold: what is older than all it has, and other tenants where it is of
 //! some alone.
 
-use std::cell::Cell;
+use std::{cell::RefCell, io};
 
 use super::request::{passed_on, question};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         access::Visible,
         context::Context,
         error::{ApiError, Code},
+        growing::Growing,
         reply::Reply,
         request::{
             ChangesQuery, ListName,
@@ -19,7 +20,7 @@ use crate::{
         route::Resource,
     },
     base::{
-        limits::{HANDED_ON_MAX, READ_BYTES_MAX},
+        limits::READ_BYTES_MAX,
         timing::{COPY_READ, COPY_READ_BLOCK},
     },
     http::Request,
@@ -95,11 +96,7 @@ pub(in crate::api) async fn hand_on_read(
     let Some(question) = question(api, request) else {
         return Err(behind("the origins of this cache lead back to it".to_owned()));
     };
-    let Some(_place) = Place::take(&api.handed_on) else {
-        let detail = format!("{HANDED_ON_MAX} reads wait for the origin of this cache");
-        return Err(ApiError::new(Code::Overloaded, detail));
-    };
-    assert!(api.handed_on.get() <= HANDED_ON_MAX, "no more reads wait than may");
+    let _place = api.handed_on.read()?;
     let target = with_short_block(&question.target);
     // A page of changes has one at least, however long that is.
     let answer_bytes_max = READ_BYTES_MAX + 2 * api.limits.body_bytes;
@@ -109,16 +106,27 @@ pub(in crate::api) async fn hand_on_read(
         if answer.header("ChangeAgent-Cluster") != Some(&own) {
             return Err("it has another history".to_owned());
         }
+        if answer.status == 503 {
+            return Err("it answers 503".to_owned());
+        }
         match answer.number("ChangeAgent-Last") {
             Some(other) if other >= last => Ok(()),
             _ => Err("it lies behind this cache".to_owned()),
         }
     };
-    match origins.hand_on_read(&question, is_good).await {
+    // Counted here until it is an answer of this node.
+    let (growing, full) = (RefCell::new(Growing::new(&api.held)), RefCell::new(None));
+    let hold = |bytes: usize| {
+        growing.borrow_mut().hold(bytes).map_err(|refused| {
+            *full.borrow_mut() = Some(refused);
+            io::Error::other("its answer has no room here")
+        })
+    };
+    match origins.hand_on_read(&question, &hold, is_good).await {
         Ok(answer) => Ok(Reply::Now(passed_on(answer))),
-        Err(error) => {
-            Err(behind(format!("this cache does not hold that, nor its origin: {error}")))
-        }
+        Err(error) => Err(full.take().unwrap_or_else(|| {
+            behind(format!("this cache does not hold that, nor its origin: {error}"))
+        })),
     }
 }
 
@@ -147,26 +155,6 @@ fn with_short_block(target: &str) -> String {
     format!("{path}?{}", pairs.join("&"))
 }
 
-/// One of the reads that may wait for an origin.
-struct Place<'c>(&'c Cell<usize>);
-
-impl<'c> Place<'c> {
-    /// Nothing when all are taken.
-    fn take(taken: &'c Cell<usize>) -> Option<Self> {
-        let others = taken.get();
-        (others < HANDED_ON_MAX).then(|| {
-            taken.set(others + 1);
-            Self(taken)
-        })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,15 +169,5 @@ mod tests {
         ] {
             assert_eq!(with_short_block(target), want);
         }
-    }
-
-    #[test]
-    fn so_many_reads_wait_for_an_origin_and_no_more() {
-        let taken = Cell::new(HANDED_ON_MAX - 1);
-        let place = Place::take(&taken).unwrap();
-        assert!(Place::take(&taken).is_none());
-        drop(place);
-        assert!(Place::take(&taken).is_some());
-        assert_eq!(taken.get(), HANDED_ON_MAX - 1);
     }
 }

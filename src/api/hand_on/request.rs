@@ -35,7 +35,8 @@ const OWN_HEADERS: [&str; 17] = [
     "referer",
     "changeagent-cluster",
 ];
-/// Headers of an answer that are passed on: others are of the connection, or this node's own.
+/// Headers of an answer that are passed on, besides `Vary`: others are of the connection, or this
+/// node's own.
 const PASSED_ON: [&str; 6] =
     ["Location", "ETag", "Retry-After", "Allow", "Cache-Control", "WWW-Authenticate"];
 /// Media types of answers.
@@ -62,8 +63,13 @@ pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
     };
     let headers = request.headers().filter(|(name, _)| !is_own(name));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
+    // Of an answer without a body it would not be known here how long that is.
+    let method = match request.method_name() {
+        "HEAD" => "GET",
+        name => name,
+    };
     Some(Question {
-        method: request.method_name().to_owned(),
+        method: method.to_owned(),
         target: origin_form(request.target()).to_owned(),
         headers: headers.chain([("Via".to_owned(), via.into_bytes())]).collect(),
         body: request.body().clone(),
@@ -94,10 +100,14 @@ pub(super) fn passed_on(answer: Answer) -> Response {
         None if answer.body.is_empty() => response,
         None => response.with_body("application/octet-stream", answer.body.clone()),
     };
-    PASSED_ON.into_iter().fold(response, |response, name| match answer.header(name) {
-        Some(value) => response.with_header(name, value.to_owned()),
-        None => response,
-    })
+    let response =
+        PASSED_ON.into_iter().fold(response, |response, name| match answer.header(name) {
+            Some(value) => response.with_header(name, value.to_owned()),
+            None => response,
+        });
+    // There may be several of it. Whoever keeps the answer must know all.
+    let vary = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Vary"));
+    vary.fold(response, |response, (_, value)| response.with_header("Vary", value.clone()))
 }
 
 #[cfg(test)]
@@ -117,10 +127,18 @@ mod tests {
 
     #[test]
     fn status_headers_and_body_are_passed_on() {
-        let headers = [("Location", "/changes/7"), ("Content-Type", "application/json")];
+        let headers = [
+            ("Location", "/changes/7"),
+            ("Content-Type", "application/json"),
+            ("vary", "Accept, Accept-Encoding"),
+            ("Vary", "Origin"),
+        ];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let answer = Answer { status: 201, headers, body: "{}".into() };
-        let want = Response::json(201, "{}").with_header("Location", "/changes/7");
+        let want = Response::json(201, "{}")
+            .with_header("Location", "/changes/7")
+            .with_header("Vary", "Accept, Accept-Encoding")
+            .with_header("Vary", "Origin");
         assert_eq!(passed_on(answer), want);
         assert_eq!(passed_on(Answer { status: 301, ..Answer::default() }), Response::new(301));
     }

@@ -36,7 +36,8 @@ pub(in crate::api) fn check_history(api: &Context, request: &Request) -> Result<
     api.check_history(Some(of))
 }
 
-/// Hands a write on to an origin, once, and gives its answer; what was written can be read here by
+/// Hands a write on to an origin, once, and gives its answer, unless that says that the write did not
+/// happen there for now and another origin takes it; what was written can be read here by
 /// then, unless this copy lies far behind. `is_of_node` says that it is about the cluster.
 pub(in crate::api) async fn hand_on_write(
     api: &Context,
@@ -48,13 +49,14 @@ pub(in crate::api) async fn hand_on_write(
         let detail = "the origins of this cache lead back to it: the write did not happen";
         return Err(ApiError::new(Code::NoLeader, detail));
     };
+    let _place = api.handed_on.write()?;
     // Its ids mean nothing in another history, nor do those of its answer here.
     let of = api.node.cluster().to_string();
     question.headers.push((HISTORY.to_owned(), of.into_bytes()));
     let limit = if is_of_node { COPY_ADMIN } else { COPY_WRITE };
     let question = Question { answer_bytes_max: ANSWER_BYTES_MAX, limit, ..question };
-    let answer = origins.hand_on(&question).await.map_err(refusal)?;
-    if answer.status == 409 && code(&answer).as_deref() == Some("other-history") {
+    let answer = origins.hand_on(&question, did_not_happen).await.map_err(refusal)?;
+    if code(&answer).is_some_and(|code| code == Code::OtherHistory) {
         let detail =
             "the origin of this cache has another history by now: the write did not happen";
         return Err(ApiError::new(Code::Behind, detail));
@@ -66,14 +68,22 @@ pub(in crate::api) async fn hand_on_write(
     Ok(Reply::Now(passed_on(answer)))
 }
 
-/// What a refusal says to be.
-fn code(answer: &Answer) -> Option<String> {
+/// Whether an answer is that of a node which did nothing, and another may do it: with 503 a node says
+/// no more than that.
+fn did_not_happen(answer: &Answer) -> bool {
+    let code = code(answer);
+    code.is_some_and(|code| code.status() == 503 || code == Code::OtherHistory)
+}
+
+/// What a refusal of a node says to be; nothing of what is none.
+fn code(answer: &Answer) -> Option<Code> {
     #[derive(Deserialize)]
     struct Problem {
         code: String,
     }
-    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    problem.map(|problem| problem.code)
+    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
+    let mut all = Code::ALL.into_iter();
+    all.find(|code| code.as_str() == problem.code && code.status() == answer.status)
 }
 
 fn refusal(error: AskError) -> ApiError {
@@ -86,5 +96,34 @@ fn refusal(error: AskError) -> ApiError {
             let detail = format!("the origin of this cache was handed the write: {error}");
             ApiError::new(Code::UnknownOutcome, detail)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_is_told_from_what_may_have() {
+        let answer = |status, body: &str| {
+            let body = body.to_owned().into();
+            did_not_happen(&Answer { status, body, ..Answer::default() })
+        };
+        for code in Code::ALL {
+            let body = format!("{{\"code\":\"{code}\"}}");
+            let want = matches!(
+                code,
+                Code::NoLeader
+                    | Code::Behind
+                    | Code::Overloaded
+                    | Code::Storage
+                    | Code::OtherHistory
+            );
+            assert_eq!(answer(code.status(), &body), want, "{code}");
+        }
+        // What stands between them may say anything.
+        assert!(!answer(503, "Service Unavailable"));
+        assert!(!answer(503, "{\"code\":\"unavailable\"}"));
+        assert!(!answer(200, "{\"code\":\"overloaded\"}"));
     }
 }

@@ -7,9 +7,11 @@ use std::{io, time::Duration};
 use super::{
     beside::{self, Lengths},
     of::{COPY_NODE, CopyOf},
-    origins::{Origins, Said},
+    origins::Origins,
     part,
     pause::pause,
+    said::Said,
+    standing::{Watch, look},
     tenants,
 };
 use crate::{
@@ -43,7 +45,8 @@ pub(in crate::node) async fn identity<D: Disk>(
         let begun = match tenants::look_up(&files, of, &origins).await {
             Ok(tenants) => {
                 origins = origins.of(tenants.as_ref());
-                begin(&files, &origins, tenants.as_ref()).await.map(|begun| (begun, tenants))
+                let begun = begin(&files, &origins, None, tenants.as_ref()).await;
+                begun.map(|begun| (begun, tenants))
             }
             Err(error) => Err(error),
         };
@@ -90,6 +93,7 @@ enum Begun {
 async fn begin<F: Files>(
     files: &F,
     origins: &Origins,
+    watch: Option<&Watch<'_>>,
     tenants: Option<&Tenants>,
 ) -> Result<Begun, String> {
     // Nothing is made of the entries yet.
@@ -97,25 +101,27 @@ async fn begin<F: Files>(
     match origins.piece(0, longest, Duration::ZERO).await? {
         (cluster, Said::Piece(_)) => Ok(Begun::Empty(cluster)),
         (cluster, Said::Purged(_)) => {
-            stage_checkpoint(files, cluster, origins, tenants).await?;
+            stage_checkpoint(files, cluster, origins, watch, tenants).await?;
             Ok(Begun::Staged(cluster))
         }
+        (_, Said::Refused(text)) => Err(text),
     }
 }
 
 /// Has the next start begin with what the current origin begins with, in the place of what is there:
-/// durable on return. Says of which history that is.
+/// durable on return. Says of which history that is. Nothing comes of it when the copy can go on from
+/// another origin before that, by what `watch` sees.
 pub(super) async fn replace<F: Files>(
     files: &F,
-    origins: &Origins,
+    watch: &Watch<'_>,
     tenants: Option<&Tenants>,
     lengths: Lengths,
 ) -> Result<ClusterId, String> {
-    let cluster = match begin(files, origins, tenants).await? {
+    let cluster = match begin(files, watch.origins, Some(watch), tenants).await? {
         Begun::Staged(cluster) => return Ok(cluster),
         Begun::Empty(cluster) => cluster,
     };
-    beside::build(files, cluster, origins, lengths).await?;
+    beside::build(files, cluster, watch, lengths).await?;
     Ok(cluster)
 }
 
@@ -125,10 +131,11 @@ async fn stage_checkpoint<F: Files>(
     files: &F,
     cluster: ClusterId,
     origins: &Origins,
+    watch: Option<&Watch<'_>>,
     tenants: Option<&Tenants>,
 ) -> Result<(), String> {
     if let Some(tenants) = tenants {
-        return part::stage(files, cluster, origins, tenants).await;
+        return part::stage(files, cluster, origins, watch, tenants).await;
     }
     let failed = |error: io::Error| error.to_string();
     let mut part = origins.checkpoint(None, 0).await?;
@@ -144,6 +151,7 @@ async fn stage_checkpoint<F: Files>(
     let staging = Staging::new(files.clone(), Identity { cluster, node: COPY_NODE });
     let (transmission, mut wanted) = staging.begin(manifest).await.map_err(failed)?;
     while wanted.file == 0 {
+        look(watch, false).await?;
         if wanted.offset > 0 {
             part = origins.checkpoint(Some(index), wanted.offset).await?;
         }
@@ -151,5 +159,6 @@ async fn stage_checkpoint<F: Files>(
         wanted = staging.part(transmission, wanted, bytes).await.map_err(failed)?;
     }
     staging.end(transmission).await.map_err(failed)?;
+    look(watch, true).await?;
     staging.install(transmission).await.map_err(failed)
 }

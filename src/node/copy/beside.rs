@@ -5,9 +5,10 @@ use std::{io, time::Duration};
 
 use super::{
     age::remember,
-    frames::Frames,
+    frames::{Frames, SEGMENT_IDS},
     of::{COPY_NODE, ORIGIN_NODE},
-    origins::{Origins, Piece, Said},
+    said::{Piece, Said},
+    standing::Watch,
 };
 use crate::{
     base::{
@@ -16,6 +17,7 @@ use crate::{
     },
     io::{Files, cores, put_file},
     log::{self, Composed, Composer, Identity, Vote},
+    raft::sound_changes_in,
     snapshot::{self, STAGED, Staging},
 };
 
@@ -29,35 +31,47 @@ pub(super) struct Lengths {
 }
 
 /// Takes in the log of the current origin, which is that of `cluster` from the first entry on, and has
-/// the next start go on with it: durable on return. An interruption leaves what was there.
+/// the next start go on with it: durable on return. An interruption leaves what was there, and so does
+/// another origin of what is there, by what `watch` sees.
 pub(super) async fn build<F: Files>(
     files: &F,
     cluster: ClusterId,
-    origins: &Origins,
+    watch: &Watch<'_>,
     lengths: Lengths,
 ) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
     let identity = Identity { cluster, node: COPY_NODE };
-    let origin = origins.address();
+    let (origins, origin) = (watch.origins, watch.origins.address());
     tracing::info!(origin, %cluster, "the log of another history is taken in");
     // What was staged before is of no use.
     Staging::new(files.clone(), identity).discard().await.map_err(failed)?;
     let mut composer = Composer::begin(identity, lengths.segment, None);
-    let (mut names, mut last) = (Vec::new(), None::<LogId>);
+    let (mut names, mut last, mut ids) = (Vec::new(), None::<LogId>, 0);
     let mut block = Duration::ZERO;
     let known = loop {
         let from = composer.next();
         let (found, said) = origins.piece(from, lengths.entry, block).await?;
-        let Said::Piece(Piece { frames, applied, age }) = said else {
-            return Err("its log was purged meanwhile".to_owned());
+        let Piece { frames, applied, age } = match said {
+            Said::Piece(piece) => piece,
+            Said::Purged(_) => return Err("its log was purged meanwhile".to_owned()),
+            Said::Refused(text) => return Err(text),
         };
         let frames = Frames::read(frames, from).ok_or("what it gives of its log is damaged")?;
         let decreases = last.zip(frames.ids.first()).is_some_and(|(a, b)| b.term < a.term);
-        if found != cluster || frames.longest() > lengths.entry || decreases {
+        if found != cluster || frames.longest_payload() > lengths.entry || decreases {
             return Err("what it gives does not belong to what it gave before".to_owned());
         }
         last = frames.ids.last().copied().or(last);
         for entry in frames.entries() {
+            let more = sound_changes_in(&entry).ok_or("what it gives of its log is damaged")?;
+            // A segment has some of them alone, and so fewer ids than that.
+            if ids > 0 && ids + more > SEGMENT_IDS {
+                for complete in composer.end_segment() {
+                    names.push(put(files, complete).await.map_err(failed)?);
+                }
+                ids = 0;
+            }
+            ids += more;
             if let Some(complete) = composer.push(entry) {
                 names.push(put(files, complete).await.map_err(failed)?);
             }
@@ -69,6 +83,7 @@ pub(super) async fn build<F: Files>(
                 None => block = COPY_BLOCK,
             }
         }
+        watch.look_in_time().await?;
     };
     // As it is where entries come one after the other.
     let term = last.map_or(0, |last| last.term);
@@ -76,6 +91,7 @@ pub(super) async fn build<F: Files>(
     for complete in composer.finish() {
         names.push(put(files, complete).await.map_err(failed)?);
     }
+    watch.look().await?;
     let (files, age) = (files.clone(), known.age.saturating_add(cores::elapsed(known.moment)));
     let mark = move || {
         remember(&files, cluster, age)?;
@@ -91,3 +107,7 @@ async fn put<F: Files>(files: &F, segment: Composed) -> io::Result<String> {
     let put = move || put_file(&files, TEMPORARY, &staged, &segment.bytes);
     cores::on_own_thread("copy", put).await.flatten().map(|()| name)
 }
+
+#[cfg(test)]
+#[path = "beside_tests.rs"]
+mod tests;

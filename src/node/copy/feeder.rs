@@ -13,14 +13,16 @@ use super::{
     age::{CopyAge, remember, remembered},
     anew,
     beside::Lengths,
-    frames::Frames,
+    frames::{Frames, SEGMENT_IDS},
     of::ORIGIN_NODE,
-    origins::{Age, Origins, Piece, Said},
+    origins::Origins,
     pause::pause,
+    said::{Age, Piece, Said, Stands},
+    standing::{Standings, Watch, Why},
 };
 use crate::{
     base::{
-        ids::{ChangeId, ClusterId, LogId},
+        ids::{ChangeId, LogId},
         planted::planted,
         timing::{COPY_BLOCK, COPY_ORIGIN_AGE, COPY_REMEMBER, ROOM_LOOK},
     },
@@ -35,18 +37,16 @@ use crate::{
 
 /// Reasons for which origins are not followed that are logged between two steps that did not fail.
 const SAID_MAX: usize = 50;
-/// A segment is completed early when it spans more ids: far fewer than 32 bits can tell apart, since it
-/// is not known how many a process before this one put there.
-const SEGMENT_IDS: u64 = 1 << 28;
 
 /// Why a step came to nothing.
 enum Failure {
     /// Another origin, or another time, may do.
     Passing(String),
-    /// The origin has the history of this copy, and nothing that is missing here, but another one may.
+    /// The origin has the history of this copy, and nothing now that could be taken in here, but
+    /// another one may.
     Behind(String),
     /// With this origin the copy has to begin anew.
-    Lasting(String),
+    Lasting(Why, String),
 }
 
 impl From<String> for Failure {
@@ -93,7 +93,7 @@ pub(in crate::node) async fn feed<D: Disk>(
     age: Arc<CopyAge>,
 ) {
     let origins = Origins::new(age.of()).of(age.tenants());
-    let inbound = replica.inbound();
+    let (inbound, standings) = (replica.inbound(), Standings::new(origins.count()));
     let mut feeder = Feeder {
         replica,
         inbound,
@@ -102,8 +102,8 @@ pub(in crate::node) async fn feed<D: Disk>(
         origins,
         is_compared: false,
         said: Vec::new(),
+        standings,
         failures: 0,
-        agreed: 0,
         remembered: None,
         segment: (0, ChangeId::ZERO),
     };
@@ -122,12 +122,10 @@ struct Feeder<D: Disk> {
     ///
     /// Invariant: at most [`SAID_MAX`].
     said: Vec<String>,
-    /// Steps that failed since the last that did not.
+    /// How the origins stand to this copy since then.
+    standings: Standings,
+    /// Steps that failed since then.
     failures: usize,
-    /// How many of these there were when an origin last had the history of this copy.
-    ///
-    /// Invariant: `agreed <= failures`.
-    agreed: usize,
     /// When it was last written down how old the copy is.
     remembered: Option<Instant>,
     /// The segment that is written to, and the newest change when that was found.
@@ -142,24 +140,22 @@ impl<D: Disk> Feeder<D> {
                     if !std::mem::take(&mut self.said).is_empty() {
                         tracing::info!(origin = self.origins.address(), "the origin is followed");
                     }
-                    (self.failures, self.agreed) = (0, 0);
+                    self.failures = 0;
+                    self.standings.clear();
                 }
                 Err(failure) => self.failed(failure).await,
             }
         }
     }
 
-    /// Says what is wrong, once, and goes on to the next origin. When no origin will do and one asks
-    /// for it, the copy begins anew.
+    /// Says what is wrong, once, and goes on to the next origin. When no origin will do the copy begins
+    /// anew with one that asks for it.
     async fn failed(&mut self, failure: Failure) {
         self.failures += 1;
-        let (text, is_lasting) = match failure {
-            Failure::Passing(text) => (text, false),
-            Failure::Behind(text) => {
-                self.agreed = self.failures;
-                (text, false)
-            }
-            Failure::Lasting(text) => (text, true),
+        let (text, stands, why) = match failure {
+            Failure::Passing(text) => (text, Stands::Unknown, None),
+            Failure::Behind(text) => (text, Stands::Own { has_more: false }, None),
+            Failure::Lasting(why, text) => (text, Stands::Elsewhere, Some(why)),
         };
         let origin = self.origins.address();
         // How far each is changes all the time.
@@ -171,30 +167,42 @@ impl<D: Disk> Feeder<D> {
         }
         assert!(self.said.len() <= SAID_MAX, "no more is said than may be");
         self.is_compared = false;
-        assert!(self.agreed <= self.failures, "agreed is one of these");
-        let ends_round = self.failures.is_multiple_of(self.origins.count());
-        if is_lasting && self.failures - self.agreed >= self.origins.count() {
-            let log = self.replica.log();
-            let segment = usize::try_from(log.segment_bytes()).unwrap_or(usize::MAX);
-            let (files, entry) = (log.files(), log.payload_bytes_max());
-            let lengths = Lengths { entry, segment };
-            match anew::replace(&files, &self.origins, self.age.tenants(), lengths).await {
-                Ok(cluster) => {
-                    let origin = self.origins.address();
-                    tracing::warn!(origin, %cluster, "this copy begins anew");
-                    if cluster != self.replica.log().identity().cluster {
-                        self.age.replace_by(cluster);
-                    }
-                    self.replica.supersede();
-                    // The process is replaced.
-                    std::future::pending::<()>().await;
-                }
-                Err(error) => tracing::warn!(error, "this copy cannot begin anew yet"),
-            }
+        self.standings.note(self.origins.current(), stands);
+        if let Some(why) = why {
+            self.begin_anew(why).await;
         }
         self.origins.pass_on();
-        if ends_round {
+        if self.failures.is_multiple_of(self.origins.count()) {
             pause(self.failures, self.origins.count()).await;
+        }
+    }
+
+    /// Begins anew with the current origin, unless another may do.
+    async fn begin_anew(&mut self, why: Why) {
+        let log = self.replica.log();
+        let (own, longest) = ((log.identity().cluster, log.last()), log.payload_bytes_max());
+        for number in self.origins.others() {
+            let stands = self.origins.look(number, own, longest).await;
+            self.standings.note(number, stands);
+        }
+        if !self.standings.allow(self.origins.current(), why) {
+            return;
+        }
+        let segment = usize::try_from(log.segment_bytes()).unwrap_or(usize::MAX);
+        let lengths = Lengths { entry: longest, segment };
+        let watch = Watch::new(&self.origins, why, own, longest);
+        match anew::replace(&log.files(), &watch, self.age.tenants(), lengths).await {
+            Ok(cluster) => {
+                let origin = self.origins.address();
+                tracing::warn!(origin, %cluster, "this copy begins anew");
+                if cluster != own.0 {
+                    self.age.replace_by(cluster);
+                }
+                self.replica.supersede();
+                // The process is replaced.
+                std::future::pending::<()>().await;
+            }
+            Err(error) => tracing::warn!(error, "this copy cannot begin anew yet"),
         }
     }
 
@@ -205,8 +213,14 @@ impl<D: Disk> Feeder<D> {
         let block = if compares { Duration::ZERO } else { COPY_BLOCK };
         let longest = self.replica.log().payload_bytes_max();
         let (cluster, said) = self.origins.piece(from, longest, block).await?;
-        self.check_cluster(cluster)?;
+        let own = self.replica.log().identity().cluster;
         let Piece { frames, applied, age } = match (said, last) {
+            (Said::Refused(text), _) if cluster != own => return Err(Failure::Passing(text)),
+            (Said::Refused(text), _) => return Err(Failure::Behind(text)),
+            _ if cluster != own && !planted!(CopyOtherHistory) => {
+                let text = format!("it has the history {cluster}, this copy {own}");
+                return Err(Failure::Lasting(Why::OtherHistory, text));
+            }
             (Said::Piece(piece), _) => piece,
             // It cannot be compared any more than that.
             (Said::Purged(purged), Some(last)) if compares && purged == last => {
@@ -215,20 +229,21 @@ impl<D: Disk> Feeder<D> {
             }
             (Said::Purged(purged), _) => {
                 let text = format!("its log is purged up to entry {purged}, beyond this copy");
-                return Err(Failure::Lasting(text));
+                return Err(Failure::Lasting(Why::Purged, text));
             }
         };
-        let damaged = || "what it gives of its log is damaged".to_owned();
+        let behind = |text: &str| Failure::Behind(text.to_owned());
+        let damaged = || behind("what it gives of its log is damaged");
         let mut frames = Frames::read(frames, from).ok_or_else(damaged)?;
-        if frames.longest() > longest {
-            return Err("it has an entry that --segment-size leaves no room for".to_owned().into());
+        if frames.longest_payload() > longest {
+            return Err(behind("it has an entry that --segment-size leaves no room for"));
         }
         if let Some(last) = last.filter(|_| compares) {
             match frames.ids.first() {
-                None => return Err(Failure::Behind("it lies behind this copy".to_owned())),
+                None => return Err(behind("it lies behind this copy")),
                 Some(&first) if first != last => {
                     let text = format!("entry {last} is another there, {first}");
-                    return Err(Failure::Lasting(text));
+                    return Err(Failure::Lasting(Why::OtherHistory, text));
                 }
                 Some(_) => frames = frames.rest(),
             }
@@ -261,14 +276,6 @@ impl<D: Disk> Feeder<D> {
         Err(Failure::Behind(why))
     }
 
-    fn check_cluster(&self, found: ClusterId) -> Result<(), Failure> {
-        let own = self.replica.log().identity().cluster;
-        match found == own || planted!(CopyOtherHistory) {
-            true => Ok(()),
-            false => Err(Failure::Lasting(format!("it has the history {found}, this copy {own}"))),
-        }
-    }
-
     /// Appends entries after `last`, up to `newest`; they are durable and applied on return.
     async fn append(
         &mut self,
@@ -277,10 +284,11 @@ impl<D: Disk> Feeder<D> {
         frames: Frames,
     ) -> Result<Option<LogId>, Failure> {
         if last.is_some_and(|last| frames.ids.first().is_some_and(|first| first.term < last.term)) {
-            return Err("the terms of its entries decrease".to_owned().into());
+            return Err(Failure::Behind("the terms of its entries decrease".to_owned()));
         }
         self.room_for(frames.bytes.len() as u64).await;
-        let entries = u32::try_from(frames.ids.len()).map_err(|error| error.to_string())?;
+        let entries =
+            u32::try_from(frames.ids.len()).map_err(|error| Failure::Behind(error.to_string()))?;
         let term = self.replica.log().vote().map_or(0, |vote| vote.term).max(newest.term);
         let request = AppendRequest {
             lane: Lane::Entries,
@@ -292,7 +300,9 @@ impl<D: Disk> Feeder<D> {
         };
         match self.inbound.append(request, &frames.bytes).await {
             Answer::Append(AppendAnswer::Held { .. }) => {}
-            other => return Err(format!("entries are not taken in: {other:?}").into()),
+            other => {
+                return Err(Failure::Behind(format!("entries are not taken in: {other:?}")));
+            }
         }
         self.replica.applied(newest.index).await;
         self.end_segment_in_time();

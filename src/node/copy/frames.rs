@@ -4,8 +4,12 @@ use bytes::Bytes;
 
 use crate::{
     base::ids::LogId,
-    log::{Entry, Frame, decode_frame},
+    log::{Entry, Frame, decode_frame, format::FRAME_HEAD_BYTES},
 };
+
+/// A segment is completed early when it spans more ids: far fewer than its index can tell apart by 32
+/// bits, since it is not known how many a process before this one put there.
+pub(super) const SEGMENT_IDS: u64 = 1 << 28;
 
 /// Entries that follow one another, each sound.
 #[derive(Debug, Default)]
@@ -52,10 +56,11 @@ impl Frames {
         })
     }
 
-    /// The longest of them, in bytes.
-    pub(super) fn longest(&self) -> usize {
+    /// The longest payload of them, in bytes.
+    pub(super) fn longest_payload(&self) -> usize {
         let starts = [0].iter().chain(&self.ends);
-        self.ends.iter().zip(starts).map(|(end, start)| end - start).max().unwrap_or(0)
+        let frames = self.ends.iter().zip(starts).map(|(end, start)| end - start);
+        frames.max().unwrap_or(0).saturating_sub(FRAME_HEAD_BYTES)
     }
 
     /// Without the first one.
@@ -94,7 +99,7 @@ mod tests {
         let bytes = piece(&[(1, 4), (1, 5), (3, 6)]);
         let frames = Frames::read(bytes.clone(), 4).unwrap();
         assert_eq!(frames.ids.last(), Some(&LogId { term: 3, index: 6 }));
-        assert_eq!(frames.longest(), 32 + 6);
+        assert_eq!(frames.longest_payload(), 6, "a frame has a head, too");
         assert!(frames.entries().map(|entry| entry.id).eq(frames.ids.clone()));
         let rest = frames.rest();
         assert_eq!((rest.ids.len(), &rest.bytes), (2, &piece(&[(1, 5), (3, 6)])));

@@ -18,6 +18,8 @@ mod of;
 mod origins;
 mod part;
 mod pause;
+mod said;
+mod standing;
 mod tenants;
 
 pub use age::CopyAge;

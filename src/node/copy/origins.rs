@@ -1,15 +1,15 @@
 //! What a copy asks of the nodes that it is of, as any client does.
 
-use std::{
-    cell::Cell,
-    time::{Duration, Instant},
-};
+use std::{cell::Cell, io, ops::ControlFlow, time::Duration};
 
-use bytes::Bytes;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::of::CopyOf;
+use super::{
+    frames::Frames,
+    of::CopyOf,
+    said::{Part, Piece, Said, Stands, age, cluster, number, purged, refusal},
+};
 use crate::{
     base::{
         ids::{ClusterId, LogId},
@@ -17,7 +17,7 @@ use crate::{
         planted::planted,
         secret::Secret,
         tenants::Tenants,
-        timing::{COPY_ANSWER, COPY_STRONG},
+        timing::{COPY_ANSWER, COPY_LOOK, COPY_STRONG},
     },
     io::cores,
     upstream::{Answer, AskError, Question, Upstream},
@@ -29,44 +29,6 @@ const PIECE_OVERHEAD_BYTES: usize = LOG_PIECE_BYTES + (64 << 10);
 const NOTHING_BYTES_MAX: usize = 64 << 10;
 /// The longest part of a checkpoint.
 const PART_BYTES_MAX: usize = 4 << 20;
-/// What is repeated of an answer that is none, in characters.
-const TEXT_CHARACTERS_MAX: usize = 300;
-
-/// A piece of the log of an origin.
-pub(super) struct Piece {
-    /// Frames.
-    pub(super) frames: Bytes,
-    /// The last entry that the origin has applied.
-    pub(super) applied: u64,
-    /// How old what the origin has may be. Nothing where it does not know that: it is a member that
-    /// knows no leader.
-    pub(super) age: Option<Age>,
-}
-
-/// At `moment` what an origin had was at most `age` old.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Age {
-    pub(super) moment: Instant,
-    /// Zero where it is no copy itself.
-    pub(super) age: Duration,
-}
-
-/// What an origin says of its log.
-pub(super) enum Said {
-    Piece(Piece),
-    /// Entries up to this one are purged, and that is not before the one asked for.
-    Purged(LogId),
-}
-
-/// A part of the checkpoint that stands for purged entries.
-pub(super) struct Part {
-    /// The last of these entries.
-    pub(super) index: u64,
-    /// The length of the whole.
-    pub(super) total: u64,
-    pub(super) bytes: Bytes,
-}
-
 /// The nodes that a copy may ask. One is asked until it fails, then the next. Stays on its core.
 pub struct Origins {
     /// Invariant: not empty.
@@ -113,27 +75,84 @@ impl Origins {
         self.all.len()
     }
 
-    /// The one that is asked now.
-    fn current(&self) -> &Upstream {
-        self.all.get(self.current.get()).unwrap_or_else(|| unreachable!("one of them is current"))
+    fn origin(&self, number: usize) -> &Upstream {
+        self.all.get(number).unwrap_or_else(|| unreachable!("it is the number of one of them"))
     }
 
-    /// Where that is.
+    /// The number of the one that is asked now.
+    pub(super) fn current(&self) -> usize {
+        self.current.get()
+    }
+
+    /// The numbers of the others.
+    pub(super) fn others(&self) -> impl Iterator<Item = usize> {
+        let current = self.current();
+        (0..self.count()).filter(move |number| *number != current)
+    }
+
+    /// Where the current one is.
     pub(super) fn address(&self) -> &str {
-        self.current().address()
+        self.address_of(self.current())
+    }
+
+    /// Where the one of that number is.
+    pub(super) fn address_of(&self, number: usize) -> &str {
+        self.origin(number).address()
     }
 
     /// Goes on to the next.
     pub(super) fn pass_on(&self) {
-        self.current.set((self.current.get() + 1) % self.all.len());
+        self.leave(self.current());
+    }
+
+    /// Goes on from the one of that number to the next, unless another is the current one by now.
+    fn leave(&self, number: usize) {
+        if self.current() == number {
+            self.current.set((number + 1) % self.count());
+        }
     }
 
     async fn get(&self, target: String, most: usize, limit: Duration) -> Result<Answer, String> {
+        self.get_of(self.current(), target, most, limit).await
+    }
+
+    /// A question of this node's own.
+    fn question(&self, target: String, most: usize, limit: Duration) -> Question {
         let mut question = Question::get(target, most, limit);
         if let Some(value) = &self.authorization {
             question.headers.push(("Authorization".to_owned(), value.clone().into_bytes()));
         }
-        self.current().ask(&question).await.map_err(|error| error.to_string())
+        question
+    }
+
+    async fn get_of(
+        &self,
+        number: usize,
+        target: String,
+        most: usize,
+        limit: Duration,
+    ) -> Result<Answer, String> {
+        let question = self.question(target, most, limit);
+        self.origin(number).ask(&question).await.map_err(|error| error.to_string())
+    }
+
+    /// Asks each once, from the current one on, until `judge` makes something of what it says. Those
+    /// that did not do are left, for others that ask meanwhile, too.
+    async fn first<T>(
+        &self,
+        question: &Question,
+        hold: &dyn Fn(usize) -> io::Result<()>,
+        mut judge: impl FnMut(Result<Answer, AskError>) -> ControlFlow<T>,
+    ) -> Option<T> {
+        let begin = self.current();
+        for number in (begin..self.count()).chain(0..begin) {
+            let outcome = self.origin(number).ask_holding(question, hold).await;
+            if let ControlFlow::Break(found) = judge(outcome) {
+                return Some(found);
+            }
+            self.leave(number);
+        }
+        None
     }
 
     /// Entries from index `from` on, none longer than `longest` bytes; waits for one for so long. Says
@@ -157,7 +176,46 @@ impl Origins {
                 Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, age })))
             }
             (410, Some(purged)) => Ok((cluster, Said::Purged(purged))),
-            _ => Err(refusal(&answer)),
+            _ => Ok((cluster, Said::Refused(refusal(&answer)))),
+        }
+    }
+
+    /// How the one of that number stands to a copy that has the history `own` up to `last`, where no
+    /// entry is longer than `longest` bytes.
+    pub(super) async fn look(
+        &self,
+        number: usize,
+        (own, last): (ClusterId, Option<LogId>),
+        longest: usize,
+    ) -> Stands {
+        let (end, tenants) = (last.map_or(0, |last| last.index), &self.tenants);
+        let target = format!("/cluster/log?from={}&to={end}{tenants}", end + 1);
+        let Ok(answer) = self.get_of(number, target, NOTHING_BYTES_MAX, COPY_LOOK).await else {
+            return Stands::Unknown;
+        };
+        match (cluster(&answer), answer.status) {
+            (Err(_), _) => return Stands::Unknown,
+            (Ok(found), 200 | 410) if found != own => return Stands::Elsewhere,
+            (Ok(found), _) if found != own => return Stands::Unknown,
+            (Ok(_), 410) => return Stands::Elsewhere,
+            (Ok(_), 200) => {}
+            (Ok(_), _) => return Stands::Own { has_more: false },
+        }
+        let has_more = answer.number("ChangeAgent-Log-Applied").is_some_and(|it| it > end);
+        let Some(last) = last else { return Stands::Own { has_more } };
+        // It may be another there.
+        let target = format!("/cluster/log?from={end}&to={end}{tenants}");
+        let most = longest.saturating_add(PIECE_OVERHEAD_BYTES);
+        let Ok(answer) = self.get_of(number, target, most, COPY_LOOK).await else {
+            return Stands::Unknown;
+        };
+        let found = match answer.status {
+            200 => Frames::read(answer.body, end).and_then(|frames| frames.ids.first().copied()),
+            _ => purged(&answer),
+        };
+        match found {
+            Some(found) if found != last => Stands::Elsewhere,
+            _ => Stands::Own { has_more },
         }
     }
 
@@ -184,78 +242,72 @@ impl Origins {
         let (from, tenants) = (last + 1, &self.tenants);
         let strength = if planted!(CopyReadsWeakly) { "local" } else { "strong" };
         let target = format!("/cluster/log?from={from}&to={last}&consistency={strength}{tenants}");
-        for _ in 0..self.count() {
-            let answer = self.get(target.clone(), NOTHING_BYTES_MAX, COPY_STRONG).await;
-            if let Ok(answer) = answer
-                && answer.status == 200
-                && cluster(&answer) == Ok(own)
-            {
-                return answer.number("ChangeAgent-Log-Applied");
+        let question = self.question(target, NOTHING_BYTES_MAX, COPY_STRONG);
+        let judge = |outcome: Result<Answer, AskError>| match outcome {
+            Ok(answer) if answer.status == 200 && cluster(&answer) == Ok(own) => {
+                ControlFlow::Break(answer.number("ChangeAgent-Log-Applied"))
             }
-            self.pass_on();
-        }
-        None
+            _ => ControlFlow::Continue(()),
+        };
+        self.first(&question, &|_| Ok(()), judge).await.flatten()
     }
 
-    /// Hands a read on, as it came, to the first whose answer `is_good`.
+    /// Hands a read on, as it came, to the first whose answer `is_good`. As its body comes, `hold` is told how many
+    /// bytes of memory it takes, and may refuse them.
     ///
     /// # Errors
     /// What the last one says.
     pub async fn hand_on_read(
         &self,
         question: &Question,
+        hold: &dyn Fn(usize) -> io::Result<()>,
         is_good: impl Fn(&Answer) -> Result<(), String>,
     ) -> Result<Answer, String> {
         let mut last = String::new();
-        for _ in 0..self.count() {
-            let answer = self.current().ask(question).await.map_err(|error| error.to_string());
+        let judge = |outcome: Result<Answer, AskError>| {
+            let answer = outcome.map_err(|error| error.to_string());
             match answer.and_then(|answer| is_good(&answer).map(|()| answer)) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => last = error,
+                Ok(answer) => ControlFlow::Break(answer),
+                Err(error) => {
+                    last = error;
+                    ControlFlow::Continue(())
+                }
             }
-            self.pass_on();
-        }
-        Err(last)
+        };
+        self.first(question, hold, judge).await.ok_or(last)
     }
 
-    /// Hands a request on, as it came, to the first that can be reached.
+    /// Hands a write on, as it came, to the first that can be reached and takes it: the answer of one that says, as
+    /// far as `is_refusal` knows, that the write did not happen for now is given where no other did
+    /// better.
     ///
     /// # Errors
     /// [`AskError`]
-    pub async fn hand_on(&self, question: &Question) -> Result<Answer, AskError> {
-        let mut outcome = self.current().ask(question).await;
-        for _ in 1..self.count() {
-            let is_settled = !matches!(outcome, Err(AskError::NotSent(_)));
-            if is_settled && !(outcome.is_err() && planted!(HandOnAgain)) {
-                break;
+    pub async fn hand_on(
+        &self,
+        question: &Question,
+        is_refusal: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer, AskError> {
+        let (mut refused, mut failed) = (None, AskError::NotSent(String::new()));
+        let judge = |outcome: Result<Answer, AskError>| match outcome {
+            Ok(answer) if is_refusal(&answer) => {
+                // One that may take it later says more than one that never will.
+                if refused.as_ref().is_none_or(|before: &Answer| before.status != 503) {
+                    refused = Some(answer);
+                }
+                ControlFlow::Continue(())
             }
-            self.pass_on();
-            outcome = self.current().ask(question).await;
+            Err(error) if matches!(error, AskError::NotSent(_)) || planted!(HandOnAgain) => {
+                failed = error;
+                ControlFlow::Continue(())
+            }
+            outcome => ControlFlow::Break(outcome),
+        };
+        match self.first(question, &|_| Ok(()), judge).await {
+            Some(outcome) => outcome,
+            None => refused.ok_or(failed),
         }
-        outcome
     }
-}
-
-/// How old what an answer gives may be, which was asked for at `asked`, with a wait of `block` at most.
-fn age(answer: &Answer, asked: Instant, block: Duration) -> Option<Age> {
-    let milliseconds = |header| answer.number(header).map(Duration::from_millis);
-    let of_member = answer.number("ChangeAgent-Log-Leader").map(|_| Duration::ZERO);
-    let age = milliseconds("ChangeAgent-Log-Age").or(of_member)?;
-    let age = if planted!(IgnoreAgeOfOrigin) { Duration::ZERO } else { age };
-    // How long the answer was on its way is not known; how long it waited is.
-    let waited = milliseconds("ChangeAgent-Log-Waited").unwrap_or_default();
-    let most = cores::elapsed(asked).min(block);
-    Some(Age { moment: asked + waited.min(most), age })
-}
-
-fn number(answer: &Answer, header: &str) -> Result<u64, String> {
-    answer.number(header).ok_or_else(|| format!("its answer has no {header}"))
-}
-
-fn cluster(answer: &Answer) -> Result<ClusterId, String> {
-    let text = answer.header("ChangeAgent-Cluster");
-    let id = text.and_then(|text| text.parse().ok());
-    id.map(ClusterId).ok_or_else(|| "it is no ChangeAgent".to_owned())
 }
 
 /// What is read of a tenant.
@@ -264,23 +316,6 @@ struct Tenant {
     tenant: Uuid,
 }
 
-/// What is read of a problem document.
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
-    purged: Option<u64>,
-    purged_term: Option<u64>,
-}
-
-/// The last entry that is purged, as the answer says.
-fn purged(answer: &Answer) -> Option<LogId> {
-    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
-    Some(LogId { term: problem.purged_term?, index: problem.purged? })
-}
-
-fn refusal(answer: &Answer) -> String {
-    let problem: Option<Problem> = serde_json::from_slice(&answer.body).ok();
-    let detail = problem.map_or_else(String::new, |problem| format!(": {}", problem.detail));
-    let detail: String = detail.chars().take(TEXT_CHARACTERS_MAX).collect();
-    format!("it answers {}{detail}", answer.status)
-}
+#[cfg(test)]
+#[path = "origins_tests.rs"]
+mod tests;

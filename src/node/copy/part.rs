@@ -5,7 +5,11 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
-use super::{of::COPY_NODE, origins::Origins};
+use super::{
+    of::COPY_NODE,
+    origins::Origins,
+    standing::{Watch, look},
+};
 use crate::{
     base::{ids::ClusterId, limits::LOG_PIECE_BYTES, tenants::Tenants},
     checkpoint::{format, write_part},
@@ -28,9 +32,10 @@ pub(super) async fn stage<F: Files>(
     files: &F,
     cluster: ClusterId,
     origins: &Origins,
+    watch: Option<&Watch<'_>>,
     tenants: &Tenants,
 ) -> Result<(), String> {
-    let outcome = take_in(files, cluster, origins, tenants).await;
+    let outcome = take_in(files, cluster, origins, watch, tenants).await;
     for name in [WHOLE, PART] {
         // The error before says more than that of this.
         let _ = files.remove(name);
@@ -42,10 +47,11 @@ async fn take_in<F: Files>(
     files: &F,
     cluster: ClusterId,
     origins: &Origins,
+    watch: Option<&Watch<'_>>,
     tenants: &Tenants,
 ) -> Result<(), String> {
     let failed = |error: io::Error| error.to_string();
-    let index = fetch(files, origins).await?;
+    let index = fetch(files, origins, watch).await?;
     let (own, of) = (files.clone(), tenants.clone());
     let cut = move || cut(&own, &of);
     let map = cores::on_own_thread("checkpoint", cut).await.flatten().map_err(failed)?;
@@ -70,11 +76,16 @@ async fn take_in<F: Files>(
         wanted = staging.part(transmission, wanted, bytes).await.map_err(failed)?;
     }
     staging.end(transmission).await.map_err(failed)?;
+    look(watch, true).await?;
     staging.install(transmission).await.map_err(failed)
 }
 
 /// Fetches the whole checkpoint; says of which entry it is.
-async fn fetch<F: Files>(files: &F, origins: &Origins) -> Result<u64, String> {
+async fn fetch<F: Files>(
+    files: &F,
+    origins: &Origins,
+    watch: Option<&Watch<'_>>,
+) -> Result<u64, String> {
     let failed = |error: io::Error| error.to_string();
     let mut part = origins.checkpoint(None, 0).await?;
     let (index, total) = (part.index, part.total);
@@ -89,6 +100,7 @@ async fn fetch<F: Files>(files: &F, origins: &Origins) -> Result<u64, String> {
         if written >= total {
             break;
         }
+        look(watch, false).await?;
         part = origins.checkpoint(Some(index), written).await?;
     }
     cores::off_core(move || out.sync()).await.map_err(failed)?;
