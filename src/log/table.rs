@@ -227,17 +227,15 @@ impl Table {
     pub fn follow(&mut self, run: Run, kept: Option<u64>) -> bool {
         match kept {
             Some(kept) => self.truncate(Some(kept)),
-            None => {
-                self.chunks.clear();
-                self.first = self.first.max(run.first());
-            }
+            None => self.chunks.clear(),
         }
         let (first, next) = (run.first(), run.next());
         if first == next {
             return true;
         }
         if self.chunks.is_empty() {
-            self.first = self.first.max(first);
+            // It may begin below where the segment began: with an entry in the place of one before.
+            self.first = if kept.is_none() { first } else { self.first.max(first) };
         } else if first != self.next() {
             return false;
         }
@@ -330,7 +328,18 @@ impl Table {
 }
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{
+        base::ids::ClusterId,
+        io::{Disk, Files, simulated::disk::SimDisk},
+        log::{
+            Identity,
+            index::{self, Indexed},
+        },
+        sections::{Builder, Sections},
+    };
 
     fn push(table: &mut Table, index: u64, segment: u64) -> bool {
         table.push(LogId { term: 1, index }, Place { segment, offset: 0, bytes: 0 })
@@ -352,6 +361,43 @@ mod tests {
         assert_eq!(table.last(), Some(LogId { term: 1, index: 6 }));
         assert!(push(&mut table, 7, 4));
         assert_eq!(table.place(7).unwrap().segment, 4);
+    }
+
+    /// Entries `first` to `last` of the segment 3, by its index.
+    fn run(first: u64, last: u64) -> Run {
+        let place = Place { segment: 3, offset: 0, bytes: 0 };
+        let entries = (first..=last).map(|index| (LogId { term: 2, index }, place));
+        let sealed = Sealed {
+            sequence: 3,
+            nonce: 0,
+            entries: entries.collect(),
+            kept: None,
+            next_group: 0,
+            chain: 0,
+            state: HardState::default(),
+        };
+        let mut builder = Builder::default();
+        index::put(
+            &mut builder,
+            Identity { cluster: ClusterId(uuid::Uuid::nil()), node: 1 },
+            &sealed,
+            None,
+        );
+        let disk = SimDisk::new(1);
+        disk.put("index", builder.finish());
+        let sections = Sections::open(disk.files().map("index").unwrap()).unwrap();
+        Indexed::read(&Arc::new(sections)).unwrap().run
+    }
+
+    #[test]
+    fn the_oldest_segment_may_begin_with_an_entry_in_the_place_of_one_that_stood_before_it() {
+        // It was begun for entry 7, and got another entry 6 as its first one.
+        let mut table = Table::starting_at(7);
+        assert!(table.follow(run(6, 9), None));
+        assert_eq!((table.first(), table.next()), (6, 10));
+        assert_eq!(table.id(6), Some(LogId { term: 2, index: 6 }));
+        table.purge(7);
+        assert_eq!((table.first(), table.next(), table.id(7)), (8, 10, None));
     }
 
     #[test]

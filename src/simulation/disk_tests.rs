@@ -65,8 +65,9 @@ fn what_is_redacted_is_erased_whatever_fails() {
 fn vanishing(rng: &mut StdRng) -> Plan {
     let retains = rng.random_ratio(1, 2);
     let mut plan = if retains { draw(rng) } else { Plan::draw(rng) };
+    // A new disk is sent all of them, one by one.
     (plan.shape.voters, plan.shape.setup.segment_bytes) =
-        ([3, 5][rng.random_range(0..2)], 32 << 10);
+        ([3, 5][rng.random_range(0..2)], 128 << 10);
     plan.crowd.writers = rng.random_range(2..=4);
     plan.crowd.keepers = 2;
     plan.minority.clear();

@@ -13,7 +13,9 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{Answer, Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually, files, run};
+use testkit::{
+    Answer, Client, Node, NodeBuilder, PATIENCE, SHORT_SEGMENTS, Stream, eventually, files, run,
+};
 
 /// What is in every change of a tenant that is not copied.
 const SECRET: &str = "of-nobody-else";
@@ -27,7 +29,12 @@ fn cache_of(origin: &Node, tenants: &str) -> NodeBuilder {
 /// The same, started, once it has caught up.
 fn started(builder: NodeBuilder) -> Node {
     let cache = builder.start();
-    eventually("it has caught up", || cache.client().get("/ready").status == 200);
+    eventually("it has caught up", || {
+        // It may begin anew just then.
+        let client = Client::try_connect(cache.address(), PATIENCE);
+        let ready = client.and_then(|mut it| it.try_request("GET", "/ready", &[], b""));
+        ready.is_some_and(|answer| answer.status == 200)
+    });
     cache
 }
 
@@ -417,16 +424,32 @@ fn a_cache_of_tenants_begins_with_its_part_of_the_checkpoint_of_an_origin_that_h
     };
     purged(1);
     let cache = started(cache_of(&origin, "one,two").flags(&SHORT_SEGMENTS));
-    let own = |node: &Node, last: u64| {
-        let mut client = node.client();
-        client.get(&format!("/tenants/one/changes?min_id={last}&limit=1"));
-        let read = |target: &String| client.get(&format!("{target}?limit=10000")).text().to_owned();
-        let mut found: Vec<String> = keys[..2].iter().map(read).collect();
-        found.push(node.client().get("/tenants/two/collections").text().to_owned());
-        found
+    // Nothing while it begins anew.
+    let own = |node: &Node, last: u64| -> Option<Vec<String>> {
+        let mut client = Client::try_connect(node.address(), PATIENCE)?;
+        let mut read = |target: String| {
+            let answer = client.try_request("GET", &target, &[], b"")?;
+            (answer.status == 200).then(|| answer.text().to_owned())
+        };
+        read(format!("/tenants/one/changes?before=now&min_id={last}&limit=1"))?;
+        let mut found = Vec::new();
+        for keys in &keys[..2] {
+            found.push(read(format!("{keys}?limit=10000"))?);
+        }
+        found.push(read("/tenants/two/collections".to_owned())?);
+        Some(found)
+    };
+    let same = |cache: &Node, last: u64| {
+        let there = own(&origin, last).unwrap();
+        let mut here = None;
+        eventually("the copy answers", || {
+            here = own(cache, last);
+            here.is_some()
+        });
+        assert_eq!(here.unwrap(), there);
     };
     let last = newest(&origin);
-    assert_eq!(own(&cache, last), own(&origin, last));
+    same(&cache, last);
     holds_nothing_else(&cache);
     // What is purged while it is away does not stand in its way.
     let builder = cache.kill();
@@ -441,6 +464,6 @@ fn a_cache_of_tenants_begins_with_its_part_of_the_checkpoint_of_an_origin_that_h
         let answer = client.and_then(|mut client| client.try_request("GET", target, &[], b""));
         answer.is_some_and(|it| it.status == 200 && number(&it, "changeagent-last") >= last)
     });
-    assert_eq!(own(&cache, last), own(&origin, last));
+    same(&cache, last);
     holds_nothing_else(&cache);
 }
