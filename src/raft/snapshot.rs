@@ -2,7 +2,7 @@
 //! order in which the other node wants them, which verifies all before they take the place of what
 //! it had. The node then starts anew from them.
 
-use std::{collections::VecDeque, io, rc::Rc, sync::Arc, time::Instant};
+use std::{collections::VecDeque, io, rc::Rc, sync::Arc, time::Duration, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     base::{
         ids::{LogId, NodeId},
-        timing::{PART_TIME, SPARING_WRITES},
+        timing::{FEEDING_AFTER, PART_TIME, SPARING_WRITES},
     },
     io::{Files, cores, map::Mapping},
     log::{self, OpenError, Vote},
@@ -43,7 +43,8 @@ const PART_BYTES_WRITTEN: usize = 256 << 10;
 const PARTS_UNDER_WAY: usize = 3;
 /// Files that the other node may not have verified yet when a later one is on its way.
 const FILES_UNVERIFIED: usize = 6;
-/// While the log is written to, files are sent in one of so many parts of the time.
+/// While the log is written to, files are sent in one of so many parts of the time. Small ones are
+/// no burden, and get there sooner.
 const SHARE: u32 = 4;
 
 /// A position of the log, and the files of what is up to there.
@@ -217,12 +218,13 @@ impl<F> Sending<'_, F> {
         );
         let mut asked: VecDeque<Asked<'_>> = VecDeque::new();
         loop {
-            let begun = cores::now();
+            let (begun, mut sent) = (cores::now(), 0);
             while asked.len() < PARTS_UNDER_WAY
                 && let Some(file) = self.manifest.files.get(self.next.file as usize).copied()
             {
                 let part = self.read(file).await?;
                 self.source.feeding.note();
+                sent += part.len();
                 asked.push_back(self.ask(file, part));
             }
             let Some((expected, answer)) = asked.pop_front() else { break };
@@ -240,7 +242,7 @@ impl<F> Sending<'_, F> {
             }
             self.writing.look((self.source.written)());
             if self.writing.is_on() {
-                cores::sleep(cores::elapsed(begun) * (SHARE - 1)).await;
+                cores::sleep(pause(cores::elapsed(begun), sent)).await;
             }
         }
         match self.channel.ask(&Request::EndSnapshot, Bytes::new()).await.and_then(failed)? {
@@ -295,6 +297,13 @@ impl<F> Sending<'_, F> {
     }
 }
 
+/// How long writes are spared after `sent` bytes that took so long: never so long that the node
+/// seems to be fed no more.
+fn pause(took: Duration, sent: usize) -> Duration {
+    let share = sent.min(PART_BYTES_WRITTEN) as f64 / PART_BYTES_WRITTEN as f64;
+    (took * (SHARE - 1)).mul_f64(share).min(FEEDING_AFTER / 2)
+}
+
 impl<F> Drop for Sending<'_, F> {
     /// Memory maps of gigabytes take milliseconds to go.
     fn drop(&mut self) {
@@ -326,4 +335,18 @@ pub(super) async fn read_part(map: Arc<Mapping>, offset: u64, bytes: usize) -> i
         Ok(Bytes::copy_from_slice(map.get(range).unwrap_or_default()))
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_spared_for_as_long_as_what_is_sent_burdens_them() {
+        let (took, whole) = (Duration::from_millis(8), PART_BYTES_WRITTEN);
+        assert_eq!(pause(took, whole), took * 3);
+        assert_eq!(pause(took, 4 * whole), took * 3, "no more than that for several parts");
+        assert_eq!(pause(took, whole / 8), took * 3 / 8);
+        assert_eq!(pause(FEEDING_AFTER * 9, whole), FEEDING_AFTER / 2);
+    }
 }
