@@ -259,10 +259,16 @@ impl Client {
     }
 
     /// What a node told, which must not say that it is damaged while nothing is wrong with what
-    /// its disk held in that life.
+    /// its disk held in that life, or with the disks of those that a copy hands reads on to.
     fn unless_sound(&self, node: NodeId, life: u32, told: Told) -> Told {
+        let places = &self.shared.places;
+        let is_copy = || places.copies().any(|copy| copy == node);
+        let origin = |node: NodeId| places.may_be_damaged(node, places.life(node));
         match told {
-            Told::Damaged { .. } if !self.shared.places.may_be_damaged(node, life) => {
+            Told::Damaged { .. }
+                if !places.may_be_damaged(node, life)
+                    && !(is_copy() && places.serving().any(origin)) =>
+            {
                 Told::Odd(format!("{told}: the disk of node {node} is sound"))
             }
             told => told,
