@@ -37,8 +37,9 @@ pub(super) fn check(
                 // first of them does.
                 let before_all = left_out.iter().map(|(_, upto)| *upto).min();
                 let may_be_gone = purged_max.max(before_all.unwrap_or(0));
-                // Of what is gone some may be later.
-                let is_there = since + 1 >= *first + u64::from(is_later);
+                // Of what is gone some may be later; a node that holds nothing else cannot tell.
+                let cannot_tell = is_later && call.last.is_some_and(|last| last < *first);
+                let is_there = !cannot_tell && since + 1 >= *first + u64::from(is_later);
                 if is_there || *first > may_be_gone + 1 {
                     let text = format!("{first} is said to be the first: {call:?}");
                     return Err(violation("no false 410", text));
