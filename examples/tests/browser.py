@@ -18,6 +18,10 @@ FLAGS = [
 ]
 
 
+class Refused(AssertionError):
+    """Chromium answers a call with an error, for one when it loads another page meanwhile."""
+
+
 def is_installed() -> bool:
     return shutil.which("chromium") is not None
 
@@ -59,12 +63,15 @@ class Browser:
             answer = json.loads(text[:-1])
             if answer.get("id") == self._id:
                 if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']}")
+                    raise Refused(f"{method}: {answer['error']}")
                 return answer["result"]
 
     def value(self, expression: str) -> Any:
         """What an expression is within the page; None while there is no page, or it throws."""
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        try:
+            return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        except Refused:
+            return None
 
     def close(self) -> None:
         """Ends it as a user does, so that all that pages stored is on the disk."""
