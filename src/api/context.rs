@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     access::{Access, Principal, Visible},
+    audit::Audit,
     browser::BrowserPolicy,
     error::{ApiError, Code},
     hand_on::HandedOn,
@@ -32,6 +33,7 @@ pub(super) struct Core {
     pub(super) verified: RefCell<Verified>,
     pub(super) access: Arc<Access>,
     pub(super) browsers: Arc<BrowserPolicy>,
+    pub(super) audit: Arc<Audit>,
     /// What the answers hold that are being rendered.
     pub(super) held: Rc<HeldByCore>,
     pub(super) metrics: Arc<Metrics>,

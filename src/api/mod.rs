@@ -6,6 +6,7 @@
 //! and `body`, and answer it with `read` and `write`.
 
 pub mod access;
+pub mod audit;
 pub mod body;
 pub mod browser;
 pub mod coding;
@@ -38,6 +39,7 @@ use tokio::sync::Semaphore;
 
 use self::{
     access::{Access, Principal, Remembered},
+    audit::Audit,
     browser::{BrowserPolicy, Reader},
     coding::{Accepted, Coding},
     context::{Context, Core},
@@ -62,7 +64,7 @@ use crate::{
         limits::{CODERS_MAX, Limits},
     },
     http::{Request, Response},
-    io::cores,
+    io::{cores, net::Peer},
     node::{Handle, copy::Origins},
     state::Verified,
 };
@@ -76,14 +78,15 @@ pub struct Api(Rc<Core>);
 
 impl Api {
     /// An API in front of `node` that keeps to `limits`, asks for tokens as `access` says, lets pages
-    /// of the web do what `browsers` allows and counts in `metrics`, and in `held` what the
-    /// answers hold that it renders.
+    /// of the web do what `browsers` allows, tells `audit` who administers, and counts in `metrics`, and in `held`
+    /// what the answers hold that it renders.
     #[must_use]
     pub fn new(
         node: Handle,
         limits: Arc<Limits>,
         access: Arc<Access>,
         browsers: Arc<BrowserPolicy>,
+        audit: Arc<Audit>,
         held: Rc<HeldByCore>,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -97,6 +100,7 @@ impl Api {
             verified,
             access,
             browsers,
+            audit,
             held,
             metrics,
             origins,
@@ -105,7 +109,7 @@ impl Api {
         }))
     }
 
-    /// Who sends `request`, on a connection that remembers so much. What is refused is counted.
+    /// Who sends `request` from there, on a connection that remembers so much. What is refused is counted.
     ///
     /// # Errors
     /// The refusal that it earns.
@@ -113,12 +117,24 @@ impl Api {
         &self,
         request: &Request,
         remembered: &mut Remembered,
+        from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, ApiError> {
         let tokens = &self.0.node.index().tokens;
-        self.0.access.principal(request, tokens, remembered).map_err(|refused| {
+        self.0.access.principal(request, tokens, remembered, from).map_err(|refused| {
             self.0.metrics.unauthenticated(refused);
             refused.error()
         })
+    }
+
+    /// What is to be told of `request` in the audit log, which `principal` sent from there.
+    #[must_use]
+    pub fn audited(
+        &self,
+        request: &Request,
+        principal: &Principal,
+        from: impl FnOnce() -> Option<Peer>,
+    ) -> Option<Box<audit::Event>> {
+        audit::event(&self.0, request, principal, from).map(Box::new)
     }
 
     /// Whether the node asks for tokens.
@@ -288,6 +304,20 @@ impl Api {
             Ok(()) => head::refusal(&context, request).await,
             Err(error) => Some(error.into()),
         }
+    }
+
+    /// The same, of a request from there whose body is not sent then: the audit log is told of it.
+    pub async fn declined(
+        &self,
+        request: &Request,
+        principal: Principal,
+        from: impl FnOnce() -> Option<Peer>,
+    ) -> Option<Response> {
+        let refusal = self.refusal_by_head(request, principal).await?;
+        if let Some(event) = self.audited(request, &principal, from) {
+            event.answered(&refusal);
+        }
+        Some(refusal)
     }
 
     /// The answer to a request that is refused with `error`.

@@ -78,6 +78,15 @@ pub const MIN_ID_WAIT: Duration = Duration::from_secs(10);
 /// is cut off, if it has been for a second; else the new one is.
 pub const HANDSHAKES_MAX: usize = 1024;
 
+/// Wrong tokens of an address, or of a token, that are looked at at once; from then on one each
+/// [`FAILURE_PERIOD`].
+pub const FAILURES_BURST: u32 = 100;
+/// How often one more is.
+pub const FAILURE_PERIOD: Duration = Duration::from_secs(1);
+/// Addresses and tokens of which a node counts that, about 1 MiB of memory; the one that was heard of least recently makes
+/// room.
+pub const FAILURE_SOURCES_MAX: usize = 8_192;
+
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
 /// Requests of one core of a copy that wait for its origin at once, writes and reads together; half of

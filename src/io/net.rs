@@ -16,10 +16,13 @@ use super::simulated;
 use super::{
     cores::in_time,
     real,
-    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session},
+    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session, speaks_no_tls},
 };
 
-pub use super::callers::Callers;
+pub use super::{
+    callers::Callers,
+    real::net::{Network, Peer},
+};
 
 /// Bytes read from a connection at once.
 pub const READ_BYTES: usize = real::net::READ_BYTES;
@@ -88,6 +91,17 @@ impl Stream {
             Carrier::Secured(_) => Err(io::Error::other("it speaks TLS already")),
             #[cfg(test)]
             Carrier::Simulated(_) => Err(io::Error::other("nothing is secured in a simulation")),
+        }
+    }
+
+    /// Who is at the other end, where that is known.
+    #[must_use]
+    pub fn peer(&self) -> Option<Peer> {
+        match &self.0 {
+            Carrier::Real(stream) => stream.peer(),
+            Carrier::Secured(session) => session.peer(),
+            #[cfg(test)]
+            Carrier::Simulated(_) => None,
         }
     }
 
@@ -322,12 +336,6 @@ impl fmt::Debug for Dialer {
 /// The host of `host:port`.
 fn host_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
-}
-
-/// Whether a handshake failed as it does with a node that knows nothing of TLS: it closes the connection, since
-/// what it hears is no greeting.
-fn speaks_no_tls(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }
 
 /// Where connections come in.

@@ -53,6 +53,8 @@ pub struct Config {
     pub role: Role,
     /// The token that may do everything; without one no request needs a token.
     pub root_token: Option<Secret>,
+    /// Where it is written who administers; `-` is standard error.
+    pub audit: Option<PathBuf>,
     /// Names under which clients reach it, besides those that are advertised.
     pub allow_hosts: Vec<HostName>,
     /// Origins whose web pages may use it.
@@ -153,14 +155,13 @@ impl Config {
             };
         }
         let tls = TlsSettings::merge(&flags, &file).map_err(|it| ConfigError::Value(it.into()))?;
-        let usual = Limits::default();
+        let (usual, usual_timing) = (Limits::default(), Timing::default());
         let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
         let Listen { address: listen, name: listen_name } =
             flags.listen.or(file.listen).unwrap_or(here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
         let (cluster_listen, cluster_name) = cluster.map(|it| (it.address, it.name)).unzip();
         let root_token_file = flags.root_token_file.or(file.root_token_file);
-        let usual_timing = Timing::default();
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
             listen,
@@ -182,6 +183,7 @@ impl Config {
             )
             .map_err(ConfigError::Value)?,
             root_token: token("root-token-file", root_token_file.as_deref())?,
+            audit: flags.audit.or(file.audit),
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{config::Config, tls::Tls};
 use crate::{
-    api::{access::Access, browser::BrowserPolicy, metrics::Metrics},
+    api::{access::Access, audit::Audit, browser::BrowserPolicy, metrics::Metrics},
     base::held::HeldByNode,
     node::Wiring,
     raft::Address,
@@ -22,6 +22,7 @@ pub(super) struct NodeContext {
     pub(super) held: Arc<HeldByNode>,
     pub(super) access: Arc<Access>,
     pub(super) browsers: Arc<BrowserPolicy>,
+    pub(super) audit: Arc<Audit>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Tls,
 }

@@ -31,6 +31,9 @@ pub enum ServerError {
     /// Files of TLS cannot be used; nothing was changed.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The audit log cannot be opened.
+    #[error("cannot write the audit log {0}: {1}")]
+    Audit(String, io::Error),
     /// The log is damaged or of another kind; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Open(String, OpenError),

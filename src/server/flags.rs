@@ -48,6 +48,9 @@ pub struct Flags {
     /// request needs a token
     #[arg(long, env = "CHANGEAGENT_ROOT_TOKEN_FILE", value_name = "FILE")]
     pub(super) root_token_file: Option<PathBuf>,
+    /// A file to which a line of JSON is added for each request that administers; `-` for standard error
+    #[arg(long, env = "CHANGEAGENT_AUDIT", value_name = "FILE")]
+    pub(super) audit: Option<PathBuf>,
     /// A name besides localhost and the advertised ones under which clients
     /// reach the node
     #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]

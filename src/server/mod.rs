@@ -2,6 +2,7 @@
 //! executors, and the sockets.
 
 mod archive;
+mod audit;
 mod backup;
 mod config;
 mod context;

@@ -19,6 +19,7 @@ use std::{
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
+    audit::AuditLog,
     config::Config,
     context::NodeContext,
     error::ServerError,
@@ -33,7 +34,7 @@ use super::{
     values::Role,
 };
 use crate::{
-    api::{access::Access, browser::BrowserPolicy},
+    api::{access::Access, browser::BrowserPolicy, metrics::Metrics},
     base::{held::HeldByNode, limits::Limits, timing::STOP_MAX},
     io::{
         lock::DirectoryLock,
@@ -55,9 +56,12 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     // As long as signals are not blocked they end the process by themselves.
     uring::check(config.cores)?;
     let tls = Tls::open(&config.tls)?;
+    let metrics = Arc::<Metrics>::default();
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
+    // After that, since it has a thread.
+    let audit = AuditLog::start(config.audit.as_deref(), Arc::clone(&metrics))?;
     let serving = config.cores.saturating_sub(1).max(1);
     let origins = config.copy.as_ref().map_or(0, |copy| copy.origins.len());
     let places = limits::places(&mut config.limits, serving, origins)?;
@@ -65,16 +69,9 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         Some(handoff) => (handoff, true),
         None => (claim(&config, serving)?, false),
     };
-    let cannot_listen = |error| ServerError::System("cannot use a listening socket", error);
-    let copy = |socket: &TcpListener| socket.try_clone().map_err(cannot_listen);
-    let local = |socket: &TcpListener| socket.local_addr().map_err(cannot_listen);
-    let listeners = handoff.listeners.iter().map(copy).collect::<Result<Vec<_>, _>>()?;
-    let cluster = handoff.cluster.as_ref().map(copy).transpose()?;
-    let bound = match listeners.first() {
-        Some(listener) => local(listener)?,
-        None => config.listen,
-    };
-    let cluster_bound = cluster.as_ref().map(local).transpose()?;
+    let Sockets { listeners, cluster, bound, cluster_bound } = Sockets::of(&handoff)
+        .map_err(|error| ServerError::System("cannot use a listening socket", error))?;
+    let bound = bound.unwrap_or(config.listen);
     let name = &config.cluster_listen_name;
     let address = Address {
         address: told(&config.advertise, &config.listen_name, Some(bound)),
@@ -95,7 +92,8 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
         config: Arc::new(config),
         wiring: Wiring::new(serving),
-        metrics: Arc::default(),
+        metrics,
+        audit: Arc::clone(&audit.audit),
         tls,
     };
 
@@ -108,6 +106,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let raft = start_raft_core(context.clone(), cluster, own, report.clone(), serving_cores)?;
     let main = Main {
         tls: TlsWatch::new(context.tls.clone()),
+        audit,
         context,
         bound,
         inherited,
@@ -119,6 +118,26 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         handoff: ManuallyDrop::new(handoff),
     };
     main.run(&told)
+}
+
+/// The listening sockets of a process, and where they are bound.
+struct Sockets {
+    listeners: Vec<TcpListener>,
+    cluster: Option<TcpListener>,
+    bound: Option<SocketAddr>,
+    cluster_bound: Option<SocketAddr>,
+}
+
+impl Sockets {
+    /// Copies of those that are claimed.
+    fn of(handoff: &Handoff) -> io::Result<Self> {
+        let listeners = handoff.listeners.iter().map(TcpListener::try_clone);
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+        let cluster = handoff.cluster.as_ref().map(TcpListener::try_clone).transpose()?;
+        let bound = listeners.first().map(TcpListener::local_addr).transpose()?;
+        let cluster_bound = cluster.as_ref().map(TcpListener::local_addr).transpose()?;
+        Ok(Self { listeners, cluster, bound, cluster_bound })
+    }
 }
 
 /// What others are told of a port: what was set, else the name of the host as it was
@@ -188,6 +207,7 @@ struct Main {
     report: Option<Report>,
     watches: Vec<Watch>,
     tls: TlsWatch,
+    audit: AuditLog,
     handoff: ManuallyDrop<Handoff>,
 }
 
@@ -225,10 +245,12 @@ impl Main {
                 }
                 Ok(Event::Stopped(outcome)) => match outcome? {
                     End::Stop => {
+                        self.audit.end();
                         tracing::info!("node stopped");
                         return Ok(());
                     }
                     End::Again => {
+                        self.audit.end();
                         let handoff = ManuallyDrop::into_inner(self.handoff);
                         let error = handoff.hand_on();
                         return Err(ServerError::System("the node cannot go on", error));
@@ -266,9 +288,10 @@ async fn serve(
     };
     let node = context.wiring.handle(core, ready);
     let limits = Arc::new(context.config.limits.clone());
-    let NodeContext { connections, held, access, browsers, metrics, tls, .. } = context;
+    let NodeContext { connections, held, access, browsers, audit, metrics, tls, .. } = context;
     let tls = tls.clients;
-    let core = Core { node, listener, limits, held, access, browsers, metrics, connections, tls };
+    let core =
+        Core { node, listener, limits, held, access, browsers, audit, metrics, connections, tls };
     // The main thread has gone only when the node stops already.
     let _ = events.send(Event::Serving);
     drop(events);

@@ -134,11 +134,12 @@ impl Driver {
         let Some(request) = self.link.http.asking() else { return };
         let is_full = !context.api.is_about_node(request)
             && (!self.link.place.is_welcome() || context.held.is_tight());
+        let from = || self.link.stream.peer();
         let refusal = match is_full {
             true if self.link.place.is_welcome() => Some(self.limited(Limit::Held).into()),
             true => Some(self.limited(Limit::Connections).into()),
-            false => match context.api.principal(request, &mut self.remembered) {
-                Ok(principal) => context.api.refusal_by_head(request, principal).await,
+            false => match context.api.principal(request, &mut self.remembered, from) {
+                Ok(principal) => context.api.declined(request, principal, from).await,
                 Err(error) => Some(context.api.refusal(request, error)),
             },
         };
@@ -174,12 +175,14 @@ impl Driver {
             reader,
             method: request.method(),
             principal,
+            audited: context.api.audited(&request, &principal, || self.link.stream.peer()),
             accepted: Accepted::of(&request),
             arrived: self.link.now,
             is_told: context.held.is_tight() && context.api.is_about_node(&request),
             waited: None,
         };
         if let Err(refusal) = self.unpack(&mut request, principal).await {
+            in_hand.tell(&refusal);
             self.respond(refusal, &in_hand);
             return Ok(());
         }
@@ -193,6 +196,7 @@ impl Driver {
         loop {
             reply = match reply {
                 Reply::Now(response) => {
+                    in_hand.tell(&response);
                     let response = context.api.pack(response, in_hand.accepted).await;
                     self.respond(response, &in_hand);
                     return Ok(());
@@ -240,7 +244,10 @@ impl Driver {
     fn take_up(&mut self, request: &http::Request) -> Result<Principal, ApiError> {
         match self.overload(request) {
             Some(error) => Err(error),
-            None => self.context.api.principal(request, &mut self.remembered),
+            None => {
+                let from = || self.link.stream.peer();
+                self.context.api.principal(request, &mut self.remembered, from)
+            }
         }
     }
 

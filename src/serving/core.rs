@@ -19,6 +19,7 @@ use crate::{
     api::{
         self, Api,
         access::Access,
+        audit::Audit,
         browser::BrowserPolicy,
         metrics::{Limit, Metrics},
     },
@@ -63,6 +64,8 @@ pub struct Core {
     pub access: Arc<Access>,
     /// What pages of the web may have browsers do.
     pub browsers: Arc<BrowserPolicy>,
+    /// Where it is told who administers.
+    pub audit: Arc<Audit>,
     /// What all cores count together.
     pub metrics: Arc<Metrics>,
     /// The connections of all cores together.
@@ -79,7 +82,8 @@ impl Core {
         let (deadlines, held) = (Deadlines::default(), Rc::new(HeldByCore::new(self.held)));
         let limits = Arc::clone(&self.limits);
         let (access, metrics, own) = (self.access, self.metrics, Rc::clone(&held));
-        let api = Api::new(node.clone(), limits, access, self.browsers, own, metrics);
+        let (browsers, audit) = (self.browsers, self.audit);
+        let api = Api::new(node.clone(), limits, access, browsers, audit, own, metrics);
         let admission = Admission::new(self.connections, deadlines.clone());
         let context = Rc::new(CoreContext::new(api, http, deadlines, admission, held));
         let handshakes = self.tls.map(|entrance| Rc::new(Handshakes::new(entrance)));

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    api::{access::Principal, browser::Reader, coding::Accepted, metrics::Gauge},
-    http,
+    api::{access::Principal, audit::Event, browser::Reader, coding::Accepted, metrics::Gauge},
+    http::{self, Response},
 };
 
 /// What is kept of a request while it is answered.
@@ -13,6 +13,8 @@ pub(super) struct InHand<'a> {
     pub(super) method: http::Method,
     /// Who sent it, as far as it is good.
     pub(super) principal: Principal,
+    /// What the audit log is told of it, if it is.
+    pub(super) audited: Option<Box<Event>>,
     /// The codings that its client takes.
     pub(super) accepted: Accepted,
     pub(super) arrived: Instant,
@@ -23,6 +25,13 @@ pub(super) struct InHand<'a> {
 }
 
 impl InHand<'_> {
+    /// Tells the audit log what it is answered, where that is to know.
+    pub(super) fn tell(&mut self, response: &Response) {
+        if let Some(event) = self.audited.take() {
+            event.answered(response);
+        }
+    }
+
     /// Whether it is a read.
     pub(super) fn is_read(&self) -> bool {
         matches!(self.method, http::Method::Get | http::Method::Head)

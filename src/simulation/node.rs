@@ -149,6 +149,7 @@ fn serve(id: NodeId, cores: usize, inside: &Inside, ready: &Ready) -> Vec<cores:
         held: Arc::clone(held),
         access: Arc::default(),
         browsers: Arc::clone(&browsers),
+        audit: Arc::default(),
         metrics: Arc::clone(metrics),
         connections: Arc::clone(&connections),
         tls: None,

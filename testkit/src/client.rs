@@ -185,6 +185,11 @@ impl Client {
         (self.received, self.stream)
     }
 
+    /// The address of this end, as the server sees it.
+    pub fn local(&self) -> String {
+        self.stream.local_addr().unwrap().to_string()
+    }
+
     /// The connection itself, of which nothing was read ahead.
     pub fn into_stream(self) -> TcpStream {
         assert!(self.received.is_empty(), "something was read ahead");

@@ -2,6 +2,8 @@
 //! test, one subject a module.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod backup;
 #[cfg(test)]
 mod blocking;
@@ -53,6 +55,8 @@ mod exports;
 mod forms;
 #[cfg(test)]
 mod full_disk;
+#[cfg(test)]
+mod guesses;
 #[cfg(test)]
 mod held;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! header that was found to be good, and by which generation of the tokens: so a client that sends the same one
 //! again costs a comparison and the load of a number, and neither a digest nor a lock.
 
+mod attempts;
 mod header;
 mod principal;
 mod refused;
@@ -14,6 +15,7 @@ use subtle::ConstantTimeEq;
 
 pub(super) use self::principal::Who;
 use self::{
+    attempts::Attempts,
     header::{HEADER_BYTES_MAX, Presented},
     refused::Why,
 };
@@ -26,10 +28,10 @@ use crate::{
     base::{
         ids::Timestamp,
         secret::{Secret, SecretHash},
-        tokens::{Right, Rights, Token},
+        tokens::{Right, Rights, Token, TokenId},
     },
     http::{Method, Request},
-    io::cores,
+    io::{cores, net::Peer},
     state::index::Tokens,
 };
 
@@ -43,6 +45,8 @@ struct Keys {
     root: SecretHash,
     /// What other nodes show that were given the same one.
     nodes: SecretHash,
+    /// What was shown that is neither, nor any token.
+    attempts: Attempts,
 }
 
 /// What a connection remembers of the last header that was good.
@@ -53,7 +57,11 @@ impl Access {
     /// Asks for tokens if there is a root token.
     #[must_use]
     pub fn new(root: Option<&Secret>) -> Self {
-        let keys = |root: &Secret| Keys { root: root.hash(), nodes: root.between_nodes().hash() };
+        let keys = |root: &Secret| Keys {
+            root: root.hash(),
+            nodes: root.between_nodes().hash(),
+            attempts: Attempts::default(),
+        };
         Self(root.map(keys))
     }
 
@@ -63,7 +71,7 @@ impl Access {
         self.0.is_some()
     }
 
-    /// Who sends `request`.
+    /// Who sends `request`, from there.
     ///
     /// # Errors
     /// [`Refused`]
@@ -72,6 +80,7 @@ impl Access {
         request: &Request,
         tokens: &Tokens,
         remembered: &mut Remembered,
+        from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, Refused> {
         let Some(keys) = &self.0 else { return Ok(Principal::OPEN) };
         let value = request.header("authorization");
@@ -82,7 +91,13 @@ impl Access {
         }
         let generation = tokens.generation();
         let found = match value {
-            Some(value) => keys.verify(value, tokens),
+            Some(value) => match keys.verify(value, tokens) {
+                found @ Err(_) if needs_nothing(request) => found,
+                found => {
+                    let network = || from().map(Peer::network);
+                    keys.attempts.judge(found, id_of(value), network, cores::now())
+                }
+            },
             None => Ok(anonymous(tokens)),
         };
         match found {
@@ -97,6 +112,12 @@ impl Access {
             Err(why) => Err(why.into()),
         }
     }
+}
+
+/// The id of the token that a header bears, good or not.
+fn id_of(value: &[u8]) -> Option<TokenId> {
+    let presented = Some(value).filter(|value| value.len() <= HEADER_BYTES_MAX);
+    Token::id_of(presented.and_then(Presented::of)?.token())
 }
 
 /// Who bears no token.

@@ -2,6 +2,9 @@
 
 use crate::api::error::{ApiError, Code};
 
+/// When one more may be looked at: see [`crate::base::limits::FAILURE_PERIOD`].
+const RETRY_AFTER_S: u32 = 1;
+
 /// Why a request is not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
@@ -13,6 +16,8 @@ pub enum Why {
     Unknown,
     /// It was good until some moment.
     Expired,
+    /// Too many were not good: it is refused whatever it bears.
+    Limited,
 }
 
 impl Why {
@@ -35,12 +40,18 @@ impl From<Why> for Refused {
 
 impl Refused {
     /// Each reason with its name, in the order of their numbers.
-    pub(in crate::api) const ALL: [(Why, &'static str); 4] = [
+    pub(in crate::api) const ALL: [(Why, &'static str); 5] = [
         (Why::Missing, "missing"),
         (Why::Malformed, "malformed"),
         (Why::Unknown, "unknown"),
         (Why::Expired, "expired"),
+        (Why::Limited, "limited"),
     ];
+
+    /// Whether it is for the limit of wrong ones.
+    pub(in crate::api) fn is_limited(self) -> bool {
+        self.0 == Why::Limited
+    }
 
     /// The number of its reason.
     pub(in crate::api) fn number(self) -> usize {
@@ -60,6 +71,12 @@ impl Refused {
             }
             Why::Unknown => "the token is not known here, or not any more",
             Why::Expired => "the token has expired",
+            Why::Limited => {
+                let detail = "too many wrong tokens came from this address, or for this token: what is sent is \
+                              not looked at until there are fewer";
+                let error = ApiError::new(Code::TooManyRequests, detail);
+                return ApiError { retry_after_s: Some(RETRY_AFTER_S), ..error };
+            }
         };
         ApiError::new(Code::Unauthenticated, detail)
     }

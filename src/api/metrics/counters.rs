@@ -97,6 +97,10 @@ pub struct Metrics {
     pub handshakes: Gauge,
     /// Handshakes that came to nothing.
     pub failed_handshakes: Counter,
+    /// Lines of the audit log.
+    pub audit_events: Counter,
+    /// Those of them that could not be written down.
+    pub audit_lost: Counter,
     /// Bytes received.
     pub received_bytes: Counter,
     /// Bytes sent.
@@ -130,6 +134,7 @@ impl Default for Metrics {
         let refused = "Open connections beyond the limit, which are told so";
         let failed = "Handshakes of TLS that came to nothing";
         let held = "Bytes of requests and answers that connections hold";
+        let lost = "Lines of the audit log that could not be written down";
         Self {
             all_requests,
             requests: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
@@ -147,6 +152,8 @@ impl Default for Metrics {
             refused_connections: gauge(reg, "refused_connections", refused),
             handshakes: gauge(reg, "tls_handshakes", "Handshakes of TLS under way"),
             failed_handshakes: counter(reg, "tls_failed_handshakes", failed),
+            audit_events: counter(reg, "audit_events", "Lines of the audit log"),
+            audit_lost: counter(reg, "audit_lost", lost),
             held_bytes: byte_gauge(reg, "held", held),
             received_bytes: byte_counter(reg, "received", "Bytes received from clients"),
             sent_bytes: byte_counter(reg, "sent", "Bytes sent to clients"),
@@ -205,6 +212,9 @@ impl Metrics {
     /// Counts a request that bears no good token.
     pub fn unauthenticated(&self, refused: Refused) {
         self.unauthenticated[refused.number()].inc();
+        if refused.is_limited() {
+            self.limited(Limit::WrongTokens);
+        }
     }
 
     /// How many bore a token that is not good, since this was asked last.

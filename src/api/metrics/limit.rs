@@ -24,11 +24,13 @@ pub enum Limit {
     Writes,
     /// Handshakes of TLS.
     Handshakes,
+    /// Wrong tokens of an address, or of a token.
+    WrongTokens,
 }
 
 impl Limit {
     /// Each with its name, in the order of their numbers.
-    pub(super) const ALL: [(Self, &'static str); 9] = [
+    pub(super) const ALL: [(Self, &'static str); 10] = [
         (Self::Connections, "max-connections"),
         (Self::Held, "max-held"),
         (Self::Head, "max-head"),
@@ -38,6 +40,7 @@ impl Limit {
         (Self::Depth, "max-depth"),
         (Self::Writes, "waiting-writes"),
         (Self::Handshakes, "handshakes"),
+        (Self::WrongTokens, "wrong-tokens"),
     ];
 }
 

@@ -4,6 +4,7 @@
 pub(super) mod cores;
 pub mod disk;
 mod files;
+mod line_file;
 pub(super) mod map;
 pub(super) mod net;
 mod output;
@@ -11,3 +12,4 @@ mod regular;
 pub mod uring;
 
 pub use files::DirectoryFiles;
+pub use line_file::LineFile;

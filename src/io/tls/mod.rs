@@ -12,7 +12,6 @@ mod session;
 mod tests;
 mod validity;
 
-pub(in crate::io) use self::session::Session;
 pub use self::{
     caller::Caller,
     certificate::{Pair, TlsError, read_pair},
@@ -21,3 +20,4 @@ pub use self::{
     protocol::FIRST_BYTE,
     roots::{SystemRoots, system_roots},
 };
+pub(in crate::io) use self::{nodes::speaks_no_tls, session::Session};

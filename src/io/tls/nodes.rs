@@ -1,6 +1,6 @@
 //! TLS between the nodes of a cluster: both sides show a certificate of the cluster's own roots.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use rustls::{client::verify_server_name, server::ParsedCertificate};
 use rustls_pki_types::CertificateDer;
@@ -83,4 +83,10 @@ pub(super) fn bears(certificate: &CertificateDer<'_>, name: &str) -> bool {
     parsed
         .zip(server_name(name))
         .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
+}
+
+/// Whether a handshake failed as it does with a node that knows nothing of TLS: it closes the connection, since
+/// what it hears is no greeting.
+pub(in crate::io) fn speaks_no_tls(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
 }

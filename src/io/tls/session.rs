@@ -14,7 +14,7 @@ use std::{
 use rustls::{ClientConnection, Connection, ServerConnection};
 
 use super::{caller::Caller, entrance::Entrance, nodes::bears, protocol::FIRST_BYTE};
-use crate::io::real::net::{Stream, through_passage};
+use crate::io::real::net::{Peer, Stream, through_passage};
 
 /// Bytes that become records at once.
 const WRITE_BYTES: usize = 64 << 10;
@@ -116,6 +116,10 @@ impl Session {
         let state = self.state.borrow();
         let shown = state.connection.peer_certificates().and_then(|chain| chain.first());
         self.is_plain.get() || shown.is_some_and(|certificate| bears(certificate, name))
+    }
+
+    pub(in crate::io) fn peer(&self) -> Option<Peer> {
+        self.stream.peer()
     }
 
     pub(in crate::io) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -2,11 +2,13 @@
 
 mod listener;
 mod names;
+mod peer;
 mod poller;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use self::peer::{Network, Peer};
 #[cfg(test)]
 pub(in crate::io) use self::stream::{KEEPALIVE_INTERVAL, KEEPALIVE_TIME, UNACKNOWLEDGED};
 pub(in crate::io) use self::{

@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{names::resolve, poller::Polled};
+use super::{names::resolve, peer::Peer, poller::Polled};
 use crate::io::{callers::Callers, cores::in_time};
 
 /// A peer that is silent for this long is asked whether it lives.
@@ -154,6 +154,11 @@ impl Stream {
 
     pub(in crate::io) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.readiness().poll_writable(cx)
+    }
+
+    /// Nothing where the connection has ended.
+    pub(in crate::io) fn peer(&self) -> Option<Peer> {
+        self.0.get_ref().peer_addr().ok().map(Peer::from)
     }
 
     pub(in crate::io) fn close_write(&self) -> io::Result<()> {
