@@ -20,8 +20,8 @@ use super::{
         parameter,
     },
     resources::{
-        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, state,
-        tenants, tokens,
+        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, quota,
+        state, tenants, tokens,
     },
     route::{ALL, Resource, not_there},
 };
@@ -306,6 +306,7 @@ async fn read_resource(
         Resource::Tenants => tenants::list(api, &query).await,
         Resource::Tenant(tenant) => tenants::get(api, tenant)?,
         Resource::Retention(tenant) => tenants::retention(api, tenant)?,
+        Resource::Quota(tenant) => quota::get(api, tenant)?,
         Resource::Collections(tenant) => collections::list(api, tenant, &query).await?,
         Resource::Collection(path) => collections::get(api, path)?,
         Resource::Keys(path) => {
@@ -380,6 +381,7 @@ async fn write_resource(
         (Method::Delete, Resource::Key(path, key)) => keys::delete(api, request, path, key),
         (Method::Delete, Resource::Collection(path)) => collections::delete(api, request, path),
         (Method::Put, Resource::Retention(tenant)) => tenants::retain(api, request, tenant),
+        (Method::Put, Resource::Quota(tenant)) => quota::set(api, request, tenant),
         (Method::Delete, Resource::Tenant(tenant)) => tenants::delete(api, request, tenant),
         (Method::Post, Resource::Members) => members::add(api, request).await,
         (Method::Patch, Resource::Member(id)) => members::change(api, request, id).await,

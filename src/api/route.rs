@@ -36,6 +36,7 @@ pub(super) enum Resource<'p> {
     Tenants,
     Tenant(&'p str),
     Retention(&'p str),
+    Quota(&'p str),
     TenantChanges(&'p str),
     TenantState(&'p str),
     Collections(&'p str),
@@ -66,7 +67,7 @@ fn creates_key(request: &Request) -> bool {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 33] = [
+pub const ROUTES: [(&str, &str); 34] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -83,6 +84,7 @@ pub const ROUTES: [(&str, &str); 33] = [
     ("/tenants/{tenant}", DELETE),
     ("/tenants/{tenant}/changes", APPEND),
     ("/tenants/{tenant}/retention", SET),
+    ("/tenants/{tenant}/quota", SET),
     ("/tenants/{tenant}/state", READ),
     ("/tenants/{tenant}/collections", APPEND),
     ("/tenants/{tenant}/collections/{name}", DELETE),
@@ -168,6 +170,7 @@ impl<'p> Resource<'p> {
             ["tenants" | "tenant", tenant] => Self::Tenant(tenant),
             ["tenants" | "tenant", tenant, "changes"] => Self::TenantChanges(tenant),
             ["tenants" | "tenant", tenant, "retention"] => Self::Retention(tenant),
+            ["tenants" | "tenant", tenant, "quota"] => Self::Quota(tenant),
             ["tenants" | "tenant", tenant, "state"] => Self::TenantState(tenant),
             ["tenants" | "tenant", tenant, "collections"] => Self::Collections(tenant),
             ["tenants" | "tenant", tenant, "collections", name, ref rest @ ..] => {
@@ -205,7 +208,7 @@ impl<'p> Resource<'p> {
             Self::Leader | Self::Redaction(_) => POST,
             Self::Tenant(_) | Self::Collection(_) | Self::Token(_) => DELETE,
             Self::Key(..) => PUT,
-            Self::Retention(_) | Self::Anonymous => SET,
+            Self::Retention(_) | Self::Quota(_) | Self::Anonymous => SET,
             _ => READ,
         }
     }
@@ -232,11 +235,14 @@ impl<'p> Resource<'p> {
             Self::Anonymous => of_all(Some(Right::Administer)),
             Self::Changes | Self::TenantChanges(_) => of_scope(or_read(Right::Insert)),
             Self::Redaction(_) | Self::Retention(_) => of_scope(or_read(Right::Administer)),
+            // Whoever administers a tenant must not raise what it may use.
+            Self::Quota(_) if !reads => of_all(Some(Right::Administer)),
             Self::Tenants => of_all(or_read(Right::Write)),
             // It replaces nothing then.
             Self::Key(..) if creates_key(request) => of_scope(Some(Right::Insert)),
             Self::Change(_)
             | Self::Tenant(_)
+            | Self::Quota(_)
             | Self::TenantState(_)
             | Self::Collections(_)
             | Self::Collection(_)
@@ -299,6 +305,7 @@ impl<'p> Resource<'p> {
         match *self {
             Self::Tenant(tenant)
             | Self::Retention(tenant)
+            | Self::Quota(tenant)
             | Self::TenantChanges(tenant)
             | Self::Collections(tenant) => path::tenant(visible, tenant).err(),
             Self::Collection(path) | Self::Keys(path) | Self::Key(path, _) => {
@@ -315,6 +322,7 @@ impl<'p> Resource<'p> {
         match *self {
             Self::Tenant(tenant)
             | Self::Retention(tenant)
+            | Self::Quota(tenant)
             | Self::TenantChanges(tenant)
             | Self::Collections(tenant) => is_name(tenant),
             Self::Collection(path)

@@ -2,6 +2,7 @@
 //! text, times, secrets, and the byte form of a batch of changes.
 
 pub mod batch;
+pub mod bucket;
 pub mod cluster;
 pub mod decimal;
 pub mod held;
@@ -11,6 +12,7 @@ pub mod limits;
 pub mod names;
 pub mod outcome;
 pub mod planted;
+pub mod quota;
 pub mod retention;
 pub mod secret;
 pub mod tags;

@@ -39,6 +39,8 @@ pub enum Effect {
     Revoked(TokenId),
     /// Requests without a token may do something else than before.
     Anonymous,
+    /// A tenant may use another share than before.
+    Quota,
 }
 
 /// Something that a command needs and that is not there.

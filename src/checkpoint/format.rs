@@ -4,9 +4,9 @@
 //! Lines of JSON, in this order, each ended by `\n`:
 //!
 //! ```text
-//! {"changeagent-checkpoint":4,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
+//! {"changeagent-checkpoint":5,"cluster":uuid,"term":…,"index":…,"raft":…,"last":…,"last_at":…,
 //!  "tenants":…,"collections":…,"tokens":…,"requests":…,"keys":…}   the head, with counts, and `anonymous`, if set
-//! {"tenant":uuid,"name":…}                                  and `retention`, `first`, if set
+//! {"tenant":uuid,"name":…}                                  and `retention`, `quota`, `first`, if set
 //! {"collection":uuid,"name":…,"tenant":uuid}
 //! {"id":hex,"name":…,"rights":{…},"hash":hex,"creator":hex,"created":…,"expires":…}   a token
 //! {"key":hex,"request":hex,"at":…,"result":{"Ok":…}}        oldest first
@@ -28,6 +28,7 @@ use crate::{
         batch::{SuffixParts, suffix_parts},
         ids::{ChangeId, ClusterId, LogId, Timestamp},
         planted::planted,
+        quota::TenantQuota,
         retention::TenantRetention,
         tokens::{Rights, Token},
     },
@@ -39,8 +40,8 @@ use crate::{
 };
 
 /// The format written. Those from 1 on are read: in the first one no key expires, and up to the
-/// second one no change says what it replaced. Up to the third there are no tokens.
-const FORMAT: u32 = 4;
+/// second one no change says what it replaced. Up to the third there are no tokens, up to the fourth no quotas.
+const FORMAT: u32 = 5;
 
 /// The first line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,6 +104,8 @@ struct TenantLine<'l> {
     name: std::borrow::Cow<'l, str>,
     #[serde(default, skip_serializing_if = "TenantRetention::keeps_all")]
     retention: TenantRetention,
+    #[serde(default, skip_serializing_if = "TenantQuota::is_unlimited")]
+    quota: TenantQuota,
     /// The lowest change that its lists may have, if any was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first: Option<u64>,
@@ -133,6 +136,7 @@ fn write_tenants(out: &mut Summing<impl Write>, catalog: &Catalog) -> io::Result
                 tenant: tenant.id,
                 name: (*tenant.name).into(),
                 retention: tenant.retention(),
+                quota: tenant.quota(),
                 first: begins.map(|first| first.0).filter(|_| !planted!(ForgetBeginning)),
             })?;
         }
@@ -254,6 +258,7 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         index.catalog.add_tenant(line.tenant, &line.name);
         let begins = ChangeId(line.first.unwrap_or_default());
         index.catalog.restore_retention(line.tenant, line.retention, begins);
+        index.catalog.set_quota(line.tenant, line.quota);
     }
     for _ in 0..head.collections {
         let at = lines.at;

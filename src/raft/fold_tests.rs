@@ -29,6 +29,7 @@ use crate::{
         batch::{Action, Batch},
         ids::{ChangeId, ClusterId, LogId, NodeId, Timestamp},
         planted::{Bug, prove},
+        quota::TenantQuota,
         retention::{Beginning, TenantRetention},
         secret::SecretHash,
         tokens::{Rights, Role, Scope, Token, TokenId},
@@ -136,7 +137,7 @@ pub(super) struct Outcome {
     /// The versions of keys that expire, and when.
     expiring: Vec<(ChangeId, Option<Timestamp>)>,
     /// Where the lists of tenants begin.
-    beginnings: Vec<(Uuid, TenantRetention, ChangeId)>,
+    beginnings: Vec<(Uuid, TenantRetention, ChangeId, TenantQuota)>,
     tokens: (Vec<Token>, Option<Rights>),
 }
 
@@ -156,7 +157,8 @@ pub(super) fn outcome(fold: &Fold, history: &History) -> Outcome {
     let mut expiring: Vec<_> = expiring.collect();
     expiring.sort_unstable();
     let tenants = catalog.tenant_ids().into_iter().filter_map(|id| catalog.tenant(id));
-    let beginnings = tenants.map(|tenant| (tenant.id, tenant.retention(), tenant.begins()));
+    let beginnings =
+        tenants.map(|tenant| (tenant.id, tenant.retention(), tenant.begins(), tenant.quota()));
     let mut beginnings: Vec<_> = beginnings.collect();
     beginnings.sort_unstable_by_key(|(id, ..)| *id);
     let tokens = &fold.state().index().tokens;
@@ -376,12 +378,18 @@ fn with_keys_that_expire(seed: u64) {
             let beginning = Beginning { retention, first: ChangeId(4) };
             commands.push(Action::SetRetention(tenant, retention).into());
             commands.push(Action::BeginAt(tenant, beginning).into());
+            commands.push(Action::SetQuota(tenant, quota(n)).into());
         }
         commands.extend(about_tokens(n, tenant, shelf));
         What::Batch(batch_of(&commands, n))
     }));
     let ended = executor::run(seed, compare(seed, all));
     assert!(ended >= 3, "{ended}");
+}
+
+fn quota(writes: u64) -> TenantQuota {
+    let writes_per_second = NonZeroU64::new(writes);
+    TenantQuota { writes_per_second, waits: NonZeroU64::new(2), ..TenantQuota::default() }
 }
 
 /// Tokens are created early and revoked late, and what needs none is said again.

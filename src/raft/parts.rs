@@ -28,7 +28,7 @@ impl Selection for Told {
     }
 
     /// What was created, and whether, is told by what is there now: what was deleted since may never
-    /// have been there for whoever has not heard of it yet. What a tenant keeps is told as it is now,
+    /// have been there for whoever has not heard of it yet. What a tenant keeps, and may use, is told as it is now,
     /// for no more is known of a command than that it was applied before: the last of those that set
     /// it says what the last that was accepted set. Where its lists begin never moves back, so what
     /// they begin after by now was accepted, or is left out of them anyway.
@@ -54,6 +54,9 @@ impl Selection for Told {
             }
             ActionRef::SetRetention(tenant, _) => {
                 own(tenant).map(|now| Action::SetRetention(tenant, now.retention()))
+            }
+            ActionRef::SetQuota(tenant, _) => {
+                own(tenant).map(|now| Action::SetQuota(tenant, now.quota()))
             }
             ActionRef::BeginAt(tenant, beginning) => {
                 let now = own(tenant).filter(|now| beginning.first <= now.begins());

@@ -164,12 +164,15 @@ pub fn put_whole(builder: &mut Builder, state: &State) {
     };
     for tenant in catalog.tenant_ids().into_iter().filter_map(|id| catalog.tenant(id)) {
         write(&mut names, &Naming::Tenant(tenant.id, tenant.name.clone()));
-        let (retention, begins) = (tenant.retention(), tenant.begins());
+        let (retention, begins, quota) = (tenant.retention(), tenant.begins(), tenant.quota());
         if !retention.keeps_all() {
             write(&mut names, &Naming::Retention(tenant.id, retention.to_bytes()));
         }
         if begins > ChangeId::ZERO {
             write(&mut names, &Naming::Begins(tenant.id, begins));
+        }
+        if !quota.is_unlimited() {
+            write(&mut names, &Naming::Quota(tenant.id, quota.to_bytes()));
         }
         span(tenant.id, &tenant.span);
     }

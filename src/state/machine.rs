@@ -13,6 +13,7 @@ use super::{
 use crate::base::{
     batch::{Batch, NumberedBatch, Previous, Skips},
     ids::{ChangeId, Timestamp},
+    quota::TenantQuota,
     retention::TenantRetention,
     tokens::Scope,
 };
@@ -105,6 +106,7 @@ impl State {
                 tokens.remove(id);
             }
             Naming::Anonymous(rights) => tokens.set_anonymous(rights),
+            Naming::Quota(id, bytes) => catalog.set_quota(id, TenantQuota::from_bytes(bytes)),
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::base::{
     ids::ChangeId,
+    quota::TenantQuota,
     retention::TenantRetention,
     tokens::{Rights, Token, TokenId},
 };
@@ -37,6 +38,8 @@ pub enum Naming {
     NoToken(TokenId),
     /// That is what requests without a token may do.
     Anonymous(Option<Rights>),
+    /// A tenant may use that much, in its byte form.
+    Quota(Uuid, [u8; TenantQuota::BYTES]),
 }
 
 /// What came of the batches of one segment, beside the batches.

@@ -76,6 +76,10 @@ impl Writer<'_> {
                 Some(_) => Ok(Effect::Retention),
                 None => Err(Refusal::NotFound(Missing::Tenant)),
             },
+            ActionRef::SetQuota(tenant, _) => match self.tenant(*tenant) {
+                Some(_) => Ok(Effect::Quota),
+                None => Err(Refusal::NotFound(Missing::Tenant)),
+            },
             ActionRef::BeginAt(tenant, beginning) => self.check_beginning(*tenant, beginning),
             ActionRef::CreateToken(token) => {
                 tokens::check_creation(self.index, token, self.at, self.is_part)
@@ -127,6 +131,10 @@ impl Writer<'_> {
             ActionRef::BeginAt(tenant, beginning) => {
                 self.index.catalog.begin_at(*tenant, beginning.first);
                 self.noted.names.push(Naming::Begins(*tenant, beginning.first));
+            }
+            ActionRef::SetQuota(tenant, quota) => {
+                self.index.catalog.set_quota(*tenant, *quota);
+                self.noted.names.push(Naming::Quota(*tenant, quota.to_bytes()));
             }
             ActionRef::CreateToken(token) => {
                 tokens::create(self.index, self.noted, token, self.at);
@@ -245,6 +253,7 @@ impl Writer<'_> {
         if let Some(tenant) = tenant.and_then(|tenant| self.tenant(tenant)) {
             self.noted.tail.push(tenant.id.into(), id);
             tenant.span.extend(id);
+            tenant.meter.applied(self.at);
         }
         let key = change.key();
         if let Some(collection) = collection.and_then(|collection| self.collection(collection)) {

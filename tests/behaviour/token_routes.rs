@@ -60,6 +60,7 @@ const TABLE: &[(&str, &[Needs])] = &[
     ("/tenants/{tenant}", &[("get", Read, Tenant), ("delete", Write, Tenant)]),
     ("/tenants/{tenant}/changes", &[("get", Read, Tenant), ("post", Insert, Tenant)]),
     ("/tenants/{tenant}/retention", &[("get", Read, Tenant), ("put", Admin, Tenant)]),
+    ("/tenants/{tenant}/quota", &[("get", Read, Tenant), ("put", Admin, All)]),
     ("/tenants/{tenant}/state", &[("get", Read, Tenant)]),
     ("/tenants/{tenant}/collections", &[("get", Read, Tenant), ("post", Write, Tenant)]),
     (

@@ -3,6 +3,7 @@
 mod changes;
 pub(super) mod name;
 pub(super) mod object;
+pub(super) mod quota;
 pub(super) mod retention;
 pub(super) mod token;
 

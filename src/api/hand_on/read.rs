@@ -47,6 +47,7 @@ pub(in crate::api) fn is_elsewhere(
         Resource::Tenants => true,
         Resource::Tenant(tenant)
         | Resource::Retention(tenant)
+        | Resource::Quota(tenant)
         | Resource::TenantChanges(tenant)
         | Resource::TenantState(tenant)
         | Resource::Collections(tenant)

@@ -10,6 +10,7 @@ pub(super) mod metrics;
 pub(super) mod node;
 pub(super) mod openapi;
 pub(super) mod page;
+pub(super) mod quota;
 pub(super) mod state;
 pub(super) mod tenants;
 pub(super) mod tokens;

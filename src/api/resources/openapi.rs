@@ -150,7 +150,7 @@ pub(in crate::api) mod tests {
             .map(|code| code.as_str())
             .filter(|code| !named.contains(code))
             .collect();
-        assert_eq!(unused, ["too-many-requests"]);
+        assert!(unused.is_empty(), "{unused:?}");
     }
 
     /// What generators of clients make of the document: numbers of 64 bits, and

@@ -8,6 +8,6 @@ mod written;
 pub(super) use self::{
     append::append,
     propose::{delete, propose, repeated, repeated_or},
-    written::{AnswerKind, collection_json, retention_json},
+    written::{AnswerKind, collection_json, quota_json, retention_json},
 };
 pub use pending::{Told, Write};

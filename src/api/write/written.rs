@@ -10,6 +10,7 @@ use crate::{
         ids::ChangeId,
         json_string::json_string,
         outcome::{Decision, Effect, Missing, Refusal},
+        quota::TenantQuota,
         retention::TenantRetention,
         tokens::{TOKENS_MAX, TokenId},
     },
@@ -31,6 +32,8 @@ pub(in crate::api) enum AnswerKind {
     Redaction { purged: Option<ChangeId> },
     /// How much of its history a tenant keeps: `200` and that.
     Retention(TenantRetention),
+    /// How much a tenant may use: `200` and that.
+    Quota(TenantQuota),
     /// A token of that id: `201` and this, which has its secret.
     Token(TokenId, Box<str>),
     /// The revocation of a token.
@@ -84,6 +87,10 @@ fn done(kind: &AnswerKind, effect: Effect) -> Response {
             AnswerKind::Retention(retention) => Response::json(200, retention_json(*retention)),
             _ => Response::json(200, "{}"),
         },
+        (Effect::Quota, kind) => match kind {
+            AnswerKind::Quota(quota) => Response::json(200, quota_json(*quota)),
+            _ => Response::json(200, "{}"),
+        },
         (Effect::Redacted(id), kind) => match kind {
             AnswerKind::Redaction { purged: Some(first) } => purged(*first).into(),
             _ => Response::json(200, format!("{{\"_id\":{id},\"redacted\":true}}")),
@@ -129,6 +136,14 @@ pub(in crate::api) fn retention_json(retention: TenantRetention) -> String {
     };
     let members = [member("changes", retention.changes), member("age", retention.age)];
     let members: Vec<String> = members.into_iter().flatten().collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// How much a tenant may use, as answers show it.
+pub(in crate::api) fn quota_json(quota: TenantQuota) -> String {
+    let members = TenantQuota::MEMBERS.iter().zip(quota.members());
+    let members: Vec<String> =
+        members.filter_map(|((name, _), number)| Some(format!("\"{name}\":{}", number?))).collect();
     format!("{{{}}}", members.join(","))
 }
 

@@ -36,7 +36,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
         if self.read_commands().any(|command| command.is_none()) {
             return Err(BatchError::Damaged("a command cannot be read"));
         }
-        if !self.knows_tokens() && self.commands().any(|command| command.action.is_about_tokens()) {
+        if self.commands().any(|command| !self.knows(command.action.version())) {
             return Err(BatchError::Damaged("a command that its version does not know"));
         }
         let (mut end, mut ttls) = (0, false);

@@ -5,10 +5,14 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::layout::{CHANGE_BYTES, COMMAND_BYTES, TOKEN_BYTES, member};
+use super::layout::{
+    CHANGE_BYTES, COMMAND_BYTES, QUOTA_BYTES, QUOTAS_VERSION, TOKEN_BYTES, TOKENS_VERSION, VERSION,
+    member,
+};
 use crate::base::{
     ids::ChangeId,
     planted::planted,
+    quota::TenantQuota,
     retention::{Beginning, TenantRetention},
     tokens::{Rights, Token, TokenId},
 };
@@ -67,12 +71,18 @@ pub enum Action {
     RevokeToken(TokenId),
     /// Says what requests without a token may do. No change records it.
     SetAnonymous(Option<Rights>),
+    /// Says how much a tenant may use. No change records it.
+    SetQuota(Uuid, TenantQuota),
 }
 
 impl Action {
-    /// Whether it is about tokens, which earlier versions of a batch do not know.
-    pub(super) fn is_about_tokens(&self) -> bool {
-        matches!(self, Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_))
+    /// The version of a batch that it needs: earlier ones do not know it.
+    pub(super) fn version(&self) -> u8 {
+        match self {
+            Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_) => TOKENS_VERSION,
+            Self::SetQuota(..) => QUOTAS_VERSION,
+            _ => VERSION,
+        }
     }
 }
 
@@ -283,6 +293,7 @@ impl Command {
             Action::CreateToken(token) => TOKEN_BYTES + token.name.len(),
             Action::RevokeToken(_) => 8,
             Action::SetAnonymous(_) => Rights::BYTES,
+            Action::SetQuota(..) => QUOTA_BYTES,
         };
         COMMAND_BYTES + idempotency + action
     }

@@ -4,10 +4,11 @@ use uuid::Uuid;
 
 use super::{
     command::{Action, Conditions, Idempotency},
-    layout::{command_flag, kind},
+    layout::{QUOTAS_VERSION, TOKENS_VERSION, VERSION, command_flag, kind},
 };
 use crate::base::{
     ids::{ChangeId, Timestamp},
+    quota::TenantQuota,
     retention::{Beginning, TenantRetention},
     secret::SecretHash,
     tokens::{Rights, Token, TokenId},
@@ -45,12 +46,18 @@ pub enum ActionRef<'b> {
     RevokeToken(TokenId),
     /// Says what requests without a token may do.
     SetAnonymous(Option<Rights>),
+    /// Says how much a tenant may use.
+    SetQuota(Uuid, TenantQuota),
 }
 
 impl ActionRef<'_> {
-    /// Whether it is about tokens.
-    pub(super) fn is_about_tokens(&self) -> bool {
-        matches!(self, Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_))
+    /// The version of a batch that it needs.
+    pub(super) fn version(&self) -> u8 {
+        match self {
+            Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_) => TOKENS_VERSION,
+            Self::SetQuota(..) => QUOTAS_VERSION,
+            _ => VERSION,
+        }
     }
 
     /// The same apart from the batch; nothing where it appends changes of it.
@@ -68,6 +75,7 @@ impl ActionRef<'_> {
             Self::Redact(change) => Action::Redact(change),
             Self::SetRetention(tenant, retention) => Action::SetRetention(tenant, retention),
             Self::BeginAt(tenant, beginning) => Action::BeginAt(tenant, beginning),
+            Self::SetQuota(tenant, quota) => Action::SetQuota(tenant, quota),
         })
     }
 }
@@ -124,6 +132,10 @@ pub(super) fn command(
             let retention = TenantRetention::from_bytes(take(&mut arguments)?);
             let first = ChangeId(u64::from_le_bytes(arguments.try_into().ok()?));
             ActionRef::BeginAt(tenant, Beginning { retention, first })
+        }
+        kind::SET_QUOTA => {
+            let tenant = Uuid::from_bytes(take(&mut arguments)?);
+            ActionRef::SetQuota(tenant, TenantQuota::from_bytes(arguments.try_into().ok()?))
         }
         kind::CREATE_TOKEN => ActionRef::CreateToken(Box::new(token(arguments)?)),
         kind::REVOKE_TOKEN => {

@@ -4,10 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     command::{Action, Append, ChangeSpan, Command},
-    layout::{
-        CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, TOKENS_VERSION, VERSION, command_flag,
-        kind,
-    },
+    layout::{CHANGE_BYTES, COMMAND_BYTES, HEADER_BYTES, PLAIN, VERSION, command_flag, kind},
 };
 use crate::base::{
     ids::Timestamp,
@@ -34,8 +31,8 @@ pub fn encode<'c>(commands: impl IntoIterator<Item = &'c Command> + Clone, at: T
     }
 
     let mut out = BytesMut::with_capacity(bytes);
-    let about_tokens = commands().any(|command| command.action.is_about_tokens());
-    out.put_u8(if about_tokens { TOKENS_VERSION } else { VERSION });
+    let version = commands().map(|command| command.action.version()).max();
+    out.put_u8(version.unwrap_or(VERSION));
     out.put_u8(if commands().all(is_plain) { PLAIN } else { 0 });
     out.put_bytes(0, 2);
     out.put_u32_le(count as u32);
@@ -138,6 +135,11 @@ pub(super) fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &C
         Action::SetAnonymous(rights) => {
             arguments.extend_from_slice(&Rights::to_bytes(*rights));
             kind::SET_ANONYMOUS
+        }
+        Action::SetQuota(tenant, quota) => {
+            arguments.extend_from_slice(tenant.as_bytes());
+            arguments.extend_from_slice(&quota.to_bytes());
+            kind::SET_QUOTA
         }
     };
     heads.extend_from_slice(&[kind, flags, 0, 0]);

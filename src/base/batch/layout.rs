@@ -1,17 +1,25 @@
 //! The sizes and numbers of the byte form of a batch.
 
-use crate::base::tokens::Rights;
+use crate::base::{quota::TenantQuota, tokens::Rights};
 
 /// The version written by this build, but for batches that need a later one. Stable: it is on disk.
 pub const VERSION: u8 = 5;
-/// The version of a part of a batch. Stable: it is on disk.
-pub(super) const PART_VERSION: u8 = 6;
 /// The version of a batch with a command about tokens. Stable: it is on disk.
 pub(super) const TOKENS_VERSION: u8 = 7;
-/// The version of a part of one. Stable: it is on disk.
-pub(super) const PART_TOKENS_VERSION: u8 = 8;
+/// The version of a batch with a command about quotas. Stable: it is on disk.
+pub(super) const QUOTAS_VERSION: u8 = 9;
 /// The latest one that is known.
-pub const NEWEST_VERSION: u8 = PART_TOKENS_VERSION;
+pub const NEWEST_VERSION: u8 = part_version(QUOTAS_VERSION);
+
+/// The version of a part of a batch of that version. Stable: it is on disk.
+pub(super) const fn part_version(version: u8) -> u8 {
+    version + 1
+}
+
+/// Whether that is the version of a part of a batch.
+pub(super) const fn is_part(version: u8) -> bool {
+    version > VERSION && version.is_multiple_of(2)
+}
 pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
@@ -21,6 +29,8 @@ pub(super) const PART_HEADER_BYTES: usize = 32;
 pub(super) const GAP_BYTES: usize = 8;
 /// What one of its changes replaced.
 pub(super) const REPLACED_BYTES: usize = 12;
+/// What a command that sets a quota has.
+pub(super) const QUOTA_BYTES: usize = 16 + TenantQuota::BYTES;
 /// What a command that creates a token has before its name.
 pub(super) const TOKEN_BYTES: usize = 24 + Rights::BYTES + 32;
 /// The flag of a batch that concerns no index.
@@ -41,6 +51,7 @@ pub(super) mod kind {
     pub(in crate::base::batch) const CREATE_TOKEN: u8 = 7;
     pub(in crate::base::batch) const REVOKE_TOKEN: u8 = 8;
     pub(in crate::base::batch) const SET_ANONYMOUS: u8 = 9;
+    pub(in crate::base::batch) const SET_QUOTA: u8 = 10;
 }
 
 /// The flags of a command. Stable: they are on disk.

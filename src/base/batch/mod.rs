@@ -25,7 +25,8 @@
 //! none; 6 have its lists begin later: the same, u64 id of their first change; 7 create a token: u64 id, u64
 //! id of the token that it is created with, 0 for none, u64 microsecond from when on it is good for nothing, 0 for
 //! never, its rights in 34 bytes ([`Rights`](super::tokens::Rights::to_bytes)), SHA-256 of the token, name; 8 revoke
-//! a token: u64 id; 9 say what requests without a token may do: rights in 34 bytes. With flag 1 the arguments begin with an idempotency key's two
+//! a token: u64 id; 9 say what requests without a token may do: rights in 34 bytes; 10 say how much a tenant may use: UUID, u64
+//! writes, u64 reads, u64 waits, u64 bytes, 0 for none. With flag 1 the arguments begin with an idempotency key's two
 //! digests of 16 bytes, with flag 2 conditions follow ([`Conditions`]).
 //!
 //! A *suffix* is a change as the API shows it without its head: a change reads
@@ -53,7 +54,7 @@
 //! version 5 but for a longer header, which says what ids went to others.
 //!
 //! Version 7 is laid out like version 5, and has a command of the kinds 7 to 9, which no earlier version has; a part
-//! with such a command has version 8.
+//! with such a command has version 8. Version 9 and its part, version 10, are laid out likewise and have commands of the kind 10, too.
 //!
 //! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
 //!

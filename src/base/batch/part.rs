@@ -23,8 +23,8 @@ use super::{
     encode::{put_head, put_span},
     gaps::Gap,
     layout::{
-        CHANGE_BYTES, COMMAND_BYTES, GAP_BYTES, PART_HEADER_BYTES, PART_TOKENS_VERSION,
-        PART_VERSION, REPLACED_BYTES, kind,
+        CHANGE_BYTES, COMMAND_BYTES, GAP_BYTES, PART_HEADER_BYTES, REPLACED_BYTES, VERSION, kind,
+        part_version,
     },
 };
 use crate::base::ids::ChangeId;
@@ -86,8 +86,8 @@ struct Part {
     commands: u32,
     /// Changes that the last command appends.
     appended: u32,
-    /// One of its commands is about tokens.
-    about_tokens: bool,
+    /// The version of a batch that its commands need, 0 before the first.
+    version: u8,
 }
 
 impl Part {
@@ -113,7 +113,7 @@ impl Part {
 
     fn command(&mut self, command: &Command) {
         self.end_append();
-        self.about_tokens |= command.action.is_about_tokens();
+        self.version = self.version.max(command.action.version());
         put_head(&mut self.heads, &mut self.arguments, command);
         self.commands += 1;
     }
@@ -136,7 +136,7 @@ impl Part {
         let tables = self.heads.len() + self.spans.len() * CHANGE_BYTES + self.arguments.len();
         let bytes = PART_HEADER_BYTES + own + tables + self.suffixes.len();
         let mut out = BytesMut::with_capacity(bytes);
-        out.put_u8(if self.about_tokens { PART_TOKENS_VERSION } else { PART_VERSION });
+        out.put_u8(part_version(self.version.max(VERSION)));
         out.put_bytes(0, 3);
         out.put_u32_le(self.commands);
         out.put_u32_le(self.spans.len() as u32);

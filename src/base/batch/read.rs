@@ -11,8 +11,7 @@ use super::{
     encode::encode,
     layout::{
         CHANGE_BYTES, COMMAND_BYTES, ERASED, GAP_BYTES, HEADER_BYTES, NEWEST_VERSION,
-        PART_HEADER_BYTES, PART_TOKENS_VERSION, PART_VERSION, PLAIN, REPLACED_BYTES,
-        TOKENS_VERSION, VERSION,
+        PART_HEADER_BYTES, PLAIN, REPLACED_BYTES, VERSION, is_part,
     },
 };
 use crate::base::ids::Timestamp;
@@ -122,7 +121,7 @@ impl<B: AsRef<[u8]>> Batch<B> {
     /// is found out when they are applied.
     #[must_use]
     pub fn tells_previous(&self) -> bool {
-        matches!(self.version, VERSION | TOKENS_VERSION)
+        self.version >= VERSION && !self.is_part()
     }
 
     /// Whether it is a part of a batch: it has changes of some tenants alone, all of them accepted.
@@ -131,9 +130,9 @@ impl<B: AsRef<[u8]>> Batch<B> {
         is_part(self.version)
     }
 
-    /// Whether commands of it may be about tokens.
-    pub(super) fn knows_tokens(&self) -> bool {
-        matches!(self.version, TOKENS_VERSION | PART_TOKENS_VERSION)
+    /// Whether a command may be in it that needs that version.
+    pub(super) fn knows(&self, version: u8) -> bool {
+        version <= self.version.max(VERSION)
     }
 
     /// Whether it only appends changes that bear no tenant, collection, key or
@@ -292,11 +291,6 @@ impl Batch {
         let suffixes = self.bytes.slice(suffixes_at + base as usize..suffixes_at + end as usize);
         Append { spans, suffixes, conditions }
     }
-}
-
-/// Whether that is the version of a part of a batch.
-fn is_part(version: u8) -> bool {
-    matches!(version, PART_VERSION | PART_TOKENS_VERSION)
 }
 
 pub(super) fn u32_at(raw: &[u8], at: usize) -> u32 {

@@ -4,6 +4,7 @@ use super::{
 };
 use crate::base::{
     ids::{ChangeId, Timestamp},
+    quota::TenantQuota,
     retention::{Beginning, TenantRetention},
     secret::SecretHash,
     tokens::{Rights, Role, Scope, Token, TokenId},
@@ -67,6 +68,7 @@ fn every_kind() -> Vec<Command> {
     ]
     .into_iter()
     .chain(about_tokens(idempotency))
+    .chain([Command { action: Action::SetQuota(TENANT, QUOTA), idempotency }])
     .collect()
 }
 
@@ -92,6 +94,12 @@ fn about_tokens(idempotency: Option<Idempotency>) -> [Command; 5] {
     ]
 }
 
+const QUOTA: TenantQuota = TenantQuota {
+    writes_per_second: NonZeroU64::new(100),
+    reads_per_second: None,
+    waits: NonZeroU64::new(3),
+    bytes_per_second: NonZeroU64::new(1 << 40),
+};
 const KEPT: TenantRetention = TenantRetention { changes: NonZeroU64::new(7), age: None };
 
 fn check_reads_back(batch: &Batch, commands: &[Command]) {
@@ -117,6 +125,9 @@ fn check_reads_back(batch: &Batch, commands: &[Command]) {
             (ActionRef::BeginAt(id, beginning), Action::BeginAt(tenant, want)) => {
                 assert_eq!((id, beginning), (tenant, want));
             }
+            (ActionRef::SetQuota(id, quota), Action::SetQuota(tenant, want)) => {
+                assert_eq!((id, quota), (tenant, want));
+            }
             (ActionRef::CreateToken(token), Action::CreateToken(want)) => assert_eq!(token, want),
             (ActionRef::RevokeToken(id), Action::RevokeToken(want)) => assert_eq!(id, want),
             (ActionRef::SetAnonymous(rights), Action::SetAnonymous(want)) => {
@@ -128,20 +139,64 @@ fn check_reads_back(batch: &Batch, commands: &[Command]) {
 }
 
 #[test]
-fn a_batch_about_tokens_has_a_version_of_its_own() {
+fn a_batch_about_tokens_or_quotas_has_a_version_of_its_own() {
     let version = |commands: &[Command]| encode(commands, Timestamp(1))[0];
     for command in every_kind() {
-        let want = if command.action.is_about_tokens() { 7 } else { 5 };
+        let want = match command.action {
+            Action::CreateToken(_) | Action::RevokeToken(_) | Action::SetAnonymous(_) => 7,
+            Action::SetQuota(..) => 9,
+            _ => 5,
+        };
         assert_eq!(version(std::slice::from_ref(&command)), want, "{command:?}");
     }
     let all = encode(&every_kind(), Timestamp(1));
-    assert_eq!(all[0], 7);
+    assert_eq!(all[0], 9);
     assert!(Batch::parse(all.clone()).unwrap().tells_previous());
     // Earlier versions do not know these commands.
     for version in 2..=5 {
         let mut earlier = encode(&about_tokens(None), Timestamp(1)).to_vec();
         earlier[0] = version;
         assert!(matches!(Batch::parse(earlier), Err(BatchError::Damaged(_))), "{version}");
+    }
+    for version in [2, 3, 4, 5, 7] {
+        let mut earlier = encode(&[Action::SetQuota(TENANT, QUOTA).into()], Timestamp(1)).to_vec();
+        earlier[0] = version;
+        assert!(matches!(Batch::parse(earlier), Err(BatchError::Damaged(_))), "{version}");
+    }
+}
+
+/// Bytes of version 7, as a program wrote them: a token is revoked.
+const VERSION_7: &[u8] = &[
+    7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    8, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, // command
+    3, 0, 0, 0, 0, 0, 0, 0, // arguments
+];
+
+#[test]
+fn version_7_is_still_read() {
+    let revocation = Action::RevokeToken(TokenId(3)).into();
+    assert_eq!(encode(&[revocation], Timestamp(9)), VERSION_7);
+    let batch = Batch::parse(VERSION_7).unwrap();
+    assert!(batch.tells_previous());
+    let action = batch.commands().next().unwrap().action;
+    assert_eq!(action, ActionRef::RevokeToken(TokenId(3)));
+}
+
+/// Bytes of version 9: a tenant gets a quota.
+const VERSION_9: &[u8] = &[
+    9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 48, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    10, 0, 0, 0, 0, 0, 0, 0, 48, 0, 0, 0, // command
+    0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, // tenant
+    100, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // writes, reads
+    3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, // waits, bytes
+];
+
+#[test]
+fn a_quota_is_written_as_the_format_says() {
+    let set = Action::SetQuota(TENANT, QUOTA).into();
+    assert_eq!(encode(&[set], Timestamp(9)), VERSION_9);
+    for cut in 24..VERSION_9.len() {
+        assert!(Batch::parse(&VERSION_9[..cut]).is_err(), "{cut}");
     }
 }
 
@@ -374,7 +429,7 @@ fn damage_is_an_error_and_never_a_panic() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..10) {
+    fn any_bytes_are_read_without_a_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), version in 0u8..12) {
         if let Some(first) = bytes.first_mut() {
             *first = version;
         }

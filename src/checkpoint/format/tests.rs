@@ -1,3 +1,5 @@
+use std::num::NonZeroU64;
+
 use super::*;
 use crate::checkpoint::{alter::given_to, text::Sum};
 use crate::{
@@ -33,6 +35,13 @@ fn tokens_and_what_needs_none_are_read_back_without_their_secrets() {
     assert_eq!(tokens.anonymous(), Some(token(1, Scope::All).rights));
 }
 
+const QUOTA: TenantQuota = TenantQuota {
+    writes_per_second: NonZeroU64::new(100),
+    reads_per_second: None,
+    waits: NonZeroU64::new(3),
+    bytes_per_second: None,
+};
+
 /// A state with something of every kind, and the changes it came from.
 fn state() -> (State, Vec<Vec<u8>>) {
     let key = |key, data| ChangeText {
@@ -51,6 +60,7 @@ fn state() -> (State, Vec<Vec<u8>>) {
         Action::CreateToken(Box::new(token(1, Scope::All))).into(),
         Action::CreateToken(Box::new(token(2, Scope::Tenant(TENANT)))).into(),
         Action::SetAnonymous(Some(token(1, Scope::All).rights)).into(),
+        Action::SetQuota(TENANT, QUOTA).into(),
     ];
     let mut state = State::default();
     let applied = state.apply(Batch::parse(encode(&commands, Timestamp(77))).unwrap());
@@ -138,9 +148,11 @@ const TOKENS: &str = concat!(
 fn what_is_written_is_what_the_format_says_and_is_read_back() {
     let bytes = written();
     // What the format must go on being.
-    let text = FIXTURE_3.replace("checkpoint\":3", "checkpoint\":4");
-    let text = text.replace(r#""collections":1,"#, COUNTS);
-    let text = text.replace(r#"{"key":"07"#, &format!("{TOKENS}{}", r#"{"key":"07"#));
+    let text = fixture_4().replace("checkpoint\":4", "checkpoint\":5");
+    let text = text.replace(
+        r#""name":"foo"}"#,
+        r#""name":"foo","quota":{"writes_per_second":100,"waits":3}}"#,
+    );
     let end = format!("{{\"crc32c\":{}}}\n", crc32c::crc32c(text.as_bytes()));
     assert_eq!(String::from_utf8(bytes.clone()).unwrap(), format!("{text}{end}"));
     let Checkpoint { head, state, lines } = read(&bytes).unwrap();
@@ -148,7 +160,8 @@ fn what_is_written_is_what_the_format_says_and_is_read_back() {
     let position = Position { last: ChangeId(4), last_at: Timestamp(77) };
     assert_eq!((head.position(), state.position()), (position, position));
     let catalog = &state.index().catalog;
-    assert_eq!(catalog.tenant_named("foo").unwrap().id, TENANT);
+    let tenant = catalog.tenant_named("foo").unwrap();
+    assert_eq!((tenant.id, tenant.quota()), (TENANT, QUOTA));
     let shelf = catalog.tenant(TENANT).unwrap().collection("bar").unwrap();
     assert_eq!(shelf.current("a\n\"b\\"), Some(ChangeId(1)));
     assert_eq!((shelf.current("z"), shelf.keys()), (Some(ChangeId(4)), 2));
@@ -158,6 +171,22 @@ fn what_is_written_is_what_the_format_says_and_is_read_back() {
     let asked = Idempotency { key: [7; 16], request: [9; 16] };
     assert!(state.index().idempotency().decision(&asked).unwrap().replayed);
     assert_eq!(state.index().applying_up_to(), ChangeId(4));
+}
+
+/// The fourth format, which knew no quotas.
+fn fixture_4() -> String {
+    let text = FIXTURE_3.replace("checkpoint\":3", "checkpoint\":4");
+    let text = text.replace(r#""collections":1,"#, COUNTS);
+    text.replace(r#"{"key":"07"#, &format!("{TOKENS}{}", r#"{"key":"07"#))
+}
+
+#[test]
+fn the_fourth_format_is_still_read() {
+    let text = fixture_4();
+    let bytes = format!("{text}{{\"crc32c\":{}}}\n", crc32c::crc32c(text.as_bytes()));
+    let state = read(bytes.as_bytes()).unwrap().state;
+    assert!(state.index().catalog.tenant(TENANT).unwrap().quota().is_unlimited());
+    assert_eq!(state.index().tokens.all().len(), 2);
 }
 
 /// The first format, which knew no time to live.
@@ -231,9 +260,9 @@ fn damage_is_an_error_and_never_a_panic() {
     let more = FIXTURE_3.replace("\"keys\":2", "\"keys\":1000000000000000000");
     let more = format!("{more}{{\"crc32c\":{}}}\n", crc32c::crc32c(more.as_bytes()));
     assert!(read(more.as_bytes()).is_err(), "fewer keys than its head says");
-    let later = String::from_utf8(good).unwrap().replace("checkpoint\":4", "checkpoint\":5");
+    let later = String::from_utf8(good).unwrap().replace("checkpoint\":5", "checkpoint\":6");
     let error = read(later.as_bytes()).err().unwrap();
-    assert!(error.contains("format 5"), "{error}");
+    assert!(error.contains("format 6"), "{error}");
 }
 
 #[test]

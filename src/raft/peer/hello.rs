@@ -20,9 +20,9 @@ use crate::{
 
 /// The version of the messages that this build speaks, and of the batches that are
 /// in them. It is raised with either.
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 7;
 const _: () = assert!(
-    VERSION == 6 && batch::NEWEST_VERSION == 8,
+    VERSION == 7 && batch::NEWEST_VERSION == 10,
     "nodes must understand the batches of those that they speak with"
 );
 const MAGIC: [u8; 8] = *b"CAGTPEER";

@@ -4,7 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
-    sync::{Arc, RwLock},
+    sync::{Arc, OnceLock, RwLock},
+    time::Instant,
 };
 
 use uuid::Uuid;
@@ -19,6 +20,7 @@ use super::{
 use crate::base::{
     ids::{ChangeId, Timestamp},
     planted::planted,
+    quota::TenantQuota,
     retention::TenantRetention,
 };
 
@@ -37,6 +39,8 @@ pub struct Catalog {
     schedule: RwLock<Schedule>,
     /// Tenants that do not keep all of their history.
     retaining: RwLock<BTreeSet<Uuid>>,
+    /// From when on meters count.
+    started: OnceLock<Instant>,
 }
 
 impl Catalog {
@@ -95,7 +99,8 @@ impl Catalog {
 
     /// Adds a collection, whose name must be free in `tenant`.
     pub fn add_collection(&self, id: Uuid, tenant: &Tenant, name: &str) {
-        let collection = Arc::new(Collection::new(id, tenant.id, name));
+        let meter = Arc::clone(&tenant.meter);
+        let collection = Arc::new(Collection::new(id, tenant.id, meter, name));
         lock(&tenant.collections).insert(name.into(), Arc::clone(&collection));
         lock(&self.collections).insert(id, collection);
     }
@@ -109,6 +114,21 @@ impl Catalog {
             true => retaining.remove(&id),
             false => retaining.insert(id),
         };
+    }
+
+    /// Says how much a tenant may use.
+    pub fn set_quota(&self, id: Uuid, quota: TenantQuota) {
+        if let Some(tenant) = self.tenant(id) {
+            tenant.meter.limit(quota);
+        }
+    }
+
+    /// A moment as meters count it: nanoseconds since the first that this was asked for.
+    #[must_use]
+    pub fn moment(&self, now: Instant) -> u64 {
+        let started = *self.started.get_or_init(|| now);
+        // In nanoseconds a process lives for 584 years.
+        now.saturating_duration_since(started).as_nanos() as u64
     }
 
     /// Has the lists of a tenant begin at `first`, if they begin before.

@@ -1,12 +1,16 @@
 //! A collection with its live keys.
 
-use std::{collections::BTreeMap, sync::RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, RwLock},
+};
 
 use uuid::Uuid;
 
 use super::{
     expiries::Expiries,
     locks::{lock, share},
+    meter::Meter,
     slice::{SLICE, Slice, slice},
     span::Span,
 };
@@ -26,6 +30,8 @@ pub struct Collection {
     pub name: Box<str>,
     /// Where its changes lie.
     pub span: Span,
+    /// That of its tenant.
+    pub meter: Arc<Meter>,
     /// The change that made the current version of each live key.
     pub(in crate::state) keys: RwLock<BTreeMap<Box<str>, ChangeId>>,
     /// When those expire that do; nothing where none does.
@@ -33,9 +39,9 @@ pub struct Collection {
 }
 
 impl Collection {
-    pub(super) fn new(id: Uuid, tenant: Uuid, name: &str) -> Self {
-        let (keys, expiries) = Default::default();
-        Self { id, tenant, name: name.into(), span: Span::default(), keys, expiries }
+    pub(super) fn new(id: Uuid, tenant: Uuid, meter: Arc<Meter>, name: &str) -> Self {
+        let (keys, expiries, span) = Default::default();
+        Self { id, tenant, name: name.into(), span, meter, keys, expiries }
     }
 
     /// What concerns it alone.

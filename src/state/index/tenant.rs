@@ -13,10 +13,11 @@ use uuid::Uuid;
 use super::{
     collection::Collection,
     locks::{lock, share},
+    meter::Meter,
     slice::{Slice, slice},
     span::Span,
 };
-use crate::base::{ids::ChangeId, retention::TenantRetention};
+use crate::base::{ids::ChangeId, quota::TenantQuota, retention::TenantRetention};
 
 /// A tenant.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Tenant {
     pub name: Box<str>,
     /// Where its changes lie.
     pub span: Span,
+    /// What it uses, and may use.
+    pub meter: Arc<Meter>,
     retention: RwLock<TenantRetention>,
     /// The lowest change that its lists may have.
     begins: AtomicU64,
@@ -36,8 +39,8 @@ pub struct Tenant {
 impl Tenant {
     pub(super) fn new(id: Uuid, name: &str) -> Self {
         let (span, collections) = Default::default();
-        let (retention, begins) = Default::default();
-        Self { id, name: name.into(), span, retention, begins, collections }
+        let (retention, begins, meter) = Default::default();
+        Self { id, name: name.into(), span, meter, retention, begins, collections }
     }
 
     /// How much of its history it keeps.
@@ -49,6 +52,12 @@ impl Tenant {
     /// Says how much of its history it keeps.
     pub(super) fn retain(&self, retention: TenantRetention) {
         *lock(&self.retention) = retention;
+    }
+
+    /// How much it may use.
+    #[must_use]
+    pub fn quota(&self) -> TenantQuota {
+        self.meter.quota()
     }
 
     /// Has its lists begin at `first`, if they begin before.

@@ -1,0 +1,81 @@
+//! `/tenants/T/quota`
+
+use std::fmt::Write as _;
+
+use crate::{
+    api::{
+        body::quota,
+        context::Context,
+        error::ApiError,
+        reply::Reply,
+        request::{conditions, content_type::body_form, idempotency, path::tenant},
+        write::{self, AnswerKind},
+    },
+    base::{batch::Action, quota::TenantQuota},
+    http::{Request, Response},
+    io::cores,
+    state::index::{Slice, Tenant},
+};
+
+/// `GET /tenants/T/quota`
+pub(in crate::api) fn get(api: &Context, text: &str) -> Result<Reply, ApiError> {
+    let tenant = tenant(api.visible(), text)?;
+    let mut json = write::quota_json(tenant.quota());
+    json.pop();
+    if json.len() > 1 {
+        json.push(',');
+    }
+    let members =
+        TenantQuota::MEMBERS.iter().zip(tenant.meter.taken(api.catalog().moment(cores::now())));
+    let taken: Vec<String> =
+        members.filter_map(|((name, _), taken)| Some(format!("\"{name}\":{}", taken?))).collect();
+    let node = api.node.status().cluster().node;
+    // Writing to a string does not fail.
+    let _ =
+        write!(json, "\"node\":{node},\"now\":{{{}}},\"use\":{}}}", taken.join(","), used(&tenant));
+    Ok(Reply::Now(Response::json(200, json)))
+}
+
+fn used(tenant: &Tenant) -> String {
+    let used = tenant.meter.used().unwrap_or_default();
+    let members = [
+        ("writes", used.writes),
+        ("reads", used.reads),
+        ("waits", used.waits),
+        ("bytes", used.bytes),
+        ("refused", used.refused),
+        ("changes", used.changes),
+        ("keys", keys(tenant)),
+    ];
+    let members = members.map(|(name, number)| format!("\"{name}\":{number}"));
+    format!("{{{}}}", members.join(","))
+}
+
+/// How many live keys a tenant has.
+fn keys(tenant: &Tenant) -> u64 {
+    let (mut keys, mut after) = (0, None);
+    loop {
+        let Slice { entries, next } = tenant.collections_after(after.as_deref(), usize::MAX);
+        keys += entries.iter().map(|collection| collection.keys() as u64).sum::<u64>();
+        after = next;
+        if after.is_none() {
+            return keys;
+        }
+    }
+}
+
+/// `PUT /tenants/T/quota`
+pub(in crate::api) fn set(api: &Context, request: &Request, text: &str) -> Result<Reply, ApiError> {
+    conditions::refuse(request)?;
+    let form = body_form(request)?;
+    let asked = idempotency::of_small(request)?;
+    let quota = quota::parse(request.body(), form)?;
+    let kind = AnswerKind::Quota(quota);
+    match tenant(api.visible(), text) {
+        Ok(tenant) => {
+            let action = Action::SetQuota(tenant.id, quota);
+            write::propose(api, action, Some(tenant.id), asked, kind)
+        }
+        Err(error) => write::repeated(api, asked.as_ref(), &kind).ok_or(error),
+    }
+}
