@@ -16,38 +16,17 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{Answer, Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually};
+use crate::caches::{newest, number, started, tried};
+use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually};
 
 /// A cache of these origins, on a fresh directory.
 fn cache_of(origins: &str) -> NodeBuilder {
     NodeBuilder::new().command("cache").flags(&["--of", origins])
 }
 
-/// The same, started, once it has caught up.
-fn started(builder: NodeBuilder) -> Node {
-    let cache = builder.start();
-    eventually("it has caught up", || cache.client().get("/ready").status == 200);
-    cache
-}
-
 /// The node that starts again where this one is.
 fn at(builder: NodeBuilder, address: &str) -> NodeBuilder {
     builder.flags(&["--listen", address])
-}
-
-fn number(answer: &Answer, header: &str) -> u64 {
-    answer.header(header).unwrap_or_else(|| panic!("no {header}")).parse().unwrap()
-}
-
-/// The newest change of a node.
-fn newest(node: &Node) -> u64 {
-    number(&node.client().get("/health"), "changeagent-last")
-}
-
-/// What a node answers that may be about to start anew.
-fn tried(node: &Node, target: &str) -> Option<Answer> {
-    let mut client = Client::try_connect(node.address(), Duration::from_secs(30))?;
-    client.try_request("GET", target, &[], b"")
 }
 
 /// Waits until a cache shows the change `last`, whatever it does meanwhile.

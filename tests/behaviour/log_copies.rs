@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::caches::number;
 use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, eventually, percent};
 
 /// Bytes before the payload of a frame.
@@ -21,10 +22,6 @@ fn frames(mut piece: &[u8]) -> Vec<(u64, &[u8])> {
         piece = rest;
     }
     found
-}
-
-fn number(answer: &testkit::Answer, header: &str) -> u64 {
-    answer.header(header).expect(header).parse().expect(header)
 }
 
 /// Appends changes of 20 kB.

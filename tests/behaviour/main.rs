@@ -10,6 +10,8 @@ mod blocking;
 #[cfg(test)]
 mod browsers;
 #[cfg(test)]
+mod caches;
+#[cfg(test)]
 mod caching;
 #[cfg(test)]
 mod check;

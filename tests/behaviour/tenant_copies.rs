@@ -13,8 +13,9 @@ use std::{
 
 use serde_json::Value;
 
+use crate::caches::{newest, number, started, tried};
 use testkit::{
-    Answer, Client, Node, NodeBuilder, PATIENCE, SHORT_SEGMENTS, Stream, eventually, files, run,
+    Client, Node, NodeBuilder, PATIENCE, SHORT_SEGMENTS, Stream, eventually, files, run,
 };
 
 /// What is in every change of a tenant that is not copied.
@@ -24,27 +25,6 @@ const SECRET: &str = "of-nobody-else";
 fn cache_of(origin: &Node, tenants: &str) -> NodeBuilder {
     let flags = ["--of", &origin.url(), "--tenant", tenants];
     NodeBuilder::new().command("cache").flags(&flags)
-}
-
-/// The same, started, once it has caught up.
-fn started(builder: NodeBuilder) -> Node {
-    let cache = builder.start();
-    eventually("it has caught up", || {
-        // It may begin anew just then.
-        let client = Client::try_connect(cache.address(), PATIENCE);
-        let ready = client.and_then(|mut it| it.try_request("GET", "/ready", &[], b""));
-        ready.is_some_and(|answer| answer.status == 200)
-    });
-    cache
-}
-
-fn number(answer: &Answer, header: &str) -> u64 {
-    answer.header(header).unwrap_or_else(|| panic!("no {header}")).parse().unwrap()
-}
-
-/// The newest change of a node.
-fn newest(node: &Node) -> u64 {
-    number(&node.client().get("/health"), "changeagent-last")
 }
 
 /// Everything that can be read of a tenant, once a node holds the change `last`.
@@ -459,9 +439,7 @@ fn a_cache_of_tenants_begins_with_its_part_of_the_checkpoint_of_an_origin_that_h
     let cache = builder.start();
     let last = newest(&origin);
     eventually("it has begun anew", || {
-        let target = "/tenants/one/changes?before=now&limit=1";
-        let client = Client::try_connect(cache.address(), Duration::from_secs(30));
-        let answer = client.and_then(|mut client| client.try_request("GET", target, &[], b""));
+        let answer = tried(&cache, "/tenants/one/changes?before=now&limit=1");
         answer.is_some_and(|it| it.status == 200 && number(&it, "changeagent-last") >= last)
     });
     same(&cache, last);

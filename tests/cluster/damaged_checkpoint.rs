@@ -87,8 +87,6 @@ fn a_checkpoint_that_rots_on_a_member_is_made_anew_by_another() {
         assert!(fs::read(&path).unwrap() == whole, "it is what it was");
         assert_eq!(state(&cluster, 2, &keys), before);
     }
-    let said = cluster.node(2).stderr();
-    assert!(!said.contains("cannot be made anew"), "{said}");
     // A start goes on from it, and so does the next purge.
     cluster.stop(2);
     cluster.restart(2);

@@ -9,7 +9,7 @@ use testkit::{
     workload::{Workload, number},
 };
 
-use crate::{ROUNDS, SOME};
+use crate::{ROUNDS, SOME, leader_dies_and_returns};
 
 #[test]
 fn nodes_grow_to_one_list() {
@@ -53,13 +53,7 @@ fn a_killed_leader_loses_nothing() {
     let mut cluster = Cluster::start(3);
     let workload = Workload::start(&cluster);
     for _ in 0..ROUNDS {
-        workload.goes_on(SOME);
-        let leader = cluster.leader();
-        cluster.kill(leader);
-        assert_ne!(cluster.leader(), leader);
-        workload.goes_on(SOME);
-        cluster.restart(leader);
-        cluster.catches_up(leader);
+        leader_dies_and_returns(&mut cluster, &workload);
     }
     workload.goes_on(SOME);
     workload.ends(&cluster);

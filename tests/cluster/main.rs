@@ -60,3 +60,18 @@ const ROUNDS: usize = 2;
 /// Writes that are to be acknowledged between two faults.
 #[cfg(test)]
 const SOME: u64 = 50;
+
+/// One round: the leader is killed under that load, and comes back.
+#[cfg(test)]
+fn leader_dies_and_returns(
+    cluster: &mut testkit::cluster::Cluster,
+    workload: &testkit::workload::Workload,
+) {
+    workload.goes_on(SOME);
+    let leader = cluster.leader();
+    cluster.kill(leader);
+    assert_ne!(cluster.leader(), leader);
+    workload.goes_on(SOME);
+    cluster.restart(leader);
+    cluster.catches_up(leader);
+}

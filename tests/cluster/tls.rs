@@ -13,7 +13,7 @@ use testkit::{
     workload::{Workload, number},
 };
 
-use crate::SOME;
+use crate::{SOME, leader_dies_and_returns};
 
 /// Certificates of a cluster, all nodes of which show the same.
 struct Certificates {
@@ -100,13 +100,7 @@ fn a_cluster_loses_its_leader_and_nothing_else() {
     let mut cluster = certificates.cluster(3);
     assert!((0..3).all(|node| !speaks_plainly(&cluster, node)), "nothing plain is answered");
     let workload = Workload::start(&cluster);
-    workload.goes_on(SOME);
-    let leader = cluster.leader();
-    cluster.kill(leader);
-    assert_ne!(cluster.leader(), leader);
-    workload.goes_on(SOME);
-    cluster.restart(leader);
-    cluster.catches_up(leader);
+    leader_dies_and_returns(&mut cluster, &workload);
     workload.goes_on(SOME);
     workload.ends(&cluster);
 }

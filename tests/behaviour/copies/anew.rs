@@ -15,7 +15,8 @@ use testkit::{
     Client, Node, NodeBuilder, Relay, SHORT_SEGMENTS, Stream, eventually, files, run, temporary,
 };
 
-use super::{agree, at, cache_of, newest, number, shows, started, tried};
+use super::{agree, at, cache_of, shows};
+use crate::caches::{newest, number, started, tried};
 
 /// Asks a cache for its list until it is told to stop.
 struct Asks {
