@@ -94,6 +94,8 @@ pub const QUERY_TAGS_MAX: usize = 32;
 pub const HANDED_ON_MAX: usize = 256;
 /// Bodies that one core compresses or unpacks at once: each takes up to 8 MiB besides what is counted.
 pub const CODERS_MAX: usize = 4;
+/// Origins of one cache: some connections to each are kept on each core.
+pub const ORIGINS_MAX: usize = 16;
 /// `tenant` and `collection` parameters of one read, together.
 pub const QUERY_LISTS_MAX: usize = 100;
 

@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use super::values::{OriginUrl, TenantName, Time};
 use crate::{
-    base::{limits::QUERY_LISTS_MAX, secret::Secret},
+    base::{
+        limits::{ORIGINS_MAX, QUERY_LISTS_MAX},
+        secret::Secret,
+    },
     io::tls::{Caller, system_roots},
     node::copy::CopyOf,
     upstream::SECURED,
@@ -25,6 +28,9 @@ pub(super) fn copy(
 ) -> Result<Option<CopyOf>, String> {
     let origins: Vec<String> = of.into_iter().flatten().map(|url| url.0).collect();
     let tenants: Vec<String> = tenants.into_iter().flatten().map(|name| name.0).collect();
+    if origins.len() > ORIGINS_MAX {
+        return Err(format!("of names more than {ORIGINS_MAX} origins"));
+    }
     if tenants.len() > QUERY_LISTS_MAX {
         return Err(format!("tenant is given more than {QUERY_LISTS_MAX} times"));
     }

@@ -28,7 +28,7 @@ pub(super) fn places(
 ) -> Result<Places, ServerError> {
     let wanted = limits.connections;
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1_024);
-    let too_few = ServerError::OpenFiles { allowed: files, needed: OPEN_FILES_MIN };
+    let too_few = ServerError::OpenFiles { allowed: files, needed: needed(cores, origins) };
     let (places, handed_on) = share(files, wanted, cores, origins).ok_or(too_few)?;
     if places.connections < wanted {
         let allowed = places.connections;
@@ -38,9 +38,17 @@ pub(super) fn places(
     Ok(places)
 }
 
+/// The fewest descriptors with which a node runs: a quarter of those that are not its own is
+/// enough for each of `cores` to hand on one request at once, and to keep a connection to each of the `origins`.
+fn needed(cores: usize, origins: usize) -> u64 {
+    let upstreams = if origins == 0 { 0 } else { upstreams(1, origins as u64) };
+    OPEN_FILES_MIN.max(DESCRIPTORS_RESERVED + 4 * upstreams * cores.max(1) as u64)
+}
+
 /// How `files` descriptors are shared out, where they are enough.
 fn share(files: u64, wanted: usize, cores: usize, origins: usize) -> Option<(Places, usize)> {
-    let left = (files >= OPEN_FILES_MIN).then(|| files - DESCRIPTORS_RESERVED)?;
+    let is_enough = files >= needed(cores, origins);
+    let left = is_enough.then(|| files - DESCRIPTORS_RESERVED)?;
     let cores = cores.max(1) as u64;
     // A quarter at most is for those that are refused.
     let refusals = (left / 4 / cores).clamp(1, REFUSALS_MAX);
@@ -74,6 +82,7 @@ fn handed_on(descriptors: u64, origins: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::ORIGINS_MAX;
 
     #[test]
     fn the_node_keeps_descriptors_for_itself_whatever_clients_hold() {
@@ -98,13 +107,17 @@ mod tests {
     fn a_copy_keeps_descriptors_for_what_it_hands_on() {
         for files in [OPEN_FILES_MIN, 1_024, 4_096, 1 << 20] {
             for cores in [1, 2, 16] {
-                for origins in [1, 2, 3] {
-                    let (places, handed_on) = share(files, 16_384, cores, origins).unwrap();
+                for origins in [1, 2, 3, ORIGINS_MAX] {
+                    let needed = needed(cores, origins);
+                    assert!(share(needed - 1, 16_384, cores, origins).is_none());
+                    let shared = share(files.max(needed), 16_384, cores, origins);
+                    let (places, handed_on) = shared.unwrap();
                     let Places { connections, refusals } = places;
                     assert!((1..=HANDED_ON_MAX).contains(&handed_on));
                     let each = refusals as u64 + upstreams(handed_on as u64, origins as u64);
                     let all = connections as u64 + each * cores as u64;
                     assert!(connections >= 64, "{files}, {cores}, {origins}: {connections}");
+                    let files = files.max(needed);
                     assert!(all + DESCRIPTORS_RESERVED <= files, "{files}, {cores}: {all}");
                 }
             }

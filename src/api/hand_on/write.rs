@@ -49,13 +49,14 @@ pub(in crate::api) async fn hand_on_write(
         let detail = "the origins of this cache lead back to it: the write did not happen";
         return Err(ApiError::new(Code::NoLeader, detail));
     };
-    let _place = api.handed_on.write()?;
+    let place = api.handed_on.write()?;
     // Its ids mean nothing in another history, nor do those of its answer here.
     let of = api.node.cluster().to_string();
     question.headers.push((HISTORY.to_owned(), of.into_bytes()));
     let limit = if is_of_node { COPY_ADMIN } else { COPY_WRITE };
     let question = Question { answer_bytes_max: ANSWER_BYTES_MAX, limit, ..question };
     let answer = origins.hand_on(&question, did_not_happen).await.map_err(refusal)?;
+    drop(place);
     if code(&answer).is_some_and(|code| code == Code::OtherHistory) {
         let detail =
             "the origin of this cache has another history by now: the write did not happen";

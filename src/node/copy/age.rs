@@ -104,11 +104,27 @@ impl CopyAge {
     }
 }
 
-/// Writes down how old the copy of `cluster` is. Waits for the disk.
+/// Writes down how old the copy of `cluster` is, and nothing of another. Waits for the disk.
 pub(super) fn remember(files: &impl Files, cluster: ClusterId, age: Duration) -> io::Result<()> {
-    let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
-    let text = format!("{cluster} {}\n", cores::wall_micros().saturating_sub(age));
+    put_file(files, TEMPORARY, FILE, line(cluster, age).as_bytes())
+}
+
+/// Writes down how old the copy of `cluster` is that may take the place of the one that is there, of
+/// which it stays written down. Waits for the disk.
+pub(super) fn remember_beside(
+    files: &impl Files,
+    cluster: ClusterId,
+    age: Duration,
+) -> io::Result<()> {
+    let text = files.read(FILE).unwrap_or_default();
+    let own = String::from_utf8_lossy(&text).lines().next().map(|own| format!("{own}\n"));
+    let text = own.unwrap_or_default() + &line(cluster, age);
     put_file(files, TEMPORARY, FILE, text.as_bytes())
+}
+
+fn line(cluster: ClusterId, age: Duration) -> String {
+    let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
+    format!("{cluster} {}\n", cores::wall_micros().saturating_sub(age))
 }
 
 /// How old the copy of `cluster` is at most, by what was written down. Nothing where it was never known
@@ -117,7 +133,8 @@ pub(super) fn remember(files: &impl Files, cluster: ClusterId, age: Duration) ->
 pub(super) fn remembered(files: &impl Files, cluster: ClusterId) -> Option<Duration> {
     let text = files.read(FILE).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let written = text.trim_end().split_once(' ').filter(|(of, _)| *of == cluster.to_string());
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    let written = lines.find(|(of, _)| *of == cluster.to_string());
     let written: u64 = written.and_then(|(_, micros)| micros.parse().ok())?;
     if planted!(ForgetAgeOfCopy) {
         return Some(Duration::ZERO);
@@ -175,6 +192,23 @@ mod tests {
             assert_eq!(remembered(&files, one).unwrap().as_secs(), 4, "nobody could know");
             executor.change_clock(0, |clock, _| clock.step_wall(-5_000_000));
             assert_eq!(remembered(&files, one), None, "it was written later than now");
+        });
+    }
+
+    #[test]
+    fn it_is_known_while_another_history_is_taken_in_beside_it() {
+        use crate::io::Disk as _;
+        run(3, async {
+            let files = SimDisk::new(3).files();
+            let [one, other, third] = [1, 2, 3].map(|it| ClusterId(Uuid::from_u128(it)));
+            remember(&files, one, 2 * SECOND).unwrap();
+            remember_beside(&files, third, SECOND).unwrap();
+            remember_beside(&files, other, SECOND).unwrap();
+            assert_eq!(remembered(&files, one).unwrap().as_secs(), 2);
+            assert_eq!(remembered(&files, other).unwrap().as_secs(), 1);
+            assert_eq!(remembered(&files, third), None, "nothing came of it");
+            remember(&files, other, SECOND).unwrap();
+            assert_eq!(remembered(&files, one), None, "it is the other now");
         });
     }
 }

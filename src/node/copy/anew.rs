@@ -98,7 +98,12 @@ async fn begin<F: Files>(
 ) -> Result<Begun, String> {
     // Nothing is made of the entries yet.
     let longest = SEGMENT_BYTES_MAX as usize;
-    match origins.piece(0, longest, Duration::ZERO).await? {
+    let (cluster, said) = origins.piece(0, longest, Duration::ZERO).await?;
+    // Behind one address there may be nodes of several histories.
+    if watch.is_some_and(|watch| !watch.expects(cluster)) {
+        return Err(format!("it answers with the history {cluster} now"));
+    }
+    match (cluster, said) {
         (cluster, Said::Piece(_)) => Ok(Begun::Empty(cluster)),
         (cluster, Said::Purged(_)) => {
             stage_checkpoint(files, cluster, origins, watch, tenants).await?;

@@ -4,7 +4,7 @@
 use std::{io, time::Duration};
 
 use super::{
-    age::remember,
+    age::remember_beside,
     frames::{Frames, SEGMENT_IDS},
     of::{COPY_NODE, ORIGIN_NODE},
     said::{Piece, Said},
@@ -94,7 +94,7 @@ pub(super) async fn build<F: Files>(
     watch.look().await?;
     let (files, age) = (files.clone(), known.age.saturating_add(cores::elapsed(known.moment)));
     let mark = move || {
-        remember(&files, cluster, age)?;
+        remember_beside(&files, cluster, age)?;
         snapshot::install_log(&files, identity, last.unwrap_or_default(), names)
     };
     cores::on_own_thread("copy", mark).await.flatten().map_err(failed)

@@ -253,7 +253,7 @@ impl Origins {
     }
 
     /// Hands a read on, as it came, to the first whose answer `is_good`. As its body comes, `hold` is told how many
-    /// bytes of memory it takes, and may refuse them.
+    /// bytes of memory it takes, and may refuse them: then no other is asked.
     ///
     /// # Errors
     /// What the last one says.
@@ -263,18 +263,20 @@ impl Origins {
         hold: &dyn Fn(usize) -> io::Result<()>,
         is_good: impl Fn(&Answer) -> Result<(), String>,
     ) -> Result<Answer, String> {
-        let mut last = String::new();
+        let (mut last, is_full) = (String::new(), Cell::new(false));
+        let hold = |bytes: usize| hold(bytes).inspect_err(|_| is_full.set(true));
         let judge = |outcome: Result<Answer, AskError>| {
             let answer = outcome.map_err(|error| error.to_string());
             match answer.and_then(|answer| is_good(&answer).map(|()| answer)) {
-                Ok(answer) => ControlFlow::Break(answer),
-                Err(error) => {
+                Err(error) if !is_full.get() => {
                     last = error;
                     ControlFlow::Continue(())
                 }
+                // The answer of another would have no more room.
+                outcome => ControlFlow::Break(outcome),
             }
         };
-        self.first(question, hold, judge).await.ok_or(last)
+        self.first(question, &hold, judge).await.unwrap_or(Err(last))
     }
 
     /// Hands a write on, as it came, to the first that can be reached and takes it: the answer of one that says, as

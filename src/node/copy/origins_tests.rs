@@ -82,3 +82,19 @@ fn a_refusal_is_told_where_no_other_origin_did_better() {
         assert!(matches!(error, Err(AskError::NotSent(_))), "{error:?}");
     });
 }
+
+#[test]
+fn an_answer_that_has_no_room_is_asked_of_no_other_origin() {
+    let body = "x".repeat(200_000);
+    let long = format!("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n{body}").leak();
+    run(4, async {
+        let (first, second) = (serve("a:1", long), serve("b:1", long));
+        let origins = at(["a:1", "b:1"]);
+        let question = Question::get("/a".to_owned(), 300_000, COPY_ANSWER);
+        let full = |_| Err(io::Error::other("no room"));
+        let refused = origins.hand_on_read(&question, &full, |_| Ok(())).await.unwrap_err();
+        assert!(refused.contains("no room"), "{refused}");
+        assert_eq!((first.get(), second.get()), (1, 0));
+        assert_eq!(origins.address(), "a:1", "it is none the worse for that");
+    });
+}

@@ -105,6 +105,12 @@ impl<'o> Watch<'o> {
         Self { origins, why, own, longest, next }
     }
 
+    /// Whether the copy may begin anew with the history `cluster`: only with one of the kind for which
+    /// the others were waited for.
+    pub(super) fn expects(&self, cluster: ClusterId) -> bool {
+        (cluster == self.own.0) == (self.why == Why::Purged)
+    }
+
     /// Asks the others, unless that was done a moment ago.
     ///
     /// # Errors
@@ -188,6 +194,21 @@ mod tests {
         assert!(!allowed([OWN, elsewhere], Why::OtherHistory, 100 * COPY_OTHER_HISTORY));
         assert!(!allowed([OWN, elsewhere], Why::Purged, COPY_PURGED - SECOND));
         assert!(allowed([OWN, elsewhere], Why::Purged, COPY_PURGED + SECOND));
+    }
+
+    #[test]
+    fn a_copy_begins_anew_with_no_other_history_than_it_waited_for() {
+        use crate::node::copy::CopyOf;
+        run(3, async {
+            let (origins, tenants, stale_max) = (vec!["a:1".to_owned()], Vec::new(), SECOND);
+            let of = CopyOf { origins, caller: None, tenants, stale_max, token: None };
+            let origins = Origins::new(&of);
+            let [own, other] = [1, 2].map(|it| ClusterId(uuid::Uuid::from_u128(it)));
+            let watch = |why| Watch::new(&origins, why, (own, None), 1);
+            assert!(watch(Why::Purged).expects(own) && !watch(Why::Purged).expects(other));
+            let elsewhere = watch(Why::OtherHistory);
+            assert!(elsewhere.expects(other) && !elsewhere.expects(own));
+        });
     }
 
     #[test]

@@ -139,5 +139,5 @@ fn hand_on_again() {
 #[test]
 fn a_tree_of_copies_shows_what_the_cluster_acknowledged() {
     let report = run_planned(0, tree);
-    assert!(report.found.pages > 100, "{:?}", report.found);
+    assert!(report.found.pages > 100 && report.found.ages > 50, "{:?}", report.found);
 }
