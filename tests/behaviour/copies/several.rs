@@ -186,7 +186,8 @@ fn a_cache_hands_on_so_many_writes_at_once_and_no_more() {
     let cache = started(cache_of(&of).flags(&["--cores", "1"]));
     let mut clients: Vec<Client> = (0..257).map(|_| cache.client()).collect();
     for client in &mut clients {
-        client.send_request("POST", "/changes", &[], br#"{"data":1}"#);
+        // A change of the cluster, which has the longest time.
+        client.send_request("POST", "/cluster/leader", &[], br#"{"id":1}"#);
     }
     eventually("they are handed on", || fake.posts() == 256);
     let mut refused = Vec::new();
