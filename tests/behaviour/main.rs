@@ -120,6 +120,8 @@ mod scoped_lists;
 #[cfg(test)]
 mod scrub;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod several_lists;
@@ -140,6 +142,8 @@ mod tenants;
 mod time_to_live;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod tls_probes;
 #[cfg(test)]
 mod token_routes;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use testkit::{
     Client, Node, NodeBuilder, PATIENCE, Watched, eventually, installed, run, temporary,
 };
 
-mod client;
+pub(crate) mod client;
 
 use client::{Root, TlsClient};
 
