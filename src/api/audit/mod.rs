@@ -79,6 +79,7 @@ mod tests {
             "POST /tenants",
             "DELETE /tenants/{tenant}",
             "PUT /tenants/{tenant}/retention",
+            "PUT /tenants/{tenant}/quota",
             "POST /tenants/{tenant}/collections",
             "DELETE /tenants/{tenant}/collections/{name}",
             "DELETE /collections/{collection}",
