@@ -16,3 +16,5 @@ mod size;
 mod source;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod unsafe_code;
