@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     access::{Access, Principal, Visible},
+    account::{Account, Costs},
     audit::Audit,
     browser::BrowserPolicy,
     error::{ApiError, Code},
@@ -46,11 +47,14 @@ pub(super) struct Core {
 }
 
 /// What one request is answered from: what its core has, as far as it concerns who asks.
-#[derive(Clone)]
 pub(super) struct Context {
     core: Rc<Core>,
     /// Who asks.
     pub(super) principal: Principal,
+    /// Whom it is billed to.
+    pub(super) account: RefCell<Account>,
+    /// What it costs.
+    pub(super) costs: Costs,
 }
 
 impl Deref for Context {
@@ -62,9 +66,14 @@ impl Deref for Context {
 }
 
 impl Context {
-    /// What a request of `principal` is answered from.
-    pub(super) fn new(core: &Rc<Core>, principal: Principal) -> Self {
-        Self { core: Rc::clone(core), principal }
+    /// What a request of `principal` is answered from, which costs so much.
+    pub(super) fn new(core: &Rc<Core>, principal: Principal, costs: Costs) -> Self {
+        Self { core: Rc::clone(core), principal, account: RefCell::default(), costs }
+    }
+
+    /// The same of one that was billed as far as `account` says, which keeps to be told what is billed now.
+    pub(super) fn billed(self, account: &mut Account) -> Self {
+        Self { account: std::mem::take(account).into(), ..self }
     }
 
     /// The tenants and collections that concern who asks, by their names.

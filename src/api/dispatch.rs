@@ -260,7 +260,8 @@ async fn read_list(
     }
     // What the path names comes first.
     let list = resource.list(api.visible())?;
-    let list = list.unwrap_or_else(|| unreachable!("it is a list"));
+    let (list, meter) = list.unwrap_or_else(|| unreachable!("it is a list"));
+    meter.map_or(Ok(()), |meter| api.bill(&meter))?;
     let query = query?;
     let lists = match (list, query.lists.first()) {
         (ListId::All, None) if api.principal.is_limited() => {
@@ -292,6 +293,7 @@ async fn read_resource(
         accept::choose(request, &[Media::Json])?;
     }
     if let Some(min_id) = query.min_id {
+        resource.meter(api.visible()).map_or(Ok(()), |meter| api.bill(&meter))?;
         let until = deadline.unwrap_or_else(|| now + query.block.unwrap_or(MIN_ID_WAIT));
         let may_wait = now < until && !api.node.is_stopping();
         if let Some(wait) = wait_for(api, min_id, may_wait)? {

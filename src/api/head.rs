@@ -31,6 +31,9 @@ async fn check(api: &Context, request: &Request, resource: Resource<'_>) -> Resu
     if let Err(error) = parameter::check_none(request) {
         return Err(resource.missing(api.visible()).unwrap_or(error));
     }
+    if let Some(meter) = resource.meter(api.visible()) {
+        api.check_bill(&meter)?;
+    }
     let form = body_form(request)?;
     match resource {
         Resource::Key(..) => {

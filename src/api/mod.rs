@@ -6,7 +6,9 @@
 //! and `body`, and answer it with `read` and `write`.
 
 pub mod access;
+mod account;
 pub mod audit;
+mod billing;
 pub mod body;
 pub mod browser;
 pub mod coding;
@@ -39,6 +41,7 @@ use tokio::sync::Semaphore;
 
 use self::{
     access::{Access, Principal, Remembered},
+    account::Costs,
     audit::Audit,
     browser::{BrowserPolicy, Reader},
     coding::{Accepted, Coding},
@@ -51,6 +54,8 @@ use self::{
     route::Resource,
 };
 pub use self::{
+    account::Account,
+    billing::Bills,
     growing::FULL,
     headers::{date, http_context},
     read::stream::{ChangeStream, Next},
@@ -176,14 +181,22 @@ impl Api {
         *seen = tokens.generation();
     }
 
-    /// Answers `request` of `principal`, which arrived at `now`.
-    pub async fn handle(&self, request: Box<Request>, principal: Principal, now: Instant) -> Reply {
+    /// Answers `request` of `principal`, which arrived at `now`, and notes in `account` whom it is billed to.
+    pub async fn handle(
+        &self,
+        request: Box<Request>,
+        principal: Principal,
+        account: &mut Account,
+        now: Instant,
+    ) -> Reply {
         self.0.node.catch_up();
-        let context = self.context(principal);
-        match self.admit(&request, &context) {
+        let context = Context::new(&self.0, principal, Costs::of(&request, now)).billed(account);
+        let reply = match self.admit(&request, &context) {
             Ok(()) => dispatch::handle(&context, request, now, None).await,
             Err(error) => Reply::Now(error.into()),
-        }
+        };
+        *account = context.account.into_inner();
+        reply
     }
 
     /// Answers a write of `principal` anew, which arrived at `since`, as [`Told::Again`] asks for.
@@ -191,10 +204,20 @@ impl Api {
         &self,
         request: Box<Request>,
         principal: Principal,
+        account: &mut Account,
         since: Instant,
     ) -> Reply {
         self.0.node.catch_up();
-        dispatch::again(&self.context(principal), request, since).await
+        let context = Context::new(&self.0, principal, Costs::of(&request, since)).billed(account);
+        let reply = dispatch::again(&context, request, since).await;
+        *account = context.account.into_inner();
+        reply
+    }
+
+    /// What is billed of requests in hand.
+    #[must_use]
+    pub fn bills(&self) -> Bills<'_> {
+        Bills::new(&self.0)
     }
 
     /// The coding that the body of a request comes in. Unknown ones are refused with the request.
@@ -252,9 +275,18 @@ impl Api {
 
     /// Goes on with a parked read of `principal`, because something changed or because it
     /// has waited long enough.
-    pub async fn resume(&self, parked: Parked, principal: Principal, now: Instant) -> Reply {
+    pub async fn resume(
+        &self,
+        parked: Parked,
+        principal: Principal,
+        account: &mut Account,
+        now: Instant,
+    ) -> Reply {
         self.0.node.catch_up();
-        dispatch::resume(&self.context(principal), parked, now).await
+        let context = Context::new(&self.0, principal, Costs::known(now)).billed(account);
+        let reply = dispatch::resume(&context, parked, now).await;
+        *account = context.account.into_inner();
+        reply
     }
 
     /// The first part of a stream of `principal`, of which nothing is sent yet.
@@ -288,7 +320,8 @@ impl Api {
             return stream::refuse(stream, error);
         }
         // What it is of was looked up when it was opened.
-        stream::advance(&self.context(Principal::OPEN), stream, now).await
+        let context = Context::new(&self.0, Principal::OPEN, Costs::known(now));
+        stream::advance(&context, stream, now).await
     }
 
     /// The refusal that a request of `principal` earns whatever its body is; nothing when the
@@ -299,7 +332,7 @@ impl Api {
         principal: Principal,
     ) -> Option<Response> {
         self.0.node.catch_up();
-        let context = self.context(principal);
+        let context = Context::new(&self.0, principal, Costs::of(request, cores::now()));
         match self.admit(request, &context) {
             Ok(()) => head::refusal(&context, request).await,
             Err(error) => Some(error.into()),
@@ -354,9 +387,5 @@ impl Api {
     fn admit(&self, request: &Request, context: &Context) -> Result<(), ApiError> {
         self.0.browsers.admit(request, || self.0.node.status().cluster().members)?;
         access::permit(&context.principal, request)
-    }
-
-    fn context(&self, principal: Principal) -> Context {
-        Context::new(&self.0, principal)
     }
 }

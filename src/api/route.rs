@@ -1,6 +1,6 @@
 //! The table of paths: what each names, and with which methods.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use super::{
     access::Visible,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     base::{names::Named, tokens::Right},
     http::{Method, Request, Response},
-    state::ListId,
+    state::{ListId, index::Meter},
 };
 
 /// What a path names.
@@ -285,19 +285,43 @@ impl<'p> Resource<'p> {
         }
     }
 
-    /// The list of changes that it is.
+    /// The list of changes that it is, and what its tenant uses.
     ///
     /// # Errors
     /// [`Code::NotFound`] when that is of nothing that is there.
-    pub(super) fn list(&self, visible: Visible<'_>) -> Result<Option<ListId>, ApiError> {
+    pub(super) fn list(
+        &self,
+        visible: Visible<'_>,
+    ) -> Result<Option<(ListId, Option<Arc<Meter>>)>, ApiError> {
         Ok(match *self {
-            Self::Changes => Some(ListId::All),
-            Self::TenantChanges(tenant) => Some(ListId::Tenant(path::tenant(visible, tenant)?.id)),
+            Self::Changes => Some((ListId::All, None)),
+            Self::TenantChanges(tenant) => {
+                let tenant = path::tenant(visible, tenant)?;
+                Some((ListId::Tenant(tenant.id), Some(Arc::clone(&tenant.meter))))
+            }
             Self::CollectionChanges(path) => {
-                Some(ListId::Collection(path::collection(visible, path)?.id))
+                let collection = path::collection(visible, path)?;
+                Some((ListId::Collection(collection.id), Some(Arc::clone(&collection.meter))))
             }
             _ => None,
         })
+    }
+
+    /// What the tenant uses that its path names, if requests for it are billed to that.
+    pub(super) fn meter(&self, visible: Visible<'_>) -> Option<Arc<Meter>> {
+        match *self {
+            Self::TenantChanges(tenant) | Self::TenantState(tenant) | Self::Collections(tenant) => {
+                path::tenant(visible, tenant).ok().map(|tenant| Arc::clone(&tenant.meter))
+            }
+            Self::Collection(path)
+            | Self::CollectionChanges(path)
+            | Self::CollectionState(path)
+            | Self::Keys(path)
+            | Self::Key(path, _) => {
+                path::collection(visible, path).ok().map(|of| Arc::clone(&of.meter))
+            }
+            _ => None,
+        }
     }
 
     /// The refusal of a write to it where its path names what is not there.

@@ -41,6 +41,8 @@ pub struct Limits {
     /// Requests of one core of a copy that wait for its origin at once; above it `503 overloaded`.
     /// Not set by the user: what open files leave of [`HANDED_ON_MAX`].
     pub handed_on: usize,
+    /// Tenants of which `/metrics` shows what they use.
+    pub metrics_tenants: usize,
 }
 
 impl Default for Limits {
@@ -59,6 +61,7 @@ impl Default for Limits {
             connections: 16_384,
             held_bytes: 512 * MIB,
             handed_on: HANDED_ON_MAX,
+            metrics_tenants: 0,
         }
     }
 }
@@ -92,6 +95,8 @@ pub const QUERY_TAGS_MAX: usize = 32;
 /// Requests of one core of a copy that wait for its origin at once, writes and reads together; half of
 /// them may be reads. Fewer where there are few open files: see [`Limits::handed_on`].
 pub const HANDED_ON_MAX: usize = 256;
+/// Tenants of which `/metrics` shows what they use at most: each takes 7 lines of about 110 bytes.
+pub const METRICS_TENANTS_MAX: usize = 10_000;
 /// Bodies that one core compresses or unpacks at once: each takes up to 8 MiB besides what is counted.
 pub const CODERS_MAX: usize = 4;
 /// Origins of one cache: some connections to each are kept on each core.

@@ -142,6 +142,7 @@ mod tests {
             batch::{Append, Command, Idempotency, NumberedBatch},
             ids::ChangeId,
             outcome::Decision,
+            quota::TenantQuota,
             retention::{Beginning, TenantRetention},
         },
         state::{
@@ -162,6 +163,14 @@ mod tests {
         Command { action: Action::SetRetention(OWN, retention), idempotency }
     }
 
+    fn quota(waits: u64) -> TenantQuota {
+        TenantQuota { waits: NonZeroU64::new(waits), ..TenantQuota::default() }
+    }
+
+    fn allow(waits: u64) -> Command {
+        Action::SetQuota(OWN, quota(waits)).into()
+    }
+
     fn begin(changes: u64, first: u64) -> Command {
         let beginning = Beginning { retention: kept(changes), first: ChangeId(first) };
         Action::BeginAt(OWN, beginning).into()
@@ -180,10 +189,10 @@ mod tests {
         let batches: [&[Command]; 5] = [
             &[create_tenant(OWN, "own"), create_tenant(OTHER, "other")],
             &[write(OTHER, 1), write(OWN, 2), write(OWN, 3), write(OWN, 4)],
-            &[set(kept(2), Some(5)), begin(2, 3), set(kept(9), None)],
+            &[set(kept(2), Some(5)), begin(2, 3), set(kept(9), None), allow(3)],
             // The keys of others are not known at a copy.
             &[set(kept(1), Some(5)), set(kept(1), Some(1)), set(kept(2), Some(5)), begin(2, 4)],
-            &[set(kept(3), Some(6)), set(kept(4), Some(2))],
+            &[set(kept(3), Some(6)), set(kept(4), Some(2)), allow(4)],
         ];
         for late in [false, true] {
             let (mut whole, mut copy) = (State::default(), State::default());
@@ -201,6 +210,7 @@ mod tests {
                 let (whole, copy) = (own(whole), own(copy));
                 assert_eq!(copy.retention(), whole.retention());
                 assert_eq!(copy.begins(), whole.begins());
+                assert_eq!(copy.quota(), whole.quota());
             };
             for (at, commands) in batches.iter().enumerate() {
                 let batch = whole.apply(batch_of(commands, at as u64 + 1)).batch;
@@ -215,6 +225,7 @@ mod tests {
             agree(&whole, &copy);
             let own = whole.index().catalog.tenant(OWN).unwrap();
             assert_eq!((own.retention(), own.begins()), (kept(3), ChangeId(3)));
+            assert_eq!(own.quota(), quota(4));
         }
     }
 }

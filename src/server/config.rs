@@ -18,7 +18,7 @@ use crate::{
     api::browser::{HostName, Origin},
     base::{
         batch::SUFFIX_OVERHEAD_BYTES,
-        limits::{KEY_BYTES_MAX, Limits},
+        limits::{KEY_BYTES_MAX, Limits, METRICS_TENANTS_MAX},
         secret::Secret,
         timing::SCRUB_PERIOD,
     },
@@ -157,8 +157,7 @@ impl Config {
         let tls = TlsSettings::merge(&flags, &file).map_err(|it| ConfigError::Value(it.into()))?;
         let (usual, usual_timing) = (Limits::default(), Timing::default());
         let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
-        let Listen { address: listen, name: listen_name } =
-            flags.listen.or(file.listen).unwrap_or(here);
+        let Listen { address: listen, name: listen_name } = setting!(listen, here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
         let (cluster_listen, cluster_name) = cluster.map(|it| (it.address, it.name)).unzip();
         let root_token_file = flags.root_token_file.or(file.root_token_file);
@@ -211,6 +210,7 @@ impl Config {
                 idle_timeout: setting!(idle_timeout, Time(usual.idle_timeout)).0,
                 write_timeout: setting!(write_timeout, Time(usual.write_timeout)).0,
                 connections: setting!(max_connections, usual.connections),
+                metrics_tenants: setting!(metrics_tenants, usual.metrics_tenants),
                 held_bytes: bytes("max-held", setting!(max_held, Size(usual.held_bytes as u64)))?,
                 ..usual
             },
@@ -293,6 +293,9 @@ impl Config {
         let sizes = [("max-head", head_bytes), ("max-body", body_bytes), ("max-held", held_bytes)];
         if let Some((name, bytes)) = sizes.iter().find(|(_, bytes)| *bytes < REQUEST_BYTES_MIN) {
             return refuse(format!("{name} is {bytes} bytes, below {REQUEST_BYTES_MIN}"));
+        }
+        if self.limits.metrics_tenants > METRICS_TENANTS_MAX {
+            return refuse(format!("metrics-tenants is at most {METRICS_TENANTS_MAX}"));
         }
         if connections == 0 {
             return refuse("max-connections is at least 1".into());

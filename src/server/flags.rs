@@ -157,6 +157,9 @@ pub struct Flags {
     /// Most bytes of requests and unsent answers held at once [default: 512MiB]
     #[arg(long, env = "CHANGEAGENT_MAX_HELD", value_name = "SIZE")]
     pub(super) max_held: Option<Size>,
+    /// Show in /metrics what so many tenants use, those with most use, up to 10000 [default: 0]
+    #[arg(long, env = "CHANGEAGENT_METRICS_TENANTS", value_name = "N")]
+    pub(super) metrics_tenants: Option<usize>,
     /// Longest time for a request head to arrive [default: 10s]
     #[arg(long, env = "CHANGEAGENT_HEAD_TIMEOUT", value_name = "TIME")]
     pub(super) head_timeout: Option<Time>,

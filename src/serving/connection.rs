@@ -1,19 +1,20 @@
 //! Drives one connection: bytes between its socket and the HTTP machine,
 //! requests between that and the API.
 
-use std::{rc::Rc, task::Poll, time::Duration};
+use std::{rc::Rc, task::Poll};
 
 use super::{
     admission::Place,
     context::CoreContext,
     in_hand::{Counted, InHand},
     link::{Ended, Gone, Link},
+    pace::is_held_up,
     parked::resumed,
-    written::written,
+    written::{again, written},
 };
 use crate::{
     api::{
-        ChangeStream, FULL, Next, Reply, Told,
+        Account, ChangeStream, FULL, Next, Reply, Told,
         access::{Principal, Remembered},
         browser::Reader,
         coding::{Accepted, StreamCoder},
@@ -26,9 +27,6 @@ use crate::{
 
 /// Bodies above this size may take a while to be parsed.
 const LARGE_BODY_BYTES: usize = 64 << 10;
-
-/// How often a stream looks whether there is room for its next part.
-const ROOM_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a connection is refused that there is no place for.
 const CROWDED: &str = "the node has all the connections it may have";
@@ -176,6 +174,7 @@ impl Driver {
             method: request.method(),
             principal,
             audited: context.api.audited(&request, &principal, || self.link.stream.peer()),
+            account: Account::default(),
             accepted: Accepted::of(&request),
             arrived: self.link.now,
             is_told: context.held.is_tight() && context.api.is_about_node(&request),
@@ -188,7 +187,8 @@ impl Driver {
         }
         let is_large = request.body().len() > LARGE_BODY_BYTES;
         // Apart from the connection, which may be parked with it gone.
-        let mut reply = Box::pin(context.api.handle(request, principal, self.link.now)).await;
+        let (account, now) = (&mut in_hand.account, self.link.now);
+        let mut reply = Box::pin(context.api.handle(request, principal, account, now)).await;
         // It may have taken long. A small write is handed on at once: the clock costs too much.
         if is_large || !matches!(reply, Reply::Write(_)) {
             self.link.now = cores::now();
@@ -207,20 +207,10 @@ impl Driver {
                             metrics.written(self.link.now - in_hand.arrived);
                             Reply::Now(response)
                         }
-                        Told::Again(request) => {
-                            let reply =
-                                Box::pin(context.api.again(request, principal, in_hand.arrived))
-                                    .await;
-                            self.link.now = cores::now();
-                            reply
-                        }
+                        Told::Again(request) => again(&mut self.link, request, &mut in_hand).await,
                     }
                 }
-                Reply::Park(parked) => {
-                    let reply = resumed(&mut self.link, parked, &mut in_hand.principal).await?;
-                    in_hand.waited = Some(self.link.now - in_hand.arrived);
-                    reply
-                }
+                Reply::Park(parked) => resumed(&mut self.link, parked, &mut in_hand).await?,
                 Reply::Stream(stream) => {
                     match Box::pin(self.streamed(*stream, &mut in_hand)).await? {
                         Some(refusal) => Reply::Now(refusal),
@@ -286,6 +276,7 @@ impl Driver {
             response = response.with_close();
         }
         metrics.answered(in_hand.method, response.status());
+        in_hand.sent(&self.context.api, response.body().len(), self.link.now);
         if let Some(waited) = in_hand.waited {
             metrics.waited(waited);
         } else if is_read {
@@ -301,6 +292,9 @@ impl Driver {
         in_hand: &mut InHand<'_>,
     ) -> Result<Option<Response>, Gone> {
         let context = Rc::clone(&self.context);
+        if let Err(refusal) = context.api.bills().stream(&mut in_hand.account) {
+            return Ok(Some(refusal));
+        }
         let first =
             match context.api.begin(&mut stream, &mut in_hand.principal, self.link.now).await {
                 Err(refusal) => return Ok(Some(refusal)),
@@ -314,7 +308,7 @@ impl Driver {
         let _counted = Counted::new(&metrics.streams);
         let coder = coding.map(StreamCoder::new).filter(|_| in_hand.method != http::Method::Head);
         let head = in_hand.reader.mark(head);
-        self.stream(stream, &mut in_hand.principal, coder, head, first).await.map(|()| None)
+        self.stream(stream, in_hand, coder, head, first).await.map(|()| None)
     }
 
     /// Sends an answer in parts, each when the one before is with the client:
@@ -322,13 +316,14 @@ impl Driver {
     async fn stream(
         &mut self,
         mut stream: ChangeStream,
-        principal: &mut Principal,
+        in_hand: &mut InHand<'_>,
         mut coder: Option<StreamCoder>,
         head: Response,
         first: Result<Next, ApiError>,
     ) -> Result<(), Gone> {
         let mut first = Some(first);
         let context = Rc::clone(&self.context);
+        let InHand { principal, account, .. } = in_hand;
         self.link.drain_if_stopping();
         self.link.http.respond_head(head, self.link.now);
         // Whatever breaks it off, the end of this process included.
@@ -337,7 +332,7 @@ impl Driver {
             self.link.transmit_all().await?;
             let next = match first.take() {
                 Some(next) => next,
-                None if self.is_without_room().await? => continue,
+                None if is_held_up(&mut self.link, principal, account).await? => continue,
                 None => context.api.advance(&mut stream, principal, self.link.now).await,
             };
             self.link.now = cores::now();
@@ -347,6 +342,7 @@ impl Driver {
                         Some(coder) => coder.part(&part).map_err(Gone::from)?,
                         None => part,
                     };
+                    context.api.bills().sent(account, part.len(), self.link.now);
                     self.link.http.send_chunk(part, self.link.now);
                 }
                 Ok(Next::Wait(until)) => {
@@ -380,15 +376,6 @@ impl Driver {
             self.link.stream.reset_on_drop(false);
         }
         Ok(())
-    }
-
-    /// Waits for a moment where the node holds as much as it may; whether it did.
-    async fn is_without_room(&mut self) -> Result<bool, Gone> {
-        if !self.context.held.is_full() || self.link.waits_no_longer() {
-            return Ok(false);
-        }
-        let ended = self.link.parked(self.link.now + ROOM_RETRY, |_| Poll::Pending).await?;
-        Ok(ended == Ended::Waiting)
     }
 }
 

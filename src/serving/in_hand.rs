@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    api::{access::Principal, audit::Event, browser::Reader, coding::Accepted, metrics::Gauge},
+    api::{
+        Account, Api, access::Principal, audit::Event, browser::Reader, coding::Accepted,
+        metrics::Gauge,
+    },
     http::{self, Response},
 };
 
@@ -15,6 +18,8 @@ pub(super) struct InHand<'a> {
     pub(super) principal: Principal,
     /// What the audit log is told of it, if it is.
     pub(super) audited: Option<Box<Event>>,
+    /// Whom it is billed to.
+    pub(super) account: Account,
     /// The codings that its client takes.
     pub(super) accepted: Accepted,
     pub(super) arrived: Instant,
@@ -29,6 +34,13 @@ impl InHand<'_> {
     pub(super) fn tell(&mut self, response: &Response) {
         if let Some(event) = self.audited.take() {
             event.answered(response);
+        }
+    }
+
+    /// Counts bytes of an answer that its client is sent.
+    pub(super) fn sent(&self, api: &Api, bytes: usize, now: Instant) {
+        if self.method != http::Method::Head {
+            api.bills().sent(&self.account, bytes, now);
         }
     }
 

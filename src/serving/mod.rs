@@ -10,6 +10,7 @@ mod deadlines;
 mod handshake;
 mod in_hand;
 mod link;
+mod pace;
 mod parked;
 mod pressure;
 mod waiting;

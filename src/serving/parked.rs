@@ -3,21 +3,25 @@
 use std::{rc::Rc, task::Poll};
 
 use super::{
-    in_hand::Counted,
+    in_hand::{Counted, InHand},
     link::{Ended, Gone, Link},
 };
 use crate::{
-    api::{Parked, Reply, access::Principal},
+    api::{Parked, Reply},
     io::cores,
 };
 
-/// Waits with a parked read of `principal`, and goes on with it, unless that one may not any more.
+/// Waits with a parked read, and goes on with it, unless its client may not any more.
 pub(super) async fn resumed(
     link: &mut Link,
     mut parked: Parked,
-    principal: &mut Principal,
+    in_hand: &mut InHand<'_>,
 ) -> Result<Reply, Gone> {
     let context = Rc::clone(&link.context);
+    let InHand { principal, account, .. } = in_hand;
+    if let Err(error) = context.api.bills().wait(account) {
+        return Ok(Reply::Now(parked.refusal(error)));
+    }
     let deadline = context.api.wait_until(principal, parked.deadline, link.now);
     // What it keeps of the request is its head at most.
     link.in_hand_bytes = parked.held_bytes();
@@ -30,11 +34,12 @@ pub(super) async fn resumed(
         // It waits no longer.
         parked.deadline = link.now;
     }
-    if let Err(error) = context.api.check_good(principal) {
-        return Ok(Reply::Now(parked.refusal(error)));
-    }
-    // Few connections are at it at once; all would have room for it.
-    let reply = Box::pin(context.api.resume(parked, *principal, link.now)).await;
+    let reply = match context.api.check_good(principal) {
+        // Few connections are at it at once; all would have room for it.
+        Ok(()) => Box::pin(context.api.resume(parked, *principal, account, link.now)).await,
+        Err(error) => Reply::Now(parked.refusal(error)),
+    };
     link.now = cores::now();
+    in_hand.waited = Some(link.now - in_hand.arrived);
     Ok(reply)
 }

@@ -3,14 +3,16 @@
 use std::{
     future::{Future, poll_fn},
     pin::pin,
+    rc::Rc,
     task::Poll,
     time::Instant,
 };
 
-use super::{link::Link, waiting::Waiting};
+use super::{in_hand::InHand, link::Link, waiting::Waiting};
 use crate::{
-    api::{Told, Write},
+    api::{Reply, Told, Write},
     base::timing::CLIENT_WRITE,
+    http::Request,
     io::cores,
 };
 
@@ -32,4 +34,17 @@ pub(super) async fn written(link: &mut Link, write: Write, since: Instant) -> To
     .await;
     link.now = cores::now();
     told
+}
+
+/// Asks anew for a write whose names may stand for something else by now.
+pub(super) async fn again(
+    link: &mut Link,
+    request: Box<Request>,
+    in_hand: &mut InHand<'_>,
+) -> Reply {
+    let context = Rc::clone(&link.context);
+    let InHand { principal, account, arrived, .. } = in_hand;
+    let reply = Box::pin(context.api.again(request, *principal, account, *arrived)).await;
+    link.now = cores::now();
+    reply
 }

@@ -104,6 +104,8 @@ mod problems;
 #[cfg(test)]
 mod proxies;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod reading;
 #[cfg(test)]
 mod readme;

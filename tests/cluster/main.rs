@@ -36,6 +36,8 @@ mod purged;
 #[cfg(test)]
 mod quorum;
 #[cfg(test)]
+mod quotas;
+#[cfg(test)]
 mod recover;
 #[cfg(test)]
 mod redaction;

@@ -7,4 +7,4 @@ pub(super) mod quota;
 pub(super) mod retention;
 pub(super) mod token;
 
-pub use changes::{BodyError, ChangeBody, Fault, Members, Scope, Shape, parse};
+pub use changes::{BodyError, ChangeBody, Fault, Members, Payer, Scope, Shape, parse};

@@ -26,11 +26,19 @@ pub enum Limit {
     Handshakes,
     /// Wrong tokens of an address, or of a token.
     WrongTokens,
+    /// Changes that a tenant may write each second.
+    QuotaWrites,
+    /// Requests of a tenant that read each second.
+    QuotaReads,
+    /// Long-polls and streams of a tenant.
+    QuotaWaits,
+    /// Bytes of a tenant each second.
+    QuotaBytes,
 }
 
 impl Limit {
     /// Each with its name, in the order of their numbers.
-    pub(super) const ALL: [(Self, &'static str); 10] = [
+    pub(super) const ALL: [(Self, &'static str); 14] = [
         (Self::Connections, "max-connections"),
         (Self::Held, "max-held"),
         (Self::Head, "max-head"),
@@ -41,6 +49,10 @@ impl Limit {
         (Self::Writes, "waiting-writes"),
         (Self::Handshakes, "handshakes"),
         (Self::WrongTokens, "wrong-tokens"),
+        (Self::QuotaWrites, "quota-writes"),
+        (Self::QuotaReads, "quota-reads"),
+        (Self::QuotaWaits, "quota-waits"),
+        (Self::QuotaBytes, "quota-bytes"),
     ];
 }
 

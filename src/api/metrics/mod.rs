@@ -5,9 +5,11 @@ mod copied;
 mod counters;
 mod limit;
 mod register;
+mod tenants;
 mod usage;
 
 pub use counters::Metrics;
 pub use limit::Limit;
 pub(super) use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 pub use register::{Counter, Gauge};
+pub(super) use tenants::of_tenants;

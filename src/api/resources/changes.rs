@@ -1,7 +1,10 @@
 //! Lists of changes, and one change by its id: `/changes`, `/changes/<id>`,
 //! `/tenants/T/changes`, `/collections/C/changes`.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -28,13 +31,13 @@ use crate::{
         write::{self, AnswerKind},
     },
     base::{
-        batch::Action,
+        batch::{Action, tenant_of},
         ids::{ChangeId, Timestamp},
         limits::{MIN_ID_WAIT, READ_LIMIT_DEFAULT},
         tokens,
     },
     http::{Request, Response},
-    state::ListId,
+    state::{ListId, index::Meter},
 };
 
 /// `POST /changes` and `POST /tenants/T/changes`
@@ -45,7 +48,10 @@ pub(in crate::api) async fn post(
 ) -> Result<Reply, ApiError> {
     let tenant = match tenant.map(|text| path::tenant(api.visible(), text)) {
         None => None,
-        Some(Ok(tenant)) => Some(tenant.id),
+        Some(Ok(tenant)) => {
+            api.bill(&tenant.meter)?;
+            Some(tenant.id)
+        }
         Some(Err(error)) => return write::repeated_or(api, request, AnswerKind::Change, error),
     };
     let scope = Scope { members: Members::Change, tenant, ..Scope::default() };
@@ -124,23 +130,34 @@ async fn start_after(api: &Context, at: Timestamp) -> Result<(Start, Option<Time
     Ok((start, (before == last).then_some(at)))
 }
 
-/// The tenants and collections whose changes are asked for, each once.
+/// The tenants and collections whose changes are asked for, each once. If all are of one tenant, it is billed.
 ///
 /// # Errors
 /// [`Code::NotFound`] naming the first that is not there.
 pub(in crate::api) fn lists(api: &Context, names: &[ListName<'_>]) -> Result<Lists, ApiError> {
     let mut lists = Vec::with_capacity(names.len());
+    let mut meters: Vec<Arc<Meter>> = Vec::new();
     for name in names {
-        let list = match *name {
-            ListName::Tenant(text) => ListId::Tenant(path::tenant(api.visible(), text)?.id),
+        let (list, meter) = match *name {
+            ListName::Tenant(text) => {
+                let tenant = path::tenant(api.visible(), text)?;
+                (ListId::Tenant(tenant.id), Arc::clone(&tenant.meter))
+            }
             ListName::Collection(text) => {
                 let path = path::CollectionPath::Id(text);
-                ListId::Collection(path::collection(api.visible(), path)?.id)
+                let collection = path::collection(api.visible(), path)?;
+                (ListId::Collection(collection.id), Arc::clone(&collection.meter))
             }
         };
         if !lists.contains(&list) {
             lists.push(list);
         }
+        if !meters.last().is_some_and(|last| Arc::ptr_eq(last, &meter)) {
+            meters.push(meter);
+        }
+    }
+    if let [meter] = &*meters {
+        api.bill(meter)?;
     }
     Ok(match *lists {
         [] => Lists::One(ListId::All),
@@ -197,7 +214,11 @@ pub(in crate::api) async fn get(api: &Context, id: &str) -> Result<Reply, ApiErr
         Some(change) if !concerns(api, &change) => {
             Err(ApiError::new(Code::NotFound, format!("there is no change {id}")))
         }
-        Some(change) => Ok(Reply::Now(Response::json(200, change))),
+        Some(change) => {
+            let tenant = tenant_of(&change).and_then(|tenant| api.catalog().tenant(tenant));
+            tenant.map_or(Ok(()), |tenant| api.bill(&tenant.meter))?;
+            Ok(Reply::Now(Response::json(200, change)))
+        }
         None => Err(purged(api.node.history().first())),
     }
 }

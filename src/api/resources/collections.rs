@@ -35,6 +35,9 @@ pub(in crate::api) fn create(
     if tenant.is_err() && request.header("idempotency-key").is_none() {
         tenant.as_ref().map_err(Clone::clone)?;
     }
+    if let Ok(tenant) = &tenant {
+        api.bill(&tenant.meter)?;
+    }
     let form = body_form(request)?;
     let asked = idempotency::of_small(request)?;
     let name = name::parse(request.body(), form)?;
@@ -44,6 +47,7 @@ pub(in crate::api) fn create(
             return write::repeated(api, asked.as_ref(), &AnswerKind::Name(name)).ok_or(error);
         }
     };
+    api.bill_changes(1, &[])?;
     let action = Action::CreateCollection { tenant, collection: cores::uuid(), name: name.clone() };
     write::propose(api, action, Some(tenant), asked, AnswerKind::Name(name))
 }
@@ -54,14 +58,14 @@ pub(in crate::api) async fn list(
     tenant_text: &str,
     query: &ReadQuery<'_>,
 ) -> Result<Reply, ApiError> {
-    let tenant = tenant(api.visible(), tenant_text)?;
+    let tenant = api.tenant(tenant_text)?;
     let slice = |after: Option<&str>, count| tenant.collections_after(after, count);
     Ok(names::list("collections", query, slice, |collection| json(collection)).await)
 }
 
 /// `GET /collections/C`
 pub(in crate::api) fn get(api: &Context, path: CollectionPath<'_>) -> Result<Reply, ApiError> {
-    let collection = collection(api.visible(), path)?;
+    let collection = api.collection(path)?;
     Ok(Reply::Now(Response::json(200, json(&collection))))
 }
 
@@ -75,6 +79,7 @@ pub(in crate::api) fn delete(
     let asked = idempotency::of_small(request)?;
     match collection(api.visible(), path) {
         Ok(collection) => {
+            api.bill(&collection.meter)?;
             let members = members_of(&collection);
             write::delete(api, members, Conditions::default(), asked)
         }

@@ -39,6 +39,7 @@ pub(in crate::api) async fn post(
 ) -> Result<Reply, ApiError> {
     match collection(api.visible(), path) {
         Ok(collection) => {
+            api.bill(&collection.meter)?;
             let scope = scope(&collection, Members::Item, None);
             write::append(api, request, scope, AnswerKind::Key).await
         }
@@ -55,6 +56,7 @@ pub(in crate::api) async fn put(
 ) -> Result<Reply, ApiError> {
     match collection(api.visible(), path) {
         Ok(collection) => {
+            api.bill(&collection.meter)?;
             check_key(key)?;
             let scope = scope(&collection, Members::Value, Some(key));
             write::append(api, request, scope, AnswerKind::Key).await
@@ -74,6 +76,7 @@ pub(in crate::api) fn delete(
     let asked = idempotency::of_small(request)?;
     match collection(api.visible(), path) {
         Ok(collection) => {
+            api.bill(&collection.meter)?;
             check_key(key)?;
             let members = SuffixMembers { key: Some(key), ..members_of(&collection) };
             let mut reply = write::delete(api, members, conditions, asked)?;
@@ -99,7 +102,7 @@ pub(in crate::api) async fn get(
     check_key(key)?;
     let (wanted, known) = conditions::of_read(request)?;
     let question = KeyQuestion {
-        collection: collection(api.visible(), path)?.id,
+        collection: api.collection(path)?.id,
         key: key.into(),
         since: query.since,
         block: query.block.is_some_and(|block| block > Duration::ZERO),
@@ -118,7 +121,7 @@ pub(in crate::api) async fn list(
     deadline: Instant,
     now: Instant,
 ) -> Result<Reply, ApiError> {
-    let collection = collection(api.visible(), path)?;
+    let collection = api.collection(path)?;
     if let Some(since) = query.since {
         let question = MovedQuestion {
             collection: collection.id,

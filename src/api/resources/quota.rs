@@ -14,7 +14,7 @@ use crate::{
     base::{batch::Action, quota::TenantQuota},
     http::{Request, Response},
     io::cores,
-    state::index::{Slice, Tenant},
+    state::index::Tenant,
 };
 
 /// `GET /tenants/T/quota`
@@ -45,23 +45,10 @@ fn used(tenant: &Tenant) -> String {
         ("bytes", used.bytes),
         ("refused", used.refused),
         ("changes", used.changes),
-        ("keys", keys(tenant)),
+        ("keys", tenant.keys()),
     ];
     let members = members.map(|(name, number)| format!("\"{name}\":{number}"));
     format!("{{{}}}", members.join(","))
-}
-
-/// How many live keys a tenant has.
-fn keys(tenant: &Tenant) -> u64 {
-    let (mut keys, mut after) = (0, None);
-    loop {
-        let Slice { entries, next } = tenant.collections_after(after.as_deref(), usize::MAX);
-        keys += entries.iter().map(|collection| collection.keys() as u64).sum::<u64>();
-        after = next;
-        if after.is_none() {
-            return keys;
-        }
-    }
 }
 
 /// `PUT /tenants/T/quota`

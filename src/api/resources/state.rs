@@ -17,7 +17,7 @@ use crate::{
             ReadQuery,
             accept::{self, Media},
             parameter::invalid,
-            path::{CollectionPath, collection, tenant},
+            path::CollectionPath,
             tag_filter::TagFilter,
         },
     },
@@ -37,7 +37,7 @@ pub(in crate::api) fn of_tenant(
     query: &ReadQuery<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
-    let tenant = tenant(api.visible(), text)?;
+    let tenant = api.tenant(text)?;
     // Before its collections are listed: whoever follows is told of those that come later.
     let since = api.node.last();
     let (mut collections, mut after) = (Vec::new(), None);
@@ -60,7 +60,7 @@ pub(in crate::api) fn of_collection(
     query: &ReadQuery<'_>,
     now: Instant,
 ) -> Result<Reply, ApiError> {
-    let (id, since) = (collection(api.visible(), path)?.id, api.node.last());
+    let (id, since) = (api.collection(path)?.id, api.node.last());
     stream(request, ListId::Collection(id), (since, vec![id]), query, now)
 }
 

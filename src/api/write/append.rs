@@ -52,7 +52,7 @@ pub(in crate::api) async fn append(
         }
     };
     let (parsed, asked) = read_body(api, request, form, scope, keyed).await;
-    let ChangeBody { shape, by_name, mut append } = match parsed {
+    let ChangeBody { shape, by_name, mut append, payers } = match parsed {
         Ok(body) => body,
         Err(error) => return refused(api, error, asked.as_ref(), single),
     };
@@ -67,6 +67,7 @@ pub(in crate::api) async fn append(
     };
     let creates = conditions.if_none_match == Some(Versions::Any);
     api.principal.check_changes(&append.spans, creates)?;
+    api.bill_changes(append.spans.len(), &payers)?;
     append.conditions = conditions;
     let tenant = append.tenant();
     let mut reply = propose(api, Action::Append(append), tenant, asked, kind)?;

@@ -56,6 +56,7 @@ pub(in crate::api) fn delete(
     conditions: Conditions,
     asked: Option<KeyedRequest>,
 ) -> Result<Reply, ApiError> {
+    api.bill_changes(1, &[])?;
     let tenant = members.tenant;
     let mut suffixes = Vec::with_capacity(members.bytes_max());
     let span = members.write_deletion(&mut suffixes);

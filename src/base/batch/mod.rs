@@ -96,5 +96,5 @@ pub use previous::{Previous, Replaced};
 pub use read::{Batch, BatchError};
 pub use suffix::{
     HEAD_BYTES_MAX, SUFFIX_OVERHEAD_BYTES, SuffixMembers, SuffixParts, put_change, redacted_change,
-    suffix_parts,
+    suffix_parts, tenant_of,
 };

@@ -204,15 +204,28 @@ pub fn suffix_parts(change: &[u8]) -> Option<SuffixParts<'_>> {
     Some(kept_of_key(change)?.0)
 }
 
-/// What a change of a key names, and what follows that.
-fn kept_of_key(change: &[u8]) -> Option<(SuffixParts<'_>, &[u8])> {
+/// The tenant of a change, as it is sent.
+#[must_use]
+pub fn tenant_of(change: &[u8]) -> Option<Uuid> {
+    let rest = after_head(change)?.strip_prefix(member::TENANT)?;
+    Uuid::try_parse_ascii(rest.get(..member::UUID_BYTES)?).ok()
+}
+
+/// What follows the head of a change, and what it replaced.
+fn after_head(change: &[u8]) -> Option<&[u8]> {
     let rest = change.strip_prefix(ID)?;
     let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
     let rest = rest.strip_prefix(TS)?;
-    let mut rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
-    if let Some(previous) = rest.strip_prefix(member::PREVIOUS) {
-        rest = &previous[previous.iter().position(|&byte| byte == b',')?..];
+    let rest = &rest[rest.iter().position(|&byte| byte == b',')?..];
+    match rest.strip_prefix(member::PREVIOUS) {
+        Some(previous) => Some(&previous[previous.iter().position(|&byte| byte == b',')?..]),
+        None => Some(rest),
     }
+}
+
+/// What a change of a key names, and what follows that.
+fn kept_of_key(change: &[u8]) -> Option<(SuffixParts<'_>, &[u8])> {
+    let rest = after_head(change)?;
     let rest = rest.strip_prefix(member::TENANT)?.get(member::UUID_BYTES + 1..)?;
     let rest = rest.strip_prefix(member::COLLECTION)?;
     let collection = Uuid::try_parse_ascii(rest.get(..member::UUID_BYTES)?).ok()?;

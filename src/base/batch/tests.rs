@@ -336,6 +336,9 @@ fn what_a_change_replaced_is_shown_behind_its_time_and_read_past() {
     assert!(sent.len() <= HEAD_BYTES_MAX + text.len());
     let parts = suffix_parts(&sent).unwrap();
     assert_eq!((parts.collection, &*parts.key, parts.ttl), (COLLECTION, "k\n", None));
+    assert_eq!(tenant_of(&sent), Some(TENANT));
+    let of_nobody = format!(r#"{{"_id":12,"_ts":3,"data":{{"a":1,"tenant":"{TENANT}"}}}}"#);
+    assert_eq!((tenant_of(of_nobody.as_bytes()), tenant_of(b"{}")), (None, None));
     let redacted = redacted_change(&sent).unwrap();
     assert!(redacted.ends_with(br#""key":"k\n","redacted":true}"#));
     assert!(redacted.starts_with(br#"{"_id":12,"_ts":3,"prev":7,"tenant":""#));

@@ -14,6 +14,7 @@ use super::{
     collection::Collection,
     expiries::{Due, Expiries, Schedule, Standing},
     locks::{lock, share},
+    meter::Use,
     slice::{SLICE, Slice, slice},
     tenant::Tenant,
 };
@@ -41,6 +42,8 @@ pub struct Catalog {
     retaining: RwLock<BTreeSet<Uuid>>,
     /// From when on meters count.
     started: OnceLock<Instant>,
+    /// What tenants used that were removed.
+    gone: RwLock<Use>,
 }
 
 impl Catalog {
@@ -121,6 +124,12 @@ impl Catalog {
         if let Some(tenant) = self.tenant(id) {
             tenant.meter.limit(quota);
         }
+    }
+
+    /// What tenants used that are gone.
+    #[must_use]
+    pub fn used_by_those_gone(&self) -> Use {
+        *share(&self.gone)
     }
 
     /// A moment as meters count it: nanoseconds since the first that this was asked for.
@@ -245,6 +254,10 @@ impl Catalog {
             lock(&self.retaining).remove(&id);
             tenant
         };
+        if let Some(used) = tenant.meter.used() {
+            // Who waits with it still will end that.
+            lock(&self.gone).add(&Use { waits: 0, ..used });
+        }
         let ids: Vec<Uuid> = share(&tenant.collections).values().map(|c| c.id).collect();
         for some in ids.chunks(SLICE).filter(|_| !planted!(KeepCollections)) {
             let mut collections = lock(&self.collections);

@@ -72,6 +72,20 @@ impl Tenant {
         ChangeId(self.begins.load(Ordering::Acquire))
     }
 
+    /// How many live keys it has.
+    #[must_use]
+    pub fn keys(&self) -> u64 {
+        let (mut keys, mut after) = (0, None);
+        loop {
+            let Slice { entries, next } = self.collections_after(after.as_deref(), usize::MAX);
+            keys += entries.iter().map(|collection| collection.keys() as u64).sum::<u64>();
+            after = next;
+            if after.is_none() {
+                return keys;
+            }
+        }
+    }
+
     /// The collection of that name.
     #[must_use]
     pub fn collection(&self, name: &str) -> Option<Arc<Collection>> {

@@ -26,7 +26,7 @@ mod reader;
 mod scope;
 mod tags;
 
-pub use accepted::{ChangeBody, Shape};
+pub use accepted::{ChangeBody, Payer, Shape};
 pub use error::{BodyError, Fault};
 pub use scope::{Members, Scope};
 

@@ -108,7 +108,8 @@ impl<'a> Reader<'a> {
                 let suffixes = self.suffixes.into_boxed_slice().into();
                 let append =
                     Append { spans: self.spans, suffixes, conditions: Conditions::default() };
-                Ok(ChangeBody { shape, by_name: self.names.is_by_name(), append })
+                let by_name = self.names.is_by_name();
+                Ok(ChangeBody { shape, by_name, append, payers: self.names.into_payers() })
             }
         }
     }
@@ -324,7 +325,11 @@ impl<'a> Reader<'a> {
                 let key = read.key.as_deref().or(self.scope.key.as_deref());
                 let tags = self.tags.text();
                 let members = SuffixMembers { tenant, collection, key, ttl: read.ttl, tags };
+                let before = self.suffixes.len();
                 render(&mut self.suffixes, &mut self.spans, self.text, members, data);
+                if tenant.is_some() {
+                    self.names.pay(self.suffixes.len() - before);
+                }
             }
             Err((at, fault)) => self.unresolved = Some(self.fault(at, fault)),
         }
