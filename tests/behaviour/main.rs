@@ -118,6 +118,8 @@ mod restart;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod scoped_copies;
+#[cfg(test)]
 mod scoped_lists;
 #[cfg(test)]
 mod scrub;
