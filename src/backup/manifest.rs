@@ -11,16 +11,13 @@
 //! and renamed, after everything that it names is durable. It is stable: the number of the format is
 //! its first member.
 
-use std::{
-    io,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    base::ids::{ClusterId, LogId, NodeId, Timestamp},
+    base::ids::{ClusterId, LogId, NodeId},
     io::Files,
 };
 
@@ -166,14 +163,10 @@ impl Manifest {
     }
 }
 
-/// A moment as people read it.
-pub(super) fn moment(at: Timestamp) -> String {
-    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_micros(at.0)).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{ids::Timestamp, moment::text};
 
     /// What this build must read for ever.
     const FIXTURE: &str = concat!(
@@ -190,8 +183,8 @@ mod tests {
         Manifest {
             entry: Some(LogId { term: 3, index: 41 }),
             last: 40,
-            last_at: moment(Timestamp(1_784_872_843_123_456)),
-            made_at: moment(Timestamp(1_784_872_844_000_000)),
+            last_at: text(Timestamp(1_784_872_843_123_456)),
+            made_at: text(Timestamp(1_784_872_844_000_000)),
             highest: 3,
             files: vec![file],
             ..Manifest::begun(ClusterId(Uuid::from_u128(7)))

@@ -8,10 +8,13 @@ use super::{
     ends::{Piece, Source, Target},
     error::BackupError,
     held::Held,
-    manifest::{FileEntry, Manifest, moment},
+    manifest::{FileEntry, Manifest},
 };
 use crate::{
-    base::ids::{LogId, Timestamp},
+    base::{
+        ids::{LogId, Timestamp},
+        moment,
+    },
     checkpoint::store,
     io::cores,
     log::{self, Composed, Composer, Entry, Frame, Identity, decode_frame},
@@ -156,7 +159,7 @@ impl<'r, S: Source, T: Target> Run<'r, S, T> {
         }
         manifest.entry = entry;
         manifest.last = last;
-        (manifest.last_at, manifest.made_at) = (moment(last_at), moment(made_at));
+        (manifest.last_at, manifest.made_at) = (moment::text(last_at), moment::text(made_at));
         let ended = target.end(&manifest);
         ended.map_err(|error| BackupError::Write("the manifest".into(), error))?;
         Ok(manifest)

@@ -9,6 +9,7 @@ pub mod held;
 pub mod ids;
 pub mod json_string;
 pub mod limits;
+pub mod moment;
 pub mod names;
 pub mod outcome;
 pub mod planted;

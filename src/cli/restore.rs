@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, Write},
     path::PathBuf,
-    time::UNIX_EPOCH,
 };
 
 use clap::Args;
@@ -12,7 +11,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::{
     backup::{Restored, Until},
-    base::ids::{ChangeId, Timestamp},
+    base::{ids::ChangeId, moment},
     server::{self, Origin},
 };
 
@@ -37,37 +36,9 @@ fn until(text: &str) -> Result<Until, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map(|id| Until::Change(ChangeId(id))).map_err(|e| e.to_string());
     }
-    let micros = micros_since_1970(text).map(|micros| Until::Time(Timestamp(micros)));
-    micros.ok_or_else(|| {
+    moment::parsed(text).map(Until::Time).ok_or_else(|| {
         "must be an id, or a time like 2026-07-24T06:00:43Z or 2026-07-24T08:00:43+02:00".to_owned()
     })
-}
-
-fn micros_since_1970(text: &str) -> Option<u64> {
-    let (moment, ahead) = zone(text)?;
-    let moment = humantime::parse_rfc3339(&format!("{moment}Z")).ok()?;
-    let since = moment.duration_since(UNIX_EPOCH).ok()?;
-    let micros = i64::try_from(since.as_micros()).ok()?;
-    u64::try_from(micros.checked_sub(ahead * 1_000_000)?).ok()
-}
-
-/// A time without its zone, and the seconds by which that is ahead of UTC.
-fn zone(text: &str) -> Option<(&str, i64)> {
-    if let Some(moment) = text.strip_suffix(['Z', 'z']) {
-        return Some((moment, 0));
-    }
-    let (moment, zone) = text.split_at_checked(text.len().checked_sub(6)?)?;
-    let (sign, zone) = match zone.split_at_checked(1)? {
-        ("+", zone) => (1, zone),
-        ("-", zone) => (-1, zone),
-        _ => return None,
-    };
-    let (hours, minutes) = zone.split_once(':')?;
-    let number = |text: &str, below: i64| {
-        let is_digits = text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|number: &i64| is_digits && *number < below)
-    };
-    Some((moment, sign * (number(hours, 24)? * 3600 + number(minutes, 60)? * 60)))
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -92,6 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::Timestamp;
 
     #[test]
     fn the_end_is_an_id_or_a_time() {

@@ -17,6 +17,10 @@ use super::{
     node::{Node, NodeArguments, RetryArguments, Write},
     table::aligned,
 };
+use crate::base::{
+    ids::Timestamp,
+    moment::{self, MOMENT_MAX},
+};
 
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
@@ -111,9 +115,9 @@ fn create(arguments: &Create) -> Result<String, Failure> {
         body["role"] = role.get_name().into();
     }
     let moment = arguments.valid_for.map(|time| {
-        let since = UNIX_EPOCH.elapsed().unwrap_or_default();
-        let moment = since.checked_add(time).and_then(|since| UNIX_EPOCH.checked_add(since));
-        moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string())
+        let end = UNIX_EPOCH.elapsed().unwrap_or_default().checked_add(time)?;
+        let end = Timestamp(u64::try_from(end.as_micros()).ok()?);
+        (end <= MOMENT_MAX).then(|| moment::text_of_seconds(end))
     });
     let too_long = || Failure::Usage("--for is longer than there are dates".into());
     let expires = arguments.expires.clone().map(Some).or(moment);

@@ -105,6 +105,10 @@ fn a_token_expires() {
     let mut client = site.node.client();
     let past = json!({"name": "t", "role": "read", "scope": {}, "expires": "2020-01-31T00:00:00Z"});
     with(&mut client, ROOT, "POST", "/tokens", &past.to_string()).problem(400, "invalid-parameter");
+    // It would lie in the year 10000 by UTC.
+    let late =
+        json!({"name": "t", "role": "read", "scope": {}, "expires": "9999-12-31T23:59:59-23:59"});
+    with(&mut client, ROOT, "POST", "/tokens", &late.to_string()).problem(400, "invalid-parameter");
     let soon = std::time::SystemTime::now() + std::time::Duration::from_millis(1_500);
     let soon = humantime::format_rfc3339_millis(soon).to_string();
     let body = json!({"name": "t", "role": "read", "scope": {}, "expires": soon});
@@ -406,6 +410,9 @@ fn the_command_makes_lists_and_revokes_tokens() {
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tokens"].as_array().unwrap().len(), 2);
     let id = &token[3..19];
+    let (code, _, said) =
+        run(&["token", "create", "--name", "late", "--role", "read", "--for", "9000years"]);
+    assert!(code == Some(2) && said.contains("--for is longer than there are dates"), "{said}");
     assert_eq!(run(&["token", "revoke", id]).1, format!("revoked {id}\n"));
     with(&mut client, token, "GET", "/tenants/acme", "").problem(401, "unauthenticated");
     let (code, _, said) = run(&["token", "revoke", id]);

@@ -8,7 +8,6 @@ use super::queue::Audit;
 use crate::{
     api::{
         access::{Principal, Who},
-        body::token::moment_text,
         context::Core,
         error::{Code, excerpt},
         route::Resource,
@@ -17,6 +16,7 @@ use crate::{
         ids::Timestamp,
         json_string::json_string,
         limits::NAME_BYTES_MAX,
+        moment,
         tokens::{Token, TokenId},
     },
     http::{Request, Response},
@@ -63,7 +63,7 @@ impl Event {
         principal: &Principal,
         from: Option<Peer>,
     ) -> Self {
-        let at = moment_text(Timestamp(cores::wall_micros()));
+        let at = moment::text(Timestamp(cores::wall_micros()));
         let node = core.node.status().cluster().node;
         let from = from.map_or("null".to_owned(), |from| format!("\"{from}\""));
         let who = who(core, principal);

@@ -5,7 +5,7 @@ use rand::Rng as _;
 use crate::{
     api::{
         access::Who,
-        body::token::{self, ScopeName, TokenBody, moment_text},
+        body::token::{self, ScopeName, TokenBody},
         context::Context,
         error::{ApiError, Code, excerpt},
         read::names,
@@ -22,6 +22,7 @@ use crate::{
         batch::Action,
         ids::Timestamp,
         json_string::json_string,
+        moment,
         secret::SecretHash,
         tokens::{Rights, Scope, Token, TokenId},
     },
@@ -162,7 +163,7 @@ fn looked_up(api: &Context, name: &ScopeName) -> Result<Scope, ApiError> {
 
 /// A token as answers show it.
 fn json(token: &Token) -> String {
-    let created = moment_text(token.created);
+    let created = moment::text(token.created);
     format!("{{\"id\":\"{}\",{},\"created\":\"{created}\"}}", token.id, members(token))
 }
 
@@ -171,7 +172,7 @@ fn members(token: &Token) -> String {
     let mut text =
         format!("\"name\":{},\"role\":\"{role}\",\"scope\":{scope}", json_string(&token.name));
     if let Some(expires) = token.expires {
-        text += &format!(",\"expires\":\"{}\"", moment_text(expires));
+        text += &format!(",\"expires\":\"{}\"", moment::text(expires));
     }
     if let Some(creator) = token.creator {
         text += &format!(",\"creator\":\"{creator}\"");

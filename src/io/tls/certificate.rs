@@ -14,6 +14,7 @@ use super::{
     protocol::provider,
     validity::{Validity, validity},
 };
+use crate::base::{ids::Timestamp, moment};
 
 /// The longest file of certificates or of a key, in bytes: all roots of a system fit it.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -152,8 +153,8 @@ impl Standing {
     /// What is to be said of it, if anything.
     pub(super) fn warning(self) -> Option<String> {
         let at = |seconds: i64| {
-            let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            moment::text_of_seconds(Timestamp(seconds.saturating_mul(1_000_000)))
         };
         match self {
             Self::Valid => None,

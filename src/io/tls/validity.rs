@@ -67,7 +67,8 @@ fn time(der: &[u8]) -> Option<(i64, &[u8])> {
         2 => 1900 + year,
         _ => year,
     };
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !is_date || hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     Some((((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second, rest))
@@ -117,6 +118,23 @@ mod tests {
         // From 2050 on times are written otherwise.
         let valid = validity(&certificate((1999, 12, 31), (2100, 3, 1))).unwrap();
         assert_eq!(valid, Validity { from: 946_598_400, until: 4_107_542_400 });
+    }
+
+    #[test]
+    fn times_that_are_none_are_not_read() {
+        let read = |text: &str| {
+            time(&[&[tag::GENERALIZED_TIME, 15], text.as_bytes()].concat()).map(|(at, _)| at)
+        };
+        assert_eq!(read("99991231235959Z"), Some(253_402_300_799));
+        for wrong in [
+            "99991231240000Z",
+            "99991231236000Z",
+            "99991231235960Z",
+            "99991331000000Z",
+            "99990132000000Z",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
