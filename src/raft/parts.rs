@@ -140,10 +140,12 @@ mod tests {
     use crate::{
         base::{
             batch::{Append, Command, Idempotency, NumberedBatch},
-            ids::ChangeId,
+            ids::{ChangeId, Timestamp},
             outcome::Decision,
             quota::TenantQuota,
             retention::{Beginning, TenantRetention},
+            secret::SecretHash,
+            tokens::{Rights, Role, Scope, Token, TokenId},
         },
         state::{
             State,
@@ -171,6 +173,16 @@ mod tests {
         Action::SetQuota(OWN, quota(waits)).into()
     }
 
+    fn create(id: u64, key: u8) -> Command {
+        let rights = Rights { role: Role::Read, scope: Scope::Tenant(OWN) };
+        let (hash, created) = (SecretHash([id as u8; 32]), Timestamp::default());
+        let name = format!("n{id}").into();
+        let token =
+            Token { id: TokenId(id), name, rights, hash, creator: None, created, expires: None };
+        let idempotency = Some(Idempotency { key: [key; 16], request: [3; 16] });
+        Command { action: Action::CreateToken(Box::new(token)), idempotency }
+    }
+
     fn begin(changes: u64, first: u64) -> Command {
         let beginning = Beginning { retention: kept(changes), first: ChangeId(first) };
         Action::BeginAt(OWN, beginning).into()
@@ -188,11 +200,11 @@ mod tests {
     fn a_copy_keeps_of_a_tenant_what_its_origin_decided() {
         let batches: [&[Command]; 5] = [
             &[create_tenant(OWN, "own"), create_tenant(OTHER, "other")],
-            &[write(OTHER, 1), write(OWN, 2), write(OWN, 3), write(OWN, 4)],
+            &[write(OTHER, 1), write(OWN, 2), write(OWN, 3), write(OWN, 4), create(1, 7)],
             &[set(kept(2), Some(5)), begin(2, 3), set(kept(9), None), allow(3)],
             // The keys of others are not known at a copy.
             &[set(kept(1), Some(5)), set(kept(1), Some(1)), set(kept(2), Some(5)), begin(2, 4)],
-            &[set(kept(3), Some(6)), set(kept(4), Some(2)), allow(4)],
+            &[set(kept(3), Some(6)), set(kept(4), Some(2)), allow(4), create(1, 7), create(2, 8)],
         ];
         for late in [false, true] {
             let (mut whole, mut copy) = (State::default(), State::default());
@@ -212,6 +224,7 @@ mod tests {
                 assert_eq!(copy.begins(), whole.begins());
                 assert_eq!(copy.quota(), whole.quota());
             };
+            let tokens = |state: &State| state.index().tokens.all();
             for (at, commands) in batches.iter().enumerate() {
                 let batch = whole.apply(batch_of(commands, at as u64 + 1)).batch;
                 if late {
@@ -219,10 +232,13 @@ mod tests {
                 } else {
                     follow(&whole, &mut copy, &batch);
                     agree(&whole, &copy);
+                    assert_eq!(tokens(&copy), tokens(&whole));
                 }
             }
             applied.iter().for_each(|batch| follow(&whole, &mut copy, batch));
             agree(&whole, &copy);
+            assert_eq!(tokens(&copy), tokens(&whole));
+            assert_eq!(tokens(&copy).len(), 2);
             let own = whole.index().catalog.tenant(OWN).unwrap();
             assert_eq!((own.retention(), own.begins()), (kept(3), ChangeId(3)));
             assert_eq!(own.quota(), quota(4));

@@ -50,8 +50,18 @@ pub(super) fn check_creation(
     }
 }
 
-/// Creates a token that was accepted; those that are good for nothing any more make room for it.
-pub(super) fn create(index: &Index, noted: &mut Noted, token: &Token, at: Timestamp) {
+/// Creates a token that was accepted; those that are good for nothing any more make room for it. A repeat of its
+/// creation, which is told apart by its idempotency key where the whole batch is, does nothing in a part of one.
+pub(super) fn create(
+    index: &Index,
+    noted: &mut Noted,
+    token: &Token,
+    at: Timestamp,
+    is_part: bool,
+) {
+    if is_part && index.tokens.get(token.id).is_some() {
+        return;
+    }
     for expired in index.tokens.expired(at) {
         index.tokens.remove(expired);
         noted.names.push(Naming::NoToken(expired));

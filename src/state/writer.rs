@@ -137,7 +137,7 @@ impl Writer<'_> {
                 self.noted.names.push(Naming::Quota(*tenant, quota.to_bytes()));
             }
             ActionRef::CreateToken(token) => {
-                tokens::create(self.index, self.noted, token, self.at);
+                tokens::create(self.index, self.noted, token, self.at, self.is_part);
             }
             ActionRef::RevokeToken(id) => {
                 self.index.tokens.remove(*id);
