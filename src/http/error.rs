@@ -60,6 +60,9 @@ pub enum ProtocolError {
     /// Several `Content-Type` lines.
     #[error("the header Content-Type is repeated")]
     ContentTypeRepeated,
+    /// Several `Authorization` lines.
+    #[error("the header Authorization is repeated")]
+    AuthorizationRepeated,
     /// `Content-Length` and `Transfer-Encoding` together.
     #[error("Content-Length and Transfer-Encoding are given together")]
     TwoLengths,

@@ -219,6 +219,7 @@ struct Meaning {
     host: Option<Span>,
     content_type: Option<Span>,
     content_length: Option<usize>,
+    has_authorization: bool,
     transfer: Transfer,
     close: bool,
     keep_alive: bool,
@@ -249,6 +250,12 @@ impl Meaning {
                 let earlier = self.content_type.replace(span);
                 if earlier.is_some() {
                     return Err(ProtocolError::ContentTypeRepeated);
+                }
+            }
+            13 if name.eq_ignore_ascii_case("authorization") => {
+                // One reader would go by the first, and the next by the last.
+                if std::mem::replace(&mut self.has_authorization, true) {
+                    return Err(ProtocolError::AuthorizationRepeated);
                 }
             }
             14 if name.eq_ignore_ascii_case("content-length") => {

@@ -85,6 +85,8 @@ fn header_lines() {
         ("Host:", E::Host),
         ("Host: \t", E::Host),
         ("Host: a\r\nContent-Type: a/b\r\ncontent-type: a/b", E::ContentTypeRepeated),
+        ("Host: a\r\nAuthorization: a\r\nauthorization: a", E::AuthorizationRepeated),
+        ("Host: a\r\nAuthorization:\r\nAuthorization: a", E::AuthorizationRepeated),
         ("Host: a b", E::Host),
         ("Host: a,b", E::Host),
         ("Host: a/b", E::Host),
