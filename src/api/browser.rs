@@ -30,7 +30,7 @@ const PREFLIGHT_KEPT_S: u64 = 7_200;
 pub struct BrowserPolicy {
     hosts: Vec<HostName>,
     origins: Vec<Origin>,
-    /// Requests need a token, which a page whose name was made to lead here does not have.
+    /// Requests need a token, or what may be done without one was said.
     needs_token: bool,
 }
 
@@ -43,7 +43,7 @@ impl BrowserPolicy {
         Self { hosts, origins: origins.into(), needs_token: false }
     }
 
-    /// The same where requests need a token: any `Host` will do then.
+    /// The same where requests need a token: any `Host` will do for those that show one.
     #[must_use]
     pub fn with_tokens(self, needs_token: bool) -> Self {
         Self { needs_token, ..self }
@@ -72,7 +72,8 @@ impl BrowserPolicy {
     }
 
     /// Whether `request` may come from where its browser says, and is for this
-    /// node; `members` are those of the cluster, asked for where that matters. Costs
+    /// node; `members` are those of the cluster, asked for where that matters. Of who has a token, which a page
+    /// whose name was made to lead here does not, or may do nothing (`is_nobodys` is false), any `Host` will do. Costs
     /// a look at the `Host`, and for a write one at each header.
     ///
     /// # Errors
@@ -80,13 +81,14 @@ impl BrowserPolicy {
     pub(super) fn admit(
         &self,
         request: &Request,
+        is_nobodys: bool,
         members: impl FnOnce() -> Vec<Member>,
     ) -> Result<(), ApiError> {
         // Without one it is no browser's.
         let host = request.host().unwrap_or_default();
         let name = host_name(host);
-        let known =
-            self.needs_token || host.is_empty() || is_address(name) || self.knows_host(name);
+        let any_will_do = self.needs_token && !is_nobodys;
+        let known = any_will_do || host.is_empty() || is_address(name) || self.knows_host(name);
         let is_of = |member: &Member| host_name(&member.address).eq_ignore_ascii_case(name);
         // It may have been moved since it was started.
         if !known && !members().iter().any(is_of) {

@@ -385,7 +385,8 @@ impl Api {
     }
 
     fn admit(&self, request: &Request, context: &Context) -> Result<(), ApiError> {
-        self.0.browsers.admit(request, || self.0.node.status().cluster().members)?;
+        let is_nobodys = context.principal.is_nobodys();
+        self.0.browsers.admit(request, is_nobodys, || self.0.node.status().cluster().members)?;
         access::permit(&context.principal, request)
     }
 }

@@ -141,6 +141,46 @@ fn any_name_leads_to_a_node_that_asks_for_tokens() {
 }
 
 #[test]
+fn a_name_that_was_made_to_lead_here_does_not_have_the_rights_of_requests_without_a_token() {
+    let builder = NodeBuilder::new().flags(&["--allow-host", "known.example"]);
+    let node = with_token(builder, ROOT).start();
+    let mut client = node.client();
+    let mut ask = |host: &str, line: &str, more: &str| {
+        client.send(format!("{line} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"));
+        client.answer()
+    };
+    let own = format!("Authorization: Bearer {ROOT}\r\n");
+    // Nothing may be done without a token: no name makes a difference.
+    assert_eq!(ask("any.example", "GET /changes", "").status, 401);
+    assert_eq!(ask("any.example", "GET /health", "").status, 200);
+    let body = "{\"role\":\"write\",\"scope\":{}}";
+    let mut other = node.client();
+    assert_eq!(asked(&mut other, "PUT", "/tokens/anonymous", &bearer(ROOT), body).status, 200);
+    for line in ["GET /changes", "GET /changes?block=1", "POST /tenants", "DELETE /tenants/x"] {
+        ask("any.example", line, "").problem(421, "misdirected");
+        ask("any.example", line, "Origin: http://any.example\r\n").problem(421, "misdirected");
+    }
+    for host in ["127.0.0.1", "localhost:9000", "known.example"] {
+        assert_eq!(ask(host, "GET /changes", "").status, 200, "{host}");
+    }
+    assert_eq!(ask("any.example", "GET /changes", &own).status, 200);
+}
+
+#[test]
+fn a_request_bears_one_authorization() {
+    let node = with_token(NodeBuilder::new(), ROOT).start();
+    for second in [bearer(ROOT), bearer("x"), String::new()] {
+        for (one, two) in [(&bearer(ROOT), &second), (&second, &bearer(ROOT))] {
+            let mut client = node.client();
+            client.send(format!(
+                "GET /changes HTTP/1.1\r\nHost: h\r\nAuthorization: {one}\r\nauthorization: {two}\r\n\r\n"
+            ));
+            client.answer().problem(400, "bad-request");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_holds_no_token_is_refused() {
     for (text, words) in [
         ("short\n", "5 characters, not 32 to 255"),

@@ -98,6 +98,12 @@ impl Principal {
         Some(Duration::from_micros(expires.0.saturating_sub(cores::wall_micros())))
     }
 
+    /// Whether its rights are those of anybody, who shows nothing to have them: so also of a page that a browser was led
+    /// astray with.
+    pub(in crate::api) fn is_nobodys(&self) -> bool {
+        matches!(self.who, Who::Open | Who::Anonymous) && self.rights.is_some()
+    }
+
     /// What it concerns.
     pub(in crate::api) fn scope(&self) -> Scope {
         self.rights.map_or(Scope::All, |rights| rights.scope)
