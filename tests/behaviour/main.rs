@@ -149,6 +149,8 @@ mod tls;
 #[cfg(test)]
 mod tls_probes;
 #[cfg(test)]
+mod token_repeats;
+#[cfg(test)]
 mod token_routes;
 #[cfg(test)]
 mod token_waits;

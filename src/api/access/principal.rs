@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::{
     api::error::{ApiError, Code},
     base::{
@@ -107,6 +109,16 @@ impl Principal {
     /// What it concerns.
     pub(in crate::api) fn scope(&self) -> Scope {
         self.rights.map_or(Scope::All, |rights| rights.scope)
+    }
+
+    /// Where its idempotency keys stand for what it asks, where that is not everything: keys of one room are none of
+    /// another. What is of a tenant has the tenant's.
+    pub(in crate::api) fn key_room(&self) -> Option<Uuid> {
+        match self.scope() {
+            Scope::All => None,
+            Scope::Tenant(tenant) => Some(tenant),
+            Scope::Collection { collection, .. } => Some(collection),
+        }
     }
 
     /// Whether there is anything that does not concern it.

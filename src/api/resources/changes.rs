@@ -187,7 +187,8 @@ pub(in crate::api) async fn redact(
     // Other nodes may hold what is purged here, so it is ordered all the same.
     let first = api.node.history().first();
     let purged = (id < first && api.node.history().locate(id).is_none()).then_some(first);
-    write::propose(api, Action::Redact(id), None, asked, AnswerKind::Redaction { purged })
+    let room = api.principal.key_room();
+    write::propose(api, Action::Redact(id), room, asked, AnswerKind::Redaction { purged })
 }
 
 /// The id in a path.

@@ -1,6 +1,7 @@
 //! `/tokens`, `/tokens/ID` and `/tokens/anonymous`.
 
 use rand::Rng as _;
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -38,6 +39,11 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
     let form = body_form(request)?;
     let asked = idempotency::of_small(request)?;
     let TokenBody { name, role, scope, expires } = token::parse(request.body(), form)?;
+    // What it is for may be gone by now, and its end past. A repeat shows no secret.
+    let kind = AnswerKind::Token(TokenId(0), "".into());
+    if let Some(reply) = write::repeated(api, asked.as_ref(), &kind) {
+        return Ok(reply);
+    }
     let rights = Rights { role, scope: looked_up(api, &scope)? };
     if !api.principal.rights.is_some_and(|own| own.covers(rights)) {
         let detail = "no token may give more than it may itself";
@@ -60,7 +66,8 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
     // Texts of this form are JSON strings as they are.
     let body = format!("{{\"id\":\"{id}\",\"token\":\"{text}\",{}}}", members(&token));
     let kind = AnswerKind::Token(id, body.into());
-    write::propose(api, Action::CreateToken(Box::new(token)), None, asked, kind)
+    let room = key_room(api, rights.scope);
+    write::propose(api, Action::CreateToken(Box::new(token)), room, asked, kind)
 }
 
 /// An id that no token has, as far as is known here.
@@ -105,7 +112,8 @@ pub(in crate::api) fn revoke(
     match found(api, text) {
         Ok(token) => {
             let action = Action::RevokeToken(token.id);
-            write::propose(api, action, None, asked, AnswerKind::Revocation)
+            let room = key_room(api, token.rights.scope);
+            write::propose(api, action, room, asked, AnswerKind::Revocation)
         }
         Err(error) => write::repeated(api, asked.as_ref(), &AnswerKind::Revocation).ok_or(error),
     }
@@ -129,6 +137,11 @@ pub(in crate::api) fn set_anonymous(api: &Context, request: &Request) -> Result<
     };
     let kind = AnswerKind::Anonymous(rights_json(rights).into());
     write::propose(api, Action::SetAnonymous(rights), None, asked, kind)
+}
+
+/// Where the idempotency key of a write about a token of that scope stands.
+fn key_room(api: &Context, scope: Scope) -> Option<Uuid> {
+    api.principal.key_room().or(scope.tenant())
 }
 
 /// Tokens that are made while nobody needs one would be anybody's.

@@ -25,11 +25,12 @@ use crate::{
     http::Request,
 };
 
-/// Has `action` done, which concerns `tenant`, unless it was before.
+/// Has `action` done, unless it was before. Its idempotency key is one of `room`: that of the tenant which it concerns,
+/// if it is of one.
 pub(in crate::api) fn propose(
     api: &Context,
     action: Action,
-    tenant: Option<Uuid>,
+    room: Option<Uuid>,
     asked: Option<KeyedRequest>,
     kind: AnswerKind,
 ) -> Result<Reply, ApiError> {
@@ -40,7 +41,7 @@ pub(in crate::api) fn propose(
     if let Some(reply) = repeated(api, asked.as_ref(), &kind) {
         return Ok(reply);
     }
-    let idempotency = asked.map(|asked| asked.of(tenant));
+    let idempotency = asked.map(|asked| asked.of(room));
     let pending = api.node.propose(Command { action, idempotency }).inspect_err(|error| {
         if *error == WriteError::Overloaded {
             api.metrics.limited(Limit::Writes);
@@ -72,10 +73,14 @@ pub(in crate::api) fn repeated(
     asked: Option<&KeyedRequest>,
     kind: &AnswerKind,
 ) -> Option<Reply> {
-    // What does not concern who asks is not told; what does is decided once more, to the same.
-    let asked = asked.filter(|_| !api.principal.is_limited())?;
-    let decision = api.node.index().idempotency().repeated(&asked.of(None))?;
-    Some(Reply::Now(written(kind, decision, asked.weak)))
+    let asked = asked?;
+    let known = api.node.index().idempotency();
+    let decision = match api.principal.key_room() {
+        None => known.repeated(&asked.of(None)),
+        // What does not concern who asks is not told.
+        Some(room) => known.decision(&asked.of(Some(room))).filter(|decision| decision.replayed),
+    };
+    Some(Reply::Now(written(kind, decision?, asked.weak)))
 }
 
 /// The answer to an append whose path names what is not there: that to the one it
