@@ -43,12 +43,9 @@ impl<'c> Bills<'c> {
         account.wait().map_err(|exceeded| self.0.exceeded(exceeded))
     }
 
-    /// The same of a stream, with the answer that takes its place.
-    ///
-    /// # Errors
-    /// That.
-    pub fn stream(&self, account: &mut Account) -> Result<(), Response> {
-        self.wait(account).map_err(|error| accept::negotiated(error.into()))
+    /// The same of a stream: the answer that takes its place, where that must not stand.
+    pub fn stream(&self, account: &mut Account) -> Option<Response> {
+        self.wait(account).err().map(|error| accept::negotiated(error.into()))
     }
 
     /// Counts bytes of an answer.
@@ -128,7 +125,7 @@ impl Context {
     /// [`Code::TooManyRequests`]
     pub(super) fn bill_changes(&self, count: usize, payers: &[Payer]) -> Result<(), ApiError> {
         let mut account = self.account.borrow_mut();
-        if account.has_written {
+        if account.has_written || (account.payer.is_none() && payers.is_empty()) {
             return Ok(());
         }
         let now = self.moment();

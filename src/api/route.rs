@@ -50,6 +50,9 @@ pub(super) enum Resource<'p> {
     Anonymous,
 }
 
+/// A list of changes, and what its tenant uses, if it is of one.
+pub(super) type BilledList = (ListId, Option<Arc<Meter>>);
+
 /// What a request needs of who sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Need {
@@ -292,10 +295,7 @@ impl<'p> Resource<'p> {
     ///
     /// # Errors
     /// [`Code::NotFound`] when that is of nothing that is there.
-    pub(super) fn list(
-        &self,
-        visible: Visible<'_>,
-    ) -> Result<Option<(ListId, Option<Arc<Meter>>)>, ApiError> {
+    pub(super) fn list(&self, visible: Visible<'_>) -> Result<Option<BilledList>, ApiError> {
         Ok(match *self {
             Self::Changes => Some((ListId::All, None)),
             Self::TenantChanges(tenant) => {

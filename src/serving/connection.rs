@@ -292,8 +292,9 @@ impl Driver {
         in_hand: &mut InHand<'_>,
     ) -> Result<Option<Response>, Gone> {
         let context = Rc::clone(&self.context);
-        if let Err(refusal) = context.api.bills().stream(&mut in_hand.account) {
-            return Ok(Some(refusal));
+        let refusal = context.api.bills().stream(&mut in_hand.account);
+        if refusal.is_some() {
+            return Ok(refusal);
         }
         let first =
             match context.api.begin(&mut stream, &mut in_hand.principal, self.link.now).await {

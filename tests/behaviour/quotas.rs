@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use testkit::{Answer, Bar, Client, NodeBuilder, Stream, eventually, ids};
 
 use crate::{
+    caches::started,
     credentials::{ROOT, asked, bearer},
     tokens::Site,
 };
@@ -267,6 +268,31 @@ fn a_quota_outlives_restarts_and_goes_with_its_tenant() {
     bar.client.tenant("foo");
     assert_eq!(shown(&mut bar.client), json!({}));
     assert_eq!(used(&mut bar.client)["writes"], 0);
+}
+
+#[test]
+fn caches_know_quotas_and_count_what_they_answer() {
+    let mut bar = Bar::start();
+    let id = bar.put("k", 1);
+    allow(&mut bar.client, &json!({"writes_per_second": 5, "reads_per_second": 1}));
+    let origin = bar.node.url();
+    let whole = NodeBuilder::new().command("cache").flags(&["--of", &origin]);
+    let part = NodeBuilder::new().command("cache").flags(&["--of", &origin, "--tenant", "foo"]);
+    let caches = [started(whole), started(part)];
+    for cache in &caches {
+        let mut client = cache.client();
+        eventually("it knows the quota", || client.page(QUOTA)["reads_per_second"] == 1);
+        let ask = |_| cache.client().get("/tenants/foo/changes");
+        let answer = (0..1_000).map(ask).find(|answer| answer.status == 429);
+        refused(&answer.expect("the cache keeps to it"), "reads_per_second");
+    }
+    // What they hand on counts where it is done.
+    let mut client = caches[1].client();
+    assert_eq!(client.post_lines("/tenants/foo/changes", &lines(500)).status, 201);
+    let answer = client.json("POST", "/tenants/foo/changes", r#"{"data":1}"#);
+    let seconds = refused(&answer, "writes_per_second");
+    assert!((30..=99).contains(&seconds), "{seconds}");
+    assert_eq!(bar.client.get("/health").last(), id + 500);
 }
 
 #[test]
