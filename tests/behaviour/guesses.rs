@@ -2,6 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
 };
 
@@ -48,9 +52,9 @@ fn who_guesses_is_refused_whatever_the_guess_and_good_tokens_pass() {
     let site = Site::start();
     let token = site.token("read", &json!({"tenant": "acme"})).token;
     let mut client = site.node.client();
-    // One more is looked at each second.
+    // And one more each second that this takes.
     let count = looked_at(&mut client, "wrong-0123456789-0123456789-0123456789");
-    assert!((BURST..BURST + 20).contains(&count), "{count}");
+    assert!(count >= BURST, "{count}");
     // From the same address: on this connection, and on others.
     for client in [&mut client, &mut site.node.client()] {
         for good in [&token, ROOT] {
@@ -71,16 +75,19 @@ fn who_guesses_is_refused_whatever_the_guess_and_good_tokens_pass() {
 #[test]
 fn the_root_token_is_not_told_from_a_guess_where_it_was_not_shown_before() {
     let node = with_token(NodeBuilder::new(), ROOT).start();
-    let mut client = node.client();
-    looked_at(&mut client, "wrong-0123456789-0123456789-0123456789");
     let mut other = client_from(1, node.address());
     assert_eq!(asked(&mut other, "GET", "/changes", &bearer(ROOT), "").status, 200);
-    let guess = asked(&mut client, "GET", "/changes", &bearer(ROOT), "");
-    let wrong = asked(&mut client, "GET", "/changes", &bearer(&ROOT.replace('0', "1")), "");
-    // One of them may be the one that is looked at each second.
-    if guess.status == 429 && wrong.status == 429 {
-        assert_eq!(guess.text(), wrong.text());
-    }
+    // One of two guesses may be the one that is looked at each second: then it is tried from elsewhere.
+    let refused = (2..10).find_map(|last| {
+        let mut client = client_from(last, node.address());
+        looked_at(&mut client, "wrong-0123456789-0123456789-0123456789");
+        let right = asked(&mut client, "GET", "/changes", &bearer(ROOT), "");
+        let wrong = asked(&mut client, "GET", "/changes", &bearer(&ROOT.replace('0', "1")), "");
+        let are_refused = right.status == 429 && wrong.status == 429;
+        are_refused.then_some((client, right, wrong))
+    });
+    let (mut client, right, wrong) = refused.expect("both are refused");
+    assert_eq!(right.text(), wrong.text());
     eventually("it is looked at again", || {
         asked(&mut client, "GET", "/changes", &bearer(ROOT), "").status == 200
     });
@@ -90,39 +97,42 @@ fn the_root_token_is_not_told_from_a_guess_where_it_was_not_shown_before() {
 fn guesses_at_full_speed_hold_up_nobody() {
     let site = Site::start();
     let address = site.node.address();
-    let guessing: Vec<_> = (0..8)
-        .map(|_| {
-            thread::spawn(move || {
-                let mut client = Client::connect(address);
-                let mut counts = [0; 2];
-                for _ in 0..2_000 {
-                    let answer = asked(&mut client, "POST", "/changes", &bearer("wrong"), "{}");
-                    counts[usize::from(answer.status == 429)] += 1;
-                    assert!([401, 429].contains(&answer.status), "{answer:?}");
-                }
-                counts
-            })
+    let (is_over, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let guess = || {
+        let (is_over, count) = (Arc::clone(&is_over), Arc::clone(&count));
+        thread::spawn(move || {
+            let mut client = Client::connect(address);
+            let mut refused = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = asked(&mut client, "POST", "/changes", &bearer("wrong"), "{}");
+                assert!([401, 429].contains(&answer.status), "{answer:?}");
+                refused += usize::from(answer.status == 429);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            refused
         })
-        .collect();
+    };
+    let guessing: Vec<_> = (0..8).map(|_| guess()).collect();
+    let more = |than: usize| count.load(Ordering::Relaxed) > than + 500;
+    eventually("they are under way", || more(0));
     // Others come in meanwhile, anew each time, and are served all the same.
-    let mut served = 0;
-    while guessing.iter().any(|thread| !thread.is_finished()) || served == 0 {
-        let mut client = site.node.client();
-        let written = asked(&mut client, "POST", "/changes", &bearer(ROOT), "{\"data\":1}");
+    for _ in 0..10 {
+        let written =
+            asked(&mut site.node.client(), "POST", "/changes", &bearer(ROOT), "{\"data\":1}");
         assert_eq!(written.status, 201, "{written:?}");
-        let body = json!({"name": "t", "role": "read", "scope": {}});
-        if served % 10 == 0 {
-            let token = made(&mut client, ROOT, &body).token;
-            let read = asked(&mut site.node.client(), "GET", "/changes", &bearer(&token), "");
-            assert_eq!(read.status, 200);
-        }
-        served += 1;
     }
-    let counts: Vec<_> = guessing.into_iter().map(|thread| thread.join().unwrap()).collect();
-    let [looked, refused] = [0, 1].map(|at| counts.iter().map(|counts| counts[at]).sum::<usize>());
-    assert_eq!(looked + refused, 16_000);
-    assert!(served >= 10, "{served}");
-    assert!(looked >= BURST && refused > 10_000, "{looked} looked at, {refused} refused");
+    let body = json!({"name": "t", "role": "read", "scope": {}});
+    let token = made(&mut site.node.client(), ROOT, &body).token;
+    for _ in 0..10 {
+        let read = asked(&mut site.node.client(), "GET", "/changes", &bearer(&token), "");
+        assert_eq!(read.json()["changes"].as_array().unwrap().len(), 10);
+    }
+    let then = count.load(Ordering::Relaxed);
+    eventually("they are under way still", || more(then));
+    is_over.store(true, Ordering::Relaxed);
+    let refused: usize = guessing.into_iter().map(|thread| thread.join().unwrap()).sum();
+    let looked_at = count.load(Ordering::Relaxed) - refused;
+    assert!(looked_at >= BURST && refused >= 500, "{looked_at} looked at, {refused} refused");
     let line = format!("changeagent_limit_refusals_total{{limit=\"wrong-tokens\"}} {refused}\n");
     let metrics = metrics(&site);
     assert!(metrics.contains(&line), "{metrics}");
