@@ -216,6 +216,72 @@ impl TryFrom<String> for TokenId {
     }
 }
 
+/// Who gives rights to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Option<String>", try_from = "Option<String>")]
+pub enum Grantor {
+    /// Who has the root token, or stands for it: nobody takes its rights away.
+    Root,
+    /// Who bears no token, with the rights that requests without one have.
+    Anonymous,
+    /// Who has that token.
+    Token(TokenId),
+}
+
+impl Grantor {
+    /// What stands for [`Anonymous`](Self::Anonymous) where a token is named by its text. No token has it as its id.
+    pub const ANONYMOUS: &str = "anonymous";
+
+    /// Its number in a batch: 0 for the root token, `u64::MAX` for who bears none, else the id of the token. Stable: it is
+    /// on disk.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Root => 0,
+            Self::Anonymous => u64::MAX,
+            Self::Token(id) => id.0,
+        }
+    }
+
+    /// The one of that number.
+    #[must_use]
+    pub fn numbered(number: u64) -> Self {
+        match number {
+            0 => Self::Root,
+            u64::MAX => Self::Anonymous,
+            id => Self::Token(TokenId(id)),
+        }
+    }
+
+    /// Its text; nothing for the root token.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        match self {
+            Self::Root => None,
+            Self::Anonymous => Some(Self::ANONYMOUS.to_owned()),
+            Self::Token(id) => Some(id.to_string()),
+        }
+    }
+}
+
+impl From<Grantor> for Option<String> {
+    fn from(grantor: Grantor) -> Self {
+        grantor.text()
+    }
+}
+
+impl TryFrom<Option<String>> for Grantor {
+    type Error = &'static str;
+
+    fn try_from(text: Option<String>) -> Result<Self, Self::Error> {
+        match text.as_deref() {
+            None => Ok(Self::Root),
+            Some(Self::ANONYMOUS) => Ok(Self::Anonymous),
+            Some(id) => id.parse().map(Self::Token),
+        }
+    }
+}
+
 /// A token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -227,16 +293,29 @@ pub struct Token {
     pub rights: Rights,
     /// SHA-256 of the whole token.
     pub hash: SecretHash,
-    /// The token that it was created with; nothing where that was the root token.
-    pub creator: Option<TokenId>,
+    /// Who created it.
+    #[serde(default = "by_root")]
+    pub creator: Grantor,
     /// When it was created: the stamp of the batch that does it, and nothing before.
     pub created: Timestamp,
     /// From when on it is good for nothing.
     pub expires: Option<Timestamp>,
 }
 
+fn by_root() -> Grantor {
+    Grantor::Root
+}
+
 /// What a token begins with.
 const PREFIX: &str = "ca_";
+
+impl TokenId {
+    /// Whether a token may have it: not what stands for other [`Grantor`]s.
+    #[must_use]
+    pub fn is_of_a_token(self) -> bool {
+        Grantor::numbered(self.0) == Grantor::Token(self)
+    }
+}
 
 impl Token {
     /// The token of that id and secret, as it is shown.
@@ -317,6 +396,20 @@ mod tests {
         let mut wrong = Rights::to_bytes(None);
         wrong[7] = 1;
         assert_eq!(Rights::from_bytes(&wrong), None);
+    }
+
+    #[test]
+    fn whoever_gives_rights_is_read_back() {
+        for (grantor, number, text) in [
+            (Grantor::Root, 0, "null"),
+            (Grantor::Anonymous, u64::MAX, "\"anonymous\""),
+            (Grantor::Token(TokenId(0xab)), 0xab, "\"00000000000000ab\""),
+        ] {
+            assert_eq!((grantor.number(), Grantor::numbered(number)), (number, grantor));
+            assert_eq!(serde_json::to_string(&grantor).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Grantor>(text).unwrap(), grantor);
+        }
+        assert!(serde_json::from_str::<Grantor>("\"root\"").is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::{
         quota::TenantQuota,
         retention::{Beginning, TenantRetention},
         secret::SecretHash,
-        tokens::{Rights, Role, Scope, Token, TokenId},
+        tokens::{Grantor, Rights, Role, Scope, Token, TokenId},
     },
     checkpoint::format,
     feed::{Fanout, Mailbox},
@@ -397,7 +397,7 @@ fn about_tokens(n: u64, tenant: Uuid, collection: Uuid) -> Vec<crate::base::batc
     let token = |id: u64, scope| {
         let rights = Rights { role: Role::Write, scope };
         let (name, hash) = (format!("n{id}").into(), SecretHash([id as u8; 32]));
-        let (creator, created) = (None, Timestamp::default());
+        let (creator, created) = (Grantor::Root, Timestamp::default());
         let expires = (id % 3 == 1).then_some(Timestamp(1 << 60));
         let token = Token { id: TokenId(id), name, rights, hash, creator, created, expires };
         Action::CreateToken(Box::new(token)).into()
@@ -407,13 +407,16 @@ fn about_tokens(n: u64, tenant: Uuid, collection: Uuid) -> Vec<crate::base::batc
             token(1, Scope::All),
             token(2, Scope::Tenant(tenant)),
             token(3, Scope::Collection { tenant, collection }),
-            Action::SetAnonymous(Some(Rights::ALL)).into(),
+            Action::SetAnonymous(Some(Rights::ALL), Some(Grantor::Root)).into(),
         ],
         70 => vec![
             Action::RevokeToken(TokenId(1)).into(),
             token(4, Scope::All),
-            Action::SetAnonymous(Some(Rights { role: Role::Read, scope: Scope::Tenant(tenant) }))
-                .into(),
+            Action::SetAnonymous(
+                Some(Rights { role: Role::Read, scope: Scope::Tenant(tenant) }),
+                Some(Grantor::Root),
+            )
+            .into(),
         ],
         _ => Vec::new(),
     }

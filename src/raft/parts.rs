@@ -45,7 +45,9 @@ impl Selection for Told {
             // Whose change it was is not looked up: it is an id and nothing else.
             ActionRef::Redact(_) | ActionRef::RevokeToken(_) => action.to_action(),
             // What a request without a token may do is one thing for all, and told as it is now, too.
-            ActionRef::SetAnonymous(_) => Some(Action::SetAnonymous(self.index.tokens.anonymous())),
+            ActionRef::SetAnonymous(..) => {
+                Some(Action::SetAnonymous(self.index.tokens.anonymous(), None))
+            }
             ActionRef::CreateToken(ref token) => {
                 let tenant = token.rights.scope.tenant();
                 let is_own = tenant.is_some_and(|tenant| self.has_tenant(tenant))
@@ -145,7 +147,7 @@ mod tests {
             quota::TenantQuota,
             retention::{Beginning, TenantRetention},
             secret::SecretHash,
-            tokens::{Rights, Role, Scope, Token, TokenId},
+            tokens::{Grantor, Rights, Role, Scope, Token, TokenId},
         },
         state::{
             State,
@@ -177,8 +179,15 @@ mod tests {
         let rights = Rights { role: Role::Read, scope: Scope::Tenant(OWN) };
         let (hash, created) = (SecretHash([id as u8; 32]), Timestamp::default());
         let name = format!("n{id}").into();
-        let token =
-            Token { id: TokenId(id), name, rights, hash, creator: None, created, expires: None };
+        let token = Token {
+            id: TokenId(id),
+            name,
+            rights,
+            hash,
+            creator: Grantor::Root,
+            created,
+            expires: None,
+        };
         let idempotency = Some(Idempotency { key: [key; 16], request: [3; 16] });
         Command { action: Action::CreateToken(Box::new(token)), idempotency }
     }

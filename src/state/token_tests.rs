@@ -30,7 +30,7 @@ fn token(id: u64, role: Role, scope: Scope, creator: Option<u64>, expires: Optio
         name: format!("n{id}").into(),
         rights: Rights { role, scope },
         hash: SecretHash([id as u8; 32]),
-        creator: creator.map(TokenId),
+        creator: creator.map_or(Grantor::Root, |id| Grantor::Token(TokenId(id))),
         created: Timestamp::default(),
         expires: expires.map(Timestamp),
     }
@@ -38,6 +38,10 @@ fn token(id: u64, role: Role, scope: Scope, creator: Option<u64>, expires: Optio
 
 fn create(token: &Token) -> Command {
     Action::CreateToken(Box::new(token.clone())).into()
+}
+
+fn anonymous(rights: Option<Rights>, by: Grantor) -> Command {
+    Action::SetAnonymous(rights, Some(by)).into()
 }
 
 fn revoke(id: u64) -> Command {
@@ -163,14 +167,64 @@ fn what_requests_without_a_token_may_do_is_what_was_said_last() {
     assert_eq!(state.index().tokens.anonymous(), None);
     let rights = Some(Rights { role: Role::Read, scope: Scope::Tenant(ACME) });
     let generation = state.index().tokens.generation();
-    let commands =
-        [Action::SetAnonymous(Some(Rights::ALL)).into(), Action::SetAnonymous(rights).into()];
+    let commands = [anonymous(Some(Rights::ALL), Grantor::Root), anonymous(rights, Grantor::Root)];
     let done: Decision = Ok(Effect::Anonymous).into();
     assert_eq!(decide(&mut state, 5, &commands), [done, done]);
     assert_eq!(state.index().tokens.anonymous(), rights);
     assert!(state.index().tokens.generation() > generation);
-    decide(&mut state, 6, &[Action::SetAnonymous(None).into()]);
+    decide(&mut state, 6, &[anonymous(None, Grantor::Root)]);
     assert_eq!(state.index().tokens.anonymous(), None);
+}
+
+#[test]
+fn what_requests_without_a_token_may_do_is_said_by_who_has_every_right_when_it_is_ordered() {
+    let mut state = state();
+    let all = token(1, Role::Admin, Scope::All, None, Some(100));
+    let tenant = token(2, Role::Admin, Scope::Tenant(ACME), None, None);
+    let writer = token(3, Role::Write, Scope::All, None, None);
+    decide(&mut state, 5, &[create(&all), create(&tenant), create(&writer)]);
+    let by = |id| Grantor::Token(TokenId(id));
+    let read = Some(Rights { role: Role::Read, scope: Scope::Tenant(ACME) });
+    let (done, no_right): (Decision, Decision) =
+        (Ok(Effect::Anonymous).into(), Err(Refusal::NoRight).into());
+    assert_eq!(decide(&mut state, 6, &[anonymous(read, by(1))]), [done]);
+    for grantor in [by(2), by(3), by(4), Grantor::Anonymous] {
+        for rights in [read, None] {
+            assert_eq!(decide(&mut state, 7, &[anonymous(rights, grantor)]), [no_right]);
+        }
+    }
+    // It expires, or is revoked in the same batch.
+    assert_eq!(decide(&mut state, 100, &[anonymous(None, by(1))]), [no_right]);
+    let mut state = self::state();
+    decide(&mut state, 5, &[create(&token(1, Role::Admin, Scope::All, None, None))]);
+    let commands = [revoke(1), anonymous(Some(Rights::ALL), by(1))];
+    assert_eq!(decide(&mut state, 6, &commands)[1], no_right);
+    assert_eq!(state.index().tokens.anonymous(), None);
+    // What it is for must be there.
+    let nobody = Some(Rights { role: Role::Read, scope: Scope::Tenant(Uuid::from_u128(99)) });
+    let missing = Err(Refusal::NotFound(Missing::Tenant)).into();
+    assert_eq!(decide(&mut state, 7, &[anonymous(nobody, Grantor::Root)]), [missing]);
+    // What an earlier build wrote was accepted.
+    assert_eq!(decide(&mut state, 8, &[Action::SetAnonymous(nobody, None).into()]), [done]);
+}
+
+#[test]
+fn who_bears_no_token_gives_what_it_may_when_that_is_ordered() {
+    let mut state = state();
+    let admin = Some(Rights { role: Role::Admin, scope: Scope::Tenant(ACME) });
+    let token = |scope| {
+        let token = token(9, Role::Read, scope, None, None);
+        create(&Token { creator: Grantor::Anonymous, ..token })
+    };
+    let no_right: Decision = Err(Refusal::NoRight).into();
+    assert_eq!(decide(&mut state, 5, &[token(OF_USERS)]), [no_right]);
+    decide(&mut state, 6, &[anonymous(admin, Grantor::Root)]);
+    assert_eq!(decide(&mut state, 7, &[token(Scope::Tenant(OTHER))]), [no_right]);
+    let commands = [anonymous(None, Grantor::Root), token(OF_USERS)];
+    assert_eq!(decide(&mut state, 8, &commands)[1], no_right);
+    let commands = [anonymous(admin, Grantor::Root), token(OF_USERS)];
+    assert!(decide(&mut state, 9, &commands)[1].result.is_ok());
+    assert_eq!(state.index().tokens.get(TokenId(9)).unwrap().creator, Grantor::Anonymous);
 }
 
 #[derive(Clone, Debug)]

@@ -7,46 +7,70 @@ use super::{
 use crate::base::{
     ids::Timestamp,
     outcome::{Effect, Missing, Refusal},
-    tokens::{Right, Scope, TOKENS_MAX, Token, TokenId},
+    tokens::{Grantor, Right, Rights, Scope, TOKENS_MAX, Token, TokenId},
 };
 
-/// Whether a token may be created in a batch that is stamped `at`; in a part of a batch all that is in it
-/// was accepted.
+/// Whether a token may be created in a batch that is stamped `at`. One that was `decided_elsewhere`, as all that is in a
+/// part of a batch, was accepted there.
 pub(super) fn check_creation(
     index: &Index,
     token: &Token,
     at: Timestamp,
-    is_part: bool,
+    decided_elsewhere: bool,
 ) -> Result<Effect, Refusal> {
     let tokens = &index.tokens;
-    if is_part {
+    if decided_elsewhere {
         return Ok(Effect::Token(token.id));
     }
-    if let Some(creator) = token.creator {
-        // It was good when it was asked, and may be no more.
-        let creator = tokens.get(creator).filter(|creator| !creator.is_expired(at));
-        let may = |creator: &Token| {
-            creator.rights.role.has(Right::Administer) && creator.rights.covers(token.rights)
-        };
-        if !creator.is_some_and(|creator| may(&creator)) {
-            return Err(Refusal::NoRight);
-        }
-    }
-    match token.rights.scope {
-        Scope::Tenant(tenant) if index.catalog.tenant(tenant).is_none() => {
-            return Err(Refusal::NotFound(Missing::Tenant));
-        }
-        Scope::Collection { tenant, collection } => {
-            let found = index.catalog.collection(collection);
-            if found.is_none_or(|found| found.tenant != tenant) {
-                return Err(Refusal::NotFound(Missing::Collection));
-            }
-        }
-        Scope::All | Scope::Tenant(_) => {}
-    }
+    check_grantor(index, token.creator, token.rights, at)?;
+    check_scope(index, token.rights.scope)?;
     match tokens.get(token.id).is_some() || tokens.count(at) >= TOKENS_MAX {
         true => Err(Refusal::TooManyTokens),
         false => Ok(Effect::Token(token.id)),
+    }
+}
+
+/// Whether `by` may say, in a batch that is stamped `at`, what requests without a token may do: that takes something from
+/// everybody's hand, and so needs every right.
+pub(super) fn check_anonymous(
+    index: &Index,
+    rights: Option<Rights>,
+    by: Grantor,
+    at: Timestamp,
+) -> Result<Effect, Refusal> {
+    check_grantor(index, by, Rights::ALL, at)?;
+    rights.map_or(Ok(()), |rights| check_scope(index, rights.scope))?;
+    Ok(Effect::Anonymous)
+}
+
+/// Whether `by` may give these rights: it could when it was asked, and may be able to no more.
+fn check_grantor(index: &Index, by: Grantor, rights: Rights, at: Timestamp) -> Result<(), Refusal> {
+    let own = match by {
+        Grantor::Root => return Ok(()),
+        Grantor::Anonymous => index.tokens.anonymous(),
+        Grantor::Token(id) => {
+            let token = index.tokens.get(id).filter(|token| !token.is_expired(at));
+            token.map(|token| token.rights)
+        }
+    };
+    let may = |own: Rights| own.role.has(Right::Administer) && own.covers(rights);
+    if own.is_some_and(may) { Ok(()) } else { Err(Refusal::NoRight) }
+}
+
+/// Whether what a scope names is there.
+fn check_scope(index: &Index, scope: Scope) -> Result<(), Refusal> {
+    match scope {
+        Scope::Tenant(tenant) if index.catalog.tenant(tenant).is_none() => {
+            Err(Refusal::NotFound(Missing::Tenant))
+        }
+        Scope::Collection { tenant, collection } => {
+            let found = index.catalog.collection(collection);
+            match found.is_some_and(|found| found.tenant == tenant) {
+                true => Ok(()),
+                false => Err(Refusal::NotFound(Missing::Collection)),
+            }
+        }
+        Scope::All | Scope::Tenant(_) => Ok(()),
     }
 }
 

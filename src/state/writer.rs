@@ -85,7 +85,10 @@ impl Writer<'_> {
                 tokens::check_creation(self.index, token, self.at, self.is_part)
             }
             ActionRef::RevokeToken(id) => tokens::check_revocation(self.index, *id),
-            ActionRef::SetAnonymous(_) => Ok(Effect::Anonymous),
+            ActionRef::SetAnonymous(_, None) => Ok(Effect::Anonymous),
+            ActionRef::SetAnonymous(rights, Some(by)) => {
+                tokens::check_anonymous(self.index, *rights, *by, self.at)
+            }
         };
         let names_nothing =
             matches!(result, Err(Refusal::NotFound(Missing::Tenant | Missing::Collection)));
@@ -143,7 +146,7 @@ impl Writer<'_> {
                 self.index.tokens.remove(*id);
                 self.noted.names.push(Naming::NoToken(*id));
             }
-            ActionRef::SetAnonymous(rights) => {
+            ActionRef::SetAnonymous(rights, _) => {
                 self.index.tokens.set_anonymous(*rights);
                 self.noted.names.push(Naming::Anonymous(*rights));
             }

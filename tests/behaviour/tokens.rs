@@ -140,6 +140,16 @@ fn no_token_makes_one_that_may_more_than_itself() {
     assert_eq!(inner["creator"], admin.id.as_str());
     let inner = inner["token"].as_str().unwrap().to_owned();
     make(&inner, "read", json!({"tenant": "acme"})).problem(404, "not-found");
+    // Who has none may give what is said.
+    let said = json!({"role": "admin", "scope": {"tenant": "acme"}}).to_string();
+    assert_eq!(with(&mut client, ROOT, "PUT", "/tokens/anonymous", &said).status, 200);
+    let made = client.json("POST", "/tokens", body("read", json!({"tenant": "acme"})));
+    assert_eq!((made.status, &made.json()["creator"]), (201, &"anonymous".into()));
+    client.json("POST", "/tokens", body("read", json!({}))).problem(403, "forbidden");
+    let id = format!("/tokens/{}", made.json()["id"].as_str().unwrap());
+    assert_eq!(client.get(&id).json()["creator"], "anonymous");
+    assert_eq!(client.delete(&id).status, 200);
+    assert_eq!(with(&mut client, ROOT, "PUT", "/tokens/anonymous", "null").status, 200);
     // It sees, and takes away, what lies in its scope alone.
     let all = with(&mut client, &inner, "GET", "/tokens", "").json();
     assert_eq!(all["tokens"].as_array().unwrap().len(), 1);

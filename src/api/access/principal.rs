@@ -9,7 +9,7 @@ use crate::{
     base::{
         batch::{ChangeSpan, flag},
         ids::Timestamp,
-        tokens::{Right, Rights, Scope, TokenId},
+        tokens::{Grantor, Right, Rights, Scope, TokenId},
     },
     io::cores,
     state::index::Tokens,
@@ -104,6 +104,16 @@ impl Principal {
     /// astray with.
     pub(in crate::api) fn is_nobodys(&self) -> bool {
         matches!(self.who, Who::Open | Who::Anonymous) && self.rights.is_some()
+    }
+
+    /// Who gives what it gives to others. That is looked at again when it is ordered.
+    pub(in crate::api) fn grantor(&self) -> Grantor {
+        match self.who {
+            Who::Token(id) => Grantor::Token(id),
+            Who::Anonymous => Grantor::Anonymous,
+            // Nothing that is ordered takes anything away from these.
+            _ => Grantor::Root,
+        }
     }
 
     /// What it concerns.

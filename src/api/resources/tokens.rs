@@ -5,7 +5,6 @@ use uuid::Uuid;
 
 use crate::{
     api::{
-        access::Who,
         body::token::{self, ScopeName, TokenBody},
         context::Context,
         error::{ApiError, Code, excerpt},
@@ -53,10 +52,7 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
         let detail = "member \"expires\" lies in the past";
         return Err(ApiError::new(Code::InvalidParameter, detail).with_text("member", "expires"));
     }
-    let creator = match api.principal.who {
-        Who::Token(id) => Some(id),
-        _ => None,
-    };
+    let creator = api.principal.grantor();
     let id = free_id(api);
     let mut secret = [0; 32];
     cores::rng().fill_bytes(&mut secret);
@@ -74,7 +70,7 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
 fn free_id(api: &Context) -> TokenId {
     loop {
         let id = TokenId(cores::random());
-        if id.0 > 0 && api.node.index().tokens.get(id).is_none() {
+        if id.is_of_a_token() && api.node.index().tokens.get(id).is_none() {
             return id;
         }
     }
@@ -136,7 +132,8 @@ pub(in crate::api) fn set_anonymous(api: &Context, request: &Request) -> Result<
         None => None,
     };
     let kind = AnswerKind::Anonymous(rights_json(rights).into());
-    write::propose(api, Action::SetAnonymous(rights), None, asked, kind)
+    let action = Action::SetAnonymous(rights, Some(api.principal.grantor()));
+    write::propose(api, action, None, asked, kind)
 }
 
 /// Where the idempotency key of a write about a token of that scope stands.
@@ -187,7 +184,7 @@ fn members(token: &Token) -> String {
     if let Some(expires) = token.expires {
         text += &format!(",\"expires\":\"{}\"", moment::text(expires));
     }
-    if let Some(creator) = token.creator {
+    if let Some(creator) = token.creator.text() {
         text += &format!(",\"creator\":\"{creator}\"");
     }
     text

@@ -166,7 +166,8 @@ fn refused(kind: &AnswerKind, refusal: Refusal) -> ApiError {
         }
         Refusal::NoRight => ApiError::new(
             Code::Forbidden,
-            "the token that asks was revoked meanwhile, or may not give that much",
+            "who asks may not give that much, or not any more: meanwhile the token was revoked, or what requests without \
+             one may do was changed",
         ),
         Refusal::TooManyTokens => ApiError::new(
             Code::Forbidden,

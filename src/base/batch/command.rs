@@ -14,7 +14,7 @@ use crate::base::{
     planted::planted,
     quota::TenantQuota,
     retention::{Beginning, TenantRetention},
-    tokens::{Rights, Token, TokenId},
+    tokens::{Grantor, Rights, Token, TokenId},
 };
 
 /// One write request.
@@ -69,8 +69,9 @@ pub enum Action {
     CreateToken(Box<Token>),
     /// Revokes a token. No change records it.
     RevokeToken(TokenId),
-    /// Says what requests without a token may do. No change records it.
-    SetAnonymous(Option<Rights>),
+    /// Says what requests without a token may do, and who says so; nobody where that was decided before, elsewhere or by an
+    /// earlier build. No change records it.
+    SetAnonymous(Option<Rights>, Option<Grantor>),
     /// Says how much a tenant may use. No change records it.
     SetQuota(Uuid, TenantQuota),
 }
@@ -79,10 +80,19 @@ impl Action {
     /// The version of a batch that it needs: earlier ones do not know it.
     pub(super) fn version(&self) -> u8 {
         match self {
-            Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_) => TOKENS_VERSION,
-            Self::SetQuota(..) => QUOTAS_VERSION,
+            Self::CreateToken(token) => token_version(token),
+            Self::RevokeToken(_) | Self::SetAnonymous(_, None) => TOKENS_VERSION,
+            Self::SetAnonymous(_, Some(_)) | Self::SetQuota(..) => QUOTAS_VERSION,
             _ => VERSION,
         }
+    }
+}
+
+/// The version of a batch that the creation of that token needs.
+pub(super) fn token_version(token: &Token) -> u8 {
+    match token.creator {
+        Grantor::Root | Grantor::Token(_) => TOKENS_VERSION,
+        Grantor::Anonymous => QUOTAS_VERSION,
     }
 }
 
@@ -292,7 +302,8 @@ impl Command {
             Action::BeginAt(..) => 16 + TenantRetention::BYTES + 8,
             Action::CreateToken(token) => TOKEN_BYTES + token.name.len(),
             Action::RevokeToken(_) => 8,
-            Action::SetAnonymous(_) => Rights::BYTES,
+            Action::SetAnonymous(_, None) => Rights::BYTES,
+            Action::SetAnonymous(_, Some(_)) => 8 + Rights::BYTES,
             Action::SetQuota(..) => QUOTA_BYTES,
         };
         COMMAND_BYTES + idempotency + action

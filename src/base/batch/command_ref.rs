@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    command::{Action, Conditions, Idempotency},
+    command::{Action, Conditions, Idempotency, token_version},
     layout::{QUOTAS_VERSION, TOKENS_VERSION, VERSION, command_flag, kind},
 };
 use crate::base::{
@@ -11,7 +11,7 @@ use crate::base::{
     quota::TenantQuota,
     retention::{Beginning, TenantRetention},
     secret::SecretHash,
-    tokens::{Rights, Token, TokenId},
+    tokens::{Grantor, Rights, Token, TokenId},
 };
 
 /// One command of a batch.
@@ -44,8 +44,8 @@ pub enum ActionRef<'b> {
     CreateToken(Box<Token>),
     /// Revokes a token.
     RevokeToken(TokenId),
-    /// Says what requests without a token may do.
-    SetAnonymous(Option<Rights>),
+    /// Says what requests without a token may do, and who says so.
+    SetAnonymous(Option<Rights>, Option<Grantor>),
     /// Says how much a tenant may use.
     SetQuota(Uuid, TenantQuota),
 }
@@ -54,8 +54,9 @@ impl ActionRef<'_> {
     /// The version of a batch that it needs.
     pub(super) fn version(&self) -> u8 {
         match self {
-            Self::CreateToken(_) | Self::RevokeToken(_) | Self::SetAnonymous(_) => TOKENS_VERSION,
-            Self::SetQuota(..) => QUOTAS_VERSION,
+            Self::CreateToken(token) => token_version(token),
+            Self::RevokeToken(_) | Self::SetAnonymous(_, None) => TOKENS_VERSION,
+            Self::SetAnonymous(_, Some(_)) | Self::SetQuota(..) => QUOTAS_VERSION,
             _ => VERSION,
         }
     }
@@ -66,7 +67,7 @@ impl ActionRef<'_> {
         Some(match *self {
             Self::CreateToken(ref token) => Action::CreateToken(token.clone()),
             Self::RevokeToken(id) => Action::RevokeToken(id),
-            Self::SetAnonymous(rights) => Action::SetAnonymous(rights),
+            Self::SetAnonymous(rights, by) => Action::SetAnonymous(rights, by),
             Self::Append(_) => return None,
             Self::CreateTenant(tenant, name) => Action::CreateTenant { tenant, name: name.into() },
             Self::CreateCollection(tenant, collection, name) => {
@@ -142,12 +143,20 @@ pub(super) fn command(
             ActionRef::RevokeToken(TokenId(u64::from_le_bytes(arguments.try_into().ok()?)))
         }
         kind::SET_ANONYMOUS => {
-            ActionRef::SetAnonymous(Rights::from_bytes(arguments.try_into().ok()?)?)
+            ActionRef::SetAnonymous(Rights::from_bytes(arguments.try_into().ok()?)?, None)
         }
+        kind::GRANT_ANONYMOUS => granted(arguments)?,
         _ => return None,
     };
     let creates = !matches!(action, ActionRef::Append(_));
     (!creates || changes == 0).then_some(CommandRef { changes, idempotency, action })
+}
+
+/// What requests without a token may do, and who says so.
+fn granted(arguments: &[u8]) -> Option<ActionRef<'static>> {
+    let (by, rights) = arguments.split_first_chunk()?;
+    let by = Grantor::numbered(u64::from_le_bytes(*by));
+    Some(ActionRef::SetAnonymous(Rights::from_bytes(rights.try_into().ok()?)?, Some(by)))
 }
 
 /// The token that a command creates.
@@ -160,7 +169,7 @@ fn token(arguments: &[u8]) -> Option<Token> {
     let mut number = || numbers.next()?.ok();
     Some(Token {
         id: TokenId(number()?),
-        creator: number().map(TokenId).filter(|creator| creator.0 > 0),
+        creator: number().map(Grantor::numbered)?,
         expires: number().map(Timestamp).filter(|expires| expires.0 > 0),
         rights: Rights::from_bytes(rights)??,
         hash: SecretHash(*hash),

@@ -132,9 +132,14 @@ pub(super) fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &C
             arguments.extend_from_slice(&id.0.to_le_bytes());
             kind::REVOKE_TOKEN
         }
-        Action::SetAnonymous(rights) => {
+        Action::SetAnonymous(rights, None) => {
             arguments.extend_from_slice(&Rights::to_bytes(*rights));
             kind::SET_ANONYMOUS
+        }
+        Action::SetAnonymous(rights, Some(by)) => {
+            arguments.extend_from_slice(&by.number().to_le_bytes());
+            arguments.extend_from_slice(&Rights::to_bytes(*rights));
+            kind::GRANT_ANONYMOUS
         }
         Action::SetQuota(tenant, quota) => {
             arguments.extend_from_slice(tenant.as_bytes());
@@ -148,7 +153,7 @@ pub(super) fn put_head(heads: &mut Vec<u8>, arguments: &mut Vec<u8>, command: &C
 }
 
 fn put_token(arguments: &mut Vec<u8>, token: &Token) {
-    let creator = token.creator.map_or(0, |creator| creator.0);
+    let creator = token.creator.number();
     let expires = token.expires.map_or(0, |expires| expires.0);
     for number in [token.id.0, creator, expires] {
         arguments.extend_from_slice(&number.to_le_bytes());

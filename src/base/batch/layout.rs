@@ -6,7 +6,8 @@ use crate::base::{quota::TenantQuota, tokens::Rights};
 pub const VERSION: u8 = 5;
 /// The version of a batch with a command about tokens. Stable: it is on disk.
 pub(super) const TOKENS_VERSION: u8 = 7;
-/// The version of a batch with a command about quotas. Stable: it is on disk.
+/// The version of a batch with a command about quotas, or one that gives rights and says who does. Stable: it is on
+/// disk.
 pub(super) const QUOTAS_VERSION: u8 = 9;
 /// The latest one that is known.
 pub const NEWEST_VERSION: u8 = part_version(QUOTAS_VERSION);
@@ -52,6 +53,7 @@ pub(super) mod kind {
     pub(in crate::base::batch) const REVOKE_TOKEN: u8 = 8;
     pub(in crate::base::batch) const SET_ANONYMOUS: u8 = 9;
     pub(in crate::base::batch) const SET_QUOTA: u8 = 10;
+    pub(in crate::base::batch) const GRANT_ANONYMOUS: u8 = 11;
 }
 
 /// The flags of a command. Stable: they are on disk.

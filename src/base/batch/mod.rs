@@ -23,10 +23,11 @@
 //! name; 3 create a collection: UUID of the tenant, UUID, name; 4 redact: the u64
 //! id of a change; 5 say what a tenant keeps: UUID, u64 changes, u64 seconds, 0 for
 //! none; 6 have its lists begin later: the same, u64 id of their first change; 7 create a token: u64 id, u64
-//! id of the token that it is created with, 0 for none, u64 microsecond from when on it is good for nothing, 0 for
+//! id of the token that it is created with, 0 for the root token, 2^64-1 for none at all, u64 microsecond from when on it is good for nothing, 0 for
 //! never, its rights in 34 bytes ([`Rights`](super::tokens::Rights::to_bytes)), SHA-256 of the token, name; 8 revoke
 //! a token: u64 id; 9 say what requests without a token may do: rights in 34 bytes; 10 say how much a tenant may use: UUID, u64
-//! writes, u64 reads, u64 waits, u64 bytes, 0 for none. With flag 1 the arguments begin with an idempotency key's two
+//! writes, u64 reads, u64 waits, u64 bytes, 0 for none; 11 say what requests without a token may do, and who says so: u64 as of
+//! a token's creator, rights in 34 bytes. With flag 1 the arguments begin with an idempotency key's two
 //! digests of 16 bytes, with flag 2 conditions follow ([`Conditions`]).
 //!
 //! A *suffix* is a change as the API shows it without its head: a change reads
@@ -54,7 +55,8 @@
 //! version 5 but for a longer header, which says what ids went to others.
 //!
 //! Version 7 is laid out like version 5, and has a command of the kinds 7 to 9, which no earlier version has; a part
-//! with such a command has version 8. Version 9 and its part, version 10, are laid out likewise and have commands of the kind 10, too.
+//! with such a command has version 8. Version 9 and its part, version 10, are laid out likewise and have commands of the kinds 10 and 11,
+//! and tokens that were created without one, too. What kind 9 says was accepted, whoever said it.
 //!
 //! Version 3, still read, is laid out alike and has no `ttl` and no `expired`.
 //!

@@ -7,7 +7,7 @@ use crate::base::{
     quota::TenantQuota,
     retention::{Beginning, TenantRetention},
     secret::SecretHash,
-    tokens::{Rights, Role, Scope, Token, TokenId},
+    tokens::{Grantor, Rights, Role, Scope, Token, TokenId},
     ttl::Ttl,
 };
 use proptest::prelude::*;
@@ -73,24 +73,28 @@ fn every_kind() -> Vec<Command> {
 }
 
 /// Those that only later versions know.
-fn about_tokens(idempotency: Option<Idempotency>) -> [Command; 5] {
+fn about_tokens(idempotency: Option<Idempotency>) -> [Command; 8] {
     let rights = Rights { role: Role::Append, scope: Scope::Tenant(TENANT) };
     let token = Token {
         id: TokenId(7),
         name: "sensor é".into(),
         rights,
         hash: SecretHash([9; 32]),
-        creator: Some(TokenId(u64::MAX)),
+        creator: Grantor::Token(TokenId(u64::MAX - 1)),
         created: Timestamp::default(),
         expires: Some(Timestamp(1 << 50)),
     };
-    let by_root = Token { creator: None, expires: None, name: "".into(), ..token.clone() };
+    let by_root = Token { creator: Grantor::Root, expires: None, name: "".into(), ..token.clone() };
+    let by_nobody = Token { creator: Grantor::Anonymous, ..by_root.clone() };
     [
         Command { action: Action::CreateToken(Box::new(token)), idempotency },
         Action::CreateToken(Box::new(by_root)).into(),
         Action::RevokeToken(TokenId(1 << 63)).into(),
-        Command { action: Action::SetAnonymous(Some(rights)), idempotency },
-        Action::SetAnonymous(None).into(),
+        Command { action: Action::SetAnonymous(Some(rights), None), idempotency },
+        Action::SetAnonymous(None, None).into(),
+        Action::CreateToken(Box::new(by_nobody)).into(),
+        Command { action: Action::SetAnonymous(Some(rights), Some(Grantor::Root)), idempotency },
+        Action::SetAnonymous(None, Some(Grantor::Token(TokenId(7)))).into(),
     ]
 }
 
@@ -130,8 +134,8 @@ fn check_reads_back(batch: &Batch, commands: &[Command]) {
             }
             (ActionRef::CreateToken(token), Action::CreateToken(want)) => assert_eq!(token, want),
             (ActionRef::RevokeToken(id), Action::RevokeToken(want)) => assert_eq!(id, want),
-            (ActionRef::SetAnonymous(rights), Action::SetAnonymous(want)) => {
-                assert_eq!(rights, want);
+            (ActionRef::SetAnonymous(rights, by), Action::SetAnonymous(want, grantor)) => {
+                assert_eq!((rights, by), (want, grantor));
             }
             other => panic!("{other:?}"),
         }
@@ -143,8 +147,9 @@ fn a_batch_about_tokens_or_quotas_has_a_version_of_its_own() {
     let version = |commands: &[Command]| encode(commands, Timestamp(1))[0];
     for command in every_kind() {
         let want = match command.action {
-            Action::CreateToken(_) | Action::RevokeToken(_) | Action::SetAnonymous(_) => 7,
-            Action::SetQuota(..) => 9,
+            Action::CreateToken(ref token) if token.creator == Grantor::Anonymous => 9,
+            Action::SetAnonymous(_, Some(_)) | Action::SetQuota(..) => 9,
+            Action::CreateToken(_) | Action::RevokeToken(_) | Action::SetAnonymous(..) => 7,
             _ => 5,
         };
         assert_eq!(version(std::slice::from_ref(&command)), want, "{command:?}");
@@ -198,6 +203,25 @@ fn a_quota_is_written_as_the_format_says() {
     for cut in 24..VERSION_9.len() {
         assert!(Batch::parse(&VERSION_9[..cut]).is_err(), "{cut}");
     }
+}
+
+/// Bytes of version 9: the token 7 says that requests without one may read everything.
+const GRANT: &[u8] = &[
+    9, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, // header
+    11, 0, 0, 0, 0, 0, 0, 0, 42, 0, 0, 0, // command
+    7, 0, 0, 0, 0, 0, 0, 0, // who
+    1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // role, scope, tenant
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // collection
+];
+
+#[test]
+fn who_gives_rights_is_written_as_the_format_says() {
+    let rights = Rights { role: Role::Read, scope: Scope::All };
+    let grant = Action::SetAnonymous(Some(rights), Some(Grantor::Token(TokenId(7)))).into();
+    assert_eq!(encode(&[grant], Timestamp(9)), GRANT);
+    let mut earlier = GRANT.to_vec();
+    earlier[0] = 7;
+    assert!(Batch::parse(earlier).is_err(), "no earlier version has it");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     base::{
         batch::{Action, Append, Batch, Command, Idempotency, encode, put_change},
         secret::SecretHash,
-        tokens::{Role, Scope, TokenId},
+        tokens::{Grantor, Role, Scope, TokenId},
     },
     state::testing::ChangeText,
 };
@@ -20,7 +20,7 @@ fn token(id: u64, scope: Scope) -> Token {
         name: "sensor".into(),
         rights: Rights { role: Role::Admin, scope },
         hash: SecretHash([id as u8; 32]),
-        creator: (id > 1).then_some(TokenId(1)),
+        creator: if id > 1 { Grantor::Token(TokenId(1)) } else { Grantor::Root },
         created: Timestamp(77),
         expires: (id > 1).then_some(Timestamp(1 << 50)),
     }
@@ -59,7 +59,7 @@ fn state() -> (State, Vec<Vec<u8>>) {
         Append::from(ChangeText { ttl: 60, ..key("z", "\"\\ud800\"") }).into(),
         Action::CreateToken(Box::new(token(1, Scope::All))).into(),
         Action::CreateToken(Box::new(token(2, Scope::Tenant(TENANT)))).into(),
-        Action::SetAnonymous(Some(token(1, Scope::All).rights)).into(),
+        Action::SetAnonymous(Some(token(1, Scope::All).rights), Some(Grantor::Root)).into(),
         Action::SetQuota(TENANT, QUOTA).into(),
     ];
     let mut state = State::default();
