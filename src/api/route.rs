@@ -229,14 +229,11 @@ impl<'p> Resource<'p> {
             Self::Health | Self::Ready => None,
             // Whoever has any token.
             Self::Index | Self::OpenApi => of_scope(None),
-            Self::Cluster
-            | Self::Leader
-            | Self::Checkpoint
-            | Self::Members
-            | Self::Member(_)
-            | Self::Metrics => of_all(or_read(Right::Administer)),
-            // Its tenants are looked at there.
-            Self::Log => of_scope(or_read(Right::Administer)),
+            Self::Cluster | Self::Leader | Self::Members | Self::Member(_) | Self::Metrics => {
+                of_all(or_read(Right::Administer))
+            }
+            // Their tenants are looked at there, and nothing is given of others.
+            Self::Log | Self::Checkpoint => of_scope(or_read(Right::Administer)),
             Self::Tokens | Self::Token(_) => of_scope(Some(Right::Administer)),
             Self::Anonymous => of_all(Some(Right::Administer)),
             Self::Changes | Self::TenantChanges(_) => of_scope(or_read(Right::Insert)),

@@ -148,6 +148,8 @@ pub const ERASURE_BYTES_PER_SECOND: u64 = 16 << 20;
 /// Bytes of entries, or of a checkpoint, in one answer to whoever keeps a copy of the log; at least
 /// one entry is given.
 pub const LOG_PIECE_BYTES: usize = MIB;
+/// Parts of a checkpoint, each of some tenants, that are kept at once for those who ask for them; above it `503 behind`.
+pub const CHECKPOINT_PARTS_MAX: usize = 8;
 /// Such questions that wait for their turn at once; above it `503 overloaded`.
 pub const LOG_PIECES_WAITING: usize = 64;
 /// Reads of the log that may wait for an entry at once; above it `503 overloaded`.

@@ -27,6 +27,8 @@ const SUFFIX: &str = ".checkpoint";
 const TEMPORARY: &str = "checkpoint.tmp";
 /// The name of one that is given to another member.
 pub const GIVEN: &str = "checkpoint.given";
+/// The name of one that has some tenants alone.
+pub const PART: &str = "checkpoint.part";
 /// The name of one that another member gives.
 pub const FETCHED: &str = "checkpoint.fetched";
 /// How the name of one began that another node sent to an earlier build.
@@ -213,7 +215,7 @@ pub(super) fn sync(out: BufWriter<impl Output>) -> io::Result<()> {
 /// What the disk reports.
 pub fn tidy(files: &impl Files, newest: Option<&CheckpointFile>) -> io::Result<()> {
     for file in files.list()? {
-        let is_left = [TEMPORARY, GIVEN, FETCHED].contains(&&*file.name);
+        let is_left = [TEMPORARY, GIVEN, PART, FETCHED].contains(&&*file.name);
         if is_left || file.name.starts_with(INCOMING) {
             files.remove(&file.name)?;
         }

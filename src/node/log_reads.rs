@@ -48,7 +48,10 @@ enum Asked {
         tenants: Option<Tenants>,
         answer: oneshot::Sender<Result<LogPiece, LogPieceError>>,
     },
-    Checkpoint(oneshot::Sender<Result<Option<PurgedCheckpoint>, LogPieceError>>),
+    Checkpoint {
+        tenants: Option<Tenants>,
+        answer: oneshot::Sender<Result<Option<PurgedCheckpoint>, LogPieceError>>,
+    },
     Applied {
         index: u64,
         answer: oneshot::Sender<()>,
@@ -123,13 +126,17 @@ impl LogReads {
         Ok(piece.await.map_err(|_| LogReadError::Stopping)??)
     }
 
-    /// The checkpoint that stands for purged entries, where there are any.
+    /// The checkpoint that stands for purged entries, where there are any; with `tenants`, what it has of
+    /// these.
     ///
     /// # Errors
     /// [`LogReadError`]
-    pub async fn checkpoint(&self) -> Result<Option<PurgedCheckpoint>, LogReadError> {
+    pub async fn checkpoint(
+        &self,
+        tenants: Option<Tenants>,
+    ) -> Result<Option<PurgedCheckpoint>, LogReadError> {
         let (answer, checkpoint) = oneshot::channel();
-        self.ask(Asked::Checkpoint(answer))?;
+        self.ask(Asked::Checkpoint { tenants, answer })?;
         Ok(checkpoint.await.map_err(|_| LogReadError::Stopping)??)
     }
 
@@ -168,8 +175,15 @@ impl LogReads {
                 Asked::Piece { from, to, tenants, answer } => {
                     let _ = answer.send(replica.log_piece(from, to, tenants.as_ref()).await);
                 }
-                Asked::Checkpoint(answer) => {
+                Asked::Checkpoint { tenants: None, answer } => {
                     let _ = answer.send(replica.purged_checkpoint());
+                }
+                Asked::Checkpoint { tenants: Some(tenants), answer } => {
+                    let replica = Rc::clone(&replica);
+                    // Making one may take a while.
+                    cores::spawn(async move {
+                        let _ = answer.send(replica.part_of_purged_checkpoint(&tenants).await);
+                    });
                 }
                 Asked::Applied { index, mut answer } => {
                     let replica = Rc::clone(&replica);

@@ -6,6 +6,7 @@ mod acknowledged;
 mod age;
 mod append;
 mod by_files;
+mod checkpoint_parts;
 mod claims;
 mod compact;
 mod derived;

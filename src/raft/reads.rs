@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use openraft::{RaftMetrics, ReadPolicy};
 
 use super::{
-    erasure, parts,
+    checkpoint_parts, erasure, parts,
     replica::{Replica, StartError},
     types::{TypeConfig, from_raft_id},
 };
@@ -45,6 +45,9 @@ pub enum LogPieceError {
     /// Something is to be erased of it first.
     #[error("what was redacted is about to be erased of the checkpoint")]
     Erasing,
+    /// Others are given parts of the checkpoint.
+    #[error("as many parts of the checkpoint are made and given just now as may be at once")]
+    Making,
     /// The disk did not give it, or gave what was not written.
     #[error("the log cannot be read: {0}")]
     Disk(io::Error),
@@ -183,5 +186,20 @@ impl<D: Disk> Replica<D> {
             true => Err(LogPieceError::Erasing),
             false => Ok(self.machine.checkpoint()),
         }
+    }
+
+    /// What that checkpoint has of these tenants, as a checkpoint of the same entry.
+    ///
+    /// # Errors
+    /// As of the whole, [`LogPieceError::Making`] while too many others are made or given, and
+    /// [`LogPieceError::Disk`].
+    pub async fn part_of_purged_checkpoint(
+        &self,
+        tenants: &Tenants,
+    ) -> Result<Option<(LogId, Arc<Mapping>)>, LogPieceError> {
+        let Some((last, whole)) = self.purged_checkpoint()? else { return Ok(None) };
+        let part = checkpoint_parts::part(&self.parts, self.log.files(), whole, tenants).await;
+        let part = part.ok_or(LogPieceError::Making)?.map_err(LogPieceError::Disk)?;
+        Ok(Some((last, part)))
     }
 }

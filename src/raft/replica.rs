@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::{
     by_files,
+    checkpoint_parts::CheckpointParts,
     claims::{Claim, Claims},
     erasure,
     given_checkpoint::GivenCheckpoint,
@@ -106,6 +107,8 @@ pub struct Replica<D: Disk> {
     pub(super) stopping: Cell<bool>,
     /// The checkpoint that other members are given.
     pub(super) given: Rc<GivenCheckpoint>,
+    /// What copies of some tenants are given of its own.
+    pub(super) parts: Rc<CheckpointParts>,
     /// The term that this node leads, and since when as far as it was looked at.
     pub(super) leads_since: Cell<Option<(u64, Instant)>>,
 }
@@ -201,6 +204,7 @@ impl<D: Disk> Replica<D> {
             halt: watch::Sender::new(None),
             stopping: Cell::new(false),
             given: Rc::default(),
+            parts: Rc::default(),
             leads_since: Cell::new(None),
         };
         replica.found_or_stand(founds).await?;

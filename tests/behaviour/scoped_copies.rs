@@ -1,7 +1,7 @@
 //! What tokens of a tenant get of the log and of what stands for its purged part.
 
-use serde_json::json;
-use testkit::{Answer, Client, NodeBuilder, SHORT_SEGMENTS, eventually};
+use serde_json::{Value, json};
+use testkit::{Answer, Client, Node, NodeBuilder, PATIENCE, SHORT_SEGMENTS, eventually, file};
 
 use crate::{
     credentials::{ROOT, asked, bearer, with_token},
@@ -44,25 +44,75 @@ fn checkpoint(client: &mut Client, token: &str, parameters: &str) -> Answer {
     asked(client, "GET", &format!("/cluster/checkpoint{parameters}"), &bearer(token), "")
 }
 
+/// All of what a token gets of the checkpoint.
+fn whole(client: &mut Client, token: &str, tenant: &str) -> Vec<u8> {
+    let first = checkpoint(client, token, &format!("?tenant={tenant}"));
+    assert_eq!(first.status, 200, "{}", first.text());
+    let number = |name: &str| first.header(name).unwrap().parse::<usize>().unwrap();
+    let index = number("changeagent-checkpoint");
+    let mut found = first.body.to_vec();
+    while found.len() < number("changeagent-checkpoint-bytes") {
+        let parameters = format!("?tenant={tenant}&index={index}&from={}", found.len());
+        let next = checkpoint(client, token, &parameters);
+        assert!(next.status == 200 && !next.body.is_empty(), "{}", next.text());
+        found.extend_from_slice(&next.body);
+    }
+    found
+}
+
 #[test]
-fn the_checkpoint_is_for_who_may_read_everything() {
+fn a_token_of_a_tenant_gets_of_the_checkpoint_what_that_has_of_the_tenant() {
     let site = purged();
     let mut client = site.node.client();
-    for scope in [json!({"tenant": "acme"}), json!({"collection": site.users})] {
-        for role in ["read", "admin"] {
-            let token = site.token(role, &scope).token;
-            for parameters in [
-                String::new(),
-                format!("?tenant={}", site.acme),
-                format!("?tenant={}&from=1", site.acme),
-                format!("?tenant={}", site.other),
-                format!("?tenant={}&tenant={}", site.acme, site.other),
-            ] {
-                let answer = checkpoint(&mut client, &token, &parameters);
-                assert_eq!(answer.status, 404, "{role} {parameters}");
-            }
-        }
+    let tenant = site.token("read", &json!({"tenant": "acme"})).token;
+    let collection = site.token("admin", &json!({"collection": site.users})).token;
+    for (token, parameters) in [
+        (&tenant, String::new()),
+        (&tenant, "?from=1".to_owned()),
+        (&tenant, format!("?tenant={}", site.other)),
+        (&tenant, format!("?tenant={}&tenant={}", site.acme, site.other)),
+        (&collection, String::new()),
+        (&collection, format!("?tenant={}", site.acme)),
+    ] {
+        checkpoint(&mut client, token, &parameters).problem(404, "not-found");
     }
-    let all = site.token("read", &json!({})).token;
-    assert_eq!(checkpoint(&mut client, &all, "").status, 200);
+    let part = whole(&mut client, &tenant, &site.acme);
+    let text = String::from_utf8_lossy(&part);
+    assert!(text.contains(&site.acme) && text.contains("own"), "it has its own");
+    for theirs in [SECRET, &*site.other] {
+        assert!(!text.contains(theirs), "{theirs}");
+    }
+    let end = part[..part.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap();
+    let (content, last) = part.split_at(end + 1);
+    let last: Value = serde_json::from_slice(last).unwrap();
+    assert_eq!(last["crc32c"], crc32c::crc32c(content));
+    // The same for who may have it all and asks for no more.
+    assert_eq!(whole(&mut client, ROOT, &site.acme), part);
+    let all = checkpoint(&mut client, ROOT, "");
+    assert!(all.status == 200 && all.text().contains(SECRET));
+}
+
+#[test]
+fn a_cache_begins_with_the_token_of_its_tenant_at_an_origin_that_has_purged_history() {
+    let site = purged();
+    let token = site.token("read", &json!({"tenant": "acme"})).token;
+    let builder = with_token(NodeBuilder::new(), ROOT).command("cache");
+    let own = file(builder.directory().path(), "token", &token);
+    let (url, own) = (site.node.url(), own.to_str().unwrap().to_owned());
+    let flags = ["--of", &url, "--tenant", &site.acme, "--token-file", &own];
+    let cache = builder.flags(&flags).start();
+    eventually("it has caught up", || {
+        let client = Client::try_connect(cache.address(), PATIENCE);
+        let ready = client.and_then(|mut it| it.try_request("GET", "/ready", &[], b""));
+        ready.is_some_and(|answer| answer.status == 200)
+    });
+    let read = |node: &Node| {
+        let target = format!("/collections/{}/keys", site.users);
+        asked(&mut node.client(), "GET", &target, &bearer(&token), "").text().to_owned()
+    };
+    assert_eq!(read(&cache), read(&site.node));
+    for (path, bytes) in testkit::files(&cache.data()) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(SECRET), "{}", path.display());
+    }
 }

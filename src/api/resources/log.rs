@@ -112,7 +112,8 @@ fn frames(entries: &[Entry]) -> Bytes {
     out.freeze()
 }
 
-/// `GET /cluster/checkpoint`: a part of the checkpoint that stands for purged entries.
+/// `GET /cluster/checkpoint`: a piece of the checkpoint that stands for purged entries, or of what it has of some
+/// tenants.
 pub(in crate::api) async fn checkpoint(
     api: &Context,
     request: &Request,
@@ -121,7 +122,7 @@ pub(in crate::api) async fn checkpoint(
     freshness::check(api)?;
     accept::choose(request, &[Media::Octets])?;
     check_tenants(api, query.tenants.as_ref())?;
-    let held = api.node.log_reads().checkpoint().await.map_err(refusal)?;
+    let held = api.node.log_reads().checkpoint(query.tenants).await.map_err(refusal)?;
     let Some((id, map)) = held.filter(|(id, _)| query.index.is_none_or(|index| index == id.index))
     else {
         let detail = match query.index {
@@ -156,7 +157,9 @@ fn refusal(error: LogReadError) -> ApiError {
             .with_number("purged_term", purged.term),
         LogReadError::Piece(LogPieceError::Behind(_)) => ApiError::new(Code::Behind, detail),
         LogReadError::Piece(LogPieceError::Disk(error)) => unreadable(&error),
-        LogReadError::Piece(LogPieceError::Erasing) => ApiError::new(Code::Behind, detail),
+        LogReadError::Piece(LogPieceError::Erasing | LogPieceError::Making) => {
+            ApiError::new(Code::Behind, detail)
+        }
         LogReadError::Overloaded | LogReadError::Stopping => {
             ApiError::new(Code::Overloaded, detail)
         }

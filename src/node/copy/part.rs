@@ -1,5 +1,5 @@
-//! The checkpoint of an origin as a copy of some tenants begins with it. It is taken in as a whole,
-//! beside everything else, and what it has of others is left out here.
+//! The checkpoint of an origin as a copy of some tenants begins with it. It is taken in beside everything else; what it
+//! has of others is left out by the origin, or here if that does not.
 
 use std::io::{self, Write};
 
