@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ids::Timestamp, secret::SecretHash};
+use super::{ids::Timestamp, secret::SecretHash, tenants::Tenants};
 
 /// The most tokens that there may be at once.
 pub const TOKENS_MAX: usize = 10_000;
@@ -108,6 +108,12 @@ impl Scope {
             }
             _ => self == other,
         }
+    }
+
+    /// Whether something of it is of one of these tenants.
+    #[must_use]
+    pub fn concerns(self, tenants: &Tenants) -> bool {
+        self.tenant().is_none_or(|tenant| tenants.has(tenant))
     }
 
     /// Its tenant, unless it is everything.

@@ -30,6 +30,7 @@ use crate::{
         planted::planted,
         quota::TenantQuota,
         retention::TenantRetention,
+        tenants::Tenants,
         tokens::{Rights, Token},
     },
     state::{
@@ -73,15 +74,20 @@ impl Head {
         Self { cluster: cluster.0, ..self.clone() }
     }
 
-    /// The same with so many tenants, collections, tokens and keys, and no idempotency keys.
-    pub(super) fn with_counts(
+    /// The same of these tenants alone, with so many lines of each kind, no idempotency keys, and `raft` in the place
+    /// of what Raft keeps.
+    pub(super) fn of_tenants(
         &self,
+        of: &Tenants,
+        raft: Box<serde_json::value::RawValue>,
         tenants: usize,
         collections: usize,
         tokens: usize,
         keys: usize,
     ) -> Self {
-        Self { tenants, collections, tokens, requests: 0, keys, ..self.clone() }
+        let anonymous = self.anonymous.filter(|rights| rights.scope.concerns(of));
+        let requests = 0;
+        Self { raft, tenants, collections, tokens, anonymous, requests, keys, ..self.clone() }
     }
 
     /// The last entry that is in it.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
@@ -40,18 +41,24 @@ struct Counts {
 }
 
 /// Writes what the checkpoint `bytes` has of `tenants`, as a checkpoint of the same entry. Idempotency
-/// keys are not in it: whoever reads it takes no writes.
+/// keys are not in it: whoever reads it takes no writes. In the place of what Raft keeps stands what `raft` makes of it.
 ///
 /// # Errors
-/// What is wrong with the checkpoint, or what `out` reports.
-pub fn write_part(bytes: &[u8], tenants: &Tenants, out: impl Write) -> io::Result<()> {
+/// What is wrong with the checkpoint, or what `raft` and `out` report.
+pub fn write_part(
+    bytes: &[u8],
+    tenants: &Tenants,
+    raft: impl FnOnce(&RawValue) -> io::Result<Box<RawValue>>,
+    out: impl Write,
+) -> io::Result<()> {
     let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
     let whole = head(bytes).map_err(wrong)?;
     content(bytes).map_err(wrong)?;
     let counts = each(bytes, &whole, tenants, |_| Ok(()))?;
     let mut out = Summing { out, crc: 0, written: 0 };
     let Counts { tenants: own, collections, tokens, keys } = counts;
-    out.json(&whole.with_counts(own, collections, tokens, keys))?;
+    let raft = raft(&whole.raft)?;
+    out.json(&whole.of_tenants(tenants, raft, own, collections, tokens, keys))?;
     each(bytes, &whole, tenants, |line| out.line(line))?;
     let end = serde_json::to_vec(&End { crc32c: out.crc })?;
     out.line(&end)?;

@@ -7,6 +7,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Instant};
 
+use super::types::unplaced_members;
 use crate::{
     base::{limits::CHECKPOINT_PARTS_MAX, tenants::Tenants, timing::CHECKPOINT_KEPT},
     checkpoint::{store, write_part},
@@ -133,5 +134,5 @@ fn cut(files: &impl Files, whole: &Mapping, tenants: &Tenants) -> io::Result<Map
     // without being asked.
     whole.populate(0..whole.len())?;
     let bytes = whole.get(0..whole.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-    store::unnamed(files, store::PART, |out| write_part(bytes, tenants, out))
+    store::unnamed(files, store::PART, |out| write_part(bytes, tenants, unplaced_members, out))
 }

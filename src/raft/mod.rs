@@ -92,4 +92,4 @@ pub use segment_index::{
     index_names, remove_before as remove_indexes_before, tidy as tidy_indexes, verify_index,
 };
 pub use state_machine::StateMachine;
-pub use types::{Address, Applied, TypeConfig, changes_in, sound_changes_in};
+pub use types::{Address, Applied, TypeConfig, changes_in, sound_changes_in, unplaced_members};

@@ -5,7 +5,12 @@ use std::{collections::HashMap, io, ops::RangeInclusive, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{sealing::Decided, segment_index::opened, state_machine::StateMachine, types::kind};
+use super::{
+    sealing::Decided,
+    segment_index::opened,
+    state_machine::StateMachine,
+    types::{kind, unplaced},
+};
 use crate::{
     base::{
         batch::{Action, ActionRef, Batch, Previous, Selection, Skips},
@@ -44,9 +49,11 @@ impl Selection for Told {
             }
             // Whose change it was is not looked up: it is an id and nothing else.
             ActionRef::Redact(_) | ActionRef::RevokeToken(_) => action.to_action(),
-            // What a request without a token may do is one thing for all, and told as it is now, too.
+            // What a request without a token may do is told as it is now, too: nothing where that is with others.
             ActionRef::SetAnonymous(..) => {
-                Some(Action::SetAnonymous(self.index.tokens.anonymous(), None))
+                let now = self.index.tokens.anonymous();
+                let now = now.filter(|rights| rights.scope.concerns(&self.tenants));
+                Some(Action::SetAnonymous(now, None))
             }
             ActionRef::CreateToken(ref token) => {
                 let tenant = token.rights.scope.tenant();
@@ -120,8 +127,11 @@ fn look_up(
 
 /// The part of an entry, where it is `known` how batches were decided.
 fn part(entry: Entry, known: &HashMap<u64, Decided>, told: &Told) -> io::Result<Entry> {
-    if entry.kind != kind::BATCH {
-        return Ok(entry);
+    match entry.kind {
+        kind::BATCH => {}
+        // Whoever follows some tenants is no member, and meets none.
+        kind::MEMBERSHIP => return Ok(Entry { payload: unplaced(&entry.payload)?, ..entry }),
+        _ => return Ok(entry),
     }
     let batch = Batch::parsed_before(&*entry.payload);
     let batch = batch.ok_or_else(|| io::Error::other("a batch is shorter than its header"))?;
@@ -190,6 +200,25 @@ mod tests {
         };
         let idempotency = Some(Idempotency { key: [key; 16], request: [3; 16] });
         Command { action: Action::CreateToken(Box::new(token)), idempotency }
+    }
+
+    #[test]
+    fn nothing_is_told_of_what_those_without_a_token_may_do_with_others() {
+        let state = State::default();
+        let told = Told { tenants: Tenants::new(vec![OWN]), index: Arc::clone(state.index()) };
+        let told_of = |scope| {
+            let rights = Some(Rights { role: Role::Read, scope });
+            state.index().tokens.set_anonymous(rights);
+            (told.action(&ActionRef::SetAnonymous(rights, Some(Grantor::Root))), rights)
+        };
+        for scope in [Scope::All, Scope::Tenant(OWN)] {
+            let (told, rights) = told_of(scope);
+            assert_eq!(told, Some(Action::SetAnonymous(rights, None)));
+        }
+        let shelf = Scope::Collection { tenant: OTHER, collection: OWN };
+        for scope in [Scope::Tenant(OTHER), shelf] {
+            assert_eq!(told_of(scope).0, Some(Action::SetAnonymous(None, None)));
+        }
     }
 
     fn begin(changes: u64, first: u64) -> Command {

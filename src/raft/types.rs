@@ -189,6 +189,32 @@ impl MembershipRecord {
     }
 }
 
+impl MembershipRecord {
+    /// The same without where the members are reached.
+    fn unplaced(self) -> Self {
+        let unplaced = |(id, node): (NodeId, Address)| {
+            (id, Address { votes: node.votes, ..Address::default() })
+        };
+        Self { nodes: self.nodes.into_iter().map(unplaced).collect(), ..self }
+    }
+}
+
+/// The payload of an entry of [`kind::MEMBERSHIP`] without where the members are reached.
+pub(super) fn unplaced(payload: &[u8]) -> io::Result<Bytes> {
+    let record: MembershipRecord = serde_json::from_slice(payload)?;
+    Ok(serde_json::to_vec(&record.unplaced())?.into())
+}
+
+/// The membership of a checkpoint without where the members are reached.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn unplaced_members(json: &RawValue) -> io::Result<Box<RawValue>> {
+    let stored: StoredMembershipRecord = serde_json::from_str(json.get())?;
+    let stored = StoredMembershipRecord { membership: stored.membership.unplaced(), ..stored };
+    Ok(serde_json::value::to_raw_value(&stored)?)
+}
+
 pub(super) fn to_raft_id(id: LogId) -> RaftLogId {
     // One leader a term: which node it was is not part of an entry's identity.
     let leader = leader_id_std::LeaderId { term: id.term, voted_for: 0 };

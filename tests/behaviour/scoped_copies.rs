@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use testkit::{Answer, Client, Node, NodeBuilder, PATIENCE, SHORT_SEGMENTS, eventually, file};
+use uuid::Uuid;
 
 use crate::{
     credentials::{ROOT, asked, bearer, with_token},
@@ -29,6 +30,8 @@ fn purged() -> Site {
         }
     }
     site.token("read", &json!({"tenant": "other"}));
+    let said = json!({"role": "read", "scope": {"tenant": "other"}}).to_string();
+    assert_eq!(asked(&mut client, "PUT", "/tokens/anonymous", &root, &said).status, 200);
     let line = json!({"data": big}).to_string();
     eventually("what is in these keys is purged", || {
         for _ in 0..20 {
@@ -79,7 +82,7 @@ fn a_token_of_a_tenant_gets_of_the_checkpoint_what_that_has_of_the_tenant() {
     let part = whole(&mut client, &tenant, &site.acme);
     let text = String::from_utf8_lossy(&part);
     assert!(text.contains(&site.acme) && text.contains("own"), "it has its own");
-    for theirs in [SECRET, &*site.other] {
+    for theirs in [SECRET, &*site.other, &site.node.address().to_string()] {
         assert!(!text.contains(theirs), "{theirs}");
     }
     let end = part[..part.len() - 1].iter().rposition(|&byte| byte == b'\n').unwrap();
@@ -115,4 +118,25 @@ fn a_cache_begins_with_the_token_of_its_tenant_at_an_origin_that_has_purged_hist
         let text = String::from_utf8_lossy(&bytes);
         assert!(!text.contains(SECRET), "{}", path.display());
     }
+}
+
+#[test]
+fn a_token_of_a_tenant_learns_from_the_log_neither_where_nodes_are_nor_what_others_may_do() {
+    let site = Site::start();
+    let mut client = site.node.client();
+    let root = bearer(ROOT);
+    let token = site.token("read", &json!({"tenant": "acme"})).token;
+    site.token("read", &json!({"tenant": "other"}));
+    for tenant in ["acme", "other"] {
+        let said = json!({"role": "read", "scope": {"tenant": tenant}}).to_string();
+        assert_eq!(asked(&mut client, "PUT", "/tokens/anonymous", &root, &said).status, 200);
+    }
+    let target = format!("/cluster/log?from=0&tenant={}", site.acme);
+    let part = asked(&mut client, "GET", &target, &bearer(&token), "");
+    assert_eq!(part.status, 200);
+    let has = |bytes: &[u8]| part.body.windows(bytes.len()).any(|window| window == bytes);
+    let raw = |id: &str| Uuid::parse_str(id).unwrap().into_bytes();
+    assert!(has(&raw(&site.acme)) && has(b"configs"), "it has its own, and the members");
+    assert!(!has(&raw(&site.other)) && !has(site.other.as_bytes()) && !has(b"other"));
+    assert!(!has(site.node.address().to_string().as_bytes()));
 }

@@ -15,6 +15,7 @@ use crate::{
     checkpoint::{format, write_part},
     io::{Files, Output, cores, map::Mapping},
     log::Identity,
+    raft::unplaced_members,
     snapshot::{
         Manifest, Staging,
         manifest::{FileEntry, Kind},
@@ -113,7 +114,7 @@ fn cut<F: Files>(files: &F, tenants: &Tenants) -> io::Result<Mapping> {
     whole.populate(0..whole.len())?;
     let bytes = whole.get(0..whole.len()).unwrap_or_default();
     let mut out = io::BufWriter::with_capacity(LOG_PIECE_BYTES, files.create(PART)?);
-    write_part(bytes, tenants, &mut out)?;
+    write_part(bytes, tenants, unplaced_members, &mut out)?;
     let mut out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     out.sync()?;
     files.map(PART)
