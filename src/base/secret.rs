@@ -81,6 +81,16 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What `Debug` does not show, since there is, or may be, a secret in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Hidden<T>(pub T);
+
+impl<T> fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
 /// SHA-256 of a secret. Compared in constant time.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     io::{self, IoSlice},
     time::{Duration, Instant},
 };
@@ -27,8 +28,8 @@ pub const IDLE_MAX: usize = 8;
 /// How long they are: nodes close theirs after 75 s unless that is set.
 const IDLE_TIME: Duration = Duration::from_secs(20);
 
-/// What is asked.
-#[derive(Clone, Debug)]
+/// What is asked. `Debug` shows neither headers nor parameters nor the body: secrets are among them.
+#[derive(Clone)]
 pub struct Question {
     /// The method.
     pub method: String,
@@ -43,6 +44,17 @@ pub struct Question {
     /// How long it may take from the last byte of the request to the head of the answer. Before and
     /// after, bytes have time as long as they come: a way may be slow.
     pub limit: Duration,
+}
+
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.target.split('?').next().unwrap_or_default();
+        f.debug_struct("Question")
+            .field("method", &self.method)
+            .field("path", &path)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Question {

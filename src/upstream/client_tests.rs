@@ -43,6 +43,14 @@ fn get(target: &str) -> Question {
 }
 
 #[test]
+fn what_is_asked_is_shown_without_its_secrets() {
+    let headers = vec![("Authorization".to_owned(), b"Bearer secret".to_vec())];
+    let question = Question { headers, body: "secret".into(), ..get("/changes?ticket=secret") };
+    let shown = format!("{question:?}");
+    assert!(shown.contains("/changes") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn answers_come_whole_and_their_connection_is_used_again() {
     run(1, async {
         let requests = serve(&[&[

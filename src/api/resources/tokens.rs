@@ -23,7 +23,7 @@ use crate::{
         ids::Timestamp,
         json_string::json_string,
         moment,
-        secret::SecretHash,
+        secret::{Hidden, SecretHash},
         tokens::{Rights, Scope, Token, TokenId},
     },
     http::{Request, Response},
@@ -39,7 +39,7 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
     let asked = idempotency::of_small(request)?;
     let TokenBody { name, role, scope, expires } = token::parse(request.body(), form)?;
     // What it is for may be gone by now, and its end past. A repeat shows no secret.
-    let kind = AnswerKind::Token(TokenId(0), "".into());
+    let kind = AnswerKind::Token(TokenId(0), Hidden::default());
     if let Some(reply) = write::repeated(api, asked.as_ref(), &kind) {
         return Ok(reply);
     }
@@ -61,7 +61,7 @@ pub(in crate::api) fn create(api: &Context, request: &Request) -> Result<Reply, 
     let token = Token { id, name, rights, hash, creator, created: Timestamp::default(), expires };
     // Texts of this form are JSON strings as they are.
     let body = format!("{{\"id\":\"{id}\",\"token\":\"{text}\",{}}}", members(&token));
-    let kind = AnswerKind::Token(id, body.into());
+    let kind = AnswerKind::Token(id, Hidden(body.into()));
     let room = key_room(api, rights.scope);
     write::propose(api, Action::CreateToken(Box::new(token)), room, asked, kind)
 }

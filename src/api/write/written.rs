@@ -12,6 +12,7 @@ use crate::{
         outcome::{Decision, Effect, Missing, Refusal},
         quota::TenantQuota,
         retention::TenantRetention,
+        secret::Hidden,
         tokens::{TOKENS_MAX, TokenId},
     },
     http::Response,
@@ -35,7 +36,7 @@ pub(in crate::api) enum AnswerKind {
     /// How much a tenant may use: `200` and that.
     Quota(TenantQuota),
     /// A token of that id: `201` and this, which has its secret.
-    Token(TokenId, Box<str>),
+    Token(TokenId, Hidden<Box<str>>),
     /// The revocation of a token.
     Revocation,
     /// What requests without a token may do: `200` and this.
@@ -97,7 +98,7 @@ fn done(kind: &AnswerKind, effect: Effect) -> Response {
         },
         (Effect::Token(id), kind) => {
             let body = match kind {
-                AnswerKind::Token(own, body) if *own == id => body.to_string(),
+                AnswerKind::Token(own, Hidden(body)) if *own == id => body.to_string(),
                 // It was created by the first request: its secret is shown once.
                 _ => format!("{{\"id\":\"{id}\"}}"),
             };
@@ -193,4 +194,18 @@ fn refused(kind: &AnswerKind, refusal: Refusal) -> ApiError {
 fn taken(what: &'static str, kind: &AnswerKind, holder: Uuid) -> ApiError {
     let detail = format!("the name {} is that of the {what} {holder}", name(kind));
     ApiError::new(Code::NameTaken, detail).with_text(what, holder.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_of_a_token_is_not_shown_by_debug() {
+        let kind = AnswerKind::Token(TokenId(7), Hidden("{\"token\":\"ca_7_secret\"}".into()));
+        let shown = format!("{kind:?}");
+        assert!(shown.contains("Token") && !shown.contains("secret"), "{shown}");
+        let answer = written(&kind, Ok(Effect::Token(TokenId(7))).into(), false);
+        assert_eq!(answer.status(), 201);
+    }
 }
