@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod cluster;
 pub mod decimal;
 pub mod held;
+pub mod hex;
 pub mod ids;
 pub mod json_string;
 pub mod limits;

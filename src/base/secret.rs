@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::hex::hex;
+
 /// The least length of a secret, in characters.
 pub const SECRET_CHARS_MIN: usize = 32;
 /// The greatest.
@@ -70,8 +72,7 @@ impl Secret {
     #[must_use]
     pub fn between_nodes(&self) -> Self {
         let hash = Sha256::new_with_prefix(b"changeagent node\0").chain_update(self.0.as_bytes());
-        let text: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(text.into())
+        Self(hex(&hash.finalize()).into())
     }
 }
 
@@ -106,7 +107,7 @@ impl SecretHash {
 
 impl From<SecretHash> for String {
     fn from(hash: SecretHash) -> Self {
-        hash.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hash.0)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{ids::Timestamp, secret::SecretHash, tenants::Tenants};
+use super::{hex::hex, ids::Timestamp, secret::SecretHash, tenants::Tenants};
 
 /// The most tokens that there may be at once.
 pub const TOKENS_MAX: usize = 10_000;
@@ -327,8 +327,7 @@ impl Token {
     /// The token of that id and secret, as it is shown.
     #[must_use]
     pub fn text(id: TokenId, secret: &[u8; 32]) -> String {
-        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{PREFIX}{id}_{secret}")
+        format!("{PREFIX}{id}_{}", hex(secret))
     }
 
     /// The id of a token as it is shown; nothing where it is none.

@@ -1,12 +1,11 @@
 //! One request of an import: the changes of some lines, or one deletion.
 
-use std::fmt::Write as _;
-
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use ureq::http::Method;
 
 use super::{super::failure::Failure, batch::Lines};
+use crate::base::hex::hex;
 
 /// What is sent, and which lines that is.
 pub(super) struct Request {
@@ -28,11 +27,7 @@ impl Request {
         digest.update(&self.target);
         digest.update([0]);
         digest.update(self.body.as_deref().unwrap_or_default());
-        digest.finalize().iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&digest.finalize())
     }
 
     /// A failure, said of the line that it is about.
