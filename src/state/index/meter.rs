@@ -103,7 +103,7 @@ impl Limits {
     }
 }
 
-/// Counts what one tenant uses: 32 bytes, 48 more once it was used, 80 more once it had a quota. Counting and checking take no
+/// Counts what one tenant uses: 32 bytes, 48 more once it was used, 72 more once it had a quota. Counting and checking take no
 /// lock. Moments are nanoseconds since the first that [`Catalog::moment`](super::Catalog::moment) was asked for.
 #[derive(Debug, Default)]
 pub struct Meter {
