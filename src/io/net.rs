@@ -16,7 +16,7 @@ use super::simulated;
 use super::{
     cores::in_time,
     real,
-    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session, speaks_no_tls},
+    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session, UnderWay, speaks_no_tls},
 };
 
 pub use super::{
@@ -102,6 +102,16 @@ impl Stream {
             Carrier::Secured(session) => session.peer(),
             #[cfg(test)]
             Carrier::Simulated(_) => None,
+        }
+    }
+
+    /// What is on its way: under TLS bytes count as written once all of their records are with the
+    /// socket.
+    #[must_use]
+    pub fn under_way(&self) -> UnderWay {
+        match &self.0 {
+            Carrier::Secured(session) => session.under_way(),
+            _ => UnderWay::default(),
         }
     }
 
@@ -299,16 +309,21 @@ impl Dialer {
         }
     }
 
-    /// Has the handshake done with a node that was admitted.
+    /// Has the handshake done with a node that was admitted. Each of its steps is computed when `turn` has
+    /// come, and while what that gives is held.
     ///
     /// # Errors
     /// As [`Stream::secured`].
-    pub async fn come_to_terms(&self, stream: &Stream) -> io::Result<()> {
+    pub async fn come_to_terms<T>(
+        &self,
+        stream: &Stream,
+        turn: impl AsyncFn() -> T,
+    ) -> io::Result<()> {
         match (&self.0, &stream.0) {
             (Some(tls), Carrier::Secured(session)) if tls.is_optional() => {
-                session.shake_or_be_plain().await
+                session.shake_or_be_plain(turn).await
             }
-            (_, Carrier::Secured(session)) => session.shake(async || ()).await,
+            (_, Carrier::Secured(session)) => session.shake(turn).await,
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ use crate::{
         limits::{ORIGINS_MAX, QUERY_LISTS_MAX},
         secret::Secret,
     },
-    io::tls::{Caller, system_roots},
+    io::tls::Caller,
     node::copy::CopyOf,
     upstream::SECURED,
 };
@@ -42,7 +42,7 @@ pub(super) fn copy(
     }
     let stale_max = stale_max.map_or(STALE_MAX, |time| time.0);
     let is_secured = origins.iter().any(|origin| origin.starts_with(SECURED));
-    let caller = is_secured.then(|| system_roots(ca).and_then(|roots| Caller::new(&roots)));
+    let caller = is_secured.then(|| Caller::new(ca));
     let caller = caller.transpose().map_err(|error| error.to_string())?;
     Ok((!origins.is_empty()).then_some(CopyOf { origins, caller, tenants, stale_max, token }))
 }

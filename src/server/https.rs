@@ -1,6 +1,9 @@
 //! How this program speaks `https` as a client that may block.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::crypto::ring;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
@@ -23,6 +26,22 @@ pub fn https<'a>(
         .root_certs(RootCerts::new_with_certs(&roots))
         .client_cert(shown)
         .build())
+}
+
+/// The files of a client.
+#[derive(Clone, Debug)]
+pub(super) struct Https {
+    /// Files with roots that are trusted besides those of the system.
+    pub(super) ca: Vec<PathBuf>,
+    /// What is shown to who asks for a certificate.
+    pub(super) pair: Option<Pair>,
+}
+
+impl Https {
+    /// What they say now.
+    pub(super) fn config(&self) -> Result<TlsConfig, TlsError> {
+        https(self.ca.iter().map(PathBuf::as_path), self.pair.as_ref())
+    }
 }
 
 /// What is shown of that pair.

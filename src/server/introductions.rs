@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ureq::tls::TlsConfig;
 
+use super::https::Https;
 use crate::{api::introduction::Question, base::secret::Secret, io::cores};
 
 /// The longest answer that is read: a cluster of many hundred members.
@@ -22,7 +23,7 @@ pub(super) struct AsClient {
     /// What is shown to the other node: it is good for such questions alone.
     pub(super) token: Option<Secret>,
     /// Other nodes speak TLS to their clients, if this one does.
-    pub(super) tls: Option<TlsConfig>,
+    pub(super) tls: Option<Https>,
 }
 
 /// Asks on a thread of its own each time.
@@ -48,6 +49,8 @@ fn send(question: &Question, AsClient { token, tls }: AsClient) -> Result<String
     let Question { address, path, body, limit } = question;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{address}{path}");
+    // The files may be others by now than at the start.
+    let tls = tls.as_ref().map(Https::config).transpose().map_err(|error| error.to_string())?;
     let agent = agent(*limit, tls.unwrap_or_default());
     let shown = token.map(|token| ("Authorization", token.authorization()));
     let answer = match body {

@@ -55,7 +55,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // As long as signals are not blocked they end the process by themselves.
     uring::check(config.cores)?;
-    let tls = Tls::open(&config.tls)?;
+    let tls = Tls::open(&config.tls, config.copy.as_ref())?;
     let metrics = Arc::<Metrics>::default();
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ureq::tls::TlsConfig;
-
-use super::{flags::Flags, https::https};
+use super::{flags::Flags, https::Https};
 use crate::{
     api::browser::HostName,
-    io::tls::{Entrance, NodeTls, Pair, TlsError, Told},
+    io::tls::{Caller, Entrance, NodeTls, Pair, TlsError, Told},
+    node::copy::CopyOf,
 };
 
 /// How often the files are looked at.
@@ -98,12 +97,14 @@ pub(super) struct Tls {
     pub(super) clients: Option<Arc<Entrance>>,
     pub(super) nodes: Option<Arc<NodeTls>>,
     /// How other nodes are asked as their clients ask them: over TLS, if this one speaks it to its own.
-    pub(super) introductions: Option<TlsConfig>,
+    pub(super) introductions: Option<Https>,
+    /// What a copy trusts its origins by.
+    pub(super) origins: Option<Caller>,
 }
 
 impl Tls {
-    /// Reads the files that are set.
-    pub(super) fn open(settings: &TlsSettings) -> Result<Self, TlsError> {
+    /// Reads the files that are set; a copy has read those by which it trusts its origins.
+    pub(super) fn open(settings: &TlsSettings, copy: Option<&CopyOf>) -> Result<Self, TlsError> {
         let open = |side: &Side| Entrance::new(side.pair.clone(), side.ca.clone()).map(Arc::new);
         let clients = settings.clients.as_ref().map(open).transpose()?;
         let open = |side: &NodeSide| {
@@ -113,10 +114,13 @@ impl Tls {
         let nodes = settings.nodes.as_ref().map(open).transpose()?;
         let introductions = settings.clients.as_ref().map(|side| {
             let of_cluster = settings.nodes.as_ref().map(|nodes| &nodes.ca);
-            let ca = settings.ca.iter().chain(of_cluster).map(PathBuf::as_path);
-            https(ca, side.ca.as_ref().map(|_| &side.pair))
+            let ca = settings.ca.iter().chain(of_cluster).cloned().collect();
+            Https { ca, pair: side.ca.as_ref().map(|_| side.pair.clone()) }
         });
-        Ok(Self { clients, nodes, introductions: introductions.transpose()? })
+        // Files that cannot be used are told of now.
+        introductions.as_ref().map(Https::config).transpose()?;
+        let origins = copy.and_then(|copy| copy.caller.clone());
+        Ok(Self { clients, nodes, introductions, origins })
     }
 
     /// Checks that other nodes will find what they expect at `address`, `host:port`, where they reach this one.
@@ -158,17 +162,24 @@ impl TlsWatch {
         let clients = clients.as_ref().map(|entrance| ("clients", entrance));
         let nodes = nodes.as_ref().map(|nodes| ("nodes", nodes.entrance()));
         for (side, entrance) in clients.into_iter().chain(nodes) {
-            for told in entrance.look() {
-                match told {
-                    Told::Reloaded => tracing::info!(side, "certificate and key are taken up anew"),
-                    Told::Kept(error) => tracing::warn!(
-                        side,
-                        error,
-                        "new files of TLS cannot be used: those before stay in use"
-                    ),
-                    Told::Time(what) => tracing::warn!(side, "{what}"),
-                }
-            }
+            entrance.look().into_iter().for_each(|told| tell(side, told));
         }
+        if let Some(told) = self.tls.origins.as_ref().and_then(Caller::look) {
+            tell("origins", told);
+        }
+    }
+}
+
+fn tell(side: &str, told: Told) {
+    match told {
+        Told::Reloaded => tracing::info!(side, "files of TLS are taken up anew"),
+        Told::Kept(error) => {
+            tracing::warn!(
+                side,
+                error,
+                "new files of TLS cannot be used: those before stay in use"
+            );
+        }
+        Told::Time(what) => tracing::warn!(side, "{what}"),
     }
 }

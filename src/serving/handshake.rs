@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     api::metrics::Limit,
-    base::{limits::HANDSHAKES_MAX, timing::HANDSHAKE},
+    base::{
+        limits::{HANDSHAKES_MAX, LINGER_BYTES, LINGER_TIMEOUT},
+        timing::HANDSHAKE,
+    },
     io::{
         cores,
         net::Stream,
@@ -110,7 +113,7 @@ impl Handshakes {
             _ if first == [FIRST_BYTE] => {
                 stream.secured(&self.entrance, async || self.turn().await).await
             }
-            _ => Err(self.not_tls(&stream)),
+            _ => Err(self.not_tls(&stream).await),
         }
     }
 
@@ -122,7 +125,7 @@ impl Handshakes {
     }
 
     /// Tells a client that it speaks something else than TLS, where that may be HTTP.
-    fn not_tls(&self, stream: &Stream) -> io::Error {
+    async fn not_tls(&self, stream: &Stream) -> io::Error {
         let mut begun = [0; 1024];
         let is_http = stream.try_read(&mut begun).is_ok_and(|read| {
             let word = begun.split(|byte| *byte == b' ').next().unwrap_or_default();
@@ -131,8 +134,25 @@ impl Handshakes {
         if !is_http {
             return io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS");
         }
-        // As far as there is room: it is the first that is written.
+        self.complain();
+        // As far as there is room: it is the first that is written. What the client has sent is read, or the
+        // system would break the connection off and take the answer back.
         let _ = stream.try_write(&[IoSlice::new(SPEAK_TLS)]);
+        let _ = stream.close_write();
+        let rest = async {
+            let mut left = LINGER_BYTES;
+            while let Ok(read @ 1..) = stream.read(&mut begun).await {
+                left = left.saturating_sub(read);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        let _ = cores::within(LINGER_TIMEOUT, rest).await;
+        io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP")
+    }
+
+    fn complain(&self) {
         let now = cores::now();
         let again = |at: Instant| now.saturating_duration_since(at) >= COMPLAINT_AGAIN;
         if self.complained.get().is_none_or(again) {
@@ -141,7 +161,6 @@ impl Handshakes {
                 "a client speaks plain HTTP at a port that speaks TLS: it needs https://"
             );
         }
-        io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP")
     }
 }
 

@@ -297,7 +297,8 @@ impl Link {
 
     /// Counts what this connection holds. To be called before each wait.
     pub(super) fn account(&mut self) {
-        let bytes = self.http.held_bytes() + self.in_hand_bytes;
+        let under_way = self.stream.under_way();
+        let bytes = self.http.held_bytes() + self.in_hand_bytes + under_way.held_bytes;
         if self.held.bytes() == 0 || bytes == 0 {
             self.held_since = (bytes > 0).then_some(self.now);
         }
@@ -314,7 +315,8 @@ impl Link {
             (false, _) => None,
         };
         let (since, held_since) = (Some(self.now), self.held_since);
-        let (held_bytes, moved_bytes) = (self.held.bytes(), self.moved_bytes);
+        let under_way = self.stream.under_way().moved_bytes;
+        let (held_bytes, moved_bytes) = (self.held.bytes(), self.moved_bytes + under_way as u64);
         Waiting { until, idle, since, held_bytes, held_since, moved_bytes, writes: false }
     }
 }

@@ -130,6 +130,14 @@ fn known(cluster: &Cluster) -> (Value, Hello) {
     (view, Hello { version: VERSION, cluster: uuid, from: 9, to: 1 })
 }
 
+/// Whether a node lets in who greets it in plain bytes.
+pub(crate) fn is_let_in(cluster: &Cluster, number: usize) -> bool {
+    let (_, hello) = known(cluster);
+    let view = cluster.view(number).unwrap();
+    let to = view["node"].as_u64().unwrap();
+    answer(&view, &spelled(&Hello { to, ..hello })) == Some((VERSION, 0))
+}
+
 #[test]
 fn what_a_stranger_announces_takes_no_memory() {
     let cluster = Cluster::start(1);

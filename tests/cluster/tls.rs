@@ -1,19 +1,15 @@
 //! Nodes that speak TLS to each other.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-};
+use std::path::Path;
 
 use testkit::{
-    Node, NodeBuilder, PATIENCE, Temporary,
+    Node, NodeBuilder, Temporary,
     cluster::Cluster,
     eventually, run, temporary,
     workload::{Workload, number},
 };
 
-use crate::{SOME, leader_dies_and_returns};
+use crate::{SOME, leader_dies_and_returns, strangers::is_let_in};
 
 /// Certificates of a cluster, all nodes of which show the same.
 struct Certificates {
@@ -64,29 +60,6 @@ impl Certificates {
     }
 }
 
-/// Where other nodes reach a node.
-fn cluster_address(cluster: &Cluster, number: usize) -> String {
-    let view = cluster.view(number).unwrap();
-    let own = view["members"].as_array().unwrap().iter().find(|it| it["id"] == view["node"]);
-    own.unwrap()["cluster_address"].as_str().unwrap().to_owned()
-}
-
-/// Whether a node answers a greeting in plain bytes.
-fn speaks_plainly(cluster: &Cluster, number: usize) -> bool {
-    let mut stream = TcpStream::connect(cluster_address(cluster, number)).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut hello = Vec::new();
-    hello.extend_from_slice(b"CAGTPEER");
-    [5u32, 5].iter().for_each(|word| hello.extend_from_slice(&word.to_le_bytes()));
-    hello.extend_from_slice(&[7; 16]);
-    [9u64, 1].iter().for_each(|word| hello.extend_from_slice(&word.to_le_bytes()));
-    hello.extend_from_slice(&crc32c::crc32c(&hello).to_le_bytes());
-    hello.extend_from_slice(&[1, 0, 0, 0]);
-    stream.write_all(&hello).unwrap();
-    let mut first = [0; 8];
-    stream.read_exact(&mut first).is_ok_and(|()| first == *b"CAGTPEER")
-}
-
 fn warnings(node: &Node, words: &[&str]) -> usize {
     let text = node.stderr();
     let is_one =
@@ -98,7 +71,7 @@ fn warnings(node: &Node, words: &[&str]) -> usize {
 fn a_cluster_loses_its_leader_and_nothing_else() {
     let certificates = Certificates::new();
     let mut cluster = certificates.cluster(3);
-    assert!((0..3).all(|node| !speaks_plainly(&cluster, node)), "nothing plain is answered");
+    assert!((0..3).all(|node| !is_let_in(&cluster, node)), "nothing plain is answered");
     let workload = Workload::start(&cluster);
     leader_dies_and_returns(&mut cluster, &workload);
     workload.goes_on(SOME);
@@ -159,7 +132,7 @@ fn a_cluster_moves_to_tls_by_two_rolling_restarts() {
             cluster.catches_up(node);
         }
         workload.goes_on(SOME);
-        assert!((0..3).all(|node| speaks_plainly(&cluster, node) == is_plain), "{stage}");
+        assert!((0..3).all(|node| is_let_in(&cluster, node) == is_plain), "{stage}");
     }
     workload.ends(&cluster);
 }

@@ -199,6 +199,7 @@ impl Connection {
     pub(crate) fn receive<'a>(&'a mut self, scratch: &'a mut [u8]) -> Result<Arrival<'a>, Failure> {
         loop {
             let Some(socket) = &mut self.socket else { return Ok(Arrival::Nothing) };
+            let reads_on = socket.reads_on();
             let read = match socket.read(scratch) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -223,7 +224,7 @@ impl Connection {
                 return self.complete(scratch, read, ended);
             }
             // A short read emptied the socket: the next bytes bring a new event.
-            if ended || read < scratch.len() {
+            if ended || (read < scratch.len() && !reads_on) {
                 return Ok(Arrival::Nothing);
             }
         }
@@ -244,7 +245,7 @@ impl Connection {
                 Ok(0) => ended = true,
                 Ok(read) => {
                     self.received.extend_from_slice(scratch.get(..read).unwrap_or_default());
-                    if read == scratch.len() {
+                    if read == scratch.len() || socket.reads_on() {
                         continue;
                     }
                 }

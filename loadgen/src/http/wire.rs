@@ -85,6 +85,12 @@ impl Wire {
         }
     }
 
+    /// Whether all that came is read only once a read says that there is no more: a shorter one may have
+    /// stopped at an end of what was sent, or at an error.
+    pub(crate) const fn reads_on(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Whether bytes that were taken have yet to go to the socket.
     pub(crate) fn has_unsent(&self) -> bool {
         self.tls.as_ref().is_some_and(|tls| tls.wants_write())

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustls::{RootCertStore, server::WebPkiClientVerifier, sign::CertifiedKey};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
 use super::{
     protocol::provider,
@@ -89,6 +89,30 @@ pub(super) fn client_verifier(
 ) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     verifier.build().map_err(|error| TlsError::Invalid(path.to_owned(), error.to_string()))
+}
+
+/// Checks that `verifier`, as all nodes have it, trusts the chain of `pair`, whatever the time is: a
+/// certificate that has expired is told of elsewhere.
+pub(super) fn check_trust(
+    pair: &Pair,
+    chain: &[CertificateDer<'static>],
+    verifier: &dyn rustls::server::danger::ClientCertVerifier,
+) -> Result<(), TlsError> {
+    use rustls::{
+        CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext},
+        Error::InvalidCertificate,
+    };
+    let Some((own, others)) = chain.split_first() else { return Ok(()) };
+    match verifier.verify_client_cert(own, others, UnixTime::now()) {
+        Ok(_)
+        | Err(InvalidCertificate(
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
+        )) => Ok(()),
+        Err(error) => {
+            let error = format!("other nodes would not trust it, by cluster-tls-ca: {error}");
+            Err(TlsError::Invalid(pair.certificate.clone(), error))
+        }
+    }
 }
 
 /// The private key in the text of `path`.

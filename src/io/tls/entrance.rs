@@ -3,7 +3,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 
 use rustls::{
@@ -16,21 +16,13 @@ use rustls::{
 use super::{
     caller::Caller,
     certificate::{
-        Pair, Standing, TlsError, certified, client_verifier, read, roots, wall_seconds,
+        Pair, Standing, TlsError, certified, check_trust, client_verifier, read, roots,
+        wall_seconds,
     },
+    names::check_name,
     protocol::{VERSIONS, provider},
+    told::Told,
 };
-
-/// What is told of files that were looked at again.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Told {
-    /// They have changed, and are in use from now on.
-    Reloaded,
-    /// They have changed and cannot be used, for that reason: what was in use stays.
-    Kept(String),
-    /// How the certificate stands to the time has changed.
-    Time(String),
-}
 
 /// The files as they were read.
 #[derive(PartialEq, Eq)]
@@ -61,6 +53,8 @@ pub struct Entrance {
     client_ca: Option<PathBuf>,
     /// Whether the other side is of the same kind, and is connected to as well.
     is_of_nodes: bool,
+    /// The name that the certificate must have, of whichever files: the others would refuse it without.
+    own_name: OnceLock<String>,
     current: RwLock<Current>,
     looked: Mutex<Looked>,
 }
@@ -85,7 +79,23 @@ impl Entrance {
         let current = RwLock::new(current(&pair, client_ca.as_ref(), &texts, is_of_nodes)?);
         // How the certificate stands to the time is told at the first look.
         let looked = Looked { texts, failed: None, standing: Standing::Valid };
-        Ok(Self { pair, client_ca, is_of_nodes, current, looked: looked.into() })
+        let (own_name, looked) = (OnceLock::new(), looked.into());
+        Ok(Self { pair, client_ca, is_of_nodes, own_name, current, looked })
+    }
+
+    /// Checks that the certificate has that name, and asks it of those to come.
+    ///
+    /// # Errors
+    /// Where it has not.
+    pub(super) fn demand_name(&self, name: &str) -> Result<(), TlsError> {
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = self.own_name.get_or_init(|| name.to_owned());
+        self.check_name(&looked.texts, name)
+    }
+
+    fn check_name(&self, texts: &Texts, name: &str) -> Result<(), TlsError> {
+        let certified = certified(&self.pair, &texts.certificate, &texts.key)?;
+        check_name(&self.pair, &certified.cert, name)
     }
 
     /// What connects to other nodes, whose certificates have `name`, or that of their host.
@@ -110,6 +120,7 @@ impl Entrance {
             }
             let (pair, ca) = (&self.pair, self.client_ca.as_ref());
             let current = current(pair, ca, &texts, self.is_of_nodes)?;
+            self.own_name.get().map_or(Ok(()), |name| self.check_name(&texts, name))?;
             Ok(Some((texts, current)))
         });
         match outcome {
@@ -154,7 +165,7 @@ fn current(
 ) -> Result<Current, TlsError> {
     let system = |error: rustls::Error| TlsError::System(error.to_string());
     let certified = certified(pair, &texts.certificate, &texts.key)?;
-    let shown = Arc::new(SingleCertAndKey::from(certified));
+    let shown = Arc::new(SingleCertAndKey::from(Arc::clone(&certified)));
     let mut client = None;
     let verifier = match client_ca.zip(texts.client_ca.as_ref()) {
         Some((path, text)) => {
@@ -167,7 +178,11 @@ fn current(
                     .with_client_cert_resolver(Arc::clone(&shown) as _);
                 client = Some(Arc::new(config));
             }
-            client_verifier(path, roots)?
+            let verifier = client_verifier(path, roots)?;
+            if is_of_nodes {
+                check_trust(pair, &certified.cert, &*verifier)?;
+            }
+            verifier
         }
         None => WebPkiClientVerifier::no_client_auth(),
     };
@@ -180,9 +195,12 @@ fn current(
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     // Who comes again bears what the node would otherwise remember of it. With other files older tickets
-    // are worth nothing.
+    // are worth nothing. Who must show a certificate shows it each time: a ticket would outlive that.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = Ticketer::new().map_err(system)?;
-    config.send_tls13_tickets = 1;
+    config.send_tls13_tickets = 0;
+    if client_ca.is_none() {
+        config.ticketer = Ticketer::new().map_err(system)?;
+        config.send_tls13_tickets = 1;
+    }
     Ok(Current { server: Arc::new(config), client })
 }

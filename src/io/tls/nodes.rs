@@ -2,18 +2,14 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use rustls::{client::verify_server_name, server::ParsedCertificate};
-use rustls_pki_types::CertificateDer;
-
 use super::{
-    caller::{Caller, server_name},
-    certificate::{Pair, TlsError, read_pair},
+    caller::Caller,
+    certificate::{Pair, TlsError},
     entrance::Entrance,
 };
 
 /// TLS of a node with the others. All that use it share it.
 pub struct NodeTls {
-    pair: Pair,
     entrance: Arc<Entrance>,
     /// The name that all certificates have, instead of each that of its node's host.
     name: Option<String>,
@@ -32,8 +28,8 @@ impl NodeTls {
         name: Option<String>,
         is_optional: bool,
     ) -> Result<Self, TlsError> {
-        let entrance = Arc::new(Entrance::of_nodes(pair.clone(), ca)?);
-        Ok(Self { pair, entrance, name, is_optional })
+        let entrance = Arc::new(Entrance::of_nodes(pair, ca)?);
+        Ok(Self { entrance, name, is_optional })
     }
 
     /// The side that is connected to.
@@ -59,30 +55,14 @@ impl NodeTls {
         self.entrance.caller(self.name.clone())
     }
 
-    /// Checks that the node's own certificate has the name by which others reach it.
+    /// Checks that the node's own certificate has the name by which others reach it, and takes up no
+    /// other without it.
     ///
     /// # Errors
     /// Where it has not: they would refuse it.
     pub fn check_own_name(&self, host: &str) -> Result<(), TlsError> {
-        let (chain, _) = read_pair(&self.pair)?;
-        let name = self.name().unwrap_or(host);
-        if chain.first().is_some_and(|certificate| bears(certificate, name)) {
-            return Ok(());
-        }
-        let error = format!(
-            "the certificate does not have the name {name:?}, by which other nodes know this one \
-             (cluster-advertise says another, cluster-tls-name one that all have)"
-        );
-        Err(TlsError::Invalid(self.pair.certificate.clone(), error))
+        self.entrance.demand_name(self.name().unwrap_or(host))
     }
-}
-
-/// Whether a certificate has that name.
-pub(super) fn bears(certificate: &CertificateDer<'_>, name: &str) -> bool {
-    let parsed = ParsedCertificate::try_from(certificate).ok();
-    parsed
-        .zip(server_name(name))
-        .is_some_and(|(certificate, name)| verify_server_name(&certificate, &name).is_ok())
 }
 
 /// Whether a handshake failed as it does with a node that knows nothing of TLS: it closes the connection, since

@@ -13,11 +13,20 @@ use std::{
 
 use rustls::{ClientConnection, Connection, ServerConnection};
 
-use super::{caller::Caller, entrance::Entrance, nodes::bears, protocol::FIRST_BYTE};
+use super::{caller::Caller, entrance::Entrance, names::bears, protocol::FIRST_BYTE};
 use crate::io::real::net::{Peer, Stream, through_passage};
 
 /// Bytes that become records at once.
 const WRITE_BYTES: usize = 64 << 10;
+
+/// What is on its way out beyond what counts as written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Bytes that are kept until the socket has taken all of them.
+    pub held_bytes: usize,
+    /// Those that it has taken.
+    pub moved_bytes: usize,
+}
 
 /// What rustls has of a connection.
 struct State {
@@ -26,6 +35,8 @@ struct State {
     ///
     /// Invariant: at most [`WRITE_BYTES`].
     unsent: usize,
+    /// What the socket took of these records.
+    taken: usize,
     /// Bytes that are decrypted and not taken yet.
     readable: usize,
     /// There is nothing more to wait for before a read.
@@ -70,7 +81,7 @@ impl Session {
     fn new(stream: Stream, mut connection: Connection) -> Self {
         // What is written is cut before.
         connection.set_buffer_limit(None);
-        let state = State { connection, unsent: 0, readable: 0, ended: false };
+        let state = State { connection, unsent: 0, taken: 0, readable: 0, ended: false };
         Self {
             stream,
             state: RefCell::new(state),
@@ -101,13 +112,16 @@ impl Session {
     }
 
     /// The same with who may not speak TLS at all.
-    pub(in crate::io) async fn shake_or_be_plain(&self) -> io::Result<()> {
+    pub(in crate::io) async fn shake_or_be_plain<T>(
+        &self,
+        turn: impl AsyncFn() -> T,
+    ) -> io::Result<()> {
         let mut first = [0];
         if self.stream.peek(&mut first).await? == 1 && first != [FIRST_BYTE] {
             self.is_plain.set(true);
             return Ok(());
         }
-        self.shake(async || ()).await
+        self.shake(turn).await
     }
 
     /// Whether the certificate that the other side showed has that name; one that speaks no TLS shows none, which
@@ -116,6 +130,12 @@ impl Session {
         let state = self.state.borrow();
         let shown = state.connection.peer_certificates().and_then(|chain| chain.first());
         self.is_plain.get() || shown.is_some_and(|certificate| bears(certificate, name))
+    }
+
+    /// See [`crate::io::net::Stream::under_way`].
+    pub(in crate::io) fn under_way(&self) -> UnderWay {
+        let state = self.state.borrow();
+        UnderWay { held_bytes: state.unsent, moved_bytes: state.taken.min(state.unsent) }
     }
 
     pub(in crate::io) fn peer(&self) -> Option<Peer> {
@@ -278,6 +298,7 @@ impl State {
     fn write(&mut self, stream: &Stream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         self.flush(stream)?;
         if self.unsent == 0 {
+            self.taken = 0;
             let mut room = WRITE_BYTES;
             for part in parts {
                 let part = part.get(..room).unwrap_or(part);
@@ -289,14 +310,16 @@ impl State {
             assert!(self.unsent <= WRITE_BYTES, "{} bytes became records at once", self.unsent);
             self.flush(stream)?;
         }
+        self.taken = 0;
         Ok(std::mem::take(&mut self.unsent))
     }
 
     /// Gives the socket all that is to be sent; `WouldBlock` where it has no room for it.
     fn flush(&mut self, stream: &Stream) -> io::Result<()> {
         while self.connection.wants_write() {
-            if self.connection.write_tls(&mut Socket(stream))? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+            match self.connection.write_tls(&mut Socket(stream))? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                taken => self.taken += taken,
             }
         }
         Ok(())

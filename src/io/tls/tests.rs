@@ -9,7 +9,7 @@ use std::{
 use super::*;
 use crate::io::{
     cores,
-    net::{Callers, Listener, Stream},
+    net::{Callers, Dialer, Listener, Stream},
     real::cores::Executor,
 };
 
@@ -39,13 +39,48 @@ fn files() -> Files {
     Files { _directory: directory, pair: Pair { certificate: ca.clone(), key }, ca }
 }
 
+/// Files of a node whose certificate has `name`, and is of a root that is in `ca.pem` there, which is
+/// made where it is not given.
+fn node_files(
+    directory: &std::path::Path,
+    name: &str,
+    root: Option<rcgen::CertifiedIssuer<'static, rcgen::KeyPair>>,
+) -> (Pair, rcgen::CertifiedIssuer<'static, rcgen::KeyPair>) {
+    let root = root.unwrap_or_else(|| {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = rcgen::CertifiedIssuer::self_signed(parameters, key).unwrap();
+        std::fs::write(directory.join("ca.pem"), root.pem()).unwrap();
+        root
+    });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = parameters.signed_by(&key, &root).unwrap();
+    let pair = Pair {
+        certificate: directory.join(format!("{name}.pem")),
+        key: directory.join(format!("{name}-key.pem")),
+    };
+    std::fs::write(&pair.certificate, certificate.pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    (pair, root)
+}
+
+/// Listens, and gives the address and who accepts there.
+fn listener() -> (String, Listener) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    (address, Listener::new(socket, Callers::Clients).unwrap())
+}
+
 /// Runs `test` on an executor, with both ends of a connection under TLS: the one that was connected to
 /// first.
 fn run<T>(test: impl AsyncFnOnce(Rc<Stream>, Rc<Stream>) -> T) -> T {
     let files = files();
     Executor::new().block_on(async {
         let entrance = Entrance::new(files.pair.clone(), None).unwrap();
-        let caller = Caller::new(&system_roots([&*files.ca]).unwrap()).unwrap();
+        let caller = Caller::new(Some(&files.ca)).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap().to_string();
@@ -163,7 +198,7 @@ fn a_certificate_must_be_of_a_trusted_root_and_bear_the_name() {
             ("127.0.0.1", &strangers.ca, Some("UnknownIssuer")),
             ("localhost", &files.ca, Some("not valid for name")),
         ] {
-            let caller = Caller::new(&system_roots([&**ca]).unwrap()).unwrap();
+            let caller = Caller::new(Some(ca)).unwrap();
             let address = format!("{host}:{port}");
             let outcome = Stream::connect_secured(&address, LIMIT, &caller).await;
             match (outcome, want) {
@@ -197,4 +232,117 @@ fn files_are_taken_up_when_they_are_sound() {
     std::fs::copy(&others.pair.certificate, &files.pair.certificate).unwrap();
     assert_eq!(entrance.look(), [Told::Reloaded]);
     assert_eq!(entrance.look(), []);
+}
+
+#[test]
+fn a_node_takes_up_no_certificate_that_the_others_would_refuse() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pair, root) = node_files(directory.path(), "127.0.0.1", None);
+    let (other, _) = node_files(directory.path(), "elsewhere", Some(root));
+    let ca = directory.path().join("ca.pem");
+    let node = NodeTls::new(pair.clone(), ca.clone(), None, false).unwrap();
+    assert!(node.check_own_name("elsewhere").is_err());
+    let node = NodeTls::new(pair.clone(), ca.clone(), None, false).unwrap();
+    node.check_own_name("127.0.0.1").unwrap();
+    assert_eq!(node.entrance().look(), []);
+    std::fs::copy(&other.key, &pair.key).unwrap();
+    std::fs::copy(&other.certificate, &pair.certificate).unwrap();
+    let told = node.entrance().look();
+    assert!(matches!(&*told, [Told::Kept(why)] if why.contains("\"127.0.0.1\"")), "{told:?}");
+    // One that has the name, of another root.
+    let strangers = files();
+    std::fs::copy(&strangers.pair.key, &pair.key).unwrap();
+    std::fs::copy(&strangers.pair.certificate, &pair.certificate).unwrap();
+    let told = node.entrance().look();
+    assert!(matches!(&*told, [Told::Kept(why)] if why.contains("UnknownIssuer")), "{told:?}");
+    let refused = NodeTls::new(pair, ca, None, false).err().unwrap().to_string();
+    assert!(refused.contains("other nodes would not trust it"), "{refused}");
+}
+
+#[test]
+fn a_node_is_told_from_another_by_the_name_in_its_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pair, root) = node_files(directory.path(), "127.0.0.1", None);
+    let (other, _) = node_files(directory.path(), "elsewhere", Some(root));
+    let dialer = |pair: &Pair| {
+        let ca = directory.path().join("ca.pem");
+        Dialer::new(Some(NodeTls::new(pair.clone(), ca, None, false).unwrap().into()))
+    };
+    let (accepting, connecting) = (dialer(&pair), dialer(&other));
+    Executor::new().block_on(async {
+        let (address, listener) = listener();
+        let accepted = cores::spawn({
+            let accepting = accepting.clone();
+            async move {
+                let stream = accepting.admit(listener.accept().await).unwrap();
+                accepting.come_to_terms(&stream, async || ()).await.unwrap();
+                stream
+            }
+        });
+        // It trusts who accepts by the name, and is trusted by the root alone as yet.
+        let _connected = connecting.connect(&address, LIMIT).await.unwrap();
+        let accepted = accepted.await.unwrap();
+        assert!(accepting.may_be_at(&accepted, Some("elsewhere:1")));
+        assert!(accepting.may_be_at(&accepted, None));
+        assert!(!accepting.may_be_at(&accepted, Some("127.0.0.1:1")), "it is not that node");
+    });
+}
+
+/// Connects twice by one client; whether the second time resumed the first.
+fn resumes(entrance: Entrance, caller: &Caller) -> bool {
+    let entrance = Rc::new(entrance);
+    Executor::new().block_on(async {
+        let (address, listener) = listener();
+        let mut resumed = false;
+        for _ in 0..2 {
+            let socket = std::net::TcpStream::connect(&address).unwrap();
+            let accepted = {
+                let (stream, entrance) = (listener.accept().await, Rc::clone(&entrance));
+                cores::spawn(async move { stream.secured(&entrance, async || ()).await.unwrap() })
+            };
+            let config = caller.config();
+            let (told, tells) = tokio::sync::oneshot::channel();
+            let client = std::thread::spawn(move || {
+                let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+                let client = rustls::ClientConnection::new(config, name).unwrap();
+                let mut stream = rustls::StreamOwned::new(client, socket);
+                std::io::Read::read_exact(&mut stream, &mut [0]).unwrap();
+                let _ = told.send(stream.conn.handshake_kind());
+            });
+            let accepted = accepted.await.unwrap();
+            write_all(&accepted, b"!", 8).await;
+            let kind = tells.await.unwrap();
+            client.join().unwrap();
+            resumed = kind == Some(rustls::HandshakeKind::Resumed);
+        }
+        resumed
+    })
+}
+
+#[test]
+fn who_must_show_a_certificate_shows_it_each_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (pair, _) = node_files(directory.path(), "127.0.0.1", None);
+    let ca = directory.path().join("ca.pem");
+    let anybody = Entrance::new(pair.clone(), None).unwrap();
+    assert!(resumes(anybody, &Caller::new(Some(&ca)).unwrap()));
+    let nodes = NodeTls::new(pair.clone(), ca.clone(), None, false).unwrap();
+    assert!(!resumes(Entrance::new(pair, Some(ca)).unwrap(), &nodes.caller()));
+}
+
+#[test]
+fn roots_that_change_are_taken_up() {
+    let (files, others) = (files(), super::tests::files());
+    let ca = files.ca.clone();
+    let caller = Caller::new(Some(&ca)).unwrap();
+    let before = caller.config();
+    assert_eq!(caller.look(), None);
+    std::fs::write(&ca, "nothing").unwrap();
+    let told = caller.look();
+    assert!(matches!(&told, Some(Told::Kept(why)) if why.contains("PEM")), "{told:?}");
+    assert_eq!(caller.look(), None, "it is told once");
+    assert!(std::sync::Arc::ptr_eq(&before, &caller.config()));
+    std::fs::copy(&others.ca, &ca).unwrap();
+    assert_eq!((caller.look(), caller.look()), (Some(Told::Reloaded), None));
+    assert!(!std::sync::Arc::ptr_eq(&before, &caller.clone().config()), "clones share it");
 }

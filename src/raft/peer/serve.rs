@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::VecDeque, future::poll_fn, io, rc::Rc, task::
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::{
     arriving::tell,
@@ -93,6 +93,9 @@ pub struct Acceptor {
     places: Places,
     processes: Processes,
     refused: Refused,
+    /// Whose handshake is computed: one at a time, so that heartbeats have a turn between any two steps, whoever
+    /// connects.
+    turn: Mutex<()>,
 }
 
 impl Acceptor {
@@ -100,7 +103,14 @@ impl Acceptor {
     #[must_use]
     pub fn new(handler: Rc<dyn Handler>, process: Process, dialer: Dialer) -> Self {
         let (places, processes) = (Places::default(), Processes::default());
-        Self { handler, process, dialer, places, processes, refused: Refused::default() }
+        let (refused, turn) = (Refused::default(), Mutex::default());
+        Self { handler, process, dialer, places, processes, refused, turn }
+    }
+
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        let turn = self.turn.lock().await;
+        cores::yield_now().await;
+        turn
     }
 
     /// Serves a connection until it ends, or until it has to give way to another.
@@ -135,7 +145,8 @@ impl Acceptor {
 
     async fn greet(&self, stream: &Stream) -> Option<Hello> {
         let greet = async {
-            if let Err(error) = self.dialer.come_to_terms(stream).await {
+            let turn = async || self.turn().await;
+            if let Err(error) = self.dialer.come_to_terms(stream, turn).await {
                 self.refused.tell_no_terms(&error);
                 return Err(error);
             }
