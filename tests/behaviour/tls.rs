@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     process::{Command, Stdio},
     time::Duration,
@@ -10,9 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{
-    Client, Node, NodeBuilder, PATIENCE, Watched, eventually, installed, run, temporary,
-};
+use testkit::{Node, NodeBuilder, PATIENCE, Watched, eventually, installed, run, temporary};
 
 pub(crate) mod client;
 

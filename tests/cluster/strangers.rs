@@ -10,7 +10,7 @@ use serde_json::Value;
 use testkit::{PATIENCE, cluster::Cluster};
 
 const BYTES: usize = 56;
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// Entries of the log.
 const ENTRIES: u32 = 1;
 /// Heartbeats and votes.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use testkit::{
-    Node, NodeBuilder, Temporary,
+    Node, NodeBuilder, PATIENCE, Temporary,
     cluster::Cluster,
     eventually, run, temporary,
     workload::{Workload, number},
