@@ -3,6 +3,7 @@
 
 mod callers;
 pub mod cores;
+mod dialer;
 mod disk;
 pub mod lock;
 pub mod map;
@@ -13,6 +14,7 @@ pub mod real;
 pub mod simulated;
 pub mod tls;
 
+pub use dialer::Dialer;
 pub use disk::{
     BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place,
     is_directory_failed, put_file, sync_directory,

@@ -3,10 +3,8 @@
 //! change: sockets of the operating system, TLS on these, the network of a simulation.
 
 use std::{
-    fmt,
     io::{self, IoSlice},
     net::TcpListener,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,7 +14,7 @@ use super::simulated;
 use super::{
     cores::in_time,
     real,
-    tls::{Caller, Entrance as TlsEntrance, NodeTls, Session, UnderWay, speaks_no_tls},
+    tls::{Caller, Entrance as TlsEntrance, Session, UnderWay},
 };
 
 pub use super::{
@@ -91,6 +89,24 @@ impl Stream {
             Carrier::Secured(_) => Err(io::Error::other("it speaks TLS already")),
             #[cfg(test)]
             Carrier::Simulated(_) => Err(io::Error::other("nothing is secured in a simulation")),
+        }
+    }
+
+    /// The same with the handshake to be done by [`session`](Self::session).
+    pub(super) fn begun(self, entrance: &TlsEntrance) -> io::Result<Self> {
+        match self.0 {
+            Carrier::Real(stream) => {
+                Ok(Self(Carrier::Secured(Box::new(Session::accepted(stream, entrance)?))))
+            }
+            carrier => Ok(Self(carrier)),
+        }
+    }
+
+    /// What it has of TLS, if it speaks that.
+    pub(super) fn session(&self) -> Option<&Session> {
+        match &self.0 {
+            Carrier::Secured(session) => Some(session),
+            _ => None,
         }
     }
 
@@ -269,87 +285,8 @@ impl Stream {
     }
 }
 
-/// How a node connects to others, and lets them in: by TLS, or as it comes. Clones share what they know.
-#[derive(Clone, Default)]
-pub struct Dialer(Option<Arc<NodeTls>>);
-
-impl Dialer {
-    /// By TLS, if there is any.
-    #[must_use]
-    pub const fn new(tls: Option<Arc<NodeTls>>) -> Self {
-        Self(tls)
-    }
-
-    /// Connects to another node.
-    ///
-    /// # Errors
-    /// As [`Stream::connect_secured`].
-    pub async fn connect(&self, address: &str, limit: Duration) -> io::Result<Stream> {
-        let Some(tls) = &self.0 else { return Stream::connect(address, limit).await };
-        match Stream::connect_secured(address, limit, &tls.caller()).await {
-            Err(error) if tls.is_optional() && speaks_no_tls(&error) => {
-                Stream::connect(address, limit).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Takes a node that has connected for one that speaks TLS, if nodes are to. It has yet to
-    /// [come to terms](Self::come_to_terms).
-    ///
-    /// # Errors
-    /// Where there is no memory for it.
-    pub fn admit(&self, stream: Stream) -> io::Result<Stream> {
-        match (&self.0, stream.0) {
-            (Some(tls), Carrier::Real(stream)) => {
-                let session = Session::accepted(stream, tls.entrance())?;
-                Ok(Stream(Carrier::Secured(Box::new(session))))
-            }
-            (_, carrier) => Ok(Stream(carrier)),
-        }
-    }
-
-    /// Has the handshake done with a node that was admitted. Each of its steps is computed when `turn` has
-    /// come, and while what that gives is held.
-    ///
-    /// # Errors
-    /// As [`Stream::secured`].
-    pub async fn come_to_terms<T>(
-        &self,
-        stream: &Stream,
-        turn: impl AsyncFn() -> T,
-    ) -> io::Result<()> {
-        match (&self.0, &stream.0) {
-            (Some(tls), Carrier::Secured(session)) if tls.is_optional() => {
-                session.shake_or_be_plain(turn).await
-            }
-            (_, Carrier::Secured(session)) => session.shake(turn).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the other end may be the node at `address`, as far as that is known, by the certificate that it
-    /// showed; without TLS anybody may.
-    #[must_use]
-    pub fn may_be_at(&self, stream: &Stream, address: Option<&str>) -> bool {
-        match (&self.0, &stream.0) {
-            (Some(tls), Carrier::Secured(session)) => {
-                let name = tls.name().or(address.map(host_of));
-                name.is_none_or(|name| session.is_of(name))
-            }
-            _ => true,
-        }
-    }
-}
-
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Dialer").field(&self.0.is_some()).finish()
-    }
-}
-
 /// The host of `host:port`.
-fn host_of(address: &str) -> &str {
+pub(super) fn host_of(address: &str) -> &str {
     address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 

@@ -16,7 +16,8 @@ use crate::{
     },
     feed::Fanout,
     io::{
-        net::{Callers, Dialer, Listener},
+        Dialer,
+        net::{Callers, Listener},
         simulated::disk::{Faults, SimDisk},
     },
     log::{Identity, Log, Options},

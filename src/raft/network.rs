@@ -39,7 +39,7 @@ use crate::{
         ids::{LogId, NodeId},
         timing::{ADMIN_STALL, CONNECT, ENTRIES_STALL, RECONNECT, REQUEST_STALL, SNAPSHOT_STALL},
     },
-    io::{Files, cores, net::Dialer},
+    io::{Dialer, Files, cores},
 };
 
 struct Inner {

@@ -23,8 +23,7 @@ use crate::{
         timing::RECONNECT,
     },
     io::{
-        Disk, cores,
-        net::Dialer,
+        Dialer, Disk, cores,
         simulated::{
             disk::{SimDisk, SimFiles},
             executor::run,

@@ -42,7 +42,7 @@ use crate::{
         timing::{ELECTION, HEARTBEAT, HEARTBEATS_UNANSWERED},
     },
     feed::Fanout,
-    io::{Disk, cores, net::Dialer},
+    io::{Dialer, Disk, cores},
     log::{Identity, Log},
 };
 

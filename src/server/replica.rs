@@ -18,7 +18,8 @@ use crate::{
     api::introduction::OverHttp,
     base::secret::Secret,
     io::{
-        net::{Callers, Dialer, Listener},
+        Dialer,
+        net::{Callers, Listener},
         real::disk::GlommioDisk,
     },
     node::{

@@ -16,11 +16,7 @@ use crate::{
         metrics::Metrics,
     },
     base::{held::HeldByNode, ids::NodeId, limits::Limits},
-    io::{
-        cores,
-        net::{Dialer, Listener},
-        simulated::disk::SimDisk,
-    },
+    io::{Dialer, cores, net::Listener, simulated::disk::SimDisk},
     node::{
         Ready, Wiring,
         copy::CopyOf,

@@ -8,8 +8,8 @@ use std::{
 
 use super::*;
 use crate::io::{
-    cores,
-    net::{Callers, Dialer, Listener, Stream},
+    Dialer, cores,
+    net::{Callers, Listener, Stream},
     real::cores::Executor,
 };
 

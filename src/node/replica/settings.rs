@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    io::net::Dialer,
+    io::Dialer,
     log::{Identity, Options},
     node::{copy::CopyOf, retention::Retention},
     raft::{Address, Timing},

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     base::timing::{ANSWER_UNDER_WAY, RECONNECT},
     base::{ids::NodeId, planted::planted},
-    io::{cores, net::Dialer},
+    io::{Dialer, cores},
 };
 
 /// The longest body of an answer to writes: what became of each.

@@ -11,10 +11,7 @@ use crate::{
         batch,
         ids::{ClusterId, NodeId},
     },
-    io::{
-        cores,
-        net::{Dialer, Stream},
-    },
+    io::{Dialer, cores, net::Stream},
     log::Identity,
 };
 

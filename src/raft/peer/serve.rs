@@ -21,10 +21,7 @@ use crate::{
         ids::NodeId,
         timing::{ADOPTION_IDLE, HELLO, REQUEST_UNDER_WAY, WHO_ANSWER},
     },
-    io::{
-        cores,
-        net::{Dialer, Stream},
-    },
+    io::{Dialer, cores, net::Stream},
     log::Identity,
     snapshot::{PART_BYTES_MAX, manifest::MANIFEST_BYTES_MAX},
 };

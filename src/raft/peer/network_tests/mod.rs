@@ -23,8 +23,8 @@ use super::{
 use crate::{
     base::ids::{ClusterId, LogId, NodeId},
     io::{
-        cores,
-        net::{Dialer, Listener},
+        Dialer, cores,
+        net::Listener,
         simulated::{
             executor::{Executor, spawn_in},
             net::Network,
