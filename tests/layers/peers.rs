@@ -99,8 +99,8 @@ fn patterns_are_told_from_requests_that_are_made() {
         "fn f() { ask(Request::Vote { vote, last }).await; }",
         "mod tests { }\n#[cfg(test)] fn f() { matches!(r, Request::Write) }",
     ] {
-        assert_eq!(patterns(&format!("{import}{made}")), [], "{made}");
+        assert!(patterns(&format!("{import}{made}")).is_empty(), "{made}");
     }
     let of_http = "use http::Request; fn f() { match r { Request::Write => 1 } }";
-    assert_eq!(patterns(of_http), []);
+    assert!(patterns(of_http).is_empty());
 }

@@ -264,11 +264,10 @@ impl Client {
         let places = &self.shared.places;
         let is_copy = || places.copies().any(|copy| copy == node);
         let origin = |node: NodeId| places.may_be_damaged(node, places.life(node));
+        let may_be =
+            || places.may_be_damaged(node, life) || (is_copy() && places.serving().any(origin));
         match told {
-            Told::Damaged { .. }
-                if !places.may_be_damaged(node, life)
-                    && !(is_copy() && places.serving().any(origin)) =>
-            {
+            Told::Damaged { .. } if !may_be() => {
                 Told::Odd(format!("{told}: the disk of node {node} is sound"))
             }
             told => told,
