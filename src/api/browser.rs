@@ -22,6 +22,8 @@ const REQUEST_HEADERS: &str = "Accept, Authorization, Cache-Control, ChangeAgent
 /// What a page may read of an answer, beyond what is always allowed.
 const ANSWER_HEADERS: &str = "ChangeAgent-Last, ChangeAgent-Cluster, ChangeAgent-Age, ETag, Location, Retry-After, \
      Idempotency-Replayed";
+/// How a script may say who it is. A browser that is told of `Basic` asks its user by a window of its own.
+const SCRIPT_CHALLENGE: &str = "Bearer realm=\"ChangeAgent\"";
 /// How long a browser need not ask again, in seconds.
 const PREFLIGHT_KEPT_S: u64 = 7_200;
 
@@ -64,11 +66,15 @@ impl BrowserPolicy {
 
     /// Who will read the answer to `request`.
     pub(super) fn reader(&self, request: &Request) -> Reader<'_> {
-        if self.origins.is_empty() {
-            return Reader::Own;
-        }
-        let origin = request.header("origin").and_then(|origin| self.allowed(origin));
-        origin.map_or(Reader::Other, Reader::Page)
+        let is_script = self.needs_token && is_of_script(request);
+        let page = match self.origins.is_empty() {
+            true => Page::Own,
+            false => {
+                let origin = request.header("origin").and_then(|origin| self.allowed(origin));
+                origin.map_or(Page::Other, Page::Allowed)
+            }
+        };
+        Reader { page, is_script }
     }
 
     /// Whether `request` may come from where its browser says, and is for this
@@ -121,8 +127,7 @@ impl BrowserPolicy {
                     }
                 }
                 14 if name.eq_ignore_ascii_case("sec-fetch-site") => {
-                    let own = [&b"same-origin"[..], b"none"];
-                    of_other_site |= !own.iter().any(|own| value.eq_ignore_ascii_case(own));
+                    of_other_site |= !is_own_site(value);
                 }
                 _ => {}
             }
@@ -183,25 +188,37 @@ impl FromStr for Origin {
     }
 }
 
-/// Who reads an answer, as far as CORS is concerned.
+/// Who reads an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader<'p> {
+pub struct Reader<'p> {
+    page: Page<'p>,
+    /// A script of a page asked, which has its own way to ask its user for a token.
+    is_script: bool,
+}
+
+/// The page that reads it, as far as CORS is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Page<'p> {
     /// No page elsewhere is allowed to read any answer.
     Own,
     /// Some are, and this is none of them.
     Other,
     /// A page of this origin, which is allowed to.
-    Page(&'p str),
+    Allowed(&'p str),
 }
 
 impl Reader<'_> {
     /// `response` with what tells a browser whether the page may have it.
     #[must_use]
     pub fn mark(self, response: Response) -> Response {
-        match self {
-            Self::Own => response,
-            Self::Other => response.with_header("Vary", "Origin"),
-            Self::Page(origin) => response
+        let response = match self.is_script && response.status() == 401 {
+            true => response.with_header_replaced("WWW-Authenticate", SCRIPT_CHALLENGE),
+            false => response,
+        };
+        match self.page {
+            Page::Own => response,
+            Page::Other => response.with_header("Vary", "Origin"),
+            Page::Allowed(origin) => response
                 .with_header("Vary", "Origin")
                 .with_header("Access-Control-Allow-Origin", origin.to_owned())
                 .with_header("Access-Control-Expose-Headers", ANSWER_HEADERS),
@@ -213,7 +230,7 @@ impl Reader<'_> {
     pub(super) fn preflight(self, request: &Request, methods: &'static str) -> Response {
         let response = Response::new(204).with_header("Allow", methods);
         let asks = request.header("access-control-request-method").is_some();
-        if !asks || !matches!(self, Self::Page(_)) {
+        if !asks || !matches!(self.page, Page::Allowed(_)) {
             return response;
         }
         response
@@ -221,6 +238,29 @@ impl Reader<'_> {
             .with_header("Access-Control-Allow-Headers", REQUEST_HEADERS)
             .with_number("Access-Control-Max-Age", PREFLIGHT_KEPT_S)
     }
+}
+
+/// Whether nothing says that a page of another origin sends `request`.
+pub(super) fn is_of_own_page(request: &Request) -> bool {
+    let host = request.host().unwrap_or_default();
+    request.headers().all(|(name, value)| match name.len() {
+        6 if name.eq_ignore_ascii_case("origin") => is_origin_of(value, host),
+        14 if name.eq_ignore_ascii_case("sec-fetch-site") => is_own_site(value),
+        _ => true,
+    })
+}
+
+/// Whether a script of a page sends `request`: a browser says so, and what a user opens it says to be another.
+fn is_of_script(request: &Request) -> bool {
+    let mode = request
+        .headers()
+        .find(|(name, _)| name.len() == 14 && name.eq_ignore_ascii_case("sec-fetch-mode"));
+    mode.is_some_and(|(_, mode)| !mode.eq_ignore_ascii_case(b"navigate"))
+}
+
+/// Whether `Sec-Fetch-Site` names this node's own pages, or nobody's.
+fn is_own_site(value: &[u8]) -> bool {
+    [&b"same-origin"[..], b"none"].iter().any(|own| value.eq_ignore_ascii_case(own))
 }
 
 fn refused(who: &str) -> ApiError {

@@ -21,7 +21,7 @@ use super::{
     },
     resources::{
         changes, cluster, collections, keys, log, members, metrics, node, openapi, page, quota,
-        state, tenants, tokens,
+        session, state, tenants, tokens,
     },
     route::{ALL, Resource, not_there},
 };
@@ -148,6 +148,10 @@ async fn route(
     };
     match request.method() {
         Method::Options => Ok(Routed::Reply(options(api, request, resource.methods()))),
+        // Nothing of these is stored, and each node gives them itself.
+        _ if matches!(resource, Resource::Session | Resource::Tickets) => {
+            session::answer(api, request, resource).map(Routed::Reply)
+        }
         // Apart from the connection, which may be parked with it gone.
         Method::Get | Method::Head if resource.is_of_node() => {
             Box::pin(read_node(api, request, resource)).await.map(Routed::Reply)
@@ -214,7 +218,7 @@ async fn read_node(
     Ok(match resource {
         Resource::Health => node::health(api),
         Resource::Ready => node::ready(api)?,
-        Resource::Index if page::is_asked_for(request) => page::get(),
+        Resource::Index if accept::names_html(request) => page::get(),
         Resource::Index => node::index(api),
         Resource::Metrics => metrics::get(api).await,
         Resource::OpenApi => openapi::get(),

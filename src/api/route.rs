@@ -8,6 +8,7 @@ use super::{
     request::{
         ReadOf,
         path::{self, CollectionPath},
+        target::without_ticket,
     },
 };
 use crate::{
@@ -48,6 +49,8 @@ pub(super) enum Resource<'p> {
     Tokens,
     Token(&'p str),
     Anonymous,
+    Session,
+    Tickets,
 }
 
 /// A list of changes, and what its tenant uses, if it is of one.
@@ -70,7 +73,7 @@ fn creates_key(request: &Request) -> bool {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 34] = [
+pub const ROUTES: [(&str, &str); 36] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -103,6 +106,8 @@ pub const ROUTES: [(&str, &str); 34] = [
     ("/tokens", APPEND),
     ("/tokens/anonymous", SET),
     ("/tokens/{id}", DELETE),
+    ("/session", SESSION),
+    ("/tickets", POST),
     ("/metrics", READ),
     ("/openapi.json", READ),
 ];
@@ -113,6 +118,7 @@ const DELETE: &str = "GET, HEAD, DELETE, OPTIONS";
 const PUT: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
 const SET: &str = "GET, HEAD, PUT, OPTIONS";
 const MEMBER: &str = "GET, HEAD, PATCH, DELETE, OPTIONS";
+const SESSION: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 const POST: &str = "POST, OPTIONS";
 pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
@@ -166,6 +172,8 @@ impl<'p> Resource<'p> {
             ["tokens"] => Self::Tokens,
             ["tokens", "anonymous"] => Self::Anonymous,
             ["tokens", id] => Self::Token(id),
+            ["session"] => Self::Session,
+            ["tickets"] => Self::Tickets,
             ["changes"] => Self::Changes,
             ["changes", id] => Self::Change(id),
             ["changes", id, "redact"] => Self::Redaction(id),
@@ -208,7 +216,8 @@ impl<'p> Resource<'p> {
             | Self::Tokens
             | Self::Members => APPEND,
             Self::Member(_) => MEMBER,
-            Self::Leader | Self::Redaction(_) => POST,
+            Self::Session => SESSION,
+            Self::Leader | Self::Redaction(_) | Self::Tickets => POST,
             Self::Tenant(_) | Self::Collection(_) | Self::Token(_) => DELETE,
             Self::Key(..) => PUT,
             Self::Retention(_) | Self::Quota(_) | Self::Anonymous => SET,
@@ -227,8 +236,11 @@ impl<'p> Resource<'p> {
         match self {
             _ if method == Method::Options => None,
             Self::Health | Self::Ready => None,
+            Self::Session if method == Method::Delete => None,
             // Whoever has any token.
-            Self::Index | Self::OpenApi => of_scope(None),
+            Self::Index | Self::OpenApi | Self::Session => of_scope(None),
+            // Its path is looked at there.
+            Self::Tickets => of_scope(Some(Right::Read)),
             Self::Cluster | Self::Leader | Self::Members | Self::Member(_) | Self::Metrics => {
                 of_all(or_read(Right::Administer))
             }
@@ -363,7 +375,7 @@ impl<'p> Resource<'p> {
 
 /// What is said of a target that is not there.
 pub(super) fn not_there(request: &Request) -> String {
-    format!("there is no resource {:?}", excerpt(request.target()))
+    format!("there is no resource {:?}", excerpt(&without_ticket(request.target())))
 }
 
 fn not_allowed(request: &Request, methods: &'static str) -> Response {

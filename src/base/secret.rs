@@ -74,6 +74,14 @@ impl Secret {
         let hash = Sha256::new_with_prefix(b"changeagent node\0").chain_update(self.0.as_bytes());
         Self(hex(&hash.finalize()).into())
     }
+
+    /// The key by which nodes that were given this secret sign what they give to clients. It does not tell
+    /// the secret.
+    #[must_use]
+    pub fn signing_key(&self) -> [u8; 32] {
+        let hash = Sha256::new_with_prefix(b"changeagent signed\0").chain_update(self.0.as_bytes());
+        hash.finalize().into()
+    }
 }
 
 impl fmt::Debug for Secret {
@@ -177,5 +185,7 @@ mod tests {
         assert!(!between.contains(text));
         assert_eq!(secret.hash(), SecretHash::of(text.as_bytes()));
         assert_ne!(secret.hash(), secret.between_nodes().hash());
+        assert_ne!(secret.hash().0, secret.signing_key());
+        assert_ne!(secret.between_nodes().signing_key(), secret.signing_key());
     }
 }

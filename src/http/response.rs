@@ -81,6 +81,13 @@ impl Response {
         self
     }
 
+    /// Gives a header that value and no other.
+    #[must_use]
+    pub fn with_header_replaced(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.retain(|(header, _)| *header != name);
+        self.with_header(name, value)
+    }
+
     /// Adds a header whose value is a number.
     #[must_use]
     pub fn with_number(mut self, name: &'static str, value: u64) -> Self {

@@ -126,6 +126,8 @@ mod scrub;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod several_lists;
@@ -142,6 +144,8 @@ mod tenant_copies;
 mod tenant_retention;
 #[cfg(test)]
 mod tenants;
+#[cfg(test)]
+mod tickets;
 #[cfg(test)]
 mod time_to_live;
 #[cfg(test)]

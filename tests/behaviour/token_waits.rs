@@ -119,6 +119,7 @@ fn what_waits_with_a_token_ends_when_that_expires() {
     let site = Site::start();
     let end = SystemTime::now() + Duration::from_secs(3);
     let expires = humantime::format_rfc3339_millis(end).to_string();
+    let end = humantime::parse_rfc3339(&expires).unwrap();
     let body = json!({"name": "t", "role": "read", "scope": {}, "expires": expires});
     let token = made(&mut site.node.client(), ROOT, &body);
     let mut waiting = all_waits(&site, &token.token);

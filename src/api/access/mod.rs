@@ -3,31 +3,41 @@
 //! A node that was given a root token asks every request for a token, but `GET /health` and
 //! `GET /ready`, and the question of a browser whether a page may ask. A connection remembers the last
 //! header that was found to be good, and by which generation of the tokens: so a client that sends the same one
-//! again costs a comparison and the load of a number, and neither a digest nor a lock.
+//! again costs a comparison and the load of a number, and neither a digest nor a lock. The same holds for
+//! the cookie of a session.
 
 mod attempts;
 mod header;
+mod keys;
 mod principal;
 mod refused;
+mod shown;
+mod signed;
+mod ticket;
 mod visible;
 
 use subtle::ConstantTimeEq;
 
-pub(super) use self::principal::Who;
 use self::{
-    attempts::Attempts,
     header::{HEADER_BYTES_MAX, Presented},
+    keys::Keys,
     refused::Why,
+    shown::{Kind, Shown},
 };
 pub use self::{principal::Principal, refused::Refused, visible::Visible};
+pub(super) use self::{
+    principal::Who,
+    shown::{COOKIE, own_cookie},
+};
 use super::{
     error::{ApiError, Code},
+    request::accept,
     route::{self, Need, Resource},
 };
 use crate::{
     base::{
         ids::Timestamp,
-        secret::{Secret, SecretHash},
+        secret::Secret,
         tokens::{Right, Rights, Token, TokenId},
     },
     http::{Method, Request},
@@ -39,30 +49,22 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Access(Option<Keys>);
 
-/// The secrets that the node itself was given.
-#[derive(Debug)]
-struct Keys {
-    root: SecretHash,
-    /// What other nodes show that were given the same one.
-    nodes: SecretHash,
-    /// What was shown that is neither, nor any token.
-    attempts: Attempts,
-}
-
-/// What a connection remembers of the last header that was good.
+/// What a connection remembers of what was good last.
 #[derive(Debug, Default)]
-pub struct Remembered(Option<Box<(Box<[u8]>, Principal)>>);
+pub struct Remembered(Option<Box<Known>>);
+
+#[derive(Debug)]
+struct Known {
+    kind: Kind,
+    value: Box<[u8]>,
+    principal: Principal,
+}
 
 impl Access {
     /// Asks for tokens if there is a root token.
     #[must_use]
     pub fn new(root: Option<&Secret>) -> Self {
-        let keys = |root: &Secret| Keys {
-            root: root.hash(),
-            nodes: root.between_nodes().hash(),
-            attempts: Attempts::default(),
-        };
-        Self(root.map(keys))
+        Self(root.map(Keys::new))
     }
 
     /// Whether requests need a token.
@@ -83,27 +85,31 @@ impl Access {
         from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, Refused> {
         let Some(keys) = &self.0 else { return Ok(Principal::OPEN) };
-        let value = request.header("authorization");
-        // A header without a value is none of those that are remembered.
-        let known = value.filter(|value| !value.is_empty()).or(value.is_none().then_some(b""));
-        if let Some(principal) = known.and_then(|value| remembered.principal(value, tokens)) {
+        let shown = Shown::of(request);
+        let known_by = shown.known_by();
+        if let Some(principal) = known_by.and_then(|known| remembered.principal(known, tokens)) {
             return Ok(principal);
         }
         let generation = tokens.generation();
-        let found = match value {
-            Some(value) => match keys.verify(value, tokens) {
+        let found = match shown {
+            Shown::Header(value) => match keys.header(value, tokens) {
                 found @ Err(_) if needs_nothing(request) => found,
                 found => {
                     let network = || from().map(Peer::network);
                     keys.attempts.judge(found, id_of(value), network, cores::now())
                 }
             },
-            None => Ok(anonymous(tokens)),
+            // Nobody guesses what is signed: a browser may go on to show an old one.
+            Shown::Session(value) => keys.session(value, tokens),
+            Shown::Ticket(value) => keys.ticket(value, request, tokens),
+            Shown::Nothing => Ok(anonymous(tokens)),
         };
         match found {
             Ok(principal) if principal.rights.is_some() || principal.who == Who::Node => {
                 let principal = Principal { generation, ..principal };
-                remembered.0 = Some(Box::new((value.unwrap_or_default().into(), principal)));
+                if let Some((kind, value)) = known_by {
+                    remembered.0 = Some(Box::new(Known { kind, value: value.into(), principal }));
+                }
                 Ok(principal)
             }
             // A probe may bear what its tool sends to everybody.
@@ -111,6 +117,37 @@ impl Access {
             Ok(_) => Err(Why::Missing.into()),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// A session of `principal` and its end.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] and [`Code::Unauthenticated`]
+    pub(super) fn new_session(
+        &self,
+        principal: &Principal,
+    ) -> Result<(String, Timestamp), ApiError> {
+        self.keys()?.new_session(principal).ok_or_else(|| principal.forbidden(""))
+    }
+
+    /// A ticket of `principal` for a stream at `path`, and until when it may be used.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] and [`Code::Unauthenticated`]
+    pub(super) fn new_ticket(
+        &self,
+        principal: &Principal,
+        path: &str,
+    ) -> Result<(String, Timestamp), ApiError> {
+        self.keys()?.new_ticket(principal, path).ok_or_else(|| principal.forbidden(""))
+    }
+
+    fn keys(&self) -> Result<&Keys, ApiError> {
+        self.0.as_ref().ok_or_else(|| {
+            let detail = "this node asks for no token, so there are no sessions and no tickets: start it with \
+                          --root-token-file";
+            ApiError::new(Code::Forbidden, detail)
+        })
     }
 }
 
@@ -127,38 +164,13 @@ fn anonymous(tokens: &Tokens) -> Principal {
 }
 
 impl Remembered {
-    fn principal(&self, value: &[u8], tokens: &Tokens) -> Option<Principal> {
-        let (header, principal) = self.0.as_deref()?;
-        let is_known = bool::from(header.ct_eq(value));
+    /// Who it was that showed that before, where that is good still.
+    fn principal(&self, (kind, value): (Kind, &[u8]), tokens: &Tokens) -> Option<Principal> {
+        let known = self.0.as_deref().filter(|known| known.kind == kind)?;
+        let principal = known.principal;
+        let is_known = bool::from(known.value.ct_eq(value));
         let is_good = principal.generation == tokens.generation() || !principal.may_end();
-        (is_known && is_good && !principal.is_expired()).then_some(*principal)
-    }
-}
-
-impl Keys {
-    fn verify(&self, value: &[u8], tokens: &Tokens) -> Result<Principal, Why> {
-        if value.len() > HEADER_BYTES_MAX {
-            return Err(Why::Malformed);
-        }
-        let presented = Presented::of(value).ok_or(Why::Malformed)?;
-        let hash = SecretHash::of(presented.token());
-        let token = Token::id_of(presented.token()).and_then(|id| tokens.get(id));
-        // All are compared, whatever comes of the first.
-        let known = token.filter(|token| token.hash == hash);
-        match (hash == self.root, hash == self.nodes, known) {
-            (true, ..) => Ok(Principal::ROOT),
-            (_, true, _) => Ok(Principal::node()),
-            (_, _, Some(token)) if token.is_expired(Timestamp(cores::wall_micros())) => {
-                Err(Why::Expired)
-            }
-            (_, _, Some(token)) => Ok(Principal {
-                who: Who::Token(token.id),
-                rights: Some(token.rights),
-                expires: token.expires,
-                generation: 0,
-            }),
-            _ => Err(Why::Unknown),
-        }
+        (is_known && is_good && !principal.is_expired()).then_some(principal)
     }
 }
 
@@ -167,7 +179,16 @@ fn needs_nothing(request: &Request) -> bool {
     match request.method() {
         Method::Get | Method::Head => {
             let resource = Resource::of(&request.path_segments());
-            matches!(resource, Some(Resource::Health | Resource::Ready))
+            match resource {
+                Some(Resource::Health | Resource::Ready) => true,
+                // The page is the same for everybody. It asks for a token itself.
+                Some(Resource::Index) => accept::names_html(request),
+                _ => false,
+            }
+        }
+        // Whoever it was, or is no more.
+        Method::Delete => {
+            matches!(Resource::of(&request.path_segments()), Some(Resource::Session))
         }
         // A browser asks without credentials whether it may send them.
         Method::Options => request.header("access-control-request-method").is_some(),

@@ -39,7 +39,7 @@ pub struct Principal {
     /// What may be done; nothing but what needs no right, where there are none.
     pub(in crate::api) rights: Option<Rights>,
     /// Until when.
-    pub(super) expires: Option<Timestamp>,
+    pub(in crate::api) expires: Option<Timestamp>,
     /// That of the tokens when it was looked up.
     pub(super) generation: u64,
 }
@@ -50,16 +50,26 @@ impl Principal {
     pub(super) const ROOT: Self = Self::with_all(Who::Root);
 
     const fn with_all(who: Who) -> Self {
-        Self { who, rights: Some(Rights::ALL), expires: None, generation: 0 }
+        Self::with(who, Rights::ALL)
+    }
+
+    pub(super) const fn with(who: Who, rights: Rights) -> Self {
+        Self { who, rights: Some(rights), expires: None, generation: 0 }
+    }
+
+    /// The same, until `end` at most.
+    pub(super) fn until(self, end: Option<Timestamp>) -> Self {
+        let ends = [self.expires, end];
+        Self { expires: ends.into_iter().flatten().min(), ..self }
     }
 
     pub(super) const fn node() -> Self {
         Self { who: Who::Node, rights: None, expires: None, generation: 0 }
     }
 
-    /// Whether tokens that are revoked, or their end, take something away from it.
+    /// Whether tokens that are revoked, or its end, take something away from it.
     pub(super) fn may_end(&self) -> bool {
-        matches!(self.who, Who::Anonymous | Who::Token(_))
+        matches!(self.who, Who::Anonymous | Who::Token(_)) || self.expires.is_some()
     }
 
     pub(super) fn is_expired(&self) -> bool {
@@ -75,7 +85,8 @@ impl Principal {
         if self.generation != generation {
             let is_same = match self.who {
                 Who::Token(id) => tokens.get(id).is_some(),
-                _ => tokens.anonymous() == self.rights,
+                Who::Anonymous => tokens.anonymous() == self.rights,
+                Who::Open | Who::Root | Who::Node => true,
             };
             if !is_same {
                 return false;
@@ -139,6 +150,11 @@ impl Principal {
     /// Whether it has that right, somewhere.
     pub(in crate::api) fn has(&self, right: Right) -> bool {
         self.rights.is_some_and(|rights| rights.role.has(right))
+    }
+
+    /// The refusal of what needs a token, shown by a header.
+    pub(in crate::api) fn without_token() -> ApiError {
+        Refused::from(Why::Missing).error()
     }
 
     /// The refusal of what it has no right to.

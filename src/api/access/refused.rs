@@ -18,6 +18,16 @@ pub enum Why {
     Expired,
     /// Too many were not good: it is refused whatever it bears.
     Limited,
+    /// Nobody has that session, or nobody any more.
+    Session,
+    /// It is no ticket of this cluster.
+    Ticket,
+    /// A ticket opens something else.
+    NoStream,
+    /// The ticket was used before.
+    Used,
+    /// More tickets were used than the node remembers.
+    Crowded,
 }
 
 impl Why {
@@ -40,12 +50,17 @@ impl From<Why> for Refused {
 
 impl Refused {
     /// Each reason with its name, in the order of their numbers.
-    pub(in crate::api) const ALL: [(Why, &'static str); 5] = [
+    pub(in crate::api) const ALL: [(Why, &'static str); 10] = [
         (Why::Missing, "missing"),
         (Why::Malformed, "malformed"),
         (Why::Unknown, "unknown"),
         (Why::Expired, "expired"),
         (Why::Limited, "limited"),
+        (Why::Session, "session"),
+        (Why::Ticket, "ticket"),
+        (Why::NoStream, "no-stream"),
+        (Why::Used, "used"),
+        (Why::Crowded, "crowded"),
     ];
 
     /// Whether it is for the limit of wrong ones.
@@ -70,14 +85,27 @@ impl Refused {
                 "the header Authorization is neither Bearer TOKEN nor Basic with a token as password"
             }
             Why::Unknown => "the token is not known here, or not any more",
-            Why::Expired => "the token has expired",
             Why::Limited => {
                 let detail = "too many wrong tokens came from this address, or for this token: what is sent is \
                               not looked at until there are fewer";
                 let error = ApiError::new(Code::TooManyRequests, detail);
                 return ApiError { retry_after_s: Some(RETRY_AFTER_S), ..error };
             }
+            Why::Expired => "the token has expired, or the session or ticket that was made with it",
+            Why::Session => {
+                "the session is not known here, or not any more: POST /session makes one with a token"
+            }
+            Why::Ticket => "the ticket is none of this cluster, or its token is not known any more",
+            Why::NoStream => {
+                "a ticket opens a stream of changes (GET, as text/event-stream or lines) at the path that it was \
+                 made for, and nothing else"
+            }
+            Why::Used => "the ticket has been used here: each opens one stream",
+            Why::Crowded => {
+                "more tickets were used within a minute than are remembered: send a token as a header instead"
+            }
         };
-        ApiError::new(Code::Unauthenticated, detail)
+        let code = if self.0 == Why::Crowded { Code::Overloaded } else { Code::Unauthenticated };
+        ApiError::new(code, detail)
     }
 }

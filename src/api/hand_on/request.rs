@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::{
     api::{
+        access::own_cookie,
         coding::Coding,
         context::Context,
         error::{ApiError, Code},
+        request::target::{origin_form, without_ticket},
     },
     http::{Request, Response},
     node::copy::CopyAge,
@@ -62,7 +64,12 @@ pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
             || name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sec-"))
     };
     let headers = request.headers().filter(|(name, _)| !is_own(name));
-    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_vec()));
+    // A browser sends what any service of this host gave it.
+    let passed_on = |(name, value): (&str, &[u8])| match name.eq_ignore_ascii_case("cookie") {
+        true => own_cookie(value).map(|value| (name.to_owned(), value)),
+        false => Some((name.to_owned(), value.to_vec())),
+    };
+    let headers = headers.filter_map(passed_on);
     // Of an answer without a body it would not be known here how long that is.
     let method = match request.method_name() {
         "HEAD" => "GET",
@@ -70,20 +77,12 @@ pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
     };
     Some(Question {
         method: method.to_owned(),
-        target: origin_form(request.target()).to_owned(),
+        target: without_ticket(origin_form(request.target())).into_owned(),
         headers: headers.chain([("Via".to_owned(), via.into_bytes())]).collect(),
         body: request.body().clone(),
         answer_bytes_max: 0,
         limit: Duration::ZERO,
     })
-}
-
-/// A target without scheme and authority.
-fn origin_form(target: &str) -> &str {
-    let Some((_, rest)) = target.split_once("://").filter(|_| !target.starts_with('/')) else {
-        return target;
-    };
-    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
 /// The answer of an origin, as it is given here.
@@ -113,17 +112,6 @@ pub(super) fn passed_on(answer: Answer) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_target_goes_on_without_the_place_that_it_was_sent_to() {
-        for (target, want) in [
-            ("/changes?a=http://b", "/changes?a=http://b"),
-            ("http://here:1/changes?x=1", "/changes?x=1"),
-            ("http://here", "/"),
-        ] {
-            assert_eq!(origin_form(target), want);
-        }
-    }
 
     #[test]
     fn status_headers_and_body_are_passed_on() {

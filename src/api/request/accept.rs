@@ -64,6 +64,17 @@ pub(in crate::api) fn takes_only(request: &Request, media: Media) -> bool {
     taken.peek().is_some() && taken.all(|range| range.exactness(media) == Some(EXACT))
 }
 
+/// Whether the client names `text/html` among what it takes, as browsers do
+/// and programs do not.
+pub(in crate::api) fn names_html(request: &Request) -> bool {
+    request
+        .headers()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("accept"))
+        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
+        .filter_map(|range| range.split(|&byte| byte == b';').next())
+        .any(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/html"))
+}
+
 /// An answer about a list, which has another form, and other bytes, for who accepts others.
 pub(in crate::api) fn negotiated(response: Response) -> Response {
     response.with_header("Vary", "Accept, Accept-Encoding")

@@ -9,6 +9,7 @@ use super::{
         read_consistency, read_id, read_last_event_id, read_limit, read_timestamp, unknown,
     },
     tag_filter::TagFilter,
+    target::TICKET,
 };
 use crate::{
     api::error::ApiError,
@@ -113,6 +114,8 @@ impl<'q> ChangesQuery<'q> {
                 "collection" => {
                     add(&mut lists, ListName::Collection(value), name, QUERY_LISTS_MAX)?;
                 }
+                // Who opens it by that was found out before.
+                TICKET => {}
                 _ => return Err(unknown(name)),
             }
         }

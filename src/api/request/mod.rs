@@ -12,6 +12,7 @@ pub(super) mod path;
 mod read_query;
 pub(super) mod small_body;
 pub mod tag_filter;
+pub(super) mod target;
 
 pub use changes_query::{ChangesQuery, ListName, Since};
 pub use copy_query::CopyQuery;

@@ -11,6 +11,8 @@ pub(super) mod node;
 pub(super) mod openapi;
 pub(super) mod page;
 pub(super) mod quota;
+pub(super) mod session;
 pub(super) mod state;
 pub(super) mod tenants;
+pub(super) mod tickets;
 pub(super) mod tokens;

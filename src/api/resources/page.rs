@@ -1,10 +1,7 @@
 //! The live page that a browser gets at `/`: one answer with its style and its
 //! script inside, which loads nothing else and talks to this node alone.
 
-use crate::{
-    api::reply::Reply,
-    http::{Request, Response},
-};
+use crate::{api::reply::Reply, http::Response};
 
 macro_rules! style {
     () => {
@@ -48,17 +45,6 @@ pub(in crate::api) fn get() -> Reply {
         .with_header("Referrer-Policy", "no-referrer")
         .with_header("Vary", "Accept");
     Reply::Now(response)
-}
-
-/// Whether the client names `text/html` among what it takes, as browsers do
-/// and programs do not.
-pub(in crate::api) fn is_asked_for(request: &Request) -> bool {
-    request
-        .headers()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("accept"))
-        .flat_map(|(_, value)| value.split(|&byte| byte == b','))
-        .filter_map(|range| range.split(|&byte| byte == b';').next())
-        .any(|media_type| media_type.trim_ascii().eq_ignore_ascii_case(b"text/html"))
 }
 
 #[cfg(test)]

@@ -190,7 +190,8 @@ fn members(token: &Token) -> String {
     text
 }
 
-fn scope_json(scope: Scope) -> String {
+/// A scope as answers show it.
+pub(in crate::api) fn scope_json(scope: Scope) -> String {
     match scope {
         Scope::All => "{}".to_owned(),
         Scope::Tenant(tenant) => format!("{{\"tenant\":\"{tenant}\"}}"),
