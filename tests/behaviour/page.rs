@@ -1,6 +1,7 @@
 //! The live page at `/`, as a browser shows it.
 
 mod browser;
+mod login;
 
 use browser::Browser;
 use serde_json::json;
@@ -357,5 +358,5 @@ fn every_field_has_a_label_and_every_button_a_name() {
     );
     assert_eq!(unnamed, json!([]));
     assert_eq!(browser.value("document.documentElement.lang"), "en");
-    assert_eq!(browser.value("document.querySelectorAll('[aria-live=polite]').length"), 3);
+    assert_eq!(browser.value("document.querySelectorAll('[aria-live=polite]').length"), 4);
 }

@@ -32,8 +32,8 @@ const PAGE: &str = concat!(
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "connect-src 'self'; img-src data:; require-trusted-types-for 'script'; ",
-    "style-src 'sha256-VZKaJnKd+8uBhGYDcZ0gdWS7Mf2XP0oCskDuxZTUyrM='; ",
-    "script-src 'sha256-I4JRMHXYmAal42ZxAvlDYax8krfwMYtyMf6G+kw1//U='",
+    "style-src 'sha256-2CbqKeyoH2Sywc8EMWiiP5p35zw2+39rwde9Bzej9Pc='; ",
+    "script-src 'sha256-Nl3QZTpnTUBcfmNYjk4dW5V99hbvh/QG9cHpch/9yqE='",
 );
 
 /// `GET /` for a browser.

@@ -147,9 +147,15 @@ impl Browser {
         eventually(expression, || self.value(expression) == true);
     }
 
-    /// Types into a field of the form, as a user does.
+    /// Types into a field of the form for searches, as a user does.
     pub fn fill(&mut self, field: &str, text: &str) {
-        self.value(&format!("form.elements[{field:?}].focus(); form.elements[{field:?}].select()"));
+        self.type_into(&format!("#form [name={field}]"), text);
+    }
+
+    /// Types into a field in the place of what it has, as a user does.
+    pub fn type_into(&mut self, selector: &str, text: &str) {
+        self.value(&format!("document.querySelector({selector:?}).focus()"));
+        self.value(&format!("document.querySelector({selector:?}).select()"));
         self.call("Input.insertText", json!({"text": text}));
     }
 

@@ -106,16 +106,18 @@ function readChange(text) {
 // ---- asking the node
 
 /** An answer of any status; `problem` says what an error one is about. */
-async function request(path) {
+async function request(path, { method = "GET", headers = {} } = {}) {
   try {
     const answer = await fetch(path, {
-      headers: { Accept: "application/json" },
+      method,
+      headers: { Accept: "application/json", ...headers },
       cache: "no-store",
       signal: AbortSignal.timeout(ANSWER_MS_MAX),
     });
     const text = await answer.text();
     return {
       text,
+      status: answer.status,
       problem: answer.ok ? null : problemText(answer.status, text),
       last: Number(answer.headers.get("ChangeAgent-Last")),
       history: answer.headers.get("ChangeAgent-Cluster"),
@@ -127,7 +129,8 @@ async function request(path) {
 
 /** The text of a good answer, or an error whose message can be shown. */
 async function ask(path) {
-  const { text, problem } = await request(path);
+  const { text, status, problem } = await request(path);
+  if (status === 401 && session.who) await learnWho();
   if (problem) throw new Error(problem);
   return text;
 }
@@ -154,6 +157,89 @@ function make(tag, className, text) {
 function say(element, text, tone) {
   if (element.textContent !== text) element.textContent = text;
   for (const other of ["good", "warn", "bad"]) element.classList.toggle(other, other === tone);
+}
+
+// ---- who one is
+
+/** Who asks, as the node tells it; null until that is known, and where a token must be given first. */
+const session = { who: null, asks: true };
+
+/** Asks who one is. What needs a token is shown once there is one, and the form until then. */
+async function learnWho() {
+  const { status, text, problem } = await request("/session");
+  if (problem && status !== 401) throw new Error(problem);
+  session.asks = false;
+  session.who = problem ? null : JSON.parse(text);
+  showWho();
+  return session.who;
+}
+
+function showWho() {
+  const { who } = session;
+  for (const part of document.querySelectorAll(".figures, .columns")) part.hidden = !who;
+  const asks = !who || who.by === "anonymous";
+  byId("login").hidden = !asks;
+  byId("session").hidden = !who || who.by === "anybody";
+  byId("leave").hidden = asks;
+  if (who) byId("who").textContent = whoText(who);
+  else closeStream();
+  if (!who && document.hasFocus()) byId("login-form").elements.token.focus();
+}
+
+function whoText({ by, name, id, role, scope, expires }) {
+  const own = { root: "Root token", token: `Token ${name ?? id}`, anonymous: "Without a token" }[by] ?? by;
+  const where = scope.tenant ? `tenant ${scope.tenant}` : scope.collection ? `collection ${scope.collection}` : "everything";
+  const end = expires ? `, until ${shortTime(new Date(expires)).replace(/\.\d+$/, "")}` : "";
+  return `${own}: ${role}, ${where}${end}`;
+}
+
+/** The path of all that concerns who asks. */
+function ownPath() {
+  const scope = session.who?.scope ?? {};
+  if (scope.collection) return `/collections/${scope.collection}`;
+  return scope.tenant ? `/tenants/${scope.tenant}` : "";
+}
+
+async function logIn(token) {
+  if (!/^[!-~]+$/.test(token)) throw new Error("A token has neither spaces nor letters other than those of ASCII.");
+  const { problem } = await request("/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  if (problem) throw new Error(problem);
+  const who = await learnWho();
+  if (!who || who.by === "anonymous") {
+    throw new Error("The browser keeps no session here: open this page by https, or at 127.0.0.1 on the machine of the node.");
+  }
+}
+
+byId("login-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const field = byId("login-form").elements.token;
+  say(byId("login-state"), "Logging in…");
+  try {
+    await logIn(field.value.trim());
+    field.value = "";
+    say(byId("login-state"), "");
+    poll();
+  } catch (error) {
+    say(byId("login-state"), error.message, "bad");
+    field.select();
+  }
+});
+byId("leave").addEventListener("click", async () => {
+  try {
+    await request("/session", { method: "DELETE" });
+    forget();
+    await learnWho();
+  } catch (error) {
+    say(byId("state"), error.message, "bad");
+  }
+});
+
+/** Takes away what was shown to who is gone. */
+function forget() {
+  closeStream();
+  for (const list of ["live", "found"]) byId(list).replaceChildren();
+  Object.assign(live, { history: null, pending: [] });
+  names.clear();
 }
 
 // ---- names of tenants and collections
@@ -250,7 +336,7 @@ const live = { source: null, history: null, seen: 0, newest: 0, pending: [], mis
 function openStream(since) {
   closeStream();
   live.seen = since;
-  const source = new EventSource(`/changes?since=${since}`);
+  const source = new EventSource(`${ownPath()}/changes?since=${since}`);
   live.source = source;
   source.onopen = () => sayLive();
   source.onmessage = (event) => {
@@ -266,13 +352,16 @@ function openStream(since) {
   source.addEventListener("reset", (event) => {
     // What follows is purged: the next poll opens the list where it begins now.
     closeStream();
-    live.seen = (JSON.parse(event.data).first ?? live.newest + 1) - 1;
+    const { first, code } = JSON.parse(event.data);
+    if (code === "unauthenticated") session.asks = true;
+    else live.seen = (first ?? live.newest + 1) - 1;
     sayLive();
   });
   source.onerror = () => {
     sayLive();
     // The browser connects again by itself, except after a refusal.
     if (source.readyState !== EventSource.CLOSED || live.source !== source) return;
+    if (session.who?.by !== "anybody") session.asks = true;
     live.retry = setTimeout(() => openStream(live.seen), RETRY_MS);
   };
 }
@@ -329,6 +418,7 @@ function follow({ last, history }) {
   live.newest = Math.max(live.newest, last);
   showNewest();
   const behind = !live.paused && live.source && live.newest - live.seen > LAG_MAX;
+  if (!session.who || session.who.role === "append") return;
   if (another || behind || (!live.source && !document.hidden)) {
     // What came while the page was hidden is read again as far as it is shown.
     openStream(Math.max(another || behind ? 0 : live.seen, last - PAGE_CHANGES, 0));
@@ -345,8 +435,10 @@ byId("pause").addEventListener("click", () => {
 // A page in the background holds none of the few connections that a browser
 // has for one host.
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) closeStream();
-  else poll();
+  if (document.hidden) return closeStream();
+  // One may have logged in, or out, in another window.
+  if (session.who?.by !== "anybody") session.asks = true;
+  poll();
 });
 
 // ---- node and cluster
@@ -358,7 +450,8 @@ let polls = 0;
 async function poll() {
   clearTimeout(polls);
   if (!document.hidden) {
-    await Promise.all([pollReady(), pollCluster()]);
+    await pollReady();
+    if (session.who) await pollCluster();
   }
   polls = setTimeout(poll, POLL_MS);
 }
@@ -366,6 +459,7 @@ async function poll() {
 async function pollReady() {
   try {
     const answer = await request("/ready");
+    if (session.asks) await learnWho();
     say(byId("state"), answer.problem ?? "Ready", answer.problem ? "bad" : "good");
     follow(answer);
     measure(answer);
@@ -398,6 +492,10 @@ function drawRates() {
 }
 
 async function pollCluster() {
+  if (ownPath() || session.who.role === "append") {
+    say(byId("cluster"), "Not shown to this token");
+    return;
+  }
   try {
     showCluster(JSON.parse(await ask("/cluster")));
   } catch (error) {
@@ -491,7 +589,7 @@ function scopePath(tenant, collection) {
   if (collection && tenant) return `/tenants/${part(tenant)}/collections/${part(collection)}`;
   if (collection && !UUID.test(collection)) throw new Error("A collection's name needs its tenant; its UUID stands alone.");
   if (collection) return `/collections/${collection}`;
-  return tenant ? `/tenants/${part(tenant)}` : "";
+  return tenant ? `/tenants/${part(tenant)}` : ownPath();
 }
 
 function submit() {
@@ -501,7 +599,7 @@ function submit() {
     const scope = scopePath(value("tenant"), value("collection"));
     const query = new URLSearchParams({ limit: PAGE_CHANGES });
     if (kind === "keys") {
-      if (!value("collection")) throw new Error("Name the collection whose keys to show.");
+      if (!scope.includes("/collections/")) throw new Error("Name the collection whose keys to show.");
       // White space may belong to a key or a tag.
       if (form.elements.prefix.value) query.set("prefix", form.elements.prefix.value);
     } else if (form.elements.tag.value) {

@@ -1,0 +1,109 @@
+//! The page asks for a token where the node does, and keeps a session.
+
+use serde_json::json;
+use testkit::{NodeBuilder, eventually};
+
+use super::{browser::Browser, rows};
+use crate::{
+    credentials::{ROOT, asked, bearer, with_token},
+    tokens::Site,
+};
+
+const ASKS: &str = "!document.getElementById('login').hidden && document.querySelector('.figures').hidden";
+const IS_IN: &str = "!document.querySelector('.figures').hidden && document.getElementById('login').hidden";
+
+fn open(site: &Site) -> Option<Browser> {
+    let mut browser = Browser::start()?;
+    browser.open(&format!("http://{}/", site.node.address()));
+    browser.until("document.getElementById('state').textContent === 'Ready'");
+    Some(browser)
+}
+
+fn log_in(browser: &mut Browser, token: &str) {
+    browser.until(ASKS);
+    browser.type_into("#login-form input", token);
+    browser.press_enter();
+}
+
+fn append(site: &Site, body: &serde_json::Value) {
+    let mut client = site.node.client();
+    let answer = asked(&mut client, "POST", "/changes", &bearer(ROOT), &body.to_string());
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+#[test]
+fn one_logs_in_stays_so_and_logs_out() {
+    let site = Site::start();
+    append(&site, &json!({"data": "before"}));
+    let Some(mut browser) = open(&site) else { return };
+    browser.until(ASKS);
+    assert_eq!(browser.value("document.activeElement.name"), "token");
+    assert_eq!(browser.value("document.querySelectorAll('#live li').length"), 0);
+    let told = "document.getElementById('login-state').textContent";
+    for (wrong, words) in [("wrong", "not known here"), ("wröng", "neither spaces nor")] {
+        log_in(&mut browser, wrong);
+        browser.until(&format!("{told}.includes('{words}')"));
+    }
+    log_in(&mut browser, ROOT);
+    browser.until(IS_IN);
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    browser.until("document.getElementById('cluster').textContent.startsWith('Node 1')");
+    assert!(browser.text("#who").starts_with("Root token: admin, everything, until "));
+    // No script has the token or the session, and no address tells of it.
+    assert_eq!(browser.value("document.cookie + location.search + location.hash"), "");
+    assert_eq!(browser.value("document.querySelector('#login-form input').value"), "");
+    append(&site, &json!({"data": "after"}));
+    browser.until("document.querySelectorAll('#live li').length === 2");
+    // The browser keeps it, over plain HTTP on this machine.
+    browser.open(&format!("http://{}/", site.node.address()));
+    browser.until(IS_IN);
+    browser.until("document.querySelectorAll('#live li').length === 2");
+    // It writes, too, which no page of another origin does with it.
+    let write = "fetch('/changes', { method: 'POST', body: '{\"data\":1}' }).then((it) => it.status)";
+    assert_eq!(browser.value(write), 201);
+    browser.click("#leave");
+    browser.until(ASKS);
+    assert_eq!(browser.value("document.querySelectorAll('#live li').length"), 0);
+    assert_eq!(browser.value(write), 401);
+    browser.open(&format!("http://{}/", site.node.address()));
+    browser.until(ASKS);
+}
+
+#[test]
+fn the_page_shows_what_the_token_concerns_and_asks_again_when_that_is_revoked() {
+    let site = Site::start();
+    append(&site, &json!({"data": "for nobody"}));
+    append(&site, &json!({"data": "for acme", "tenant": "acme"}));
+    let token = site.token("read", &json!({"tenant": "acme"}));
+    let Some(mut browser) = open(&site) else { return };
+    log_in(&mut browser, &token.token);
+    browser.until(IS_IN);
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    assert!(rows(&mut browser, "#live")[0].ends_with("\"for acme\""));
+    let who = format!("Token t: read, tenant {}, until ", site.acme);
+    assert!(browser.text("#who").starts_with(&who));
+    browser.until("document.getElementById('cluster').textContent === 'Not shown to this token'");
+    browser.click("#form .main");
+    browser.until("document.getElementById('found-state').textContent.startsWith('1 change;')");
+    append(&site, &json!({"data": "more", "tenant": "acme"}));
+    browser.until("document.querySelectorAll('#live li').length === 2");
+    let target = format!("/tokens/{}", token.id);
+    asked(&mut site.node.client(), "DELETE", &target, &bearer(ROOT), "");
+    browser.until(ASKS);
+}
+
+#[test]
+fn without_a_token_the_page_shows_what_may_be_read_so() {
+    let site = Site::on(with_token(NodeBuilder::new(), ROOT).start());
+    append(&site, &json!({"data": 1}));
+    let said = json!({"role": "read", "scope": {}}).to_string();
+    asked(&mut site.node.client(), "PUT", "/tokens/anonymous", &bearer(ROOT), &said);
+    let Some(mut browser) = open(&site) else { return };
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    assert_eq!(browser.text("#who"), "Without a token: read, everything");
+    browser.type_into("#login-form input", ROOT);
+    browser.press_enter();
+    browser.until(IS_IN);
+    eventually("it is told", || browser.text("#who").starts_with("Root token"));
+    assert_eq!(browser.complaints, [""; 0]);
+}
