@@ -124,8 +124,8 @@ impl Api {
         remembered: &mut Remembered,
         from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, ApiError> {
-        let tokens = &self.0.node.index().tokens;
-        self.0.access.principal(request, tokens, remembered, from).map_err(|refused| {
+        let index = self.0.node.index();
+        self.0.access.principal(request, index, remembered, from).map_err(|refused| {
             self.0.metrics.unauthenticated(refused);
             refused.error()
         })
@@ -150,7 +150,7 @@ impl Api {
 
     /// Whether `principal` may still do what it could when it was found out.
     pub fn is_good(&self, principal: &mut Principal) -> bool {
-        principal.is_good(&self.0.node.index().tokens)
+        self.0.access.is_good(principal, self.0.node.index())
     }
 
     /// The same, with the refusal; that is counted.
@@ -174,11 +174,11 @@ impl Api {
 
     /// Resolves when some may do less than before `seen`, which is that of the moment from then on.
     pub async fn rights_taken_away(&self, seen: &mut u64) {
-        let tokens = &self.0.node.index().tokens;
-        while tokens.generation() == *seen {
+        let (access, index) = (&self.0.access, self.0.node.index());
+        while access.generation(index) == *seen {
             cores::sleep(REVOCATION_LOOK).await;
         }
-        *seen = tokens.generation();
+        *seen = access.generation(index);
     }
 
     /// Answers `request` of `principal`, which arrived at `now`, and notes in `account` whom it is billed to.

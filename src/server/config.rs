@@ -11,6 +11,8 @@ use super::{
     copy::{TOKEN_VARIABLE, copy},
     exposure::{self, Port},
     flags::{CacheFlags, Flags},
+    jwt::JwtSettings,
+    secrets::token,
     tls::TlsSettings,
     values::{Listen, Role, Size, Time},
 };
@@ -55,6 +57,8 @@ pub struct Config {
     pub root_token: Option<Secret>,
     /// Where it is written who administers; `-` is standard error.
     pub audit: Option<PathBuf>,
+    /// Which JWTs are tokens, too.
+    pub jwt: Option<JwtSettings>,
     /// Names under which clients reach it, besides those that are advertised.
     pub allow_hosts: Vec<HostName>,
     /// Origins whose web pages may use it.
@@ -99,6 +103,12 @@ pub enum ConfigError {
     /// Values that cannot be, alone or together.
     #[error("{0}")]
     Value(String),
+}
+
+impl From<String> for ConfigError {
+    fn from(text: String) -> Self {
+        Self::Value(text)
+    }
 }
 
 impl Config {
@@ -154,13 +164,12 @@ impl Config {
                 flags.$name.or(file.$name).map_or($default, |value| value.into())
             };
         }
-        let tls = TlsSettings::merge(&flags, &file).map_err(|it| ConfigError::Value(it.into()))?;
+        let (tls, jwt) = (TlsSettings::merge(&flags, &file)?, JwtSettings::merge(&flags, &file)?);
         let (usual, usual_timing) = (Limits::default(), Timing::default());
         let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
         let Listen { address: listen, name: listen_name } = setting!(listen, here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
         let (cluster_listen, cluster_name) = cluster.map(|it| (it.address, it.name)).unzip();
-        let root_token_file = flags.root_token_file.or(file.root_token_file);
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
             listen,
@@ -177,12 +186,12 @@ impl Config {
                 flags.of.or(file.of),
                 flags.tenant.or(file.tenant),
                 flags.max_stale.or(file.max_stale),
-                token("token-file", flags.token_file.or(file.token_file).as_deref())?,
+                token("token-file", flags.token_file.or(file.token_file))?,
                 tls.ca.as_deref(),
-            )
-            .map_err(ConfigError::Value)?,
-            root_token: token("root-token-file", root_token_file.as_deref())?,
+            )?,
+            root_token: token("root-token-file", flags.root_token_file.or(file.root_token_file))?,
             audit: flags.audit.or(file.audit),
+            jwt,
             allow_hosts: flags.allow_host.or(file.allow_host).unwrap_or_default(),
             allow_origins: flags.allow_origin.or(file.allow_origin).unwrap_or_default(),
             role: flags.role.or(file.role).unwrap_or_default(),
@@ -248,7 +257,7 @@ impl Config {
                      --cluster-tls-ca tls/ca.pem",
         });
         let ports = std::iter::once(clients).chain(nodes);
-        exposure::check(ports, self.root_token.is_some()).map_err(ConfigError::Value)
+        Ok(exposure::check(ports, self.root_token.is_some())?)
     }
 
     fn check_cluster(&self) -> Result<(), ConfigError> {
@@ -334,18 +343,6 @@ impl Config {
 
 fn refuse<T>(text: String) -> Result<T, ConfigError> {
     Err(ConfigError::Value(text))
-}
-
-/// The token that a file holds.
-fn token(setting: &str, path: Option<&Path>) -> Result<Option<Secret>, ConfigError> {
-    let read = |path: &Path| {
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        Secret::of_line(&text).map_err(|error| format!("it holds no token: {error}"))
-    };
-    let refused = |path: &Path, error| {
-        ConfigError::Value(format!("{setting} {} cannot be used: {error}", path.display()))
-    };
-    path.map(|path| read(path).map_err(|error| refused(path, error))).transpose()
 }
 
 /// A number of bytes to be held in memory.
@@ -466,6 +463,10 @@ mod tests {
             ),
             ("join = [\"10.0.0.1:9000\"]", "join needs cluster-listen"),
             ("advertise = \"here\"", "\"here\" is not of the form HOST:PORT"),
+            ("jwt-keys = \"k\"", "jwt-keys and jwt-audience need each other"),
+            ("jwt-audience = \"a\"", "jwt-keys and jwt-audience need each other"),
+            ("jwt-keys = \"k\"\njwt-audience = \"\"", "jwt-audience has 1 to 255 bytes"),
+            ("jwt-keys = \"k\"\njwt-audience = \"a\"", "jwt-keys needs root-token-file"),
             ("allow-origin = [\"*\"]", "\"*\" is not of the form https://HOST"),
             ("allow-host = [\"a:1\"]", "\"a:1\" is not the name of a host"),
             ("of = [\"10.0.0.1:9000\"]", "is not of the form http://HOST:PORT"),

@@ -34,6 +34,9 @@ pub enum ServerError {
     /// The audit log cannot be opened.
     #[error("cannot write the audit log {0}: {1}")]
     Audit(String, io::Error),
+    /// The keys of JWTs cannot be used; nothing was changed.
+    #[error("{0}")]
+    Jwt(String),
     /// The log is damaged or of another kind; nothing was changed.
     #[error("cannot use the data directory {0}: {1}")]
     Open(String, OpenError),

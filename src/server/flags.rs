@@ -51,6 +51,13 @@ pub struct Flags {
     /// A file to which a line of JSON is added for each request that administers; `-` for standard error
     #[arg(long, env = "CHANGEAGENT_AUDIT", value_name = "FILE")]
     pub(super) audit: Option<PathBuf>,
+    /// A file of keys (JWKS): a JWT that is signed with one of them is a token, too, if it is for --jwt-audience
+    /// and says a role; read again when it changes
+    #[arg(long, env = "CHANGEAGENT_JWT_KEYS", value_name = "FILE")]
+    pub(super) jwt_keys: Option<PathBuf>,
+    /// For whom such JWTs must be: what their claim aud is or has
+    #[arg(long, env = "CHANGEAGENT_JWT_AUDIENCE", value_name = "NAME")]
+    pub(super) jwt_audience: Option<String>,
     /// A name besides localhost and the advertised ones under which clients
     /// reach the node
     #[arg(long, env = "CHANGEAGENT_ALLOW_HOST", value_name = "NAME[,NAME]", value_delimiter = ',')]

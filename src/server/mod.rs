@@ -14,6 +14,7 @@ mod flags;
 mod handoff;
 mod https;
 mod introductions;
+mod jwt;
 mod limits;
 mod listen;
 mod offline;
@@ -21,6 +22,7 @@ mod overdue;
 mod replica;
 mod report;
 mod run;
+mod secrets;
 mod tls;
 mod values;
 

@@ -25,6 +25,7 @@ use super::{
     error::ServerError,
     executor::{self, Purpose, Watch},
     handoff::Handoff,
+    jwt::JwtWatch,
     limits,
     listen::listen,
     overdue::{self, Stop},
@@ -57,6 +58,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     uring::check(config.cores)?;
     let tls = Tls::open(&config.tls, config.copy.as_ref())?;
     let metrics = Arc::<Metrics>::default();
+    let jwt = config.jwt.clone().map(JwtWatch::open).transpose().map_err(ServerError::Jwt)?;
     // Threads inherit the mask; the signals are read by the Raft core.
     glommio::signal::block(&replica::SIGNALS)
         .map_err(|error| ServerError::Executor(error.to_string()))?;
@@ -83,7 +85,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let listen_name = config.listen_name.as_deref().unwrap_or_default();
     let advertised = [&*address.address, &*address.cluster_address, listen_name];
     let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
-    let access = Access::new(config.root_token.as_ref());
+    let access = Access::new(config.root_token.as_ref(), jwt.as_ref().map(JwtWatch::keys));
     let context = NodeContext {
         address,
         browsers: Arc::new(browsers.with_tokens(access.is_required())),
@@ -107,6 +109,7 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let main = Main {
         tls: TlsWatch::new(context.tls.clone()),
         audit,
+        jwt,
         context,
         bound,
         inherited,
@@ -208,6 +211,7 @@ struct Main {
     watches: Vec<Watch>,
     tls: TlsWatch,
     audit: AuditLog,
+    jwt: Option<JwtWatch>,
     handoff: ManuallyDrop<Handoff>,
 }
 
@@ -219,6 +223,7 @@ impl Main {
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.watches.iter_mut().for_each(Watch::look);
                     self.tls.look();
+                    self.jwt.iter_mut().for_each(JwtWatch::look);
                     if stop.is_overdue(overdue::is_signal_pending(), Instant::now()) {
                         return Err(ServerError::Stop(STOP_MAX));
                     }

@@ -54,7 +54,7 @@ impl TlsSettings {
     ///
     /// # Errors
     /// Where one is given without another that it needs.
-    pub(super) fn merge(flags: &Flags, file: &Flags) -> Result<Self, &'static str> {
+    pub(super) fn merge(flags: &Flags, file: &Flags) -> Result<Self, String> {
         let given =
             |of: fn(&Flags) -> &Option<PathBuf>| of(flags).clone().or_else(|| of(file).clone());
         let certificate = given(|flags| &flags.tls_cert);
@@ -65,14 +65,14 @@ impl TlsSettings {
                 Some(Side { pair: Pair { certificate, key }, ca })
             }
             (None, None, None) => None,
-            (None, None, Some(_)) => return Err("tls-client-ca needs tls-cert and tls-key"),
-            _ => return Err("tls-cert and tls-key need each other"),
+            (None, None, Some(_)) => return Err("tls-client-ca needs tls-cert and tls-key".into()),
+            _ => return Err("tls-cert and tls-key need each other".into()),
         };
         Ok(Self { clients, nodes: nodes(flags, file)?, ca: given(|flags| &flags.ca) })
     }
 }
 
-fn nodes(flags: &Flags, file: &Flags) -> Result<Option<NodeSide>, &'static str> {
+fn nodes(flags: &Flags, file: &Flags) -> Result<Option<NodeSide>, String> {
     let given = |of: fn(&Flags) -> &Option<PathBuf>| of(flags).clone().or_else(|| of(file).clone());
     let certificate = given(|flags| &flags.cluster_tls_cert);
     let key = given(|flags| &flags.cluster_tls_key);
@@ -85,9 +85,9 @@ fn nodes(flags: &Flags, file: &Flags) -> Result<Option<NodeSide>, &'static str> 
         }
         (None, None, None) if name.is_none() && !is_optional => Ok(None),
         (None, None, None) => {
-            Err("cluster-tls-name and cluster-tls-optional need cluster-tls-cert")
+            Err("cluster-tls-name and cluster-tls-optional need cluster-tls-cert".into())
         }
-        _ => Err("cluster-tls-cert, cluster-tls-key and cluster-tls-ca need each other"),
+        _ => Err("cluster-tls-cert, cluster-tls-key and cluster-tls-ca need each other".into()),
     }
 }
 

@@ -72,6 +72,8 @@ mod indexes;
 #[cfg(test)]
 mod json_corpus;
 #[cfg(test)]
+mod jwt;
+#[cfg(test)]
 mod key_lists;
 #[cfg(test)]
 mod key_names;

@@ -4,7 +4,7 @@
 //! empty one is refused in the same words whatever is sent, so that the answer to a guess tells nothing. Two things
 //! pass all the same, since many clients may come from one address, that of a proxy or a router:
 //!
-//! - tokens that the cluster made: of their 256 random bits nobody guesses one;
+//! - tokens that the cluster made, and JWTs: of 256 random bits, and of a signature, nobody guesses one;
 //! - the root token, which people may have chosen, from addresses that had shown it before.
 
 use std::{
@@ -89,7 +89,7 @@ impl Attempts {
         from: impl FnOnce() -> Option<Network>,
         now: Instant,
     ) -> Result<Principal, Why> {
-        if let Ok(Principal { who: Who::Token(_), .. }) = found {
+        if let Ok(Principal { who: Who::Token(_) | Who::Jwt(_), .. }) = found {
             return found;
         }
         let network = from().map(Source::Network);

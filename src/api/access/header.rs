@@ -7,6 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 /// The longest value that is looked at: the longest token as a password, with a name before it.
 pub(super) const HEADER_BYTES_MAX: usize = 1_024;
 
+/// The same where JWTs are taken, which may be long.
+pub(super) const JWT_HEADER_BYTES_MAX: usize = 4_096;
+
 /// A token as a header bears it.
 pub(super) struct Presented<'h>(Cow<'h, [u8]>);
 

@@ -1,8 +1,11 @@
-//! By what a node tells who sends a request: the secrets that it was given, and the tokens there are.
+//! By what a node tells who sends a request: the secrets and the keys that it was given, and the tokens there are.
+
+use std::sync::Arc;
 
 use super::{
     attempts::Attempts,
-    header::{HEADER_BYTES_MAX, Presented},
+    header::{HEADER_BYTES_MAX, JWT_HEADER_BYTES_MAX, Presented},
+    jwt::{JwtKeys, is_jwt},
     principal::{Principal, Who},
     refused::Why,
     signed::{Bearer, Claim, Place, Purpose, SignedError, Signer},
@@ -19,11 +22,11 @@ use crate::{
     base::{
         ids::Timestamp,
         secret::{Secret, SecretHash},
-        tokens::Token,
+        tokens::{Scope, Token},
     },
     http::{Method, Request},
     io::cores,
-    state::index::Tokens,
+    state::index::Index,
 };
 
 /// How long a session is good, in microseconds, unless the token that it was made with ends before.
@@ -41,6 +44,7 @@ pub(super) struct Keys {
     used: UsedTickets,
     /// What was shown that is neither, nor any token.
     pub(super) attempts: Attempts,
+    jwt: Option<Arc<JwtKeys>>,
 }
 
 fn now() -> Timestamp {
@@ -48,44 +52,69 @@ fn now() -> Timestamp {
 }
 
 impl Keys {
-    pub(super) fn new(root: &Secret) -> Self {
+    pub(super) fn new(root: &Secret, jwt: Option<Arc<JwtKeys>>) -> Self {
         Self {
             root: root.hash(),
             nodes: root.between_nodes().hash(),
             signer: Signer::new(root),
             used: UsedTickets::default(),
             attempts: Attempts::default(),
+            jwt,
         }
     }
 
+    /// Changes whenever somebody may do less than before: both numbers only grow.
+    pub(super) fn generation(&self, index: &Index) -> u64 {
+        index.tokens.generation() + self.jwt.as_ref().map_or(0, |jwt| jwt.generation())
+    }
+
+    /// Whether `principal` may do what it could, but for its end.
+    pub(super) fn is_same(&self, principal: &Principal, index: &Index) -> bool {
+        match principal.who {
+            Who::Open | Who::Root | Who::Node => true,
+            Who::Anonymous => index.tokens.anonymous() == principal.rights,
+            Who::Token(id) => index.tokens.get(id).is_some(),
+            Who::Jwt(key) => self.is_jwt_good(key, principal.scope(), index),
+        }
+    }
+
+    /// Whether a JWT of that scope stands that was signed with that key.
+    fn is_jwt_good(&self, key: u64, scope: Scope, index: &Index) -> bool {
+        self.jwt.as_ref().is_some_and(|jwt| jwt.has(key))
+            && scope.tenant().is_none_or(|tenant| index.catalog.tenant(tenant).is_some())
+    }
+
     /// Who shows that value of the header `Authorization`.
-    pub(super) fn header(&self, value: &[u8], tokens: &Tokens) -> Result<Principal, Why> {
-        if value.len() > HEADER_BYTES_MAX {
+    pub(super) fn header(&self, value: &[u8], index: &Index) -> Result<Principal, Why> {
+        let bytes_max = self.jwt.as_ref().map_or(HEADER_BYTES_MAX, |_| JWT_HEADER_BYTES_MAX);
+        if value.len() > bytes_max {
             return Err(Why::Malformed);
         }
         let presented = Presented::of(value).ok_or(Why::Malformed)?;
         let hash = SecretHash::of(presented.token());
-        let token = Token::id_of(presented.token()).and_then(|id| tokens.get(id));
+        let token = Token::id_of(presented.token()).and_then(|id| index.tokens.get(id));
         // All are compared, whatever comes of the first.
         let known = token.filter(|token| token.hash == hash);
         match (hash == self.root, hash == self.nodes, known) {
             (true, ..) => Ok(Principal::ROOT),
             (_, true, _) => Ok(Principal::node()),
             (_, _, Some(token)) => by_token(&token),
-            _ => Err(Why::Unknown),
+            _ => match &self.jwt {
+                Some(jwt) if is_jwt(presented.token()) => {
+                    jwt.verify(presented.token(), &index.catalog, now())
+                }
+                _ => Err(Why::Unknown),
+            },
         }
     }
 
     /// Who shows that session.
-    pub(super) fn session(&self, value: &[u8], tokens: &Tokens) -> Result<Principal, Why> {
+    pub(super) fn session(&self, value: &[u8], index: &Index) -> Result<Principal, Why> {
         let (claim, _) = self.signer.verify(Purpose::Session, value).map_err(|_| Why::Session)?;
         if claim.expires <= now() {
             return Err(Why::Expired);
         }
-        let principal = by_bearer(claim.bearer, tokens).map_err(|why| match why {
-            Why::Unknown => Why::Session,
-            why => why,
-        })?;
+        let principal = self.by_bearer(claim.bearer, index, Why::Session)?;
         Ok(principal.until(Some(claim.expires)))
     }
 
@@ -94,7 +123,7 @@ impl Keys {
         &self,
         value: &str,
         request: &Request,
-        tokens: &Tokens,
+        index: &Index,
     ) -> Result<Principal, Why> {
         if !is_stream(request) {
             return Err(Why::NoStream);
@@ -109,7 +138,7 @@ impl Keys {
         if claim.expires <= now {
             return Err(Why::Expired);
         }
-        let principal = by_bearer(claim.bearer, tokens)?.until(claim.until);
+        let principal = self.by_bearer(claim.bearer, index, Why::Ticket)?.until(claim.until);
         if principal.is_expired() {
             return Err(Why::Expired);
         }
@@ -117,6 +146,18 @@ impl Keys {
             Use::First => Ok(principal),
             Use::Again => Err(Why::Used),
             Use::Crowded => Err(Why::Crowded),
+        }
+    }
+
+    /// Whose rights a value gives; `unknown` where their token is no more.
+    fn by_bearer(&self, bearer: Bearer, index: &Index, unknown: Why) -> Result<Principal, Why> {
+        match bearer {
+            Bearer::Root => Ok(Principal::ROOT),
+            Bearer::Token(id) => by_token(&*index.tokens.get(id).ok_or(unknown)?),
+            Bearer::Jwt { key, rights } if self.is_jwt_good(key, rights.scope, index) => {
+                Ok(Principal::with(Who::Jwt(key), rights))
+            }
+            Bearer::Jwt { .. } => Err(Why::Key),
         }
     }
 
@@ -147,15 +188,8 @@ fn bearer(principal: &Principal) -> Option<Bearer> {
     match principal.who {
         Who::Root => Some(Bearer::Root),
         Who::Token(id) => Some(Bearer::Token(id)),
+        Who::Jwt(key) => principal.rights.map(|rights| Bearer::Jwt { key, rights }),
         Who::Open | Who::Node | Who::Anonymous => None,
-    }
-}
-
-fn by_bearer(bearer: Bearer, tokens: &Tokens) -> Result<Principal, Why> {
-    match bearer {
-        Bearer::Root => Ok(Principal::ROOT),
-        Bearer::Token(id) => by_token(&*tokens.get(id).ok_or(Why::Unknown)?),
-        Bearer::Jwt { .. } => Err(Why::Unknown),
     }
 }
 

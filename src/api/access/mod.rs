@@ -8,6 +8,7 @@
 
 mod attempts;
 mod header;
+mod jwt;
 mod keys;
 mod principal;
 mod refused;
@@ -15,6 +16,8 @@ mod shown;
 mod signed;
 mod ticket;
 mod visible;
+
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
@@ -24,7 +27,12 @@ use self::{
     refused::Why,
     shown::{Kind, Shown},
 };
-pub use self::{principal::Principal, refused::Refused, visible::Visible};
+pub use self::{
+    jwt::{JWKS_BYTES_MAX, JwtKeys, KeySetError},
+    principal::Principal,
+    refused::Refused,
+    visible::Visible,
+};
 pub(super) use self::{
     principal::Who,
     shown::{COOKIE, own_cookie},
@@ -42,7 +50,7 @@ use crate::{
     },
     http::{Method, Request},
     io::{cores, net::Peer},
-    state::index::Tokens,
+    state::index::{Index, Tokens},
 };
 
 /// What a node asks of requests. Without a root token it asks nothing.
@@ -61,10 +69,10 @@ struct Known {
 }
 
 impl Access {
-    /// Asks for tokens if there is a root token.
+    /// Asks for tokens if there is a root token. JWTs are tokens, too, by the keys in `jwt`.
     #[must_use]
-    pub fn new(root: Option<&Secret>) -> Self {
-        Self(root.map(Keys::new))
+    pub fn new(root: Option<&Secret>, jwt: Option<Arc<JwtKeys>>) -> Self {
+        Self(root.map(|root| Keys::new(root, jwt)))
     }
 
     /// Whether requests need a token.
@@ -80,19 +88,20 @@ impl Access {
     pub(super) fn principal(
         &self,
         request: &Request,
-        tokens: &Tokens,
+        index: &Index,
         remembered: &mut Remembered,
         from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, Refused> {
         let Some(keys) = &self.0 else { return Ok(Principal::OPEN) };
         let shown = Shown::of(request);
         let known_by = shown.known_by();
-        if let Some(principal) = known_by.and_then(|known| remembered.principal(known, tokens)) {
+        let generation = keys.generation(index);
+        if let Some(principal) = known_by.and_then(|known| remembered.principal(known, generation))
+        {
             return Ok(principal);
         }
-        let generation = tokens.generation();
         let found = match shown {
-            Shown::Header(value) => match keys.header(value, tokens) {
+            Shown::Header(value) => match keys.header(value, index) {
                 found @ Err(_) if needs_nothing(request) => found,
                 found => {
                     let network = || from().map(Peer::network);
@@ -100,9 +109,9 @@ impl Access {
                 }
             },
             // Nobody guesses what is signed: a browser may go on to show an old one.
-            Shown::Session(value) => keys.session(value, tokens),
-            Shown::Ticket(value) => keys.ticket(value, request, tokens),
-            Shown::Nothing => Ok(anonymous(tokens)),
+            Shown::Session(value) => keys.session(value, index),
+            Shown::Ticket(value) => keys.ticket(value, request, index),
+            Shown::Nothing => Ok(anonymous(&index.tokens)),
         };
         match found {
             Ok(principal) if principal.rights.is_some() || principal.who == Who::Node => {
@@ -113,10 +122,30 @@ impl Access {
                 Ok(principal)
             }
             // A probe may bear what its tool sends to everybody.
-            _ if needs_nothing(request) => Ok(Principal { rights: None, ..anonymous(tokens) }),
+            _ if needs_nothing(request) => {
+                Ok(Principal { rights: None, ..anonymous(&index.tokens) })
+            }
             Ok(_) => Err(Why::Missing.into()),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// Whether `principal` is as it was when it was looked up; looks it up again where that may not be so.
+    pub(super) fn is_good(&self, principal: &mut Principal, index: &Index) -> bool {
+        let Some(keys) = self.0.as_ref().filter(|_| principal.may_end()) else { return true };
+        let generation = keys.generation(index);
+        if principal.generation != generation {
+            if !keys.is_same(principal, index) {
+                return false;
+            }
+            principal.generation = generation;
+        }
+        !principal.is_expired()
+    }
+
+    /// Changes whenever somebody may do less than before.
+    pub(super) fn generation(&self, index: &Index) -> u64 {
+        self.0.as_ref().map_or(0, |keys| keys.generation(index))
     }
 
     /// A session of `principal` and its end.
@@ -165,11 +194,11 @@ fn anonymous(tokens: &Tokens) -> Principal {
 
 impl Remembered {
     /// Who it was that showed that before, where that is good still.
-    fn principal(&self, (kind, value): (Kind, &[u8]), tokens: &Tokens) -> Option<Principal> {
+    fn principal(&self, (kind, value): (Kind, &[u8]), generation: u64) -> Option<Principal> {
         let known = self.0.as_deref().filter(|known| known.kind == kind)?;
         let principal = known.principal;
         let is_known = bool::from(known.value.ct_eq(value));
-        let is_good = principal.generation == tokens.generation() || !principal.may_end();
+        let is_good = principal.generation == generation || !principal.may_end();
         (is_known && is_good && !principal.is_expired()).then_some(principal)
     }
 }

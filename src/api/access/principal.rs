@@ -12,7 +12,6 @@ use crate::{
         tokens::{Grantor, Right, Rights, Scope, TokenId},
     },
     io::cores,
-    state::index::Tokens,
 };
 
 use super::refused::{Refused, Why};
@@ -30,6 +29,8 @@ pub(in crate::api) enum Who {
     Anonymous,
     /// Who has that token.
     Token(TokenId),
+    /// Who has a JWT that was signed with that key.
+    Jwt(u64),
 }
 
 /// Who sends a request.
@@ -40,7 +41,7 @@ pub struct Principal {
     pub(in crate::api) rights: Option<Rights>,
     /// Until when.
     pub(in crate::api) expires: Option<Timestamp>,
-    /// That of the tokens when it was looked up.
+    /// That of the tokens and keys when it was looked up.
     pub(super) generation: u64,
 }
 
@@ -67,33 +68,13 @@ impl Principal {
         Self { who: Who::Node, rights: None, expires: None, generation: 0 }
     }
 
-    /// Whether tokens that are revoked, or its end, take something away from it.
+    /// Whether tokens that are revoked, keys that are gone, or its end, take something away from it.
     pub(super) fn may_end(&self) -> bool {
-        matches!(self.who, Who::Anonymous | Who::Token(_)) || self.expires.is_some()
+        matches!(self.who, Who::Anonymous | Who::Token(_) | Who::Jwt(_)) || self.expires.is_some()
     }
 
     pub(super) fn is_expired(&self) -> bool {
         self.expires.is_some_and(|expires| expires.0 <= cores::wall_micros())
-    }
-
-    /// Whether it is as it was when it was looked up; looks it up again where that may not be so.
-    pub(in crate::api) fn is_good(&mut self, tokens: &Tokens) -> bool {
-        if !self.may_end() {
-            return true;
-        }
-        let generation = tokens.generation();
-        if self.generation != generation {
-            let is_same = match self.who {
-                Who::Token(id) => tokens.get(id).is_some(),
-                Who::Anonymous => tokens.anonymous() == self.rights,
-                Who::Open | Who::Root | Who::Node => true,
-            };
-            if !is_same {
-                return false;
-            }
-            self.generation = generation;
-        }
-        !self.is_expired()
     }
 
     /// Why it is not good any more.
@@ -101,6 +82,7 @@ impl Principal {
         match self.who {
             Who::Anonymous => Why::Missing.into(),
             _ if self.is_expired() => Why::Expired.into(),
+            Who::Jwt(_) => Why::Key.into(),
             _ => Why::Unknown.into(),
         }
     }

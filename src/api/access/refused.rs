@@ -28,6 +28,16 @@ pub enum Why {
     Used,
     /// More tickets were used than the node remembers.
     Crowded,
+    /// The node has no key that a JWT could be signed with in its way, or not any more.
+    Key,
+    /// The signature of a JWT is none of the key that it names.
+    Signature,
+    /// A JWT is for somebody else.
+    Audience,
+    /// A JWT is not good yet.
+    NotYet,
+    /// A JWT lacks a claim, or says what cannot be.
+    Claims,
 }
 
 impl Why {
@@ -50,7 +60,7 @@ impl From<Why> for Refused {
 
 impl Refused {
     /// Each reason with its name, in the order of their numbers.
-    pub(in crate::api) const ALL: [(Why, &'static str); 10] = [
+    pub(in crate::api) const ALL: [(Why, &'static str); 15] = [
         (Why::Missing, "missing"),
         (Why::Malformed, "malformed"),
         (Why::Unknown, "unknown"),
@@ -61,6 +71,11 @@ impl Refused {
         (Why::NoStream, "no-stream"),
         (Why::Used, "used"),
         (Why::Crowded, "crowded"),
+        (Why::Key, "key"),
+        (Why::Signature, "signature"),
+        (Why::Audience, "audience"),
+        (Why::NotYet, "not-yet"),
+        (Why::Claims, "claims"),
     ];
 
     /// Whether it is for the limit of wrong ones.
@@ -101,6 +116,14 @@ impl Refused {
                  made for, and nothing else"
             }
             Why::Used => "the ticket has been used here: each opens one stream",
+            Why::Key => "no key of this node fits the alg and kid of the JWT, or not any more",
+            Why::Signature => "the signature of the JWT is none of the key that it names",
+            Why::Audience => "the JWT is for another audience: its aud is not that of this node",
+            Why::NotYet => "the JWT is not good yet: its nbf lies ahead",
+            Why::Claims => {
+                "the claims of the JWT are not as they must be: exp in seconds, aud, role (read, append, write or \
+                 admin), and if there is a tenant the UUID or the name of one that exists here"
+            }
             Why::Crowded => {
                 "more tickets were used within a minute than are remembered: send a token as a header instead"
             }

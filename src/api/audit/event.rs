@@ -119,6 +119,7 @@ fn who(core: &Core, principal: &Principal) -> String {
         Who::Root => "\"who\":\"root\"".to_owned(),
         Who::Node => "\"who\":\"node\"".to_owned(),
         Who::Anonymous => "\"who\":\"anonymous\"".to_owned(),
+        Who::Jwt(_) => "\"who\":\"jwt\"".to_owned(),
         Who::Token(id) => {
             let name = core.node.index().tokens.get(id).map(|token| json_string(&token.name));
             let name = name.unwrap_or_else(|| "null".to_owned());

@@ -91,5 +91,6 @@ fn by(who: Who) -> &'static str {
         Who::Node => "node",
         Who::Anonymous => "anonymous",
         Who::Token(_) => "token",
+        Who::Jwt(_) => "jwt",
     }
 }

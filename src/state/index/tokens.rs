@@ -79,7 +79,8 @@ impl Tokens {
         let all = &mut lock(&self.held).all;
         let before = all.len();
         all.retain(|_, token| !scope.covers(token.rights.scope));
-        self.note_taken_away(all.len() < before);
+        // Not only tokens may concern a tenant.
+        self.note_taken_away(all.len() < before || matches!(scope, Scope::Tenant(_)));
     }
 
     /// Those that are good for nothing any more.

@@ -9,8 +9,10 @@ use crate::{
     tokens::Site,
 };
 
-const ASKS: &str = "!document.getElementById('login').hidden && document.querySelector('.figures').hidden";
-const IS_IN: &str = "!document.querySelector('.figures').hidden && document.getElementById('login').hidden";
+const ASKS: &str =
+    "!document.getElementById('login').hidden && document.querySelector('.figures').hidden";
+const IS_IN: &str =
+    "!document.querySelector('.figures').hidden && document.getElementById('login').hidden";
 
 fn open(site: &Site) -> Option<Browser> {
     let mut browser = Browser::start()?;
@@ -59,7 +61,8 @@ fn one_logs_in_stays_so_and_logs_out() {
     browser.until(IS_IN);
     browser.until("document.querySelectorAll('#live li').length === 2");
     // It writes, too, which no page of another origin does with it.
-    let write = "fetch('/changes', { method: 'POST', body: '{\"data\":1}' }).then((it) => it.status)";
+    let write = "fetch('/changes', { method: 'POST', body: '{\"data\":1}', \
+                 headers: { 'Content-Type': 'application/json' } }).then((it) => it.status)";
     assert_eq!(browser.value(write), 201);
     browser.click("#leave");
     browser.until(ASKS);

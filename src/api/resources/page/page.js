@@ -187,7 +187,7 @@ function showWho() {
 }
 
 function whoText({ by, name, id, role, scope, expires }) {
-  const own = { root: "Root token", token: `Token ${name ?? id}`, anonymous: "Without a token" }[by] ?? by;
+  const own = { root: "Root token", jwt: "JWT", token: `Token ${name ?? id}`, anonymous: "Without a token" }[by] ?? by;
   const where = scope.tenant ? `tenant ${scope.tenant}` : scope.collection ? `collection ${scope.collection}` : "everything";
   const end = expires ? `, until ${shortTime(new Date(expires)).replace(/\.\d+$/, "")}` : "";
   return `${own}: ${role}, ${where}${end}`;
