@@ -32,7 +32,7 @@ def before_load_schema(context, raw_schema):
 
 def _without_event_stream(operation):
     """Leaves out what only an event stream reads: none is opened here."""
-    names = ("LastEventId", "LastEventIdQuery")
+    names = ("LastEventId", "LastEventIdQuery", "TicketQuery")
     left_out = [f"#/components/parameters/{name}" for name in names]
     operation["parameters"] = [
         parameter
