@@ -17,7 +17,10 @@ use super::{
     index::Indexed,
     recover::Recovery,
 };
-use crate::{base::planted::planted, io::BLOCK};
+use crate::{
+    base::{ids::LogId, planted::planted},
+    io::BLOCK,
+};
 
 /// What stands in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,9 @@ enum Piece {
     /// Nothing, where something was that is part of the log no more: a frame that removes what
     /// follows the last entry, which is none.
     Filler(Option<u64>),
+    /// The same with so many bytes of payload: an entry that follows the last one, and that a filler
+    /// removes.
+    Void(Option<u64>, usize),
 }
 
 /// A group as it is to be written.
@@ -37,11 +43,14 @@ struct Planned {
     pieces: Vec<Piece>,
     /// Where its last frame ends.
     end: usize,
+    /// The last entry of the log once it is written.
+    last: Option<u64>,
 }
 
 impl Planned {
-    fn at(start: usize) -> Self {
-        Self { start, pieces: Vec::new(), end: start + GROUP_HEAD_BYTES }
+    /// One that begins at `start`, behind the entry `last`.
+    fn at(start: usize, last: Option<u64>) -> Self {
+        Self { start, pieces: Vec::new(), end: start + GROUP_HEAD_BYTES, last }
     }
 
     /// Where the next group begins at the earliest.
@@ -49,27 +58,72 @@ impl Planned {
         self.start + group_bytes(self.end - self.start - GROUP_HEAD_BYTES)
     }
 
-    /// Fills it up to the byte `to`, unless no frames fit there.
-    fn fill(&mut self, to: usize, after: Option<u64>) -> Option<()> {
-        let bytes = to.checked_sub(self.end).filter(|gap| gap.is_multiple_of(FRAME_HEAD_BYTES))?;
-        let fillers = std::iter::repeat_n(Piece::Filler(after), bytes / FRAME_HEAD_BYTES);
-        self.pieces.extend(fillers);
+    /// Whether frames fit in so many bytes.
+    fn is_filled(bytes: usize) -> bool {
+        matches!(bytes, 0 | FRAME_HEAD_BYTES) || bytes >= 2 * FRAME_HEAD_BYTES
+    }
+
+    /// Fills it up to the byte `to`, with something that removes first of all where that has room for
+    /// it; unless no frames fit there.
+    fn fill(&mut self, to: usize) -> Option<()> {
+        const HEAD: usize = FRAME_HEAD_BYTES;
+        let (filler, void) = (Piece::Filler(self.last), |bytes| Piece::Void(self.last, bytes));
+        match to.checked_sub(self.end)? {
+            0 => {}
+            HEAD => self.pieces.push(filler),
+            bytes if bytes == 2 * HEAD => self.pieces.extend([filler, filler]),
+            bytes if bytes >= 3 * HEAD => {
+                self.pieces.extend([filler, void(bytes - 3 * HEAD), filler]);
+            }
+            bytes if bytes > 2 * HEAD => self.pieces.extend([void(bytes - 2 * HEAD), filler]),
+            _ => return None,
+        }
         self.end = to;
         Some(())
     }
 
     /// A group without entries, in the place of whatever was between `start` and `end`, both multiples
     /// of a block. It removes what follows the last entry where `removes` says that something does.
-    fn filler(start: usize, end: usize, after: Option<u64>, removes: bool) -> Option<Self> {
-        let mut group = Self::at(start);
+    fn filler(start: usize, end: usize, last: Option<u64>, removes: bool) -> Option<Self> {
+        let mut group = Self::at(start, last);
         // What reaches into the last of its blocks.
         let mut bytes = (end - start - BLOCK).next_multiple_of(FRAME_HEAD_BYTES);
         if removes {
             bytes = bytes.max(FRAME_HEAD_BYTES);
         }
-        group.fill(group.end + bytes, after)?;
+        group.fill(group.end + bytes)?;
         Some(group)
     }
+
+    /// Goes on with what is in the next group.
+    fn join(&mut self, next: Self) -> Option<()> {
+        self.fill(next.start + GROUP_HEAD_BYTES)?;
+        self.pieces.extend(next.pieces);
+        (self.end, self.last) = (next.end, next.last);
+        Some(())
+    }
+}
+
+/// Makes no more than `most` of groups: where something long was removed, one may look as if it had
+/// been two.
+fn join(mut groups: Vec<Planned>, most: usize) -> Option<Vec<Planned>> {
+    while groups.len() > most {
+        // Each with its next, so that none becomes much longer than others.
+        let mut excess = groups.len() - most;
+        let mut joined: Vec<Planned> = Vec::with_capacity(groups.len());
+        let mut all = groups.into_iter();
+        while let Some(mut group) = all.next() {
+            if excess > 0
+                && let Some(next) = all.next()
+            {
+                group.join(next)?;
+                excess -= 1;
+            }
+            joined.push(group);
+        }
+        groups = joined;
+    }
+    Some(groups)
 }
 
 /// Up to which index the log went when the segment after that of `index` was begun.
@@ -91,22 +145,24 @@ fn plan(index: &Indexed, begun: u64) -> Option<Vec<Planned>> {
     };
     for entry in run.first()..run.next() {
         let frame = frame_range(run.place(entry).ok()?);
-        // The latest place where its group can begin.
-        let latest = frame.start.checked_sub(GROUP_HEAD_BYTES)? / BLOCK * BLOCK;
         let earliest = groups.last().map_or(BLOCK, Planned::next);
-        if groups.is_empty() || latest >= earliest {
-            let gap = latest.checked_sub(earliest)?;
-            if gap > 0 {
+        // The latest place where its group can begin, or the one before.
+        let latest = frame.start.checked_sub(GROUP_HEAD_BYTES)? / BLOCK * BLOCK;
+        let places = [Some(latest), latest.checked_sub(BLOCK)];
+        let mut places = places.into_iter().flatten().filter(|at| *at >= earliest);
+        let start = places.find(|at| Planned::is_filled(frame.start - at - GROUP_HEAD_BYTES));
+        if let Some(start) = start {
+            if start > earliest {
                 let removes = groups.is_empty() && begun > run.first();
-                groups.push(Planned::filler(earliest, latest, last, removes)?);
+                groups.push(Planned::filler(earliest, start, last, removes)?);
             }
-            groups.push(Planned::at(latest));
+            groups.push(Planned::at(start, last));
         }
         let group = groups.last_mut()?;
-        group.fill(frame.start, last)?;
+        group.fill(frame.start)?;
         group.pieces.push(Piece::Entry(entry));
-        group.end = frame.end;
         last = Some(entry);
+        (group.end, group.last) = (frame.end, last);
     }
     if run.first() == run.next() && next_index(index).is_some_and(|next| next < begun) {
         // All that it had of the log is that something before it was removed.
@@ -121,18 +177,18 @@ fn plan(index: &Indexed, begun: u64) -> Option<Vec<Planned>> {
 #[must_use]
 pub fn lay_out(segment: &Bytes, index: &Indexed, before: Option<&Indexed>) -> Option<Bytes> {
     let begun = before.map_or(Some(index.run.first()), next_index)?;
-    let mut groups = plan(index, begun)?;
-    let first_group = match before {
-        Some(before) => before.next_group,
-        // Nobody continues what is purged.
-        None => index.next_group.checked_sub(groups.len().max(1) as u64)?,
-    };
-    let count = index.next_group.checked_sub(first_group).filter(|count| *count > 0)?;
+    // Nobody continues what is purged, so the oldest may begin with any group.
+    let before_it = before.map_or(0, |before| before.next_group);
+    let most = index.next_group.checked_sub(before_it).filter(|most| *most > 0)?;
+    let most = usize::try_from(most).ok()?;
+    let mut groups = join(plan(index, begun)?, most)?;
+    let count = if before.is_some() { most } else { groups.len().max(1) };
     // Those that were among others have no place any more, and stand behind them.
-    let lacking = usize::try_from(count).ok()?.checked_sub(groups.len())?;
-    for _ in 0..lacking {
-        groups.push(Planned::at(groups.last().map_or(BLOCK, Planned::next)));
+    while groups.len() < count {
+        let last = groups.last().and_then(|group| group.last);
+        groups.push(Planned::at(groups.last().map_or(BLOCK, Planned::next), last));
     }
+    let first_group = index.next_group - count as u64;
     let end = groups.last().map_or(BLOCK, Planned::next) as u64;
     let segment_bytes = end.max(SEGMENT_BYTES_MIN);
     if segment_bytes > SEGMENT_BYTES_MAX {
@@ -170,15 +226,19 @@ fn put_groups(
 ) -> Option<u32> {
     let (mut number, mut previous) = (header.first_group, header.chain);
     for (n, group) in groups.iter().enumerate() {
-        let entry = |piece: &Piece| match piece {
-            Piece::Entry(at) => entry(segment, index, *at).map(Some),
+        let entry = |piece: &Piece| match *piece {
+            Piece::Entry(at) => entry(segment, index, at).map(Some),
             Piece::Filler(_) => Some(None),
+            Piece::Void(after, bytes) => {
+                let id = LogId { term: 0, index: after.map_or(0, |after| after + 1) };
+                Some(Some(Entry::void(id, u32::try_from(bytes).ok()?)))
+            }
         };
         let entries: Vec<Option<Entry>> = group.pieces.iter().map(entry).collect::<Option<_>>()?;
         let frames = group.pieces.iter().zip(&entries).map(|(piece, entry)| match (piece, entry) {
             (Piece::Filler(after), _) => FrameRef::Truncate(*after),
-            (Piece::Entry(_), Some(entry)) => FrameRef::Entry(entry),
-            (Piece::Entry(_), None) => unreachable!("an entry was read for it"),
+            (_, Some(entry)) => FrameRef::Entry(entry),
+            (_, None) => unreachable!("an entry was read, or made, for it"),
         });
         let offset = u32::try_from(group.start).ok()?;
         let place = GroupPlace { offset, nonce: header.nonce, number, previous };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join;
 use proptest::prelude::*;
 
 use super::{
@@ -33,6 +34,9 @@ enum Step {
     Vote,
     /// So many of the last entries are removed.
     Remove(u64),
+    /// Entries of these lengths are written, all but the first are removed, and another is written:
+    /// all at once, or the other afterwards.
+    Replace(Vec<usize>, bool),
     /// All are committed.
     Commit,
 }
@@ -42,6 +46,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (1usize..4, 0usize..5000).prop_map(|(count, bytes)| Step::Append(count, bytes)),
         1 => Just(Step::Vote),
         1 => (1u64..3).prop_map(Step::Remove),
+        1 => (prop::collection::vec(0usize..5000, 2..4), any::<bool>())
+            .prop_map(|(lengths, at_once)| Step::Replace(lengths, at_once)),
         2 => Just(Step::Commit),
     ];
     prop::collection::vec(step, 20..60)
@@ -69,6 +75,22 @@ async fn written(disk: &SimDisk, steps: &[Step]) -> (Log<SimDisk>, Vec<Sealed>) 
                 if left > 0 && left < next {
                     log.truncate_after(log.id(left - 1)).await.unwrap();
                     (next, term) = (left, term + 1);
+                }
+            }
+            Step::Replace(ref lengths, at_once) => {
+                let one = |(n, bytes): (u64, &usize)| entry(term, next + n, vec![b'r'; *bytes]);
+                let all: Vec<Entry> = (0..).zip(lengths).map(one).collect();
+                let first = all[0].id;
+                log.append(all, |_| ()).unwrap();
+                let removed = log.truncate_after(Some(first));
+                (next, term) = (next + 2, term + 1);
+                let other = || append(&log, vec![entry(term, next - 1, vec![b's'; 50])]);
+                if at_once {
+                    let (removed, written) = join(removed, other()).await;
+                    removed.and(written).unwrap();
+                } else {
+                    removed.await.unwrap();
+                    other().await.unwrap();
                 }
             }
             Step::Commit if next > 0 => {
@@ -117,7 +139,7 @@ fn opened(files: &std::collections::BTreeMap<String, Vec<u8>>, seed: u64) -> Vec
     })
 }
 
-/// Lays every complete segment out anew that can be, one after the other. How many were.
+/// Lays every complete segment out anew, one after the other. How many there were.
 fn each_laid_out(steps: &[Step]) -> usize {
     let disk = SimDisk::new(1);
     let (sealed, indexes) = run(1, {
@@ -138,9 +160,8 @@ fn each_laid_out(steps: &[Step]) -> usize {
         let name = file_name(sealed.sequence);
         let whole = Bytes::from(files[&name].clone());
         let earlier = n.checked_sub(1).map(|n| &indexes[n]);
-        let Some(laid_out) = lay_out(&entries_alone(&whole, sealed), index, earlier) else {
-            continue;
-        };
+        let laid_out = lay_out(&entries_alone(&whole, sealed), index, earlier);
+        let laid_out = laid_out.unwrap_or_else(|| panic!("{name} cannot be laid out"));
         assert!(is_whole(&laid_out, index), "it is not what its index says");
         let last = sealed.entries.last().map(|(id, _)| id.index);
         let read = reread(sealed.sequence, &laid_out, last).expect("it can be read by itself");
@@ -169,14 +190,18 @@ fn plain() -> Vec<Step> {
 
 #[test]
 fn each_segment_of_a_plain_log_can_be_laid_out() {
-    let steps = plain();
-    let disk = SimDisk::new(1);
-    let sealed = run(1, {
-        let steps = steps.clone();
-        async move { written(&disk, &steps).await.1.len() }
-    });
-    assert!(sealed > 3);
-    assert_eq!(each_laid_out(&steps), sealed);
+    assert!(each_laid_out(&plain()) > 3);
+}
+
+#[test]
+fn what_looks_like_several_groups_may_have_been_one() {
+    for at_once in [true, false] {
+        for long in [3000, 4064, 5001, 7000] {
+            let replace = || Step::Replace(vec![100, long, 33], at_once);
+            let steps = (0..30).flat_map(|_| [replace(), Step::Commit]).collect::<Vec<_>>();
+            assert!(each_laid_out(&steps) > 1, "{at_once} {long}");
+        }
+    }
 }
 
 #[test]
