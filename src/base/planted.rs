@@ -26,6 +26,8 @@ pub enum Bug {
     LayOutAsLast,
     /// What another member has not erased yet stays in a segment that is put together again.
     KeepRedactedOfMember,
+    /// What was erased while a segment was put together again is in it.
+    MendOverErased,
     /// A checkpoint that is missing is taken for none.
     GoOnWithoutCheckpoint,
     /// A segment that is missing is passed over.

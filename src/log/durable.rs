@@ -1,6 +1,7 @@
 //! What of the log is durable, and where that lies.
 
 use super::{Log, Place, index::Run, purged::remove_purged};
+use crate::base::ids::LogId;
 use crate::io::{Disk, is_directory_failed};
 use std::io;
 
@@ -80,6 +81,15 @@ impl<D: Disk> Log<D> {
     /// When a sync of the directory failed.
     pub async fn remove_purged(&self) -> io::Result<()> {
         remove_purged(&self.shared).await
+    }
+
+    /// Whether that entry is no part of the log any more, and durably so: it was purged, or removed.
+    #[must_use]
+    pub fn is_given_up(&self, id: LogId) -> bool {
+        let inner = self.shared.get();
+        let is_purged = inner.durable.purged.is_some_and(|purged| id.index <= purged.index);
+        let is_removed = || inner.table.id(id.index) != Some(id);
+        is_purged || (inner.id(id.index) != Some(id) && is_removed())
     }
 
     /// The first and the last entry of the log that a segment holds now.

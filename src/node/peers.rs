@@ -10,11 +10,11 @@ use super::{
     members::{Adoptions, MembershipService},
 };
 use crate::{
-    base::ids::NodeId,
+    base::ids::{LogId, NodeId},
     io::{Disk, cores, net::Listener},
     raft::{
         AppendRequest, Inbound, Replica, at_once,
-        peer::{Acceptor, Answer, Directory, Handler, Lane, OUTCOMES_BYTES_MAX, Request},
+        peer::{Acceptor, Answer, Directory, Handler, Lane, Request},
     },
     snapshot::Wanted,
 };
@@ -49,6 +49,18 @@ impl<D: Disk> PeerService<D> {
             let acceptor = Rc::clone(&acceptor);
             cores::spawn(async move { acceptor.serve(stream).await });
         }
+    }
+
+    /// Gives entries to a member in whose log they rotted.
+    fn entries(&self, first: LogId, last: u64) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+        let replica = Rc::clone(&self.replica);
+        async move {
+            match replica.frames_of(first, last).await {
+                Some(frames) => (Answer::Done, frames),
+                None => (Answer::Failed("it is not held".to_owned()), Bytes::new()),
+            }
+        }
+        .boxed_local()
     }
 }
 
@@ -105,16 +117,8 @@ impl<D: Disk> Handler for PeerService<D> {
                 let members = Rc::clone(&self.members);
                 async move { members.answer(&request).await }.boxed_local()
             }
-            Request::Entry(id) => {
-                let replica = Rc::clone(&self.replica);
-                return async move {
-                    match replica.frame_of(id, OUTCOMES_BYTES_MAX).await {
-                        Some(frame) => (Answer::Done, frame),
-                        None => (Answer::Failed("it is not held".to_owned()), Bytes::new()),
-                    }
-                }
-                .boxed_local();
-            }
+            Request::Entry(id) => return self.entries(id, id.index),
+            Request::Entries { first, last } => return self.entries(first, last),
             Request::Checkpoint { at, offset } => {
                 let replica = Rc::clone(&self.replica);
                 return async move { replica.checkpoint_part(at, offset).await }.boxed_local();

@@ -6,38 +6,32 @@
 //! fit as before; or it is left as it is.
 //!
 //! ```text
-//! entries that are not sound · asked of the members · the whole verified ·
-//! written under another name · synced · renamed · directory synced · readers told
+//! entries that are not sound · asked of the members, many at once · the whole verified ·
+//! nothing erased since · written under another name · synced · renamed · directory synced · readers told
 //! ```
 
-use std::io;
+use std::{collections::VecDeque, io};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
 
 use super::{
-    Replica,
+    Replica, StateMachine,
     compact::Compacted,
     fetched_checkpoint::{self, Wanted, discard, install},
     given_checkpoint,
+    givers::{self, ASKED_BYTES, Givers, Gives},
     healing::{self, Healed, give},
-    peer::{Answer, Channel, Lane, Request},
+    peer::{Answer, Channel, Lane},
     segment_index::{WHOLE_SUFFIX, opened},
     types::Address,
-    unsound::Unsound,
+    unsound::{Sound, Unsound},
 };
 use crate::{
-    base::{
-        ids::{LogId, NodeId},
-        timing::MEND_ANSWER,
-    },
+    base::ids::{LogId, NodeId},
     checkpoint::store,
     io::{Disk, cores, map::Mapping},
-    log::{self, Entry, Frame, decode_frame},
+    log::{self, Entry, Place},
 };
-
-/// Entries that are asked of other members at once: each may have some megabytes.
-const ASKED_AT_ONCE: usize = 4;
 
 /// Whether a file of that name can be made anew of others.
 #[must_use]
@@ -60,13 +54,13 @@ pub fn is_healable(name: &str) -> bool {
 pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str, asking: bool) -> io::Result<Healed> {
     let machine = &replica.machine;
     let of = |suffix| log::number(name, suffix);
+    let members = || if asking { replica.others() } else { Vec::new() };
     let outcome = match (of(log::index::SUFFIX), of(WHOLE_SUFFIX), of(log::SUFFIX)) {
         (Some(sequence), ..) => healing::index(machine, sequence).await,
         (None, Some(segment), _) => healing::state(machine, segment, name).await,
-        (None, None, Some(sequence)) => segment(replica, sequence, asking).await,
+        (None, None, Some(sequence)) => segment(machine, sequence, Givers::new(members())).await,
         (None, None, None) if store::is_checkpoint(name) => {
-            let members = if asking { replica.others() } else { Vec::new() };
-            healing::checkpoint(machine, name, members).await
+            healing::checkpoint(machine, name, members()).await
         }
         (None, None, None) => return Err(io::Error::other("it cannot be made of anything")),
     };
@@ -76,12 +70,15 @@ pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str, asking: bool) -> io
     outcome
 }
 
-/// Mends the complete segment `sequence`.
-async fn segment<D: Disk>(replica: &Replica<D>, sequence: u64, asking: bool) -> io::Result<Healed> {
-    let (machine, log) = (&replica.machine, &replica.log);
-    // What is erased meanwhile would be in it.
-    let _alone = machine.indexing().replacing().lock().await;
-    if sequence < log.oldest_segment() || machine.is_superseded() {
+/// Mends the complete segment `sequence`, with entries that `givers` have.
+pub(super) async fn segment<D: Disk>(
+    machine: &StateMachine<D>,
+    sequence: u64,
+    givers: impl Gives,
+) -> io::Result<Healed> {
+    let log = machine.log();
+    let is_gone = || sequence < log.oldest_segment() || machine.is_superseded();
+    if is_gone() {
         return Ok(Healed::Gone);
     }
     // Its index may be being made; one of which all is purged, or that never had entries, needs none.
@@ -89,32 +86,85 @@ async fn segment<D: Disk>(replica: &Replica<D>, sequence: u64, asking: bool) -> 
     if sequence >= log.active_segment() || awaits_index {
         return Ok(Healed::Later);
     }
+    let mended = async {
+        let sound = put_together(machine, sequence, givers).await?;
+        put_in_place(machine, sequence, sound).await
+    };
+    match mended.await {
+        // A purge was under way.
+        Err(_) if is_gone() => Ok(Healed::Gone),
+        mended => mended,
+    }
+}
+
+/// What the segment `sequence` is once it is mended.
+pub(super) async fn put_together<D: Disk>(
+    machine: &StateMachine<D>,
+    sequence: u64,
+    mut givers: impl Gives,
+) -> io::Result<Sound> {
+    let log = machine.log();
     let before = Some(sequence - 1).filter(|before| *before >= log.oldest_segment());
     let given = [before, Some(sequence)].map(|it| it.and_then(|it| machine.given(it)));
     let files = log.files();
     let look = move || Unsound::look(&files, sequence, before, &given);
     let mut found = cores::on_own_thread("mend", look).await.flatten()?;
-    let purged = log.purged().map(|id| id.index);
-    let lacking = std::mem::take(&mut found.entries);
-    let mut came = stream::iter(lacking)
-        .map(|(id, place)| async move {
-            match (Some(id.index) <= purged, asking) {
-                // Nobody is to read it any more.
-                (true, _) => (id, place, Some(Entry::void(id, place.bytes))),
-                (false, true) => (id, place, fetch(replica, id).await),
-                (false, false) => (id, place, None),
+    let mut lacking = VecDeque::new();
+    for (id, place) in std::mem::take(&mut found.entries) {
+        match log.is_given_up(id) {
+            // Nobody is to read it any more, and others may not have it.
+            true => put(&mut found, place, &Entry::void(id, place.bytes))?,
+            false => lacking.push_back((id, place)),
+        }
+    }
+    while let Some(&(first, place)) = lacking.front() {
+        let is_near = |it: &&(LogId, Place)| end(&it.1) <= end(&place).max(reach(&place));
+        let last = lacking.iter().take_while(is_near).last().map_or(first.index, |it| it.0.index);
+        let missing = || io::Error::other(format!("no member that is reached has entry {first}"));
+        for entry in givers.entries(first, last).await.ok_or_else(missing)? {
+            // What lies between, and is sound, came as well.
+            if let Some((_, place)) = lacking.pop_front_if(|(id, _)| *id == entry.id) {
+                put(&mut found, place, &entry)?;
             }
-        })
-        .buffered(ASKED_AT_ONCE);
-    while let Some((id, place, entry)) = came.next().await {
-        let missing = || io::Error::other(format!("no member that is reached has entry {id}"));
-        if !found.put(place, &entry.ok_or_else(missing)?) {
-            return Err(io::Error::other(format!("entry {id} of another member is another one")));
         }
     }
     let files = log.files();
-    let sound = move || found.sound(&files);
-    let bytes = cores::on_own_thread("mend", sound).await.flatten()?;
+    cores::on_own_thread("mend", move || found.sound(&files)).await.flatten()
+}
+
+fn put(found: &mut Unsound, place: Place, entry: &Entry) -> io::Result<()> {
+    match found.put(place, entry) {
+        true => Ok(()),
+        false => {
+            Err(io::Error::other(format!("entry {} of another member is another one", entry.id)))
+        }
+    }
+}
+
+/// Where an entry ends in its segment.
+fn end(place: &Place) -> u64 {
+    u64::from(place.offset) + u64::from(place.bytes)
+}
+
+/// How far from an entry on others are asked for together with it.
+fn reach(place: &Place) -> u64 {
+    u64::from(place.offset) + ASKED_BYTES as u64
+}
+
+/// Puts a segment that was mended in its place, and gives it to readers.
+pub(super) async fn put_in_place<D: Disk>(
+    machine: &StateMachine<D>,
+    sequence: u64,
+    sound: Sound,
+) -> io::Result<Healed> {
+    let log = machine.log();
+    // Nothing is erased of it meanwhile.
+    let _alone = machine.indexing().replacing().lock().await;
+    let (files, given) = (log.files(), machine.given(sequence));
+    let look = move || Ok(sound.is_current(&files, given.as_deref())?.then_some(sound.bytes));
+    let current: io::Result<_> = cores::on_own_thread("mend", look).await.flatten();
+    // What was erased since it was looked at would be back.
+    let Some(bytes) = current? else { return Ok(Healed::Later) };
     if !log.put_anew(sequence, bytes).await.map_err(io::Error::other)? {
         return Ok(Healed::Later);
     }
@@ -125,33 +175,6 @@ async fn segment<D: Disk>(replica: &Replica<D>, sequence: u64, asking: bool) -> 
         give(machine, &index);
     }
     Ok(Healed::Anew)
-}
-
-/// That entry, of the first other member that has it.
-async fn fetch<D: Disk>(replica: &Replica<D>, id: LogId) -> Option<Entry> {
-    for (node, (member, _)) in replica.members() {
-        if node != replica.id()
-            && let Some(entry) = fetch_from(replica, node, &member.cluster_address, id).await
-        {
-            return Some(entry);
-        }
-    }
-    None
-}
-
-async fn fetch_from<D: Disk>(
-    replica: &Replica<D>,
-    node: NodeId,
-    address: &str,
-    id: LogId,
-) -> Option<Entry> {
-    let channel = replica.channel(node, Lane::Requests, address);
-    let called = channel.call(&Request::Entry(id), Bytes::new(), MEND_ANSWER).await;
-    let Ok((Answer::Done, body)) = called else { return None };
-    match decode_frame(&body, 0)? {
-        (Frame::Entry(entry, _), end) if entry.id == id && end == body.len() => Some(entry),
-        _ => None,
-    }
 }
 
 /// A checkpoint that another member gave, not verified.
@@ -228,12 +251,10 @@ impl<D: Disk> Replica<D> {
         given_checkpoint::part(&self.given, &self.machine, at, offset).await
     }
 
-    /// The frame of an entry, for a member in whose log it rotted; nothing where this node has not
+    /// The frames of entries from `first` to index `last`, for a member in whose log some of them
+    /// rotted: of that one at least, and of as many as fit an answer. Nothing where this node has not
     /// that entry, or it is longer than an answer may be.
-    pub async fn frame_of(&self, id: LogId, bytes_max: usize) -> Option<Bytes> {
-        let read = self.log.read(id.index, id.index + 1, bytes_max).await.ok()?;
-        let entry = read.into_iter().next().filter(|entry| entry.id == id)?;
-        let frame = [&log::entry_head(&entry)[..], &entry.payload].concat();
-        (frame.len() <= bytes_max).then(|| frame.into())
+    pub async fn frames_of(&self, first: LogId, last: u64) -> Option<Bytes> {
+        givers::frames(&self.log, first, last).await
     }
 }

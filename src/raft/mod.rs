@@ -22,6 +22,7 @@ mod fold;
 #[cfg(test)]
 mod fold_tests;
 mod given_checkpoint;
+mod givers;
 mod halt;
 mod handover;
 mod healing;
@@ -33,6 +34,8 @@ mod leadership;
 mod log_store;
 mod membership;
 mod mending;
+#[cfg(test)]
+mod mending_tests;
 mod network;
 #[cfg(test)]
 mod network_tests;

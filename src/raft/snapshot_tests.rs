@@ -33,25 +33,32 @@ const OWN: Identity = Identity { cluster: CLUSTER, node: 2 };
 const VOTE: Vote = Vote { term: 99, node: 2, committed: false };
 const PART_BYTES: usize = 9_000;
 
-/// A node with these entries, all applied; and how it was left.
+/// A node with these entries, all applied.
 pub(super) async fn filled(disk: &SimDisk, node: u64, all: &[What]) -> StateMachine<SimDisk> {
     let (log, replay) = open_as(disk, node).await;
-    let mut machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
+    let mut machine = StateMachine::new(log, replay, Fanout::new(1));
     drop(cores::spawn(indexer::run(machine.clone())));
-    for (index, what) in (0..).zip(all) {
+    apply(&mut machine, 0, all).await;
+    machine
+}
+
+/// Goes on with these entries, the first of which is at index `first`: until all are applied, and the
+/// complete segments have an index.
+pub(super) async fn apply(machine: &mut StateMachine<SimDisk>, first: u64, all: &[What]) {
+    let log = machine.log().clone();
+    for (index, what) in (first..).zip(all) {
         log.append([to_log(entry(index, what)).unwrap()], |_| ()).unwrap();
         log.durable(index).await.unwrap();
         log.set_committed(log.last().unwrap());
         let entries = futures_util::stream::iter([Ok((entry(index, what), None))]);
-        RaftStateMachine::<TypeConfig>::apply(&mut machine, entries).await.unwrap();
+        RaftStateMachine::<TypeConfig>::apply(machine, entries).await.unwrap();
     }
     log.flush_marks().await.unwrap();
     let none = futures_util::stream::empty();
-    RaftStateMachine::<TypeConfig>::apply(&mut machine, none).await.unwrap();
+    RaftStateMachine::<TypeConfig>::apply(machine, none).await.unwrap();
     while machine.next_complete().is_some() || machine.indexing().is_writing() {
         cores::sleep(std::time::Duration::from_millis(1)).await;
     }
-    machine
 }
 
 /// What a disk gives at a start.

@@ -77,8 +77,13 @@ impl Unsound {
         put_entry(&mut self.bytes, place, entry)
     }
 
-    /// The bytes of the whole segment, once each entry is in its place.
-    pub(super) fn sound(self, files: &impl Files) -> io::Result<Bytes> {
+    /// The whole segment, once each entry is in its place.
+    pub(super) fn sound(self, files: &impl Files) -> io::Result<Sound> {
+        let (sequence, index_sum) = (self.index.run.segment(), self.sections.sum());
+        Ok(Sound { bytes: self.whole(files)?, sequence, index_sum })
+    }
+
+    fn whole(self, files: &impl Files) -> io::Result<Bytes> {
         let Self { sections, index, before, bytes, has_others, .. } = self;
         let bytes = Bytes::from(bytes);
         if is_whole(&bytes, &index) {
@@ -103,6 +108,27 @@ impl Unsound {
             Some(erased) => lay_out(&erased, &index, before.as_ref()).ok_or_else(cannot),
             None => Ok(laid_out),
         }
+    }
+}
+
+/// A segment that was mended.
+pub(super) struct Sound {
+    pub(super) bytes: Bytes,
+    sequence: u64,
+    /// The checksum of the index that says what is erased of it.
+    index_sum: u32,
+}
+
+impl Sound {
+    /// Whether its index is still the one by which it was mended; readers are `given` that. Whoever
+    /// asks sees to it that nothing is erased until it is in its place.
+    pub(super) fn is_current(
+        &self,
+        files: &impl Files,
+        given: Option<&SealedSegment>,
+    ) -> io::Result<bool> {
+        let (sections, _) = indexed(files, self.sequence, given)?;
+        Ok(sections.sum() == self.index_sum || planted!(MendOverErased))
     }
 }
 

@@ -70,7 +70,8 @@ pub enum Request {
     Removed,
     /// Could you lead?
     Health,
-    /// Give this entry: it rotted here. The answer is [`Answer::Done`], with its frame.
+    /// Give this entry: nodes of earlier builds ask so for each that rotted there. The answer is
+    /// [`Answer::Done`], with its frame.
     Entry(LogId),
     /// Give a part of the checkpoint as of an entry: what the other has of it rotted. The answer is
     /// [`Answer::CheckpointPart`], or [`Answer::Later`].
@@ -79,6 +80,14 @@ pub enum Request {
         at: LogId,
         /// Where in the checkpoint the part begins.
         offset: u64,
+    },
+    /// Give entries: some of them rotted here. The answer is [`Answer::Done`], with the frames of as
+    /// many of them as fit, of the first one at least.
+    Entries {
+        /// The first one.
+        first: LogId,
+        /// The index of the last one.
+        last: u64,
     },
 }
 
