@@ -206,6 +206,9 @@ pub const MEND_ANSWER: Duration = ms(10_000);
 /// How long a member may take to make a checkpoint for another, the time in which it makes others
 /// included.
 pub const CHECKPOINT_MADE: Duration = ms(300_000);
+/// How long the other members are asked by a start for the checkpoint that it lacks, the time in which
+/// none of them is reached included.
+pub const CHECKPOINT_AT_START: Duration = ms(60_000);
 /// How often it is asked whether that is done.
 pub const CHECKPOINT_ASKED: Duration = ms(200);
 /// How long such a checkpoint is kept after it was asked for last.

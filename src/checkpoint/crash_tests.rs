@@ -25,7 +25,7 @@ const STEPS_MAX: u64 = 14;
 
 /// What a start finds, once that has tidied up.
 fn found(files: &impl Files) -> Option<CheckpointFile> {
-    let newest = load(files).expect("what is there is sound").map(|(file, ..)| file);
+    let newest = load(files, None).expect("what is there is sound").map(|(file, ..)| file);
     tidy(files, newest.as_ref()).unwrap();
     newest
 }
@@ -62,7 +62,7 @@ fn lives(seed: u64, make: impl AsyncFn(&SimDisk, u64) -> io::Result<()>) {
 async fn written(disk: &SimDisk, index: u64) -> io::Result<()> {
     let files = disk.files();
     write(&files, index, |out| out.write_all(&written_at(index)))?;
-    let (newest, ..) = load(&files)?.expect("one was written");
+    let (newest, ..) = load(&files, None)?.expect("one was written");
     assert_eq!(newest.log_id.index, index);
     remove_older(&files, &newest)
 }

@@ -74,12 +74,17 @@ pub fn names(files: &impl Files) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The newest checkpoint of a directory, read and mapped.
+/// The newest checkpoint of a directory, read and mapped; that `before` another one, where it is said.
 ///
 /// # Errors
 /// When it cannot be read, or is damaged.
-pub fn load(files: &impl Files) -> io::Result<Option<(CheckpointFile, Checkpoint, Mapping)>> {
-    let Some(name) = names(files)?.pop() else { return Ok(None) };
+pub fn load(
+    files: &impl Files,
+    before: Option<&str>,
+) -> io::Result<Option<(CheckpointFile, Checkpoint, Mapping)>> {
+    let mut names = names(files)?;
+    names.retain(|name| before.is_none_or(|before| name.as_str() < before));
+    let Some(name) = names.pop() else { return Ok(None) };
     let damaged = |error: &dyn std::fmt::Display| {
         let text = format!("the checkpoint {name} cannot be used: {error}");
         io::Error::new(io::ErrorKind::InvalidData, text)

@@ -96,7 +96,7 @@ pub(super) fn put(
 /// Restores keys of the checkpoint before that were deleted since: a planted bug.
 #[cfg(test)]
 fn restore_deleted(files: &impl Files, fold: &Fold) -> io::Result<()> {
-    let Some((_, before, map)) = store::load(files)? else { return Ok(()) };
+    let Some((_, before, map)) = store::load(files, None)? else { return Ok(()) };
     for line in before.lines {
         let range = line.offset as usize..line.offset as usize + line.bytes as usize;
         let parts = map.get(range).and_then(crate::base::batch::suffix_parts);

@@ -103,7 +103,7 @@ pub(super) async fn open_as(disk: &SimDisk, node: NodeId) -> (Log<SimDisk>, Repl
         free_margin_bytes: 0,
         ..Options::new(identity)
     };
-    let (_, mut replay) = Replay::begin(disk.files()).unwrap();
+    let (_, mut replay) = Replay::begin(disk.files(), None).unwrap();
     let log = Log::open_into(disk.clone(), options, &mut replay).await.unwrap();
     drop(cores::spawn(log.run()));
     let spare = log.clone();

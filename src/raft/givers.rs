@@ -25,11 +25,7 @@ const ENTRIES_MAX: usize = 16_384;
 pub trait Gives {
     /// Entries in order, none of them after index `last`, of the first that has `first`, which is one of
     /// them; nothing when nobody has it.
-    fn entries(
-        &mut self,
-        first: LogId,
-        last: u64,
-    ) -> impl Future<Output = Option<Vec<Entry>>>;
+    fn entries(&mut self, first: LogId, last: u64) -> impl Future<Output = Option<Vec<Entry>>>;
 }
 
 /// The other members, as far as they answer.

@@ -197,6 +197,7 @@ pub(super) async fn checkpoint<D: Disk>(
 }
 
 /// Whether that says that a file is not as it was written.
-pub(super) fn is_damage(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_damage(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData || is_bad_place(error)
 }

@@ -70,6 +70,22 @@ pub async fn heal<D: Disk>(replica: &Replica<D>, name: &str, asking: bool) -> io
     outcome
 }
 
+/// The same at a copy, with entries that its `origin` has.
+///
+/// # Errors
+/// As those of [`heal`].
+pub async fn heal_copy<D: Disk>(
+    replica: &Replica<D>,
+    name: &str,
+    origin: impl Gives,
+) -> io::Result<Healed> {
+    let Some(sequence) = log::number(name, log::SUFFIX) else {
+        return heal(replica, name, false).await;
+    };
+    let outcome = segment(&replica.machine, sequence, origin).await;
+    outcome.inspect_err(|error| replica.log.mind_directory(error))
+}
+
 /// Mends the complete segment `sequence`, with entries that `givers` have.
 pub(super) async fn segment<D: Disk>(
     machine: &StateMachine<D>,

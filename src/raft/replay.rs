@@ -297,16 +297,17 @@ impl<F: Files> Replay<F> {
     /// # Errors
     /// When the newest checkpoint cannot be read, or is damaged.
     pub fn load(files: &F) -> io::Result<(Option<CheckpointFile>, Self)> {
-        Ok(Self::of(whole_state::checkpoint(files)?, None))
+        Ok(Self::of(whole_state::checkpoint(files, None)?, None))
     }
 
-    /// What a node goes on from: the newest checkpoint, the newest whole state, and the indexes of
-    /// segments, as far as they are sound. Those that are missing are made.
+    /// What a node goes on from: the newest checkpoint, or the newest `before` that of a name, the newest
+    /// whole state, and the indexes of segments, as far as they are sound. Those that are missing are
+    /// made.
     ///
     /// # Errors
-    /// When the newest checkpoint cannot be read, or is damaged.
-    pub fn begin(files: F) -> io::Result<(Option<CheckpointFile>, Self)> {
-        let begun = whole_state::newest(&files, u64::MAX)?;
+    /// When that checkpoint cannot be read, or is damaged.
+    pub fn begin(files: F, before: Option<&str>) -> io::Result<(Option<CheckpointFile>, Self)> {
+        let begun = whole_state::newest(&files, u64::MAX, before)?;
         let indexes = Indexes { files, found: BTreeMap::new(), told: None };
         Ok(Self::of(begun, Some(indexes)))
     }

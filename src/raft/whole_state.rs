@@ -61,12 +61,14 @@ pub(super) struct Begun {
     pub(super) bytes: u64,
 }
 
-/// What the newest checkpoint stands for, if there is one.
+/// What the newest checkpoint stands for, if there is one; that `before` another one, where it is said.
 ///
 /// # Errors
 /// It cannot be read, or is damaged.
-pub(super) fn checkpoint(files: &impl Files) -> io::Result<Begun> {
-    let Some((file, checkpoint, map)) = store::load(files)? else { return Ok(Begun::default()) };
+pub(super) fn checkpoint(files: &impl Files, before: Option<&str>) -> io::Result<Begun> {
+    let Some((file, checkpoint, map)) = store::load(files, before)? else {
+        return Ok(Begun::default());
+    };
     let Checkpoint { head, state, lines } = checkpoint;
     let (membership, highest) = membership_from_json(&head.raft).map_err(|error| {
         let text = format!("the checkpoint {} cannot be used: {error}", file.name);
@@ -84,8 +86,8 @@ pub(super) fn checkpoint(files: &impl Files) -> io::Result<Begun> {
 ///
 /// # Errors
 /// The checkpoint cannot be read, or is damaged.
-pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
-    let mut begun = checkpoint(files)?;
+pub(super) fn newest(files: &impl Files, upto: u64, before: Option<&str>) -> io::Result<Begun> {
+    let mut begun = checkpoint(files, before)?;
     let mut states: Vec<u64> =
         files.list()?.iter().filter_map(|file| number(&file.name, SUFFIX)).collect();
     states.retain(|segment| *segment <= upto);
@@ -113,7 +115,7 @@ pub(super) fn newest(files: &impl Files, upto: u64) -> io::Result<Begun> {
 /// # Errors
 /// The checkpoint, an index or a segment cannot be read, is damaged or missing.
 pub(super) fn upto(files: &impl Files, upto: u64, purged: Option<LogId>) -> io::Result<Begun> {
-    let mut begun = newest(files, upto)?;
+    let mut begun = newest(files, upto, None)?;
     check_checkpoint(&begun, purged)?;
     let mut held = None;
     for segment in log::segments(files)?.into_iter().filter(|segment| *segment <= upto) {

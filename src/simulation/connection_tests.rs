@@ -46,6 +46,7 @@ fn with_node<F: Future<Output = ()>>(test: impl Fn(Running) -> F) {
                 node::Role::FOUNDER,
                 Rc::clone(&stop),
                 Rc::clone(&inside),
+                true,
             );
             let exit = spawn_in(process_of(NODE), main);
             while get("/ready").await.0 != 200 {

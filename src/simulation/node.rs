@@ -69,6 +69,9 @@ impl Role {
 }
 
 /// Runs node `id` on `disk` until it ends, or until `stop`. To be called in its process.
+///
+/// # Panics
+/// When a copy begins anew for damage although `is_sound` says that there was none.
 pub async fn run(
     id: NodeId,
     setup: Setup,
@@ -76,6 +79,7 @@ pub async fn run(
     role: Role,
     stop: Rc<Notify>,
     inside: Rc<RefCell<Option<Inside>>>,
+    is_sound: bool,
 ) -> Exit {
     let (address, cluster_address) = (client_address(id), cluster_address(id));
     let (join, copy) = match role {
@@ -105,6 +109,8 @@ pub async fn run(
         // There is nothing to finish.
         Either::Right(_) => return Exit::Stopped,
     };
+    let has_begun_anew = replica::has_begun_anew(&client_address(id));
+    assert!(!(has_begun_anew && is_sound), "copy {id} begins anew, and nothing was damaged");
     let own = Inside {
         metrics: Arc::default(),
         held: Arc::new(HeldByNode::new(Limits::default().held_bytes)),

@@ -347,7 +347,9 @@ async fn supervise(place: Rc<Place>, starts: u64, places: Places) {
             Some(of) => Role::Copy(of.clone()),
             None => Role::Member { join },
         };
-        let main = spawn_in(process_of(id), node::run(id, setup, disk, role, stop, inside));
+        let is_sound = !place.is_spoiled.get() && !place.is_misread.get();
+        let run = node::run(id, setup, disk, role, stop, inside, is_sound);
+        let main = spawn_in(process_of(id), run);
         let Some(exit) = main.await else { return };
         if place.starts.get() != starts {
             return;

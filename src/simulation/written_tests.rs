@@ -80,7 +80,7 @@ fn ingest(retained: Option<u64>, place: impl Fn(u64) -> String) -> Written {
         let setup = Setup { cores: 1, segment_bytes: SEGMENT_BYTES, retention, votes: true };
         let (stop, inside) = (Rc::new(Notify::new()), Rc::new(RefCell::new(None)));
         let disk = SimDisk::new(1);
-        let main = node::run(NODE, setup, disk.clone(), node::Role::FOUNDER, stop, inside);
+        let main = node::run(NODE, setup, disk.clone(), node::Role::FOUNDER, stop, inside, true);
         drop(spawn_in(process_of(NODE), main));
         let mut link = Link::new(client_address(NODE));
         let post = |target: &str, body: String| Request::with_body("POST", target.into(), body);

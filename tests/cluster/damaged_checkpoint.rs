@@ -1,4 +1,4 @@
-//! A checkpoint that rots on a member of a cluster is made anew by another.
+//! A checkpoint that rots on a member of a cluster, under it or before its start, is made anew by another.
 
 use std::{
     fs::{self, File},
@@ -97,4 +97,45 @@ fn a_checkpoint_that_rots_on_a_member_is_made_anew_by_another() {
         checkpoint(&cluster).is_some_and(|newest| newest != path)
     });
     assert_eq!(state(&cluster, 2, &keys), before);
+}
+
+#[test]
+fn a_member_that_is_started_without_its_checkpoint_gets_it_from_another() {
+    let (mut cluster, keys, path) = with_checkpoint();
+    let (whole, before) = (fs::read(&path).unwrap(), state(&cluster, 0, &keys));
+    let segments = |cluster: &Cluster| {
+        let all = fs::read_dir(cluster.node(2).data()).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> =
+            all.filter(|path| path.extension().is_some_and(|end| end == "seg")).collect();
+        all.sort();
+        all
+    };
+    let held = segments(&cluster);
+    // It rots in the middle; all of it does; it is gone.
+    for n in 0..3 {
+        cluster.stop(2);
+        let mut rotten = whole.clone();
+        match n {
+            0 => rotten[whole.len() / 2] ^= 1,
+            _ => rotten.fill(0),
+        }
+        match n {
+            2 => fs::remove_file(&path).unwrap(),
+            _ => fs::write(&path, rotten).unwrap(),
+        }
+        // Another one is down: the third has it as well.
+        cluster.stop(n % 2);
+        cluster.restart(2);
+        cluster.restart(n % 2);
+        let said = cluster.node(2).stderr();
+        assert!(said.contains("is as another member made it"), "{said}");
+        eventually("it has everything", || state(&cluster, 2, &keys) == before);
+        // What was redacted here is not back, at the latest once it is erased again.
+        eventually("it is what it was", || fs::read(&path).unwrap() == whole);
+        // The log is its own, with what it voted for and acknowledged.
+        assert!(segments(&cluster).starts_with(&held));
+    }
+    let added = cluster.client(0).append(json!({ "data": "more" }).to_string());
+    let newest = || cluster.client(2).get("/changes?since=now").json()["last"].as_u64();
+    eventually("it goes on", || newest() == Some(added));
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::of::CopyOf;
 use crate::{
     base::{ids::ClusterId, planted::planted, tenants::Tenants},
-    io::{Files, cores, put_file},
+    io::{Files, cores, put_file, sync_directory},
 };
 
 /// Remembers over restarts when the copy was last known to be whole.
@@ -27,6 +27,8 @@ pub struct CopyAge {
     id: Uuid,
     /// The history that takes the place of this one.
     replaced: OnceLock<ClusterId>,
+    /// What is damaged of it, and cannot be mended.
+    given_up: OnceLock<String>,
     /// At this moment what the copy has was at most so old.
     known: Mutex<Option<(Instant, Duration)>>,
 }
@@ -35,7 +37,8 @@ impl CopyAge {
     /// Of a copy that was never known to be whole.
     #[must_use]
     pub fn new(of: CopyOf, tenants: Option<Tenants>) -> Self {
-        Self { of, tenants, id: cores::uuid(), replaced: OnceLock::new(), known: Mutex::default() }
+        let (id, replaced, given_up) = (cores::uuid(), OnceLock::new(), OnceLock::new());
+        Self { of, tenants, id, replaced, given_up, known: Mutex::default() }
     }
 
     /// The tenants that it is of; nothing where it is of a whole history.
@@ -65,6 +68,17 @@ impl CopyAge {
     /// Notes that; once.
     pub fn replace_by(&self, other: ClusterId) {
         let _ = self.replaced.set(other);
+    }
+
+    /// Says that a file of the copy is damaged and cannot be mended: it is to begin anew.
+    pub fn give_up(&self, file: &str) {
+        let _ = self.given_up.set(file.to_owned());
+    }
+
+    /// The file that was said of, if one was.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&str> {
+        self.given_up.get().map(String::as_str)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, Duration)>> {
@@ -125,6 +139,14 @@ pub(super) fn remember_beside(
 fn line(cluster: ClusterId, age: Duration) -> String {
     let age = u64::try_from(age.as_micros()).unwrap_or(u64::MAX);
     format!("{cluster} {}\n", cores::wall_micros().saturating_sub(age))
+}
+
+/// Forgets what was written down of that. Durable on return. Waits for the disk.
+pub(super) fn forget(files: &impl Files) -> io::Result<()> {
+    match files.remove(FILE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_directory(files),
+    }
 }
 
 /// How old the copy of `cluster` is at most, by what was written down. Nothing where it was never known

@@ -5,6 +5,7 @@
 use std::{io, time::Duration};
 
 use super::{
+    age::forget,
     beside::{self, Lengths},
     of::{COPY_NODE, CopyOf},
     origins::Origins,
@@ -16,12 +17,12 @@ use super::{
 };
 use crate::{
     base::{ids::ClusterId, tenants::Tenants},
-    checkpoint::format,
-    io::{Disk, Files, cores},
+    checkpoint::{format, store},
+    io::{Disk, Files, cores, sync_directory},
     log::{self, Identity, SEGMENT_BYTES_MAX},
     snapshot::{
         self, Manifest, Staging,
-        manifest::{FileEntry, Kind},
+        manifest::{FileEntry, Kind, STATE_SUFFIX},
     },
 };
 
@@ -80,6 +81,40 @@ fn has_log(files: &impl Files) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Removes all that a copy holds, so that it begins anew: what is damaged goes last. `false`, and nothing
+/// is removed, when not all of it is known to be a copy's.
+///
+/// # Errors
+/// What the disk reports: the next start removes the rest.
+pub(in crate::node) fn clear(files: &impl Files) -> io::Result<bool> {
+    let (mut begun, mut others) = (Vec::new(), Vec::new());
+    for sequence in log::segments(files)? {
+        let name = log::file_name(sequence);
+        match log::header(&files.map(&name)?) {
+            Some(header) if header.node == COPY_NODE => begun.push(name),
+            Some(_) => return Ok(false),
+            None => others.push(name),
+        }
+    }
+    if begun.is_empty() {
+        return Ok(false);
+    }
+    // What is left of it is older than that says.
+    forget(files)?;
+    let of_log = |name: &str| {
+        store::is_checkpoint(name)
+            || log::number(name, log::index::SUFFIX).is_some()
+            || log::number(name, STATE_SUFFIX).is_some()
+    };
+    let derived = files.list()?.into_iter().map(|file| file.name).filter(|name| of_log(name));
+    // The beginning goes first, so that what is left is not taken for a log.
+    for name in derived.chain(others).chain(begun) {
+        files.remove(&name)?;
+    }
+    sync_directory(files)?;
+    Ok(true)
 }
 
 /// What a copy is begun with.

@@ -221,6 +221,10 @@ impl<D: Disk> Feeder<D> {
                 let text = format!("it has the history {cluster}, this copy {own}");
                 return Err(Failure::Lasting(Why::OtherHistory, text));
             }
+            (Said::Piece(_), _) if let Some(file) = self.age.given_up() => {
+                let text = format!("{file} is damaged here, and is not mended by what it has");
+                return Err(Failure::Lasting(Why::Damaged, text));
+            }
             (Said::Piece(piece), _) => piece,
             // It cannot be compared any more than that.
             (Said::Purged(purged), Some(last)) if compares && purged == last => {

@@ -7,13 +7,15 @@
 //! The origin gives applied, hence committed, entries alone (the feeder asks for them), so all that
 //! stands in the log of a copy is committed. Raft runs on it as a learner that is in no membership:
 //! it votes for nobody, leads nothing, and calls no member. What the log cannot go on from, because
-//! the origin has purged it or has another history by now, is replaced as a whole.
+//! the origin has purged it or has another history by now, is replaced as a whole; and so is what is
+//! damaged here and cannot be mended.
 
 mod age;
 mod anew;
 mod beside;
 mod feeder;
 mod frames;
+mod mending;
 mod of;
 mod origins;
 mod part;
@@ -26,6 +28,7 @@ pub use age::CopyAge;
 pub use of::{COPY_NODE, CopyOf};
 pub use origins::Origins;
 pub(super) use {
-    anew::identity,
+    anew::{clear, identity},
     feeder::{begin, feed},
+    mending::FromOrigin,
 };

@@ -23,6 +23,8 @@ pub(super) enum Why {
     OtherHistory,
     /// It has purged what comes next.
     Purged,
+    /// What is here is damaged, and cannot be mended.
+    Damaged,
 }
 
 impl Why {
@@ -31,13 +33,18 @@ impl Why {
         match self {
             Self::OtherHistory => COPY_OTHER_HISTORY,
             Self::Purged => COPY_PURGED,
+            Self::Damaged => Duration::ZERO,
         }
     }
 
     /// Whether an origin that stands so has what comes next, by now or later.
     fn is_ended_by(self, stands: Stands) -> bool {
         match stands {
-            Stands::Own { has_more } => has_more || self == Self::OtherHistory,
+            Stands::Own { has_more } => match self {
+                Self::OtherHistory => true,
+                Self::Purged => has_more,
+                Self::Damaged => false,
+            },
             Stands::Unknown | Stands::Elsewhere => false,
         }
     }
@@ -108,7 +115,7 @@ impl<'o> Watch<'o> {
     /// Whether the copy may begin anew with the history `cluster`: only with one of the kind for which
     /// the others were waited for.
     pub(super) fn expects(&self, cluster: ClusterId) -> bool {
-        (cluster == self.own.0) == (self.why == Why::Purged)
+        (cluster == self.own.0) == (self.why != Why::OtherHistory)
     }
 
     /// Asks the others, unless that was done a moment ago.
@@ -194,6 +201,9 @@ mod tests {
         assert!(!allowed([OWN, elsewhere], Why::OtherHistory, 100 * COPY_OTHER_HISTORY));
         assert!(!allowed([OWN, elsewhere], Why::Purged, COPY_PURGED - SECOND));
         assert!(allowed([OWN, elsewhere], Why::Purged, COPY_PURGED + SECOND));
+        // What is damaged here is there.
+        let more = Stands::Own { has_more: true };
+        assert!(allowed([more, Stands::Unknown], Why::Damaged, Duration::ZERO));
     }
 
     #[test]
@@ -206,6 +216,7 @@ mod tests {
             let [own, other] = [1, 2].map(|it| ClusterId(uuid::Uuid::from_u128(it)));
             let watch = |why| Watch::new(&origins, why, (own, None), 1);
             assert!(watch(Why::Purged).expects(own) && !watch(Why::Purged).expects(other));
+            assert!(watch(Why::Damaged).expects(own) && !watch(Why::Damaged).expects(other));
             let elsewhere = watch(Why::OtherHistory);
             assert!(elsewhere.expects(other) && !elsewhere.expects(own));
         });

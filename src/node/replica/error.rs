@@ -35,3 +35,17 @@ pub enum StartError {
     #[error("consensus did not start in time")]
     NotInTime,
 }
+
+impl StartError {
+    /// Whether that says that something on the disk is not as it was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => {
+                matches!(error, OpenError::Corrupt { .. } | OpenError::Index { .. })
+            }
+            Self::Checkpoint(error) => raft::is_damage(error),
+            _ => false,
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod watch;
 
 pub use check::{Checked, Damage, Sound, check};
 pub use error::StartError;
+#[cfg(test)]
+pub use recovery::has_begun_anew;
 pub use running::{Cause, End, Running, StopError};
 pub use settings::Settings;
 pub use start::start;

@@ -9,10 +9,10 @@ use crate::{
         tenants::Tenants,
     },
     checkpoint::{CheckpointFile, store},
-    io::{Disk, Files, cores},
+    io::{Disk, Files, cores, sync_directory},
     log::{Identity, Log, OpenError, Options},
     node::copy::{self, COPY_NODE},
-    raft::Replay,
+    raft::{self, Replay},
     snapshot::{self, install::InstallError},
 };
 
@@ -36,24 +36,103 @@ pub(super) async fn recover<D: Disk>(
     let installing = disk.files();
     let installed = cores::on_own_thread("snapshot", move || snapshot::finish(&installing)).await;
     installed.map_err(StartError::Checkpoint)?.map_err(not_installed)?;
+    let read = match read(disk, settings).await {
+        Err(error) if settings.copy.is_some() && error.is_damage() => {
+            let files = disk.files();
+            let cleared = cores::on_own_thread("copy", move || copy::clear(&files)).await;
+            if !cleared.flatten().map_err(StartError::Checkpoint)? {
+                return Err(error);
+            }
+            tracing::warn!(%error, "what this cache held is damaged: it begins anew");
+            #[cfg(test)]
+            BEGUN_ANEW.with_borrow_mut(|all| all.insert(settings.address.address.clone()));
+            self::read(disk, settings).await?
+        }
+        read => read?,
+    };
+    let node = read.log.identity().node;
+    match (node == COPY_NODE, settings.copy.is_some()) {
+        (true, false) => return Err(StartError::Copy),
+        (false, true) => return Err(StartError::NoCopy),
+        _ => {}
+    }
+    tracing::info!(last = ?read.log.last(), "log recovered");
+    Ok(read)
+}
+
+/// Reads what a disk holds. Where the newest checkpoint is damaged, or that which the log goes on from is
+/// missing, what is before it may do as well; else a member of a cluster has another one make it.
+async fn read<D: Disk>(disk: &D, settings: &Settings) -> Result<Recovery<D>, StartError> {
     // What nobody has taken in yet has no number.
     let node = if settings.join.is_empty() { FOUNDER } else { 0 };
     let (identity, tenants) = match &settings.copy {
         Some(of) => copy::identity(disk, of).await.map_err(StartError::Checkpoint)?,
         None => (Identity { cluster: ClusterId(cores::uuid()), node }, None),
     };
-    let begun = Replay::begin(disk.files()).map_err(StartError::Checkpoint)?;
-    let (newest, mut replay) = begun;
-    let options = following(newest.as_ref(), settings.log_options(identity));
-    let log = Log::open_into(disk.clone(), options, &mut replay).await;
-    let log = log.map_err(|error| cannot_open(newest.as_ref(), error))?;
-    match (log.identity().node == COPY_NODE, settings.copy.is_some()) {
-        (true, false) => return Err(StartError::Copy),
-        (false, true) => return Err(StartError::NoCopy),
-        _ => {}
+    let options = settings.log_options(identity);
+    let (files, tenants_of) = (disk.files(), || tenants.clone());
+    let damaged = match Replay::begin(disk.files(), None) {
+        Ok(begun) => match open(disk, &options, begun, tenants_of()).await {
+            Err((newest, error @ OpenError::Purged(_))) => cannot_open(newest.as_ref(), error),
+            opened => return opened.map_err(|(newest, error)| cannot_open(newest.as_ref(), error)),
+        },
+        Err(error) if raft::is_damage(&error) => {
+            let newest = store::names(&files).map_err(StartError::Checkpoint)?.pop();
+            if let Some(name) = &newest
+                && let Ok(begun) = Replay::begin(disk.files(), Some(name))
+                && let Ok(opened) = open(disk, &options, begun, tenants_of()).await
+            {
+                tracing::warn!(%error, "the log is whole without it, and is gone on from");
+                let removed = files.remove(name).and_then(|()| sync_directory(&files));
+                return removed.map_err(StartError::Checkpoint).map(|()| opened);
+            }
+            StartError::Checkpoint(error)
+        }
+        Err(error) => return Err(StartError::Checkpoint(error)),
+    };
+    if settings.copy.is_some() {
+        return Err(damaged);
     }
-    tracing::info!(last = ?log.last(), "log recovered");
-    Ok(Recovery { log, replay, newest, tenants })
+    let why = damaged.to_string();
+    match raft::fetch_missing_checkpoint(&files, &settings.dialer, &why).await {
+        Ok(true) => {}
+        Ok(false) => return Err(damaged),
+        Err(error) => {
+            let text = format!("{why}; {error}");
+            return Err(StartError::Checkpoint(io::Error::new(io::ErrorKind::InvalidData, text)));
+        }
+    }
+    let begun = Replay::begin(disk.files(), None).map_err(StartError::Checkpoint)?;
+    let opened = open(disk, &options, begun, tenants).await;
+    opened.map_err(|(newest, error)| cannot_open(newest.as_ref(), error))
+}
+
+/// Opens the log that goes on from a checkpoint.
+async fn open<D: Disk>(
+    disk: &D,
+    options: &Options,
+    (newest, mut replay): (Option<CheckpointFile>, Replay<D::Files>),
+    tenants: Option<Tenants>,
+) -> Result<Recovery<D>, (Option<CheckpointFile>, OpenError)> {
+    let options = following(newest.as_ref(), options.clone());
+    match Log::open_into(disk.clone(), options, &mut replay).await {
+        Ok(log) => Ok(Recovery { log, replay, newest, tenants }),
+        Err(error) => Err((newest, error)),
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Caches that began anew at a start, by their addresses.
+    static BEGUN_ANEW: std::cell::RefCell<std::collections::BTreeSet<String>> =
+        std::cell::RefCell::default();
+}
+
+/// Whether the cache at that address began anew at its start, which is told once: a test knows whether
+/// anything was damaged.
+#[cfg(test)]
+pub fn has_begun_anew(address: &str) -> bool {
+    BEGUN_ANEW.with_borrow_mut(|all| all.remove(address))
 }
 
 fn not_installed(error: InstallError) -> StartError {

@@ -61,7 +61,7 @@ impl Node {
             free_margin_bytes: 0,
             ..Options::new(Identity { cluster: ClusterId(Uuid::from_u128(1)), node: id })
         };
-        let (_, mut replay) = Replay::begin(disk.files()).unwrap();
+        let (_, mut replay) = Replay::begin(disk.files(), None).unwrap();
         let log = Log::open_into(disk.clone(), options, &mut replay).await.unwrap();
         drop(cores::spawn(log.run()));
         drop(cores::spawn(keep_spare(log.clone())));

@@ -44,8 +44,15 @@ impl Running {
     pub async fn on(disk: SimDisk, retention: Option<Retention>) -> Result<Self, String> {
         let setup = Setup { cores: 1, segment_bytes: SEGMENT_BYTES, retention, votes: true };
         let (stop, inside) = (Rc::new(Notify::new()), Rc::new(RefCell::new(None)));
-        let main =
-            node::run(NODE, setup, disk, node::Role::FOUNDER, Rc::clone(&stop), Rc::clone(&inside));
+        let main = node::run(
+            NODE,
+            setup,
+            disk,
+            node::Role::FOUNDER,
+            Rc::clone(&stop),
+            Rc::clone(&inside),
+            false,
+        );
         let mut exit = spawn_in(process_of(NODE), main);
         let mut link = Link::new(client_address(NODE));
         let ready = Box::pin(async {
