@@ -15,8 +15,7 @@ use crate::{
 
 /// How the name of a file ends that is on its way.
 pub(super) const PART: &str = ".part";
-/// How the name of one ends that is complete.
-/// How the names of files end that wait for the next start.
+/// How the names of files end that are complete, and wait for the next start.
 pub const STAGED: &str = ".staged";
 /// How the name of one ends that is being made of such.
 const REWRITTEN: &str = ".part.tmp";
