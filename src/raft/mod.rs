@@ -62,6 +62,8 @@ mod simulation;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
+#[cfg(test)]
+mod sparing_tests;
 mod standing;
 mod state_machine;
 #[cfg(test)]

@@ -39,7 +39,9 @@ const PART_BYTES_FIRST: usize = 64 << 10;
 /// Bytes of a part at most while the log is written to: with longer ones, writes would wait behind
 /// what is summed and sent of them on this core, and behind their writes where disks are shared.
 const PART_BYTES_WRITTEN: usize = 256 << 10;
-/// Parts that are sent before the first of them is answered.
+/// Parts that are sent before the first of them is answered; while the log is written to a single one,
+/// since how long it takes until it is answered says what others wait behind: with several, the
+/// next one is answered before it is looked at.
 const PARTS_UNDER_WAY: usize = 3;
 /// Files that the other node may not have verified yet when a later one is on its way.
 const FILES_UNVERIFIED: usize = 6;
@@ -219,7 +221,8 @@ impl<F> Sending<'_, F> {
         let mut asked: VecDeque<Asked<'_>> = VecDeque::new();
         loop {
             let (begun, mut sent) = (cores::now(), 0);
-            while asked.len() < PARTS_UNDER_WAY
+            let under_way = if self.writing.is_on() { 1 } else { PARTS_UNDER_WAY };
+            while asked.len() < under_way
                 && let Some(file) = self.manifest.files.get(self.next.file as usize).copied()
             {
                 let part = self.read(file).await?;
