@@ -252,12 +252,7 @@ impl Meaning {
                     return Err(ProtocolError::ContentTypeRepeated);
                 }
             }
-            13 if name.eq_ignore_ascii_case("authorization") => {
-                // One reader would go by the first, and the next by the last.
-                if std::mem::replace(&mut self.has_authorization, true) {
-                    return Err(ProtocolError::AuthorizationRepeated);
-                }
-            }
+            13 if name.eq_ignore_ascii_case("authorization") => self.take_authorization()?,
             14 if name.eq_ignore_ascii_case("content-length") => {
                 if self.content_length.is_some() {
                     return Err(ProtocolError::ContentLengthRepeated);
@@ -270,6 +265,14 @@ impl Meaning {
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_authorization(&mut self) -> Result<(), ProtocolError> {
+        // One reader would go by the first, and the next by the last.
+        match std::mem::replace(&mut self.has_authorization, true) {
+            true => Err(ProtocolError::AuthorizationRepeated),
+            false => Ok(()),
+        }
     }
 
     fn take_host(&mut self, value: &[u8], span: Span) -> Result<(), ProtocolError> {
