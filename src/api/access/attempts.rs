@@ -16,7 +16,7 @@ use std::{
 
 use super::{
     principal::{Principal, Who},
-    refused::Why,
+    refused::Refused,
 };
 use crate::{
     base::{
@@ -84,11 +84,11 @@ impl Attempts {
     /// Why it is refused: as it was found, or for the limit.
     pub(super) fn judge(
         &self,
-        found: Result<Principal, Why>,
+        found: Result<Principal, Refused>,
         id: Option<TokenId>,
         from: impl FnOnce() -> Option<Network>,
         now: Instant,
-    ) -> Result<Principal, Why> {
+    ) -> Result<Principal, Refused> {
         if let Ok(Principal { who: Who::Token(_) | Who::Jwt(_), .. }) = found {
             return found;
         }
@@ -114,7 +114,7 @@ impl Attempts {
                 drop(table);
                 tracing::warn!(%source, "too many wrong tokens: refused until there are fewer");
             }
-            return Err(Why::Limited);
+            return Err(Refused::Limited);
         }
         for source in sources.into_iter().flatten() {
             table.change(source, now, |known| {
@@ -157,7 +157,7 @@ mod tests {
     use crate::base::tokens::Rights;
 
     const ID: Option<TokenId> = Some(TokenId(7));
-    const WRONG: Result<Principal, Why> = Err(Why::Unknown);
+    const WRONG: Result<Principal, Refused> = Err(Refused::Unknown);
 
     struct Site {
         attempts: Attempts,
@@ -171,10 +171,10 @@ mod tests {
 
         fn judge(
             &self,
-            found: Result<Principal, Why>,
+            found: Result<Principal, Refused>,
             id: Option<TokenId>,
             from: u32,
-        ) -> Result<Principal, Why> {
+        ) -> Result<Principal, Refused> {
             let network = || Some(Network::V4(from.to_be_bytes()));
             self.attempts.judge(found, id, network, self.now)
         }
@@ -182,9 +182,9 @@ mod tests {
         /// How many wrong ones are looked at before one is refused.
         fn looked_at(&self, id: Option<TokenId>, from: u32) -> u32 {
             let is_looked_at = |_: &u32| match self.judge(WRONG, id, from) {
-                Err(Why::Unknown) => true,
+                Err(Refused::Unknown) => true,
                 other => {
-                    assert_eq!(other, Err(Why::Limited));
+                    assert_eq!(other, Err(Refused::Limited));
                     false
                 }
             };
@@ -192,7 +192,7 @@ mod tests {
         }
     }
 
-    fn token() -> Result<Principal, Why> {
+    fn token() -> Result<Principal, Refused> {
         let rights = Some(Rights::ALL);
         Ok(Principal { who: Who::Token(TokenId(7)), rights, expires: None, generation: 0 })
     }
@@ -216,7 +216,7 @@ mod tests {
         for from in 0..FAILURES_BURST {
             assert_eq!(site.judge(WRONG, ID, from), WRONG);
         }
-        assert_eq!(site.judge(WRONG, ID, 5_000), Err(Why::Limited));
+        assert_eq!(site.judge(WRONG, ID, 5_000), Err(Refused::Limited));
         assert_eq!(site.judge(WRONG, Some(TokenId(8)), 5_000), WRONG);
         assert_eq!(site.judge(token(), ID, 5_000), token());
     }
@@ -232,10 +232,10 @@ mod tests {
         }
         assert_eq!(site.judge(root, None, 1), root);
         // Else an answer would tell that a guess was right.
-        assert_eq!(site.judge(root, None, 2), Err(Why::Limited));
+        assert_eq!(site.judge(root, None, 2), Err(Refused::Limited));
         assert_eq!(site.judge(root, None, 3), root);
         let node = Ok(Principal::node());
-        assert_eq!(site.judge(node, None, 2), Err(Why::Limited));
+        assert_eq!(site.judge(node, None, 2), Err(Refused::Limited));
         assert_eq!(site.judge(node, None, 3), node);
     }
 
@@ -248,7 +248,7 @@ mod tests {
         for from in 2..many {
             assert_eq!(site.judge(WRONG, None, from), WRONG);
         }
-        assert_eq!(site.judge(WRONG, None, 0), Err(Why::Limited));
+        assert_eq!(site.judge(WRONG, None, 0), Err(Refused::Limited));
         // A refusal is no use: those two go first.
         for from in many..many + 2 {
             assert_eq!(site.judge(WRONG, None, from), WRONG);

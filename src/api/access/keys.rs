@@ -7,7 +7,7 @@ use super::{
     header::{HEADER_BYTES_MAX, JWT_HEADER_BYTES_MAX, Presented},
     jwt::{JwtKeys, is_jwt},
     principal::{Principal, Who},
-    refused::Why,
+    refused::Refused,
     signed::{Bearer, Claim, Place, Purpose, SignedError, Signer},
     ticket::{Use, UsedTickets},
 };
@@ -85,12 +85,12 @@ impl Keys {
     }
 
     /// Who shows that value of the header `Authorization`.
-    pub(super) fn header(&self, value: &[u8], index: &Index) -> Result<Principal, Why> {
+    pub(super) fn header(&self, value: &[u8], index: &Index) -> Result<Principal, Refused> {
         let bytes_max = self.jwt.as_ref().map_or(HEADER_BYTES_MAX, |_| JWT_HEADER_BYTES_MAX);
         if value.len() > bytes_max {
-            return Err(Why::Malformed);
+            return Err(Refused::Malformed);
         }
-        let presented = Presented::of(value).ok_or(Why::Malformed)?;
+        let presented = Presented::of(value).ok_or(Refused::Malformed)?;
         let hash = SecretHash::of(presented.token());
         let token = Token::id_of(presented.token()).and_then(|id| index.tokens.get(id));
         // All are compared, whatever comes of the first.
@@ -103,18 +103,19 @@ impl Keys {
                 Some(jwt) if is_jwt(presented.token()) => {
                     jwt.verify(presented.token(), &index.catalog, now())
                 }
-                _ => Err(Why::Unknown),
+                _ => Err(Refused::Unknown),
             },
         }
     }
 
     /// Who shows that session.
-    pub(super) fn session(&self, value: &[u8], index: &Index) -> Result<Principal, Why> {
-        let (claim, _) = self.signer.verify(Purpose::Session, value).map_err(|_| Why::Session)?;
+    pub(super) fn session(&self, value: &[u8], index: &Index) -> Result<Principal, Refused> {
+        let (claim, _) =
+            self.signer.verify(Purpose::Session, value).map_err(|_| Refused::Session)?;
         if claim.expires <= now() {
-            return Err(Why::Expired);
+            return Err(Refused::Expired);
         }
-        let principal = self.by_bearer(claim.bearer, index, Why::Session)?;
+        let principal = self.by_bearer(claim.bearer, index, Refused::Session)?;
         Ok(principal.until(Some(claim.expires)))
     }
 
@@ -124,40 +125,45 @@ impl Keys {
         value: &str,
         request: &Request,
         index: &Index,
-    ) -> Result<Principal, Why> {
+    ) -> Result<Principal, Refused> {
         if !is_stream(request) {
-            return Err(Why::NoStream);
+            return Err(Refused::NoStream);
         }
         let purpose = Purpose::Ticket(Place::of(path_of(request.target())));
         let (claim, nonce) =
             self.signer.verify(purpose, value.as_bytes()).map_err(|error| match error {
-                SignedError::Unknown => Why::Ticket,
-                SignedError::Elsewhere => Why::NoStream,
+                SignedError::Unknown => Refused::Ticket,
+                SignedError::Elsewhere => Refused::NoStream,
             })?;
         let now = now();
         if claim.expires <= now {
-            return Err(Why::Expired);
+            return Err(Refused::Expired);
         }
-        let principal = self.by_bearer(claim.bearer, index, Why::Ticket)?.until(claim.until);
+        let principal = self.by_bearer(claim.bearer, index, Refused::Ticket)?.until(claim.until);
         if principal.is_expired() {
-            return Err(Why::Expired);
+            return Err(Refused::Expired);
         }
         match self.used.take(claim.expires, nonce, now) {
             Use::First => Ok(principal),
-            Use::Again => Err(Why::Used),
-            Use::Crowded => Err(Why::Crowded),
+            Use::Again => Err(Refused::Used),
+            Use::Crowded => Err(Refused::Crowded),
         }
     }
 
     /// Whose rights a value gives; `unknown` where their token is no more.
-    fn by_bearer(&self, bearer: Bearer, index: &Index, unknown: Why) -> Result<Principal, Why> {
+    fn by_bearer(
+        &self,
+        bearer: Bearer,
+        index: &Index,
+        unknown: Refused,
+    ) -> Result<Principal, Refused> {
         match bearer {
             Bearer::Root => Ok(Principal::ROOT),
             Bearer::Token(id) => by_token(&*index.tokens.get(id).ok_or(unknown)?),
             Bearer::Jwt { key, rights } if self.is_jwt_good(key, rights.scope, index) => {
                 Ok(Principal::with(Who::Jwt(key), rights))
             }
-            Bearer::Jwt { .. } => Err(Why::Key),
+            Bearer::Jwt { .. } => Err(Refused::Key),
         }
     }
 
@@ -193,9 +199,9 @@ fn bearer(principal: &Principal) -> Option<Bearer> {
     }
 }
 
-fn by_token(token: &Token) -> Result<Principal, Why> {
+fn by_token(token: &Token) -> Result<Principal, Refused> {
     if token.is_expired(now()) {
-        return Err(Why::Expired);
+        return Err(Refused::Expired);
     }
     Ok(Principal::with(Who::Token(token.id), token.rights).until(token.expires))
 }

@@ -24,7 +24,6 @@ use subtle::ConstantTimeEq;
 use self::{
     header::{HEADER_BYTES_MAX, Presented},
     keys::Keys,
-    refused::Why,
     shown::{Kind, Shown},
 };
 pub use self::{
@@ -125,8 +124,8 @@ impl Access {
             _ if needs_nothing(request) => {
                 Ok(Principal { rights: None, ..anonymous(&index.tokens) })
             }
-            Ok(_) => Err(Why::Missing.into()),
-            Err(why) => Err(why.into()),
+            Ok(_) => Err(Refused::Missing),
+            Err(refused) => Err(refused),
         }
     }
 

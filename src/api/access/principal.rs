@@ -14,7 +14,7 @@ use crate::{
     io::cores,
 };
 
-use super::refused::{Refused, Why};
+use super::refused::Refused;
 
 /// How it is known who sends a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +80,10 @@ impl Principal {
     /// Why it is not good any more.
     pub(in crate::api) fn refused(&self) -> Refused {
         match self.who {
-            Who::Anonymous => Why::Missing.into(),
-            _ if self.is_expired() => Why::Expired.into(),
-            Who::Jwt(_) => Why::Key.into(),
-            _ => Why::Unknown.into(),
+            Who::Anonymous => Refused::Missing,
+            _ if self.is_expired() => Refused::Expired,
+            Who::Jwt(_) => Refused::Key,
+            _ => Refused::Unknown,
         }
     }
 
@@ -136,7 +136,7 @@ impl Principal {
 
     /// The refusal of what needs a token, shown by a header.
     pub(in crate::api) fn without_token() -> ApiError {
-        Refused::from(Why::Missing).error()
+        Refused::Missing.error()
     }
 
     /// The refusal of what it has no right to.
@@ -147,7 +147,7 @@ impl Principal {
                     "the token of nodes is for GET /cluster and POST /cluster/members alone";
                 ApiError::new(Code::Forbidden, detail)
             }
-            (Who::Anonymous, _) | (_, None) => Refused::from(Why::Missing).error(),
+            (Who::Anonymous, _) | (_, None) => Refused::Missing.error(),
             (_, Some(rights)) => {
                 let role = rights.role.name();
                 ApiError::new(

@@ -7,7 +7,7 @@ const RETRY_AFTER_S: u32 = 1;
 
 /// Why a request is not taken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Why {
+pub enum Refused {
     /// It bears no token.
     Missing,
     /// What it bears is not in the form of one.
@@ -40,95 +40,87 @@ pub enum Why {
     Claims,
 }
 
-impl Why {
+impl Refused {
+    /// Each reason with its name, in the order of their numbers.
+    pub(in crate::api) const ALL: [(Self, &'static str); 15] = [
+        (Self::Missing, "missing"),
+        (Self::Malformed, "malformed"),
+        (Self::Unknown, "unknown"),
+        (Self::Expired, "expired"),
+        (Self::Limited, "limited"),
+        (Self::Session, "session"),
+        (Self::Ticket, "ticket"),
+        (Self::NoStream, "no-stream"),
+        (Self::Used, "used"),
+        (Self::Crowded, "crowded"),
+        (Self::Key, "key"),
+        (Self::Signature, "signature"),
+        (Self::Audience, "audience"),
+        (Self::NotYet, "not-yet"),
+        (Self::Claims, "claims"),
+    ];
+
     /// Whether the request bears something that is not good.
     #[must_use]
     pub fn is_wrong(self) -> bool {
         self != Self::Missing
     }
-}
-
-/// A request that bears no good token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused(Why);
-
-impl From<Why> for Refused {
-    fn from(why: Why) -> Self {
-        Self(why)
-    }
-}
-
-impl Refused {
-    /// Each reason with its name, in the order of their numbers.
-    pub(in crate::api) const ALL: [(Why, &'static str); 15] = [
-        (Why::Missing, "missing"),
-        (Why::Malformed, "malformed"),
-        (Why::Unknown, "unknown"),
-        (Why::Expired, "expired"),
-        (Why::Limited, "limited"),
-        (Why::Session, "session"),
-        (Why::Ticket, "ticket"),
-        (Why::NoStream, "no-stream"),
-        (Why::Used, "used"),
-        (Why::Crowded, "crowded"),
-        (Why::Key, "key"),
-        (Why::Signature, "signature"),
-        (Why::Audience, "audience"),
-        (Why::NotYet, "not-yet"),
-        (Why::Claims, "claims"),
-    ];
 
     /// Whether it is for the limit of wrong ones.
     pub(in crate::api) fn is_limited(self) -> bool {
-        self.0 == Why::Limited
+        self == Self::Limited
     }
 
     /// The number of its reason.
     pub(in crate::api) fn number(self) -> usize {
-        self.0 as usize
+        self as usize
     }
 
     /// What the client is told: never what it sent.
     #[must_use]
     pub fn error(self) -> ApiError {
-        let detail = match self.0 {
-            Why::Missing => {
+        let detail = match self {
+            Self::Missing => {
                 "this node asks for a token: send the header Authorization: Bearer TOKEN, or the token as \
                  the password of Basic"
             }
-            Why::Malformed => {
+            Self::Malformed => {
                 "the header Authorization is neither Bearer TOKEN nor Basic with a token as password"
             }
-            Why::Unknown => "the token is not known here, or not any more",
-            Why::Limited => {
+            Self::Unknown => "the token is not known here, or not any more",
+            Self::Limited => {
                 let detail = "too many wrong tokens came from this address, or for this token: what is sent is \
                               not looked at until there are fewer";
                 let error = ApiError::new(Code::TooManyRequests, detail);
                 return ApiError { retry_after_s: Some(RETRY_AFTER_S), ..error };
             }
-            Why::Expired => "the token has expired, or the session or ticket that was made with it",
-            Why::Session => {
+            Self::Expired => {
+                "the token has expired, or the session or ticket that was made with it"
+            }
+            Self::Session => {
                 "the session is not known here, or not any more: POST /session makes one with a token"
             }
-            Why::Ticket => "the ticket is none of this cluster, or its token is not known any more",
-            Why::NoStream => {
+            Self::Ticket => {
+                "the ticket is none of this cluster, or its token is not known any more"
+            }
+            Self::NoStream => {
                 "a ticket opens a stream of changes (GET, as text/event-stream or lines) at the path that it was \
                  made for, and nothing else"
             }
-            Why::Used => "the ticket has been used here: each opens one stream",
-            Why::Key => "no key of this node fits the alg and kid of the JWT, or not any more",
-            Why::Signature => "the signature of the JWT is none of the key that it names",
-            Why::Audience => "the JWT is for another audience: its aud is not that of this node",
-            Why::NotYet => "the JWT is not good yet: its nbf lies ahead",
-            Why::Claims => {
+            Self::Used => "the ticket has been used here: each opens one stream",
+            Self::Key => "no key of this node fits the alg and kid of the JWT, or not any more",
+            Self::Signature => "the signature of the JWT is none of the key that it names",
+            Self::Audience => "the JWT is for another audience: its aud is not that of this node",
+            Self::NotYet => "the JWT is not good yet: its nbf lies ahead",
+            Self::Claims => {
                 "the claims of the JWT are not as they must be: exp in seconds, aud, role (read, append, write or \
                  admin), and if there is a tenant the UUID or the name of one that exists here"
             }
-            Why::Crowded => {
+            Self::Crowded => {
                 "more tickets were used within a minute than are remembered: send a token as a header instead"
             }
         };
-        let code = if self.0 == Why::Crowded { Code::Overloaded } else { Code::Unauthenticated };
+        let code = if self == Self::Crowded { Code::Overloaded } else { Code::Unauthenticated };
         ApiError::new(code, detail)
     }
 }

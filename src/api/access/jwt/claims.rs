@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    api::access::refused::Why,
+    api::access::refused::Refused,
     base::{ids::Timestamp, moment::MOMENT_MAX},
 };
 
@@ -40,22 +40,22 @@ pub(super) fn claim<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 
 impl Claims {
     /// Until when they are good, if they are for `audience` and good at that moment.
-    pub(super) fn check(&self, audience: &str, now: Timestamp) -> Result<Timestamp, Why> {
+    pub(super) fn check(&self, audience: &str, now: Timestamp) -> Result<Timestamp, Refused> {
         let is_for = match &self.aud {
             Audience::One(one) => one == audience,
             Audience::Several(several) => several.iter().any(|one| one == audience),
         };
         if !is_for {
-            return Err(Why::Audience);
+            return Err(Refused::Audience);
         }
-        let expires = micros(self.exp).ok_or(Why::Claims)?.saturating_add(LEEWAY_MICROS);
+        let expires = micros(self.exp).ok_or(Refused::Claims)?.saturating_add(LEEWAY_MICROS);
         if expires <= now.0 {
-            return Err(Why::Expired);
+            return Err(Refused::Expired);
         }
         if let Some(begins) = self.nbf
-            && micros(begins).ok_or(Why::Claims)? > now.0.saturating_add(LEEWAY_MICROS)
+            && micros(begins).ok_or(Refused::Claims)? > now.0.saturating_add(LEEWAY_MICROS)
         {
-            return Err(Why::NotYet);
+            return Err(Refused::NotYet);
         }
         Ok(Timestamp(expires))
     }

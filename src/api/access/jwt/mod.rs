@@ -21,7 +21,7 @@ use self::{
 };
 use super::{
     principal::{Principal, Who},
-    refused::Why,
+    refused::Refused,
 };
 use crate::{
     api::request::path,
@@ -102,29 +102,29 @@ impl JwtKeys {
         text: &[u8],
         catalog: &Catalog,
         now: Timestamp,
-    ) -> Result<Principal, Why> {
-        let text = std::str::from_utf8(text).map_err(|_| Why::Unknown)?;
-        let (signed, signature) = text.rsplit_once('.').ok_or(Why::Unknown)?;
-        let (header, claims) = signed.split_once('.').ok_or(Why::Unknown)?;
-        let header: Header = part(header).ok_or(Why::Unknown)?;
+    ) -> Result<Principal, Refused> {
+        let text = std::str::from_utf8(text).map_err(|_| Refused::Unknown)?;
+        let (signed, signature) = text.rsplit_once('.').ok_or(Refused::Unknown)?;
+        let (header, claims) = signed.split_once('.').ok_or(Refused::Unknown)?;
+        let header: Header = part(header).ok_or(Refused::Unknown)?;
         if header.crit.is_some() {
-            return Err(Why::Unknown);
+            return Err(Refused::Unknown);
         }
-        let algorithm = Algorithm::named(&header.alg).ok_or(Why::Key)?;
+        let algorithm = Algorithm::named(&header.alg).ok_or(Refused::Key)?;
         let keys = self.current();
-        let key = keys.find(header.kid.as_deref(), algorithm).ok_or(Why::Key)?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Why::Signature)?;
+        let key = keys.find(header.kid.as_deref(), algorithm).ok_or(Refused::Key)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Signature)?;
         if !key.verifies(algorithm, signed.as_bytes(), &signature) {
-            return Err(Why::Signature);
+            return Err(Refused::Signature);
         }
         // From here on it is what somebody said whose word is taken.
-        let claims: Claims = part(claims).ok_or(Why::Claims)?;
+        let claims: Claims = part(claims).ok_or(Refused::Claims)?;
         let expires = claims.check(&self.audience, now)?;
-        let role = Role::named(&claims.role).ok_or(Why::Claims)?;
+        let role = Role::named(&claims.role).ok_or(Refused::Claims)?;
         let scope = match &claims.tenant {
             None => Scope::All,
             Some(name) => {
-                let tenant = path::tenant(catalog.into(), name).map_err(|_| Why::Claims)?;
+                let tenant = path::tenant(catalog.into(), name).map_err(|_| Refused::Claims)?;
                 Scope::Tenant(tenant.id)
             }
         };

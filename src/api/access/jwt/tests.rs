@@ -59,7 +59,7 @@ fn keys(all: &[Value]) -> JwtKeys {
     JwtKeys::new(&set(all), AUDIENCE).unwrap()
 }
 
-fn verified(keys: &JwtKeys, jwt: &str) -> Result<Principal, Why> {
+fn verified(keys: &JwtKeys, jwt: &str) -> Result<Principal, Refused> {
     let now = Timestamp(NOW_S * 1_000_000);
     keys.verify(jwt.as_bytes(), &catalog(TENANT, COLLECTION), now)
 }
@@ -69,7 +69,7 @@ fn usual() -> Value {
 }
 
 /// What comes of these claims, which are signed as they should be.
-fn of_claims(claims: &str) -> Result<Principal, Why> {
+fn of_claims(claims: &str) -> Result<Principal, Refused> {
     let pair = ed25519(1);
     let header = json!({"alg": "EdDSA", "kid": "a"});
     let jwt = signed_by(&header, claims, |signed| pair.sign(signed).as_ref().to_vec());
@@ -106,13 +106,13 @@ fn a_jwt_gives_what_its_claims_say() {
 fn what_is_wrong_with_claims_is_told_apart() {
     let of = |name, value| of_claims(&with(name, value)).unwrap_err();
     for exp in [json!(NOW_S - 10), json!(0), json!(1)] {
-        assert_eq!(of("exp", exp), Why::Expired);
+        assert_eq!(of("exp", exp), Refused::Expired);
     }
     assert!(of_claims(&with("exp", json!(NOW_S - 9))).is_ok(), "within the leeway");
     assert!(of_claims(&with("nbf", json!(NOW_S + 10))).is_ok(), "within the leeway");
-    assert_eq!(of("nbf", json!(NOW_S + 11)), Why::NotYet);
+    assert_eq!(of("nbf", json!(NOW_S + 11)), Refused::NotYet);
     for aud in [json!("x"), json!([]), json!(["x"]), json!("ChangeAgent"), json!("")] {
-        assert_eq!(of("aud", aud), Why::Audience);
+        assert_eq!(of("aud", aud), Refused::Audience);
     }
     for (name, value) in [
         ("exp", json!("1")),
@@ -134,17 +134,17 @@ fn what_is_wrong_with_claims_is_told_apart() {
         ("tenant", json!("nobody")),
         ("tenant", json!(["t"])),
     ] {
-        assert_eq!(of(name, value.clone()), Why::Claims, "{name} {value}");
+        assert_eq!(of(name, value.clone()), Refused::Claims, "{name} {value}");
     }
     for name in ["exp", "aud", "role"] {
         let mut claims = usual();
         claims.as_object_mut().unwrap().remove(name);
-        assert_eq!(of_claims(&claims.to_string()).unwrap_err(), Why::Claims, "{name}");
+        assert_eq!(of_claims(&claims.to_string()).unwrap_err(), Refused::Claims, "{name}");
     }
     let twice = r#"{"exp":1900000000,"aud":"changeagent","role":"read","role":"admin"}"#;
-    assert_eq!(of_claims(twice).unwrap_err(), Why::Claims);
+    assert_eq!(of_claims(twice).unwrap_err(), Refused::Claims);
     for nothing in ["", "[]", "null", "{", "\u{0}"] {
-        assert_eq!(of_claims(nothing).unwrap_err(), Why::Claims, "{nothing:?}");
+        assert_eq!(of_claims(nothing).unwrap_err(), Refused::Claims, "{nothing:?}");
     }
 }
 
@@ -185,7 +185,7 @@ fn every_kind_of_key_verifies_its_own_and_nothing_else() {
             for header in [json!({"alg": alg, "kid": name}), json!({"alg": other, "kid": kid})] {
                 if (other, name) != (alg, kid) {
                     let refused = verified(&known, &signed_by(&header, &claims, sign));
-                    assert!(matches!(refused, Err(Why::Key | Why::Signature)), "{header}");
+                    assert!(matches!(refused, Err(Refused::Key | Refused::Signature)), "{header}");
                 }
             }
         }
@@ -195,13 +195,13 @@ fn every_kind_of_key_verifies_its_own_and_nothing_else() {
     let pinned = json!({"kty": "RSA", "kid": "r", "alg": "RS256", "n": MODULUS, "e": "AQAB"});
     let pinned = JwtKeys::new(&set(&[pinned]), "ca").unwrap();
     assert!(verified(&pinned, RS256).is_ok());
-    assert_eq!(verified(&pinned, PS256), Err(Why::Key), "an alg of its own is the only one");
+    assert_eq!(verified(&pinned, PS256), Err(Refused::Key), "an alg of its own is the only one");
     // The modulus is no secret: whoever knows it signs nothing with it.
     let forged = signed_by(&json!({"alg": "HS256", "kid": "r"}), &claims, |signed| {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &URL_SAFE_NO_PAD.decode(MODULUS).unwrap());
         hmac::sign(&key, signed).as_ref().to_vec()
     });
-    assert_eq!(verified(&known, &forged), Err(Why::Key));
+    assert_eq!(verified(&known, &forged), Err(Refused::Key));
 }
 
 #[test]
@@ -214,9 +214,9 @@ fn a_header_names_a_way_that_is_known_and_asks_for_nothing_more() {
         verified(&set, &jwt).map(|_| ())
     };
     assert_eq!(of(&json!({"alg": "EdDSA", "kid": "a", "typ": "JWT", "x5c": []})), Ok(()));
-    assert_eq!(of(&json!({"alg": "EdDSA", "kid": "b"})), Err(Why::Signature));
+    assert_eq!(of(&json!({"alg": "EdDSA", "kid": "b"})), Err(Refused::Signature));
     // Two keys fit where none is named.
-    assert_eq!(of(&json!({"alg": "EdDSA"})), Err(Why::Key));
+    assert_eq!(of(&json!({"alg": "EdDSA"})), Err(Refused::Key));
     for header in [
         json!({"alg": "none", "kid": "a"}),
         json!({"alg": "None", "kid": "a"}),
@@ -227,7 +227,7 @@ fn a_header_names_a_way_that_is_known_and_asks_for_nothing_more() {
         json!({"alg": "HS256", "kid": "a"}),
         json!({"alg": "RS256"}),
     ] {
-        assert_eq!(of(&header), Err(Why::Key), "{header}");
+        assert_eq!(of(&header), Err(Refused::Key), "{header}");
     }
     for header in [
         json!({"kid": "a"}),
@@ -238,11 +238,11 @@ fn a_header_names_a_way_that_is_known_and_asks_for_nothing_more() {
         json!({"alg": "EdDSA", "kid": "a", "crit": null}),
         json!([]),
     ] {
-        assert_eq!(of(&header), Err(Why::Unknown), "{header}");
+        assert_eq!(of(&header), Err(Refused::Unknown), "{header}");
     }
     // Without a signature at all.
     let bare = format!("{}.{}.", text(json!({"alg": "none"}).to_string()), text(&claims));
-    assert_eq!(verified(&set, &bare), Err(Why::Key));
+    assert_eq!(verified(&set, &bare), Err(Refused::Key));
 }
 
 #[test]
