@@ -44,7 +44,7 @@ use super::{
 use crate::{
     base::{
         ids::Timestamp,
-        secret::Secret,
+        secret::{Hidden, Secret},
         tokens::{Right, Rights, Token, TokenId},
     },
     http::{Method, Request},
@@ -63,7 +63,7 @@ pub struct Remembered(Option<Box<Known>>);
 #[derive(Debug)]
 struct Known {
     kind: Kind,
-    value: Box<[u8]>,
+    value: Hidden<Box<[u8]>>,
     principal: Principal,
 }
 
@@ -116,7 +116,7 @@ impl Access {
             Ok(principal) if principal.rights.is_some() || principal.who == Who::Node => {
                 let principal = Principal { generation, ..principal };
                 if let Some((kind, value)) = known_by {
-                    remembered.0 = Some(Box::new(Known { kind, value: value.into(), principal }));
+                    remembered.0 = Some(Box::new(Known { kind, value: Hidden(value.into()), principal }));
                 }
                 Ok(principal)
             }
@@ -196,7 +196,7 @@ impl Remembered {
     fn principal(&self, (kind, value): (Kind, &[u8]), generation: u64) -> Option<Principal> {
         let known = self.0.as_deref().filter(|known| known.kind == kind)?;
         let principal = known.principal;
-        let is_known = bool::from(known.value.ct_eq(value));
+        let is_known = bool::from(known.value.0.ct_eq(value));
         let is_good = principal.generation == generation || !principal.may_end();
         (is_known && is_good && !principal.is_expired()).then_some(principal)
     }
