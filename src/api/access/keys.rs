@@ -74,7 +74,10 @@ impl Keys {
             Who::Open | Who::Root | Who::Node => true,
             Who::Anonymous => index.tokens.anonymous() == principal.rights,
             Who::Token(id) => index.tokens.get(id).is_some(),
-            Who::Jwt(key) => self.is_jwt_good(key, principal.scope(), index),
+            Who::Jwt(key) => {
+                let scope = principal.scope();
+                scope.is_some_and(|scope| self.is_jwt_good(key, scope, index))
+            }
         }
     }
 

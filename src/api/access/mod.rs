@@ -116,7 +116,8 @@ impl Access {
             Ok(principal) if principal.rights.is_some() || principal.who == Who::Node => {
                 let principal = Principal { generation, ..principal };
                 if let Some((kind, value)) = known_by {
-                    remembered.0 = Some(Box::new(Known { kind, value: Hidden(value.into()), principal }));
+                    remembered.0 =
+                        Some(Box::new(Known { kind, value: Hidden(value.into()), principal }));
                 }
                 Ok(principal)
             }

@@ -109,15 +109,20 @@ impl Principal {
         }
     }
 
-    /// What it concerns.
-    pub(in crate::api) fn scope(&self) -> Scope {
-        self.rights.map_or(Scope::All, |rights| rights.scope)
+    /// What it concerns; nothing where it has no rights.
+    pub(in crate::api) fn scope(&self) -> Option<Scope> {
+        self.rights.map(|rights| rights.scope)
+    }
+
+    /// Whether all of that concerns it.
+    pub(in crate::api) fn covers(&self, scope: Scope) -> bool {
+        self.scope().is_some_and(|own| own.covers(scope))
     }
 
     /// Where its idempotency keys stand for what it asks, where that is not everything: keys of one room are none of
     /// another. What is of a tenant has the tenant's.
     pub(in crate::api) fn key_room(&self) -> Option<Uuid> {
-        match self.scope() {
+        match self.scope()? {
             Scope::All => None,
             Scope::Tenant(tenant) => Some(tenant),
             Scope::Collection { collection, .. } => Some(collection),
@@ -126,7 +131,7 @@ impl Principal {
 
     /// Whether there is anything that does not concern it.
     pub(in crate::api) fn is_limited(&self) -> bool {
-        self.scope() != Scope::All
+        self.scope() != Some(Scope::All)
     }
 
     /// Whether it has that right, somewhere.
@@ -169,9 +174,10 @@ impl Principal {
         creates: bool,
     ) -> Result<(), ApiError> {
         let own = match self.scope() {
-            Scope::All => 0,
-            Scope::Tenant(_) => flag::TENANT,
-            Scope::Collection { .. } => flag::COLLECTION,
+            None => return Err(self.forbidden("")),
+            Some(Scope::All) => 0,
+            Some(Scope::Tenant(_)) => flag::TENANT,
+            Some(Scope::Collection { .. }) => flag::COLLECTION,
         };
         if own != 0 && spans.iter().any(|span| span.flags & own == 0) {
             let what = if own == flag::TENANT { "tenant" } else { "collection" };

@@ -13,40 +13,45 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Visible<'c> {
     catalog: &'c Catalog,
-    scope: Scope,
+    /// Nothing is visible where it is none.
+    scope: Option<Scope>,
 }
 
 impl<'c> From<&'c Catalog> for Visible<'c> {
     fn from(catalog: &'c Catalog) -> Self {
-        Self::new(catalog, Scope::All)
+        Self::new(catalog, Some(Scope::All))
     }
 }
 
 impl<'c> Visible<'c> {
     /// Those of `catalog` that are within `scope`.
     #[must_use]
-    pub fn new(catalog: &'c Catalog, scope: Scope) -> Self {
+    pub fn new(catalog: &'c Catalog, scope: Option<Scope>) -> Self {
         Self { catalog, scope }
+    }
+
+    fn covers(self, scope: Scope) -> bool {
+        self.scope.is_some_and(|own| own.covers(scope))
     }
 
     /// The tenant with that UUID, where all of it is visible.
     #[must_use]
     pub fn tenant(self, id: Uuid) -> Option<Arc<Tenant>> {
-        self.scope.covers(Scope::Tenant(id)).then(|| self.catalog.tenant(id))?
+        self.covers(Scope::Tenant(id)).then(|| self.catalog.tenant(id))?
     }
 
     /// The tenant of that name, likewise.
     #[must_use]
     pub fn tenant_named(self, name: &str) -> Option<Arc<Tenant>> {
         let tenant = self.catalog.tenant_named(name)?;
-        self.scope.covers(Scope::Tenant(tenant.id)).then_some(tenant)
+        self.covers(Scope::Tenant(tenant.id)).then_some(tenant)
     }
 
     /// The same, and the tenants of which something is visible: to name a collection of one.
     #[must_use]
     pub fn with_tenants_of_collections(self) -> Self {
         let scope = match self.scope {
-            Scope::Collection { tenant, .. } => Scope::Tenant(tenant),
+            Some(Scope::Collection { tenant, .. }) => Some(Scope::Tenant(tenant)),
             scope => scope,
         };
         Self { scope, ..self }
@@ -61,6 +66,6 @@ impl<'c> Visible<'c> {
     /// That collection, if it is visible.
     #[must_use]
     pub fn own(self, collection: Arc<Collection>) -> Option<Arc<Collection>> {
-        self.scope.covers(collection.scope()).then_some(collection)
+        self.covers(collection.scope()).then_some(collection)
     }
 }

@@ -242,5 +242,5 @@ fn concerns(api: &Context, change: &[u8]) -> bool {
         (Some(tenant), None) => tokens::Scope::Tenant(tenant),
         (None, _) => tokens::Scope::All,
     };
-    api.principal.scope().covers(scope)
+    api.principal.covers(scope)
 }

@@ -85,8 +85,8 @@ fn milliseconds(time: Duration) -> u64 {
 /// # Errors
 /// [`Code::NotFound`]
 fn check_tenants(api: &Context, asked: Option<&Tenants>) -> Result<(), ApiError> {
-    let scope = api.principal.scope();
-    let concerns = |asked: &Tenants| asked.all().iter().all(|it| scope.covers(Scope::Tenant(*it)));
+    let covers = |tenant: &Uuid| api.principal.covers(Scope::Tenant(*tenant));
+    let concerns = |asked: &Tenants| asked.all().iter().all(covers);
     if api.principal.is_limited() && !asked.is_some_and(concerns) {
         let detail = "the token is for a part of what is here: tenant= must name its tenant alone";
         return Err(ApiError::new(Code::NotFound, detail));

@@ -79,7 +79,7 @@ fn free_id(api: &Context) -> TokenId {
 /// `GET /tokens`
 pub(in crate::api) async fn list(api: &Context, query: &ReadQuery<'_>) -> Reply {
     let mut all = api.node.index().tokens.all();
-    all.retain(|token| api.principal.scope().covers(token.rights.scope));
+    all.retain(|token| api.principal.covers(token.rights.scope));
     let slice = |after: Option<&str>, count: usize| {
         let follows = |token: &Token| after.is_none_or(|after| *token.id.to_string() > *after);
         let mut rest = all.iter().filter(|token| follows(token)).peekable();
@@ -155,7 +155,7 @@ fn check_required(api: &Context) -> Result<(), ApiError> {
 fn found(api: &Context, text: &str) -> Result<std::sync::Arc<Token>, ApiError> {
     let id: Option<TokenId> = text.parse().ok();
     let token = id.and_then(|id| api.node.index().tokens.get(id));
-    let own = token.filter(|token| api.principal.scope().covers(token.rights.scope));
+    let own = token.filter(|token| api.principal.covers(token.rights.scope));
     // What stands there may be a whole token, by mistake.
     let shown = if id.is_some() { excerpt(text) } else { "…".to_owned() };
     own.ok_or_else(|| ApiError::new(Code::NotFound, format!("there is no token {shown:?}")))

@@ -75,6 +75,8 @@ pub(in crate::api) fn repeated(
 ) -> Option<Reply> {
     let asked = asked?;
     let known = api.node.index().idempotency();
+    // Who has no rights repeats nothing.
+    api.principal.scope()?;
     let decision = match api.principal.key_room() {
         None => known.repeated(&asked.of(None)),
         // What does not concern who asks is not told.
