@@ -3,7 +3,7 @@
 use std::fs;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use testkit::{Answer, Client, Node, NodeBuilder, eventually, file, program, temporary};
+use testkit::{Answer, Client, Node, NodeBuilder, PATIENCE, eventually, file, program, temporary};
 
 pub(crate) const ROOT: &str = "root-0123456789-0123456789-0123456789";
 
@@ -279,8 +279,14 @@ fn nodes_take_in_a_node_that_was_given_the_same_token_and_hand_on_writes() {
     let second = joining(with_token(NodeBuilder::new(), ROOT)).start();
     let own = bearer(ROOT);
     eventually("the second belongs to it", || {
-        let view = asked(&mut second.client(), "GET", "/cluster", &own, "").json();
-        view["members"].as_array().unwrap().len() == 2 && !view["leader"].is_null()
+        // It ends all connections when it becomes a member.
+        let headers = [("Authorization", &*own)];
+        let client = Client::try_connect(second.address(), PATIENCE);
+        let answer = client.and_then(|mut it| it.try_request("GET", "/cluster", &headers, b""));
+        answer.is_some_and(|answer| {
+            let view = answer.json();
+            view["members"].as_array().unwrap().len() == 2 && !view["leader"].is_null()
+        })
     });
     for node in [&first, &second] {
         let written = asked(&mut node.client(), "POST", "/changes", &own, "{\"data\":1}");
