@@ -164,7 +164,8 @@ fn every_kind_of_key_verifies_its_own_and_nothing_else() {
     ];
     let known = keys(&all);
     let claims = usual().to_string();
-    let ways: [(&str, &str, Box<dyn Fn(&[u8]) -> Vec<u8>>); 3] = [
+    type Sign<'a> = Box<dyn Fn(&[u8]) -> Vec<u8> + 'a>;
+    let ways: [(&str, &str, Sign<'_>); 3] = [
         ("EdDSA", "ed", Box::new(|signed| ed25519(1).sign(signed).as_ref().to_vec())),
         ("ES256", "p", Box::new(|signed| p256.sign(&random, signed).unwrap().as_ref().to_vec())),
         (
