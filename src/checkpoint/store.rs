@@ -29,8 +29,8 @@ const TEMPORARY: &str = "checkpoint.tmp";
 pub const GIVEN: &str = "checkpoint.given";
 /// The name of one that has some tenants alone.
 pub const PART: &str = "checkpoint.part";
-/// The name of one that another member gives.
-pub const FETCHED: &str = "checkpoint.fetched";
+/// How the name of one begins that another member gives.
+const FETCHED: &str = "checkpoint.fetched";
 /// How the name of one began that another node sent to an earlier build.
 const INCOMING: &str = "checkpoint.incoming-";
 
@@ -54,6 +54,12 @@ pub type Writer<F> = BufWriter<<F as Files>::Output>;
 #[must_use]
 pub fn file_name(index: u64) -> String {
     format!("{index:0width$}{SUFFIX}", width = DIGITS)
+}
+
+/// The name of the same while another member gives it.
+#[must_use]
+pub fn fetched_name(index: u64) -> String {
+    format!("{FETCHED}-{index}")
 }
 
 /// Whether a file of that name is a checkpoint.
@@ -220,8 +226,8 @@ pub(super) fn sync(out: BufWriter<impl Output>) -> io::Result<()> {
 /// What the disk reports.
 pub fn tidy(files: &impl Files, newest: Option<&CheckpointFile>) -> io::Result<()> {
     for file in files.list()? {
-        let is_left = [TEMPORARY, GIVEN, PART, FETCHED].contains(&&*file.name);
-        if is_left || file.name.starts_with(INCOMING) {
+        let is_left = [TEMPORARY, GIVEN, PART].contains(&&*file.name);
+        if is_left || [FETCHED, INCOMING].iter().any(|start| file.name.starts_with(start)) {
             files.remove(&file.name)?;
         }
     }

@@ -10,7 +10,7 @@
 use std::{io, rc::Rc, sync::Arc};
 
 use super::{
-    fetched_checkpoint::{Wanted, discard, fetch, install},
+    fetched_checkpoint::{Wanted, fetch, install},
     peer::{Channel, Instance, Lane, Settings},
     segment_index::SegmentIndex,
     types::{Address, StoredMembership, membership_from_json},
@@ -65,9 +65,7 @@ pub async fn fetch_missing_checkpoint<F: Files>(
     let (cluster, rotten, index) = (identity.cluster, None, Arc::default());
     let (wanted, of) = (Wanted { cluster, at, rotten, index }, files.clone());
     let install = move || install(&of, &map, &wanted).map(drop);
-    let installed = cores::on_own_thread("checkpoint", install).await.flatten();
-    discard(files).await;
-    installed?;
+    cores::on_own_thread("checkpoint", install).await.flatten()?;
     tracing::warn!(entry, "the checkpoint of this node is as another member made it");
     Ok(true)
 }

@@ -3,11 +3,11 @@
 //! the rotten one held, each by its checksum, which is in memory; and the whole has a checksum.
 //!
 //! ```text
-//! asked of the members in turn · written under another name, in parts · verified ·
-//! written without what is redacted here · synced · renamed · directory synced
+//! asked of the members in turn · written under another name, in parts · mapped, the name removed ·
+//! verified · written without what is redacted here · synced · renamed · directory synced
 //! ```
 
-use std::{collections::BTreeSet, io, io::Write, sync::Arc};
+use std::{collections::BTreeSet, io, io::Write, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 
@@ -47,25 +47,49 @@ pub(super) async fn fetch<F: Files>(
     Err(io::Error::other(format!("no other member gives the checkpoint of entry {at}: {answers}")))
 }
 
+/// What one member gives. Others may be fetched meanwhile, of other entries: each in a file of its own.
 async fn fetch_from<F: Files>(files: &F, channel: &Channel, at: LogId) -> io::Result<Mapping> {
-    let (files, begun) = (files.clone(), cores::now());
-    let creating = files.clone();
-    let mut out = cores::off_core(move || store::create(&creating, store::FETCHED)).await?;
+    let (files, name, begun) = (files.clone(), store::fetched_name(at.index), cores::now());
+    let (creating, created) = (files.clone(), name.clone());
+    let mut out = cores::off_core(move || store::create(&creating, &created)).await?;
     let (mut offset, mut whole) = (0, None);
-    while whole != Some(offset) {
+    let received = loop {
+        let (bytes, part) = match part(channel, at, offset, begun).await {
+            Ok(part) => part,
+            Err(error) => break Err(error),
+        };
+        offset += part.len() as u64;
+        if offset > bytes || part.is_empty() || *whole.get_or_insert(bytes) != bytes {
+            break Err(io::Error::other("it became another one meanwhile"));
+        }
+        let written;
+        (written, out) = cores::off_core(move || (out.write_all(&part), out)).await;
+        if written.is_err() || offset == bytes {
+            break written;
+        }
+    };
+    // Nobody needs it after the process, or by its name.
+    cores::off_core(move || {
+        let map = received.and_then(|()| out.flush()).and_then(|()| files.map(&name));
+        let removed = files.remove(&name);
+        map.and_then(|map| removed.map(|()| map))
+    })
+    .await
+}
+
+/// The part at `offset`, and how long all of it is. It may be being made, since `begun`.
+async fn part(
+    channel: &Channel,
+    at: LogId,
+    offset: u64,
+    begun: Instant,
+) -> io::Result<(u64, Bytes)> {
+    loop {
         let request = Request::Checkpoint { at, offset };
         let called = channel.call(&request, Bytes::new(), MEND_ANSWER).await;
         let (answer, part) = called.map_err(io::Error::other)?;
         match answer {
-            Answer::CheckpointPart { bytes } => {
-                let end = offset + part.len() as u64;
-                if end > bytes || part.is_empty() || whole.is_some_and(|whole| whole != bytes) {
-                    return Err(io::Error::other("it became another one meanwhile"));
-                }
-                (whole, offset) = (Some(bytes), end);
-                let write = move || out.write_all(&part).map(|()| out);
-                out = cores::off_core(write).await?;
-            }
+            Answer::CheckpointPart { bytes } => return Ok((bytes, part)),
             Answer::Later if cores::elapsed(begun) < CHECKPOINT_MADE => {
                 cores::sleep(CHECKPOINT_ASKED).await;
             }
@@ -74,18 +98,6 @@ async fn fetch_from<F: Files>(files: &F, channel: &Channel, at: LogId) -> io::Re
             _ => return Err(io::Error::other("it does not know what that is")),
         }
     }
-    cores::off_core(move || {
-        out.flush()?;
-        files.map(store::FETCHED)
-    })
-    .await
-}
-
-/// Removes the file of a checkpoint that was fetched. One that is left is written over the next time,
-/// and removed by the next start.
-pub(super) async fn discard<F: Files>(files: &F) {
-    let files = files.clone();
-    let _ = cores::off_core(move || files.remove(store::FETCHED)).await;
 }
 
 /// What a fetched checkpoint must be.

@@ -2,19 +2,21 @@
 //! for byte what it was, without what was erased here; and the next one, of a later entry, too. What is
 //! not what it was is not taken.
 
-use std::{io::Write, rc::Rc, time::Duration};
+use std::{cell::Cell, future::ready, io::Write, rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::join};
 
 use super::{
     StateMachine,
     compact::compact,
     erasure_tests::{NODE, Node, entries, holds_secret, with_secret},
-    fetched_checkpoint::{Wanted, install},
+    fetched_checkpoint::{Wanted, fetch, install},
     fold_tests::{CLUSTER, What},
     given_checkpoint::{GivenCheckpoint, part},
     healing::{self, is_damage},
-    peer::Answer,
+    mending_tests::member,
+    peer::{Answer, Channel, Request},
     snapshot_tests::{filled, found},
 };
 use crate::{
@@ -24,13 +26,15 @@ use crate::{
     },
     checkpoint::{fuzzing::sealed, store},
     io::{
-        Disk, Files, cores,
+        Disk, cores,
         map::Mapping,
         simulated::{disk::SimDisk, executor::run},
     },
 };
 
 const OTHER: u64 = 2;
+/// More than making one takes.
+const LONG: Duration = Duration::from_secs(10);
 
 /// Another member, with other segments, without a checkpoint, and with all that was redacted in its files.
 async fn other(seed: u64) -> StateMachine<SimDisk> {
@@ -57,10 +61,19 @@ async fn given(machine: &StateMachine<SimDisk>, at: LogId) -> Result<Vec<u8>, St
     }
 }
 
+/// A channel to `machine` as member `node`.
+fn giver(node: u64, machine: StateMachine<SimDisk>) -> (u64, Channel) {
+    let of = Rc::<GivenCheckpoint>::default();
+    let answer = move |request| {
+        let Request::Checkpoint { at, offset } = request else { panic!("{request:?}") };
+        let (of, machine) = (Rc::clone(&of), machine.clone());
+        async move { part(&of, &machine, at, offset).await }.boxed_local()
+    };
+    member(node, answer).0
+}
+
 fn mapped(disk: &SimDisk, bytes: &[u8]) -> Mapping {
-    let files = disk.files();
-    files.create(store::FETCHED).unwrap().write_all(bytes).unwrap();
-    files.map(store::FETCHED).unwrap()
+    store::unnamed(&disk.files(), "fetched", |out| out.write_all(bytes)).unwrap()
 }
 
 fn wanted(machine: &StateMachine<SimDisk>, at: LogId) -> Wanted {
@@ -132,6 +145,43 @@ fn next(seed: u64) {
 #[test]
 fn the_checkpoint_after_one_that_rotted_comes_from_another_member() {
     next(1);
+}
+
+#[test]
+fn two_are_fetched_at_once() {
+    run(1, async {
+        let members = [(3, other(1).await), (4, other(2).await)];
+        let machine = &members[0].1;
+        let ended = machine.ended().0;
+        let at = [0, 1].map(|n| machine.log().id(ended[n].index).unwrap());
+        let [first, second] = at.map(|at| given(machine, at));
+        let made = [first.await.unwrap(), second.await.unwrap()];
+        let [first, second] = members.map(|(node, machine)| vec![giver(node, machine)]);
+        let (disk, bytes) =
+            (SimDisk::new(9), |map: Mapping| map.get(0..map.len()).unwrap().to_vec());
+        let files = disk.files();
+        let both = join(fetch(&files, first, at[0]), fetch(&files, second, at[1]));
+        let (first, second) = cores::within(LONG, both).await.expect("neither waits for the other");
+        assert!([bytes(first.unwrap()), bytes(second.unwrap())] == made, "they are others");
+        assert!(disk.snapshot().is_empty(), "nothing is left of them");
+    });
+}
+
+#[test]
+fn nothing_is_left_of_one_that_is_not_given() {
+    run(1, async {
+        let (disk, calls) = (SimDisk::new(9), Cell::new(0));
+        let answer = move |_| {
+            calls.set(calls.get() + 1);
+            let bytes = if calls.get() < 3 { 12 } else { 13 };
+            ready((Answer::CheckpointPart { bytes }, Bytes::from_static(b"part"))).boxed_local()
+        };
+        let (member, asked) = member(3, answer);
+        let fetched = fetch(&disk.files(), vec![member], LogId { term: 1, index: 1 }).await;
+        assert!(fetched.err().unwrap().to_string().contains("another one meanwhile"));
+        assert_eq!(asked.get(), 3);
+        assert!(disk.snapshot().is_empty());
+    });
 }
 
 /// What is sound in itself and not what it was.

@@ -14,7 +14,7 @@ use std::{io, rc::Rc};
 
 use super::{
     compact,
-    fetched_checkpoint::{Wanted, discard, fetch, install},
+    fetched_checkpoint::{Wanted, fetch, install},
     peer::Channel,
     segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex},
     state_machine::StateMachine,
@@ -173,7 +173,7 @@ pub(super) async fn checkpoint<D: Disk>(
     // Another member may ask this one for the same: neither holds up the other.
     let fetched = fetch(&files, members, at).await?;
     let _making = making.lock().await;
-    let healed = match of_name().filter(|(id, _)| *id == at) {
+    match of_name().filter(|(id, _)| *id == at) {
         Some((_, held)) => {
             let wanted = Wanted {
                 cluster: machine.log().identity().cluster,
@@ -191,9 +191,7 @@ pub(super) async fn checkpoint<D: Disk>(
             })
         }
         None => Ok(Healed::Gone),
-    };
-    discard(&files).await;
-    healed
+    }
 }
 
 /// Whether that says that a file is not as it was written.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::{
     Replica, StateMachine,
     compact::Compacted,
-    fetched_checkpoint::{self, Wanted, discard, install},
+    fetched_checkpoint::{self, Wanted, install},
     given_checkpoint,
     givers::{self, ASKED_BYTES, Givers, Gives},
     healing::{self, Healed, give},
@@ -251,9 +251,7 @@ impl<D: Disk> Replica<D> {
         let (cluster, index) = (self.log.identity().cluster, machine.index());
         let (wanted, files) = (Wanted { cluster, at, rotten, index }, self.log.files());
         let install = move || install(&files, &map, &wanted);
-        let installed = cores::on_own_thread("checkpoint", install).await.flatten();
-        discard(&self.log.files()).await;
-        let compacted = installed?;
+        let compacted = cores::on_own_thread("checkpoint", install).await.flatten()?;
         let ended = machine.ended().0;
         let end = ended.into_iter().find(|end| end.index == at.index);
         if end.is_none_or(|end| end.position != compacted.position) {

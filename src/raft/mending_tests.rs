@@ -39,16 +39,17 @@ use crate::{
 
 const SECOND: Duration = Duration::from_secs(1);
 
+type Answered = LocalBoxFuture<'static, (Answer, Bytes)>;
+
 /// Another member.
-struct Member {
+struct Member<A> {
     node: NodeId,
-    /// What it gives entries of; without it nothing is answered.
-    log: Option<Log<SimDisk>>,
+    answer: A,
     /// What it was asked.
     asked: Rc<Cell<usize>>,
 }
 
-impl Directory for Member {
+impl<A> Directory for Member<A> {
     fn me(&self) -> Identity {
         Identity { cluster: CLUSTER, node: self.node }
     }
@@ -68,21 +69,23 @@ impl Directory for Member {
     }
 }
 
-impl Handler for Member {
+impl<A: Fn(Request) -> Answered + 'static> Handler for Member<A> {
     fn directory(&self) -> &dyn Directory {
         self
     }
 
-    fn answer(
-        &self,
-        _: Lane,
-        _: NodeId,
-        request: Request,
-        _: Bytes,
-    ) -> LocalBoxFuture<'static, (Answer, Bytes)> {
+    fn answer(&self, _: Lane, _: NodeId, request: Request, _: Bytes) -> Answered {
         self.asked.set(self.asked.get() + 1);
+        (self.answer)(request)
+    }
+}
+
+/// What gives entries of that log; without it nothing is answered.
+fn entries_of(log: Option<&Log<SimDisk>>) -> impl Fn(Request) -> Answered + use<> {
+    let log = log.cloned();
+    move |request| {
         let Request::Entries { first, last } = request else { panic!("{request:?}") };
-        let Some(log) = self.log.clone() else { return std::future::pending().boxed_local() };
+        let Some(log) = log.clone() else { return std::future::pending().boxed_local() };
         async move {
             match frames(&log, first, last).await {
                 Some(frames) => (Answer::Done, frames),
@@ -93,10 +96,13 @@ impl Handler for Member {
     }
 }
 
-/// A channel to member `node`, which has that log, and what it was asked.
-fn member(node: NodeId, log: Option<&Log<SimDisk>>) -> ((NodeId, Channel), Rc<Cell<usize>>) {
+/// A channel to member `node`, which answers that, and what it was asked.
+pub(super) fn member(
+    node: NodeId,
+    answer: impl Fn(Request) -> Answered + 'static,
+) -> ((NodeId, Channel), Rc<Cell<usize>>) {
     let asked = Rc::<Cell<usize>>::default();
-    let handler = Member { node, log: log.cloned(), asked: Rc::clone(&asked) };
+    let handler = Member { node, answer, asked: Rc::clone(&asked) };
     let address = format!("node-{node}:7001");
     let listener = Listener::simulated(&address).unwrap();
     let of = |node| Instance::start(Identity { cluster: CLUSTER, node });
@@ -133,8 +139,8 @@ fn a_member_that_does_not_answer_is_asked_once_and_entries_come_together() {
         let giver = other(1).await;
         // Each entry; each second one.
         for step in [1, 2] {
-            let (silent, asked_silent) = member(2 * step as u64 + 2, None);
-            let (living, asked) = member(2 * step as u64 + 3, Some(giver.log()));
+            let (silent, asked_silent) = member(2 * step as u64 + 2, entries_of(None));
+            let (living, asked) = member(2 * step as u64 + 3, entries_of(Some(giver.log())));
             disk.damage(&name, |bytes| {
                 for index in (run.0..=run.1).step_by(step) {
                     let at = machine.log().place(index).unwrap();
@@ -161,7 +167,7 @@ fn no_more_is_given_at_once_than_may_be() {
         let one = |index| Entry { id: id(index), kind: 0, payload: long.clone() };
         log.append((0..4).map(one).collect::<Vec<_>>(), |_| ()).unwrap();
         log.durable(3).await.unwrap();
-        let (living, asked) = member(3, Some(&log));
+        let (living, asked) = member(3, entries_of(Some(&log)));
         let mut givers = Givers::new(vec![living]);
         let indexes = |entries: Option<Vec<Entry>>| {
             entries.map(|it| it.iter().map(|entry| entry.id.index).collect::<Vec<_>>())
@@ -212,7 +218,7 @@ fn what_was_removed_from_the_log_is_asked_of_nobody() {
                 bytes[frame_range(run.place(index).unwrap())].fill(0xA5);
             }
         });
-        let (living, asked) = member(3, Some(other(1).await.log()));
+        let (living, asked) = member(3, entries_of(Some(other(1).await.log())));
         let healed = segment(&machine, segment_of, Givers::new(vec![living])).await;
         assert_eq!(healed.unwrap(), Healed::Anew);
         assert_eq!(asked.get(), 0);
