@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use serde::{Serialize, Serializer};
 
 use crate::answers::stream::StreamFormat;
+use crate::http::target::Access;
 
 mod scenarios;
 
@@ -56,6 +58,10 @@ pub(crate) struct CommonArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) ca: Option<PathBuf>,
+    /// A file with the token to show; without it the environment variable CHANGEAGENT_TOKEN, if it is set.
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
+    pub(crate) token_file: Option<PathBuf>,
     /// Threads, each with an event loop over its share of the connections.
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
@@ -70,6 +76,26 @@ pub(crate) struct CommonArguments {
     #[arg(long)]
     #[serde(skip)]
     pub(crate) quiet: bool,
+}
+
+impl CommonArguments {
+    /// Whom the servers trust, and who is trusted to be one.
+    pub(crate) fn access(&self) -> Result<Access> {
+        let token = match &self.token_file {
+            Some(file) => {
+                let text = std::fs::read_to_string(file);
+                Some(text.with_context(|| format!("cannot read {}", file.display()))?)
+            }
+            None => std::env::var("CHANGEAGENT_TOKEN").ok(),
+        };
+        let token = token.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+        let is_sound = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+        ensure!(
+            token.as_ref().is_none_or(is_sound),
+            "a token is visible characters of ASCII alone"
+        );
+        Ok(Access { ca: self.ca.clone(), token })
+    }
 }
 
 /// Where the figures go besides the terminal.

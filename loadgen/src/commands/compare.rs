@@ -62,7 +62,7 @@ impl Turns {
         label: &'static str,
     ) -> Result<Self> {
         let (common, load) = (&arguments.common, &arguments.load);
-        let targets = Targets::resolve(urls, common.ca.as_deref())?;
+        let targets = Targets::resolve(urls, &common.access()?)?;
         let ingest = Ingest {
             requests: post_requests(payload, &targets, path, load)?,
             fleet: Fleet {

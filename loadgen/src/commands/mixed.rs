@@ -54,7 +54,7 @@ fn run_as(
     let common = &arguments.common;
     let run = run_id();
     let payload = Payload::new(run, arguments.load.size)?;
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let mut control = Control::new(targets.first(), common.timeout);
     let base = control.newest("/changes")?;
     let mixed = Mixed::create(arguments, run, &payload, &targets, &mut control, base)?;

@@ -43,7 +43,7 @@ pub(crate) struct Reads {
 /// Runs the command.
 pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
     let reads = Reads {
         fleet: Fleet {
@@ -110,7 +110,7 @@ struct PageRequest {
 fn page_requests(targets: &Targets, path: &str, limit: u32) -> Result<Vec<PageRequest>> {
     let requests = targets.all().iter().map(|target| {
         let path = target.path(&page::query(path, "since="))?;
-        let tail = format!("&limit={limit} HTTP/1.1\r\nHost: {}\r\n\r\n", target.host);
+        let tail = format!("&limit={limit} HTTP/1.1\r\n{}\r\n", target.fields);
         Ok(PageRequest { head: format!("GET {path}").into_bytes(), tail: tail.into_bytes() })
     });
     requests.collect()

@@ -69,9 +69,9 @@ impl Control {
     /// replaced once.
     pub(crate) fn get(&mut self, path: &str) -> Result<&[u8]> {
         let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nAccept: application/json\r\n\r\n",
+            "GET {} HTTP/1.1\r\n{}Accept: application/json\r\n\r\n",
             self.target.path(path)?,
-            self.target.host
+            self.target.fields
         );
         let reused = self.stream.is_some();
         let mut exchanged = self.exchange(request.as_bytes());
@@ -85,10 +85,10 @@ impl Control {
     /// The body of the successful answer to a POST of JSON below the base URL, sent once.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
         let request = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+            "POST {} HTTP/1.1\r\n{}Content-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
             self.target.path(path)?,
-            self.target.host,
+            self.target.fields,
             body.len()
         );
         self.send(request.as_bytes()).with_context(|| format!("POST {path}"))

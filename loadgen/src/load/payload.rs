@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 
+use crate::http::target::Fields;
+
 /// How many different paddings a run has. A change's padding starts somewhere in a pool that is
 /// longer than the padding by this many bytes, so neighbours differ and mixed-up bytes show.
 const PAD_VARIANTS: usize = 4096;
@@ -123,7 +125,7 @@ impl PostRequest {
     /// Builds the request once: `batch` changes in an array, or a single object for one.
     pub(crate) fn new(
         payload: &Payload,
-        host: &str,
+        fields: &Fields,
         path: &str,
         batch: usize,
         tags: &[String],
@@ -152,7 +154,7 @@ impl PostRequest {
         let numbered = path.replace(LIST, &"0".repeat(LIST_DIGITS));
         let list = path.find(LIST).map(|at| at + "POST ".len());
         let mut bytes = format!(
-            "POST {numbered} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n\
+            "POST {numbered} HTTP/1.1\r\n{fields}Content-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n",
             body.len()
         )
@@ -242,7 +244,9 @@ mod tests {
     fn data_has_exactly_the_size_and_names_its_origin() {
         for size in [DATA_BYTES_MIN, DATA_BYTES_MIN + 1, 256, 10_000] {
             let payload = Payload::new(0xfeed, size).expect("a valid size");
-            let mut request = PostRequest::new(&payload, "h", "/changes", 1, &[]).expect("built");
+            let mut request =
+                PostRequest::new(&payload, &Fields::new("h", None), "/changes", 1, &[])
+                    .expect("built");
             let bytes = request.fill(&payload, ORIGIN, 0).to_vec();
             let (_, json) = body(&bytes);
             assert_eq!(json["data"]["run"], "000000000000feed");
@@ -263,7 +267,9 @@ mod tests {
     fn a_batch_is_an_array_of_consecutive_changes() {
         let payload = Payload::new(7, 100).expect("a valid size");
         let tags = vec!["a\"b".to_owned()];
-        let mut request = PostRequest::new(&payload, "h:1", "/x{list}/y", 3, &tags).expect("built");
+        let mut request =
+            PostRequest::new(&payload, &Fields::new("h:1", None), "/x{list}/y", 3, &tags)
+                .expect("built");
         let (head, json) = body(request.fill(&payload, ORIGIN, 1_042));
         assert!(head.starts_with("POST /x001042/y HTTP/1.1\r\nHost: h:1\r\n"), "{head}");
         let changes = json.as_array().expect("an array");

@@ -51,9 +51,9 @@ fn run(
     report: Report,
 ) -> Result<Outcome> {
     let common = &arguments.common;
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let append_target = match &arguments.append_url {
-        Some(url) => Target::resolve(url, common.ca.as_deref())?,
+        Some(url) => Target::resolve(url, &common.access()?)?,
         None => targets.first().clone(),
     };
     let payload = Payload::new(run_id(), DATA_BYTES_MIN)?;
@@ -85,7 +85,7 @@ fn run(
             control: appender,
             request: PostRequest::new(
                 &payload,
-                &append_target.host,
+                &append_target.fields,
                 &append_target.path("/changes")?,
                 1,
                 &[],

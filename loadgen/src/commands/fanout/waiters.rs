@@ -147,8 +147,8 @@ impl<'a> Waiters<'a> {
         };
         let requests = self.shared.targets.all().iter().map(|target| {
             let path = target.path(&path)?;
-            let host = &target.host;
-            Ok(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{accept}\r\n").into_bytes())
+            let fields = &target.fields;
+            Ok(format!("GET {path} HTTP/1.1\r\n{fields}{accept}\r\n").into_bytes())
         });
         self.requests = requests.collect::<Result<_>>()?;
         Ok(())

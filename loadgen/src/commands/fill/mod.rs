@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
         arguments.keys == 0 || arguments.collections > 0,
         "keys need --collections to be in, and these a tenant"
     );
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let report = Report::begin("fill", arguments)?;
     let mut findings = Findings::new(Vec::new());
     let mut verification: Option<Verification> = None;
@@ -194,10 +194,10 @@ impl Fill<'_> {
         out.clear();
         write!(
             out,
-            "POST {}{path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/{media}\r\n\
+            "POST {}{path} HTTP/1.1\r\n{}Content-Type: application/{media}\r\n\
              Content-Length: {}\r\n\r\n",
             target.prefix,
-            target.host,
+            target.fields,
             body.len()
         )?;
         out.write_all(body)
@@ -284,10 +284,11 @@ impl Workload for Filling<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::target::Access;
 
     fn request(stage: Stage, n: u64) -> String {
         let fill = Fill { stage, tenants: TENANTS, count: 5, batch: 2, collections: 2 };
-        let target = Target::resolve("http://127.0.0.1:9/p", None).expect("valid");
+        let target = Target::resolve("http://127.0.0.1:9/p", &Access::default()).expect("valid");
         let (mut body, mut out) = (Vec::new(), Vec::new());
         fill.write(n, &target, &mut body, &mut out).expect("a vector takes it");
         String::from_utf8(out).expect("text")

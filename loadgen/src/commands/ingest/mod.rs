@@ -61,7 +61,7 @@ pub(crate) struct Ingested {
 
 /// Runs the command; the outcome tells whether verification succeeded.
 pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
-    let targets = Targets::resolve(&arguments.common.urls, arguments.common.ca.as_deref())?;
+    let targets = Targets::resolve(&arguments.common.urls, &arguments.common.access()?)?;
     let report = Report::begin("ingest", arguments)?;
     let findings = match (arguments.find_rate, arguments.p99) {
         (true, Some(p99)) => find_rate::run(arguments, &targets, p99)?,
@@ -121,7 +121,7 @@ pub(crate) fn post_requests(
 ) -> Result<Vec<PostRequest>> {
     let batch = usize::from(load.batch);
     let requests = targets.all().iter().map(|target| {
-        PostRequest::new(payload, &target.host, &target.path(path)?, batch, &load.tags)
+        PostRequest::new(payload, &target.fields, &target.path(path)?, batch, &load.tags)
     });
     requests.collect()
 }

@@ -191,10 +191,10 @@ impl<'a> Mixing<'a> {
             Kind::Get => "GET",
             Kind::Delete => "DELETE",
         };
-        let (prefix, host) = (&target.prefix, &target.host);
+        let (prefix, fields) = (&target.prefix, &target.fields);
         self.request.clear();
         let out = &mut self.request;
-        write!(out, "{method} {prefix}{path}/{KEY}{key:08} HTTP/1.1\r\nHost: {host}\r\n")?;
+        write!(out, "{method} {prefix}{path}/{KEY}{key:08} HTTP/1.1\r\n{fields}")?;
         if asked.kind == Kind::PutIf {
             match self.owners[connection].keys[asked.key].held {
                 Held::Absent => write!(out, "If-None-Match: *\r\n")?,

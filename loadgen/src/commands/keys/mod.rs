@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<Outcome> {
     let common = &arguments.common;
     let run = run_id();
     let payload = Payload::new(run, arguments.size)?;
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let mut control = Control::new(targets.first(), common.timeout);
     let base = control.newest("/changes")?;
     let keys = Keys::create(arguments, run, &payload, &targets, &mut control, 0)?;

@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &TenantsArguments) -> Result<Outcome> {
     let common = &arguments.common;
     let run = run_id();
     let payload = Payload::new(run, arguments.load.size)?;
-    let targets = Targets::resolve(&common.urls, common.ca.as_deref())?;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let mut control = Control::new(targets.first(), common.timeout);
     let base = control.newest("/changes")?;
     let tenants = Tenants::create(arguments, run, &payload, &targets, 0)?;

@@ -97,8 +97,8 @@ impl Workload for Polls<'_> {
         let _ = write!(
             self.request,
             "GET {}/tenants/{prefix}-{list:0LIST_DIGITS$}/changes?since={since}&block={block} \
-             HTTP/1.1\r\nHost: {}\r\n\r\n",
-            target.prefix, target.host
+             HTTP/1.1\r\n{}\r\n",
+            target.prefix, target.fields
         );
         &self.request
     }
