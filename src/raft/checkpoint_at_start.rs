@@ -63,7 +63,8 @@ pub async fn fetch_missing_checkpoint<F: Files>(
         }
     };
     let (cluster, rotten, index) = (identity.cluster, None, Arc::default());
-    let (wanted, of) = (Wanted { cluster, at, rotten, index }, files.clone());
+    let wanted = Wanted { cluster, at, position: None, rotten, index };
+    let of = files.clone();
     let install = move || install(&of, &map, &wanted).map(drop);
     cores::on_own_thread("checkpoint", install).await.flatten()?;
     tracing::warn!(entry, "the checkpoint of this node is as another member made it");

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::{
     compact::Compacted,
     peer::{Answer, Channel, Request},
+    state_machine::StateMachine,
     types::membership_from_json,
 };
 use crate::{
@@ -23,8 +24,8 @@ use crate::{
         timing::{CHECKPOINT_ASKED, CHECKPOINT_MADE, MEND_ANSWER},
     },
     checkpoint::{Checkpoint, CheckpointFile, format, redact, store},
-    io::{Files, cores, map::Mapping},
-    state::{CheckpointedChanges, Index, checkpointed::Line},
+    io::{Disk, Files, cores, map::Mapping},
+    state::{CheckpointedChanges, Index, Position, checkpointed::Line},
 };
 
 /// The checkpoint of the entry `at`, mapped as one of `members` gives it, not verified.
@@ -105,6 +106,8 @@ pub(super) struct Wanted {
     pub(super) cluster: ClusterId,
     /// The last entry that it stands for.
     pub(super) at: LogId,
+    /// How far the list goes there, where that is known.
+    pub(super) position: Option<Position>,
     /// What this node has in memory of the one that rotted, and the last change that is purged with it.
     pub(super) rotten: Option<(Arc<CheckpointedChanges>, ChangeId)>,
     /// What is redacted here by now.
@@ -129,7 +132,7 @@ pub(super) fn install(files: &impl Files, map: &Mapping, wanted: &Wanted) -> io:
     let redacted: BTreeSet<ChangeId> =
         lines.iter().map(|line| line.id).filter(|id| wanted.is_redacted(*id)).collect();
     if !planted!(TakeAnyCheckpoint) {
-        wanted.compare(&lines, &redacted, position.last).map_err(unsound)?;
+        wanted.compare(&lines, &redacted, position).map_err(unsound)?;
     }
     let to_erase = if planted!(KeepRedactedOfCheckpoint) { BTreeSet::new() } else { redacted };
     let (lines, map) = store::replace(files, log_id.index, |out| redact(out, bytes, &to_erase))?;
@@ -140,17 +143,38 @@ pub(super) fn install(files: &impl Files, map: &Mapping, wanted: &Wanted) -> io:
 }
 
 impl Wanted {
+    /// What `machine` knows of the checkpoint of the entry `at`: of the one that rotted, or of the end of a
+    /// segment. Nothing when it is neither.
+    pub(super) fn of<D: Disk>(machine: &StateMachine<D>, at: LogId) -> Option<Self> {
+        let end = || machine.ended().0.into_iter().find(|end| end.index == at.index);
+        let position = match machine.checkpoint_id() {
+            Some(id) if id == at => machine.purged_position(),
+            _ => end().map(|end| end.position),
+        };
+        Some(Self {
+            cluster: machine.log().identity().cluster,
+            at,
+            position: Some(position?),
+            rotten: machine.checkpointed().map(|(_, held)| (held, machine.purged_upto())),
+            index: machine.index(),
+        })
+    }
+
     fn is_redacted(&self, id: ChangeId) -> bool {
         self.index.redactions.contains(id)
     }
 
-    /// Holds the changes of a checkpoint that goes up to `last` against those of the rotten one.
+    /// Holds a checkpoint that goes up to `position` against what is known of it, and its changes against
+    /// those of the rotten one.
     fn compare(
         &self,
         lines: &[Line],
         redacted: &BTreeSet<ChangeId>,
-        last: ChangeId,
+        position: Position,
     ) -> Result<(), String> {
+        if self.position.is_some_and(|wanted| wanted != position) {
+            return Err("the list goes another way there than here".to_owned());
+        }
         let Some((rotten, purged)) = &self.rotten else { return Ok(()) };
         let of_rotten = lines.iter().filter(|line| line.id <= *purged);
         let mut ids = BTreeSet::new();
@@ -163,7 +187,7 @@ impl Wanted {
         }
         // Of a later entry, some may have been replaced or deleted.
         match rotten.ids().find(|id| !ids.contains(id)) {
-            Some(id) if last == *purged => Err(format!("change {id} is not in it")),
+            Some(id) if position.last == *purged => Err(format!("change {id} is not in it")),
             _ => Ok(()),
         }
     }

@@ -77,9 +77,16 @@ fn mapped(disk: &SimDisk, bytes: &[u8]) -> Mapping {
 }
 
 fn wanted(machine: &StateMachine<SimDisk>, at: LogId) -> Wanted {
-    let (_, held) = machine.checkpointed().expect("there is a checkpoint");
-    let rotten = Some((held, machine.purged_upto()));
-    Wanted { cluster: CLUSTER, at, rotten, index: machine.index() }
+    let wanted = Wanted::of(machine, at).expect("it has that entry");
+    assert!(wanted.rotten.is_some(), "there is a checkpoint");
+    wanted
+}
+
+/// The same checkpoint, but for when its last change was made.
+fn stamped_otherwise(bytes: &[u8]) -> Bytes {
+    let text = std::str::from_utf8(bytes).unwrap().trim_end();
+    let (lines, _) = text.rsplit_once('\n').unwrap();
+    sealed(lines.replacen("\"last_at\":", "\"last_at\":1", 1).as_bytes())
 }
 
 /// The checkpoint rots, and comes back.
@@ -131,8 +138,12 @@ fn next(seed: u64) {
             "the one before is needed"
         );
         let given = given(&other(seed).await, made.log_id).await.unwrap();
-        let map = mapped(&disk, &given);
         let machine = &node.machine;
+        let map = mapped(&disk, &stamped_otherwise(&given));
+        let refused = install(&disk.files(), &map, &wanted(machine, made.log_id)).err().unwrap();
+        assert!(refused.to_string().contains("goes another way"), "{refused}");
+        assert!(!disk.snapshot().contains_key(&made.file.name), "a start would begin from it");
+        let map = mapped(&disk, &given);
         let compacted = install(&disk.files(), &map, &wanted(machine, made.log_id)).unwrap();
         assert_eq!(compacted.position, made.position);
         assert!(disk.snapshot()[&made.file.name] == sound.snapshot()[&made.file.name]);
@@ -199,8 +210,9 @@ fn not_taken(seed: u64) {
         let (end, content) = lines.split_last().unwrap();
         assert!(end.contains("crc32c"));
         let with = |lines: &[&str]| sealed((lines.join("\n") + "\n").as_bytes());
-        let install = |bytes: &[u8], at| {
-            let outcome = install(&files, &mapped(&disk, bytes), &wanted(machine, at));
+        let install = |bytes: &[u8], asked| {
+            let wanted = Wanted { at: asked, ..wanted(machine, at) };
+            let outcome = install(&files, &mapped(&disk, bytes), &wanted);
             outcome.err().map(|error| error.to_string()).unwrap_or_default()
         };
         let has = |error: String, words: &str| {
@@ -228,6 +240,7 @@ fn not_taken(seed: u64) {
         let mut fewer = content[..content.len() - 1].to_vec();
         fewer[0] = &head;
         has(install(&with(&fewer), at), "is not in it");
+        has(install(&stamped_otherwise(&whole), at), "goes another way");
         has(install(&whole, LogId { term: at.term + 1, ..at }), "it is that of entry");
         let mut flipped = whole.clone();
         flipped[whole.len() / 2] ^= 1;
@@ -278,6 +291,6 @@ mod planted {
 
     #[test]
     fn give_without_entry() {
-        prove(Bug::GiveWithoutEntry, 1..2, &["is not in it"], fetched);
+        prove(Bug::GiveWithoutEntry, 1..2, &["goes another way"], fetched);
     }
 }

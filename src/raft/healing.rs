@@ -173,25 +173,13 @@ pub(super) async fn checkpoint<D: Disk>(
     // Another member may ask this one for the same: neither holds up the other.
     let fetched = fetch(&files, members, at).await?;
     let _making = making.lock().await;
-    match of_name().filter(|(id, _)| *id == at) {
-        Some((_, held)) => {
-            let wanted = Wanted {
-                cluster: machine.log().identity().cluster,
-                at,
-                rotten: Some((held, machine.purged_upto())),
-                index: machine.index(),
-            };
-            let of = files.clone();
-            let install = move || install(&of, &fetched, &wanted);
-            let installed = cores::on_own_thread("heal", install).await.flatten();
-            installed.map(|compacted| {
-                machine.replace_checkpoint(at, &compacted.checkpointed);
-                machine.look_again_in_checkpoint();
-                Healed::Anew
-            })
-        }
-        None => Ok(Healed::Gone),
-    }
+    let wanted = of_name().filter(|(id, _)| *id == at).and_then(|_| Wanted::of(machine, at));
+    let Some(wanted) = wanted else { return Ok(Healed::Gone) };
+    let install = move || install(&files, &fetched, &wanted);
+    let compacted = cores::on_own_thread("heal", install).await.flatten()?;
+    machine.replace_checkpoint(at, &compacted.checkpointed);
+    machine.look_again_in_checkpoint();
+    Ok(Healed::Anew)
 }
 
 /// Whether that says that a file is not as it was written.

@@ -243,21 +243,14 @@ impl<D: Disk> Replica<D> {
     ) -> io::Result<Option<Compacted>> {
         let FetchedCheckpoint { at, map } = fetched;
         let machine = &self.machine;
-        let before = machine.checkpointed();
-        if before.as_ref().is_some_and(|(id, _)| id.index >= at.index) || machine.is_superseded() {
+        let own = machine.checkpoint_id();
+        if own.is_some_and(|own| own.index >= at.index) || machine.is_superseded() {
             return Ok(None);
         }
-        let rotten = before.map(|(_, held)| (held, machine.purged_upto()));
-        let (cluster, index) = (self.log.identity().cluster, machine.index());
-        let (wanted, files) = (Wanted { cluster, at, rotten, index }, self.log.files());
+        let Some(wanted) = Wanted::of(machine, at) else { return Ok(None) };
+        let files = self.log.files();
         let install = move || install(&files, &map, &wanted);
-        let compacted = cores::on_own_thread("checkpoint", install).await.flatten()?;
-        let ended = machine.ended().0;
-        let end = ended.into_iter().find(|end| end.index == at.index);
-        if end.is_none_or(|end| end.position != compacted.position) {
-            return Err(io::Error::other("the list goes another way there than here"));
-        }
-        Ok(Some(compacted))
+        cores::on_own_thread("checkpoint", install).await.flatten().map(Some)
     }
 
     /// A part of the checkpoint as of an entry, for a member whose own rotted.

@@ -13,7 +13,7 @@ use crate::{
     },
     io::Disk,
     raft::{sealing::Decided, segment_index::SegmentIndex, snapshot::Purged, types::from_raft_id},
-    state::{CheckpointedChanges, SealedSegment},
+    state::{CheckpointedChanges, Position, SealedSegment},
 };
 
 impl<D: Disk> StateMachine<D> {
@@ -58,10 +58,14 @@ impl<D: Disk> StateMachine<D> {
         redactions.look_again(self.purged_upto(), |id| held.range(id).is_some());
     }
 
+    /// How far the list is purged; nothing when none of it is.
+    pub(in crate::raft) fn purged_position(&self) -> Option<Position> {
+        self.inner.borrow().checkpoint.as_ref().map(|purged| purged.position)
+    }
+
     /// The newest change that is purged; [`ChangeId::ZERO`] when none is.
     pub(in crate::raft) fn purged_upto(&self) -> ChangeId {
-        let inner = self.inner.borrow();
-        inner.checkpoint.as_ref().map_or(ChangeId::ZERO, |purged| purged.position.last)
+        self.purged_position().map_or(ChangeId::ZERO, |purged| purged.last)
     }
 
     /// To be held by whoever makes a checkpoint.
