@@ -45,7 +45,7 @@ async fn other(seed: u64) -> StateMachine<SimDisk> {
 }
 
 /// What it gives as the checkpoint of `at`.
-async fn given(machine: &StateMachine<SimDisk>, at: LogId) -> Result<Vec<u8>, String> {
+pub(super) async fn given(machine: &StateMachine<SimDisk>, at: LogId) -> Result<Vec<u8>, String> {
     let (of, mut all) = (Rc::<GivenCheckpoint>::default(), Vec::new());
     loop {
         match part(&of, machine, at, all.len() as u64).await {

@@ -4,15 +4,16 @@
 
 use openraft::{EntryPayload, entry::RaftEntry};
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io};
 
 use super::{
     segment_index::SegmentIndex,
     standing::Standing,
-    types::{Entry, RaftLogId, StoredMembership, highest_member},
+    types::{Entry, RaftLogId, StoredMembership, from_log, highest_member},
 };
 use crate::{
-    base::{batch::NumberedBatch, ids::NodeId, outcome::Decision},
+    base::{batch::NumberedBatch, ids::NodeId, outcome::Decision, planted::planted},
+    log,
     sections::Fault,
     state::{Noted, Position, Removed, SealedSegment, State, delta},
 };
@@ -149,6 +150,26 @@ impl Fold {
                 }
             }
         }
+    }
+
+    /// Takes in an entry as it is in the log, unless it is in already; gives its batch, where it is one.
+    ///
+    /// # Errors
+    /// It does not follow the last one, or cannot be read.
+    pub(super) fn go_on(
+        &mut self,
+        entry: &log::Entry,
+        segment: u64,
+    ) -> io::Result<Option<NumberedBatch>> {
+        let (index, applied) = (entry.id.index, self.applied().map(|id| id.index));
+        if applied.is_some_and(|applied| index <= applied) {
+            return Ok(None);
+        }
+        let follows = applied.is_none_or(|applied| index == applied + 1);
+        if !follows && !planted!(GiveWithoutEntry) {
+            return Err(io::Error::other(format!("entry {index} does not follow {applied:?}")));
+        }
+        Ok(self.entry(from_log(entry)?, segment).batch)
     }
 
     /// Takes over that a snapshot stands for the entries up to `applied`: the state

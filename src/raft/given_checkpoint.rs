@@ -16,7 +16,7 @@ use super::{
     peer::Answer,
     snapshot::read_part,
     state_machine::StateMachine,
-    types::{from_log, from_raft_id},
+    types::from_raft_id,
     whole_state::{self, Begun},
 };
 use crate::{
@@ -203,12 +203,8 @@ pub(super) fn made_of(
         if planted!(GiveWithoutEntry) && entry.id.index + 1 == at.index {
             continue;
         }
-        let applied = fold.applied().map(|id| id.index);
-        if applied.is_none_or(|applied| applied < entry.id.index) {
-            let batch = fold.entry(from_log(entry)?, segment).batch;
-            let batch = batch.filter(|batch| batch.changes() > 0);
-            batch.into_iter().for_each(|batch| history.push(batch));
-        }
+        let batch = fold.go_on(entry, segment)?.filter(|batch| batch.changes() > 0);
+        batch.into_iter().for_each(|batch| history.push(batch));
     }
     match fold.applied().map(|id| from_raft_id(&id)) {
         Some(applied) if applied == at => {}

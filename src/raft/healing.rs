@@ -18,7 +18,6 @@ use super::{
     peer::Channel,
     segment_index::{ANEW_TEMPORARY, Complete, SegmentIndex},
     state_machine::StateMachine,
-    types::from_log,
     whole_state,
 };
 use crate::{
@@ -109,12 +108,9 @@ fn complete(
     let Reread { identity, sealed, entries } = read;
     let mut batches = Vec::new();
     for entry in &entries {
-        // What a checkpoint holds in part is not applied again.
-        let applied = fold.applied().map(|id| id.index);
-        if applied.is_none_or(|applied| applied < entry.id.index) {
-            let batch = fold.entry(from_log(entry)?, sequence).batch;
-            batches.extend(batch.map(|batch| (entry.id.index, batch)));
-        }
+        // A checkpoint may hold a part of them.
+        let batch = fold.go_on(entry, sequence)?;
+        batches.extend(batch.map(|batch| (entry.id.index, batch)));
     }
     let (noted, standing) = fold.take_ended(sequence);
     Ok(Complete { identity, sealed, batches, noted, standing })

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     compact::compact,
     erasure_tests::{NODE, Node, entries, holds_secret, with_secret},
+    fetched_tests::given,
     fold_tests::CLUSTER,
     healing::{self, Healed},
     snapshot_tests::{filled, found},
@@ -124,6 +125,9 @@ fn without_segment(seed: u64) {
             assert!(written.is_err(), "a state lacks what was in segment {gone}, which is gone");
             let compacted = compact(&files, CLUSTER, first..=last, purged).map(drop);
             assert!(compacted.is_err(), "a checkpoint lacks what was in segment {gone}");
+            let next = machine.log().entries_in(gone + 1).expect("there is one after it").0;
+            let given = given(machine, machine.log().id(next).unwrap()).await;
+            assert!(given.is_err(), "what another member is given lacks what was in {gone}");
             let after = healing::index(machine, gone + 1).await;
             assert!(gone == last || after.is_err(), "the index after {gone} lacks what was in it");
             disk.put(&name, bytes);

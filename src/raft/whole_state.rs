@@ -143,11 +143,13 @@ pub(super) fn upto(files: &impl Files, upto: u64, purged: Option<LogId>) -> io::
         }
         begun.found.insert(segment, index);
     }
-    match begun.found.last_key_value().map(|(last, _)| *last).max(held) {
-        Some(last) if last < upto && !planted!(SkipMissingSegment) => {
-            Err(missing_segment(last + 1))
-        }
-        _ => begun.check_segments().map(|()| begun),
+    let last = begun.found.last_key_value().map(|(last, _)| *last).max(held);
+    let applied = begun.fold.applied().map(|id| id.index);
+    // Those that are not there are purged, up to what the next one goes on from.
+    let is_whole = last.unwrap_or(0) >= upto || is_held(files, upto, applied)?;
+    match is_whole || planted!(SkipMissingSegment) {
+        true => begun.check_segments().map(|()| begun),
+        false => Err(missing_segment(last.map_or(upto, |last| last + 1))),
     }
 }
 
