@@ -203,8 +203,7 @@ pub const SCRUB_BEGIN: Duration = ms(60_000);
 pub const SCRUB_PERIOD: Duration = Duration::from_secs(86_400);
 /// How long a member may take to give an entry.
 pub const MEND_ANSWER: Duration = ms(10_000);
-/// How long a member may take to make a checkpoint for another, the time in which it makes others
-/// included.
+/// How long a member may take to make a checkpoint for another.
 pub const CHECKPOINT_MADE: Duration = ms(300_000);
 /// How long the other members are asked by a start for the checkpoint that it lacks, the time in which
 /// none of them is reached included.

@@ -10,6 +10,8 @@ use std::{
     time::Instant,
 };
 
+use futures_util::future::join;
+
 use super::{Status, copy::FromOrigin};
 use crate::{
     base::timing::{HEAL_AGAIN, HEAL_LOOK},
@@ -44,7 +46,19 @@ impl Failures {
 
 /// Makes sound what is found damaged, for as long as the node runs: the oldest first, since an index is
 /// made of what is before it. What rots again at once, or cannot be healed, is left alone for a while.
+///
+/// Another member may take minutes to make a checkpoint: nothing else waits for that.
 pub async fn run<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
+    let checkpoints = heal_those(&replica, &status, store::is_checkpoint);
+    let others = heal_those(&replica, &status, |file| !store::is_checkpoint(file));
+    join(checkpoints, others).await;
+}
+
+async fn heal_those<D: Disk>(
+    replica: &Replica<D>,
+    status: &Status,
+    are_meant: impl Fn(&str) -> bool,
+) {
     // As many as are damaged, or were within that while.
     let mut tried: BTreeMap<String, Instant> = BTreeMap::new();
     let mut told: BTreeSet<String> = BTreeSet::new();
@@ -58,7 +72,7 @@ pub async fn run<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
         let mut damaged = status.scrub.damaged_names();
         told.retain(|file| damaged.contains(file));
         failures.0.retain(|file, _| damaged.contains(file));
-        damaged.retain(|file| is_healable(file));
+        damaged.retain(|file| is_healable(file) && are_meant(file));
         // A copy is no member, and calls none.
         let asking = status.copy().is_none() && replica.members().len() > 1;
         for file in damaged {
@@ -67,8 +81,8 @@ pub async fn run<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
             }
             let copy = status.copy();
             let healed = match &copy {
-                Some(copy) => heal_copy(&replica, &file, FromOrigin::new(&replica, copy)).await,
-                None => heal(&replica, &file, asking).await,
+                Some(copy) => heal_copy(replica, &file, FromOrigin::new(replica, copy)).await,
+                None => heal(replica, &file, asking).await,
             };
             if let (Some(copy), Err(error)) = (&copy, &healed)
                 && failures.is_final(&file, error)

@@ -179,6 +179,25 @@ fn two_are_fetched_at_once() {
 }
 
 #[test]
+fn who_gives_another_one_or_is_not_as_far_holds_up_nobody() {
+    run(1, async {
+        let (machine, behind) =
+            (other(1).await, filled(&SimDisk::new(7), 5, &entries(true)[..5]).await);
+        let ended = machine.ended().0;
+        let at = [0, 1].map(|n| machine.log().id(ended[n].index).unwrap());
+        let (busy, free) = (giver(3, machine.clone()), giver(4, machine));
+        let files = SimDisk::new(9).files();
+        fetch(&files, vec![busy.clone()], at[0]).await.map(drop).unwrap();
+        let begun = cores::now();
+        let alone = fetch(&files, vec![busy.clone()], at[1]).await.err().unwrap().to_string();
+        assert!(alone.contains("it gives somebody that of entry"), "{alone}");
+        let members = vec![giver(5, behind), busy, free];
+        fetch(&files, members, at[1]).await.map(drop).unwrap();
+        assert!(cores::elapsed(begun) < Duration::from_secs(2), "{:?}", cores::elapsed(begun));
+    });
+}
+
+#[test]
 fn nothing_is_left_of_one_that_is_not_given() {
     run(1, async {
         let (disk, calls) = (SimDisk::new(9), Cell::new(0));
@@ -264,7 +283,11 @@ fn what_a_member_does_not_have_it_does_not_give() {
         assert!(given(&other, of_other_term).await.unwrap_err().contains("it has entry"));
         let of = Rc::<GivenCheckpoint>::default();
         let ahead = LogId { index: last.index + 1, ..last };
-        assert_eq!(part(&of, &other, ahead, 0).await, (Answer::Later, Bytes::new()));
+        let (answer, _) = part(&of, &other, ahead, 0).await;
+        assert!(
+            matches!(&answer, Answer::Failed(why) if why.contains("no more than")),
+            "{answer:?}"
+        );
         let compacted = compact(&other.log().files(), CLUSTER, 1..=2, None).unwrap().unwrap();
         other.purge(&compacted);
         let before = LogId { index: compacted.log_id.index - 1, ..compacted.log_id };

@@ -43,7 +43,7 @@ pub(super) struct GivenCheckpoint(RefCell<State>);
 enum State {
     #[default]
     Nothing,
-    Making,
+    Making(LogId),
     Failed(LogId, String),
     Made {
         at: LogId,
@@ -53,21 +53,25 @@ enum State {
 }
 
 impl GivenCheckpoint {
-    /// What is known of the checkpoint of `at`: its file, or that it cannot be made, which is told
-    /// once; nothing when it is not asked for yet. `Err` when the answer is to wait.
-    fn of(&self, at: LogId) -> Result<Option<Result<Arc<Mapping>, String>>, ()> {
+    /// What is known of the checkpoint of `at`: its file, or what is to be answered in its place. That it
+    /// cannot be made is told once. Nothing when it may be begun.
+    fn of(&self, at: LogId) -> Option<Result<Arc<Mapping>, Answer>> {
         let state = &mut *self.0.borrow_mut();
         match state {
             State::Made { at: made, map, asked } if *made == at => {
                 *asked = cores::now();
-                Ok(Some(Ok(Arc::clone(map))))
+                Some(Ok(Arc::clone(map)))
             }
-            State::Failed(made, _) if *made == at => match std::mem::take(state) {
-                State::Failed(_, why) => Ok(Some(Err(why))),
-                _ => Ok(None),
-            },
-            State::Making | State::Made { .. } => Err(()),
-            State::Nothing | State::Failed(..) => Ok(None),
+            State::Failed(made, why) if *made == at => {
+                let why = std::mem::take(why);
+                *state = State::Nothing;
+                Some(Err(Answer::Failed(why)))
+            }
+            State::Making(made) if *made == at => Some(Err(Answer::Later)),
+            State::Making(other) | State::Made { at: other, .. } => {
+                Some(Err(Answer::Failed(format!("it gives somebody that of entry {other}"))))
+            }
+            State::Nothing | State::Failed(..) => None,
         }
     }
 
@@ -110,52 +114,48 @@ pub(super) async fn part<D: Disk>(
     at: LogId,
     offset: u64,
 ) -> (Answer, Bytes) {
-    let failed = |why: String| (Answer::Failed(why), Bytes::new());
-    let map = match given.of(at) {
-        Ok(Some(Ok(map))) => map,
-        Ok(Some(Err(why))) => return failed(why),
-        Ok(None) => match can_be_made(machine, at) {
-            Ok(true) => {
-                begin(given, machine, at);
-                return (Answer::Later, Bytes::new());
-            }
-            Ok(false) => return (Answer::Later, Bytes::new()),
-            Err(why) => return failed(why),
-        },
-        Err(()) => return (Answer::Later, Bytes::new()),
+    let known = given.of(at).unwrap_or_else(|| {
+        check(machine, at).map_err(Answer::Failed)?;
+        begin(given, machine, at);
+        Err(Answer::Later)
+    });
+    let map = match known {
+        Ok(map) => map,
+        Err(answer) => return (answer, Bytes::new()),
     };
     let bytes = map.len() as u64;
     match read_part(map, offset, PART_BYTES).await {
         Ok(part) => (Answer::CheckpointPart { bytes }, part),
-        Err(error) => failed(error.to_string()),
+        Err(error) => (Answer::Failed(error.to_string()), Bytes::new()),
     }
 }
 
-/// Whether it can be made now; `false` when it can be later.
-fn can_be_made<D: Disk>(machine: &StateMachine<D>, at: LogId) -> Result<bool, String> {
+/// Whether it can be made now, or why not. Who asks is not held up: another member may have it.
+fn check<D: Disk>(machine: &StateMachine<D>, at: LogId) -> Result<(), String> {
     if machine.is_superseded() {
         return Err("the node starts anew".to_owned());
     }
     let own = machine.checkpoint_id();
     match own {
-        Some(own) if own == at => return Ok(true),
+        Some(own) if own == at => return Ok(()),
         Some(own) if own.index >= at.index => {
             return Err(format!("its own checkpoint is of entry {own}"));
         }
         _ => {}
     }
-    if machine.applied_index() < at.index {
-        return Ok(false);
+    let applied = machine.applied_index();
+    if applied < at.index {
+        return Err(format!("it has applied no more than entry {applied}"));
     }
     match machine.log().id(at.index) {
-        Some(id) if id == at => Ok(true),
+        Some(id) if id == at => Ok(()),
         Some(id) => Err(format!("it has entry {id} there")),
         None => Err(format!("it does not have entry {at}")),
     }
 }
 
 fn begin<D: Disk>(given: &Rc<GivenCheckpoint>, machine: &StateMachine<D>, at: LogId) {
-    given.0.replace(State::Making);
+    given.0.replace(State::Making(at));
     let (given, machine) = (Rc::clone(given), machine.clone());
     cores::spawn(async move {
         let made = make(&machine, at).await;

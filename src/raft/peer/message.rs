@@ -159,7 +159,7 @@ pub enum Answer {
         /// How long the whole checkpoint is.
         bytes: u64,
     },
-    /// It is being made, or the node is not as far yet: ask again.
+    /// It is being made: ask again.
     Later,
 }
 
