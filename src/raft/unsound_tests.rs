@@ -128,6 +128,8 @@ fn without_segment(seed: u64) {
             let next = machine.log().entries_in(gone + 1).expect("there is one after it").0;
             let given = given(machine, machine.log().id(next).unwrap()).await;
             assert!(given.is_err(), "what another member is given lacks what was in {gone}");
+            let upto = whole_state::upto(&files, gone, purged).map(drop);
+            assert!(upto.is_err(), "the state after segment {gone} lacks what was in it");
             let after = healing::index(machine, gone + 1).await;
             assert!(gone == last || after.is_err(), "the index after {gone} lacks what was in it");
             disk.put(&name, bytes);
