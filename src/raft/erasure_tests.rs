@@ -27,9 +27,10 @@ use super::{
 use crate::{
     base::{
         batch::Action,
-        ids::ChangeId,
+        ids::{ChangeId, LogId},
         planted::{Bug, prove},
     },
+    checkpoint::store,
     feed::{Fanout, Mailbox},
     io::{
         Disk, FileInfo, FileName, Files, cores,
@@ -129,6 +130,12 @@ impl Node {
         matches!(first, Either::Left(_))
     }
 
+    /// The entry that its checkpoint goes up to, and the name of that.
+    pub(super) fn checkpoint(&self) -> (LogId, String) {
+        let id = self.machine.checkpoint_id().expect("there is a checkpoint");
+        (id, store::file_name(id.index))
+    }
+
     /// What readers are given is not what it was.
     fn check_readers(&self) {
         for id in SECRETS.map(change) {
@@ -180,6 +187,14 @@ pub(super) async fn with_secret(seed: u64) -> (SimDisk, Outcome) {
     assert_eq!(secret(&disk).len(), 3, "a checkpoint, and two segments");
     let (_, outcome) = found(&disk.copy(seed), NODE).await;
     (disk, outcome)
+}
+
+/// The same node, and it has erased the secret.
+pub(super) async fn erased(seed: u64) -> (SimDisk, Outcome, Node) {
+    let (disk, outcome) = with_secret(seed).await;
+    let mut node = Node::start(&disk).await;
+    assert!(node.erases(&disk).await);
+    (disk, outcome, node)
 }
 
 /// The power goes after so many steps of a node that erases; whether it went.

@@ -10,7 +10,7 @@ use futures_util::{FutureExt, future::join};
 use super::{
     StateMachine,
     compact::compact,
-    erasure_tests::{NODE, Node, entries, holds_secret, with_secret},
+    erasure_tests::{NODE, entries, erased, holds_secret},
     fetched_checkpoint::{Wanted, fetch, install},
     fold_tests::{CLUSTER, What},
     given_checkpoint::{GivenCheckpoint, part},
@@ -92,12 +92,9 @@ fn stamped_otherwise(bytes: &[u8]) -> Bytes {
 /// The checkpoint rots, and comes back.
 fn fetched(seed: u64) {
     run(seed, async move {
-        let (disk, outcome) = with_secret(seed).await;
-        let mut node = Node::start(&disk).await;
-        assert!(node.erases(&disk).await);
+        let (disk, outcome, mut node) = erased(seed).await;
         let (machine, files) = (&node.machine, disk.files());
-        let at = machine.checkpoint_id().expect("there is a checkpoint");
-        let name = store::file_name(at.index);
+        let (at, name) = node.checkpoint();
         let whole = disk.snapshot()[&name].clone();
         assert!(!holds_secret(&whole));
         disk.damage(&name, |bytes| bytes.fill(0xA5));
@@ -125,13 +122,11 @@ fn a_checkpoint_that_rotted_comes_back_from_a_member_that_has_none() {
 /// The next checkpoint is made by another member: it is what this node would have made.
 fn next(seed: u64) {
     run(seed, async move {
-        let (disk, _) = with_secret(seed).await;
-        let mut node = Node::start(&disk).await;
-        assert!(node.erases(&disk).await);
-        let purged = node.machine.checkpoint_id();
+        let (disk, _, mut node) = erased(seed).await;
+        let (at, name) = node.checkpoint();
+        let purged = Some(at);
         let sound = disk.copy(seed);
         let made = compact(&sound.files(), CLUSTER, 2..=2, purged).unwrap().unwrap();
-        let name = store::file_name(purged.unwrap().index);
         disk.damage(&name, |bytes| bytes.fill(0xA5));
         assert!(
             compact(&disk.files(), CLUSTER, 2..=2, purged).is_err(),
@@ -217,12 +212,9 @@ fn nothing_is_left_of_one_that_is_not_given() {
 /// What is sound in itself and not what it was.
 fn not_taken(seed: u64) {
     run(seed, async move {
-        let (disk, _) = with_secret(seed).await;
-        let mut node = Node::start(&disk).await;
-        assert!(node.erases(&disk).await);
+        let (disk, _, node) = erased(seed).await;
         let (machine, files) = (&node.machine, disk.files());
-        let at = machine.checkpoint_id().expect("there is a checkpoint");
-        let name = store::file_name(at.index);
+        let (at, name) = node.checkpoint();
         let whole = disk.snapshot()[&name].clone();
         let text = String::from_utf8(whole.clone()).unwrap();
         let lines: Vec<&str> = text.lines().collect();

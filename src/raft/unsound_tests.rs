@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     compact::compact,
-    erasure_tests::{NODE, Node, entries, holds_secret, with_secret},
+    erasure_tests::{NODE, Node, entries, erased, holds_secret},
     fetched_tests::given,
     fold_tests::CLUSTER,
     healing::{self, Healed},
@@ -16,7 +16,6 @@ use super::{
 };
 use crate::{
     base::planted::{Bug, prove},
-    checkpoint::store,
     io::{
         Disk,
         simulated::{
@@ -73,12 +72,10 @@ fn what_was_erased_is_not_brought_back_by_another_member() {
 /// The checkpoint goes while a node runs on it, and comes back.
 fn without_checkpoint(seed: u64) {
     run(seed, async move {
-        let (disk, _) = with_secret(seed).await;
-        let mut node = Node::start(&disk).await;
-        assert!(node.erases(&disk).await);
+        let (disk, _, node) = erased(seed).await;
         let (machine, files) = (&node.machine, disk.files());
-        let purged = machine.checkpoint_id();
-        let name = store::file_name(purged.expect("there is a checkpoint").index);
+        let (id, name) = node.checkpoint();
+        let purged = Some(id);
         let whole = disk.snapshot()[&name].clone();
         let last = machine.ended().0.last().expect("segments are complete").sequence;
         disk.take(&name);
@@ -106,9 +103,7 @@ fn a_checkpoint_that_is_missing_is_not_taken_for_none() {
 /// A segment goes while a node runs on it, and its indexes are there.
 fn without_segment(seed: u64) {
     run(seed, async move {
-        let (disk, _) = with_secret(seed).await;
-        let mut node = Node::start(&disk).await;
-        assert!(node.erases(&disk).await);
+        let (disk, _, node) = erased(seed).await;
         let (machine, files) = (&node.machine, disk.files());
         let purged = machine.checkpoint_id();
         let ended: Vec<u64> = machine.ended().0.iter().map(|end| end.sequence).collect();
@@ -150,11 +145,8 @@ fn a_segment_that_is_missing_is_not_passed_over() {
 
 /// The power goes after so many steps of making a checkpoint anew; whether it went.
 async fn cut(steps: u64, seed: u64) -> bool {
-    let (disk, outcome) = with_secret(seed).await;
-    let mut node = Node::start(&disk).await;
-    assert!(node.erases(&disk).await);
-    let id = node.machine.checkpoint_id().expect("there is a checkpoint");
-    let name = store::file_name(id.index);
+    let (disk, outcome, node) = erased(seed).await;
+    let (_, name) = node.checkpoint();
     let whole = disk.snapshot()[&name].clone();
     disk.take(&name);
     disk.cut_power_after(steps);
