@@ -6,6 +6,8 @@
 //! asked for · state before the segment of the entry · entries of the segment up to it ·
 //! written, without a name · given in parts · dropped a while after the last part
 //! ```
+//!
+//! In memory there are a state and at most the entries of a segment meanwhile, on a thread of its own.
 
 use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Instant};
 
