@@ -83,5 +83,8 @@ fn health_ready_and_the_index_answer() {
         assert!(answer.json().is_object(), "{path}");
     }
     let index = client.get("/").json();
-    assert!(index["resources"].as_array().unwrap().contains(&json!("/changes")), "{index}");
+    let resources = index["resources"].as_array().unwrap();
+    for path in ["/changes", "/tenants", "/tokens", "/session", "/tickets", "/cluster"] {
+        assert!(resources.contains(&json!(path)), "{path}: {index}");
+    }
 }

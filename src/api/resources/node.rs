@@ -64,7 +64,8 @@ pub(in crate::api) fn index(api: &Context) -> Reply {
     let body = format!(
         "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
          \"last\":{last},\"resources\":[\"/changes\",\"/tenants\",\"/collections/{{collection}}\",\
-         \"/cluster\",\"/health\",\"/ready\",\"/metrics\",\"/openapi.json\"]}}"
+         \"/tokens\",\"/session\",\"/tickets\",\"/cluster\",\"/health\",\"/ready\",\"/metrics\",\
+         \"/openapi.json\"]}}"
     );
     // A browser gets the page instead.
     Reply::Now(Response::json(200, body).with_header("Vary", "Accept"))
