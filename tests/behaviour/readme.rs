@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use testkit::{Node, NodeBuilder, PATIENCE, eventually};
 
 /// A command of the documentation and what it is said to print.
@@ -92,6 +93,67 @@ fn the_examples_of_the_readme_print_what_it_says() {
 #[test]
 fn the_examples_of_the_guide_print_what_it_says() {
     run("docs/guide.md", 40);
+}
+
+/// What a command prints, line by line, with everything that differs each time spelled the same.
+fn answers(printed: &str) -> Vec<Value> {
+    let lines = printed.lines().filter(|line| !line.is_empty());
+    let parsed = lines.map(|line| {
+        let mut value: Value =
+            serde_json::from_str(&comparable(&line.replace('…', "."))).expect("lines of JSON");
+        for member in ["id", "token", "ticket", "expires"] {
+            if let Some(there) = value.get_mut(member) {
+                *there = member.into();
+            }
+        }
+        value
+    });
+    parsed.collect()
+}
+
+#[test]
+fn the_tokens_of_the_guide_do_what_it_says() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md"));
+    let text = text.unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with("Tokens, ")).unwrap();
+    let setup = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        setup.lines().partition(|line| !line.starts_with("root="));
+    let (start, before): (Vec<&str>, Vec<&str>) =
+        before.into_iter().partition(|line| line.starts_with("changeagent "));
+    let directory = testkit::temporary();
+    let run = |script: &str| {
+        let run = Command::new("sh").args(["-ec", script]).current_dir(directory.path()).output();
+        let run = run.unwrap();
+        assert!(run.status.success(), "{script}\n{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    run(&before.join("\n"));
+
+    let words = start[0].trim_start_matches("changeagent ").trim_end_matches(" &").split(' ');
+    let flags: Vec<String> = words
+        .map(|word| match directory.path().join(word) {
+            path if path.exists() => path.to_str().unwrap().to_owned(),
+            _ => word.to_owned(),
+        })
+        .collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let node = NodeBuilder::new().flags(&flags).start();
+
+    // The files are there, and what stands in for jq reads a member that is a text.
+    let jq = r#"jq() { sed -n "s/.*\"${2#.}\":\"\([^\"]*\)\".*/\1/p" "$3"; }"#;
+    let kept = before.into_iter().filter(|line| !line.starts_with("(umask"));
+    let kept: Vec<&str> = kept.chain(after).chain([jq]).collect();
+    let examples = examples_of(&section.replace("```text", "```console"), |_| true);
+    let commands = examples.iter().map(|example| format!("{}\necho\necho @@\n", example.command));
+    let script = format!("{}\n{}", kept.join("\n"), commands.collect::<String>());
+    let script = script.replace("127.0.0.1:9000", &node.address().to_string());
+    let printed = run(&script.replace("curl ", "curl -sS "));
+    let printed: Vec<&str> = printed.split("@@\n").collect();
+    assert_eq!(printed.len(), examples.len() + 1);
+    for (Example { command, output }, printed) in examples.iter().zip(printed) {
+        assert_eq!(answers(printed), answers(output), "{command}");
+    }
 }
 
 /// The cluster of the readme, with addresses of its own in place of those that are
