@@ -93,6 +93,13 @@ impl Browser {
 
     /// Calls a method of the protocol and gives back its result.
     fn call(&mut self, method: &str, params: Value) -> Value {
+        let answer = self.answer(method, params);
+        assert!(answer["error"].is_null(), "{method}: {answer}");
+        answer["result"].clone()
+    }
+
+    /// Calls a method of the protocol and gives back what is answered, an error too.
+    fn answer(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut message = json!({"id": self.last_id, "method": method, "params": params});
         if let Some(session) = &self.session {
@@ -104,8 +111,7 @@ impl Browser {
         loop {
             let answer = self.from.recv_timeout(PATIENCE).expect("the browser answers");
             if answer["id"] == self.last_id {
-                assert!(answer["error"].is_null(), "{method}: {answer}");
-                return answer["result"].clone();
+                return answer;
             }
             self.note(&answer);
         }
@@ -130,10 +136,20 @@ impl Browser {
 
     /// The value of an expression in the page.
     pub fn value(&mut self, expression: &str) -> Value {
+        self.value_unless_left(expression).expect("the page stays")
+    }
+
+    /// The value of an expression in the page; nothing where the browser left the page meanwhile.
+    fn value_unless_left(&mut self, expression: &str) -> Option<Value> {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.call("Runtime.evaluate", params);
-        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
-        answer["result"]["value"].clone()
+        let answer = self.answer("Runtime.evaluate", params);
+        if answer["error"]["message"] == "Inspected target navigated or closed" {
+            return None;
+        }
+        let result = &answer["result"];
+        let is_good = answer["error"].is_null() && result["exceptionDetails"].is_null();
+        assert!(is_good, "{expression}: {answer}");
+        Some(result["result"]["value"].clone())
     }
 
     /// The text of the only element that matches, as it is shown.
@@ -142,9 +158,9 @@ impl Browser {
         value.as_str().expect("a text").to_owned()
     }
 
-    /// Waits until an expression is true in the page.
+    /// Waits until an expression is true in the page, or in that which comes in its place.
     pub fn until(&mut self, expression: &str) {
-        eventually(expression, || self.value(expression) == true);
+        eventually(expression, || self.value_unless_left(expression) == Some(true.into()));
     }
 
     /// Types into a field of the form for searches, as a user does.

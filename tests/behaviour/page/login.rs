@@ -1,18 +1,22 @@
 //! The page asks for a token where the node does, and keeps a session.
 
 use serde_json::json;
-use testkit::{NodeBuilder, eventually};
 
 use super::{browser::Browser, rows};
 use crate::{
-    credentials::{ROOT, asked, bearer, with_token},
+    credentials::{ROOT, asked, bearer},
     tokens::Site,
 };
 
-const ASKS: &str =
-    "!document.getElementById('login').hidden && document.querySelector('.figures').hidden";
-const IS_IN: &str =
-    "!document.querySelector('.figures').hidden && document.getElementById('login').hidden";
+// The page may be on its way yet, where it is loaded anew.
+const ASKS: &str = "document.getElementById('login')?.hidden === false \
+                    && document.querySelector('.figures')?.hidden === true";
+const IS_IN: &str = "document.querySelector('.figures')?.hidden === false \
+                     && document.getElementById('login')?.hidden === true";
+
+/// Where the links lead that one sees above and below everything.
+const LINKS: &str = "Array.from(document.querySelectorAll('.skip, footer a')) \
+                     .filter((it) => it.checkVisibility()).map((it) => it.getAttribute('href')).join(' ')";
 
 fn open(site: &Site) -> Option<Browser> {
     let mut browser = Browser::start()?;
@@ -73,7 +77,57 @@ fn one_logs_in_stays_so_and_logs_out() {
 }
 
 #[test]
-fn the_page_shows_what_the_token_concerns_and_asks_again_when_that_is_revoked() {
+fn who_logs_in_next_sees_nothing_of_who_was_there_before() {
+    let site = Site::start();
+    append(&site, &json!({"data": "for nobody"}));
+    append(&site, &json!({"data": "for acme", "tenant": "acme"}));
+    let token = site.token("read", &json!({"tenant": "acme"})).token;
+    let Some(mut browser) = open(&site) else { return };
+    browser.until(ASKS);
+    assert_eq!(browser.value(LINKS), "");
+    log_in(&mut browser, ROOT);
+    browser.until(IS_IN);
+    // The list goes on where it was, which the next one has no part in.
+    browser.open(&format!("http://{}/", site.node.address()));
+    browser.until(IS_IN);
+    browser.until("document.querySelectorAll('#live li').length === 2");
+    browser.until("!document.getElementById('members').hidden");
+    browser.click("#form .main");
+    browser.until("document.querySelectorAll('#found li').length === 2");
+    assert_eq!(browser.value(LINKS), "#search /openapi.json /metrics /cluster");
+    browser.click("#leave");
+    browser.until(ASKS);
+    assert_eq!(browser.text("#login-state"), "");
+    log_in(&mut browser, &token);
+    browser.until(IS_IN);
+    browser.until("document.getElementById('live-state').textContent === 'Connected'");
+    browser.until("document.querySelectorAll('#live li').length === 1");
+    assert!(rows(&mut browser, "#live")[0].ends_with("\"for acme\""));
+    browser.until("document.getElementById('cluster').textContent === 'Not shown to this token'");
+    assert_eq!(browser.value("document.querySelectorAll('#members td, #found li').length"), 0);
+    assert_eq!(browser.text("#stored").trim(), "");
+    assert_eq!(browser.text("#found-state"), "");
+    assert_eq!(browser.value(LINKS), "#search /openapi.json");
+}
+
+#[test]
+fn a_token_that_may_not_read_is_told_so() {
+    let site = Site::start();
+    append(&site, &json!({"data": "for acme", "tenant": "acme"}));
+    let token = site.token("append", &json!({"tenant": "acme"})).token;
+    let Some(mut browser) = open(&site) else { return };
+    log_in(&mut browser, &token);
+    browser.until(IS_IN);
+    assert_eq!(browser.text("#live-state"), "This token may not read");
+    assert_eq!(browser.value(LINKS), "/openapi.json");
+    for part in ["#search", "#pause"] {
+        let seen = browser.value(&format!("document.querySelector('{part}').checkVisibility()"));
+        assert_eq!(seen, false, "{part}");
+    }
+}
+
+#[test]
+fn the_page_shows_what_the_token_concerns_and_says_when_that_is_revoked() {
     let site = Site::start();
     append(&site, &json!({"data": "for nobody"}));
     append(&site, &json!({"data": "for acme", "tenant": "acme"}));
@@ -93,20 +147,31 @@ fn the_page_shows_what_the_token_concerns_and_asks_again_when_that_is_revoked() 
     let target = format!("/tokens/{}", token.id);
     asked(&mut site.node.client(), "DELETE", &target, &bearer(ROOT), "");
     browser.until(ASKS);
+    let told = browser.text("#login-state");
+    assert!(told.starts_with("Your session has ended: its token was revoked"), "{told}");
+    assert_eq!(browser.value("document.querySelectorAll('.rows li').length"), 0);
+    let expired = browser.value("whyEnded({ expires: '2026-01-31T00:00:00.000000Z' }, null)");
+    assert_eq!(expired, "its time is over.");
+    // It is told once.
+    browser.open(&format!("http://{}/", site.node.address()));
+    browser.until(ASKS);
+    assert_eq!(browser.text("#login-state"), "");
 }
 
 #[test]
 fn without_a_token_the_page_shows_what_may_be_read_so() {
-    let site = Site::on(with_token(NodeBuilder::new(), ROOT).start());
-    append(&site, &json!({"data": 1}));
-    let said = json!({"role": "read", "scope": {}}).to_string();
+    let site = Site::start();
+    append(&site, &json!({"data": "for nobody"}));
+    append(&site, &json!({"data": "for acme", "tenant": "acme"}));
+    let said = json!({"role": "read", "scope": {"tenant": "acme"}}).to_string();
     asked(&mut site.node.client(), "PUT", "/tokens/anonymous", &bearer(ROOT), &said);
     let Some(mut browser) = open(&site) else { return };
     browser.until("document.querySelectorAll('#live li').length === 1");
-    assert_eq!(browser.text("#who"), "Without a token: read, everything");
+    assert_eq!(browser.text("#who"), format!("Without a token: read, tenant {}", site.acme));
     browser.type_into("#login-form input", ROOT);
     browser.press_enter();
     browser.until(IS_IN);
-    eventually("it is told", || browser.text("#who").starts_with("Root token"));
+    assert!(browser.text("#who").starts_with("Root token"));
+    browser.until("document.querySelectorAll('#live li').length === 2");
     assert_eq!(browser.complaints, [""; 0]);
 }

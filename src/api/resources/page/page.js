@@ -162,21 +162,62 @@ function say(element, text, tone) {
 // ---- who one is
 
 /** Who asks, as the node tells it; null until that is known, and where a token must be given first. */
-const session = { who: null, asks: true };
+const session = { who: null, text: null, asks: true };
 
-/** Asks who one is. What needs a token is shown once there is one, and the form until then. */
+/**
+ * Asks who one is. What needs a token is shown once there is one, and the form until then. For another than before
+ * the page is loaded anew.
+ */
 async function learnWho() {
   const { status, text, problem } = await request("/session");
   if (problem && status !== 401) throw new Error(problem);
   session.asks = false;
-  session.who = problem ? null : JSON.parse(text);
+  const who = problem ? null : JSON.parse(text);
+  if (session.who && session.text !== text) {
+    startAnew(session.who.by === "anonymous" ? null : whyEnded(session.who, who));
+    return who;
+  }
+  Object.assign(session, { who, text });
   showWho();
-  return session.who;
+  return who;
+}
+
+/** Why the session of `former` is no more, now that it is `who`, or nobody. */
+function whyEnded({ expires }, who) {
+  if (Date.parse(expires) <= Date.now()) return "its time is over.";
+  if (who) return "somebody logged out in another window.";
+  return "its token was revoked, or somebody logged out in another window.";
+}
+
+/** Loads the page anew, so that nothing stays of what was shown. It says then why the session ended, if it is told. */
+function startAnew(ended) {
+  closeStream();
+  document.querySelector("main").hidden = true;
+  history.replaceState({ ended }, "");
+  location.reload();
+}
+
+function tellEnd() {
+  const ended = history.state?.ended;
+  history.replaceState(null, "");
+  if (ended) say(byId("login-state"), `Your session has ended: ${ended}`, "warn");
+}
+
+function mayRead() {
+  return Boolean(session.who) && session.who.role !== "append";
+}
+
+/** Whether what concerns everything, such as the cluster, is answered. */
+function mayReadAll() {
+  return mayRead() && !ownPath();
 }
 
 function showWho() {
   const { who } = session;
-  for (const part of document.querySelectorAll(".figures, .columns")) part.hidden = !who;
+  for (const part of document.querySelectorAll(".figures, .columns, footer")) part.hidden = !who;
+  for (const part of document.querySelectorAll(".skip, #search, #pause")) part.hidden = !mayRead();
+  byId("of-all").hidden = !mayReadAll();
+  sayLive();
   const asks = !who || who.by === "anonymous";
   byId("login").hidden = !asks;
   byId("session").hidden = !who || who.by === "anybody";
@@ -226,21 +267,13 @@ byId("login-form").addEventListener("submit", async (event) => {
 });
 byId("leave").addEventListener("click", async () => {
   try {
-    await request("/session", { method: "DELETE" });
-    forget();
-    await learnWho();
+    const { problem } = await request("/session", { method: "DELETE" });
+    if (problem) throw new Error(problem);
+    startAnew(null);
   } catch (error) {
     say(byId("state"), error.message, "bad");
   }
 });
-
-/** Takes away what was shown to who is gone. */
-function forget() {
-  closeStream();
-  for (const list of ["live", "found"]) byId(list).replaceChildren();
-  Object.assign(live, { history: null, pending: [] });
-  names.clear();
-}
 
 // ---- names of tenants and collections
 
@@ -374,7 +407,9 @@ function closeStream() {
 
 function sayLive() {
   const open = live.source?.readyState === EventSource.OPEN;
-  if (live.paused) say(byId("live-state"), live.missed ? `Paused; ${number.format(live.missed)} since` : "Paused", "warn");
+  if (session.who?.by === "anonymous" && !mayRead()) say(byId("live-state"), "Without a token nothing is shown", "warn");
+  else if (session.who && !mayRead()) say(byId("live-state"), "This token may not read", "warn");
+  else if (live.paused) say(byId("live-state"), live.missed ? `Paused; ${number.format(live.missed)} since` : "Paused", "warn");
   else if (open) say(byId("live-state"), "Connected", "good");
   else say(byId("live-state"), "Connecting…", "warn");
 }
@@ -418,7 +453,7 @@ function follow({ last, history }) {
   live.newest = Math.max(live.newest, last);
   showNewest();
   const behind = !live.paused && live.source && live.newest - live.seen > LAG_MAX;
-  if (!session.who || session.who.role === "append") return;
+  if (!mayRead()) return;
   if (another || behind || (!live.source && !document.hidden)) {
     // What came while the page was hidden is read again as far as it is shown.
     openStream(Math.max(another || behind ? 0 : live.seen, last - PAGE_CHANGES, 0));
@@ -492,7 +527,7 @@ function drawRates() {
 }
 
 async function pollCluster() {
-  if (ownPath() || session.who.role === "append") {
+  if (!mayReadAll()) {
     say(byId("cluster"), "Not shown to this token");
     return;
   }
@@ -670,4 +705,5 @@ byId("older").addEventListener("click", () => {
 });
 
 showKind();
+tellEnd();
 poll();
