@@ -13,13 +13,14 @@ use uuid::Uuid;
 
 use super::{
     failure::Failure,
-    list::{PlaceArguments, encoded},
+    list::PlaceArguments,
     node::{Node, NodeArguments, RetryArguments, Write},
     table::aligned,
 };
 use crate::base::{
     ids::Timestamp,
     moment::{self, MOMENT_MAX},
+    tokens::{Token, TokenId},
 };
 
 /// What to do with tokens.
@@ -89,7 +90,7 @@ pub(super) struct List {
 pub(super) struct Revoke {
     #[command(flatten)]
     node: NodeArguments,
-    /// Its id
+    /// Its id: what stands between the first two _ of the token
     #[arg(value_name = "ID")]
     id: String,
     #[command(flatten)]
@@ -150,7 +151,7 @@ fn scope(node: &Node, place: &PlaceArguments) -> Result<Value, Failure> {
 
 /// A token as the node lists it.
 #[derive(Deserialize)]
-struct Token {
+struct Listed {
     id: String,
     name: String,
     role: String,
@@ -192,7 +193,7 @@ fn list(arguments: &List) -> Result<String, Failure> {
     let heading = ["id", "name", "role", "scope", "created", "expires"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for token in all {
-        let token: Token =
+        let token: Listed =
             serde_json::from_value(token).map_err(|error| Failure::Other(error.to_string()))?;
         let scope = match (token.scope.tenant, token.scope.collection) {
             (_, Some(collection)) => format!("collection {collection}"),
@@ -206,9 +207,18 @@ fn list(arguments: &List) -> Result<String, Failure> {
 }
 
 fn revoke(arguments: &Revoke) -> Result<String, Failure> {
+    let id = id_of(&arguments.id)?;
     let node = Node::new(&arguments.node, arguments.retry)?;
-    write(&node, Method::DELETE, &format!("/tokens/{}", encoded(&arguments.id)), None)?;
-    Ok(format!("revoked {}\n", arguments.id))
+    write(&node, Method::DELETE, &format!("/tokens/{id}"), None)?;
+    Ok(format!("revoked {id}\n"))
+}
+
+/// The id that is given, perhaps as a part of the whole token: a secret, which is neither sent nor shown.
+fn id_of(given: &str) -> Result<TokenId, Failure> {
+    let id = Token::id_of(given.as_bytes()).or_else(|| given.parse().ok());
+    id.ok_or_else(|| {
+        Failure::Usage("ID is what stands between the first two _ of the token".into())
+    })
 }
 
 fn write(

@@ -423,7 +423,13 @@ fn the_command_makes_lists_and_revokes_tokens() {
     let (code, _, said) =
         run(&["token", "create", "--name", "late", "--role", "read", "--for", "9000years"]);
     assert!(code == Some(2) && said.contains("--for is longer than there are dates"), "{said}");
-    assert_eq!(run(&["token", "revoke", id]).1, format!("revoked {id}\n"));
+    // Of a whole token the id is taken, and what is none is not sent, let alone shown.
+    for wrong in [&token[20..], &token[3..], &token[..18], "ci", ""] {
+        let (code, out, said) = run(&["token", "revoke", wrong]);
+        let rule = "changeagent: ID is what stands between the first two _ of the token\n";
+        assert_eq!((code, &*out, &*said), (Some(2), "", rule), "{wrong}");
+    }
+    assert_eq!(run(&["token", "revoke", token]).1, format!("revoked {id}\n"));
     with(&mut client, token, "GET", "/tenants/acme", "").problem(401, "unauthenticated");
     let (code, _, said) = run(&["token", "revoke", id]);
     assert!(code == Some(1) && said.contains("404 not-found"), "{said}");
