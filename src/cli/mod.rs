@@ -2,6 +2,7 @@
 //! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
 mod backup;
+mod broken;
 mod cache;
 mod check;
 mod cluster;

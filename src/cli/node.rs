@@ -1,7 +1,7 @@
 //! A node as its clients see it: HTTP requests, with the retries that each kind
 //! of request allows.
 
-use std::{cell::OnceCell, fmt, fs, io, path::PathBuf, str::FromStr, time::Duration};
+use std::{cell::OnceCell, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use ureq::{
@@ -10,6 +10,7 @@ use ureq::{
 };
 
 use super::{
+    broken,
     failure::{Failure, Problem},
     retry::Backoff,
     trust::TrustArguments,
@@ -280,10 +281,7 @@ impl Node {
             Ok(Err(ureq::Error::Http(error))) | Err(error) => {
                 return Err(Failure::Other(format!("{request}: {error}")));
             }
-            Ok(Err(error)) => {
-                let sent = !was_refused(&error);
-                return Err(Failure::Broken { request, reason: error.to_string(), sent });
-            }
+            Ok(Err(error)) => return Err(broken::failure(request, &error)),
         };
         let answer = Answer { request, response };
         self.check_cluster(&answer)?;
@@ -304,17 +302,8 @@ impl Node {
     }
 }
 
-fn broken(request: &str, error: &impl fmt::Display) -> Failure {
+fn cut(request: &str, error: &impl fmt::Display) -> Failure {
     Failure::Broken { request: request.to_owned(), reason: error.to_string(), sent: true }
-}
-
-/// Whether there was no connection to send a request on.
-fn was_refused(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-        _ => false,
-    }
 }
 
 /// An answer whose body has not been read yet.
@@ -351,13 +340,13 @@ impl Answer {
     /// The whole body.
     pub(super) fn bytes(self) -> Result<Vec<u8>, Failure> {
         let body = self.response.into_body().into_with_config().limit(ANSWER_BYTES_MAX);
-        body.read_to_vec().map_err(|error| broken(&self.request, &error))
+        body.read_to_vec().map_err(|error| cut(&self.request, &error))
     }
 
     /// The body as it arrives, with what makes a failure of a failed read.
     pub(super) fn reader(self) -> (BodyReader<'static>, impl Fn(std::io::Error) -> Failure) {
         let request = self.request;
-        (self.response.into_body().into_reader(), move |error| broken(&request, &error))
+        (self.response.into_body().into_reader(), move |error| cut(&request, &error))
     }
 
     fn refusal(self) -> Failure {

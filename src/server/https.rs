@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use rustls::crypto::ring;
+use rustls::{AlertDescription::CertificateRequired, CertificateError, crypto::ring};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use crate::io::tls::{Pair, TlsError, read_pair, system_roots};
@@ -26,6 +26,30 @@ pub fn https<'a>(
         .root_certs(RootCerts::new_with_certs(&roots))
         .client_cert(shown)
         .build())
+}
+
+/// Why a request failed, where the two have not come to terms on TLS because of a certificate: no request was
+/// taken up, and none will be.
+#[must_use]
+pub fn disagreement(error: &ureq::Error) -> Option<String> {
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
+        _ => return None,
+    };
+    match error {
+        // Another root of the same name has signed nothing of it either.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => Some("its certificate is not signed by a root that is trusted: give --ca FILE".into()),
+        rustls::Error::InvalidCertificate(why) => {
+            Some(format!("its certificate is not good: {why}"))
+        }
+        rustls::Error::AlertReceived(CertificateRequired) => {
+            Some("the node asks for a certificate: give --client-cert and --client-key".into())
+        }
+        _ => None,
+    }
 }
 
 /// The files of a client.

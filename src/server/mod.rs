@@ -32,7 +32,7 @@ pub use config::{Config, ConfigError};
 pub use copy::TOKEN_VARIABLE;
 pub use error::ServerError;
 pub use flags::{CacheFlags, Flags};
-pub use https::https;
+pub use https::{disagreement, https};
 pub use offline::{Recovered, check, recover};
 pub use run::run;
 pub use values::Role;
