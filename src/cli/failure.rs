@@ -55,6 +55,9 @@ pub(super) struct Problem {
     /// The status of the answer.
     #[serde(skip)]
     pub(super) status: u16,
+    /// The node asks for a token, and was shown none.
+    #[serde(skip)]
+    pub(super) lacks_token: bool,
     /// `Retry-After`.
     #[serde(skip)]
     pub(super) retry_after: Option<Duration>,
@@ -83,6 +86,9 @@ impl fmt::Display for Problem {
         }
         if let Some(first) = self.first {
             write!(f, " (the oldest change held is {first})")?;
+        }
+        if self.lacks_token {
+            f.write_str(" (give --token-file FILE or CHANGEAGENT_TOKEN)")?;
         }
         Ok(())
     }

@@ -285,7 +285,10 @@ impl Node {
         };
         let answer = Answer { request, response };
         self.check_cluster(&answer)?;
-        if answer.response.status().is_success() { Ok(answer) } else { Err(answer.refusal()) }
+        if answer.response.status().is_success() {
+            return Ok(answer);
+        }
+        Err(answer.refusal(self.authorization.is_some()))
     }
 
     fn check_cluster(&self, answer: &Answer) -> Result<(), Failure> {
@@ -349,7 +352,8 @@ impl Answer {
         (self.response.into_body().into_reader(), move |error| cut(&request, &error))
     }
 
-    fn refusal(self) -> Failure {
+    /// What the node refused a request with that showed a token, or did not.
+    fn refusal(self, shows_token: bool) -> Failure {
         const PROBLEM_BYTES_MAX: u64 = 1 << 20;
         let status = self.response.status().as_u16();
         let retry_after = self.header("retry-after").and_then(|text| text.parse().ok());
@@ -358,7 +362,8 @@ impl Answer {
         let problem: Problem =
             problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let retry_after = retry_after.map(Duration::from_secs);
-        let problem = Box::new(Problem { status, retry_after, ..problem });
+        let lacks_token = status == 401 && !shows_token;
+        let problem = Box::new(Problem { status, lacks_token, retry_after, ..problem });
         Failure::Refused { request: self.request, problem }
     }
 }

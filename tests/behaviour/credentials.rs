@@ -233,6 +233,11 @@ fn commands_show_the_token_of_a_file_or_of_the_environment() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("401 unauthenticated"), "{arguments:?}: {said}");
+        let advice = "(give --token-file FILE or CHANGEAGENT_TOKEN)";
+        assert!(said.trim_end().ends_with(advice), "{arguments:?}: {said}");
+        let output = ends(program(&url, arguments).env("CHANGEAGENT_TOKEN", ROOT.to_uppercase()));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("not known here") && !said.contains(advice), "{said}");
         let with_file = [arguments, &["--token-file", token]].concat();
         let output = ends(&mut program(&url, &with_file));
         assert!(output.status.success(), "{arguments:?}: {output:?}");
