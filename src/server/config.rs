@@ -246,13 +246,15 @@ impl Config {
         let clients = Port {
             flag: "listen",
             address: self.listen,
-            is_secured: self.tls.clients.is_some(),
+            spoken: self.tls.spoken_to_clients(),
+            is_of_cluster: self.cluster_listen.is_some(),
             remedy: "--tls-cert tls/cert.pem --tls-key tls/key.pem",
         };
         let nodes = self.cluster_listen.map(|address| Port {
             flag: "cluster-listen",
             address,
-            is_secured: self.tls.nodes.as_ref().is_some_and(|nodes| !nodes.is_optional),
+            spoken: self.tls.spoken_to_nodes(),
+            is_of_cluster: true,
             remedy: "--cluster-tls-cert tls/cert.pem --cluster-tls-key tls/key.pem \
                      --cluster-tls-ca tls/ca.pem",
         });

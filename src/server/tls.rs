@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{flags::Flags, https::Https};
+use super::{exposure::Spoken, flags::Flags, https::Https};
 use crate::{
     api::browser::HostName,
     io::tls::{Caller, Entrance, NodeTls, Pair, TlsError, Told},
@@ -69,6 +69,18 @@ impl TlsSettings {
             _ => return Err("tls-cert and tls-key need each other".into()),
         };
         Ok(Self { clients, nodes: nodes(flags, file)?, ca: given(|flags| &flags.ca) })
+    }
+
+    pub(super) fn spoken_to_clients(&self) -> Spoken {
+        if self.clients.is_some() { Spoken::Tls } else { Spoken::Plain }
+    }
+
+    pub(super) fn spoken_to_nodes(&self) -> Spoken {
+        match &self.nodes {
+            None => Spoken::Plain,
+            Some(nodes) if nodes.is_optional => Spoken::Both,
+            Some(_) => Spoken::Tls,
+        }
     }
 }
 

@@ -190,7 +190,8 @@ fn what_other_machines_reach_needs_tls_and_a_token_or_the_word() {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         NodeBuilder::new().flags(&["--listen", "0.0.0.0:0"]).flags(&flags)
     };
-    builder(&[]).fails().says(&["listen 0.0.0.0:0", "tls self-signed", "--root-token-file"]);
+    builder(&[]).fails().says(&["listen 0.0.0.0:0", "--root-token-file", "tls self-signed"]);
+    builder(&[]).fails().says(&["--name NAME-THAT-CLIENTS-USE", "(umask 077; head -c 32"]);
     builder(&[&clients]).fails().says(&["listen 0.0.0.0:0", "--root-token-file", "--insecure"]);
     builder(&[&token]).fails().says(&["--tls-cert tls/cert.pem --tls-key tls/key.pem"]);
     builder(&[&token, &clients]).start().stop();
@@ -201,11 +202,14 @@ fn what_other_machines_reach_needs_tls_and_a_token_or_the_word() {
         builder(flags).flags(&ports).flags(&["--cluster-advertise", "127.0.0.1:1"])
     };
     member(&[&token]).fails().says(&["cluster-listen 0.0.0.0:0", "--cluster-tls-ca tls/ca.pem"]);
+    member(&[&token]).fails().says(&["one pair for all nodes: ", "HOST3, copied to each"]);
     member(&[&nodes]).fails().says(&["cluster-listen 0.0.0.0:0", "--root-token-file"]);
-    member(&[&token, &nodes])
-        .environment("CHANGEAGENT_CLUSTER_TLS_OPTIONAL", "true")
-        .fails()
-        .says(&["cluster-listen 0.0.0.0:0", "--cluster-tls-ca"]);
+    member(&[&token, &nodes]).environment("CHANGEAGENT_CLUSTER_TLS_OPTIONAL", "true").fails().says(
+        &[
+            "cluster-listen 0.0.0.0:0",
+            "--cluster-tls-optional lets nodes speak plainly: leave it out",
+        ],
+    );
     member(&[&token, &nodes]).start().stop();
 }
 
