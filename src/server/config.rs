@@ -131,7 +131,9 @@ impl Config {
     pub fn load_cache(flags: CacheFlags) -> Result<Self, ConfigError> {
         let config = Self::read(flags.into())?;
         match (&config.copy, config.cluster_listen) {
-            (None, _) => refuse("of is missing: it says of which node this is a cache".into()),
+            (None, _) => {
+                refuse("--of URL is missing: the node that this is to be a cache of".into())
+            }
             (Some(_), Some(_)) => refuse("a cache belongs to no cluster: no cluster-listen".into()),
             (Some(_), None) => config.with_token_of_environment(),
         }
@@ -442,7 +444,7 @@ mod tests {
         let copy = config.copy.unwrap();
         assert_eq!((copy.origins, copy.stale_max), (vec!["a:1".into(), "b:2".into()], STALE_MAX));
         let none = Config::load_cache(CacheFlags::default()).unwrap_err().to_string();
-        assert!(none.contains("of is missing"), "{none}");
+        assert!(none.contains("--of URL is missing"), "{none}");
     }
 
     #[test]

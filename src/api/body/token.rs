@@ -107,7 +107,10 @@ fn rights(members: &mut Map<String, Value>) -> Result<(Role, ScopeName), ApiErro
         let rule = format!("a role is one of {names}, not {:?}", excerpt(&role));
         wrong(Code::InvalidParameter, "role", &rule)
     })?;
-    let scope = members.remove("scope").ok_or_else(|| missing("scope"))?;
+    let scope = members.remove("scope").ok_or_else(|| {
+        let detail = "member \"scope\" is missing: {} for everything";
+        wrong(Code::MissingMember, "scope", detail)
+    })?;
     let mut scope = object(scope, &["tenant", "collection"])?;
     let named = (text(&mut scope, "tenant")?, text(&mut scope, "collection")?);
     match named {
@@ -181,6 +184,8 @@ mod tests {
         ] {
             assert_eq!(read(body).unwrap_err().code, code, "{body}");
         }
+        let told = read(r#"{"name":"n","role":"read"}"#).unwrap_err().detail;
+        assert!(told.contains("\"scope\" is missing: {} for everything"), "{told}");
     }
 
     #[test]

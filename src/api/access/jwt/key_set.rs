@@ -38,7 +38,7 @@ pub enum KeySetError {
     #[error("it has no key by which this node can verify a signature")]
     None,
     /// One of its keys is wrong.
-    #[error("its key {at} ({kid:?}) {what}")]
+    #[error("its key {at} ({}) {what}", named(kid.as_deref()))]
     Key {
         /// Which, from 1.
         at: usize,
@@ -187,6 +187,10 @@ impl Jwk {
             _ => return Ok(None),
         }))
     }
+}
+
+fn named(kid: Option<&str>) -> String {
+    kid.map_or_else(|| "without kid".into(), |kid| format!("kid {kid:?}"))
 }
 
 /// A number as ring takes it.

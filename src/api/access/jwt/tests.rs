@@ -310,14 +310,14 @@ fn a_file_of_keys_is_read_and_what_is_wrong_with_it_is_told() {
     let short = json!({"kty": "RSA", "n": &MODULUS[..100], "e": "AQAB"});
     let oct = |k: &[u8], alg: Value| json!({"kty": "oct", "k": text(k), "alg": alg});
     for (keys, words) in [
-        (vec![good.clone(), good.clone()], "its key 2 (Some(\"a\")) has the kid of another one"),
+        (vec![good.clone(), good.clone()], "its key 2 (kid \"a\") has the kid of another one"),
         (vec![altered("d", json!("x"))], "is a private one"),
         (vec![altered("x", json!("AAAA"))], "another length than 32 bytes"),
         (vec![altered("x", json!("=="))], "not base64url"),
         (vec![altered("x", json!(null))], "lacks a member"),
         (vec![altered("alg", json!("RS256"))], "an alg that does not fit"),
         (vec![altered("alg", json!("HS256"))], "an alg that does not fit"),
-        (vec![short], "less than 2048"),
+        (vec![short], "its key 1 (without kid) has a modulus of less than 2048"),
         (vec![oct(&[1; 32], json!(null))], "names no alg"),
         (vec![oct(&[1; 32], json!("EdDSA"))], "does not fit"),
         (vec![oct(&[1; 31], json!("HS256"))], "less than 32 bytes"),
