@@ -78,8 +78,10 @@ impl JwtWatch {
             Ok((text, Arc::new(keys)))
         };
         let (text, keys) = open().map_err(|error: String| told(&settings, &error))?;
-        let (count, left_out) = keys.counts();
-        tracing::info!(keys = count, left_out, "keys of JWTs are read");
+        match keys.counts() {
+            (0, _) => warn_of_none(),
+            (keys, left_out) => tracing::info!(keys, left_out, "keys of JWTs are read"),
+        }
         Ok(Self { settings, keys, text, failed: None, next: Instant::now() + LOOK })
     }
 
@@ -97,9 +99,14 @@ impl JwtWatch {
         self.next = now + LOOK;
         match self.taken_up() {
             Ok(None) => self.failed = None,
-            Ok(Some((keys, left_out))) => {
+            Ok(Some(counts)) => {
                 self.failed = None;
-                tracing::info!(keys, left_out, "keys of JWTs are taken up anew");
+                match counts {
+                    (0, _) => warn_of_none(),
+                    (keys, left_out) => {
+                        tracing::info!(keys, left_out, "keys of JWTs are taken up anew");
+                    }
+                }
             }
             Err(error) => {
                 let error = told(&self.settings, &error);
@@ -124,6 +131,10 @@ impl JwtWatch {
         self.text = text;
         Ok(Some(counts))
     }
+}
+
+fn warn_of_none() {
+    tracing::warn!("there are no keys of JWTs in the file of jwt-keys: no JWT is good");
 }
 
 fn told(settings: &JwtSettings, error: &str) -> String {

@@ -195,11 +195,31 @@ fn keys_are_taken_up_anew_and_with_a_key_goes_what_stood_by_it() {
     assert_eq!(written.status, 201);
     assert_eq!(stays.event().unwrap().id, 1);
     // What cannot be used changes nothing.
-    replace(&path, "{\"keys\":[]}");
+    replace(&path, "{\"keys\":[{\"kty\":\"new\"}]}");
     eventually("it is told", || site.node.stderr().contains("those before stay in use"));
     let told = site.node.stderr();
-    assert!(told.contains("it has no key by which"), "{told}");
+    assert!(told.contains("none of its keys is one by which"), "{told}");
     assert_eq!(asked(&mut client, "GET", "/changes", &third, "").status, 200);
+}
+
+#[test]
+fn the_last_key_is_withdrawn_by_a_file_without_any() {
+    let (builder, path) = with_keys(with_token(NodeBuilder::new(), ROOT), &[1]);
+    let node = builder.start();
+    let mut client = node.client();
+    let token = bearer(&jwt(1, &claims("read")));
+    assert_eq!(asked(&mut client, "GET", "/changes", &token, "").status, 200);
+    replace(&path, "{\"keys\":[]}");
+    let warned = "no JWT is good";
+    eventually("it is told", || node.stderr().contains(warned));
+    asked(&mut client, "GET", "/changes", &token, "").problem(401, "unauthenticated");
+    // So does a node start.
+    let node = node.stop().start();
+    let told = node.stderr();
+    assert!(told.lines().any(|line| line.contains("WARN") && line.contains(warned)), "{told}");
+    let mut client = node.client();
+    asked(&mut client, "GET", "/changes", &token, "").problem(401, "unauthenticated");
+    assert_eq!(asked(&mut client, "GET", "/changes", &bearer(ROOT), "").status, 200);
 }
 
 #[test]
@@ -212,7 +232,7 @@ fn keys_and_audience_need_each_other_and_a_root_token() {
     NodeBuilder::new().flags(&both).fails().says(&["jwt-keys needs root-token-file"]);
     for (text, words) in [
         ("{}", "is no JWKS"),
-        ("{\"keys\":[]}", "no key by which"),
+        ("{\"keys\":[{\"kty\":\"new\"}]}", "none of its keys is one by which"),
         ("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\",\"alg\":\"HS256\"}]}", "less than 32 bytes"),
     ] {
         let builder = with_token(NodeBuilder::new(), ROOT);

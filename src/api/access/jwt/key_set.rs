@@ -34,8 +34,8 @@ pub enum KeySetError {
     /// It has too many keys.
     #[error("it has {0} keys, more than {KEYS_MAX}")]
     TooMany(usize),
-    /// None of its keys verifies signatures here.
-    #[error("it has no key by which this node can verify a signature")]
+    /// It has keys, but none that verifies signatures here.
+    #[error("none of its keys is one by which this node can verify a signature")]
     None,
     /// One of its keys is wrong.
     #[error("its key {at} ({}) {what}", named(kid.as_deref()))]
@@ -73,7 +73,7 @@ struct Jwk {
     d: Option<Value>,
 }
 
-/// The keys of one file.
+/// The keys of one file; without any, no JWT is good.
 #[derive(Debug)]
 pub(super) struct KeySet {
     keys: Vec<Key>,
@@ -102,9 +102,11 @@ impl KeySet {
             }
             keys.push(key);
         }
-        match keys.is_empty() {
+        let left_out = all - keys.len();
+        // A file without any is meant so; one of which none is of use here hardly is.
+        match keys.is_empty() && left_out > 0 {
             true => Err(KeySetError::None),
-            false => Ok(Self { left_out: all - keys.len(), keys }),
+            false => Ok(Self { keys, left_out }),
         }
     }
 
