@@ -16,6 +16,8 @@ use crate::{api::introduction::Question, base::secret::Secret, io::cores};
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// The longest text that is repeated of an answer.
 const TEXT_CHARACTERS_MAX: usize = 300;
+/// How a port begins that is for TLS, and was asked without it.
+const SPEAKS_TLS: &str = "this port speaks TLS";
 
 /// What this node is to others as their client.
 #[derive(Clone)]
@@ -76,6 +78,9 @@ fn refusal(answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, Stri
     let problem: Option<serde_json::Value> = serde_json::from_str(&text_of(answer)?).ok();
     let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
     Ok(match detail {
+        Some(detail) if status == 400 && detail.starts_with(SPEAKS_TLS) => format!(
+            "{SPEAKS_TLS}: start this node with --tls-cert and --tls-key, then it asks by https"
+        ),
         Some(detail) => detail.chars().take(TEXT_CHARACTERS_MAX).collect(),
         None => format!("it answers {status}"),
     })

@@ -411,4 +411,9 @@ fn nodes_whose_clients_speak_tls_find_each_other_over_it() {
         let list = run(&second.url(), &[&["members", "list"][..], &show].concat());
         list.stdout.matches("voter").count() == 2
     });
+    // One whose clients speak plainly is told what it lacks.
+    let plain = ["--cluster-listen", "127.0.0.1:0", "--join", &first.address().to_string()];
+    let plain = NodeBuilder::new().flags(&plain).launch();
+    let advice = "start this node with --tls-cert and --tls-key, then it asks by https";
+    eventually("it says so", || plain.stderr().contains(advice));
 }
