@@ -34,6 +34,9 @@ pub struct BrowserPolicy {
     origins: Vec<Origin>,
     /// Requests need a token, or what may be done without one was said.
     needs_token: bool,
+    /// The node speaks TLS to its clients: its own pages are of `https` alone. Without it they may be of either, since a proxy
+    /// may speak TLS for it.
+    is_secured: bool,
 }
 
 impl BrowserPolicy {
@@ -42,13 +45,19 @@ impl BrowserPolicy {
     pub fn new(advertised: &[&str], hosts: &[HostName], origins: &[Origin]) -> Self {
         let advertised = advertised.iter().filter_map(|place| host_name(place).parse().ok());
         let hosts = advertised.chain(hosts.iter().cloned()).collect();
-        Self { hosts, origins: origins.into(), needs_token: false }
+        Self { hosts, origins: origins.into(), ..Self::default() }
     }
 
     /// The same where requests need a token: any `Host` will do for those that show one.
     #[must_use]
     pub fn with_tokens(self, needs_token: bool) -> Self {
         Self { needs_token, ..self }
+    }
+
+    /// The same where the node speaks TLS to its clients.
+    #[must_use]
+    pub fn with_tls(self, is_secured: bool) -> Self {
+        Self { is_secured, ..self }
     }
 
     fn knows_host(&self, name: &str) -> bool {
@@ -119,7 +128,7 @@ impl BrowserPolicy {
                     origins += 1;
                     if self.allowed(value).is_some() {
                         allowed += 1;
-                    } else if !is_origin_of(value, host) {
+                    } else if !is_origin_of(value, host, self.is_secured) {
                         return Err(refused(&format!(
                             "pages of the origin {:?}",
                             excerpt(&String::from_utf8_lossy(value))
@@ -240,11 +249,11 @@ impl Reader<'_> {
     }
 }
 
-/// Whether nothing says that a page of another origin sends `request`.
-pub(super) fn is_of_own_page(request: &Request) -> bool {
+/// Whether nothing says that a page of another origin sends `request`, to a node that speaks TLS or not.
+pub(super) fn is_of_own_page(request: &Request, is_secured: bool) -> bool {
     let host = request.host().unwrap_or_default();
     request.headers().all(|(name, value)| match name.len() {
-        6 if name.eq_ignore_ascii_case("origin") => is_origin_of(value, host),
+        6 if name.eq_ignore_ascii_case("origin") => is_origin_of(value, host, is_secured),
         14 if name.eq_ignore_ascii_case("sec-fetch-site") => is_own_site(value),
         _ => true,
     })
@@ -286,10 +295,11 @@ fn is_address(name: &str) -> bool {
     }
 }
 
-/// Whether a page of that origin came from `host` itself.
-fn is_origin_of(origin: &[u8], host: &str) -> bool {
+/// Whether a page of that origin came from `host` itself, which speaks TLS or not.
+fn is_origin_of(origin: &[u8], host: &str, is_secured: bool) -> bool {
     let Ok(origin) = std::str::from_utf8(origin) else { return false };
     match origin.split_once("://") {
+        Some(("http", _)) if is_secured => false,
         Some((scheme @ ("http" | "https"), authority)) => {
             let host = without_usual_port(scheme, host);
             without_usual_port(scheme, authority).eq_ignore_ascii_case(host)
@@ -340,7 +350,9 @@ mod tests {
             ("https://feeds.example", "feeds.example:443"),
             ("http://[::1]:9000", "[::1]:9000"),
         ] {
-            assert!(is_origin_of(origin.as_bytes(), host), "{origin} {host}");
+            assert!(is_origin_of(origin.as_bytes(), host, false), "{origin} {host}");
+            let is_https = origin.starts_with("https");
+            assert_eq!(is_origin_of(origin.as_bytes(), host, true), is_https, "{origin} {host}");
         }
         for (origin, host) in [
             ("http://127.0.0.1:8000", "127.0.0.1:9000"),
@@ -350,7 +362,7 @@ mod tests {
             ("ftp://feeds.example", "feeds.example"),
             ("", ""),
         ] {
-            assert!(!is_origin_of(origin.as_bytes(), host), "{origin} {host}");
+            assert!(!is_origin_of(origin.as_bytes(), host, false), "{origin} {host}");
         }
     }
 

@@ -85,10 +85,16 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let listen_name = config.listen_name.as_deref().unwrap_or_default();
     let advertised = [&*address.address, &*address.cluster_address, listen_name];
     let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
-    let access = Access::new(config.root_token.as_ref(), jwt.as_ref().map(JwtWatch::keys));
+    let access = Access::new(
+        config.root_token.as_ref(),
+        jwt.as_ref().map(JwtWatch::keys),
+        tls.clients.is_some(),
+    );
     let context = NodeContext {
         address,
-        browsers: Arc::new(browsers.with_tokens(access.is_required())),
+        browsers: Arc::new(
+            browsers.with_tokens(access.is_required()).with_tls(tls.clients.is_some()),
+        ),
         access: Arc::new(access),
         connections: Arc::new(Connections::new(places)),
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),

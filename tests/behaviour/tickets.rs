@@ -61,6 +61,9 @@ fn a_ticket_opens_one_stream_at_its_path() {
     let mut stream = open(&site, &format!("{path}?tag=a&ticket={value}&since=0"));
     assert_eq!(stream.event().unwrap().id, 1);
     refused(&site, "GET", &format!("{path}?ticket={value}"), &[EVENTS], "has been used");
+    let twice = format!("{path}?ticket={}&ticket=x", ticket(&mut client, &token, path));
+    let answer = site.node.client().request("GET", &twice, &[EVENTS], b"");
+    assert!(answer.problem(400, "invalid-parameter")["detail"].to_string().contains("twice"));
     // The stream goes on.
     asked(&mut client, "POST", path, &bearer(&token), "{\"data\":2,\"tags\":[\"a\"]}");
     assert_eq!(stream.event().unwrap().id, 2);

@@ -54,7 +54,11 @@ use crate::{
 
 /// What a node asks of requests. Without a root token it asks nothing.
 #[derive(Debug, Default)]
-pub struct Access(Option<Keys>);
+pub struct Access {
+    keys: Option<Keys>,
+    /// The node speaks TLS to its clients.
+    is_secured: bool,
+}
 
 /// What a connection remembers of what was good last.
 #[derive(Debug, Default)]
@@ -68,16 +72,17 @@ struct Known {
 }
 
 impl Access {
-    /// Asks for tokens if there is a root token. JWTs are tokens, too, by the keys in `jwt`.
+    /// Asks for tokens if there is a root token. JWTs are tokens, too, by the keys in `jwt`. `is_secured` says that
+    /// clients speak TLS.
     #[must_use]
-    pub fn new(root: Option<&Secret>, jwt: Option<Arc<JwtKeys>>) -> Self {
-        Self(root.map(|root| Keys::new(root, jwt)))
+    pub fn new(root: Option<&Secret>, jwt: Option<Arc<JwtKeys>>, is_secured: bool) -> Self {
+        Self { keys: root.map(|root| Keys::new(root, jwt)), is_secured }
     }
 
     /// Whether requests need a token.
     #[must_use]
     pub fn is_required(&self) -> bool {
-        self.0.is_some()
+        self.keys.is_some()
     }
 
     /// Who sends `request`, from there.
@@ -91,8 +96,8 @@ impl Access {
         remembered: &mut Remembered,
         from: impl FnOnce() -> Option<Peer>,
     ) -> Result<Principal, Refused> {
-        let Some(keys) = &self.0 else { return Ok(Principal::OPEN) };
-        let shown = Shown::of(request);
+        let Some(keys) = &self.keys else { return Ok(Principal::OPEN) };
+        let shown = Shown::of(request, self.is_secured);
         let known_by = shown.known_by();
         let generation = keys.generation(index);
         if let Some(principal) = known_by.and_then(|known| remembered.principal(known, generation))
@@ -132,7 +137,7 @@ impl Access {
 
     /// Whether `principal` is as it was when it was looked up; looks it up again where that may not be so.
     pub(super) fn is_good(&self, principal: &mut Principal, index: &Index) -> bool {
-        let Some(keys) = self.0.as_ref().filter(|_| principal.may_end()) else { return true };
+        let Some(keys) = self.keys.as_ref().filter(|_| principal.may_end()) else { return true };
         let generation = keys.generation(index);
         if principal.generation != generation {
             if !keys.is_same(principal, index) {
@@ -145,7 +150,7 @@ impl Access {
 
     /// Changes whenever somebody may do less than before.
     pub(super) fn generation(&self, index: &Index) -> u64 {
-        self.0.as_ref().map_or(0, |keys| keys.generation(index))
+        self.keys.as_ref().map_or(0, |keys| keys.generation(index))
     }
 
     /// A session of `principal` and its end.
@@ -172,7 +177,7 @@ impl Access {
     }
 
     fn keys(&self) -> Result<&Keys, ApiError> {
-        self.0.as_ref().ok_or_else(|| {
+        self.keys.as_ref().ok_or_else(|| {
             let detail = "this node asks for no token, so there are no sessions and no tickets: start it with \
                           --root-token-file";
             ApiError::new(Code::Forbidden, detail)

@@ -24,8 +24,8 @@ pub(super) enum Shown<'r> {
 
 impl<'r> Shown<'r> {
     /// What `request` shows: what it says itself comes before the cookie, which a browser adds to whatever it sends. The
-    /// cookie counts only where a page of this node asks, or nobody's: pages of other origins have nothing of a visitor's session.
-    pub(super) fn of(request: &'r Request) -> Self {
+    /// cookie counts only where a page of this node, which speaks TLS or not, asks, or nobody's: pages of other origins have nothing of a visitor's session.
+    pub(super) fn of(request: &'r Request, is_secured: bool) -> Self {
         if let Some(value) = request.header("authorization") {
             return Self::Header(value);
         }
@@ -33,7 +33,7 @@ impl<'r> Shown<'r> {
             return Self::Ticket(ticket);
         }
         match session(request) {
-            Some(value) if is_of_own_page(request) => Self::Session(value),
+            Some(value) if is_of_own_page(request, is_secured) => Self::Session(value),
             _ => Self::Nothing,
         }
     }

@@ -88,7 +88,7 @@ impl<'q> ChangesQuery<'q> {
         let mut start = None;
         let (mut limit, mut block) = (None, None);
         let (mut min_id, mut consistency, mut cluster) = (None, None, None);
-        let (mut cursors, mut last_event_id) = (None, None);
+        let (mut cursors, mut last_event_id, mut ticket) = (None, None, None);
         let (mut tags, mut lists): (Vec<&'q str>, Vec<ListName<'q>>) = Default::default();
         for (name, value) in pairs {
             match name {
@@ -115,7 +115,7 @@ impl<'q> ChangesQuery<'q> {
                     add(&mut lists, ListName::Collection(value), name, QUERY_LISTS_MAX)?;
                 }
                 // Who opens it by that was found out before.
-                TICKET => {}
+                TICKET => once(&mut ticket, TICKET, value, |_| Ok(()))?,
                 _ => return Err(unknown(name)),
             }
         }

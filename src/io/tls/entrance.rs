@@ -121,6 +121,10 @@ impl Entrance {
             let (pair, ca) = (&self.pair, self.client_ca.as_ref());
             let current = current(pair, ca, &texts, self.is_of_nodes)?;
             self.own_name.get().map_or(Ok(()), |name| self.check_name(&texts, name))?;
+            if self.is_of_nodes {
+                let certified = certified(pair, &texts.certificate, &texts.key)?;
+                check_time(pair, Standing::of(&certified, wall_seconds()))?;
+            }
             Ok(Some((texts, current)))
         });
         match outcome {
@@ -146,6 +150,17 @@ impl Entrance {
             told.extend(standing.warning().map(Told::Time));
         }
         told
+    }
+}
+
+/// Checks that other nodes take a certificate now: none is taken up in the place of a good one that they refuse.
+fn check_time(pair: &Pair, standing: Standing) -> Result<(), TlsError> {
+    match standing {
+        Standing::Valid | Standing::EndsSoon(_) => Ok(()),
+        Standing::Expired(_) | Standing::NotYet(_) => {
+            let error = standing.warning().unwrap_or_default();
+            Err(TlsError::Invalid(pair.certificate.clone(), error))
+        }
     }
 }
 

@@ -238,7 +238,7 @@ fn files_are_taken_up_when_they_are_sound() {
 fn a_node_takes_up_no_certificate_that_the_others_would_refuse() {
     let directory = tempfile::tempdir().unwrap();
     let (pair, root) = node_files(directory.path(), "127.0.0.1", None);
-    let (other, _) = node_files(directory.path(), "elsewhere", Some(root));
+    let (other, root) = node_files(directory.path(), "elsewhere", Some(root));
     let ca = directory.path().join("ca.pem");
     let node = NodeTls::new(pair.clone(), ca.clone(), None, false).unwrap();
     assert!(node.check_own_name("elsewhere").is_err());
@@ -249,6 +249,15 @@ fn a_node_takes_up_no_certificate_that_the_others_would_refuse() {
     std::fs::copy(&other.certificate, &pair.certificate).unwrap();
     let told = node.entrance().look();
     assert!(matches!(&*told, [Told::Kept(why)] if why.contains("\"127.0.0.1\"")), "{told:?}");
+    // One that has expired.
+    let mut parameters = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let expired = parameters.signed_by(&key, &root).unwrap();
+    std::fs::write(&pair.certificate, expired.pem()).unwrap();
+    std::fs::write(&pair.key, key.serialize_pem()).unwrap();
+    let told = node.entrance().look();
+    assert!(matches!(&*told, [Told::Kept(why)] if why.contains("has expired")), "{told:?}");
     // One that has the name, of another root.
     let strangers = files();
     std::fs::copy(&strangers.pair.key, &pair.key).unwrap();

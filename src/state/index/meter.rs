@@ -223,8 +223,13 @@ impl Meter {
             limits.ordered.fill();
         }
         let ordered = limits.ordered.check(1, rate, nanoseconds(wall));
-        self.refuse(Quota::Writes, rate, ordered)?;
-        self.refuse(Quota::Writes, rate, limits.writes.check(count, rate, now))
+        let own = limits.writes.check(count, rate, now);
+        // Both are to be waited for.
+        let both = match (ordered, own) {
+            (Err(Short(one)), Err(Short(other))) => Err(Short(one.max(other))),
+            (one, other) => one.and(other),
+        };
+        self.refuse(Quota::Writes, rate, both)
     }
 
     /// Counts changes that are about to be written.
@@ -374,5 +379,16 @@ mod tests {
         });
         assert_eq!(meter.used().unwrap().changes, 50 + 190);
         assert_eq!(meter.used().unwrap().writes, 0);
+    }
+
+    #[test]
+    fn who_is_refused_is_told_when_both_counts_have_room_again() {
+        let (meter, at) = (of([100, 0, 0, 0]), Timestamp(100_000_000));
+        meter.write(1_000, 0).unwrap();
+        (0..1_000).for_each(|_| meter.applied(at));
+        let wait = meter.check_writes(1, 0, || at).unwrap_err().wait;
+        assert_eq!(wait, 9 * SECOND + SECOND / 100);
+        let later = || Timestamp(at.0 + wait / 1_000);
+        assert_eq!(meter.check_writes(1, wait, later), Ok(()));
     }
 }
