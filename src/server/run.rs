@@ -81,20 +81,13 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         votes: config.role == Role::Voter,
     };
     tls.check_name(&address.cluster_address)?;
-    // Whoever was told the name before it was advertised otherwise may go on to use it.
-    let listen_name = config.listen_name.as_deref().unwrap_or_default();
-    let advertised = [&*address.address, &*address.cluster_address, listen_name];
-    let browsers = BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins);
-    let access = Access::new(
-        config.root_token.as_ref(),
-        jwt.as_ref().map(JwtWatch::keys),
-        tls.clients.is_some(),
-    );
+    let is_secured = tls.clients.is_some();
+    let keys = jwt.as_ref().map(JwtWatch::keys);
+    let access = Access::new(config.root_token.as_ref(), keys, is_secured);
+    let browsers = browsers(&config, &address).with_tokens(access.is_required());
     let context = NodeContext {
         address,
-        browsers: Arc::new(
-            browsers.with_tokens(access.is_required()).with_tls(tls.clients.is_some()),
-        ),
+        browsers: Arc::new(browsers.with_tls(is_secured)),
         access: Arc::new(access),
         connections: Arc::new(Connections::new(places)),
         held: Arc::new(HeldByNode::new(config.limits.held_bytes)),
@@ -127,6 +120,14 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
         handoff: ManuallyDrop::new(handoff),
     };
     main.run(&told)
+}
+
+/// Whose pages may use the node of that address.
+fn browsers(config: &Config, address: &Address) -> BrowserPolicy {
+    // Whoever was told the name before it was advertised otherwise may go on to use it.
+    let listen_name = config.listen_name.as_deref().unwrap_or_default();
+    let advertised = [&*address.address, &*address.cluster_address, listen_name];
+    BrowserPolicy::new(&advertised, &config.allow_hosts, &config.allow_origins)
 }
 
 /// The listening sockets of a process, and where they are bound.
