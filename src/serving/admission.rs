@@ -83,10 +83,10 @@ impl Admission {
         Some(self.refuse())
     }
 
-    /// Has a connection close: one that does not come to terms on TLS, an idle one, or one that got no
+    /// Has a connection close: one that says nothing or does not come to terms under TLS, an idle one, or one that got no
     /// further with a head; whether there is one.
     fn close_one(&self, now: Instant) -> bool {
-        let kinds = [Idle::Handshake, Idle::Welcome, Idle::Begun];
+        let kinds = [Idle::Silent, Idle::Handshake, Idle::Welcome, Idle::Begun];
         kinds.into_iter().any(|kind| self.deadlines.close_idle(kind, now))
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     pressure,
-    waiting::{BEGUN_MIN, IDLE_MIN, Idle, Slot, Waiting},
+    waiting::{BEGUN_MIN, IDLE_MIN, Idle, SILENT_MIN, Slot, Waiting},
 };
 use crate::io::cores;
 
@@ -58,6 +58,7 @@ impl Deadlines {
     pub fn close_idle(&self, kind: Idle, now: Instant) -> bool {
         let mut inner = self.0.borrow_mut();
         let least = match kind {
+            Idle::Silent => SILENT_MIN,
             Idle::Begun | Idle::Handshake => BEGUN_MIN,
             Idle::Welcome | Idle::Refused => IDLE_MIN,
         };

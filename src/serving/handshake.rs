@@ -78,8 +78,11 @@ impl Handshakes {
     ) -> Option<Stream> {
         let metrics = context.api.metrics();
         let since = cores::now();
+        // Who says nothing goes first: else it would take as many places as it liked of those who do.
+        let gives_way = |kind| context.deadlines.close_idle(kind, since);
         if self.under_way.get() >= HANDSHAKES_MAX
-            && !context.deadlines.close_idle(Idle::Handshake, since)
+            && !gives_way(Idle::Silent)
+            && !gives_way(Idle::Handshake)
         {
             metrics.limited(Limit::Handshakes);
             return None;
@@ -88,10 +91,18 @@ impl Handshakes {
         let _under_way = UnderWay(Rc::clone(&self));
         let _counted = Counted::new(&metrics.handshakes);
         let deadline = context.deadlines.register();
-        let idle = if place.is_welcome() { Idle::Handshake } else { Idle::Refused };
-        let (until, since, idle) = (Some(since + HANDSHAKE), Some(since), Some(idle));
-        deadline.wait(Waiting { until, idle, since, ..Waiting::default() });
-        let mut secured = pin!(self.shake(stream));
+        let (until, since) = (Some(since + HANDSHAKE), Some(since));
+        let wait = |idle| {
+            let idle = Some(if place.is_welcome() { idle } else { Idle::Refused });
+            deadline.wait(Waiting { until, idle, since, ..Waiting::default() });
+        };
+        wait(Idle::Silent);
+        let mut secured = pin!(async {
+            let mut first = [0];
+            let begun = stream.peek(&mut first).await?;
+            wait(Idle::Handshake);
+            self.shake(stream, &first[..begun]).await
+        });
         let outcome = poll_fn(|cx| {
             if deadline.poll_passed(cx) || context.api.node().is_stopping() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -106,13 +117,10 @@ impl Handshakes {
         outcome.ok()
     }
 
-    async fn shake(&self, stream: Stream) -> io::Result<Stream> {
-        let mut first = [0];
-        match stream.peek(&mut first).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ if first == [FIRST_BYTE] => {
-                stream.secured(&self.entrance, async || self.turn().await).await
-            }
+    async fn shake(&self, stream: Stream, first: &[u8]) -> io::Result<Stream> {
+        match first {
+            [] => Err(io::ErrorKind::UnexpectedEof.into()),
+            [FIRST_BYTE] => stream.secured(&self.entrance, async || self.turn().await).await,
             _ => Err(self.not_tls(&stream).await),
         }
     }

@@ -11,6 +11,10 @@ pub const IDLE_MIN: Duration = Duration::from_millis(250);
 /// The same of one whose client has sent a part of a head, or of a handshake: the rest of it.
 pub const BEGUN_MIN: Duration = Duration::from_secs(1);
 
+/// The same of one under TLS whose client has not sent anything yet, though it is to speak first: what it sends takes one way of
+/// the network.
+pub const SILENT_MIN: Duration = Duration::from_millis(50);
+
 /// A connection without a whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
@@ -18,6 +22,8 @@ pub enum Idle {
     Welcome,
     /// It is so too, and a part of a head has arrived.
     Begun,
+    /// It is so too, is to speak TLS, and nothing has arrived.
+    Silent,
     /// It is so too, and has yet to come to terms on TLS.
     Handshake,
     /// It is beyond it.

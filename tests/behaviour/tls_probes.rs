@@ -1,10 +1,13 @@
 //! What somebody finds who probes the ports under TLS from outside: clients' and nodes'.
 
 use std::{
+    collections::VecDeque,
     io::Write,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
 };
 
 use testkit::{Client, Node, NodeBuilder, eventually, installed, temporary};
@@ -140,6 +143,49 @@ fn a_node_whose_certificate_has_expired_is_refused_and_both_sides_say_why() {
         says(&first, &["does not become a member", "certificate expired"])
     });
     eventually("it hears why", || says(&second, &["a node was refused", "CertificateExpired"]));
+}
+
+/// Ends a thread, also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_says_nothing_makes_room_for_who_does() {
+    let directory = temporary();
+    let root = Root::new(directory.path(), "root");
+    let node = root.pair("node").node().start();
+    rlimit::increase_nofile_limit(4_096).unwrap();
+    let (opened, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let address = node.address();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = VecDeque::new();
+            while !stop.load(Ordering::SeqCst) {
+                silent.push_back(TcpStream::connect(address));
+                // More than may be under way.
+                if silent.len() > 1_500 {
+                    silent.pop_front();
+                }
+                opened.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let _ends = Ends(&stop);
+        eventually("all places are taken", || opened.load(Ordering::SeqCst) > 2_000);
+        let before = opened.load(Ordering::SeqCst);
+        let served = (0..20).filter(|_| {
+            let client = TlsClient::try_connect(node.address(), &root.file);
+            client.is_ok_and(|mut client| client.request("GET", "/changes", b"").0 == 200)
+        });
+        let served = served.count();
+        let meanwhile = opened.load(Ordering::SeqCst) - before;
+        assert_eq!(served, 20, "new clients are served while others say nothing");
+        assert!(meanwhile > 20, "only {meanwhile} came meanwhile");
+    });
 }
 
 #[test]
