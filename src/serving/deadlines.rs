@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     pressure,
-    waiting::{BEGUN_MIN, IDLE_MIN, Idle, SILENT_MIN, Slot, Waiting},
+    waiting::{BEGUN_MIN, IDLE_MIN, Idle, Slot, Waiting},
 };
 use crate::io::cores;
 
@@ -58,7 +58,8 @@ impl Deadlines {
     pub fn close_idle(&self, kind: Idle, now: Instant) -> bool {
         let mut inner = self.0.borrow_mut();
         let least = match kind {
-            Idle::Silent => SILENT_MIN,
+            // Its client is to speak first.
+            Idle::Silent => Duration::ZERO,
             Idle::Begun | Idle::Handshake => BEGUN_MIN,
             Idle::Welcome | Idle::Refused => IDLE_MIN,
         };

@@ -11,10 +11,6 @@ pub const IDLE_MIN: Duration = Duration::from_millis(250);
 /// The same of one whose client has sent a part of a head, or of a handshake: the rest of it.
 pub const BEGUN_MIN: Duration = Duration::from_secs(1);
 
-/// The same of one under TLS whose client has not sent anything yet, though it is to speak first: what it sends takes one way of
-/// the network.
-pub const SILENT_MIN: Duration = Duration::from_millis(50);
-
 /// A connection without a whole request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
