@@ -78,10 +78,11 @@ fn the_longest_idle_connection_goes_and_no_other() {
     let node = Node::with(&["--max-connections", "4", "--cores", "1"]);
     let mut parked_one = node.client();
     parked_one.send_request("GET", "/changes?block=300", &[], b"");
-    parked(&node, 1);
+    let mut used: Vec<_> = (0..2).map(|_| node.client()).collect();
+    // No other connection takes a place for it.
+    eventually("it is parked", || used[0].metric("parked") == 1);
     let mut begun = node.client();
     begun.send("GET /changes HTTP/1.1\r\nHost: a\r\n");
-    let mut used: Vec<_> = (0..2).map(|_| node.client()).collect();
     for client in used.iter_mut().rev() {
         assert_eq!(client.get("/changes").status, 200);
     }
