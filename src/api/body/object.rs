@@ -1,5 +1,7 @@
 //! Small bodies: one object, whose members are strings or whole numbers.
 
+use std::num::NonZeroU64;
+
 use crate::api::{
     error::{ApiError, Code, excerpt},
     json::{JsonError, Reason, Scanner, unescape, utf8},
@@ -50,6 +52,32 @@ impl Object {
             None => Ok(None),
             Some((at, Value::Text(text))) => Ok(Some((at, text))),
             Some((at, Value::Number(_))) => Err(not_a_string(name, at)),
+        }
+    }
+
+    /// Takes out a number from 1 to `max`, if it is there.
+    ///
+    /// # Errors
+    /// [`Code::InvalidJson`] for a string, [`Code::InvalidParameter`] for another number.
+    pub(in crate::api) fn number(
+        &mut self,
+        name: &str,
+        max: u64,
+    ) -> Result<Option<NonZeroU64>, ApiError> {
+        let Some((at, value)) = self.take(name) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => number,
+            Value::Text(_) => {
+                let rule = format!("member {name:?} must be a number");
+                return Err(member(Code::InvalidJson, name, at, &rule));
+            }
+        };
+        match NonZeroU64::new(number).filter(|number| number.get() <= max) {
+            Some(number) => Ok(Some(number)),
+            None => {
+                let rule = format!("member {name:?} must be from 1 to {max}");
+                Err(member(Code::InvalidParameter, name, at, &rule))
+            }
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The body that says how much a tenant may use: `{"writes_per_second":…,"reads_per_second":…,"waits":…,
 //! "bytes_per_second":…}`.
 
-use std::num::NonZeroU64;
-
-use super::object::{self, Object, Value, member};
+use super::object;
 use crate::{
     api::{
         error::{ApiError, Code},
@@ -24,31 +22,15 @@ pub(in crate::api) fn parse(body: &[u8], form: Form) -> Result<TenantQuota, ApiE
     let mut object = object::parse(body, &TenantQuota::MEMBERS.map(|(name, _)| name))?;
     let mut members = [None; TenantQuota::MEMBERS.len()];
     for (place, (name, max)) in members.iter_mut().zip(TenantQuota::MEMBERS) {
-        *place = number(&mut object, name, max)?;
+        *place = object.number(name, max)?;
     }
     Ok(TenantQuota::of_members(members))
 }
 
-fn number(object: &mut Object, name: &str, max: u64) -> Result<Option<NonZeroU64>, ApiError> {
-    let Some((at, value)) = object.take(name) else { return Ok(None) };
-    let number = match value {
-        Value::Number(number) => number,
-        Value::Text(_) => {
-            let rule = format!("member {name:?} must be a number");
-            return Err(member(Code::InvalidJson, name, at, &rule));
-        }
-    };
-    match NonZeroU64::new(number).filter(|number| number.get() <= max) {
-        Some(number) => Ok(Some(number)),
-        None => {
-            let rule = format!("member {name:?} must be from 1 to {max}");
-            Err(member(Code::InvalidParameter, name, at, &rule))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
 
     #[test]

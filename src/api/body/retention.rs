@@ -1,8 +1,6 @@
 //! The body that says how much of its history a tenant keeps: `{"changes":…,"age":…}`.
 
-use std::num::NonZeroU64;
-
-use super::object::{self, Object, Value, member};
+use super::object;
 use crate::{
     api::{
         error::{ApiError, Code},
@@ -24,31 +22,15 @@ pub(in crate::api) fn parse(body: &[u8], form: Form) -> Result<TenantRetention, 
         return Err(ApiError::new(Code::UnsupportedMediaType, detail));
     }
     let mut object = object::parse(body, &["changes", "age"])?;
-    let changes = number(&mut object, "changes")?;
-    let age = number(&mut object, "age")?;
+    let changes = object.number("changes", MAX)?;
+    let age = object.number("age", MAX)?;
     Ok(TenantRetention { changes, age })
-}
-
-fn number(object: &mut Object, name: &str) -> Result<Option<NonZeroU64>, ApiError> {
-    let Some((at, value)) = object.take(name) else { return Ok(None) };
-    let number = match value {
-        Value::Number(number) => number,
-        Value::Text(_) => {
-            let rule = format!("member {name:?} must be a number");
-            return Err(member(Code::InvalidJson, name, at, &rule));
-        }
-    };
-    match NonZeroU64::new(number).filter(|number| number.get() <= MAX) {
-        Some(number) => Ok(Some(number)),
-        None => {
-            let rule = format!("member {name:?} must be from 1 to {MAX}");
-            Err(member(Code::InvalidParameter, name, at, &rule))
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
 
     #[test]
