@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::answers::json;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 struct Acknowledgement {
     #[serde(rename = "_id")]
@@ -13,7 +15,7 @@ struct Acknowledgement {
 
 /// The first of `count` consecutive ids, if the answer says exactly that.
 pub(crate) fn first_id(body: &[u8], count: u64) -> Option<u64> {
-    match serde_json::from_slice(body).ok()? {
+    match json::read(body)? {
         Acknowledgement { id: Some(id), first: None, last: None, count: None } if count == 1 => {
             Some(id)
         }

@@ -1,5 +1,6 @@
 //! What a reader needs to know of a page of changes, without parsing all of it where the list's
-//! own promises (dense ids, the order of members) allow that.
+//! own promises (dense ids, the order of members) allow that. Where the very bytes of `data` are wanted, serde_json
+//! reads: simd-json keeps no raw text.
 
 use std::borrow::Cow;
 
@@ -7,6 +8,8 @@ use memchr::memmem;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+
+use crate::answers::json;
 
 /// How far from its end the envelope's members behind the changes are looked for, in bytes.
 const TAIL_BYTES_MAX: usize = 80;
@@ -110,7 +113,7 @@ pub(crate) fn summary(body: &[u8], dense: bool) -> Option<PageSummary> {
         at_end: bool,
         last: u64,
     }
-    let page: Page = serde_json::from_slice(body).ok()?;
+    let page: Page = json::read(body)?;
     Some(PageSummary { changes: page.changes.len() as u64, last: page.last, at_end: page.at_end })
 }
 

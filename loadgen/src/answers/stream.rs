@@ -5,6 +5,8 @@ use clap::ValueEnum;
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
+use crate::answers::json;
+
 /// Longest line that is kept until its end arrives, in bytes: above the server's largest change.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -107,7 +109,7 @@ fn ndjson_line(line: &[u8], arrived: &mut Arrived) -> Option<()> {
         id: Option<u64>,
         last: Option<u64>,
     }
-    match serde_json::from_slice(line).ok()? {
+    match json::read(line)? {
         Line { id: Some(id), .. } => {
             arrived.changes += 1;
             arrived.last = arrived.last.max(id);

@@ -151,6 +151,17 @@ pub(crate) struct IngestArguments {
     /// in order, unchanged; exit code 1 otherwise.
     #[arg(long)]
     pub(crate) verify: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) search: SearchArguments,
+    /// The only status that counts as success; absent: any 2xx.
+    #[arg(long, value_name = "STATUS", conflicts_with = "verify")]
+    pub(crate) expect_status: Option<u16>,
+}
+
+/// The search for the highest rate.
+#[derive(Debug, Clone, Copy, Args, Serialize)]
+pub(crate) struct SearchArguments {
     /// Searches for the highest rate whose p99 is below --p99: tries one after the other, each for
     /// --warmup and --duration, from --rate on (absent: 1000).
     #[arg(long, requires = "p99", conflicts_with = "hdr")]
@@ -159,9 +170,6 @@ pub(crate) struct IngestArguments {
     #[arg(long, value_parser = humantime::parse_duration, requires = "find_rate")]
     #[serde(rename = "p99_s", serialize_with = "some_seconds")]
     pub(crate) p99: Option<Duration>,
-    /// The only status that counts as success; absent: any 2xx.
-    #[arg(long, value_name = "STATUS", conflicts_with = "verify")]
-    pub(crate) expect_status: Option<u16>,
 }
 
 /// How long a load runs.
@@ -200,6 +208,13 @@ pub(crate) struct ReadArguments {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) phases: Phases,
+    /// Holds every page against what is promised: ids in order, without a gap in the global list, times that do
+    /// not go back, and changes of loadgen byte for byte; exit code 1 otherwise.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) search: SearchArguments,
 }
 
 /// What `wait` and `stream` take.
@@ -293,6 +308,13 @@ pub(crate) struct CompareArguments {
     /// Turns of each server.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slices: u32,
+    /// Reads back what each turn wrote, as `ingest` does, on the first server; exit code 1 when something is
+    /// missing or changed.
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// The same on the second server, which must be ChangeAgent too.
+    #[arg(long)]
+    pub(crate) verify_b: bool,
     /// Exit code 1 when the first server's rate is below this share of the second's.
     #[arg(long, value_name = "SHARE", value_parser = positive)]
     pub(crate) ratio_min: Option<f64>,

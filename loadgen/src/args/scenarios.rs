@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommonArguments, LoadArguments, Phases, positive, seconds};
+use super::{CommonArguments, LoadArguments, Phases, SearchArguments, positive, seconds};
 
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct TenantsArguments {
@@ -22,9 +22,12 @@ pub(crate) struct TenantsArguments {
     /// Long-polls that wait at each list.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) waiters: u16,
-    /// Appends a second over all lists, one list after the other.
-    #[arg(long, default_value_t = 1000.0, value_parser = positive)]
-    pub(crate) rate: f64,
+    /// Appends a second over all lists, one list after the other; absent: 1000.
+    #[arg(long, value_parser = positive, conflicts_with = "closed")]
+    pub(crate) rate: Option<f64>,
+    /// Closed loop: each connection appends as fast as it is answered.
+    #[arg(long)]
+    pub(crate) closed: bool,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) phases: Phases,
@@ -63,6 +66,9 @@ pub(crate) struct KeysArguments {
     /// Reads everything back afterwards: each change as `ingest` does, and every key.
     #[arg(long)]
     pub(crate) verify: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) search: SearchArguments,
 }
 
 #[derive(Debug, Clone, Args, Serialize)]

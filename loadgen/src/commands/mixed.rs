@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use crate::args::{
-    KeysArguments, LoadArguments, Mix, MixedArguments, SoakArguments, TenantsArguments,
+    KeysArguments, LoadArguments, Mix, MixedArguments, SearchArguments, SoakArguments,
+    TenantsArguments,
 };
 use crate::base::random::run_id;
 use crate::commands::ingest::{Ingest, post_requests};
@@ -155,6 +156,7 @@ impl Mixed {
                 rate: Some(arguments.read_rate),
                 warmup: arguments.phases.warmup,
                 duration: arguments.phases.duration,
+                verify: arguments.verify,
             }),
             tenants,
             keys,
@@ -193,7 +195,14 @@ impl Mixed {
                 missing: 0,
                 samples,
             };
-            brought.parts.extend(reads?);
+            if let Some((part, verification)) = reads? {
+                brought.parts.push(part);
+                if let Some(verification) = verification {
+                    // What was found in pages is not what this run has written.
+                    let read = Verification { found: 0, foreign: 0, ..verification };
+                    brought.verification.merge(read);
+                }
+            }
             if let Some(tenants) = tenants? {
                 let (measured, tally) = (tenants.ingested.measured, tenants.ingested.tally);
                 brought.parts.push(Part::new("tenant append", [tally], measured, interval)?);
@@ -242,7 +251,8 @@ fn tenants_arguments(arguments: &MixedArguments) -> TenantsArguments {
         },
         tenants: arguments.tenants,
         waiters: 1,
-        rate: arguments.tenants_rate,
+        rate: Some(arguments.tenants_rate),
+        closed: false,
         phases: arguments.phases,
         block: BLOCK,
         verify: arguments.verify,
@@ -261,5 +271,6 @@ fn keys_arguments(arguments: &MixedArguments) -> KeysArguments {
         rate: Some(arguments.keys_rate),
         phases: arguments.phases,
         verify: arguments.verify,
+        search: SearchArguments { find_rate: false, p99: None },
     }
 }

@@ -14,6 +14,7 @@ use crate::base::stop;
 use crate::http::engine::Engine;
 use crate::http::target::Targets;
 use crate::http::workload::ConnectAll;
+use crate::measure::generator::ThreadTime;
 use crate::measure::progress::Progress;
 
 /// File descriptors needed besides the connections' own.
@@ -105,7 +106,10 @@ impl Fleet {
         let connected = self.connect(indices.clone());
         // Every thread passes the gate, also one that failed: else the others would wait.
         let start = gate.pass(connected.as_ref().err())?;
-        work(Crew { thread, indices, start, progress, engine: connected? })
+        let time = ThreadTime::begin();
+        let worked = work(Crew { thread, indices, start, progress, engine: connected? });
+        time.end();
+        worked
     }
 
     /// Makes the connections; an error when not a single one to one of the targets could be.

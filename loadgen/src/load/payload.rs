@@ -92,6 +92,12 @@ impl Payload {
         Some(Origin { worker, sequence })
     }
 
+    /// The run that the data of a change names; `None` for data of anything else.
+    pub(crate) fn run_of(data: &[u8]) -> Option<u64> {
+        let rest = data.strip_prefix(RUN)?;
+        rest.get(RUN_DIGITS..)?.starts_with(WORKER).then(|| read_hex(rest.get(..RUN_DIGITS)?))?
+    }
+
     /// Whether `data` is, byte for byte, what was sent as `origin`. `scratch` is only memory.
     pub(crate) fn matches(&self, data: &[u8], origin: Origin, scratch: &mut Vec<u8>) -> bool {
         scratch.clear();

@@ -46,6 +46,9 @@ impl Report {
         if let Some(verification) = &results.verification {
             println!("{}", table::verdict(verification));
         }
+        if let Some(warning) = &results.generator.warning {
+            println!("warning: {warning}");
+        }
         let run = Run {
             tool: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -176,14 +176,19 @@ impl Findings {
     /// The figures of all this.
     pub(crate) fn results(&self, usage: &Usage) -> Result<Results> {
         let mut lateness = Latencies::new()?;
-        for part in &self.parts {
-            lateness.merge(&part.tally.lateness)?;
+        let mut p99_ms = f64::INFINITY;
+        for Part { tally, .. } in &self.parts {
+            lateness.merge(&tally.lateness)?;
+            // Only what has a schedule can be late for it.
+            if !tally.lateness.histogram().is_empty() {
+                p99_ms = p99_ms.min(tally.latencies.summary().p99_ms);
+            }
         }
         Ok(Results {
             passed: self.passed,
             operations: self.parts.iter().map(Part::operation).collect::<Result<_>>()?,
             counts: self.counts.clone(),
-            generator: usage.taken(&lateness),
+            generator: usage.taken(&lateness, p99_ms),
             verification: self.verification.clone(),
             samples: self.samples.clone(),
             steps: self.steps.clone(),

@@ -30,6 +30,8 @@ pub(crate) fn table(command: &str, results: &Results) -> Table {
     let generator = &results.generator;
     let cpu = format!("{:.2} s, {:.2} of a processor", generator.cpu_s, generator.cpus);
     rows.add("load generator", &cpu);
+    let busiest = format!("{:.0} % of its time", generator.busiest * 100.0);
+    rows.add("its busiest thread", &busiest);
     if generator.lateness.count > 0 {
         rows.latency("sent late", &generator.lateness);
     }

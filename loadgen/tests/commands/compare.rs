@@ -36,3 +36,25 @@ fn two_servers_are_compared_in_turns() {
     let run = loadgen("compare-fails", &format!("{line} --ratio-min 1000"));
     assert_eq!(run.output.status.code(), Some(1));
 }
+
+#[test]
+fn each_turn_is_read_back() {
+    let (a, b) = (server(Every::default()), server(Every { lose: 20, ..Every::default() }));
+    let line = |verify: &str| {
+        format!(
+            "compare --url {} --url-b {} --path-b /changes --connections 4 --slices 2 --slice 50ms \
+             --warmup 10ms {verify}",
+            a.url(),
+            b.url()
+        )
+    };
+    // The second loses changes, but only the first is asked.
+    let run = loadgen("compare-verify", &line("--verify")).passes();
+    assert_eq!(run.number("/verification/found"), newest(&a));
+    let run = loadgen("compare-verify-b", &line("--verify --verify-b"));
+    assert_eq!(run.output.status.code(), Some(1));
+    assert!(run.number("/verification/violations/altered") > 0, "{}", run.results());
+    // The turns of both runs and of both servers, each read back once.
+    let twice = run.number("/verification/acknowledged") + newest(&a);
+    assert!(twice > newest(&b), "{}", run.results());
+}

@@ -113,3 +113,53 @@ fn a_server_that_is_not_there_is_one_clear_line() {
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }
+
+#[test]
+fn bad_options_are_refused_with_a_word() {
+    for (line, word) in [
+        ("ingest", "--url"),
+        ("ingest --url http://h --rate 0", "above 0"),
+        ("ingest --url http://h --batch 0", "1..=10000"),
+        ("ingest --url http://h --find-rate", "--p99"),
+        ("ingest --url http://h --duration 5", "time unit"),
+        ("ingest --url http://h --verify --expect-status 204", "cannot be used"),
+        ("read --url http://h --limit 10001", "1..=10000"),
+        ("tenants --url http://h --closed --rate 5", "cannot be used"),
+        ("keys --url http://h --mix post=1", "none of put, put-if, get, delete"),
+        ("stream --url http://h --format xml", "event-stream, ndjson"),
+        ("compare --url http://h", "--url-b"),
+        ("report a.json", "--html"),
+        ("soak", "--url"),
+        ("load", "unrecognized subcommand"),
+    ] {
+        let run = loadgen("refused", line);
+        let errors = String::from_utf8_lossy(&run.output.stderr).into_owned();
+        assert_eq!(run.output.status.code(), Some(2), "{line}: {errors}");
+        assert!(errors.contains(word), "{line}: {errors}");
+    }
+    // What only shows when it is looked at.
+    for (line, word) in [
+        ("ingest --url ftp://h", "only http:// and https:// are spoken here"),
+        ("ingest --url http://127.0.0.1:1 --size 1", "--size must be at least"),
+        ("ingest --url http://127.0.0.1:1 --threads 0", "--threads must be at least 1"),
+        ("ingest --url http://127.0.0.1:1 --duration 0s", "the duration must be above 0"),
+    ] {
+        let run = loadgen("refused-later", line);
+        let errors = String::from_utf8_lossy(&run.output.stderr).into_owned();
+        assert_eq!(run.output.status.code(), Some(1), "{line}: {errors}");
+        assert!(errors.contains(word), "{line}: {errors}");
+    }
+}
+
+#[test]
+fn a_run_tells_when_it_may_have_measured_itself() {
+    let fake = server(Every::default());
+    // Far more than one thread can send.
+    let url = fake.url();
+    let line = format!("ingest --url {url} --rate 5000000 --duration 200ms --warmup 0s");
+    let run = loadgen("limit", &line).passes();
+    assert!(run.results()["generator"]["busiest"].as_f64() > Some(0.0), "{}", run.results());
+    let line = format!("ingest --url {url} --connections 1 --rate 5 --duration 200ms --warmup 0s");
+    let run = loadgen("no-limit", &line).passes();
+    assert!(run.results()["generator"]["busiest"].as_f64() < Some(0.9), "{}", run.results());
+}

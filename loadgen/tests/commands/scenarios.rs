@@ -36,6 +36,37 @@ fn each_change_reaches_those_who_wait_at_its_list() {
 }
 
 #[test]
+fn a_closed_loop_appends_to_the_lists_as_fast_as_it_is_answered() {
+    let node = Node::start();
+    let line = format!(
+        "tenants --url {} --tenants 8 --connections 4 --closed --duration 200ms --warmup 0s --verify",
+        node.url()
+    );
+    let run = loadgen("tenants-closed", &line).passes();
+    assert_eq!(run.of("append", "/never_sent"), 0);
+    assert_eq!(run.number("/generator/lateness/count"), 0);
+    assert_eq!(run.count("missing"), 0);
+    node.holds(run.number("/verification/acknowledged"));
+}
+
+#[test]
+fn the_highest_rate_of_a_mix_is_searched_for() {
+    let node = Node::start();
+    let line = format!(
+        "keys --url {} --connections 1 --keys 4 --rate 1000000 --find-rate --p99 1ns \
+         --duration 20ms --warmup 0s --verify --quiet",
+        node.url()
+    );
+    // Nothing is answered within a nanosecond, however low the rate.
+    let run = loadgen("keys-find-rate", &line);
+    assert_eq!(run.output.status.code(), Some(1), "{}", run.results());
+    assert_eq!(run.results()["counts"]["rate_max"], serde_json::Value::Null);
+    let steps = run.results()["steps"].as_array().map_or(0, Vec::len);
+    assert!(steps > 3, "{}", run.results());
+    assert_eq!(run.results()["verification"]["passed"], true);
+}
+
+#[test]
 fn every_key_holds_what_was_acknowledged_last() {
     let node = Node::start();
     let line = format!(

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::answers::page;
 use crate::args::{KeysArguments, Mix};
 use crate::base::random::run_id;
+use crate::commands::find_rate;
 use crate::http::control::Control;
 use crate::http::target::Targets;
 use crate::load::fleet::{Crew, Fleet};
@@ -64,13 +65,23 @@ pub(crate) struct KeysBrought {
 /// Runs the command.
 pub(crate) fn run(arguments: &KeysArguments) -> Result<Outcome> {
     let common = &arguments.common;
+    let targets = Targets::resolve(&common.urls, &common.access()?)?;
+    let report = Report::begin("keys", arguments)?;
+    let findings = find_rate::run(&arguments.search, arguments.rate, common.quiet, |rate| {
+        let arguments = KeysArguments { rate, ..arguments.clone() };
+        measure(&arguments, &targets)
+    })?;
+    report.finish(&findings, &common.output)
+}
+
+/// One load with keys of its own, and its verification.
+fn measure(arguments: &KeysArguments, targets: &Targets) -> Result<Findings> {
+    let common = &arguments.common;
     let run = run_id();
     let payload = Payload::new(run, arguments.size)?;
-    let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let mut control = Control::new(targets.first(), common.timeout);
     let base = control.newest("/changes")?;
-    let keys = Keys::create(arguments, run, &payload, &targets, &mut control, 0)?;
-    let report = Report::begin("keys", arguments)?;
+    let keys = Keys::create(arguments, run, &payload, targets, &mut control, 0)?;
     let brought = keys.run()?;
     let mut verification = brought.verification.clone();
     if arguments.verify {
@@ -79,9 +90,8 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<Outcome> {
     }
     let findings = Findings::new(brought.parts)
         .count("run", format!("{run:016x}"))
-        .count("keys", arguments.keys)
-        .verified(Some(verification));
-    report.finish(&findings, &common.output)
+        .count("keys", arguments.keys);
+    Ok(findings.verified(Some(verification)))
 }
 
 impl Keys {

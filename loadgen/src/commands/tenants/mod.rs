@@ -25,6 +25,8 @@ use crate::measure::span;
 use crate::measure::tally::Tally;
 use waiters::Waiters;
 
+/// Appends a second, unless something else is asked for.
+const RATE: f64 = 1000.0;
 /// How long it may take until all polls stand, besides a share for each of them.
 const STAND_TIME: Duration = Duration::from_secs(10);
 /// How often it is looked whether they do.
@@ -109,7 +111,7 @@ impl Tenants {
                 payload: payload.clone(),
                 requests: post_requests(payload, targets, &path, load)?,
                 batch: load.batch,
-                rate: Some(arguments.rate),
+                rate: (!arguments.closed).then(|| arguments.rate.unwrap_or(RATE)),
                 warmup: arguments.phases.warmup,
                 duration: arguments.phases.duration,
                 expect_status: None,

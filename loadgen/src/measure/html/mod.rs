@@ -87,16 +87,21 @@ fn overview(runs: &[Named]) -> String {
             // Writing to a string does not fail, here and below.
             let _ = write!(said, "{separator}{}", verdict(verification));
         }
+        if let Some(warning) = &results.generator.warning {
+            let separator = if said.is_empty() { "" } else { "; " };
+            let _ = write!(said, "{separator}{warning}");
+        }
         let (class, outcome) =
             if results.passed { ("", "passed") } else { (" class=\"failed\"", "FAILED") };
         let _ = writeln!(
             rows,
             "<tr><td>{}</td><td class=\"word\">{}</td><td>{}</td><td{class}>{outcome}</td>\
-             <td>{:.2}</td><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td></tr>",
+             <td>{:.2}</td><td>{:.0} %</td><td>{}</td><td class=\"text\">{}</td><td class=\"text\">{}</td></tr>",
             escape(label),
             escape(&run.command),
             escape(&run.started),
             results.generator.cpus,
+            results.generator.busiest * 100.0,
             lateness(run),
             escape(&settings),
             escape(&said)
@@ -104,7 +109,7 @@ fn overview(runs: &[Named]) -> String {
     }
     format!(
         "<h2>Runs</h2><div class=\"scroll\"><table><tr><th>run</th><th class=\"word\">command</th><th>began</th>\
-         <th>outcome</th><th>processors of loadgen</th><th>sent late, p99</th><th class=\"text\">settings</th>\
+         <th>outcome</th><th>processors of loadgen</th><th>busiest thread</th><th>sent late, p99</th><th class=\"text\">settings</th>\
          <th class=\"text\">what it says</th></tr>\n{rows}</table></div>\n"
     )
 }

@@ -6,11 +6,11 @@ use super::escape;
 
 /// The size of a plot and the room around its lines, in units of the drawing.
 const WIDTH: f64 = 620.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 62.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 84.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 10.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 52.0;
 /// Most points of a line: more are thinned out, and the highest of each stretch is kept.
 const POINTS_MAX: usize = 600;
 /// A line with no more points shows each of them.
@@ -83,13 +83,13 @@ pub(super) fn figure(caption: &str, x: Axis<'_>, y: Axis<'_>, lines: &[Line]) ->
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\
              <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
             HEIGHT - BOTTOM,
-            HEIGHT - BOTTOM + 15.0
+            HEIGHT - BOTTOM + 18.0
         );
     }
     let _ = write!(
         out,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-         <text transform=\"translate(13 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+         <text transform=\"translate(18 {:.1}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
         f64::midpoint(LEFT, WIDTH - RIGHT),
         HEIGHT - 6.0,
         escape(x.label),

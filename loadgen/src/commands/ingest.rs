@@ -1,8 +1,6 @@
 //! `loadgen ingest`: appends changes from many connections and, on demand, proves afterwards
 //! that every acknowledged one is there.
 
-mod find_rate;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use crate::answers::acknowledgement;
 use crate::args::{IngestArguments, LoadArguments};
 use crate::base::random::run_id;
 use crate::base::stop;
+use crate::commands::find_rate;
 use crate::http::connection::Failure;
 use crate::http::control::Control;
 use crate::http::response::Response;
@@ -63,10 +62,10 @@ pub(crate) struct Ingested {
 pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     let targets = Targets::resolve(&arguments.common.urls, &arguments.common.access()?)?;
     let report = Report::begin("ingest", arguments)?;
-    let findings = match (arguments.find_rate, arguments.p99) {
-        (true, Some(p99)) => find_rate::run(arguments, &targets, p99)?,
-        _ => measure(arguments, &targets, arguments.rate)?,
-    };
+    let findings =
+        find_rate::run(&arguments.search, arguments.rate, arguments.common.quiet, |rate| {
+            measure(arguments, &targets, rate)
+        })?;
     report.finish(&findings, &arguments.common.output)
 }
 

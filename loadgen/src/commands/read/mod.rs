@@ -1,5 +1,7 @@
 //! `loadgen read`: reads the list of changes from many connections, page after page or at random.
 
+mod check;
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use crate::answers::page;
 use crate::args::ReadArguments;
 use crate::base::random::{Random, run_id};
 use crate::base::stop;
+use crate::commands::find_rate;
 use crate::http::connection::Failure;
 use crate::http::control::Control;
 use crate::http::response::Response;
@@ -21,6 +24,8 @@ use crate::measure::report::{Outcome, Report};
 use crate::measure::results::{Findings, Part};
 use crate::measure::span::{self, Span};
 use crate::measure::tally::Tally;
+use crate::measure::verification::Verification;
+use check::Checker;
 
 /// The list whose ids are promised to have no gaps.
 const GLOBAL_LIST: &str = "/changes";
@@ -38,6 +43,8 @@ pub(crate) struct Reads {
     pub(crate) rate: Option<f64>,
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
+    /// Whether every page is held against what the list promises.
+    pub(crate) verify: bool,
 }
 
 /// Runs the command.
@@ -45,9 +52,20 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
-    let reads = Reads {
+    let report = Report::begin("read", arguments)?;
+    let findings = find_rate::run(&arguments.search, arguments.rate, common.quiet, |rate| {
+        let (part, verification) = reads(arguments, &targets, newest, rate).run()?;
+        Ok(Findings::new(vec![part]).verified(verification))
+    })?;
+    report.finish(&findings, &common.output)
+}
+
+/// What the command line asks for, at a rate or as fast as it goes.
+fn reads(arguments: &ReadArguments, targets: &Targets, newest: u64, rate: Option<f64>) -> Reads {
+    let common = &arguments.common;
+    Reads {
         fleet: Fleet {
-            targets,
+            targets: targets.clone(),
             connections: arguments.connections,
             threads: common.threads,
             timeout: common.timeout,
@@ -56,17 +74,16 @@ pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
         path: arguments.path.clone(),
         limit: arguments.limit,
         random_below: arguments.since_random.then_some(newest),
-        rate: arguments.rate,
+        rate,
         warmup: arguments.phases.warmup,
         duration: arguments.phases.duration,
-    };
-    let report = Report::begin("read", arguments)?;
-    report.finish(&Findings::new(vec![reads.run()?]), &common.output)
+        verify: arguments.verify,
+    }
 }
 
 impl Reads {
-    /// Runs the load on all threads.
-    pub(crate) fn run(&self) -> Result<Part> {
+    /// Runs the load on all threads; what was found wrong comes with it, where that is asked for.
+    pub(crate) fn run(&self) -> Result<(Part, Option<Verification>)> {
         ensure!(!self.duration.is_zero(), "the duration must be above 0");
         let fleet = &self.fleet;
         let requests = page_requests(&fleet.targets, &self.path, self.limit)?;
@@ -86,16 +103,25 @@ impl Reads {
                 pace: Pace::of(self.rate, crew.start, crew.thread, fleet.threads),
                 span: Span::new(crew.start, self.warmup, self.duration),
                 drain: fleet.timeout,
+                checker: self.verify.then(Checker::default),
                 tally: Tally::new()?,
                 progress: crew.progress,
             };
             engine.run(&mut reading)?;
             reading.tally.never_sent = reading.pace.overdue(reading.span.end);
-            Ok((reading.tally, reading.span.measured()))
+            Ok((reading.tally, reading.span.measured(), reading.checker))
         })?;
-        let measured = parts.iter().map(|(_, measured)| *measured).max().unwrap_or_default();
-        let tallies = parts.into_iter().map(|(tally, _)| tally);
-        Part::new("read", tallies, measured, span::interval(self.duration))
+        let measured = parts.iter().map(|(_, measured, _)| *measured).max().unwrap_or_default();
+        let mut verification: Option<Verification> = None;
+        let mut tallies = Vec::new();
+        for (tally, _, checker) in parts {
+            tallies.push(tally);
+            if let Some(checker) = checker {
+                verification.get_or_insert_default().merge(checker.finish());
+            }
+        }
+        let interval = span::interval(self.duration);
+        Ok((Part::new("read", tallies, measured, interval)?, verification))
     }
 }
 
@@ -133,6 +159,7 @@ struct Reading<'a> {
     pace: Pace,
     span: Span,
     drain: Duration,
+    checker: Option<Checker>,
     tally: Tally,
     progress: &'a Progress,
 }
@@ -167,7 +194,11 @@ impl Workload for Reading<'_> {
             self.progress.error();
             return false;
         }
-        let Some(page) = page::summary(response.body, self.dense) else {
+        let page = match &mut self.checker {
+            Some(checker) => checker.page(response.body, self.since[connection], self.dense),
+            None => page::summary(response.body, self.dense),
+        };
+        let Some(page) = page else {
             self.tally.errors.add("not a list of changes");
             self.progress.error();
             return false;
