@@ -23,6 +23,7 @@ mod replica;
 mod report;
 mod run;
 mod secrets;
+mod supervisor;
 mod tls;
 mod values;
 

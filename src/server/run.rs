@@ -31,6 +31,7 @@ use super::{
     overdue::{self, Stop},
     replica,
     report::{Event, Report},
+    supervisor::{self, Notice},
     tls::{Tls, TlsWatch},
     values::Role,
 };
@@ -245,7 +246,9 @@ impl Main {
                         let NodeContext { config, tls, .. } = &self.context;
                         let address = self.bound;
                         if !self.inherited {
-                            announce(&format!("listening {}://{address}", tls.scheme()))?;
+                            let url = format!("{}://{address}", tls.scheme());
+                            announce(&format!("listening {url}"))?;
+                            supervisor::tell(Notice::Listening(&url));
                         }
                         tracing::info!(%address, cores = config.cores, "node started");
                     }
@@ -254,6 +257,7 @@ impl Main {
                 Ok(Event::Stopping) => {
                     self.handoff.listeners.clear();
                     stop.begin(Instant::now());
+                    supervisor::tell(Notice::Stopping);
                 }
                 Ok(Event::Stopped(outcome)) => match outcome? {
                     End::Stop => {

@@ -142,6 +142,8 @@ mod stopping;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod supervised;
+#[cfg(test)]
 mod tenant_copies;
 mod tenant_retention;
 #[cfg(test)]
