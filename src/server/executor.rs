@@ -170,7 +170,8 @@ fn is_out_of_memory(error: &GlommioError<()>) -> bool {
 #[derive(Default)]
 struct Pulse {
     beats: AtomicU64,
-    thread: OnceLock<libc::pthread_t>,
+    /// Its thread, a `pthread_t`: a number with glibc, an address with musl.
+    thread: OnceLock<usize>,
 }
 
 /// Looks after an executor from another thread.
@@ -194,7 +195,7 @@ impl Watch {
             tracing::debug!(executor = self.name, "woken by its watch");
             // SAFETY: executors live until the process ends, and so do their
             // threads.
-            unsafe { libc::pthread_kill(thread, WAKE_SIGNAL) };
+            unsafe { libc::pthread_kill(thread as libc::pthread_t, WAKE_SIGNAL) };
         }
         self.seen = beats;
     }
@@ -241,7 +242,7 @@ pub fn spawn_into<T: 'static>(
 
 async fn stay_awake(pulse: Arc<Pulse>) {
     // SAFETY: it has no preconditions.
-    pulse.thread.get_or_init(|| unsafe { libc::pthread_self() });
+    pulse.thread.get_or_init(|| unsafe { libc::pthread_self() } as usize);
     loop {
         pulse.beats.fetch_add(1, Ordering::Relaxed);
         // Counted since the last call.
