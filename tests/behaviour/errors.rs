@@ -1,6 +1,8 @@
 //! Every code of the error table that one node can be made to answer, every
 //! limit at its value and one above, and what every route has in common.
 
+use std::{fs, path::Path};
+
 use serde_json::{Value, json};
 
 use testkit::{Bar, Client, Node, installed};
@@ -397,4 +399,25 @@ fn the_tools_of_prometheus_take_the_metrics() {
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
     assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn the_alerts_of_prometheus_come_when_they_should() {
+    let Some(promtool) = installed("promtool") else { return };
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let mut command = std::process::Command::new(&promtool);
+        let output = command.args(arguments).current_dir(&rules).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+    // Each alert is among those that are tried.
+    let read = |file| fs::read_to_string(rules.join(file)).unwrap();
+    let (alerts, tests) = (read("alerts.yml"), read("alerts_test.yml"));
+    let names: Vec<&str> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() > 10, "alerts.yml was not understood");
+    for name in names {
+        assert!(tests.contains(&format!("alertname: {name}\n")), "{name} is not tried");
+    }
 }

@@ -30,6 +30,8 @@ mod memory;
 #[cfg(test)]
 mod older_copy;
 #[cfg(test)]
+mod packaged;
+#[cfg(test)]
 mod partitions;
 #[cfg(test)]
 mod purged;
