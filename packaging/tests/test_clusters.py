@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools import PACKAGING, SMALL, Case, environment, read_yaml
+from tools import PACKAGING, PROGRAM, SMALL, Case, environment, read_yaml
 
 #: What stands in for wget, and for the names of pods: they are looked up in a file.
 WGET = """#!/bin/sh
@@ -139,3 +139,5 @@ class Kubernetes(Case):
         names = next(flag for flag in container["args"] if flag.startswith("--allow-host=")).removeprefix("--allow-host=")
         self.assertIn("changeagent-client", names.split(","))
         self.assertEqual(str(self.set["replicas"]), self.variables(0)["NODES"])
+        told = subprocess.run([PROGRAM, "--version"], env=environment(), check=True, capture_output=True, text=True)
+        self.assertEqual(container["image"], told.stdout.strip().replace(" ", ":"))
