@@ -25,7 +25,9 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use base::stop;
-use commands::{compare, fanout, fill, ingest, keys, mixed, read, report, tenants};
+use commands::{
+    beside, compare, fanout, fill, growth, ingest, keys, mixed, peers, read, report, tenants,
+};
 use measure::report::Outcome;
 
 fn main() -> ExitCode {
@@ -42,6 +44,9 @@ fn main() -> ExitCode {
         Command::Fill(arguments) => fill::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Growth(arguments) => growth::run(arguments),
+        Command::Beside(arguments) => beside::run(arguments),
+        Command::Peers(arguments) => peers::run(arguments),
     });
     match outcome {
         Ok(Outcome::Passed) => ExitCode::SUCCESS,

@@ -10,9 +10,13 @@ use serde::{Serialize, Serializer};
 use crate::answers::stream::StreamFormat;
 use crate::http::target::Access;
 
+mod peers;
 mod scenarios;
+mod series;
 
+pub(crate) use peers::*;
 pub(crate) use scenarios::*;
+pub(crate) use series::*;
 
 /// Measures a ChangeAgent server over HTTP, and proves that what it acknowledged is there.
 #[derive(Debug, Parser)]
@@ -46,6 +50,12 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Sends the same requests to two servers in turns and compares their rates.
     Compare(CompareArguments),
+    /// Measures appends, pages and pages of tenants while the server grows.
+    Growth(GrowthArguments),
+    /// Measures appends at half their highest rate, alone and while something else is done.
+    Beside(BesideArguments),
+    /// Runs ChangeAgent, Redis, etcd and nginx through the same work in turns, as far as they are installed.
+    Peers(PeersArguments),
 }
 
 /// What every command takes.

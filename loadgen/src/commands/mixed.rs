@@ -79,26 +79,27 @@ fn run_as(
 
 /// What runs at once.
 #[derive(Debug)]
-struct Mixed {
-    ingest: Ingest,
-    reads: Option<Reads>,
-    tenants: Option<Tenants>,
-    keys: Option<Keys>,
+pub(crate) struct Mixed {
+    pub(crate) ingest: Ingest,
+    pub(crate) reads: Option<Reads>,
+    pub(crate) tenants: Option<Tenants>,
+    pub(crate) keys: Option<Keys>,
 }
 
 /// What all of it brought.
 #[derive(Debug)]
-struct Brought {
-    parts: Vec<Part>,
-    ledger: Ledger,
-    verification: Verification,
+pub(crate) struct Brought {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) ledger: Ledger,
+    pub(crate) verification: Verification,
     /// Arrivals of acknowledged changes that did not come.
-    missing: u64,
+    pub(crate) missing: u64,
     samples: Vec<Sample>,
 }
 
 impl Mixed {
-    fn create(
+    /// Creates on the server what is used, and what is to be done with it.
+    pub(crate) fn create(
         arguments: &MixedArguments,
         run: u64,
         payload: &Payload,
@@ -164,7 +165,7 @@ impl Mixed {
     }
 
     /// Runs everything at once, and then reads the keys back.
-    fn run(&self, sample_every: Option<Duration>) -> Result<Brought> {
+    pub(crate) fn run(&self, sample_every: Option<Duration>) -> Result<Brought> {
         let is_over = AtomicBool::new(false);
         let targets = &self.ingest.fleet.targets;
         std::thread::scope(|scope| {

@@ -141,8 +141,8 @@ impl Connection {
     ) -> Result<&TcpStream, Failure> {
         let socket = open(target.address, source);
         let wire = socket.and_then(|socket| Wire::new(socket, target.tls.as_ref()));
-        self.state = State::Connecting;
-        self.since = now;
+        (self.state, self.since) = (State::Connecting, now);
+        self.parser.speak(target.replies);
         Ok(&self.socket.insert(wire.map_err(Failure::Connect)?).socket)
     }
 

@@ -34,13 +34,15 @@ pub(crate) struct Control {
 impl Control {
     /// A connection to this server, not made yet.
     pub(crate) fn new(target: &Target, timeout: Duration) -> Self {
+        let mut parser = ResponseParser::default();
+        parser.speak(target.replies);
         Self {
             target: target.clone(),
             timeout,
             stream: None,
             buffer: Vec::new(),
             filled: 0,
-            parser: ResponseParser::default(),
+            parser,
         }
     }
 

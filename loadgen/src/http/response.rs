@@ -6,6 +6,8 @@ use std::ops::Range;
 use memchr::memmem;
 use thiserror::Error;
 
+use crate::http::resp::{self, Replies};
+
 /// Longest response head that is accepted, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Longest line that announces a chunk, extensions included, in bytes.
@@ -36,6 +38,9 @@ pub(crate) enum ResponseError {
     /// A body beyond the limit.
     #[error("response body longer than {BODY_BYTES_MAX} bytes")]
     BodyTooLong,
+    /// Redis was asked, and the answer is none of its.
+    #[error("malformed answer of Redis")]
+    Resp,
     /// The connection closed in the middle of a response.
     #[error("connection closed within a response")]
     Truncated,
@@ -91,6 +96,8 @@ struct Head {
 /// consumed and calls [`ResponseParser::reset`].
 #[derive(Debug, Default)]
 pub(crate) struct ResponseParser {
+    /// How many answers of Redis make a response; 0 where HTTP is spoken.
+    replies: u32,
     head: Option<Head>,
     /// Offset from which the search for the end of the head goes on.
     scanned: usize,
@@ -102,6 +109,11 @@ pub(crate) struct ResponseParser {
 }
 
 impl ResponseParser {
+    /// From now on so many answers of Redis make a response, or HTTP is spoken where there are none.
+    pub(crate) fn speak(&mut self, replies: u32) {
+        self.replies = replies;
+    }
+
     /// Makes ready for the next response; keeps the memory of the chunk buffer.
     pub(crate) fn reset(&mut self) {
         self.head = None;
@@ -128,6 +140,9 @@ impl ResponseParser {
         buffer: &'a [u8],
         ended: bool,
     ) -> Result<Option<Response<'a>>, ResponseError> {
+        if self.replies > 0 {
+            return self.parse_replies(buffer, ended);
+        }
         let head = match self.head {
             Some(head) => head,
             None => match self.parse_head(buffer)? {
@@ -156,6 +171,26 @@ impl ResponseParser {
             },
         };
         Ok(Some(Response { status: head.status, body, close, consumed }))
+    }
+
+    /// Answers of Redis: 200 with their text, or 500 when one of them is an error.
+    fn parse_replies<'a>(
+        &self,
+        buffer: &'a [u8],
+        ended: bool,
+    ) -> Result<Option<Response<'a>>, ResponseError> {
+        if buffer.len() > BODY_BYTES_MAX {
+            return Err(ResponseError::BodyTooLong);
+        }
+        match resp::replies(buffer, self.replies).map_err(|_| ResponseError::Resp)? {
+            Some(Replies { end, failed }) => {
+                let status = if failed { 500 } else { 200 };
+                let body = buffer.get(..end).unwrap_or_default();
+                Ok(Some(Response { status, body, close: false, consumed: end }))
+            }
+            None if ended => Err(ResponseError::Truncated),
+            None => Ok(None),
+        }
     }
 
     /// Takes in what the buffer holds of a body that need not end, and drops from the buffer what

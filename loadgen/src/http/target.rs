@@ -53,6 +53,8 @@ pub(crate) struct Target {
     pub(crate) prefix: String,
     /// It speaks TLS.
     pub(crate) tls: Option<Tls>,
+    /// It is Redis, and answers a request by so many replies; 0 where HTTP is spoken.
+    pub(crate) replies: u32,
 }
 
 impl Target {
@@ -85,7 +87,13 @@ impl Target {
             .with_context(|| format!("{url}: no address"))?;
         let prefix = prefix.trim_end_matches('/').to_owned();
         let fields = Fields::new(host, access.token.as_deref());
-        Ok(Self { address, host: host.to_owned(), fields, prefix, tls })
+        Ok(Self { address, host: host.to_owned(), fields, prefix, tls, replies: 0 })
+    }
+
+    /// The same server, but Redis, whose answer to a request is so many replies.
+    pub(crate) fn redis(mut self, replies: u32) -> Self {
+        self.replies = replies;
+        self
     }
 
     /// The request target for a path below the base.

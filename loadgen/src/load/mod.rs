@@ -7,4 +7,5 @@ pub(crate) mod payload;
 pub(crate) mod sampler;
 pub(crate) mod sends;
 pub(crate) mod sweep;
+pub(crate) mod turn;
 pub(crate) mod verify;

@@ -11,7 +11,12 @@ use crate::measure::verification::Verification;
 /// The table of a run.
 pub(crate) fn table(command: &str, results: &Results) -> Table {
     let mut rows = Rows::default();
-    for (name, value) in &results.counts {
+    // Texts in a list would make it wider than a screen.
+    let is_short = |value: &Value| match value {
+        Value::Array(values) => !values.iter().any(Value::is_string),
+        _ => true,
+    };
+    for (name, value) in results.counts.iter().filter(|(_, value)| is_short(value)) {
         rows.add(name.replace('_', " "), &number(value));
     }
     for step in &results.steps {

@@ -7,6 +7,7 @@ mod fill;
 mod ingest;
 mod read;
 mod scenarios;
+mod series;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -130,6 +131,11 @@ fn bad_options_are_refused_with_a_word() {
         ("compare --url http://h", "--url-b"),
         ("report a.json", "--html"),
         ("soak", "--url"),
+        ("growth --url http://h --sizes many", "invalid digit"),
+        ("beside --url http://h", "--with"),
+        ("beside --url http://h --with nothing", "mixed, catch-up"),
+        ("peers --peers postgres", "changeagent, redis, etcd, nginx"),
+        ("peers --connections 0", "1..=65535"),
         ("load", "unrecognized subcommand"),
     ] {
         let run = loadgen("refused", line);
@@ -143,6 +149,7 @@ fn bad_options_are_refused_with_a_word() {
         ("ingest --url http://127.0.0.1:1 --size 1", "--size must be at least"),
         ("ingest --url http://127.0.0.1:1 --threads 0", "--threads must be at least 1"),
         ("ingest --url http://127.0.0.1:1 --duration 0s", "the duration must be above 0"),
+        ("growth --url http://127.0.0.1:1 --sizes 5,1", "--sizes must grow"),
     ] {
         let run = loadgen("refused-later", line);
         let errors = String::from_utf8_lossy(&run.output.stderr).into_owned();
