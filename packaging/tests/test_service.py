@@ -70,7 +70,7 @@ class Service(Case):
         child = subprocess.run(["ps", "-o", "pid=", "--ppid", str(node.pid)], capture_output=True, text=True)
         subprocess.run(["kill", "-TERM", child.stdout.strip()], check=True)
         self.assertEqual(node.wait(30), 0)
-        made = set(re.findall(r"(?m)^\d+ (?:<\.\.\. )?([a-z_0-9]+)[ (]", calls.read_text(encoding="utf-8")))
+        made = set(re.findall(r"(?m)^\d+ +(?:<\.\.\. )?([a-z_0-9]+)[ (]", calls.read_text(encoding="utf-8")))
         self.assertIn("io_uring_enter", made)
         self.assertEqual(made - allowed, set(), "the unit forbids these")
 

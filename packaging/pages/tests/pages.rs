@@ -28,7 +28,8 @@ fn is_taken_by(program: &str, arguments: &[&str], path: &Path) {
 }
 
 fn run(arguments: &[&Path]) -> Option<i32> {
-    Command::new(env!("CARGO_BIN_EXE_changeagent-pages")).args(arguments).status().unwrap().code()
+    let status = Command::new(env!("CARGO_BIN_EXE_changeagent-pages")).args(arguments).status();
+    status.expect("the program starts").code()
 }
 
 #[test]
