@@ -3,14 +3,13 @@
 
 use bytes::Bytes;
 use changeagent::base::ids::{ClusterId, LogId};
-use changeagent::io::{Disk, real::disk::GlommioDisk};
+use changeagent::io::{Disk, cores, real::disk::RealDisk};
 use changeagent::log::{
     Entry, Identity, Log, Options,
     format::{FrameRef, GroupPlace, HardState, encode_group, group_bytes},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{join, join_all};
-use glommio::{LocalExecutorBuilder, Placement};
 use std::{
     hint::black_box,
     path::Path,
@@ -57,17 +56,8 @@ fn encode(criterion: &mut Criterion) {
 }
 
 /// Runs `work` with a new directory on the machine's disk, on an executor.
-fn on_disk<T: Send + 'static, F: Future<Output = T> + 'static>(
-    path: &Path,
-    work: impl FnOnce(GlommioDisk) -> F + Send + 'static,
-) -> T {
-    let path = path.to_owned();
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .io_memory(64 * 1024)
-        .spawn(move || work(GlommioDisk::open(path).expect("the directory is there")))
-        .expect("an executor")
-        .join()
-        .expect("no panic")
+fn on_disk<T, F: Future<Output = T>>(path: &Path, work: impl FnOnce(RealDisk) -> F) -> T {
+    cores::Executor::new().block_on(work(RealDisk::open(path).expect("the directory is there")))
 }
 
 fn directory() -> tempfile::TempDir {
@@ -99,7 +89,7 @@ fn recover(criterion: &mut Criterion) {
 }
 
 /// Opens the log on `disk` so many times.
-async fn open(disk: GlommioDisk, rounds: u64) -> Duration {
+async fn open(disk: RealDisk, rounds: u64) -> Duration {
     let start = Instant::now();
     for _ in 0..rounds {
         let mut seen = 0;
@@ -129,18 +119,17 @@ fn durable(criterion: &mut Criterion) {
     group.finish();
 }
 
-async fn rounds_on_disk(disk: GlommioDisk, rounds: u64, tasks: u64) -> Duration {
+async fn rounds_on_disk(disk: RealDisk, rounds: u64, tasks: u64) -> Duration {
     let log = Log::open(disk, options(), |_, _| Ok(())).await.expect("opens");
-    let writer = glommio::spawn_local(log.run()).detach();
+    let writer = cores::spawn(log.run());
     // The first spare is not what is measured.
     log.prepare().await.expect("room on the disk");
     let preparing = log.clone();
-    let preparer = glommio::spawn_local(async move {
+    let preparer = cores::spawn(async move {
         while preparing.need_spare().await {
             preparing.prepare().await.expect("room on the disk");
         }
-    })
-    .detach();
+    });
     let start = Instant::now();
     for round in 0..rounds {
         let index = round * tasks;

@@ -22,7 +22,7 @@ use rand::{
 };
 use uuid::Uuid;
 
-use super::real::cores as real;
+use super::real::uring::cores as real;
 #[cfg(test)]
 use super::simulated::{
     cores as simulated,

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join;
-use glommio::{LocalExecutorBuilder, Placement};
 use uuid::Uuid;
 
 use super::{Entry, Identity, Log, OpenError, Options, Vote};
@@ -12,7 +11,8 @@ use crate::{
     base::ids::{ClusterId, LogId},
     io::{
         Disk,
-        real::disk::GlommioDisk,
+        cores::Executor,
+        real::disk::RealDisk,
         simulated::disk::{Loss, SimDisk},
     },
 };
@@ -83,19 +83,14 @@ async fn check<D: Disk>(disk: D) -> Log<D> {
     log
 }
 
-/// Runs a test on a glommio executor with a directory beside the build, since
+/// Runs a test on an executor with a directory beside the build, since
 /// the directory for temporary files is often memory.
-fn on_disk<F: Future<Output = ()> + 'static>(test: impl FnOnce(PathBuf) -> F + Send + 'static) {
+fn on_disk<F: Future<Output = ()>>(test: impl FnOnce(PathBuf) -> F) {
     let beside = std::env::current_exe().expect("a program");
     let beside = beside.parent().expect("it is in a directory");
     let directory = tempfile::tempdir_in(beside).expect("a directory");
     let path = directory.path().to_owned();
-    LocalExecutorBuilder::new(Placement::Unbound)
-        .io_memory(64 * 1024)
-        .spawn(move || test(path))
-        .expect("an executor")
-        .join()
-        .expect("no panic");
+    Executor::new().block_on(test(path));
 }
 
 fn fixture() -> PathBuf {
@@ -105,8 +100,8 @@ fn fixture() -> PathBuf {
 #[test]
 fn a_real_disk_gives_back_what_was_written() {
     on_disk(|path| async move {
-        write(GlommioDisk::open(&path).unwrap()).await;
-        let log = check(GlommioDisk::open(&path).unwrap()).await;
+        write(RealDisk::open(&path).unwrap()).await;
+        let log = check(RealDisk::open(&path).unwrap()).await;
         let place = log.place(11).expect("durable");
         let bytes = std::fs::read(path.join(format!("{:020}.seg", place.segment))).expect("read");
         let at = place.offset as usize;
@@ -117,12 +112,12 @@ fn a_real_disk_gives_back_what_was_written() {
 #[test]
 fn a_damaged_file_on_a_real_disk_is_refused_by_name_and_offset() {
     on_disk(|path| async move {
-        write(GlommioDisk::open(&path).unwrap()).await;
+        write(RealDisk::open(&path).unwrap()).await;
         let name = "00000000000000000001.seg";
         let mut bytes = std::fs::read(path.join(name)).expect("read");
         bytes[2 * 4096 + 200] ^= 1;
         std::fs::write(path.join(name), &bytes).expect("written");
-        let opened = Log::open(GlommioDisk::open(&path).unwrap(), options(), |_, _| Ok(())).await;
+        let opened = Log::open(RealDisk::open(&path).unwrap(), options(), |_, _| Ok(())).await;
         match opened.err() {
             Some(OpenError::Corrupt { file, offset, .. }) => {
                 assert_eq!((file.as_str(), offset), (name, 2 * 4096));

@@ -4,7 +4,6 @@
 use std::{cell::Cell, net::TcpListener, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
-use glommio::LocalExecutorBuilder;
 use uuid::Uuid;
 
 use super::*;
@@ -17,6 +16,7 @@ use crate::{
     feed::Fanout,
     io::{
         Dialer,
+        cores::Executor,
         net::{Callers, Listener},
         simulated::disk::{Faults, SimDisk},
     },
@@ -296,8 +296,7 @@ fn a_leader_whose_directory_cannot_be_synced_is_replaced() {
         assert_ne!(first.leadership(), Leadership::Here);
         assert!(status.has_failed());
     };
-    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
-    executor.spawn(run).unwrap().join().unwrap();
+    Executor::new().block_on(run());
 }
 
 /// Why an operator's request cannot be done at the moment.
@@ -331,8 +330,7 @@ fn who_leaves_hands_leadership_to_nobody_who_is_stalled() {
             .await;
         assert!(!matches!(removed, Answer::Refused(AdminRefusal::Precondition(_))), "{removed:?}");
     };
-    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
-    executor.spawn(run).unwrap().join().unwrap();
+    Executor::new().block_on(run());
 }
 
 #[test]
@@ -360,8 +358,7 @@ fn who_lacks_much_of_the_log_is_not_handed_leadership() {
         assert!(text.contains("member 3 lacks too much of the log"), "{text}");
         assert_eq!(first.leadership(), Leadership::Here);
     };
-    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
-    executor.spawn(run).unwrap().join().unwrap();
+    Executor::new().block_on(run());
 }
 
 #[test]
@@ -381,8 +378,7 @@ fn who_leads_without_a_vote_hands_leadership_over() {
         .await;
         assert_ne!(first.leadership(), Leadership::Here);
     };
-    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
-    executor.spawn(run).unwrap().join().unwrap();
+    Executor::new().block_on(run());
 }
 
 #[test]
@@ -410,6 +406,5 @@ fn a_disk_is_watched_while_nobody_can_take_over() {
         eventually("one of them takes writes", async || one_takes_writes(&members).await).await;
         assert!(!stalled());
     };
-    let executor = LocalExecutorBuilder::default().io_memory(1 << 20);
-    executor.spawn(run).unwrap().join().unwrap();
+    Executor::new().block_on(run());
 }

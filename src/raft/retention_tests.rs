@@ -48,14 +48,13 @@ async fn open(seed: u64) -> Log<SimDisk> {
         ..Options::new(identity)
     };
     let log = Log::open(SimDisk::new(seed), options, |_, _| Ok(())).await.unwrap();
-    glommio::spawn_local(log.run()).detach();
+    cores::spawn(log.run());
     let spare = log.clone();
-    glommio::spawn_local(async move {
+    cores::spawn(async move {
         while spare.need_spare().await {
             spare.prepare().await.unwrap();
         }
-    })
-    .detach();
+    });
     log
 }
 

@@ -13,7 +13,7 @@ use super::{LogStore, Replay, StateMachine, TypeConfig, runtime::RaftRuntime};
 use crate::{
     base::ids::ClusterId,
     feed::Fanout,
-    io::{Disk, real::disk::GlommioDisk, simulated::disk::SimDisk},
+    io::{Disk, cores, real::disk::RealDisk, simulated::disk::SimDisk},
     log::{Identity, Log, Options},
 };
 
@@ -26,23 +26,21 @@ async fn stores<D: Disk>(disk: D) -> Stores<D> {
     let options = Options { segment_bytes: 1 << 20, ..Options::new(identity) };
     let mut replay = Replay::default();
     let log = Log::open_into(disk, options, &mut replay).await.unwrap();
-    glommio::spawn_local(log.run()).detach();
+    cores::spawn(log.run());
     let machine = StateMachine::new(log.clone(), replay, Fanout::new(1));
     (LogStore::new(log, tokio::sync::watch::channel(false).1), machine)
 }
 
 struct OnDisk;
 
-impl StoreBuilder<TypeConfig, LogStore<GlommioDisk>, StateMachine<GlommioDisk>, TempDir>
-    for OnDisk
-{
+impl StoreBuilder<TypeConfig, LogStore<RealDisk>, StateMachine<RealDisk>, TempDir> for OnDisk {
     async fn build(
         &self,
-    ) -> Result<(TempDir, LogStore<GlommioDisk>, StateMachine<GlommioDisk>), StorageError> {
+    ) -> Result<(TempDir, LogStore<RealDisk>, StateMachine<RealDisk>), StorageError> {
         // Beside the build: the directory for temporary files may be memory.
         let beside = std::env::current_exe().unwrap();
         let directory = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
-        let (log, machine) = stores(GlommioDisk::open(directory.path()).unwrap()).await;
+        let (log, machine) = stores(RealDisk::open(directory.path()).unwrap()).await;
         Ok((directory, log, machine))
     }
 }

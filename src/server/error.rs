@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use crate::{
     backup::RestoreError,
-    io::{lock::LockError, real::uring::UringError, tls::TlsError},
+    io::{
+        lock::LockError,
+        real::{core::ExecutorError, uring::allowed::UringError},
+        tls::TlsError,
+    },
     log::OpenError,
     node::halt::HOW_TO_GO_ON,
     raft,
@@ -96,7 +100,10 @@ pub enum ServerError {
     /// Not everything that was under way ended in time.
     #[error("the node did not stop within {0:?}")]
     Stop(Duration),
-    /// An executor did not start, or ended.
+    /// An executor did not start.
+    #[error(transparent)]
+    Start(#[from] ExecutorError),
+    /// An executor ended, or something on it did.
     #[error("executor: {0}")]
     Executor(String),
     /// Something else of the system.

@@ -8,7 +8,6 @@ mod config;
 mod context;
 mod copy;
 mod error;
-mod executor;
 mod exposure;
 mod flags;
 mod handoff;

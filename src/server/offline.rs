@@ -9,14 +9,18 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{
-    error::ServerError,
-    executor::{self, Purpose, Watch},
-    replica::not_started_on,
-};
+use super::{error::ServerError, replica::not_started_on};
 use crate::{
     base::ids::ClusterId,
-    io::{Disk, Files, cores, lock::DirectoryLock, real::disk::GlommioDisk},
+    io::{
+        Disk, Files, cores,
+        lock::DirectoryLock,
+        real::{
+            core::Purpose,
+            disk::RealDisk,
+            uring::executor::{self, Watch},
+        },
+    },
     log,
     node::replica::{self, Checked, StartError},
 };
@@ -65,7 +69,7 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
     let (from, to) = (directory.clone(), new.clone());
     let outcome = on_executor(move || async move {
         let cluster = ClusterId(cores::uuid());
-        let open = |place| GlommioDisk::open(place).map_err(StartError::Checkpoint);
+        let open = |place| RealDisk::open(place).map_err(StartError::Checkpoint);
         let (from, to) = (open(from)?, open(to)?);
         replica::recover(&from.files(), &sound, &to, cluster).await?;
         Ok(cluster)
@@ -126,7 +130,7 @@ fn cannot_open(error: io::Error) -> ServerError {
 
 /// Claims a directory that has a log. What is no data directory gets no lock file.
 fn claim(directory: &Path) -> Result<DirectoryLock, ServerError> {
-    let disk = GlommioDisk::open(directory).map_err(cannot_open)?;
+    let disk = RealDisk::open(directory).map_err(cannot_open)?;
     let files = disk.files().list().map_err(cannot_open)?;
     if !files.iter().any(|file| log::is_file(&file.name)) {
         return Err(ServerError::NoLog(directory.display().to_string()));
@@ -137,7 +141,7 @@ fn claim(directory: &Path) -> Result<DirectoryLock, ServerError> {
 fn verified(directory: &Path) -> Result<Checked, ServerError> {
     let (name, directory) = (directory.display().to_string(), directory.to_owned());
     let checked = on_executor(move || async move {
-        let disk = GlommioDisk::open(directory).map_err(StartError::Checkpoint)?;
+        let disk = RealDisk::open(directory).map_err(StartError::Checkpoint)?;
         replica::check(&disk).await
     })?;
     match checked {

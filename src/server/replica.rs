@@ -3,16 +3,10 @@
 use std::{io, net::TcpListener, pin::pin, rc::Rc, sync::mpsc};
 
 use futures_util::future::{Either, select};
-use glommio::signal::Signals;
 use tokio::sync::mpsc as async_mpsc;
 
 use super::{
-    config::Config,
-    context::NodeContext,
-    error::ServerError,
-    executor::{queue, spawn_into},
-    introductions,
-    report::Event,
+    config::Config, context::NodeContext, error::ServerError, introductions, report::Event,
 };
 use crate::{
     api::introduction::OverHttp,
@@ -20,7 +14,7 @@ use crate::{
     io::{
         Dialer,
         net::{Callers, Listener},
-        real::disk::GlommioDisk,
+        real::{disk::RealDisk, signals::Signals, uring::executor::spawn_apart},
     },
     node::{
         Ready,
@@ -40,8 +34,8 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     events: &mpsc::Sender<Event>,
     mut serving: async_mpsc::Receiver<()>,
 ) -> Result<End, ServerError> {
-    let signals =
-        Signals::new(&SIGNALS).map_err(|error| ServerError::Executor(error.to_string()))?;
+    let signals = Signals::new(&SIGNALS)
+        .map_err(|error| ServerError::System("cannot wait for signals", error))?;
     // One wait for as long as the node runs: what a wait that was given up has read is lost.
     let mut told = pin!(stop_signal(&signals));
     let started = unless(start(&context, cluster), told.as_mut()).await;
@@ -53,7 +47,7 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
     let _ = events.send(Event::Ready(ready.clone()));
     if let Some(own) = own {
         // Raft does not wait behind requests, nor they behind it.
-        spawn_into(own(ready), queue("serve"))?.detach();
+        spawn_apart("serve", own(ready));
     }
 
     let cause = match select(pin!(running.ended()), told).await {
@@ -71,9 +65,9 @@ pub(super) async fn run<F: Future<Output = ()> + 'static>(
 async fn start(
     context: &NodeContext,
     cluster: Option<TcpListener>,
-) -> Result<(Running<GlommioDisk>, Ready), ServerError> {
+) -> Result<(Running<RealDisk>, Ready), ServerError> {
     let config = &context.config;
-    let disk = GlommioDisk::open(&config.data)
+    let disk = RealDisk::open(&config.data)
         .map_err(|error| ServerError::System("cannot open the data directory", error))?;
     let listener = cluster.map(|socket| Listener::new(socket, Callers::Nodes)).transpose();
     let listener =

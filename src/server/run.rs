@@ -23,7 +23,6 @@ use super::{
     config::Config,
     context::NodeContext,
     error::ServerError,
-    executor::{self, Purpose, Watch},
     handoff::Handoff,
     jwt::JwtWatch,
     limits,
@@ -41,7 +40,14 @@ use crate::{
     io::{
         lock::DirectoryLock,
         net::{Callers, Listener},
-        real::uring,
+        real::{
+            core::{ExecutorError, Purpose},
+            signals,
+            uring::{
+                allowed,
+                executor::{self, Watch},
+            },
+        },
     },
     node::{Ready, Wiring, replica::End},
     raft::Address,
@@ -56,13 +62,13 @@ use crate::{
 pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // As long as signals are not blocked they end the process by themselves.
-    uring::check(config.cores)?;
+    allowed::check(config.cores)?;
     let tls = Tls::open(&config.tls, config.copy.as_ref())?;
     let metrics = Arc::<Metrics>::default();
     let jwt = config.jwt.clone().map(JwtWatch::open).transpose().map_err(ServerError::Jwt)?;
     // Threads inherit the mask; the signals are read by the Raft core.
-    glommio::signal::block(&replica::SIGNALS)
-        .map_err(|error| ServerError::Executor(error.to_string()))?;
+    signals::block(&replica::SIGNALS)
+        .map_err(|error| ServerError::System("cannot block signals", error))?;
     // After that, since it has a thread.
     let audit = AuditLog::start(config.audit.as_deref(), Arc::clone(&metrics))?;
     let serving = config.cores.saturating_sub(1).max(1);
@@ -189,7 +195,7 @@ fn start_raft_core(
     own: Option<(usize, TcpListener)>,
     report: Report,
     serving_cores: async_mpsc::Receiver<()>,
-) -> Result<Watch, ServerError> {
+) -> Result<Watch, ExecutorError> {
     executor::start(Purpose::Raft, move || async move {
         let Report { events, alive } = report;
         let own = own.map(|(core, listener)| {

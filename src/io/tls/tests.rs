@@ -9,8 +9,8 @@ use std::{
 use super::*;
 use crate::io::{
     Dialer, cores,
+    cores::Executor,
     net::{Callers, Listener, Stream},
-    real::cores::Executor,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);

@@ -2,11 +2,8 @@
 
 use std::{io, net::TcpListener, time::Duration};
 
-use super::{
-    poller::Polled,
-    stream::{Stream, uninterrupted},
-};
-use crate::io::{callers::Callers, cores};
+use super::stream::{Stream, uninterrupted};
+use crate::io::{callers::Callers, cores, real::polled::Polled};
 
 /// How long to wait after accepting failed, as it does without descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -3,7 +3,6 @@
 mod listener;
 mod names;
 mod peer;
-mod poller;
 mod stream;
 #[cfg(test)]
 mod tests;

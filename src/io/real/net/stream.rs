@@ -10,8 +10,8 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::{names::resolve, peer::Peer, poller::Polled};
-use crate::io::{callers::Callers, cores::in_time};
+use super::{names::resolve, peer::Peer};
+use crate::io::{callers::Callers, cores::in_time, real::polled::Polled};
 
 /// A peer that is silent for this long is asked whether it lives.
 pub(in crate::io) const KEEPALIVE_TIME: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use std::{
 use super::*;
 use crate::io::{
     cores,
+    cores::{Executor, yield_now},
     net::Callers,
-    real::cores::{Executor, yield_now},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);

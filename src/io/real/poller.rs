@@ -7,18 +7,15 @@ use std::{
     future::poll_fn,
     io,
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Context, Poll, Waker},
 };
 
-use glommio::io::PollableFd;
 use rustix::event::{
     Timespec,
     epoll::{self, CreateFlags, Event, EventData, EventFlags},
 };
-
-use crate::io::cores;
 
 /// Reports taken from the epoll at once.
 const EVENTS: usize = 256;
@@ -26,49 +23,6 @@ const EVENTS: usize = 256;
 const READ_ENDED: EventFlags = EventFlags::RDHUP.union(EventFlags::HUP).union(EventFlags::ERR);
 /// After these there is nothing more to wait for before a write: it fails.
 const WRITE_ENDED: EventFlags = EventFlags::HUP.union(EventFlags::ERR);
-
-/// A socket of this core, and whether it is ready.
-pub(super) struct Polled<T: AsFd> {
-    socket: T,
-    readiness: Rc<Readiness>,
-    poller: Rc<Poller>,
-    /// Its place among the sockets of the poller.
-    index: usize,
-}
-
-impl<T: AsFd> Polled<T> {
-    /// Watches `socket`, which must be non-blocking, from now on. It is taken to have room for bytes,
-    /// and nothing to read.
-    pub(super) fn new(socket: T) -> io::Result<Self> {
-        let poller = Poller::of_this_core()?;
-        let (index, readiness) = poller.enter(&socket)?;
-        Ok(Self { socket, readiness, poller, index })
-    }
-
-    pub(super) fn get_ref(&self) -> &T {
-        &self.socket
-    }
-
-    /// Takes it out of the epoll before it is dropped, which does that only for the last descriptor
-    /// of a socket.
-    pub(super) fn leave(&self) {
-        // Where that fails, somebody is woken now and then who finds nothing.
-        let _ = epoll::delete(self.poller.epoll.get_ref(), &self.socket);
-    }
-
-    /// In which direction it is ready.
-    pub(super) fn readiness(&self) -> &Readiness {
-        &self.readiness
-    }
-}
-
-impl<T: AsFd> Drop for Polled<T> {
-    fn drop(&mut self) {
-        // The epoll loses the socket when that is closed, before anything is reported again: a
-        // system call less for each connection.
-        self.poller.sockets.borrow_mut().leave(self.index);
-    }
-}
 
 /// Whether a socket is ready, as far as is known, and who waits for that: one task for each
 /// direction.
@@ -151,38 +105,26 @@ impl Direction {
 }
 
 /// The epoll of a core, and the sockets in it.
-struct Poller {
-    /// The executor that watches it.
-    executor: usize,
-    epoll: PollableFd<OwnedFd>,
+pub(super) struct Poller {
+    epoll: OwnedFd,
     sockets: RefCell<Sockets>,
 }
 
-thread_local! {
-    static OF_THIS_CORE: RefCell<Option<Rc<Poller>>> = const { RefCell::new(None) };
-}
-
 impl Poller {
-    fn of_this_core() -> io::Result<Rc<Self>> {
-        let executor = glommio::executor().id();
-        OF_THIS_CORE.with_borrow_mut(|poller| match poller {
-            Some(poller) if poller.executor == executor => Ok(Rc::clone(poller)),
-            _ => {
-                let epoll = PollableFd::new(epoll::create(CreateFlags::CLOEXEC)?)?;
-                let made = Rc::new(Self { executor, epoll, sockets: RefCell::default() });
-                cores::spawn(Rc::clone(&made).run());
-                Ok(Rc::clone(poller.insert(made)))
-            }
-        })
+    pub(super) fn new() -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        Ok(Self { epoll, sockets: RefCell::default() })
     }
 
-    fn enter(&self, socket: &impl AsFd) -> io::Result<(usize, Rc<Readiness>)> {
+    /// Watches a socket from now on; the number that it is known by. It is taken to have room for bytes,
+    /// and nothing to read.
+    pub(super) fn enter(&self, socket: &impl AsFd) -> io::Result<(usize, Rc<Readiness>)> {
         let readiness = Rc::new(Readiness::default());
         readiness.write.is_ready.set(true);
         let index = self.sockets.borrow_mut().enter(Rc::clone(&readiness));
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         let data = EventData::new_u64(index as u64);
-        match epoll::add(self.epoll.get_ref(), socket, data, flags) {
+        match epoll::add(&self.epoll, socket, data, flags) {
             Ok(()) => Ok((index, readiness)),
             Err(error) => {
                 self.sockets.borrow_mut().leave(index);
@@ -191,26 +133,30 @@ impl Poller {
         }
     }
 
-    /// Hands on what the epoll reports.
-    async fn run(self: Rc<Self>) {
-        loop {
-            if let Err(error) = self.hand_on() {
-                panic!("the sockets of a core cannot be watched: {error}");
-            }
-            if let Err(error) = self.epoll.readable().await {
-                panic!("the sockets of a core cannot be watched: {error}");
-            }
-        }
+    /// A socket that is being closed is watched no longer: the epoll loses it by that, before anything is
+    /// reported again.
+    pub(super) fn leave(&self, index: usize) {
+        self.sockets.borrow_mut().leave(index);
     }
 
-    fn hand_on(&self) -> io::Result<()> {
+    /// Takes a socket out of the epoll that somebody else has open, too.
+    pub(super) fn take_out(&self, socket: &impl AsFd) {
+        // Where that fails, somebody is woken now and then who finds nothing.
+        let _ = epoll::delete(&self.epoll, socket);
+    }
+
+    /// Hands on what the epoll reports now.
+    ///
+    /// # Panics
+    /// When it cannot be asked: nobody would hear of anything.
+    pub(super) fn hand_on(&self) {
         let mut buffer = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
         loop {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let events = match epoll::wait(self.epoll.get_ref(), &mut buffer, Some(&now)) {
+            let events = match epoll::wait(&self.epoll, &mut buffer, Some(&now)) {
                 Ok((events, _)) => events,
                 Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
+                Err(error) => panic!("the sockets of a core cannot be watched: {error}"),
             };
             let sockets = self.sockets.borrow();
             for event in &*events {
@@ -219,9 +165,15 @@ impl Poller {
                 }
             }
             if events.len() < EVENTS {
-                return Ok(());
+                return;
             }
         }
+    }
+}
+
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
     }
 }
 

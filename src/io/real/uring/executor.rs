@@ -16,11 +16,11 @@ use std::{
 use futures_util::future::select_all;
 use glommio::{
     GlommioError, Latency, LocalExecutor, LocalExecutorBuilder, Placement, PoolPlacement, Shares,
-    Task, TaskQueueHandle, timer::Timer,
+    TaskQueueHandle, timer::Timer,
 };
 
-use super::error::ServerError;
-use crate::io::real::uring;
+use super::allowed;
+use crate::io::real::core::{BLOCKING_THREADS, ExecutorError, Purpose, SLICE};
 
 /// Memory registered with each ring of an executor, for direct I/O: little, so
 /// that the usual limit of locked memory is enough.
@@ -32,12 +32,8 @@ const SERVE_IO_BYTES: usize = 64 << 10;
 const RING_TRIES: u32 = 10;
 /// The pause between two tries.
 const RING_PAUSE: Duration = Duration::from_millis(10);
-/// Threads of each executor for what would block it: cold reads, large bodies,
-/// directory operations.
-const BLOCKING_THREADS: usize = 4;
-/// How long a queue runs before the executor looks at timers and other queues.
-const SLICE: Duration = Duration::from_millis(1);
-/// The same for the first queue, which only starts the others.
+/// How long the first queue runs before the executor looks at timers and other queues:
+/// it only starts the others.
 const FIRST_SLICE: Duration = Duration::from_secs(10);
 /// The longest that an executor sleeps without looking at its tasks, while it
 /// is busy and while it is idle.
@@ -49,31 +45,6 @@ const AWAKE_AGAIN_MS: [u64; 5] = [1, 4, 16, 64, 256];
 /// Tasks run between two looks that make an executor busy: more than looking
 /// itself and housekeeping take.
 const BUSY_TASKS: u64 = 8;
-
-/// What an executor is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Raft and the log; with one core, connections too.
-    Raft,
-    /// Connections.
-    Serve,
-}
-
-impl Purpose {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Raft => "raft",
-            Self::Serve => "serve",
-        }
-    }
-
-    fn io_bytes(self) -> usize {
-        match self {
-            Self::Raft => LOG_IO_BYTES,
-            Self::Serve => SERVE_IO_BYTES,
-        }
-    }
-}
 
 /// Starts an executor that runs `main` in a queue of its own and then idles
 /// until the process ends: taking it down would panic a blocking call that is
@@ -93,7 +64,7 @@ impl Purpose {
 pub fn start<F>(
     purpose: Purpose,
     main: impl FnOnce() -> F + Send + 'static,
-) -> Result<Watch, ServerError>
+) -> Result<Watch, ExecutorError>
 where
     F: Future<Output = ()> + 'static,
 {
@@ -105,12 +76,12 @@ fn start_with<F>(
     purpose: Purpose,
     slice: Duration,
     main: impl FnOnce() -> F + Send + 'static,
-) -> Result<Watch, ServerError>
+) -> Result<Watch, ExecutorError>
 where
     F: Future<Output = ()> + 'static,
 {
     prepare_wake_signal()
-        .map_err(|error| ServerError::System("cannot set a signal handler", error))?;
+        .map_err(|error| ExecutorError::System("cannot set a signal handler", error))?;
     let name = purpose.name();
     let pulse = Arc::new(Pulse::default());
     let watch = Watch { name, pulse: Arc::clone(&pulse), seen: 0 };
@@ -124,40 +95,49 @@ where
         let _ = made.send(Ok(()));
         executor.run(async move {
             let queue = queue_with(slice, name);
-            for task in [spawn_into(stay_awake(pulse), queue), spawn_into(main(), queue)] {
-                task.expect("a queue that was just made takes tasks").detach();
-            }
+            let awake = glommio::spawn_local_into(stay_awake(pulse), queue);
+            awake.expect("a queue that was just made takes tasks").detach();
+            let main = glommio::spawn_local_into(main(), queue);
+            main.expect("a queue that was just made takes tasks").detach();
             std::future::pending::<()>().await;
         });
     };
     let thread = thread::Builder::new().name(name.into()).spawn(run);
-    thread.map_err(|error| ServerError::System("cannot start a thread", error))?;
-    let ended = |_| ServerError::Executor("its thread ended".into());
+    thread.map_err(|error| ExecutorError::System("cannot start a thread", error))?;
+    let ended = |_| ExecutorError::Make("its thread ended".into());
     outcome.recv().map_err(ended)??;
     Ok(watch)
 }
 
+/// Memory registered with its rings.
+fn io_bytes(purpose: Purpose) -> usize {
+    match purpose {
+        Purpose::Raft => LOG_IO_BYTES,
+        Purpose::Serve => SERVE_IO_BYTES,
+    }
+}
+
 /// Makes the executor of this thread.
-fn make(purpose: Purpose) -> Result<LocalExecutor, ServerError> {
+fn make(purpose: Purpose) -> Result<LocalExecutor, ExecutorError> {
     let mut failure = String::new();
     for _ in 0..RING_TRIES {
         let made = LocalExecutorBuilder::new(Placement::Unbound)
             .name(purpose.name())
-            .io_memory(purpose.io_bytes())
-            .ring_depth(uring::DEPTH as usize)
+            .io_memory(io_bytes(purpose))
+            .ring_depth(allowed::DEPTH as usize)
             .preempt_timer(FIRST_SLICE)
             .blocking_thread_pool_placement(PoolPlacement::Unbound(BLOCKING_THREADS))
             .make();
         match made {
             Ok(executor) => return Ok(executor),
             Err(error) if !is_out_of_memory(&error) => {
-                return Err(ServerError::Executor(error.to_string()));
+                return Err(ExecutorError::Make(error.to_string()));
             }
             Err(error) => failure = format!(": {error}"),
         }
         thread::sleep(RING_PAUSE);
     }
-    Err(ServerError::Executor(format!(
+    Err(ExecutorError::Make(format!(
         "the limit of locked memory (RLIMIT_MEMLOCK) leaves no room for the rings of io_uring{failure}"
     )))
 }
@@ -219,25 +199,14 @@ fn prepare_wake_signal() -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// A queue of this executor, equal to its others.
-#[must_use]
-pub fn queue(name: &str) -> TaskQueueHandle {
-    queue_with(SLICE, name)
-}
-
 fn queue_with(slice: Duration, name: &str) -> TaskQueueHandle {
     glommio::executor().create_task_queue(Shares::Static(1000), Latency::Matters(slice), name)
 }
 
-/// Starts a task in `queue`; what it starts stays there.
-///
-/// # Errors
-/// When there is no such queue.
-pub fn spawn_into<T: 'static>(
-    task: impl Future<Output = T> + 'static,
-    queue: TaskQueueHandle,
-) -> Result<Task<T>, ServerError> {
-    glommio::spawn_local_into(task, queue).map_err(|error| ServerError::Executor(error.to_string()))
+/// Starts a task in a queue of its own, equal to the others; what it starts stays there.
+pub fn spawn_apart(name: &str, task: impl Future<Output = ()> + 'static) {
+    let started = glommio::spawn_local_into(task, queue_with(SLICE, name));
+    started.expect("a queue that was just made takes tasks").detach();
 }
 
 async fn stay_awake(pulse: Arc<Pulse>) {
