@@ -12,7 +12,7 @@ use super::failure::Failure;
 use crate::{
     log::Verified,
     node::replica::{Checked, Damage, Sound},
-    server,
+    server::{self, ExecutorChoice},
 };
 
 /// What to verify.
@@ -21,11 +21,14 @@ pub(super) struct Arguments {
     /// The data directory
     #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR", default_value = "./data")]
     data: PathBuf,
+    /// What to run on: auto takes io-uring where the system allows it, else portable
+    #[arg(long, env = "CHANGEAGENT_EXECUTOR", value_name = "KIND", default_value = "auto")]
+    executor: ExecutorChoice,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let name = arguments.data.display().to_string();
-    let checked = server::check(&arguments.data);
+    let checked = server::check(&arguments.data, arguments.executor);
     match checked.map_err(|error| Failure::Other(error.to_string()))? {
         Checked::Sound(sound) => {
             say(&about_sound(&name, &sound))?;

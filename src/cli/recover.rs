@@ -10,7 +10,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::{
     node::replica::{Checked, Sound},
-    server,
+    server::{self, ExecutorChoice},
 };
 
 /// What is to be typed to go on.
@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// The data directory of a node that survived
     #[arg(long, env = "CHANGEAGENT_DATA", value_name = "DIR", default_value = "./data")]
     data: PathBuf,
+    /// What to run on: auto takes io-uring where the system allows it, else portable
+    #[arg(long, env = "CHANGEAGENT_EXECUTOR", value_name = "KIND", default_value = "auto")]
+    executor: ExecutorChoice,
     /// Do not ask back
     #[arg(long)]
     yes: bool,
@@ -30,7 +33,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let failed = |error: server::ServerError| Failure::Other(error.to_string());
     let name = arguments.data.display();
-    let sound = match server::check(&arguments.data).map_err(failed)? {
+    let sound = match server::check(&arguments.data, arguments.executor).map_err(failed)? {
         Checked::Sound(sound) => sound,
         Checked::Damaged(damage) => {
             return Err(Failure::Other(format!("{name}: {}", damage.error)));
@@ -41,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.yes && !consents(&mut out)? {
         return Err(Failure::Other("nothing was changed".into()));
     }
-    let recovered = server::recover(&arguments.data).map_err(failed)?;
+    let recovered = server::recover(&arguments.data, arguments.executor).map_err(failed)?;
     let text = format!(
         "{name} is cluster {} now, of node {} alone; what was there is kept in {}\n",
         recovered.cluster,

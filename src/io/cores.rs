@@ -2,9 +2,9 @@
 //! others run, to start tasks, to wait, to have long or blocking work done
 //! elsewhere, to know the time, and to draw by chance.
 //!
-//! A shipped process has one kind of executor, the real one. A test may run a
+//! A shipped process has the real executors, of two kinds ([`real`](super::real)). A test may run a
 //! thread on a virtual one, where time and chance follow from a seed; which it is
-//! shows by the thread. Another kind would be added here and in `io` alone.
+//! shows by the thread.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use rand::{
 };
 use uuid::Uuid;
 
-use super::real::uring::cores as real;
+use super::real::cores as real;
 #[cfg(test)]
 use super::simulated::{
     cores as simulated,
@@ -30,7 +30,7 @@ use super::simulated::{
 };
 
 /// Chooses between the executors by the thread. A shipped binary has nothing to
-/// choose.
+/// choose here.
 macro_rules! here {
     (real: $real:expr, simulated: $simulated:expr) => {{
         #[cfg(test)]
@@ -97,7 +97,7 @@ pub enum JoinHandle<T> {
     Simulated(simulated::JoinHandle<T>),
 }
 
-impl<T> JoinHandle<T> {
+impl<T: 'static> JoinHandle<T> {
     /// Ends the task instead of going on with it. Wait for it to know that it is gone.
     pub fn cancel(&self) {
         match self {

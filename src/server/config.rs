@@ -14,7 +14,7 @@ use super::{
     jwt::JwtSettings,
     secrets::token,
     tls::TlsSettings,
-    values::{Listen, Role, Size, Time},
+    values::{ExecutorChoice, Listen, Role, Size, Time},
 };
 use crate::{
     api::browser::{HostName, Origin},
@@ -71,6 +71,8 @@ pub struct Config {
     pub timing: Timing,
     /// Executors, at least 1.
     pub cores: usize,
+    /// What they run on.
+    pub executor: ExecutorChoice,
     /// Bytes of one log segment.
     pub segment_bytes: u64,
     /// What is kept of history; everything unless it is set.
@@ -204,6 +206,7 @@ impl Config {
                 election: setting!(election_timeout, Time(usual_timing.election)).0,
             },
             cores: flags.cores.or(file.cores).unwrap_or_else(default_cores),
+            executor: flags.executor.or(file.executor).unwrap_or_default(),
             segment_bytes: setting!(segment_size, Size(64 << 20)).0,
             retention: retention(
                 flags.retain_min_changes.or(file.retain_min_changes),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Listen, OriginUrl, Place, Role, Size, TenantName, Time};
+use super::values::{ExecutorChoice, Listen, OriginUrl, Place, Role, Size, TenantName, Time};
 use crate::api::browser::{HostName, Origin};
 
 /// Everything that can be set, each optional: the same names as flags, with
@@ -129,6 +129,10 @@ pub struct Flags {
     /// all but it serve; 1 does both
     #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
     pub(super) cores: Option<usize>,
+    /// What they run on: auto takes io-uring where the system allows it, else portable: epoll, and
+    /// threads for files [default: auto]
+    #[arg(long, env = "CHANGEAGENT_EXECUTOR", value_name = "KIND")]
+    pub(super) executor: Option<ExecutorChoice>,
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
     pub(super) segment_size: Option<Size>,

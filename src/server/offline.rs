@@ -9,16 +9,16 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{error::ServerError, replica::not_started_on};
+use super::{error::ServerError, executors, replica::not_started_on, values::ExecutorChoice};
 use crate::{
     base::ids::ClusterId,
     io::{
         Disk, Files, cores,
         lock::DirectoryLock,
         real::{
-            core::Purpose,
+            core::{Kind, Purpose},
             disk::RealDisk,
-            uring::executor::{self, Watch},
+            executor::{self, Watch},
         },
     },
     log,
@@ -38,9 +38,9 @@ pub struct Recovered {
 ///
 /// # Errors
 /// There is no log, it is in use, or it cannot be read.
-pub fn check(directory: &Path) -> Result<Checked, ServerError> {
+pub fn check(directory: &Path, executor: ExecutorChoice) -> Result<Checked, ServerError> {
     let _lock = claim(directory)?;
-    verified(directory)
+    verified(directory, executors::choose(executor, 1)?)
 }
 
 /// Puts in the place of `directory`, which must be sound, one with the same history in a new cluster
@@ -49,7 +49,7 @@ pub fn check(directory: &Path) -> Result<Checked, ServerError> {
 /// # Errors
 /// It is damaged or in use, the node was removed from its cluster, or a disk failed or has no room:
 /// nothing in it is changed.
-pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
+pub fn recover(directory: &Path, executor: ExecutorChoice) -> Result<Recovered, ServerError> {
     let directory = fs::canonicalize(directory).map_err(cannot_open)?;
     let [new, before] = ["recovering", "before-recovery"].map(|end| beside(&directory, end));
     for place in [&new, &before] {
@@ -59,7 +59,8 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
     }
     let _lock = claim(&directory)?;
     let name = directory.display().to_string();
-    let sound = match verified(&directory)? {
+    let kind = executors::choose(executor, 1)?;
+    let sound = match verified(&directory, kind)? {
         Checked::Sound(sound) if sound.backup.is_some() => return Err(ServerError::Backup(name)),
         Checked::Sound(sound) => *sound,
         Checked::Damaged(damage) => return Err(not_started_on(name, damage.error)),
@@ -67,7 +68,7 @@ pub fn recover(directory: &Path) -> Result<Recovered, ServerError> {
     fs::create_dir(&new)
         .map_err(|error| ServerError::Directory(new.display().to_string(), error))?;
     let (from, to) = (directory.clone(), new.clone());
-    let outcome = on_executor(move || async move {
+    let outcome = on_executor(kind, move || async move {
         let cluster = ClusterId(cores::uuid());
         let open = |place| RealDisk::open(place).map_err(StartError::Checkpoint);
         let (from, to) = (open(from)?, open(to)?);
@@ -138,9 +139,9 @@ fn claim(directory: &Path) -> Result<DirectoryLock, ServerError> {
     Ok(DirectoryLock::acquire(directory)?)
 }
 
-fn verified(directory: &Path) -> Result<Checked, ServerError> {
+fn verified(directory: &Path, kind: Kind) -> Result<Checked, ServerError> {
     let (name, directory) = (directory.display().to_string(), directory.to_owned());
-    let checked = on_executor(move || async move {
+    let checked = on_executor(kind, move || async move {
         let disk = RealDisk::open(directory).map_err(StartError::Checkpoint)?;
         replica::check(&disk).await
     })?;
@@ -152,13 +153,16 @@ fn verified(directory: &Path) -> Result<Checked, ServerError> {
 }
 
 /// What `work` comes to on an executor.
-fn on_executor<T, F>(work: impl FnOnce() -> F + Send + 'static) -> Result<T, ServerError>
+fn on_executor<T, F>(
+    kind: Kind,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, ServerError>
 where
     T: Send + 'static,
     F: Future<Output = T> + 'static,
 {
     let (done, outcome) = mpsc::sync_channel(1);
-    let mut watch = executor::start(Purpose::Raft, move || async move {
+    let mut watch = executor::start(kind, Purpose::Raft, move || async move {
         // Somebody waits for it below.
         let _ = done.send(work().await);
     })?;

@@ -14,7 +14,7 @@ use crate::{
     io::{
         Dialer,
         net::{Callers, Listener},
-        real::{disk::RealDisk, signals::Signals, uring::executor::spawn_apart},
+        real::{disk::RealDisk, executor::spawn_apart, signals::Signals},
     },
     node::{
         Ready,

@@ -1,7 +1,7 @@
 //! Start and stop of a node.
 //!
 //! ```text
-//! start   io_uring tried · signals blocked · port claimed · directory locked ·
+//! start   executor chosen · signals blocked · port claimed · directory locked ·
 //!         log recovered · leader known · serving cores · "listening …"
 //! stop    no more accepted · connections finished · writes answered ·
 //!         Raft stopped · log closed
@@ -23,6 +23,7 @@ use super::{
     config::Config,
     context::NodeContext,
     error::ServerError,
+    executors,
     handoff::Handoff,
     jwt::JwtWatch,
     limits,
@@ -41,12 +42,9 @@ use crate::{
         lock::DirectoryLock,
         net::{Callers, Listener},
         real::{
-            core::{ExecutorError, Purpose},
+            core::{ExecutorError, Kind, Purpose},
+            executor::{self, Watch},
             signals,
-            uring::{
-                allowed,
-                executor::{self, Watch},
-            },
         },
     },
     node::{Ready, Wiring, replica::End},
@@ -62,7 +60,7 @@ use crate::{
 pub fn run(mut config: Config) -> Result<(), ServerError> {
     stop_on_panic();
     // As long as signals are not blocked they end the process by themselves.
-    allowed::check(config.cores)?;
+    let kind = executors::choose(config.executor, config.cores)?;
     let tls = Tls::open(&config.tls, config.copy.as_ref())?;
     let metrics = Arc::<Metrics>::default();
     let jwt = config.jwt.clone().map(JwtWatch::open).transpose().map_err(ServerError::Jwt)?;
@@ -111,8 +109,9 @@ pub fn run(mut config: Config) -> Result<(), ServerError> {
     let report = Report { events, alive };
     let mut listeners = listeners.into_iter().enumerate();
     let own = (context.config.cores == 1).then(|| listeners.next()).flatten();
-    let raft = start_raft_core(context.clone(), cluster, own, report.clone(), serving_cores)?;
+    let raft = start_raft_core(kind, context.clone(), cluster, own, report.clone(), serving_cores)?;
     let main = Main {
+        kind,
         tls: TlsWatch::new(context.tls.clone()),
         audit,
         jwt,
@@ -190,13 +189,14 @@ fn claim(config: &Config, serving: usize) -> Result<Handoff, ServerError> {
 /// Starts the Raft core, which also serves when it is given a listener of its
 /// `own`.
 fn start_raft_core(
+    kind: Kind,
     context: NodeContext,
     cluster: Option<TcpListener>,
     own: Option<(usize, TcpListener)>,
     report: Report,
     serving_cores: async_mpsc::Receiver<()>,
 ) -> Result<Watch, ExecutorError> {
-    executor::start(Purpose::Raft, move || async move {
+    executor::start(kind, Purpose::Raft, move || async move {
         let Report { events, alive } = report;
         let own = own.map(|(core, listener)| {
             let (context, report) = (context.clone(), Report { events: events.clone(), alive });
@@ -211,6 +211,8 @@ fn start_raft_core(
 /// What is left to the main thread: it starts the serving cores once the replica
 /// is there, says when the node listens, and looks after the executors.
 struct Main {
+    /// What the executors run on.
+    kind: Kind,
     context: NodeContext,
     /// Where it listens for clients.
     bound: SocketAddr,
@@ -256,7 +258,7 @@ impl Main {
                             announce(&format!("listening {url}"))?;
                             supervisor::tell(Notice::Listening(&url));
                         }
-                        tracing::info!(%address, cores = config.cores, "node started");
+                        tracing::info!(%address, cores = config.cores, executor = %self.kind, "node started");
                     }
                 }
                 // Those who connect from now on are refused.
@@ -290,7 +292,7 @@ impl Main {
         for (core, listener) in self.listeners.drain(..) {
             let (context, ready, report) = (self.context.clone(), ready.clone(), report.clone());
             let main = move || serve(context, core, listener, ready, report);
-            self.watches.push(executor::start(Purpose::Serve, main)?);
+            self.watches.push(executor::start(self.kind, Purpose::Serve, main)?);
         }
         Ok(())
     }

@@ -132,6 +132,19 @@ pub enum Role {
     Learner,
 }
 
+/// What executors are to run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecutorChoice {
+    /// io_uring where the system allows it, else portable
+    #[default]
+    Auto,
+    /// io_uring, or nothing
+    IoUring,
+    /// epoll, and threads for files
+    Portable,
+}
+
 macro_rules! from_text {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {

@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Client, PATIENCE, Restriction, eventually,
-    program::{built, executable},
+    program::{built, executable, set_up},
 };
 
 /// Small files and bodies, so that preparing segments takes no time.
@@ -138,9 +138,7 @@ impl NodeBuilder {
                 command
             }
         };
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHANGEAGENT_")) {
-            command.env_remove(name);
-        }
+        set_up(&mut command);
         if let Some(restriction) = self.restriction {
             restriction.impose(&mut command);
         }

@@ -8,7 +8,7 @@ use std::{
     sync::mpsc::{self, Receiver},
 };
 
-use super::{PATIENCE, node::end_of};
+use super::{PATIENCE, Restriction, node::end_of};
 
 /// A command that has ended.
 #[derive(Debug)]
@@ -56,12 +56,27 @@ pub fn executable() -> PathBuf {
     built().join("changeagent")
 }
 
+/// What whoever runs the tests may set, for the program as it is for a node: what it runs on.
+const EXECUTOR: &str = "CHANGEAGENT_EXECUTOR";
+/// With this in the environment of the tests io_uring is refused to every program that they start.
+const DENY_URING: &str = "TESTKIT_DENY_IO_URING";
+
+/// Takes all settings from the program but those that are meant for all tests.
+pub(crate) fn set_up(command: &mut Command) {
+    let settings = std::env::vars().map(|(name, _)| name);
+    let settings = settings.filter(|name| name.starts_with("CHANGEAGENT_") && name != EXECUTOR);
+    for name in settings {
+        command.env_remove(name);
+    }
+    if std::env::var_os(DENY_URING).is_some() {
+        Restriction::Denied { call: libc::SYS_io_uring_setup, error: libc::EPERM }.impose(command);
+    }
+}
+
 /// A command of the program; the node is named in the environment.
 pub fn program<S: AsRef<OsStr>>(url: &str, arguments: &[S]) -> Command {
     let mut command = Command::new(executable());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHANGEAGENT_")) {
-        command.env_remove(name);
-    }
+    set_up(&mut command);
     command.args(arguments).env("CHANGEAGENT_URL", url);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command

@@ -7,6 +7,8 @@ use std::{io, os::unix::process::CommandExt, process::Command};
 pub enum Restriction {
     /// A seccomp filter answers this system call by an error.
     Denied { call: libc::c_long, error: libc::c_int },
+    /// A seccomp filter ends whoever makes this system call.
+    Killed { call: libc::c_long },
     /// A limit of locked memory in bytes, which also binds a privileged user.
     LockedMemory(u64),
 }
@@ -15,7 +17,10 @@ impl Restriction {
     /// Has it take effect in the process of `command`.
     pub fn impose(self, command: &mut Command) {
         let take = move || match self {
-            Self::Denied { call, error } => deny(call, error),
+            Self::Denied { call, error } => {
+                filter(call, libc::SECCOMP_RET_ERRNO | error.unsigned_abs())
+            }
+            Self::Killed { call } => filter(call, libc::SECCOMP_RET_KILL_PROCESS),
             Self::LockedMemory(bytes) => limit_locked_memory(bytes),
         };
         // SAFETY: only system calls are made between fork and exec.
@@ -23,9 +28,9 @@ impl Restriction {
     }
 }
 
-fn deny(call: libc::c_long, error: libc::c_int) -> io::Result<()> {
+/// Has a system call answered by `refusal`.
+fn filter(call: libc::c_long, refusal: u32) -> io::Result<()> {
     let call = u32::try_from(call).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let refusal = libc::SECCOMP_RET_ERRNO | error.unsigned_abs();
     let statement = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let load = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     let compare = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;

@@ -1,4 +1,4 @@
-//! Systems that do not grant what executors need: the program says so in one
+//! Systems that do not grant what io_uring needs: a node runs without, or, when it must not, says so in one
 //! line, at once, and has touched nothing; signals stop it in any state.
 
 use std::time::{Duration, Instant};
@@ -31,7 +31,8 @@ fn io_uring_that_is_denied_is_named() {
         for error in [libc::EPERM, libc::ENOSYS] {
             let denied = Restriction::Denied { call, error };
             for cores in ["1", "2"] {
-                let builder = NodeBuilder::new().flags(&["--cores", cores]).restricted(denied);
+                let flags = ["--cores", cores, "--executor", "io-uring"];
+                let builder = NodeBuilder::new().flags(&flags).restricted(denied);
                 let number = format!("os error {error}");
                 let hints = [name, &number, "Docker", "kernel.io_uring_disabled"];
                 fails(&builder).says(&hints);
@@ -47,7 +48,8 @@ fn a_small_limit_of_locked_memory_is_named_with_what_is_needed() {
         (512, "16", ["locked memory", "512 KiB", "768 KiB", "ulimit -l"]),
     ] {
         let limited = Restriction::LockedMemory(kib << 10);
-        fails(&NodeBuilder::new().flags(&["--cores", cores]).restricted(limited)).says(&words);
+        let flags = ["--cores", cores, "--executor", "io-uring"];
+        fails(&NodeBuilder::new().flags(&flags).restricted(limited)).says(&words);
     }
 }
 
@@ -55,11 +57,86 @@ fn a_small_limit_of_locked_memory_is_named_with_what_is_needed() {
 fn the_least_of_locked_memory_is_enough() {
     for (kib, cores) in [(512, "1"), (512, "3")] {
         let limited = Restriction::LockedMemory(kib << 10);
-        let node = NodeBuilder::new().flags(&["--cores", cores]).restricted(limited).start();
+        let flags = ["--cores", cores, "--executor", "io-uring"];
+        let node = NodeBuilder::new().flags(&flags).restricted(limited).start();
         assert_eq!(node.client().append(r#"{"data":1}"#), 1);
         node.holds(1);
         node.stop();
     }
+}
+
+/// As Docker's default profile does.
+const DOCKER: Restriction =
+    Restriction::Denied { call: libc::SYS_io_uring_setup, error: libc::EPERM };
+
+#[test]
+fn without_io_uring_a_node_runs_on_epoll_and_says_why() {
+    let no_such_call =
+        Restriction::Denied { call: libc::SYS_io_uring_register, error: libc::ENOSYS };
+    for (restriction, cores, why) in [
+        (DOCKER, "1", ["io_uring_setup", "os error 1", "Docker"]),
+        (DOCKER, "3", ["io_uring_setup", "os error 1", "Docker"]),
+        (no_such_call, "1", ["io_uring_register", "os error 38", "the kernel is too old"]),
+        (Restriction::LockedMemory(64 << 10), "1", ["locked memory", "64 KiB", "ulimit -l"]),
+    ] {
+        let flags = ["--cores", cores, "--executor", "auto"];
+        let node = NodeBuilder::new().flags(&flags).restricted(restriction).start();
+        assert_eq!(node.client().append(r#"{"data":1}"#), 1);
+        let node = node.kill().start();
+        node.holds(1);
+        assert_eq!(node.client().append(r#"{"data":2}"#), 2);
+        node.holds(2);
+        let said = node.stderr();
+        let lines: Vec<_> =
+            said.lines().filter(|line| line.contains("--executor portable")).collect();
+        let [line] = &lines[..] else { panic!("{said}") };
+        for word in why {
+            assert!(line.contains(word), "{word}: {line}");
+        }
+        assert!(said.contains("executor=portable"), "{said}");
+        assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+        node.stop();
+    }
+}
+
+#[test]
+fn a_node_that_is_told_to_run_on_epoll_asks_for_no_io_uring() {
+    // Whoever asked would be killed.
+    let denied = Restriction::Killed { call: libc::SYS_io_uring_setup };
+    let flags = ["--cores", "2"];
+    let builder = NodeBuilder::new().flags(&flags).environment("CHANGEAGENT_EXECUTOR", "portable");
+    let node = builder.restricted(denied).start();
+    assert_eq!(node.client().append(r#"{"data":1}"#), 1);
+    node.holds(1);
+    assert!(!node.stderr().contains("io_uring"), "{}", node.stderr());
+    node.stop();
+}
+
+#[test]
+fn commands_that_work_on_files_do_without_io_uring_too() {
+    let node = NodeBuilder::new().start();
+    assert_eq!(node.client().append(r#"{"data":1}"#), 1);
+    let data = node.data();
+    let builder = node.stop();
+    let run = |arguments: &[&str]| {
+        let mut command = testkit::program("", arguments);
+        command.arg("--data").arg(&data);
+        DOCKER.impose(&mut command);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), text, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, error, told) = run(&["check"]);
+    assert_eq!((code, &*error), (Some(0), ""));
+    assert!(told.contains("is sound"), "{told}");
+    let (code, error, _) = run(&["check", "--executor", "io-uring"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("io_uring_setup"), "{error}");
+    let (code, error, _) = run(&["recover", "--yes"]);
+    assert_eq!(code, Some(0), "{error}");
+    let node = builder.start();
+    node.holds(1);
+    node.stop();
 }
 
 /// Stops one thread of a process for good.

@@ -129,7 +129,7 @@ fn settings_that_do_not_fit_each_other_are_refused() {
 }
 
 #[test]
-fn a_file_system_without_direct_io_is_named_as_that() {
+fn a_file_system_without_direct_io_is_used_through_the_page_cache_and_that_is_said() {
     let directory = temporary();
     let mount = directory.path().join("mount");
     fs::create_dir(&mount).unwrap();
@@ -143,8 +143,18 @@ fn a_file_system_without_direct_io_is_named_as_that() {
         return;
     }
     let data = mount.join("data");
-    let failed = NodeBuilder::bare(&directory, &data).launcher(&launcher).fails();
-    failed.says(&["O_DIRECT", data.to_str().unwrap()]);
+    for executor in ["auto", "portable"] {
+        // Its files go with the process.
+        let builder = NodeBuilder::bare(&directory, &data).launcher(&launcher);
+        let node = builder.flags(&["--executor", executor]).start();
+        assert_eq!(node.client().append(r#"{"data":1}"#), 1);
+        node.holds(1);
+        let said = node.stderr();
+        let lines = said.lines().filter(|line| line.contains("O_DIRECT"));
+        let [line] = lines.collect::<Vec<_>>()[..] else { panic!("{said}") };
+        assert!(line.contains(data.to_str().unwrap()) && line.contains("O_DSYNC"), "{line}");
+        node.stop();
+    }
 }
 
 #[test]

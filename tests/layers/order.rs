@@ -30,10 +30,11 @@ const LAYERS: [&str; 19] = [
 ];
 
 /// Paths that only some parts of `src/` may name.
-const RESERVED: [(&str, &[&str]); 24] = [
+const RESERVED: [(&str, &[&str]); 25] = [
     ("openraft", &["raft/"]),
     ("openraft_rt", &["raft/"]),
     ("glommio", &["io/real/uring/"]),
+    ("async_task", &["io/real/portable/"]),
     ("io_uring", &["io/real/uring/"]),
     ("memmap2", &["io/real/map.rs", "io/real/output.rs"]),
     ("libc", &["io/", "server/"]),

@@ -1,6 +1,6 @@
-//! What a core is for, and why there can be none.
+//! What a core is for, what it runs on, and why there can be none.
 
-use std::io;
+use std::{fmt, io, time::Duration};
 
 /// What an executor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +21,29 @@ impl Purpose {
     }
 }
 
+/// What executors run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// io_uring, by glommio.
+    Uring,
+    /// epoll, and threads for files.
+    Portable,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uring => "io-uring",
+            Self::Portable => "portable",
+        })
+    }
+}
+
 /// Threads of each executor for what would block it: cold reads, large bodies,
 /// directory operations.
 pub(super) const BLOCKING_THREADS: usize = 4;
 /// How long a queue runs before the executor looks at timers and other queues.
-pub(super) const SLICE: std::time::Duration = std::time::Duration::from_millis(1);
+pub(super) const SLICE: Duration = Duration::from_millis(1);
 
 /// Why an executor did not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,5 @@
-//! The real disk: files by direct I/O, asynchronous on the core; directory operations on its
-//! blocking threads.
+//! The real disk: files by direct I/O, through io_uring or on threads, as the core has it, or on threads
+//! through the page cache where there is no direct I/O; directory operations on its blocking threads.
 
 use std::{
     fs::File,
@@ -11,7 +11,9 @@ use std::{
 };
 
 use super::{
+    aligned::AlignedBuffer,
     files::DirectoryFiles,
+    portable::{cores as portable, file::PortableFile},
     regular::open_file,
     uring::file::{UringBuffer, UringFile},
 };
@@ -42,6 +44,24 @@ impl RealDisk {
         self.files.directory()
     }
 
+    async fn open_on_uring(&self, path: &Path, mode: OpenMode) -> io::Result<UringFile> {
+        if mode != OpenMode::Read {
+            return UringFile::open(path, mode).await;
+        }
+        // glommio looks for the file by its name once more when it is open, and panics when it was
+        // removed meanwhile, as purged segments are. By this name it stays.
+        let path = path.to_owned();
+        let held = cores::off_core(move || open_file(&path)).await?;
+        UringFile::open(Path::new(&format!("/proc/self/fd/{}", held.as_raw_fd())), mode).await
+    }
+
+    async fn remove_if_there(&self, name: &FileName) -> io::Result<()> {
+        match self.remove(name).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     /// Runs `work` on the directory, on a thread where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -57,16 +77,21 @@ impl Disk for RealDisk {
     type Files = DirectoryFiles;
 
     async fn open(&self, name: &FileName, mode: OpenMode) -> io::Result<RealFile> {
-        if mode != OpenMode::Read {
-            let file = UringFile::open(&self.directory().join(name), mode).await?;
-            return Ok(RealFile(file));
+        let path = self.directory().join(name);
+        if portable::is_here() {
+            return PortableFile::open(&path, mode).await.map(RealFile::Portable);
         }
-        // glommio looks for the file by its name once more when it is open, and panics when it was
-        // removed meanwhile, as purged segments are. By this name it stays.
-        let name = name.to_owned();
-        let held = self.blocking(move |files| open_file(&files.directory().join(&name))).await?;
-        let path = format!("/proc/self/fd/{}", held.as_raw_fd());
-        Ok(RealFile(UringFile::open(Path::new(&path), mode).await?))
+        let opened = self.open_on_uring(&path, mode).await;
+        match opened {
+            // There is no direct I/O. What was made for nothing is new.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                if mode == OpenMode::Create {
+                    self.remove_if_there(name).await?;
+                }
+                PortableFile::open(&path, mode).await.map(RealFile::Portable)
+            }
+            opened => opened.map(RealFile::Uring),
+        }
     }
 
     async fn list(&self) -> io::Result<Vec<FileInfo>> {
@@ -113,52 +138,117 @@ fn free_bytes_of(directory: &File) -> io::Result<u64> {
 
 /// An open file of a [`RealDisk`].
 #[derive(Debug)]
-pub struct RealFile(UringFile);
+pub enum RealFile {
+    #[doc(hidden)]
+    Uring(UringFile),
+    #[doc(hidden)]
+    Portable(PortableFile),
+}
+
+/// Memory for one of either kind.
+#[derive(Debug)]
+pub enum RealBuffer {
+    #[doc(hidden)]
+    Uring(UringBuffer),
+    #[doc(hidden)]
+    Portable(AlignedBuffer),
+}
+
+impl AsRef<[u8]> for RealBuffer {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Uring(buffer) => buffer.as_ref(),
+            Self::Portable(buffer) => buffer.as_ref(),
+        }
+    }
+}
+
+impl AsMut<[u8]> for RealBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Uring(buffer) => buffer.as_mut(),
+            Self::Portable(buffer) => buffer.as_mut(),
+        }
+    }
+}
 
 impl DiskFile for RealFile {
-    type Buffer = UringBuffer;
+    type Buffer = RealBuffer;
 
-    fn buffer(&self, bytes: usize) -> UringBuffer {
-        UringBuffer::zeroed(bytes)
+    fn buffer(&self, bytes: usize) -> RealBuffer {
+        match self {
+            Self::Uring(_) => RealBuffer::Uring(UringBuffer::zeroed(bytes)),
+            Self::Portable(_) => RealBuffer::Portable(AlignedBuffer::zeroed(bytes)),
+        }
     }
 
-    async fn read_at(&self, at: u64, bytes: usize) -> io::Result<UringBuffer> {
-        self.0.read_at(at, bytes).await
+    async fn read_at(&self, at: u64, bytes: usize) -> io::Result<RealBuffer> {
+        match self {
+            Self::Uring(file) => file.read_at(at, bytes).await.map(RealBuffer::Uring),
+            Self::Portable(file) => file.read_at(at, bytes).await.map(RealBuffer::Portable),
+        }
     }
 
-    async fn write_at(&self, buffer: UringBuffer, at: u64) -> io::Result<UringBuffer> {
-        self.0.write_at(buffer, at).await
+    async fn write_at(&self, buffer: RealBuffer, at: u64) -> io::Result<RealBuffer> {
+        match (self, buffer) {
+            (Self::Uring(file), RealBuffer::Uring(buffer)) => {
+                file.write_at(buffer, at).await.map(RealBuffer::Uring)
+            }
+            (Self::Portable(file), RealBuffer::Portable(buffer)) => {
+                file.write_at(buffer, at).await.map(RealBuffer::Portable)
+            }
+            // All files of a directory are of one kind.
+            _ => Err(io::Error::other("the buffer is one for files of another kind")),
+        }
     }
 
     async fn sync(&self) -> io::Result<()> {
-        self.0.sync().await
+        match self {
+            Self::Uring(file) => file.sync().await,
+            Self::Portable(file) => file.sync().await,
+        }
     }
 
     async fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes).await
+        match self {
+            Self::Uring(file) => file.set_len(bytes).await,
+            Self::Portable(file) => file.set_len(bytes).await,
+        }
     }
 
     async fn file_bytes(&self) -> io::Result<u64> {
-        self.0.file_bytes().await
+        match self {
+            Self::Uring(file) => file.file_bytes().await,
+            Self::Portable(file) => file.file_bytes().await,
+        }
     }
 
     async fn close(self) -> io::Result<()> {
-        self.0.close().await
+        match self {
+            Self::Uring(file) => file.close().await,
+            Self::Portable(file) => file.close().await,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::{BLOCK, cores::Executor};
+    use crate::io::{
+        BLOCK,
+        real::{core::Kind, cores::Executor},
+    };
 
-    fn on_disk<F: Future<Output = ()>>(test: impl FnOnce(RealDisk) -> F) {
-        // Beside the build, since the directory for temporary files is often
-        // memory, which direct I/O may refuse.
-        let beside = std::env::current_exe().unwrap();
-        let directory = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
-        let disk = RealDisk::open(directory.path()).unwrap();
-        Executor::new().block_on(test(disk));
+    /// Runs a test on cores of both kinds.
+    fn on_disk<F: Future<Output = ()>>(test: impl Fn(RealDisk) -> F) {
+        for kind in [Kind::Uring, Kind::Portable] {
+            // Beside the build, since the directory for temporary files is often
+            // memory, which direct I/O may refuse.
+            let beside = std::env::current_exe().unwrap();
+            let directory = tempfile::tempdir_in(beside.parent().unwrap()).unwrap();
+            let disk = RealDisk::open(directory.path()).unwrap();
+            Executor::of(kind).block_on(test(disk));
+        }
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! The parts of the seam that meet the operating system; the executor of a core is
-//! glommio's ([`uring`]).
+//! The parts of the seam that meet the operating system. The executor of a core is
+//! glommio's ([`uring`]), or where io_uring is not allowed one of our own ([`portable`]).
 
+mod aligned;
 pub mod core;
+pub(super) mod cores;
 pub mod disk;
+pub mod executor;
 mod files;
 mod line_file;
 pub(super) mod map;
@@ -10,6 +13,7 @@ pub(super) mod net;
 mod output;
 mod polled;
 mod poller;
+pub mod portable;
 mod regular;
 pub mod signals;
 pub mod uring;

@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd, rc::Rc};
 
 use super::{
     poller::{Poller, Readiness},
-    uring,
+    portable, uring,
 };
 
 /// A socket of this core, and whether it is ready.
@@ -20,7 +20,10 @@ impl<T: AsFd> Polled<T> {
     /// Watches `socket`, which must be non-blocking, from now on. It is taken to have room for bytes,
     /// and nothing to read.
     pub(super) fn new(socket: T) -> io::Result<Self> {
-        let poller = uring::epoll::poller()?;
+        let poller = match portable::cores::is_here() {
+            true => portable::cores::poller(),
+            false => uring::epoll::poller()?,
+        };
         let (index, readiness) = poller.enter(&socket)?;
         Ok(Self { socket, readiness, poller, index })
     }

@@ -10,6 +10,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use rustix::event::{
@@ -145,17 +146,18 @@ impl Poller {
         let _ = epoll::delete(&self.epoll, socket);
     }
 
-    /// Hands on what the epoll reports now.
+    /// Hands on what the epoll reports; waits until it reports something for as long as `timeout`, in
+    /// milliseconds rounded up, without one for ever. A signal ends the wait.
     ///
     /// # Panics
     /// When it cannot be asked: nobody would hear of anything.
-    pub(super) fn hand_on(&self) {
+    pub(super) fn hand_on(&self, timeout: Option<Duration>) {
         let mut buffer = [const { MaybeUninit::<Event>::uninit() }; EVENTS];
+        let mut timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         loop {
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let events = match epoll::wait(&self.epoll, &mut buffer, Some(&now)) {
+            let events = match epoll::wait(&self.epoll, &mut buffer, timeout.as_ref()) {
                 Ok((events, _)) => events,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(rustix::io::Errno::INTR) => return,
                 Err(error) => panic!("the sockets of a core cannot be watched: {error}"),
             };
             let sockets = self.sockets.borrow();
@@ -167,6 +169,16 @@ impl Poller {
             if events.len() < EVENTS {
                 return;
             }
+            timeout = Some(Timespec { tv_sec: 0, tv_nsec: 0 });
+        }
+    }
+
+    /// Nobody waits for a socket any more.
+    pub(super) fn forget_waiters(&self) {
+        let sockets = self.sockets.borrow().by_index.clone();
+        for readiness in sockets.into_iter().flatten() {
+            let waiters = [&readiness.read, &readiness.write].map(|way| way.waiter.take());
+            drop(waiters);
         }
     }
 }

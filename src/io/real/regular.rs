@@ -7,16 +7,8 @@ use std::{
     path::Path,
 };
 
-use crate::io::BLOCK;
-
 /// What is stored is not for everyone on the machine.
 pub(super) const MODE: u32 = 0o640;
-
-/// Positions and lengths are those of whole blocks.
-pub(super) fn assert_aligned(at: u64, bytes: usize) {
-    assert!(at.is_multiple_of(BLOCK as u64), "position {at} is not aligned");
-    assert!(bytes.is_multiple_of(BLOCK), "length {bytes} is not aligned");
-}
 
 /// Opens a regular file to be read. Of what else may bear its name, a pipe would have whoever
 /// opens it wait for ever.

@@ -7,22 +7,24 @@ use std::{
 
 use super::*;
 use crate::io::{
-    cores,
-    cores::{Executor, yield_now},
+    cores::{self, yield_now},
     net::Callers,
+    real::{core::Kind, cores::Executor},
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs `test` on an executor, against a listener of this machine.
-fn run<T>(test: impl AsyncFnOnce(&Listener, &str) -> T) -> T {
-    Executor::new().block_on(async {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let address = socket.local_addr().unwrap().to_string();
-        let listener = Listener::new(socket, Callers::Clients).unwrap();
-        cores::within(LIMIT, test(&listener, &address)).await.expect("the test ends in time")
-    })
+/// Runs `test` on executors of both kinds, against a listener of this machine.
+fn run(test: impl AsyncFn(&Listener, &str)) {
+    for kind in [Kind::Uring, Kind::Portable] {
+        Executor::of(kind).block_on(async {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let address = socket.local_addr().unwrap().to_string();
+            let listener = Listener::new(socket, Callers::Clients).unwrap();
+            cores::within(LIMIT, test(&listener, &address)).await.expect("the test ends in time");
+        });
+    }
 }
 
 /// A stream of this core, and the other end of it.

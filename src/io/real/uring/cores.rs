@@ -1,17 +1,13 @@
-//! Time, tasks and chance of a core that glommio runs. For what each is, see
-//! [`crate::io::cores`], which alone calls it.
+//! Time and tasks of a core that glommio runs. For what each is, see [`crate::io::cores`].
 
 use std::{
     future::Future,
-    io,
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use glommio::timer::Timer;
-use rand::rngs::ThreadRng;
-use tokio::sync::oneshot;
 
 pub use glommio::task::JoinHandle;
 
@@ -22,6 +18,7 @@ impl Executor {
     /// # Panics
     /// When the system lets none start.
     #[must_use]
+    #[expect(clippy::new_without_default, reason = "to start one is no small thing")]
     pub fn new() -> Self {
         let executor = glommio::LocalExecutorBuilder::default().io_memory(1 << 20).make();
         Self(executor.expect("an executor starts on this thread"))
@@ -29,12 +26,6 @@ impl Executor {
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
         self.0.run(future)
-    }
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -48,17 +39,6 @@ pub async fn yield_now() {
 
 pub async fn off_core<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     glommio::executor().spawn_blocking(work).await
-}
-
-pub async fn on_own_thread<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<T> {
-    let (done, outcome) = oneshot::channel();
-    let work = move || drop(done.send(work()));
-    std::thread::Builder::new().name(name.into()).spawn(work)?;
-    // A panic of the work ends the process.
-    outcome.await.map_err(io::Error::other)
 }
 
 pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
@@ -94,60 +74,5 @@ impl Future for Sleep {
         let left = self.due.saturating_duration_since(Instant::now());
         let timer = self.timer.insert(Timer::new(left));
         Pin::new(timer).poll(cx).map(drop)
-    }
-}
-
-pub fn wall_micros() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| u64::try_from(age.as_micros()).unwrap_or(u64::MAX))
-}
-
-pub fn rng() -> ThreadRng {
-    rand::rng()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        task::Wake,
-    };
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn a_sleep_that_is_polled_often_wakes_once() {
-        Executor::new().block_on(async {
-            let woken = Arc::new(Woken::default());
-            let time = Duration::from_millis(20);
-            let mut polled = sleep(time);
-            for _ in 0..100 {
-                let waker = Arc::clone(&woken).into();
-                assert!(Pin::new(&mut polled).poll(&mut Context::from_waker(&waker)).is_pending());
-            }
-            sleep(2 * time).await;
-            assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-            polled.await;
-        });
-    }
-
-    #[test]
-    fn the_time_of_day_is_in_microseconds() {
-        let year_2025_micros = 1_735_689_600_000_000;
-        let year_2200_micros = 7_258_118_400_000_000;
-        assert!((year_2025_micros..year_2200_micros).contains(&super::wall_micros()));
     }
 }

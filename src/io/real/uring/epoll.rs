@@ -1,6 +1,6 @@
 //! The poller of a core that glommio runs, which watches its epoll.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use glommio::io::PollableFd;
 
@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// The poller of this core.
-pub(in crate::io) fn poller() -> io::Result<Rc<Poller>> {
+pub(in crate::io::real) fn poller() -> io::Result<Rc<Poller>> {
     let executor = glommio::executor().id();
     OF_THIS_CORE.with_borrow_mut(|known| match known {
         Some((of, poller)) if *of == executor => Ok(Rc::clone(poller)),
@@ -28,7 +28,7 @@ pub(in crate::io) fn poller() -> io::Result<Rc<Poller>> {
 
 async fn watch(poller: PollableFd<Rc<Poller>>) {
     loop {
-        poller.get_ref().hand_on();
+        poller.get_ref().hand_on(Some(Duration::ZERO));
         if let Err(error) = poller.readable().await {
             panic!("the sockets of a core cannot be watched: {error}");
         }

@@ -9,7 +9,10 @@ use glommio::{
 
 use crate::io::{
     BLOCK, OpenMode,
-    real::regular::{MODE, assert_aligned},
+    real::{
+        aligned::{assert_aligned, demand_memory},
+        regular::MODE,
+    },
 };
 
 /// Reads are split at this size: the kernel splits larger ones anyway, and a
@@ -39,12 +42,7 @@ fn open_error(error: GlommioError<()>) -> io::Error {
 /// Memory aligned for direct I/O. Without memory the process ends here with a line, and not
 /// where glommio would panic.
 fn allocate(bytes: usize) -> DmaBuffer {
-    let tried = Vec::<u8>::new().try_reserve_exact(bytes + BLOCK);
-    if tried.is_err() {
-        tracing::error!(bytes, "out of memory: the process ends");
-        // SAFETY: it has no preconditions. What is not durable was never promised.
-        unsafe { libc::_exit(1) };
-    }
+    demand_memory(bytes + BLOCK);
     allocate_dma_buffer(bytes)
 }
 
