@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     copy::{TOKEN_VARIABLE, copy},
+    executors,
     exposure::{self, Port},
     flags::{CacheFlags, Flags},
     jwt::JwtSettings,
@@ -205,7 +206,7 @@ impl Config {
                 heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
                 election: setting!(election_timeout, Time(usual_timing.election)).0,
             },
-            cores: flags.cores.or(file.cores).unwrap_or_else(default_cores),
+            cores: flags.cores.or(file.cores).unwrap_or_else(executors::usual_count),
             executor: flags.executor.or(file.executor).unwrap_or_default(),
             segment_bytes: setting!(segment_size, Size(64 << 20)).0,
             retention: retention(
@@ -234,7 +235,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let cores_max = CORES_MAX.max(processors());
+        let cores_max = executors::count_max();
         if !(1..=cores_max).contains(&self.cores) {
             return refuse(format!("cores is {}, not 1 to {cores_max}", self.cores));
         }
@@ -366,8 +367,6 @@ fn retention(min_changes: Option<u64>, min_age: Option<Time>) -> Option<Retentio
     })
 }
 
-/// So many executors may be had on any machine, for trials.
-const CORES_MAX: usize = 64;
 /// Less would refuse every request.
 const REQUEST_BYTES_MIN: usize = 1 << 10;
 const TIMING_MAX: Duration = Duration::from_secs(60);
@@ -379,16 +378,6 @@ const CHANGE_BYTES_MAX: usize = 24 + SUFFIX_OVERHEAD_BYTES;
 const KEY_SPELLED_BYTES_MAX: u64 = 6 * KEY_BYTES_MAX as u64 + 2;
 /// Headers and padding of a segment.
 const SEGMENT_OVERHEAD_BYTES: u64 = 64 << 10;
-
-/// One executor up to four processors; beyond, all but one.
-fn default_cores() -> usize {
-    let processors = processors();
-    if processors <= 4 { 1 } else { processors - 1 }
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
 
 fn read_file(path: &Path) -> Result<Flags, ConfigError> {
     let text = std::fs::read_to_string(path)

@@ -1,7 +1,25 @@
-//! What the executors of this process run on.
+//! How many executors a process has, and what they run on.
 
 use super::values::ExecutorChoice;
 use crate::io::real::{core::Kind, executor::try_uring, uring::allowed::UringError};
+
+/// So many executors may be had on any machine, for trials.
+const COUNT_MAX: usize = 64;
+
+/// The most that there may be.
+pub(super) fn count_max() -> usize {
+    COUNT_MAX.max(processors())
+}
+
+/// One executor up to four processors; beyond, all but one.
+pub(super) fn usual_count() -> usize {
+    let processors = processors();
+    if processors <= 4 { 1 } else { processors - 1 }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
 
 /// What so many executors run on. When it is not io_uring although that was free to be, a line of the log
 /// says why.
