@@ -89,6 +89,7 @@ fn a_node_on_a_full_disk_restarts_and_serves() {
     let (node, mut acknowledged) = filled(&disk);
     let node = node.kill().start();
     let mut client = node.client();
+    eventually("it has applied what its log holds", || client.get("/changes").status == 200);
     check(&mut client, &acknowledged);
     client.post(format!("{{\"data\":\"{}\"}}", "x".repeat(900_000))).problem(503, "storage");
     disk.free();
