@@ -130,15 +130,26 @@ impl Core {
         self.slice_ends.set(Instant::now() + SLICE);
     }
 
-    /// Runs tasks, each queue for a slice at most.
+    /// Runs tasks until there are none, or for about a slice; each queue for a slice at most.
     pub(super) fn run_tasks(&self) {
-        for (queue, task) in self.inbox.take() {
-            self.queues.borrow_mut()[queue].push_back(task);
+        let end = Instant::now() + SLICE;
+        loop {
+            for (queue, task) in self.inbox.take() {
+                self.queues.borrow_mut()[queue].push_back(task);
+            }
+            let count = self.queues.borrow().len();
+            for queue in 0..count {
+                self.run_queue(queue);
+            }
+            // The last queue may have woken a task of the first.
+            if self.is_idle() || Instant::now() >= end {
+                return;
+            }
         }
-        let count = self.queues.borrow().len();
-        for queue in 0..count {
-            self.run_queue(queue);
-        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queues.borrow().iter().all(VecDeque::is_empty)
     }
 
     fn run_queue(&self, queue: usize) {
@@ -162,8 +173,7 @@ impl Core {
 
     /// Hears of sockets and timers; sleeps until there is something when no task is to run.
     pub(super) fn look_around(&self) {
-        let is_idle = self.queues.borrow().iter().all(VecDeque::is_empty);
-        if is_idle && self.inbox.falls_asleep() {
+        if self.is_idle() && self.inbox.falls_asleep() {
             let first = self.timers.borrow().first();
             self.poller.hand_on(first.map(|due| due.saturating_duration_since(Instant::now())));
             self.inbox.wakes_up();
