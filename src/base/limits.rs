@@ -156,8 +156,8 @@ pub const LOG_PIECES_WAITING: usize = 64;
 pub const LOG_WAITS_MAX: usize = 1024;
 /// A stream without a change says this often that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Sealed batches that a core remembers to have checked.
-pub const VERIFIED_BATCHES: usize = 16;
+/// Sealed segments of which a core remembers what it has checked: a bit for each 4 KiB.
+pub const VERIFIED_SEGMENTS: usize = 256;
 /// How long it trusts such a check.
 pub const VERIFIED_FOR: Duration = Duration::from_secs(1);
 /// Bytes of a batch from which on that is worth remembering.

@@ -34,6 +34,8 @@ pub struct Sections {
     table: Box<[(u32, Range<usize>)]>,
     /// Where the checksums begin.
     sums: usize,
+    /// The checksums, which were verified: 4 bytes for each block.
+    checksums: Box<[u8]>,
 }
 
 impl Sections {
@@ -74,7 +76,8 @@ impl Sections {
         if sums.len() != 4 * end.div_ceil(BLOCK) || crc32c::crc32c(sums) != word(24) {
             return Err(fault(end, "its checksums are damaged"));
         }
-        Ok(Self { table: table.into(), sums: end, map: Arc::new(map) })
+        let checksums = sums.into();
+        Ok(Self { table: table.into(), sums: end, checksums, map: Arc::new(map) })
     }
 
     /// The checksum of the checksums of all: it tells two files apart.
@@ -132,7 +135,7 @@ impl Sections {
     fn check(&self, block: usize) -> Result<(), Fault> {
         let start = block * BLOCK;
         let bytes = self.map.get(start..self.sums.min(start + BLOCK)).unwrap_or_default();
-        let sum = self.map.get(self.sums + 4 * block..self.sums + 4 * block + 4);
+        let sum = self.checksums.get(4 * block..4 * block + 4);
         // The head was written after its block was summed up.
         let found = if block == 0 { first_sum(bytes) } else { crc32c::crc32c(bytes) };
         if sum != Some(&found.to_le_bytes()[..]) {
@@ -153,12 +156,11 @@ impl Sections {
     /// when there is no such part.
     #[must_use]
     pub fn missing(&self, kind: u32, range: Range<usize>) -> Option<Missing> {
-        let range = self.part(kind, range).ok()?;
+        let range = self.part(kind, range).ok().filter(|range| !range.is_empty())?;
         let start = range.start / BLOCK * BLOCK;
         let range = start..self.sums.min(range.end.next_multiple_of(BLOCK));
-        let sums = self.sums + 4 * (range.start / BLOCK)..self.sums + 4 * range.end.div_ceil(BLOCK);
-        let missing = [range, sums].into_iter().find(|part| !self.map.is_resident(part.clone()))?;
-        Some(Missing { map: Arc::clone(&self.map), range: missing })
+        let is_missing = !self.map.is_resident(range.clone());
+        is_missing.then(|| Missing { map: Arc::clone(&self.map), range })
     }
 
     /// The file.

@@ -306,7 +306,11 @@ impl SealedSegment {
         if let Some(missing) = self.entries.missing(range.clone()) {
             return Err(Stop::Missing(missing));
         }
-        let refused = self.read(SKIPS, 0..self.sections.len(SKIPS))?;
+        let refused: &[u8] = match self.sections.len(SKIPS) {
+            // Nothing but their number.
+            ..=4 => &[0; 4],
+            bytes => self.read(SKIPS, 0..bytes)?,
+        };
         let mut found = Vec::with_capacity(firsts.len());
         let mut changes = 0;
         for ((index, place), firsts) in

@@ -1,11 +1,11 @@
-//! The sealed batches whose bytes one core has checked last, so that whoever
-//! pages through a large batch has it checked once and not with every page.
+//! The sealed batches whose bytes one core has checked last, so that what many read, page by page or at
+//! once, is checked once and not with every page.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crate::base::{
     batch::NumberedBatch,
-    limits::{VERIFIED_BATCHES, VERIFIED_BYTES_MIN, VERIFIED_FOR},
+    limits::{VERIFIED_BYTES_MIN, VERIFIED_FOR, VERIFIED_SEGMENTS},
 };
 
 use super::{Damaged, SealedBatch, SealedSegment};
@@ -13,27 +13,50 @@ use super::{Damaged, SealedBatch, SealedSegment};
 /// The batches of sealed segments that one core has checked.
 #[derive(Default)]
 pub struct Verified {
-    /// Batches that were checked. Invariant: at most [`VERIFIED_BATCHES`], the newest last.
-    places: VecDeque<Checked>,
+    /// By the number of the segment. Invariant: at most [`VERIFIED_SEGMENTS`].
+    segments: HashMap<u64, Checked>,
 }
 
-/// A batch that was checked. Once anything of its segment was brought into memory after that,
-/// by any core, it may come from a disk that has rotted, and is checked again; and after a moment,
-/// since other processes may bring it into memory as well.
-#[derive(Clone, Copy)]
+/// Batches of a segment that were checked. Once anything of it was brought into memory after that,
+/// by any core, they may come from a disk that has rotted, and are checked again; and after a moment,
+/// since other processes may bring them into memory as well.
 struct Checked {
-    segment: u64,
-    start: usize,
     loads: u64,
-    at: Instant,
+    /// When the first of them was.
+    since: Instant,
+    /// In which stretches of [`VERIFIED_BYTES_MIN`] bytes one of them begins: a bit each. Only those
+    /// that are longer than that are remembered, so in each begins one at most.
+    starts: Box<[u64]>,
 }
 
 impl Checked {
-    /// Whether that is the batch `other`, which is asked for, and needs no check.
-    fn serves(&self, other: &Self) -> bool {
-        (self.segment, self.start, self.loads) == (other.segment, other.start, other.loads)
-            && other.at < self.at + VERIFIED_FOR
+    fn new(segment: &SealedSegment, now: Instant) -> Self {
+        let stretches = segment.map().len().div_ceil(VERIFIED_BYTES_MIN);
+        let starts = vec![0; stretches.div_ceil(64)].into();
+        Self { loads: segment.map().loads(), since: now, starts }
     }
+
+    fn is_good(&self, segment: &SealedSegment, now: Instant) -> bool {
+        self.loads == segment.map().loads() && now < self.since + VERIFIED_FOR
+    }
+
+    fn holds(&self, batch: &SealedBatch) -> bool {
+        let (word, bit) = place(batch);
+        self.starts.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    fn add(&mut self, batch: &SealedBatch) {
+        let (word, bit) = place(batch);
+        if let Some(bits) = self.starts.get_mut(word) {
+            *bits |= bit;
+        }
+    }
+}
+
+/// The bit of the stretch that a batch begins in.
+fn place(batch: &SealedBatch) -> (usize, u64) {
+    let stretch = batch.range().start / VERIFIED_BYTES_MIN;
+    (stretch / 64, 1 << (stretch % 64))
 }
 
 /// A sealed batch, ready to be read.
@@ -56,25 +79,38 @@ impl Verified {
         sealed: &SealedBatch,
         now: Instant,
     ) -> Result<Read<'s>, Damaged> {
-        let (sequence, start) = (segment.sequence, sealed.range().start);
-        let place = Checked { segment: sequence, start, loads: segment.map().loads(), at: now };
-        if self.places.iter().any(|checked| checked.serves(&place))
+        // Small ones are checked in no time, and several may begin in one stretch.
+        let is_large = sealed.range().len() >= VERIFIED_BYTES_MIN;
+        let checked = is_large.then(|| self.of(segment, now));
+        if checked.as_ref().is_some_and(|checked| checked.holds(sealed))
             && let Some(batch) = segment.batch_checked_before(sealed)
         {
             return Ok(Read { batch, checked_bytes: 0 });
         }
         let batch = segment.batch(sealed)?;
-        let checked_bytes = batch.batch.bytes().len();
-        // Small ones are checked in no time, and would push out the large.
-        if checked_bytes >= VERIFIED_BYTES_MIN {
-            self.places.retain(|old| (old.segment, old.start) != (sequence, start));
-            if self.places.len() == VERIFIED_BATCHES {
-                self.places.pop_front();
-            }
-            self.places.push_back(place);
-            assert!(self.places.len() <= VERIFIED_BATCHES, "the oldest made room");
+        if let Some(checked) = checked {
+            checked.add(sealed);
         }
-        Ok(Read { batch, checked_bytes })
+        Ok(Read { checked_bytes: batch.batch.bytes().len(), batch })
+    }
+
+    /// What is known of a segment at this moment.
+    fn of(&mut self, segment: &SealedSegment, now: Instant) -> &mut Checked {
+        let sequence = segment.sequence;
+        if self.segments.get(&sequence).is_some_and(|known| !known.is_good(segment, now)) {
+            self.segments.remove(&sequence);
+        }
+        if self.segments.len() == VERIFIED_SEGMENTS && !self.segments.contains_key(&sequence) {
+            self.segments.retain(|_, known| now < known.since + VERIFIED_FOR);
+            let oldest = self.segments.iter().min_by_key(|(_, known)| known.since);
+            let oldest = oldest.map(|(sequence, _)| *sequence);
+            if let Some(oldest) = oldest.filter(|_| self.segments.len() == VERIFIED_SEGMENTS) {
+                self.segments.remove(&oldest);
+            }
+        }
+        let room = VERIFIED_SEGMENTS - usize::from(!self.segments.contains_key(&sequence));
+        assert!(self.segments.len() <= room, "the oldest made room");
+        self.segments.entry(sequence).or_insert_with(|| Checked::new(segment, now))
     }
 }
 
@@ -115,26 +151,35 @@ mod tests {
     }
 
     #[test]
-    fn small_batches_push_no_large_one_out_and_large_ones_do() {
-        let mut batches = vec![batch(1000, b'a'); VERIFIED_BATCHES + 1];
-        batches.extend(vec![batch(1, b'b'); 3 * VERIFIED_BATCHES]);
+    fn each_large_batch_is_remembered_and_small_ones_beside_it_are_checked() {
+        let batches = [batch(1, b's'), batch(1000, b'a'), batch(1, b's'), batch(1000, b'b')];
         let file = SealedFile::new(1, 1, &batches);
         let (mut verified, now) = (Verified::default(), Instant::now());
-        let firsts: Vec<u64> = batches
-            .iter()
-            .scan(1, |next, batch| {
-                let first = *next;
-                *next += u64::from(batch.changes());
-                Some(first)
-            })
-            .collect();
-        let at = |n: usize| batch_at(&file.segment, firsts[n]);
-        let mut checks = |n| verified.batch(&file.segment, &at(n), now).unwrap().checked_bytes > 0;
-        assert!(checks(0) && !checks(0));
-        assert!((VERIFIED_BATCHES + 1..batches.len()).all(&mut checks));
-        assert!(!checks(0));
-        assert!((1..=VERIFIED_BATCHES).all(&mut checks));
-        assert!((1..=VERIFIED_BATCHES).all(|n| !checks(n)));
-        assert!(checks(0));
+        let mut checks = |id| {
+            let batch = batch_at(&file.segment, id);
+            verified.batch(&file.segment, &batch, now).unwrap().checked_bytes > 0
+        };
+        assert!(checks(2) && checks(1003), "the large ones for the first time");
+        assert!(!checks(2) && !checks(1003));
+        assert!(checks(1) && checks(1002), "in the same stretches, and never looked at");
+        assert!(checks(1) && checks(1002));
+        assert!(!checks(2) && !checks(1003));
+    }
+
+    #[test]
+    fn of_too_many_segments_the_oldest_is_forgotten() {
+        let file = |sequence| SealedFile::new(sequence, 1, &[batch(1000, b'a')]);
+        let files: Vec<_> = (1..=VERIFIED_SEGMENTS as u64 + 1).map(file).collect();
+        let (mut verified, now) = (Verified::default(), Instant::now());
+        let mut checks = |n: usize, after: usize| {
+            let now = now + VERIFIED_FOR / 1000 * after as u32;
+            let segment = &files[n].segment;
+            verified.batch(segment, &batch_at(segment, 1), now).unwrap().checked_bytes > 0
+        };
+        assert!((0..VERIFIED_SEGMENTS).all(|n| checks(n, n)));
+        assert!((0..VERIFIED_SEGMENTS).all(|n| !checks(n, VERIFIED_SEGMENTS)));
+        assert!(checks(VERIFIED_SEGMENTS, VERIFIED_SEGMENTS));
+        assert!((1..=VERIFIED_SEGMENTS).all(|n| !checks(n, VERIFIED_SEGMENTS)));
+        assert!(checks(0, VERIFIED_SEGMENTS));
     }
 }

@@ -120,7 +120,10 @@ impl Places {
     /// A batch that must be loaded first.
     pub(super) fn cold(&self, segment: &Arc<SealedSegment>, batch: SealedBatch) -> Cold {
         let own = batch.range();
-        let ahead = if self.scattered { own.clone() } else { ahead(segment, &batch) };
+        let ahead = match self.scattered {
+            true => own.clone(),
+            false => ahead(segment, &batch, READ_AHEAD_BYTES),
+        };
         Cold { what: What::Batch(Arc::clone(segment), batch), ahead, own }
     }
 }
@@ -135,7 +138,7 @@ impl Resident {
     /// A stretch that starts with a batch, or nothing when that is not in
     /// memory.
     fn find(segment: &SealedSegment, batch: &SealedBatch, scattered: bool) -> Option<Self> {
-        let (batch, ahead) = (batch.range(), ahead(segment, batch));
+        let (batch, ahead) = (batch.range(), ahead(segment, batch, ASKED_BYTES));
         let mut ranges = [ahead, batch].into_iter().skip(usize::from(scattered));
         let range = ranges.find(|range| segment.map().is_resident(range.clone()))?;
         Some(Self { sequence: segment.sequence, range })
@@ -181,6 +184,9 @@ impl<'s> Stored<'s> {
     }
 }
 
+/// Bytes that are asked about at once whether they are in memory: a page of 100 small changes, and not more than
+/// the kernel goes through in a moment.
+const ASKED_BYTES: usize = 64 << 10;
 /// Batches that are looked up in an index at once.
 const BATCHES_AT_ONCE: usize = 32;
 /// Stands for the checkpoint among the numbers of segments, which are from 1.
@@ -289,10 +295,10 @@ impl Cold {
     }
 }
 
-/// A batch and what is worth having in memory with it.
-fn ahead(segment: &SealedSegment, batch: &SealedBatch) -> Range<usize> {
+/// A batch and what follows it, so many bytes in all as far as they are there.
+fn ahead(segment: &SealedSegment, batch: &SealedBatch, bytes: usize) -> Range<usize> {
     let range = batch.range();
-    let end = range.end.max(range.start + READ_AHEAD_BYTES);
+    let end = range.end.max(range.start + bytes);
     range.start..segment.map().len().min(end)
 }
 

@@ -46,9 +46,11 @@ impl MappedFile {
     }
 
     /// Whether pages that are in memory lie within the file still. When that was cut meanwhile, the
-    /// end of a large folio may be counted as in memory, and touching it would end the process.
+    /// end of a large folio may be counted as in memory, and touching it would end the process. Where
+    /// the last of them is there, so are those before it.
     fn is_backed(&self, pages: Range<usize>) -> bool {
-        match self.0.advise_range(Advice::PopulateRead, pages.start, pages.len()) {
+        let last = pages.end.saturating_sub(1).max(pages.start) / page_bytes() * page_bytes();
+        match self.0.advise_range(Advice::PopulateRead, last, pages.end - last) {
             Ok(()) => true,
             // Linux before 5.14 does not know the advice.
             Err(error) => error.raw_os_error() == Some(libc::EINVAL),
