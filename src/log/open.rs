@@ -280,7 +280,7 @@ async fn create<D: Disk>(
         None => {
             let bytes = options.segment_bytes;
             let make = async {
-                segment::fill(disk, 1, bytes, || true).await?;
+                segment::fill(disk, 1, bytes, |_| true).await?;
                 disk.rename(&segment::temporary_name(1), &file_name(1)).await?;
                 disk.sync_directory().await?;
                 disk.open(&file_name(1), OpenMode::WriteDurable).await

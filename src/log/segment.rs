@@ -60,12 +60,12 @@ fn sequence_of(digits: &str) -> Option<u64> {
 
 /// Makes a zero-filled, synced file under the segment's temporary name, leaving
 /// the disk to others between pieces for as long as there is no `hurry`, which is
-/// asked after each. What a failure leaves behind is removed as far as possible.
+/// asked after each, with the bytes that are written. What a failure leaves behind is removed as far as possible.
 pub(super) async fn fill<D: Disk>(
     disk: &D,
     sequence: u64,
     bytes: u64,
-    hurry: impl Fn() -> bool,
+    hurry: impl Fn(u64) -> bool,
 ) -> io::Result<()> {
     let temporary = temporary_name(sequence);
     let file = match disk.open(&temporary, OpenMode::Create).await {
@@ -95,7 +95,7 @@ async fn zero<D: Disk>(
     disk: &D,
     file: &D::File,
     bytes: u64,
-    hurry: impl Fn() -> bool,
+    hurry: impl Fn(u64) -> bool,
 ) -> io::Result<()> {
     let mut zeros = file.buffer(PIECE_BYTES);
     let mut at = 0;
@@ -106,7 +106,7 @@ async fn zero<D: Disk>(
         }
         zeros = file.write_at(zeros, at).await?;
         at += zeros.as_ref().len() as u64;
-        if !hurry() {
+        if !hurry(at) {
             disk.pause().await;
         }
     }

@@ -11,6 +11,9 @@ use crate::base::planted::planted;
 use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
 
+/// What part of a segment its successor is prepared further than it is filled itself.
+const AHEAD: u64 = 8;
+
 /// Says that nobody prepares any more, however the preparation ends.
 struct Preparing<D: Disk>(Rc<LogState<D>>);
 
@@ -92,12 +95,13 @@ impl<D: Disk> Log<D> {
             let message = format!("less than {needed} bytes are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, message));
         }
-        // Writers must not come to wait for it.
-        let hurry = || {
+        // Writers must not come to wait for it: it stays ahead of them by a part of a segment, at whatever
+        // rate they fill theirs.
+        let hurry = |filled: u64| {
             let mut inner = shared.get_mut();
             inner.pieces += 1;
             let active = inner.active;
-            active.offset > active.bytes / 2
+            filled < active.offset + active.bytes / AHEAD
         };
         segment::fill(&shared.disk, sequence, bytes, hurry).await?;
         let name = file_name(sequence);
