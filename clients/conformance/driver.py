@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +32,22 @@ class Outcome:
 class Driver:
     def __init__(self, command: list[str]):
         self.command = command
+        #: Further variables of its environment.
+        self.environment: dict[str, str] = {}
+
+    def trusting(self, certificate: str) -> Driver:
+        """The same, whose platform trusts the certificate in that file."""
+        driver = Driver(self.command)
+        driver.environment = {"SSL_CERT_FILE": certificate, "NODE_EXTRA_CA_CERTS": certificate}
+        return driver
 
     def start(
         self, nodes: list[str], calls: list[dict[str, Any]], quiet: bool = False, **options: Any
     ) -> subprocess.Popen:
         task = {"nodes": nodes, "options": {**OPTIONS, **options}, "calls": calls}
         return subprocess.Popen([*self.command, json.dumps(task)], stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL if quiet else None, text=True)
+                                stderr=subprocess.DEVNULL if quiet else None, text=True,
+                                env={**os.environ, **self.environment})
 
     def run(self, nodes: list[str], *calls: dict[str, Any], **options: Any) -> list[Outcome]:
         """Runs the calls one after another, each to its end."""

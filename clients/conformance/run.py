@@ -15,6 +15,7 @@ from typing import Callable
 
 import following
 import mirroring
+import secured
 import writing
 from driver import Driver
 
@@ -27,7 +28,7 @@ def scenarios() -> dict[str, Callable[[Driver], None]]:
     for scenario in following.SCENARIOS:
         for mode in following.MODES:
             found[f"following.{scenario.__name__}[{mode}]"] = lambda driver, s=scenario, m=mode: s(driver, m)
-    for module in (writing, mirroring):
+    for module in (writing, mirroring, secured):
         for scenario in module.SCENARIOS:
             found[f"{module.__name__}.{scenario.__name__}"] = scenario
     return found

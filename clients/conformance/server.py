@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -70,8 +71,15 @@ class Node:
     `script` is asked what to do wrong with each request, by its number from 0.
     """
 
-    def __init__(self, history: History, script: Script | None = None, token: str | None = None):
+    def __init__(
+        self,
+        history: History,
+        script: Script | None = None,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ):
         self.history = history
+        self.tls = tls
         self.script = script or (lambda asked, number: None)
         self.token = token
         #: Whether it answers although it holds less than it is asked for.
@@ -84,7 +92,7 @@ class Node:
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"https://localhost:{self.port}" if tls else f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Node:
@@ -114,12 +122,16 @@ class Node:
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._lock:
-                self._open.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
+            if self.tls:
+                connection.settimeout(10)
+                connection = self.tls.wrap_socket(connection, server_side=True)
+                connection.settimeout(None)
+            with self._lock:
+                self._open.add(connection)
             buffer = bytearray()
             while not self._stopped.is_set():
                 asked = receive(connection, buffer)

@@ -8,7 +8,7 @@ use std::{error::Error as StdError, io, time::Duration};
 
 use changeagent_client::{
     Change, Client, Condition, Connector, Error, Follow, Keep, Mirror, MirrorOptions, Mode,
-    NewChange, Options, Page, Place, Since, Tokio, WriteError,
+    NewChange, Options, Page, Place, Since, TokioTls, WriteError,
 };
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
         fn sendable<T: Send>(future: T) -> T {
             future
         }
-        runtime.block_on(sendable(run(Tokio, task)))
+        runtime.block_on(sendable(run(TokioTls::of_system()?, task)))
     }
 }
 

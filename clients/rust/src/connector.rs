@@ -26,7 +26,7 @@ pub trait Connector {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()>;
 }
 
-/// Connects by tokio, without TLS: its runtime needs I/O and time.
+/// Connects by tokio, without TLS, which `TokioTls` of the feature `tls` has: its runtime needs I/O and time.
 #[cfg(feature = "tokio")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tokio;
@@ -38,7 +38,8 @@ impl Connector for Tokio {
     async fn connect(&self, host: &str, port: u16, tls: bool) -> io::Result<Self::Connection> {
         use tokio_util::compat::TokioAsyncReadCompatExt;
         if tls {
-            return Err(io::Error::new(io::ErrorKind::Unsupported, "this connector has no TLS"));
+            let text = "this connector has no TLS: TokioTls has, of the feature tls";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
         }
         let stream = tokio::net::TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;

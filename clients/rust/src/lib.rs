@@ -41,6 +41,8 @@ mod retry;
 mod state;
 #[cfg(feature = "mirror")]
 mod tables;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub use client::{Client, Condition};
 pub use connector::Connector;
@@ -55,3 +57,5 @@ pub use options::Options;
 pub use place::Place;
 pub use serde_json::value::RawValue;
 pub use state::{Resume, StateReader};
+#[cfg(feature = "tls")]
+pub use tls::TokioTls;
