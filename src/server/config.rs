@@ -133,12 +133,9 @@ impl Config {
     /// [`ConfigError`], also when it is not said of what.
     pub fn load_cache(flags: CacheFlags) -> Result<Self, ConfigError> {
         let config = Self::read(flags.into())?;
-        match (&config.copy, config.cluster_listen) {
-            (None, _) => {
-                refuse("--of URL is missing: the node that this is to be a cache of".into())
-            }
-            (Some(_), Some(_)) => refuse("a cache belongs to no cluster: no cluster-listen".into()),
-            (Some(_), None) => config.with_token_of_environment(),
+        match config.copy {
+            None => refuse("--of URL is missing: the node that this is to be a cache of".into()),
+            Some(_) => config.with_token_of_environment(),
         }
     }
 
@@ -168,6 +165,10 @@ impl Config {
             ($name:ident, $default:expr) => {
                 flags.$name.or(file.$name).map_or($default, |value| value.into())
             };
+        }
+        let of_cluster = flags.of_cluster().or_else(|| file.of_cluster());
+        if let Some(name) = of_cluster.filter(|_| flags.of.is_some() || file.of.is_some()) {
+            return refuse(format!("a cache belongs to no cluster: no {name}"));
         }
         let (tls, jwt) = (TlsSettings::merge(&flags, &file)?, JwtSettings::merge(&flags, &file)?);
         let (usual, usual_timing) = (Limits::default(), Timing::default());

@@ -197,8 +197,42 @@ pub struct Flags {
     pub(super) token_file: Option<PathBuf>,
 }
 
-/// Everything that can be set for a cache.
+impl Flags {
+    /// A setting of a cluster that is given, which a cache has none of.
+    pub(super) fn of_cluster(&self) -> Option<&'static str> {
+        let given = [
+            ("cluster-listen", self.cluster_listen.is_some()),
+            ("cluster-advertise", self.cluster_advertise.is_some()),
+            ("join", self.join.is_some()),
+            ("role", self.role.is_some()),
+            ("heartbeat", self.heartbeat.is_some()),
+            ("election-timeout", self.election_timeout.is_some()),
+            ("cluster-tls-cert", self.cluster_tls_cert.is_some()),
+            ("cluster-tls-key", self.cluster_tls_key.is_some()),
+            ("cluster-tls-ca", self.cluster_tls_ca.is_some()),
+            ("cluster-tls-name", self.cluster_tls_name.is_some()),
+            ("cluster-tls-optional", self.cluster_tls_optional.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+}
+
+/// Everything that can be set for a cache. The settings of a cluster are refused with their names, and
+/// not shown.
 #[derive(Clone, Debug, Default, Args)]
+#[command(
+    mut_arg("cluster_listen", |it| it.hide(true)),
+    mut_arg("cluster_advertise", |it| it.hide(true)),
+    mut_arg("join", |it| it.hide(true)),
+    mut_arg("role", |it| it.hide(true)),
+    mut_arg("heartbeat", |it| it.hide(true)),
+    mut_arg("election_timeout", |it| it.hide(true)),
+    mut_arg("cluster_tls_cert", |it| it.hide(true)),
+    mut_arg("cluster_tls_key", |it| it.hide(true)),
+    mut_arg("cluster_tls_ca", |it| it.hide(true)),
+    mut_arg("cluster_tls_name", |it| it.hide(true)),
+    mut_arg("cluster_tls_optional", |it| it.hide(true))
+)]
 pub struct CacheFlags {
     /// Where clients reach the origin: a node, or several of one cluster, or other caches of it
     #[arg(long, env = "CHANGEAGENT_OF", value_name = "URL[,URL]", value_delimiter = ',')]

@@ -117,6 +117,39 @@ fn help_and_version_are_told() {
 }
 
 #[test]
+fn a_cache_shows_no_setting_of_a_cluster_and_takes_none() {
+    let program = || std::process::Command::new(env!("CARGO_BIN_EXE_changeagent"));
+    let shown = |command: &str| {
+        let output = program().args([command, "--help"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (of_node, of_cache) = (shown("serve"), shown("cache"));
+    for (flag, value) in [
+        ("cluster-listen", "127.0.0.1:0"),
+        ("cluster-advertise", "a:1"),
+        ("join", "a:1"),
+        ("role", "voter"),
+        ("heartbeat", "1s"),
+        ("election-timeout", "9s"),
+        ("cluster-tls-cert", "a"),
+        ("cluster-tls-key", "a"),
+        ("cluster-tls-ca", "a"),
+        ("cluster-tls-name", "a"),
+        ("cluster-tls-optional", "true"),
+    ] {
+        let flag = format!("--{flag}");
+        assert!(of_node.contains(&flag) && !of_cache.contains(&flag), "{flag}");
+        let given = format!("{flag}={value}");
+        let output = program().args(["cache", "--of", "http://127.0.0.1:1", &given]).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let want = format!("a cache belongs to no cluster: no {}", &flag[2..]);
+        assert!(output.status.code() == Some(1) && said.contains(&want), "{said}");
+    }
+    assert!(of_cache.contains("--max-stale") && of_cache.contains("--segment-size"));
+}
+
+#[test]
 fn larger_limits_after_a_restart_are_kept_at_once() {
     let node = NodeBuilder::new().flags(&SHORT_SEGMENTS).start();
     node.client().append(r#"{"data":"before"}"#);
