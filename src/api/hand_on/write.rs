@@ -1,5 +1,7 @@
 //! Writes at a copy, which go on to its origin as they came.
 
+use std::{cell::RefCell, io};
+
 use serde::Deserialize;
 
 use super::request::{passed_on, question};
@@ -7,6 +9,7 @@ use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, excerpt},
+        growing::Growing,
         reply::Reply,
         request::parameter,
     },
@@ -21,6 +24,8 @@ use crate::{
 const HISTORY: &str = "ChangeAgent-Cluster";
 /// The longest answer to a write.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// What nearly every one has room in.
+const ANSWER_BYTES_USUAL: usize = 4 << 10;
 
 /// Whether a write is of the history that is here, as far as it says.
 ///
@@ -55,7 +60,12 @@ pub(in crate::api) async fn hand_on_write(
     question.headers.push((HISTORY.to_owned(), of.into_bytes()));
     let limit = if is_of_node { COPY_ADMIN } else { COPY_WRITE };
     let question = Question { answer_bytes_max: ANSWER_BYTES_MAX, limit, ..question };
-    let answer = origins.hand_on(&question, did_not_happen).await.map_err(refusal)?;
+    // What happened is to be told, so there is room for a usual answer before it does.
+    let growing = RefCell::new(Growing::new(&api.held));
+    let hold = |bytes: usize| growing.borrow_mut().hold(bytes.max(ANSWER_BYTES_USUAL));
+    hold(0)?;
+    let hold = |bytes| hold(bytes).map_err(|_| io::Error::other("its answer has no room here"));
+    let answer = origins.hand_on(&question, &hold, did_not_happen).await.map_err(refusal)?;
     drop(place);
     if code(&answer).is_some_and(|code| code == Code::OtherHistory) {
         let detail =

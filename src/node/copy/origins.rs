@@ -281,13 +281,15 @@ impl Origins {
 
     /// Hands a write on, as it came, to the first that can be reached and takes it: the answer of one that says, as
     /// far as `is_refusal` knows, that the write did not happen for now is given where no other did
-    /// better.
+    /// better. As the body of an answer comes, `hold` is told how many bytes of memory it takes, and may refuse
+    /// them: what came of the write is not known then.
     ///
     /// # Errors
     /// [`AskError`]
     pub async fn hand_on(
         &self,
         question: &Question,
+        hold: &dyn Fn(usize) -> io::Result<()>,
         is_refusal: impl Fn(&Answer) -> bool,
     ) -> Result<Answer, AskError> {
         let (mut refused, mut failed) = (None, AskError::NotSent(String::new()));
@@ -305,7 +307,7 @@ impl Origins {
             }
             outcome => ControlFlow::Break(outcome),
         };
-        match self.first(question, &|_| Ok(()), judge).await {
+        match self.first(question, hold, judge).await {
             Some(outcome) => outcome,
             None => refused.ok_or(failed),
         }

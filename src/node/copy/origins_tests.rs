@@ -59,7 +59,7 @@ fn a_write_that_one_origin_refuses_goes_to_the_next_whoever_else_writes() {
         let (refusing, taking) = (serve("a:1", REFUSED), serve("b:1", TAKEN));
         let origins = at(["a:1", "b:1"]);
         let question = write();
-        let one = || origins.hand_on(&question, is_refusal);
+        let one = || origins.hand_on(&question, &|_| Ok(()), is_refusal);
         let (first, second) = join(one(), one()).await;
         assert_eq!((first.unwrap().status, second.unwrap().status), (201, 201));
         assert_eq!((refusing.get(), taking.get()), (2, 2));
@@ -75,10 +75,10 @@ fn a_refusal_is_told_where_no_other_origin_did_better() {
         let asked = serve("a:1", REFUSED);
         // Nobody is at the second.
         let origins = at(["a:1", "b:1"]);
-        let answer = origins.hand_on(&write(), is_refusal).await.unwrap();
+        let answer = origins.hand_on(&write(), &|_| Ok(()), is_refusal).await.unwrap();
         assert_eq!((answer.status, asked.get()), (503, 1));
         let nobody = at(["b:1", "c:1"]);
-        let error = nobody.hand_on(&write(), is_refusal).await;
+        let error = nobody.hand_on(&write(), &|_| Ok(()), is_refusal).await;
         assert!(matches!(error, Err(AskError::NotSent(_))), "{error:?}");
     });
 }
@@ -95,6 +95,11 @@ fn an_answer_that_has_no_room_is_asked_of_no_other_origin() {
         let refused = origins.hand_on_read(&question, &full, |_| Ok(())).await.unwrap_err();
         assert!(refused.contains("no room"), "{refused}");
         assert_eq!((first.get(), second.get()), (1, 0));
+        // Of a write nobody knows then what came of it.
+        let question = Question { method: "POST".to_owned(), ..question };
+        let lost = origins.hand_on(&question, &full, is_refusal).await;
+        assert_eq!(lost, Err(AskError::Lost("no room".to_owned())));
+        assert_eq!((first.get(), second.get()), (2, 0));
         assert_eq!(origins.address(), "a:1", "it is none the worse for that");
     });
 }
