@@ -319,7 +319,9 @@ async fn read_resource(
             let until = deadline.unwrap_or(now + query.block.unwrap_or(Duration::ZERO));
             keys::list(api, path, &query, until, now).await?
         }
-        Resource::TenantState(tenant) => state::of_tenant(api, request, tenant, &query, now)?,
+        Resource::TenantState(tenant) => {
+            state::of_tenant(api, request, tenant, &query, now).await?
+        }
         Resource::CollectionState(path) => state::of_collection(api, request, path, &query, now)?,
         Resource::Key(path, key) => {
             let until = deadline.unwrap_or(now + query.block.unwrap_or(Duration::ZERO));

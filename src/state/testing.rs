@@ -21,7 +21,11 @@ use crate::{
         index::Indexed,
     },
     sections::{Builder, Sections},
-    state::{SealedSegment, index::ListKey, sealed},
+    state::{
+        SealedSegment,
+        index::{Catalog, ListKey, Tenant},
+        sealed,
+    },
 };
 
 /// A batch of `changes` changes, each with `mark` as its suffix.
@@ -210,4 +214,16 @@ impl From<ChangeText<'_>> for Append {
             ..Append::default()
         }
     }
+}
+
+/// A tenant with these collections, each named by its UUID.
+pub(crate) fn tenant_of_collections(
+    tenant: Uuid,
+    collections: impl Iterator<Item = Uuid>,
+) -> Arc<Tenant> {
+    let catalog = Catalog::default();
+    catalog.add_tenant(tenant, "t");
+    let tenant = catalog.tenant(tenant).expect("it was added");
+    collections.for_each(|id| catalog.add_collection(id, &tenant, &id.to_string()));
+    tenant
 }

@@ -2,7 +2,7 @@
 //! live key, by collection and key. It takes no lock and no copy: keys may change while it is sent,
 //! and whoever follows the list from where it began is told of that.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use crate::{
     api::{
         context::Context,
         error::{ApiError, Code},
+        growing::Growing,
         read::{
             answer::{Frame, ListAnswer},
             change,
@@ -27,8 +28,10 @@ use crate::{
 
 /// How far it is.
 pub(in crate::api) struct Walk {
-    /// The collections whose keys are still to be sent, all or some, in order.
-    left: VecDeque<Uuid>,
+    /// The collections whose keys are still to be sent, all or some.
+    left: BTreeSet<Uuid>,
+    /// What counts these as held, where they are many.
+    _room: Option<Growing>,
     /// The last key of the first of them that was sent.
     after: Option<Box<str>>,
     /// What this core's history ended with before anything was read, the collections included.
@@ -44,18 +47,21 @@ impl Walk {
     /// when this core's history ended with `since`, or later.
     pub(in crate::api) fn new(
         since: ChangeId,
-        mut collections: Vec<Uuid>,
+        mut left: BTreeSet<Uuid>,
         after: Option<(Uuid, &str)>,
         follow: bool,
     ) -> Self {
-        collections.sort_unstable();
-        let mut left: VecDeque<Uuid> = collections.into();
         let mut last = None;
         if let Some((collection, key)) = after {
-            left.retain(|id| *id >= collection);
-            last = (left.front() == Some(&collection)).then(|| key.into());
+            left = left.split_off(&collection);
+            last = (left.first() == Some(&collection)).then(|| key.into());
         }
-        Self { left, after: last, since, has_begun: false, follow }
+        Self { left, _room: None, after: last, since, has_begun: false, follow }
+    }
+
+    /// The same, whose collections are counted as held until it is over.
+    pub(in crate::api) fn holding(self, room: Growing) -> Self {
+        Self { _room: Some(room), ..self }
     }
 }
 
@@ -80,7 +86,7 @@ pub(super) async fn part(api: &Context, walk: &mut Walk) -> Result<Part, ApiErro
         return Ok(Part { bytes: head.into(), end: None });
     }
     let mut list = ListAnswer::with_bytes_max(Frame::Lines, 1, STREAM_PART_BYTES);
-    while let Some(id) = walk.left.front() {
+    while let Some(id) = walk.left.first() {
         // One that is gone is told of by the changes that follow.
         let is_full = match api.catalog().collection(*id) {
             Some(collection) => add_keys(api, &collection, &mut walk.after, &mut list).await?,
@@ -89,7 +95,7 @@ pub(super) async fn part(api: &Context, walk: &mut Walk) -> Result<Part, ApiErro
         if is_full {
             return Ok(Part { bytes: list.into_part().freeze(), end: None });
         }
-        walk.left.pop_front();
+        walk.left.pop_first();
         walk.after = None;
         cores::yield_if_needed().await;
     }
@@ -147,7 +153,7 @@ mod tests {
     fn it_goes_on_after_the_last_key_that_was_sent() {
         let [one, two, three] = [1, 2, 3].map(Uuid::from_u128);
         let walk = |after| {
-            let walk = Walk::new(ChangeId::ZERO, vec![three, one], after, false);
+            let walk = Walk::new(ChangeId::ZERO, BTreeSet::from([three, one]), after, false);
             (walk.left.into_iter().collect::<Vec<_>>(), walk.after)
         };
         assert_eq!(walk(None), (vec![one, three], None));
