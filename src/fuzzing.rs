@@ -3,7 +3,7 @@
 //! part of the program. How they are run says `docs/fuzzing.md`.
 
 pub use crate::{
-    api::fuzzing::{change_body, json, small_body, target},
+    api::fuzzing::{answer, change_body, json, small_body, target},
     checkpoint::fuzzing::checkpoint,
     http::fuzzing::http,
     log::fuzzing::{log_damage, log_recovery},
@@ -15,7 +15,8 @@ pub use crate::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All there are.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
+    ("answer", answer),
     ("batch", batch),
     ("change_body", change_body),
     ("checkpoint", checkpoint),

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{
     body::{Members, Scope, name, object, parse},
+    hand_on::passed_on,
     json,
     request::{
         ChangesQuery, ReadOf, ReadQuery,
@@ -27,7 +28,9 @@ use crate::{
         names::is_name,
     },
     http::{Request, fuzzing::request},
+    node::copy::fuzzing::said,
     state::{fuzzing::catalog, index::Catalog},
+    upstream,
 };
 
 /// The tenant and the collection there are.
@@ -85,6 +88,20 @@ fn reads_back(batch: &Batch, n: u32, catalog: &Catalog) {
     match parse(&body, Form::Json, &Limits::default(), &scope, catalog.into()) {
         Ok(again) => assert_eq!(batch_of(again.append.into()).change(0).suffix, suffix),
         Err(error) => panic!("what was accepted is refused: {error:?}"),
+    }
+}
+
+/// What an origin answers a copy: pieces of its log above all, and what is passed on to clients.
+///
+/// # Panics
+/// When it is understood in two ways, or what is passed on has another body.
+pub fn answer(input: &[u8]) {
+    let Some(answer) = upstream::fuzzing::answer(input) else { return };
+    said(&answer);
+    let (status, body) = (answer.status, answer.body.clone());
+    let passed_on = passed_on(answer);
+    if passed_on.status() == status {
+        assert_eq!(passed_on.body(), &body);
     }
 }
 

@@ -7,15 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
-    answer::{Answer, Ending, HEAD_BYTES_MAX, Head, head},
+    answer::Answer,
+    arriving::{Arriving, Complete},
     pace::Pace,
 };
 use crate::{
-    base::{limits::Limits, timing::CONNECT},
-    http::{Body, BodyLength},
+    base::timing::CONNECT,
     io::{
         cores,
         net::{READ_BYTES, Stream},
@@ -173,12 +173,16 @@ impl Upstream {
             }
         };
         sent.set(true);
-        let Some(head) = cores::within(question.limit, read_head(&stream, question)).await else {
+        let mut arriving = Arriving::new(question.answer_bytes_max, question.method == "HEAD");
+        let begun = read_head(&stream, &mut arriving);
+        let Some(begun) = cores::within(question.limit, begun).await else {
             let text = format!("no answer within {:?}", question.limit);
             return Err(io::Error::new(io::ErrorKind::TimedOut, text));
         };
-        let (head, rest) = head?;
-        let (answer, keeps) = read_body(&stream, question, head, rest, hold).await?;
+        let (answer, keeps) = match begun? {
+            Some(complete) => complete,
+            None => read_body(&stream, arriving, hold).await?,
+        };
         if keeps {
             self.keep(stream);
         }
@@ -224,71 +228,37 @@ async fn write_all(stream: &Stream, parts: [&[u8]; 2]) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the head of an answer; gives what came behind it, too.
-async fn read_head(stream: &Stream, question: &Question) -> io::Result<(Head, BytesMut)> {
-    let mut received = Vec::new();
+/// Reads an answer until its head is complete; gives it where it is complete with that.
+async fn read_head(stream: &Stream, arriving: &mut Arriving) -> io::Result<Option<Complete>> {
     loop {
-        let found = head(&received, question.method == "HEAD").map_err(io::Error::other)?;
-        if let Some(head) = found {
-            let rest = BytesMut::from(received.get(head.bytes..).unwrap_or_default());
-            return Ok((head, rest));
-        }
-        if received.len() > HEAD_BYTES_MAX {
-            return Err(io::Error::other("the head of its answer is too long"));
-        }
-        if stream.read_onto(&mut received, READ_BYTES).await? == 0 {
+        let mut part = Vec::new();
+        if stream.read_onto(&mut part, READ_BYTES).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let complete = arriving.receive(&part).map_err(io::Error::other)?;
+        if complete.is_some() || arriving.has_head() {
+            return Ok(complete);
         }
     }
 }
 
-/// Reads the body behind a head, of which `rest` has come; gives the answer, and whether the connection
-/// may be used again.
+/// Reads the rest of an answer whose head is complete.
 async fn read_body(
     stream: &Stream,
-    question: &Question,
-    Head { mut answer, ending, keeps, .. }: Head,
-    mut rest: BytesMut,
+    mut arriving: Arriving,
     hold: &dyn Fn(usize) -> io::Result<()>,
-) -> io::Result<(Answer, bool)> {
+) -> io::Result<Complete> {
     let mut pace = Pace::begin();
-    let most = question.answer_bytes_max;
-    let too_long = || io::Error::other(format!("its answer is longer than {most} bytes"));
-    let Ending::Length(length) = ending else {
-        while pace.step(read_on(stream, &mut rest)).await? > 0 {
-            if rest.len() > most {
-                return Err(too_long());
-            }
-            hold(rest.capacity())?;
+    loop {
+        let mut part = Vec::new();
+        if pace.step(stream.read_onto(&mut part, READ_BYTES)).await? == 0 {
+            return arriving.end().ok_or_else(|| io::ErrorKind::UnexpectedEof.into());
         }
-        answer.body = rest.freeze();
-        return Ok((answer, false));
-    };
-    if matches!(length, BodyLength::Known(bytes) if bytes > most) {
-        return Err(too_long());
+        if let Some(complete) = arriving.receive(&part).map_err(io::Error::other)? {
+            return Ok(complete);
+        }
+        hold(arriving.held_bytes())?;
     }
-    let limits = Limits { body_bytes: most, ..Limits::default() };
-    let mut body = Body::new(length, &limits);
-    answer.body = loop {
-        let decoded = body.advance(&mut rest, &limits);
-        if let Some(body) = decoded.map_err(|error| io::Error::other(error.detail()))? {
-            break body;
-        }
-        if pace.step(read_on(stream, &mut rest)).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        hold(rest.capacity() + body.held_bytes())?;
-    };
-    // What comes behind an answer that nobody asked for is no answer.
-    Ok((answer, keeps && rest.is_empty()))
-}
-
-/// Reads on; how many bytes came.
-async fn read_on(stream: &Stream, received: &mut BytesMut) -> io::Result<usize> {
-    let mut part = Vec::new();
-    let count = stream.read_onto(&mut part, READ_BYTES).await?;
-    received.extend_from_slice(&part);
-    Ok(count)
 }
 
 #[cfg(test)]

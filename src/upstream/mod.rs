@@ -3,7 +3,10 @@
 //! has its time: to the head of its answer, and for bytes as long as they come.
 
 mod answer;
+mod arriving;
 mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod pace;
 
 pub use answer::Answer;

@@ -6,6 +6,8 @@ mod read;
 mod request;
 mod write;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) use self::request::passed_on;
 pub(super) use self::{
     places::HandedOn,
     read::{hand_on_read, is_elsewhere},

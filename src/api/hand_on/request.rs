@@ -86,7 +86,7 @@ pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
 }
 
 /// The answer of an origin, as it is given here.
-pub(super) fn passed_on(answer: Answer) -> Response {
+pub(in crate::api) fn passed_on(answer: Answer) -> Response {
     if !(200..600).contains(&answer.status) {
         let detail = format!("the origin of this cache answers {}", answer.status);
         return ApiError::new(Code::UnknownOutcome, detail).into();

@@ -15,6 +15,8 @@ mod anew;
 mod beside;
 mod feeder;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod mending;
 mod of;
 mod origins;

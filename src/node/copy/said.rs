@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is repeated of an answer that is none, in characters.
-const TEXT_CHARACTERS_MAX: usize = 300;
+pub(super) const TEXT_CHARACTERS_MAX: usize = 300;
 
 /// A piece of the log of an origin.
 pub(super) struct Piece {
