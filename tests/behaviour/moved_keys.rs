@@ -50,6 +50,25 @@ fn each_key_that_moved_is_told_once_with_its_newest_change() {
 }
 
 #[test]
+fn a_key_that_was_deleted_more_than_once_is_told_of_with_each_and_with_the_last_of_them_last() {
+    let mut bar = Bar::start();
+    let (keys, gone) = (bar.keys.clone(), bar.key("gone"));
+    for _ in 0..2 {
+        bar.put("gone", 1);
+        bar.client.delete(&gone).id();
+    }
+    let deleted = |id| ("gone".to_owned(), id, true);
+    let all = moved(&mut bar.client, &format!("{keys}?since=0"));
+    assert_eq!(all, (vec![deleted(2), deleted(4)], true, 4));
+    // Whoever has the first is told that it moved once more.
+    let rest = moved(&mut bar.client, &format!("{keys}?since=2"));
+    assert_eq!(rest, (vec![deleted(4)], true, 4));
+    // Once it is there, its newest change is all that is told.
+    assert_eq!(bar.put("gone", 2), 5);
+    assert_eq!(moved(&mut bar.client, &format!("{keys}?since=0")), (vec![key("gone", 5)], true, 5));
+}
+
+#[test]
 fn a_wait_ends_when_a_key_under_the_prefix_moves() {
     let mut bar = Bar::start();
     let keys = bar.keys.clone();
