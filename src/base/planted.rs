@@ -195,6 +195,14 @@ pub enum Bug {
     CopyReadsWeakly,
     /// What was handed on to an origin and may have happened is handed on to the next.
     HandOnAgain,
+    /// The changes of the part of a batch are numbered as if there were no others in it.
+    NumberPartAnew,
+    /// A copy of some tenants shows the list of all changes itself.
+    ShowPartAsWhole,
+    /// What an origin gives of what a copy does not hold is passed on however far it lies behind.
+    BelieveOlderOrigin,
+    /// The part of a checkpoint has no keys.
+    ForgetKeysInPart,
 }
 
 #[cfg(test)]

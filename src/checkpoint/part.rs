@@ -13,7 +13,7 @@ use super::{
     format::{Head, head},
     text::{End, Lines, Summing, content},
 };
-use crate::base::{batch::suffix_parts, tenants::Tenants, tokens::Rights};
+use crate::base::{batch::suffix_parts, planted::planted, tenants::Tenants, tokens::Rights};
 
 #[derive(Deserialize)]
 struct OfTenant {
@@ -109,7 +109,7 @@ fn each(
         let (at, line) = next()?;
         let parts = suffix_parts(line);
         let parts = parts.ok_or_else(|| wrong(format!("no change at byte {at}")))?;
-        if collections.contains(&parts.collection) {
+        if collections.contains(&parts.collection) && !planted!(ForgetKeysInPart) {
             counts.keys += 1;
             take(line)?;
         }

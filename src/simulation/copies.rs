@@ -19,6 +19,8 @@ const COPIES_MAX: usize = 3;
 const STALE_MAX: Duration = Duration::from_secs(8);
 /// The same where it is.
 const EVER: Duration = Duration::from_secs(1 << 20);
+/// The tenants of which there may be copies, by the names that they have all along.
+const TENANTS: [&str; 3] = ["t1", "t2", "k"];
 
 /// One copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct CopyPlan {
     /// The places of those that it follows, nodes of the cluster or copies before this one: one is
     /// asked, and the next where that fails.
     pub origins: Vec<NodeId>,
+    /// Of nothing but these tenants, by name; of all, where none are named.
+    pub tenants: Vec<&'static str>,
     /// For how long it is read after it last had all of its origin.
     pub stale_max: Duration,
 }
@@ -33,7 +37,12 @@ pub struct CopyPlan {
 impl CopyPlan {
     /// One that is read however old it is.
     pub fn of(origins: &[NodeId]) -> Self {
-        Self { origins: origins.to_vec(), stale_max: EVER }
+        Self::of_tenants(origins, &[])
+    }
+
+    /// The same, of these tenants alone.
+    pub fn of_tenants(origins: &[NodeId], tenants: &[&'static str]) -> Self {
+        Self { origins: origins.to_vec(), tenants: tenants.to_vec(), stale_max: EVER }
     }
 }
 
@@ -48,7 +57,8 @@ impl Plan {
     /// The same with copies, and with what goes wrong with them.
     pub fn with_copies(mut self, rng: &mut StdRng) -> Self {
         for number in 0..rng.random_range(1..=COPIES_MAX) {
-            self.copies.push(draw(rng, &self.shape, number));
+            let copy = draw(rng, &self.shape, &self.copies, number);
+            self.copies.push(copy);
         }
         let steps = std::mem::take(&mut self.steps);
         for step in steps {
@@ -63,7 +73,7 @@ impl Plan {
 }
 
 /// A copy of that number: most follow the one before, others the cluster.
-fn draw(rng: &mut StdRng, shape: &Shape, number: usize) -> CopyPlan {
+fn draw(rng: &mut StdRng, shape: &Shape, before: &[CopyPlan], number: usize) -> CopyPlan {
     let mut members: Vec<NodeId> = (1..=shape.voters + shape.learners).collect();
     let mut origins = Vec::new();
     if number > 0 && rng.random_ratio(3, 4) {
@@ -73,7 +83,29 @@ fn draw(rng: &mut StdRng, shape: &Shape, number: usize) -> CopyPlan {
         origins.push(members.swap_remove(rng.random_range(0..members.len())));
     }
     let stale_max = if rng.random_ratio(1, 4) { STALE_MAX } else { EVER };
-    CopyPlan { origins, stale_max }
+    CopyPlan { tenants: draw_tenants(rng, shape, before, &origins), origins, stale_max }
+}
+
+/// Some of the tenants that all of these origins have, or all.
+fn draw_tenants(
+    rng: &mut StdRng,
+    shape: &Shape,
+    before: &[CopyPlan],
+    origins: &[NodeId],
+) -> Vec<&'static str> {
+    let mut known: Vec<&str> = TENANTS.to_vec();
+    let mut is_part = rng.random_ratio(1, 3);
+    for (number, copy) in before.iter().enumerate() {
+        if !copy.tenants.is_empty() && origins.contains(&shape.copy(number)) {
+            known.retain(|tenant| copy.tenants.contains(tenant));
+            is_part = true;
+        }
+    }
+    if !is_part {
+        return Vec::new();
+    }
+    let last = known.swap_remove(rng.random_range(0..known.len()));
+    known.into_iter().filter(|_| rng.random()).chain([last]).collect()
 }
 
 /// The members that each copy comes from. Not of those whose time of day steps, or that of what they
@@ -101,10 +133,10 @@ pub fn roots(plan: &Plan) -> Roots {
 
 /// Makes the places of the copies of a plan.
 pub fn add(plan: &Plan, places: &Places) {
-    for (number, CopyPlan { origins, stale_max }) in plan.copies.iter().enumerate() {
-        let origins = origins.iter().copied().map(client_address).collect();
-        let (tenants, stale_max) = (Vec::new(), *stale_max);
-        let of = CopyOf { origins, caller: None, tenants, stale_max, token: None };
+    for (number, copy) in plan.copies.iter().enumerate() {
+        let origins = copy.origins.iter().copied().map(client_address).collect();
+        let tenants = copy.tenants.iter().map(|&tenant| tenant.to_owned()).collect();
+        let of = CopyOf { origins, caller: None, tenants, stale_max: copy.stale_max, token: None };
         let place = places.add_copy(plan.shape.setup, of);
         assert_eq!(place, plan.shape.copy(number), "copies come behind all nodes");
     }

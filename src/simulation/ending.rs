@@ -159,7 +159,35 @@ pub async fn read_all(shared: &Shared) -> u64 {
         let shown = cores::within(RECOVERY, read_all_of(shared, node, &mut newest)).await;
         assert!(shown.is_some(), "node {node} does not show all");
     }
+    read_tenants(shared, newest).await;
     newest
+}
+
+/// Reads all that each copy of some tenants has of these.
+async fn read_tenants(shared: &Shared, newest: u64) {
+    for copy in shared.places.copies() {
+        for name in shared.places.tenants_of(copy).into_iter().flatten() {
+            let tenant = shared.estate.borrow().named(&format!("/tenants/{name}"));
+            let filter = Filter { of: tenant, ..Filter::default() };
+            let all = read_list(shared, copy, filter, newest);
+            let shown = cores::within(RECOVERY, all).await;
+            assert!(shown.is_some(), "copy {copy} does not show all of {name}");
+        }
+    }
+}
+
+async fn read_list(shared: &Shared, node: NodeId, filter: Filter, newest: u64) {
+    let (mut client, mut since) = (Client::new(600 + node, shared.clone()), 0);
+    loop {
+        let (least, more) = (Consistency::AtLeast(newest), format!("&limit={LIMIT}"));
+        match client.read(node, filter, since, least, &more).await {
+            Told::Page { at_end: true, .. } => return,
+            Told::Page { last, .. } => since = last,
+            Told::Purged { first } => since = first.saturating_sub(1),
+            Told::Failed => cores::sleep(LOOK).await,
+            other => panic!("copy {node} does not show all: {other:?}"),
+        }
+    }
 }
 
 async fn read_all_of(shared: &Shared, node: NodeId, newest: &mut u64) {

@@ -152,6 +152,12 @@ impl Places {
         self.are(Presence::Copy).into_iter()
     }
 
+    /// The tenants that a copy is of, by name; nothing where a place has all.
+    pub fn tenants_of(&self, node: NodeId) -> Option<Vec<String>> {
+        let of = self.place(node).copy_of.as_ref().map(|of| of.tenants.clone());
+        of.filter(|tenants| !tenants.is_empty())
+    }
+
     /// Whoever clients may ask: the nodes of the cluster, and the copies.
     pub fn serving(&self) -> impl Iterator<Item = NodeId> + use<> {
         self.all().chain(self.copies())

@@ -27,7 +27,7 @@ use super::{
         part_version,
     },
 };
-use crate::base::ids::ChangeId;
+use crate::base::{ids::ChangeId, planted::planted};
 
 /// What a part of a batch is made of.
 pub trait Selection {
@@ -63,7 +63,8 @@ impl<B: AsRef<[u8]>> Batch<B> {
             while let Some((change, id)) = next.filter(|(change, _)| *change < end) {
                 let tenant = self.change(change).tenant();
                 if tenant.is_some_and(|tenant| selection.has_tenant(tenant)) {
-                    part.change(self.span(change), self.suffix(change), id, previous.get(id));
+                    let at = if planted!(NumberPartAnew) { part.spans.len() as u32 } else { id };
+                    part.change(self.span(change), self.suffix(change), at, previous.get(id));
                 }
                 next = accepted.next();
             }

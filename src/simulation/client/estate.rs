@@ -41,6 +41,11 @@ impl Estate {
         }
     }
 
+    /// The tenant or collection that stays and has that path.
+    pub fn named(&self, path: &str) -> Option<Thing> {
+        self.named.iter().find(|(_, named)| *named == path).map(|(thing, _)| *thing)
+    }
+
     /// Where a change of a tenant or collection belongs.
     pub fn place(&self, thing: Thing) -> Place {
         match thing {

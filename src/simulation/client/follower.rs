@@ -159,6 +159,8 @@ impl Follow {
         let (first, code) = (problem["first"].as_u64(), problem["code"].as_str());
         let told = match (first, code) {
             (Some(first), Some("purged")) => Told::Purged { first },
+            // Of what it does not have a copy has no streams.
+            (None, Some("not-found")) if !client.has_list(self.node, self.filter) => return,
             (None, Some("not-found")) => Told::Gone,
             (Some(first), Some("damaged")) => {
                 // Another node may have it.

@@ -287,6 +287,18 @@ impl Client {
         self.ask_with(node, asked, None, more).await
     }
 
+    /// Whether a node has that list itself: a copy of some tenants gives pages of others alone, which it
+    /// asks its origin for.
+    fn has_list(&self, node: NodeId, filter: Filter) -> bool {
+        let Some(tenants) = self.shared.places.tenants_of(node) else { return true };
+        let estate = self.shared.estate.borrow();
+        let is_of = |thing| {
+            let tenant = estate.place(thing).tenant.map(|id| estate.path(Thing::Tenant(id)));
+            tenants.iter().any(|name| tenant == Some(format!("/tenants/{name}")))
+        };
+        filter.of.is_some() && filter.things().all(is_of)
+    }
+
     /// Forgets a tenant or a collection that is not there any more.
     fn forget(&self, thing: Option<Thing>) {
         thing.into_iter().for_each(|thing| self.shared.estate.borrow_mut().forget(thing));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Settings, Truth, Violation, violation};
 use crate::{
     base::ids::NodeId,
-    simulation::history::{Call, Moment, Numbered, Thing, Told},
+    simulation::history::{Asked, Call, Moment, Numbered, Thing, Told},
 };
 
 pub(super) fn check(history: &[Call], truth: &Truth, settings: Settings) -> Result<(), Violation> {
@@ -69,7 +69,7 @@ fn check_node(calls: &mut [&Call], truth: &Truth, is_copy: bool) -> Result<(), V
         }
         if let Some(before) = newest
             && is_read(&call.told)
-            && shown(call) < shown(before)
+            && shown(call).min(reaches(call)) < shown(before)
         {
             let text = format!("{call:?} shows less than, before it, {before:?}");
             return Err(violation("a node never goes back", text));
@@ -86,6 +86,14 @@ fn check_node(calls: &mut [&Call], truth: &Truth, is_copy: bool) -> Result<(), V
         }
     }
     Ok(())
+}
+
+/// How far a page reaches that has the end of its list: a copy may have it of an origin that lies behind.
+fn reaches(call: &Call) -> u64 {
+    match (&call.asked, &call.told) {
+        (Asked::List { .. }, Told::Page { last, at_end: true, .. }) => *last,
+        _ => u64::MAX,
+    }
 }
 
 /// How far the list is that the answer shows: what is told to be written is there to be read, but at

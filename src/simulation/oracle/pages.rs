@@ -23,12 +23,12 @@ pub(super) fn check(
         let left_out: Vec<(Thing, u64)> =
             filter.things().map(|of| (of, retentions.left_out(of, call.returned))).collect();
         match &call.told {
-            Told::Page { changes, last, .. } => {
+            Told::Page { changes, last, at_end } => {
                 found.pages += 1;
-                let last = *last;
+                let (last, at_end) = (*last, *at_end);
                 let page = Page { call, filter, since, changes, last, purged_max, left_out };
                 page.check(truth)?;
-                page.is_new_enough(consistency)?;
+                page.is_new_enough(consistency, settings.is_copy(call.node) && !at_end)?;
                 page.is_later()?;
             }
             Told::Purged { first } => {
@@ -147,11 +147,13 @@ impl Page<'_> {
         }
     }
 
-    fn is_new_enough(&self, consistency: Consistency) -> Result<(), Violation> {
+    /// A copy may have asked its origin, which has more than it has itself: of a page that `may_go_on`
+    /// nobody can tell.
+    fn is_new_enough(&self, consistency: Consistency, may_go_on: bool) -> Result<(), Violation> {
         let (Consistency::AtLeast(id), Some(held)) = (consistency, self.call.last) else {
             return Ok(());
         };
-        match held >= id {
+        match held.max(self.last) >= id || may_go_on {
             true => Ok(()),
             false => Err(self.wrong("min_id", "less was held than was asked for")),
         }

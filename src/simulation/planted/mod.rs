@@ -7,6 +7,7 @@
 //! twenty seeds find those bugs.
 
 mod of_copies;
+mod of_tenants;
 pub(super) mod plans;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

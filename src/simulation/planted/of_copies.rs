@@ -5,7 +5,8 @@ use rand::rngs::StdRng;
 use super::{
     find,
     plans::{
-        NOBODY, block, crash, heal_network, plan, slow_disk, slow_network, start, with_retention,
+        NOBODY, block, crash, cut, heal_network, plan, slow_disk, slow_network, start,
+        with_retention,
     },
 };
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     simulation::{
         client::{Crowd, Habits},
         copies::CopyPlan,
-        faults::{Fault, network},
         plan::Plan,
         world::run_planned,
     },
@@ -75,7 +75,7 @@ fn purged_beyond(rng: &mut StdRng) -> Plan {
 fn broken_origins(rng: &mut StdRng) -> Plan {
     let habits = Habits { keyed: (0, 1), ..Habits::default() };
     let crowd = Crowd { writers: 4, habits, ..NOBODY };
-    let cut = |node| (0, Fault::Network(network::Fault::Cut(4, node, 100)));
+    let cut = |node| (0, cut(4, node));
     let mut steps = vec![(0, slow_network(50))];
     for _ in 0..10 {
         steps.extend([(400, heal_network()), (0, slow_network(50)), cut(1), cut(2), cut(3)]);

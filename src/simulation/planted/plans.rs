@@ -77,6 +77,11 @@ pub(super) fn slow_network(ms: u64) -> Fault {
     Fault::Network(network::Fault::Slow(Duration::from_millis(ms)))
 }
 
+/// All connections between two break.
+pub(super) fn cut(one: NodeId, other: NodeId) -> Fault {
+    Fault::Network(network::Fault::Cut(one, other, 100))
+}
+
 pub(super) fn slow_disk(node: NodeId, ms: u64) -> Fault {
     Fault::Disk(disk::Fault::Slow(node, Duration::from_millis(ms)))
 }
