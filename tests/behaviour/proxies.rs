@@ -1,6 +1,7 @@
 //! A node behind a reverse proxy with the settings that docs/operations.md names.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread,
@@ -10,8 +11,8 @@ use std::{
 use serde_json::json;
 
 use testkit::{
-    Client, Node, NodeBuilder, Relay, SHORT_SEGMENTS, Stream, Temporary, eventually, installed,
-    temporary,
+    Answer, Client, Node, NodeBuilder, PATIENCE, Relay, SHORT_SEGMENTS, Stream, Temporary,
+    cluster::Cluster, eventually, installed, run, temporary,
 };
 
 /// The settings, as they are published: those without a cache, and those with one.
@@ -43,21 +44,31 @@ impl Nginx {
 
     /// Starts it with the cache whose settings are published.
     fn caching(before: SocketAddr) -> Option<Self> {
+        Self::caching_of(&[before])
+    }
+
+    /// The same before several nodes.
+    fn caching_of(before: &[SocketAddr]) -> Option<Self> {
         let [_, settings] = published();
         let place = "/var/cache/nginx/changes";
         assert_eq!(settings.matches(place).count(), 1);
-        Self::start(before, &settings.replace(place, "DIRECTORY/cache"))
+        Self::start_before(before, &settings.replace(place, "DIRECTORY/cache"))
     }
 
     fn start(before: SocketAddr, settings: &str) -> Option<Self> {
+        Self::start_before(&[before], settings)
+    }
+
+    fn start_before(before: &[SocketAddr], settings: &str) -> Option<Self> {
         let program = installed("nginx")?;
         let directory = temporary();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         for place in ["server 127.0.0.1:9000;", "listen 80;", "proxy_read_timeout 310s;"] {
             assert_eq!(settings.matches(place).count(), 1, "{place}");
         }
+        let servers: String = before.iter().map(|node| format!("server {node};\n")).collect();
         let settings = settings
-            .replace("server 127.0.0.1:9000;", &format!("server {before};"))
+            .replace("server 127.0.0.1:9000;", &servers)
             .replace("listen 80;", &format!("listen {address};"));
         let place = directory.path().display();
         let settings = settings.replace("DIRECTORY", &place.to_string());
@@ -99,6 +110,18 @@ impl Nginx {
 
     fn client(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// One that may be told of trouble.
+    fn try_client(&self) -> Client {
+        Client::try_connect(self.address, PATIENCE).expect("nginx runs")
+    }
+
+    /// Removes all that it keeps, as an operator does.
+    fn clear(&self) {
+        for file in std::fs::read_dir(self.directory.path().join("cache")).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
     }
 }
 
@@ -338,4 +361,156 @@ fn a_cache_outlives_retention_and_another_history_without_a_wrong_page() {
     assert_eq!((status, is_hit), (200, false));
     assert_eq!(body, node.client().get(&page(last - 20)).text());
     assert_eq!(shown(&mut nginx.client(), 5), (200, true, kept));
+}
+
+/// Whether an answer came of what is kept.
+fn is_hit(answer: &Answer) -> bool {
+    answer.header("x-cache") == Some("HIT")
+}
+
+#[test]
+fn a_cache_shows_what_is_redacted_as_long_as_it_keeps_the_page_and_in_no_other() {
+    let node = Node::start();
+    let Some(nginx) = Nginx::caching(node.address()) else { return };
+    let (mut client, mut direct) = (nginx.client(), node.client());
+    let cluster = history(&mut direct);
+    assert_eq!(direct.post_lines("/changes", &"{\"data\":\"secret\"}\n".repeat(30)).status, 201);
+    let page =
+        |since: u64, limit: u64| format!("/changes?since={since}&limit={limit}&cluster={cluster}");
+    // One that is kept for long, and one at the end of its list.
+    let (kept, end) = (page(1, 10), page(20, 100));
+    let old = client.get(&kept).text().to_owned();
+    assert!(client.get(&end).text().contains("secret"));
+    for id in 1..=30 {
+        assert_eq!(direct.request("POST", &format!("/changes/{id}/redact"), &[], b"").status, 200);
+    }
+    // What the settings say of it: it is shown until it is cleared.
+    let shown = client.get(&kept);
+    assert!(is_hit(&shown) && shown.text() == old, "{shown:?}");
+    let other = client.get(&page(2, 10));
+    assert!(!is_hit(&other) && !other.text().contains("secret"), "{other:?}");
+    eventually("the end is asked for anew", || !client.get(&end).text().contains("secret"));
+    assert_eq!(client.get(&end).text(), direct.get(&end).text());
+    nginx.clear();
+    let anew = client.get(&kept);
+    assert_eq!((is_hit(&anew), anew.text()), (false, direct.get(&kept).text()));
+}
+
+#[test]
+fn a_cache_shows_nothing_of_a_history_that_a_restore_has_cut_off() {
+    let directory = temporary();
+    let [out, data] = ["backup", "restored"].map(|name| directory.path().join(name));
+    let [out, data] = [&out, &data].map(|path| path.to_str().unwrap());
+    let node = Node::start();
+    let relay = Relay::start(node.address());
+    let Some(nginx) = Nginx::caching(relay.address()) else { return };
+    let (mut client, mut direct) = (nginx.client(), node.client());
+    let write = |client: &mut Client, count: usize, data: &str| {
+        let lines = format!("{{\"data\":\"{data}\"}}\n").repeat(count);
+        assert_eq!(client.post_lines("/changes", &lines).status, 201);
+    };
+    let page =
+        |cluster: &str, since: u64| format!("/changes?since={since}&limit=10&cluster={cluster}");
+    write(&mut direct, 40, "before");
+    run(&node.url(), &["backup", "--url", &node.url(), "--out", out]).ok();
+    write(&mut direct, 40, "cut off");
+    let old = history(&mut direct);
+    let kept: Vec<String> =
+        [5, 50].map(|since| client.get(&page(&old, since)).text().to_owned()).into();
+    drop(node.kill());
+    run("http://127.0.0.1:1", &["restore", "--from", out, "--data", data]).ok();
+    let node = NodeBuilder::bare(&directory, std::path::Path::new(data)).start();
+    relay.go_on(node.address());
+    let (mut client, mut direct) = (nginx.client(), node.client());
+    write(&mut direct, 40, "after");
+    let new = history(&mut direct);
+    assert_ne!(new, old);
+    // Who asks for the new history is shown nothing of what is kept of the old one, nor else.
+    for since in [5, 35, 50, 60] {
+        let first = client.get(&page(&new, since));
+        assert!(!is_hit(&first) && !first.text().contains("cut off"), "{first:?}");
+        assert_eq!(first.text(), direct.get(&page(&new, since)).text());
+        assert!(is_hit(&client.get(&page(&new, since))));
+    }
+    // Who asks for the old one is shown what was true of it, or told.
+    for (since, kept) in [5, 50].into_iter().zip(&kept) {
+        assert_eq!(client.get(&page(&old, since)).text(), kept);
+    }
+    let refused = client.get(&page(&old, 60));
+    assert!(!is_hit(&refused));
+    refused.problem(409, "other-history");
+}
+
+/// Writes once, by way of what may lose it, under a key, as often as it takes.
+fn append_through(nginx: &Nginx, n: u64) {
+    let (key, body) = (format!("w{n}"), format!("{{\"data\":{n}}}"));
+    eventually("it is written", || {
+        let headers = [("Idempotency-Key", &*key), ("Content-Type", "application/json")];
+        let answer = nginx.try_client().try_request("POST", "/changes", &headers, body.as_bytes());
+        answer.is_some_and(|answer| answer.status == 201)
+    });
+}
+
+#[test]
+fn a_cache_before_a_cluster_shows_a_list_without_a_gap_through_a_fail_over() {
+    let mut cluster = Cluster::start(3);
+    let Some(nginx) = Nginx::caching_of(&cluster.addresses()) else { return };
+    let name = history(&mut cluster.client(0));
+    let page = |since: u64| format!("/changes?since={since}&limit=5&cluster={name}");
+    let (mut seen, mut written, mut pages) = (0, 0, BTreeMap::new());
+    let mut follow = |upto: u64| {
+        eventually("all that was written is shown", || {
+            let answer = nginx.try_client().try_request("GET", &page(seen), &[], b"");
+            let Some(answer) = answer.filter(|answer| answer.status == 200) else { return false };
+            let list = answer.json();
+            let changes = list["changes"].as_array().unwrap();
+            assert!(!(changes.is_empty() && is_hit(&answer)), "nothing is no page to keep");
+            for change in changes {
+                seen += 1;
+                assert_eq!(
+                    (change["_id"].as_u64(), change["data"].as_u64()),
+                    (Some(seen), Some(seen))
+                );
+            }
+            if list["atEnd"] == false {
+                let since = list["last"].as_u64().unwrap() - changes.len() as u64;
+                pages.insert(since, answer.text().to_owned());
+            }
+            seen >= upto
+        });
+    };
+    let mut write = |count: u64| {
+        for _ in 0..count {
+            written += 1;
+            append_through(&nginx, written);
+        }
+        written
+    };
+    follow(write(12));
+    for _ in 0..2 {
+        let leader = cluster.leader();
+        cluster.kill(leader);
+        follow(write(12));
+        cluster.restart(leader);
+        follow(write(6));
+    }
+    // What is kept of it is what every node shows.
+    let last = written;
+    for node in 0..3 {
+        let mut direct = cluster.client(node);
+        let least = format!("/changes?limit=1&min_id={last}");
+        eventually("it has all", || direct.get(&least).status == 200);
+        for (since, body) in &pages {
+            assert_eq!(direct.get(&page(*since)).text(), body);
+        }
+    }
+    assert!(pages.len() > 3, "{} pages", pages.len());
+    for (since, body) in &pages {
+        // One that was at the end of the list when it was kept is asked for once more.
+        eventually("it is kept", || {
+            let answer = nginx.client().get(&page(*since));
+            assert_eq!(answer.text(), body);
+            is_hit(&answer)
+        });
+    }
 }
