@@ -137,6 +137,10 @@ impl<D: Disk> Replica<D> {
         let (applied, position) = self.machine.applied();
         // A log without any has none to give.
         let applied = applied.ok_or(LogPieceError::Behind(0))?;
+        // What it counts as applied then is that of a snapshot from which it begins anew.
+        if self.machine.is_superseded() {
+            return Err(LogPieceError::Behind(self.log.last().map_or(0, |last| last.index)));
+        }
         if from > applied.index + 1 {
             return Err(LogPieceError::Behind(applied.index));
         }
