@@ -157,6 +157,9 @@ impl Config {
             Some(path) => read_file(path)?,
             None => Flags::default(),
         };
+        if let Some(name) = flags.of_cache_and_cluster(&file) {
+            return refuse(format!("a cache belongs to no cluster: no {name}"));
+        }
         Self::merge(flags, file)
     }
 
@@ -165,10 +168,6 @@ impl Config {
             ($name:ident, $default:expr) => {
                 flags.$name.or(file.$name).map_or($default, |value| value.into())
             };
-        }
-        let of_cluster = flags.of_cluster().or_else(|| file.of_cluster());
-        if let Some(name) = of_cluster.filter(|_| flags.of.is_some() || file.of.is_some()) {
-            return refuse(format!("a cache belongs to no cluster: no {name}"));
         }
         let (tls, jwt) = (TlsSettings::merge(&flags, &file)?, JwtSettings::merge(&flags, &file)?);
         let (usual, usual_timing) = (Limits::default(), Timing::default());

@@ -198,8 +198,13 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// A setting of a cluster that is given, which a cache has none of.
-    pub(super) fn of_cluster(&self) -> Option<&'static str> {
+    /// A setting of a cluster that is given here or in `file`, where a cache is asked for, which has none.
+    pub(super) fn of_cache_and_cluster(&self, file: &Self) -> Option<&'static str> {
+        let is_cache = self.of.is_some() || file.of.is_some();
+        self.of_cluster().or_else(|| file.of_cluster()).filter(|_| is_cache)
+    }
+
+    fn of_cluster(&self) -> Option<&'static str> {
         let given = [
             ("cluster-listen", self.cluster_listen.is_some()),
             ("cluster-advertise", self.cluster_advertise.is_some()),
