@@ -201,6 +201,8 @@ pub enum Bug {
     ShowPartAsWhole,
     /// What an origin gives of what a copy does not hold is passed on however far it lies behind.
     BelieveOlderOrigin,
+    /// A node that begins anew from a snapshot is asked for entries that this stands for.
+    GiveOfSnapshot,
     /// The part of a checkpoint has no keys.
     ForgetKeysInPart,
 }

@@ -71,6 +71,16 @@ fn purged_beyond(rng: &mut StdRng) -> Plan {
     with_copy(with_retention(plan(rng, 1, crowd, steps), 5), &[1])
 }
 
+/// A copy follows a node that is cut off from the cluster while history is purged beyond it, and so begins anew
+/// from a snapshot.
+fn origin_begins_anew(rng: &mut StdRng) -> Plan {
+    let crowd = Crowd { writers: 5, ..NOBODY };
+    let mut steps = vec![(1_500, block(1, 2))];
+    steps.extend([(0, block(2, 1)), (0, block(3, 2)), (0, block(2, 3))]);
+    steps.extend([(8_000, heal_network()), (6_000, heal_network())]);
+    with_copy(with_retention(plan(rng, 3, crowd, steps), 5), &[2])
+}
+
 /// The ways of a copy to its origins break now and then while writes are under way.
 fn broken_origins(rng: &mut StdRng) -> Plan {
     let habits = Habits { keyed: (0, 1), ..Habits::default() };
@@ -132,6 +142,11 @@ fn copy_begins_anew_before_durable() {
 #[test]
 fn copy_applies_twice() {
     find(Bug::ApplyTwiceAfterCheckpoint, 6, &[super::LIVENESS, ANEW], purged_beyond);
+}
+
+#[test]
+fn give_of_snapshot() {
+    find(Bug::GiveOfSnapshot, 6, &["what is applied is in the log"], origin_begins_anew);
 }
 
 #[test]
