@@ -13,8 +13,8 @@ pub(super) type Complete = (Answer, bool);
 
 /// An answer that is not complete yet.
 pub(super) struct Arriving {
-    /// The longest body, in bytes.
-    most: usize,
+    /// How long its body may be.
+    limits: Limits,
     /// It is one to `HEAD`.
     to_head: bool,
     stage: Stage,
@@ -26,7 +26,6 @@ enum Stage {
     Body {
         answer: Answer,
         keeps: bool,
-        limits: Limits,
         /// Nothing where it ends with the connection.
         body: Option<Body>,
         /// What came and is not taken.
@@ -37,7 +36,8 @@ enum Stage {
 impl Arriving {
     /// An answer of which nothing has come, with a body of at most so many bytes.
     pub(super) fn new(most: usize, to_head: bool) -> Self {
-        Self { most, to_head, stage: Stage::Head(Vec::new()) }
+        let limits = Limits { body_bytes: most, ..Limits::default() };
+        Self { limits, to_head, stage: Stage::Head(Vec::new()) }
     }
 
     /// Whether its head is complete.
@@ -78,31 +78,31 @@ impl Arriving {
     }
 
     fn too_long(&self) -> String {
-        format!("its answer is longer than {} bytes", self.most)
+        format!("its answer is longer than {} bytes", self.limits.body_bytes)
     }
 
     fn begin_body(&mut self, head: Head, rest: BytesMut) -> Result<(), String> {
         let Head { answer, ending, keeps, .. } = head;
-        let limits = Limits { body_bytes: self.most, ..Limits::default() };
         let body = match ending {
             Ending::Close => None,
-            Ending::Length(BodyLength::Known(bytes)) if bytes > self.most => {
+            Ending::Length(BodyLength::Known(bytes)) if bytes > self.limits.body_bytes => {
                 return Err(self.too_long());
             }
-            Ending::Length(length) => Some(Body::new(length, &limits)),
+            Ending::Length(length) => Some(Body::new(length, &self.limits)),
         };
-        self.stage = Stage::Body { answer, keeps, limits, body, rest };
+        self.stage = Stage::Body { answer, keeps, body, rest };
         Ok(())
     }
 
     fn body_so_far(&mut self) -> Result<Option<Complete>, String> {
-        let Stage::Body { answer, keeps, limits, body, rest } = &mut self.stage else {
+        let Stage::Body { answer, keeps, body, rest } = &mut self.stage else {
             return Ok(None);
         };
         let Some(body) = body else {
-            return if rest.len() > self.most { Err(self.too_long()) } else { Ok(None) };
+            let is_too_long = rest.len() > self.limits.body_bytes;
+            return if is_too_long { Err(self.too_long()) } else { Ok(None) };
         };
-        let complete = body.advance(rest, limits).map_err(|error| error.detail())?;
+        let complete = body.advance(rest, &self.limits).map_err(|error| error.detail())?;
         Ok(complete.map(|body| {
             answer.body = body;
             // What comes behind an answer that nobody asked for is no answer.
