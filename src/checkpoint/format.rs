@@ -233,7 +233,10 @@ pub fn write(
 pub fn head(bytes: &[u8]) -> Result<Head, String> {
     let head: Head = Lines { bytes, at: 0 }.json()?;
     if !(1..=FORMAT).contains(&head.format) {
-        return Err(format!("checkpoint format {} is not known to this program", head.format));
+        return Err(format!(
+            "checkpoint format {} is not known to this program, at byte 0",
+            head.format
+        ));
     }
     Ok(head)
 }
@@ -270,14 +273,14 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
         let at = lines.at;
         let line: CollectionLine<'_> = lines.json()?;
         let tenant = index.catalog.tenant(line.tenant);
-        let tenant = tenant.ok_or_else(|| format!("a collection without tenant at byte {at}"))?;
+        let tenant = tenant.ok_or_else(|| format!("a collection without tenant, at byte {at}"))?;
         index.catalog.add_collection(line.collection, &tenant, &line.name);
     }
     for _ in 0..head.tokens {
         let at = lines.at;
         let token: Token = lines.json()?;
         if index.tokens.get(token.id).is_some() {
-            return Err(format!("a second token of the same id at byte {at}"));
+            return Err(format!("a second token of the same id, at byte {at}"));
         }
         index.tokens.add(token);
     }
@@ -291,12 +294,12 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
     let mut expiring = Vec::new();
     for _ in 0..head.keys {
         let (offset, line) = lines.next()?;
-        let wrong = || format!("a change that cannot be read at byte {offset}");
+        let wrong = || format!("a change that cannot be read, at byte {offset}");
         let ChangeLine { _id, _ts } = serde_json::from_slice(line).map_err(|_| wrong())?;
         let SuffixParts { collection, key, ttl } = suffix_parts(line).ok_or_else(wrong)?;
         let collection = index.catalog.collection(collection).ok_or_else(wrong)?;
         if collection.restore_key(&key, ChangeId(_id)).is_some() {
-            return Err(format!("another change of the same key at byte {offset}"));
+            return Err(format!("another change of the same key, at byte {offset}"));
         }
         if let Some(ttl) = ttl.filter(|_| !planted!(ForgetTtlInCheckpoint)) {
             let at = ttl.after(Timestamp(_ts));
@@ -313,13 +316,15 @@ pub fn read(bytes: &[u8]) -> Result<Checkpoint, String> {
 
 /// Checks that each key has a change of its own, and none that comes later.
 fn check_ids(lines: &[Line], last: ChangeId) -> Result<(), String> {
-    let mut ids: Vec<ChangeId> = lines.iter().map(|line| line.id).collect();
+    let mut ids: Vec<(ChangeId, u64)> = lines.iter().map(|line| (line.id, line.offset)).collect();
     ids.sort_unstable();
-    if let Some(twice) = ids.windows(2).find(|ids| ids[0] == ids[1]) {
-        return Err(format!("change {} is that of two keys", twice[0]));
+    if let Some([_, (id, at)]) = ids.array_windows().find(|[one, next]| one.0 == next.0) {
+        return Err(format!("change {id} is that of two keys, at byte {at}"));
     }
     match ids.last() {
-        Some(id) if *id > last => Err(format!("change {id} is beyond the last, {last}")),
+        Some((id, at)) if *id > last => {
+            Err(format!("change {id} is beyond the last, {last}, at byte {at}"))
+        }
         _ => Ok(()),
     }
 }

@@ -54,7 +54,7 @@ async fn verify_file<F: DiskFile>(
         pause(bytes as u64).await;
         // Only the end of the file ends a read before its end.
         if bytes < PIECE_BYTES {
-            return Ok(sum.end().err().map(|reason| Damage { offset: 0, reason }));
+            return Ok(sum.end().err().map(|reason| Damage { offset: 0, reason: reason.into() }));
         }
     }
 }

@@ -95,13 +95,16 @@ pub fn load(
         let text = format!("the checkpoint {name} cannot be used: {error}");
         io::Error::new(io::ErrorKind::InvalidData, text)
     };
-    let map = files.map(&name).map_err(|error| damaged(&error))?;
+    let map = files.map(&name).map_err(|error| damaged(&format_args!("{error}, at byte 0")))?;
     let bytes = map.get(0..map.len()).unwrap_or_default();
     let checkpoint = format::read(bytes).map_err(|error| damaged(&error))?;
     let (log_id, cluster) = (checkpoint.head.log_id(), ClusterId(checkpoint.head.cluster));
     if name != file_name(log_id.index) {
         // It would stand before later ones for ever.
-        return Err(damaged(&format_args!("it stands for entries up to {}", log_id.index)));
+        return Err(damaged(&format_args!(
+            "it stands for entries up to {}, at byte 0",
+            log_id.index
+        )));
     }
     let file = CheckpointFile { bytes: map.len() as u64, name, log_id, cluster };
     Ok(Some((file, checkpoint, map)))

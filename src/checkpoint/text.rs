@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 /// The last line is no longer than that.
 const END_BYTES_MAX: usize = 64;
+const NO_END: &str = "its end is missing";
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct End {
@@ -36,22 +37,39 @@ impl<W: Write> Summing<W> {
 }
 
 /// What comes before the last line, checked against that.
+///
+/// # Errors
+/// What is wrong, and at which byte. One checksum is of all, so where no line is torn that is the first one.
 pub(super) fn content(bytes: &[u8]) -> Result<&[u8], String> {
-    let (before, end) = split_end(bytes)?;
-    check_sum(crc32c::crc32c(before), end)?;
+    let (before, end) =
+        split_end(bytes).map_err(|why| format!("{why}, at byte {}", bytes.len()))?;
+    check_sum(crc32c::crc32c(before), end)
+        .map_err(|why| format!("{why}, at byte {}", first_torn(before).unwrap_or(0)))?;
     Ok(before)
 }
 
+/// Where the first line begins that is not JSON.
+fn first_torn(bytes: &[u8]) -> Option<usize> {
+    let mut lines = Lines { bytes, at: 0 };
+    while lines.at < bytes.len() {
+        let (at, line) = (lines.at, lines.next());
+        if !line.is_ok_and(|(_, line)| serde_json::from_slice::<IgnoredAny>(line).is_ok()) {
+            return Some(at);
+        }
+    }
+    None
+}
+
 /// What comes before the last line, and that.
-fn split_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
-    let content = bytes.strip_suffix(b"\n").ok_or("its end is missing")?;
+fn split_end(bytes: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    let content = bytes.strip_suffix(b"\n").ok_or(NO_END)?;
     let start = content.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     Ok(bytes.split_at(start))
 }
 
-fn check_sum(found: u32, end: &[u8]) -> Result<(), String> {
-    let end: End = serde_json::from_slice(end).map_err(|_| "its end is missing")?;
-    if found == end.crc32c { Ok(()) } else { Err("it does not match its checksum".into()) }
+fn check_sum(found: u32, end: &[u8]) -> Result<(), &'static str> {
+    let end: End = serde_json::from_slice(end).map_err(|_| NO_END)?;
+    if found == end.crc32c { Ok(()) } else { Err("it does not match its checksum") }
 }
 
 /// The checksum of a checkpoint that is read in pieces.
@@ -76,7 +94,7 @@ impl Sum {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn end(&self) -> Result<(), String> {
+    pub(super) fn end(&self) -> Result<(), &'static str> {
         let (before, end) = split_end(&self.held)?;
         check_sum(crc32c::crc32c_append(self.crc, before), end)
     }
@@ -99,6 +117,6 @@ impl<'b> Lines<'b> {
 
     pub(super) fn json<T: Deserialize<'b>>(&mut self) -> Result<T, String> {
         let (at, line) = self.next()?;
-        serde_json::from_slice(line).map_err(|error| format!("{error} at byte {at}"))
+        serde_json::from_slice(line).map_err(|error| format!("{error}, at byte {at}"))
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn checkpoint(files: &impl Files, before: Option<&str>) -> io::Result
     };
     let Checkpoint { head, state, lines } = checkpoint;
     let (membership, highest) = membership_from_json(&head.raft).map_err(|error| {
-        let text = format!("the checkpoint {} cannot be used: {error}", file.name);
+        let text = format!("the checkpoint {} cannot be used: {error}, at byte 0", file.name);
         io::Error::new(io::ErrorKind::InvalidData, text)
     })?;
     let (id, position) = (to_raft_id(head.log_id()), state.position());

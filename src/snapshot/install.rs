@@ -131,7 +131,7 @@ fn marked(files: &impl Files) -> io::Result<Install> {
     };
     let sections = Sections::open(files.map(MARK)?).map_err(|fault| damaged(fault.to_string()))?;
     let bytes = sections.all(INSTALL).map_err(|fault| damaged(fault.to_string()))?;
-    postcard::from_bytes(bytes).map_err(|error| damaged(error.to_string()))
+    postcard::from_bytes(bytes).map_err(|error| damaged(format!("{error}, at byte 0")))
 }
 
 /// Installs what is marked, if anything is; says whether. Nobody may have the log open. Durable on

@@ -211,10 +211,20 @@ fn log_of(files: &Files) -> BTreeMap<&String, &Vec<u8>> {
     files.iter().filter(|(name, _)| is_of_log(name)).collect()
 }
 
-/// Whether a refusal says which file it is about, that one is missing, or that it is no node's.
+/// Whether a refusal says which file it is about and at which byte, which one is missing, or whose it is.
 fn names_a_place(why: &str, files: &Files) -> bool {
-    let names = |name: &String| why.contains(name.as_str());
-    files.keys().any(names) || ["missing", "is a backup"].iter().any(|text| why.contains(text))
+    let is_there = files.keys().any(|name| why.contains(name.as_str()));
+    let names = |ends: &str| {
+        let mut words = why.split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
+        words.any(|word| word.strip_suffix(ends).is_some_and(|number| number.len() == 20))
+    };
+    let names_one = is_there || [".seg", ".checkpoint"].iter().any(|ends| names(ends));
+    let mut after = why.split("byte ").skip(1);
+    let has_byte = after.any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let is_of_other = ["belongs to", "is of cluster", "is not the name of a segment"];
+    let is_whole = is_of_other.iter().any(|text| why.contains(text));
+    let is_missing = !is_there && why.contains("is missing");
+    names_one && (has_byte || is_whole || is_missing) || why.contains("is a backup")
 }
 
 /// Damages directories of both kinds, from the seed `FROM` on.
