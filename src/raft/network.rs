@@ -309,6 +309,9 @@ impl<F: Files> RaftNetworkV2<TypeConfig> for Peer<F> {
                 let told = futures_util::stream::iter([Ok(Err(nothing))]);
                 return Ok(Box::pin(told) as BoxStream<'s, _>);
             }
+            if !self.beats {
+                self.source.feeding.spare(self.node).await;
+            }
             self.entries.connect().await.map_err(|error| rpc_error(&error))?;
             let acknowledged = Rc::clone(&self.acknowledged);
             let node = self.node;
@@ -353,6 +356,7 @@ impl<F: Files> RaftNetworkV2<TypeConfig> for Peer<F> {
             return Err(StreamingError::Unreachable(Unreachable::from_string(lost)));
         }
         let last = snapshot.meta.last_log_id.as_ref().map(from_raft_id);
+        let _fed = self.source.feeding.feed(self.node);
         let sent = pin!(snapshot::send(&self.snapshot, &vote, &snapshot, &self.source));
         let sent = match select(sent, pin!(cancel)).await {
             Either::Left((sent, _)) => sent,
