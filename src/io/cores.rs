@@ -73,6 +73,20 @@ pub async fn on_own_thread<T: Send + 'static>(
     )
 }
 
+/// The same on a thread that leaves the processors to whoever else wants them, the cores above all.
+///
+/// # Errors
+/// When there can be no further thread.
+pub async fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    here!(
+        real: real::in_background(name, work).await,
+        simulated: simulated::on_own_thread(work).await
+    )
+}
+
 /// The same as [`off_core`] for work that nobody waits for.
 pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
     here!(real: real::off_core_detached(work), simulated: simulated::off_core_detached(work));

@@ -88,7 +88,7 @@ impl<D: Disk> Log<D> {
             out.write_all(&bytes)?;
             if planted!(SkipMendSync) { Ok(()) } else { out.sync() }
         };
-        let written = cores::on_own_thread("mend", write).await.flatten();
+        let written = cores::in_background("mend", write).await.flatten();
         let done = match written {
             Ok(()) => self.put_in_place(sequence, &temporary, &name).await,
             Err(error) => Err(failed(format!("writing {temporary}"))(error)),

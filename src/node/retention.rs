@@ -145,5 +145,5 @@ async fn checkpointed<D: Disk>(
 ) -> io::Result<Option<Compacted>> {
     let (files, cluster) = (replica.log().files(), replica.log().identity().cluster);
     let purged = replica.checkpoint_id();
-    cores::on_own_thread("checkpoint", move || compact(&files, cluster, segments, purged)).await?
+    cores::in_background("checkpoint", move || compact(&files, cluster, segments, purged)).await?
 }

@@ -120,7 +120,7 @@ pub(super) async fn part<F: Files>(
     };
     let (of, from) = (tenants.clone(), Arc::clone(&whole));
     let cut = move || cut(&files, &from, &of);
-    let made = cores::on_own_thread("checkpoint", cut).await.flatten().map(Arc::new);
+    let made = cores::in_background("checkpoint", cut).await.flatten().map(Arc::new);
     drop(making);
     if let Ok(map) = &made {
         let (tenants, map, asked) = (tenants.clone(), Arc::clone(map), cores::now());

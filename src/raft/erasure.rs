@@ -156,7 +156,7 @@ async fn of_purged<D: Disk>(
     let _alone = machine.indexing().replacing().lock().await;
     let (log, files) = (machine.log(), machine.log().files());
     let look = move || holds_purged(&files, oldest, index);
-    if !cores::on_own_thread("erase", look).await.flatten()? {
+    if !cores::in_background("erase", look).await.flatten()? {
         return Ok(false);
     }
     if oldest >= log.active_segment() {
@@ -168,7 +168,7 @@ async fn of_purged<D: Disk>(
     if machine.has_ended(oldest) {
         let files = log.files();
         let open = move || opened(&files, oldest);
-        let index = cores::on_own_thread("erase", open).await.flatten();
+        let index = cores::in_background("erase", open).await.flatten();
         machine.replace_sealed(&index?);
     }
     tracing::info!(segment = oldest, "what is purged in it is erased");
@@ -185,7 +185,7 @@ async fn in_segment<D: Disk>(
     let _alone = machine.indexing().replacing().lock().await;
     let (log, files, own) = (machine.log(), machine.log().files(), ids.to_vec());
     let plan = move || plan(&files, sequence, &own);
-    let plan: io::Result<_> = cores::on_own_thread("erase", plan).await.flatten();
+    let plan: io::Result<_> = cores::in_background("erase", plan).await.flatten();
     let Some((segment, to_erase)) = plan? else { return Ok(()) };
     if !to_erase.is_empty() {
         let to_erase = Arc::new(to_erase);
@@ -193,7 +193,7 @@ async fn in_segment<D: Disk>(
             let (files, segment, erased) =
                 (log.files(), Arc::clone(&segment), Arc::clone(&to_erase));
             let write = move || write_index(&files, &segment, &erased);
-            cores::on_own_thread("erase", write).await.flatten()
+            cores::in_background("erase", write).await.flatten()
         };
         if planted!(IndexBeforeErased) {
             put_index().await?;
@@ -261,7 +261,7 @@ async fn in_checkpoint<D: Disk>(
     if let Some((id, held)) = machine.checkpointed().filter(|_| !planted!(KeepInCheckpoint)) {
         let (files, ids) = (machine.log().files(), ids.to_vec());
         let erase = move || compact::erase(&files, id.index, &held, &ids);
-        let erased: io::Result<_> = cores::on_own_thread("erase", erase).await.flatten();
+        let erased: io::Result<_> = cores::in_background("erase", erase).await.flatten();
         if let Some(changes) = erased? {
             machine.replace_checkpoint(id, &changes);
             tracing::info!(checkpoint = id.index, "what was redacted is erased");
@@ -295,7 +295,7 @@ pub(super) async fn of_entries<D: Disk>(
                 Some(segment) => ToErase::all(&segment, &own),
                 None => Ok(ToErase::default()),
             };
-            let all: io::Result<_> = cores::on_own_thread("erase", all).await.flatten();
+            let all: io::Result<_> = cores::in_background("erase", all).await.flatten();
             found.extend(all?.batches);
         }
         (first, before) = (position.last.next(), index);

@@ -187,7 +187,7 @@ async fn make<D: Disk>(machine: &StateMachine<D>, at: LogId) -> io::Result<Arc<M
     }
     let (files, cluster) = (log.files(), log.identity().cluster);
     let make = move || made_of(&files, cluster, segment, &entries, purged, at);
-    cores::on_own_thread("checkpoint", make).await.flatten().map(Arc::new)
+    cores::in_background("checkpoint", make).await.flatten().map(Arc::new)
 }
 
 /// The checkpoint of the entry `at`: of what is before its segment, and of `entries` of that.

@@ -66,7 +66,7 @@ pub(super) async fn index<D: Disk>(machine: &StateMachine<D>, sequence: u64) -> 
         }
         complete.write_as(&files, ANEW_TEMPORARY)
     };
-    match cores::on_own_thread("heal", make).await.flatten() {
+    match cores::in_background("heal", make).await.flatten() {
         Ok(index) => Ok(give(machine, &index)),
         // A purge was under way.
         Err(_) if is_purged() => Ok(Healed::Gone),
@@ -134,7 +134,7 @@ pub(super) async fn state<D: Disk>(
     indexing.set_writing(true);
     let (files, purged) = (machine.log().files(), machine.checkpoint_id());
     let write = move || whole_state::write(&files, segment, purged);
-    let written: io::Result<u64> = cores::on_own_thread("heal", write).await.flatten();
+    let written: io::Result<u64> = cores::in_background("heal", write).await.flatten();
     indexing.set_writing(false);
     written.map(|_| Healed::Anew)
 }
@@ -157,7 +157,7 @@ pub(super) async fn checkpoint<D: Disk>(
         let Some((id, held)) = of_name() else { return Ok(Healed::Gone) };
         let of = files.clone();
         let write = move || compact::again(&of, id.index, &held);
-        match cores::on_own_thread("heal", write).await.flatten() {
+        match cores::in_background("heal", write).await.flatten() {
             Ok(written) => {
                 machine.replace_checkpoint(id, &written);
                 return Ok(Healed::Anew);
@@ -172,7 +172,7 @@ pub(super) async fn checkpoint<D: Disk>(
     let wanted = of_name().filter(|(id, _)| *id == at).and_then(|_| Wanted::of(machine, at));
     let Some(wanted) = wanted else { return Ok(Healed::Gone) };
     let install = move || install(&files, &fetched, &wanted);
-    let compacted = cores::on_own_thread("heal", install).await.flatten()?;
+    let compacted = cores::in_background("heal", install).await.flatten()?;
     machine.replace_checkpoint(at, &compacted.checkpointed);
     machine.look_again_in_checkpoint();
     Ok(Healed::Anew)

@@ -124,7 +124,7 @@ pub(super) async fn put_together<D: Disk>(
     let given = [before, Some(sequence)].map(|it| it.and_then(|it| machine.given(it)));
     let files = log.files();
     let look = move || Unsound::look(&files, sequence, before, &given);
-    let mut found = cores::on_own_thread("mend", look).await.flatten()?;
+    let mut found = cores::in_background("mend", look).await.flatten()?;
     let mut lacking = VecDeque::new();
     for (id, place) in std::mem::take(&mut found.entries) {
         match log.is_given_up(id) {
@@ -145,7 +145,7 @@ pub(super) async fn put_together<D: Disk>(
         }
     }
     let files = log.files();
-    cores::on_own_thread("mend", move || found.sound(&files)).await.flatten()
+    cores::in_background("mend", move || found.sound(&files)).await.flatten()
 }
 
 fn put(found: &mut Unsound, place: Place, entry: &Entry) -> io::Result<()> {
@@ -178,7 +178,7 @@ pub(super) async fn put_in_place<D: Disk>(
     let _alone = machine.indexing().replacing().lock().await;
     let (files, given) = (log.files(), machine.given(sequence));
     let look = move || Ok(sound.is_current(&files, given.as_deref())?.then_some(sound.bytes));
-    let current: io::Result<_> = cores::on_own_thread("mend", look).await.flatten();
+    let current: io::Result<_> = cores::in_background("mend", look).await.flatten();
     // What was erased since it was looked at would be back.
     let Some(bytes) = current? else { return Ok(Healed::Later) };
     if !log.put_anew(sequence, bytes).await.map_err(io::Error::other)? {
@@ -187,7 +187,7 @@ pub(super) async fn put_in_place<D: Disk>(
     let files = log.files();
     let open = move || opened(&files, sequence);
     // Where its index rotted as well, that is made anew next, and readers are given both then.
-    if let Ok(index) = cores::on_own_thread("mend", open).await.flatten() {
+    if let Ok(index) = cores::in_background("mend", open).await.flatten() {
         give(machine, &index);
     }
     Ok(Healed::Anew)
@@ -250,7 +250,7 @@ impl<D: Disk> Replica<D> {
         let Some(wanted) = Wanted::of(machine, at) else { return Ok(None) };
         let files = self.log.files();
         let install = move || install(&files, &map, &wanted);
-        cores::on_own_thread("checkpoint", install).await.flatten().map(Some)
+        cores::in_background("checkpoint", install).await.flatten().map(Some)
     }
 
     /// A part of the checkpoint as of an entry, for a member whose own rotted.

@@ -149,7 +149,7 @@ pub(super) async fn send<F: Files>(
     let held = snapshot.snapshot.held.as_ref();
     let held = Arc::clone(held.ok_or_else(|| not_sent("no files are held"))?);
     let (from, last) = (source.files.clone(), held.last);
-    let opened = cores::on_own_thread("snapshot", move || Manifest::of(&from, &held)).await;
+    let opened = cores::in_background("snapshot", move || Manifest::of(&from, &held)).await;
     let (manifest, maps) = opened.flatten().map_err(not_sent)?;
     let (part_bytes, written) = (PART_BYTES_FIRST, (source.written)());
     let (writing, next) = (Writing { written, at: None }, FIRST);
@@ -283,7 +283,7 @@ impl<F> Sending<'_, F> {
             let Kind::Segment { sequence, .. } = file.kind else { continue };
             let map = Arc::clone(map);
             let verify = move || log::verify_segment(&map, sequence);
-            let verified = cores::on_own_thread("snapshot", verify).await;
+            let verified = cores::in_background("snapshot", verify).await;
             if let Ok(Err(OpenError::Corrupt { file, offset, reason })) = verified {
                 (self.source.damaged)(&file, offset, &reason);
             }

@@ -102,7 +102,7 @@ impl<F: Files> Staging<F> {
         let (files, identity, of) = (self.files.clone(), self.identity, Arc::clone(&manifest));
         let verified = self.verified.borrow().clone();
         let found =
-            cores::on_own_thread("snapshot", move || find(&files, identity, &of, &verified));
+            cores::in_background("snapshot", move || find(&files, identity, &of, &verified));
         let (held, started) = found.await.flatten()?;
         let names = manifest.files.iter().zip(&held).filter(|(_, held)| **held);
         self.verified.replace(names.map(|(file, _)| name(*file, STAGED)).collect());
@@ -167,7 +167,7 @@ impl<F: Files> Staging<F> {
         };
         let verified = Rc::clone(&self.verified);
         to.finishing.push_back(cores::spawn(async move {
-            let finished = cores::on_own_thread("snapshot", finish).await.flatten();
+            let finished = cores::in_background("snapshot", finish).await.flatten();
             if finished.is_ok() {
                 verified.borrow_mut().insert(name(file, STAGED));
             }

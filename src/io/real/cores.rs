@@ -18,6 +18,10 @@ use super::{
     uring::cores as uring,
 };
 
+/// How much less of a processor a thread in the background gets than one that is not: a tenth where both
+/// want it.
+const NICE: i32 = 10;
+
 /// One executor on the thread that makes it.
 pub enum Executor {
     #[doc(hidden)]
@@ -106,6 +110,18 @@ pub async fn on_own_thread<T: Send + 'static>(
     std::thread::Builder::new().name(name.into()).spawn(work)?;
     // A panic of the work ends the process.
     outcome.await.map_err(io::Error::other)
+}
+
+pub async fn in_background<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
+    let work = move || {
+        // Of this thread alone. Where it is refused, the work is done as any other is.
+        let _ = rustix::process::nice(NICE);
+        work()
+    };
+    on_own_thread(name, work).await
 }
 
 pub fn off_core_detached(work: impl FnOnce() + Send + 'static) {
