@@ -107,3 +107,7 @@ async fn heal_those<D: Disk>(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "healing_tests.rs"]
+mod tests;

@@ -37,7 +37,7 @@ const OTHER: u64 = 2;
 const LONG: Duration = Duration::from_secs(10);
 
 /// Another member, with other segments, without a checkpoint, and with all that was redacted in its files.
-async fn other(seed: u64) -> StateMachine<SimDisk> {
+pub(super) async fn other(seed: u64) -> StateMachine<SimDisk> {
     let mut all = entries(true);
     // It is as many entries.
     all[0] = What::Members(NODE);

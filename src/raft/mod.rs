@@ -51,6 +51,8 @@ mod recovered;
 mod replay;
 mod replica;
 #[cfg(test)]
+mod replica_checkpoint_tests;
+#[cfg(test)]
 mod retention_tests;
 mod room;
 pub mod runtime;
