@@ -41,6 +41,7 @@ impl Drop for Fed {
         if left > 0 {
             fed.insert(self.node, left);
         }
+        assert!(fed.values().all(|count| *count > 0), "a node is fed by nobody");
     }
 }
 
