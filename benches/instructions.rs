@@ -1,8 +1,8 @@
 //! How many instructions the main paths take, counted by callgrind: the same from run to run, so that a change of
 //! a few percent shows on a busy machine too. Without valgrind it says so and ends.
 //!
-//! `cargo bench --bench instructions` prints the counts beside those of `benches/instructions.txt`;
-//! `-- --write` writes that file anew, `-- --max 1.05` fails when a path takes more than 1.05 times what stands there.
+//! `cargo bench --profile quick --bench instructions` prints the counts beside those of `benches/instructions.txt`;
+//! `-- --write` writes that file anew (what stands there is of that profile), `-- --max 1.05` fails when a path takes more than 1.05 times what stands there.
 
 mod workload;
 
@@ -40,8 +40,8 @@ use workload::{Place, append, batch, id};
 type Case = (&'static str, fn(u32));
 
 const CASES: [Case; 5] = [
-    ("append of 256 B: request to batch", append_to_batch),
-    ("append of 256 B: batch checked and applied, answer written", apply_and_answer),
+    ("append of 256 B: request taken apart and validated, answer written", validate),
+    ("append: batch of one small change encoded, checked and applied", apply),
     ("page of 100 changes", page),
     ("wake-up of one who waits at a tenant's list", wake_one),
     ("wake-up of each of 1,000 who wait at the whole list", wake_thousand),
@@ -140,7 +140,7 @@ fn write(connection: &mut Connection, now: Instant) {
     }
 }
 
-fn append_to_batch(times: u32) {
+fn validate(times: u32) {
     let now = Instant::now();
     let context = Rc::new(Context::new(Limits::default(), DateText::from_unix_seconds(0)));
     let mut connection = Connection::new(context, now);
@@ -160,7 +160,7 @@ fn append_to_batch(times: u32) {
     }
 }
 
-fn apply_and_answer(times: u32) {
+fn apply(times: u32) {
     let commands = [append([Place::default()])];
     let mut state = State::default();
     for _ in 0..times {

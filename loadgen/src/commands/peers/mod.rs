@@ -123,7 +123,15 @@ fn cells(arguments: &PeersArguments) -> Vec<Cell> {
         let work = *work;
         connections.into_iter().map(move |connections| Cell { work, connections })
     };
-    arguments.works.iter().flat_map(cells_of).collect()
+    // What is named twice is done once.
+    let mut cells: Vec<Cell> = arguments.works.iter().flat_map(cells_of).collect();
+    let mut seen = Vec::new();
+    cells.retain(|cell| {
+        let is_new = !seen.contains(cell);
+        seen.push(*cell);
+        is_new
+    });
+    cells
 }
 
 /// Whether a peer can do this work at all.
@@ -147,14 +155,14 @@ impl Compared {
     ) -> Result<()> {
         let peers = self.start(arguments, cells, nodes, scratch)?;
         let mut acknowledged = vec![0; peers.len()];
-        if cells.iter().any(|cell| cell.work == Work::Read) {
-            for (peer, acknowledged) in peers.iter().zip(&mut acknowledged) {
-                *acknowledged += work::fill(arguments, peer)
-                    .with_context(|| format!("{} before the reads", peer.label))?;
-            }
-        }
         let mut turn = 0;
         for cell in cells {
+            if cell.work == Work::Read && !stop::requested() {
+                for (peer, acknowledged) in peers.iter().zip(&mut acknowledged) {
+                    *acknowledged += work::fill(arguments, peer)
+                        .with_context(|| format!("{} before the reads", peer.label))?;
+                }
+            }
             let first = self.rows.len();
             for slice in 0..arguments.slices {
                 let taking = peers.iter().zip(&mut acknowledged);
