@@ -164,13 +164,14 @@ impl Growth<'_> {
         };
         let changes: Vec<String> = (0..u32::from(TENANT_CHANGES)).map(data).collect();
         let body = format!("[{}]", changes.join(","));
-        let requests = u32::try_from(count.div_ceil(self.arguments.connections.into()))?;
+        let connections = count.min(self.arguments.connections.into());
+        let requests = u32::try_from(count.div_ceil(connections))?;
         let target = self.targets.first().clone();
         let (base, fields, stride) = (target.prefix.as_str(), &target.fields, u64::from(requests));
         let write = |out: &mut Vec<u8>, first: Origin| {
             let turn = u64::from(first.sequence / u32::from(TENANT_CHANGES));
-            // Those of the last connection that there are too many of come to the last list.
-            let list = (u64::from(first.worker) * stride + turn).min(count - 1);
+            // Those that there are too many of begin again at the first list.
+            let list = (u64::from(first.worker) * stride + turn) % count;
             let length = body.len();
             let request = format!(
                 "POST {base}/tenants/{prefix}-{list:0LIST_DIGITS$}/changes HTTP/1.1\r\n{fields}\
@@ -179,7 +180,7 @@ impl Growth<'_> {
             out.extend_from_slice(request.as_bytes());
         };
         let turn = Turn {
-            fleet: self.fleet(),
+            fleet: Fleet { connections: usize::try_from(connections)?, threads: 1, ..self.fleet() },
             write: &write,
             changes: TENANT_CHANGES,
             warmup: Duration::ZERO,
