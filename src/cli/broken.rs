@@ -2,6 +2,8 @@
 
 use std::io;
 
+use ureq::Timeout;
+
 use super::failure::Failure;
 use crate::server::disagreement;
 
@@ -12,7 +14,7 @@ pub(super) fn failure(request: String, error: &ureq::Error) -> Failure {
         Some(why) => Failure::Other(format!("{request}: {why}")),
         None => {
             let sent = !was_refused(error);
-            Failure::Broken { request, reason: error.to_string(), sent }
+            Failure::Broken { request, reason: reason(error), sent }
         }
     }
 }
@@ -21,8 +23,18 @@ pub(super) fn failure(request: String, error: &ureq::Error) -> Failure {
 fn was_refused(error: &ureq::Error) -> bool {
     match error {
         ureq::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => true,
         _ => false,
+    }
+}
+
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => "no connection in time".into(),
+        ureq::Error::Timeout(_) => "no answer in time".into(),
+        error => error.to_string(),
     }
 }
 

@@ -143,6 +143,27 @@ impl Failure {
         }
     }
 
+    /// The same, with what is known of a write that did not come to it.
+    pub(super) fn undone(self) -> Self {
+        if self.may_pass() { self.and("it did not happen") } else { self }
+    }
+
+    /// The same, with what there is to say besides.
+    pub(super) fn and(self, said: &str) -> Self {
+        Self::Other(format!("{self}; {said}"))
+    }
+
+    /// The same, where the user's time is over.
+    pub(super) fn out_of_time(mut self) -> Self {
+        const SAID: &str = "; --timeout leaves no time for another try";
+        match &mut self {
+            Self::Broken { reason, .. } => reason.push_str(SAID),
+            Self::Refused { problem, .. } => problem.detail.push_str(SAID),
+            _ => {}
+        }
+        self
+    }
+
     /// The same, said of a place in what the user gave.
     pub(super) fn at(self, place: impl fmt::Display) -> Self {
         Self::Other(format!("{place}: {self}"))

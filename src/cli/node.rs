@@ -1,11 +1,17 @@
 //! A node as its clients see it: HTTP requests, with the retries that each kind
 //! of request allows.
 
-use std::{cell::OnceCell, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    cell::OnceCell,
+    fmt, fs,
+    path::PathBuf,
+    str::FromStr,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use ureq::{
-    Agent, Body, BodyReader,
+    Agent, AsSendBody, Body, BodyReader,
     http::{HeaderValue, Method, Request, Response, Uri, request::Builder},
 };
 
@@ -20,6 +26,8 @@ use crate::{base::secret::Secret, server::TOKEN_VARIABLE};
 /// The longest that a connection may stay silent: more than any long-poll waits.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// The shortest time that an answer is waited for.
+const LEAST: Duration = Duration::from_millis(250);
 /// A page is cut at 8 MiB, but holds one change at least; no node can be set to
 /// take a body of more than 512 MiB.
 pub(super) const ANSWER_BYTES_MAX: u64 = 528 << 20;
@@ -125,12 +133,25 @@ pub(super) struct WriteFailure {
     pub(super) doubtful: bool,
 }
 
+impl WriteFailure {
+    /// What failed, and what is known of whether it happened.
+    pub(super) fn told(self) -> Failure {
+        if self.doubtful {
+            self.failure.and("whether it happened is unknown")
+        } else {
+            self.failure.undone()
+        }
+    }
+}
+
 /// A node, over one kept connection.
 #[derive(Debug)]
 pub(super) struct Node {
     agent: Agent,
     url: Url,
     retries: u32,
+    /// When every answer must have come.
+    deadline: Option<Instant>,
     /// What it is shown.
     authorization: Option<HeaderValue>,
     /// The history that the first answer was of. Invariant: so is every other,
@@ -172,15 +193,22 @@ impl Node {
             agent: config.new_agent(),
             url: node.url.clone(),
             retries,
+            deadline: None,
             authorization: node.authorization()?,
             cluster: OnceCell::new(),
         })
     }
 
+    /// The same, which is waited for until then, whatever it is asked.
+    pub(super) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
+    }
+
     /// A node of the same cluster, perhaps this one, which is asked once at a time.
     pub(super) fn witness(&self, url: Url) -> Self {
         let (agent, cluster) = (self.agent.clone(), self.cluster.clone());
-        Self { agent, url, retries: 0, authorization: self.authorization.clone(), cluster }
+        let (deadline, authorization) = (self.deadline, self.authorization.clone());
+        Self { agent, url, retries: 0, deadline, authorization, cluster }
     }
 
     pub(super) fn url(&self) -> &Url {
@@ -194,14 +222,21 @@ impl Node {
 
     /// As many tries as were asked for.
     pub(super) fn backoff(&self) -> Backoff {
-        Backoff::bounded(self.retries)
+        Backoff::bounded(self.retries).until(self.deadline)
     }
 
     /// Asks once.
     pub(super) fn get(&self, target: &str, accept: &str) -> Result<Answer, Failure> {
         let request = Request::get(self.uri(target)).header("Accept", accept);
         let request = self.authorized(request).body(());
-        self.answer(&Method::GET, target, request.map(|request| self.agent.run(request)))
+        self.answer(&Method::GET, target, request.map(|request| self.run(request)))
+    }
+
+    fn run(&self, request: Request<impl AsSendBody>) -> Result<Response<Body>, ureq::Error> {
+        let Some(deadline) = self.deadline else { return self.agent.run(request) };
+        let left = deadline.saturating_duration_since(Instant::now()).max(LEAST);
+        let limited = self.agent.configure_request(request).timeout_global(Some(left));
+        self.agent.run(limited.build())
     }
 
     /// Asks until there is an answer, or all tries are used up.
@@ -249,11 +284,10 @@ impl Node {
             .header("Idempotency-Key", write.key);
         let request = self.authorized(request);
         let outcome = match write.body {
-            Some(body) => request
-                .header("Content-Type", JSON)
-                .body(body)
-                .map(|request| self.agent.run(request)),
-            None => request.body(()).map(|request| self.agent.run(request)),
+            Some(body) => {
+                request.header("Content-Type", JSON).body(body).map(|request| self.run(request))
+            }
+            None => request.body(()).map(|request| self.run(request)),
         };
         self.answer(&write.method, write.target, outcome)
     }

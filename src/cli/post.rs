@@ -63,7 +63,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let node = Node::new(&arguments.node, arguments.retry)?;
-    let poster = Poster::new(&node, arguments)?;
+    let poster = Poster::new(&node, arguments).map_err(Failure::undone)?;
     if arguments.ndjson {
         return poster.lines(usize::from(arguments.batch));
     }
@@ -80,11 +80,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut body = Vec::new();
     poster.change(data.as_bytes(), &mut body).map_err(|failure| failure.at("the data"))?;
     let key = arguments.idempotency_key.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-    poster.send(&body, &key).map_err(|WriteFailure { failure, doubtful }| match doubtful {
-        false => failure,
-        true => Failure::Other(format!(
-            "{failure}; it may have happened: --idempotency-key {key} with the same data settles it"
-        )),
+    poster.send(&body, &key).map_err(|failed| {
+        let advice =
+            format!("it may have happened: --idempotency-key {key} with the same data settles it");
+        if failed.doubtful { failed.failure.and(&advice) } else { failed.told() }
     })
 }
 

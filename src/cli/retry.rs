@@ -1,8 +1,11 @@
 //! How often and when a request is tried again.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::failure::Failure;
+use super::failure::{Failure, tell};
 
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest pause that doubling leads to.
@@ -17,31 +20,36 @@ pub(super) struct Backoff {
     left: Option<u32>,
     tries_max: Option<u32>,
     next: Duration,
+    /// When no try may begin any more.
+    deadline: Option<Instant>,
+    /// What was said of the last failure. Without a last try each is said once only.
+    said: String,
 }
 
 impl Backoff {
     /// Gives up after that many further tries.
     pub(super) fn bounded(retries: u32) -> Self {
-        Self { left: Some(retries), tries_max: Some(retries), next: FIRST }
+        Self { left: Some(retries), tries_max: Some(retries), ..Self::endless() }
     }
 
     /// Never gives up.
     pub(super) fn endless() -> Self {
-        Self { left: None, tries_max: None, next: FIRST }
+        Self { left: None, tries_max: None, next: FIRST, deadline: None, said: String::new() }
+    }
+
+    /// Begins no try after that moment.
+    pub(super) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
     }
 
     /// Starts anew, because something succeeded.
     pub(super) fn reset(&mut self) {
         self.left = self.tries_max;
         self.next = FIRST;
+        self.said.clear();
     }
 
-    /// Whether nothing has failed since the last success.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.next == FIRST
-    }
-
-    /// Waits until it is time for the next try.
+    /// Says what failed and that it is tried again, and waits until it is time for that.
     ///
     /// # Errors
     /// What it was given, when another try cannot help or none is left.
@@ -49,8 +57,28 @@ impl Backoff {
         if !failure.may_pass() || self.left == Some(0) {
             return Err(failure);
         }
-        thread::sleep(self.pause(&failure));
+        let pause = self.pause(&failure);
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left <= pause) {
+            return Err(failure.out_of_time());
+        }
+        if let Some(text) = self.announcement(&failure, pause) {
+            tell(&text);
+        }
+        thread::sleep(pause);
         Ok(())
+    }
+
+    /// What is said of a try that follows after a pause.
+    fn announcement(&mut self, failure: &Failure, pause: Duration) -> Option<String> {
+        let text = failure.to_string();
+        let Some((left, tries)) = self.left.zip(self.tries_max) else {
+            let is_new = self.said != text;
+            self.said.clone_from(&text);
+            return is_new.then(|| format!("{text}; trying again until it answers"));
+        };
+        let (seconds, number) = (pause.as_secs_f64(), tries - left);
+        Some(format!("{text}; trying again in {seconds:.1} s, {number} of {tries}"))
     }
 
     fn pause(&mut self, failure: &Failure) -> Duration {
@@ -82,9 +110,8 @@ mod tests {
         let pauses: Vec<_> = (0..10).map(|_| backoff.pause(&broken)).collect();
         assert!(pauses[0] <= FIRST.mul_f64(1.25));
         assert!(pauses[9] >= LONGEST.mul_f64(0.75) && pauses[9] <= LONGEST.mul_f64(1.25));
-        assert!(!backoff.is_fresh());
         backoff.reset();
-        assert!(backoff.is_fresh() && backoff.pause(&broken) <= FIRST.mul_f64(1.25));
+        assert!(backoff.pause(&broken) <= FIRST.mul_f64(1.25));
     }
 
     #[test]
@@ -101,6 +128,30 @@ mod tests {
         assert!(backoff.wait(refused(503, Some(0))).is_ok());
         assert!(backoff.wait(refused(503, Some(0))).is_err());
         backoff.reset();
+        assert!(backoff.wait(refused(503, Some(0))).is_ok());
+    }
+
+    #[test]
+    fn each_try_is_said_and_without_a_last_one_each_failure_once() {
+        let mut backoff = Backoff::bounded(3);
+        for number in 1..=3 {
+            let pause = backoff.pause(&refused(503, Some(2)));
+            let said = backoff.announcement(&refused(503, Some(2)), pause).unwrap();
+            assert_eq!(said, format!("GET /: 503; trying again in 2.0 s, {number} of 3"));
+        }
+        let mut backoff = Backoff::endless();
+        let mut say = |status| backoff.announcement(&refused(status, None), FIRST);
+        assert_eq!(say(503).unwrap(), "GET /: 503; trying again until it answers");
+        assert_eq!(say(503), None);
+        assert!(say(504).is_some() && say(503).is_some());
+    }
+
+    #[test]
+    fn no_try_begins_after_the_deadline() {
+        let soon = Instant::now() + Duration::from_secs(60);
+        let mut backoff = Backoff::endless().until(Some(soon));
+        let failure = backoff.wait(refused(503, Some(60))).unwrap_err();
+        assert!(failure.may_pass() && failure.to_string().contains("--timeout"), "{failure}");
         assert!(backoff.wait(refused(503, Some(0))).is_ok());
     }
 }

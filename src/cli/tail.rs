@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    failure::{Failure, tell},
+    failure::Failure,
     line::{is_complete, read_line},
     list::{List, ListArguments},
     node::{Answer, JSON, NDJSON, Node, NodeArguments, RetryArguments},
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                     out.flush().map_err(Failure::output)?;
                     break last;
                 }
-                Err(failure) => wait(&mut backoff, failure)?,
+                Err(failure) => backoff.wait(failure)?,
             }
         },
     };
@@ -75,14 +75,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         tail.go_on(arguments.follow, backoff)?;
     }
     Ok(())
-}
-
-/// Says why before it waits, once for each row of failures.
-fn wait(backoff: &mut Backoff, failure: Failure) -> Result<(), Failure> {
-    if backoff.is_fresh() && failure.may_pass() {
-        tell(&format!("{failure}; trying again"));
-    }
-    backoff.wait(failure)
 }
 
 fn print(out: &mut impl Write, line: &[u8]) -> Result<(), Failure> {
@@ -184,7 +176,7 @@ impl Tail<'_> {
                     let text = format!("changes after {} may have been missed", self.since);
                     return Err(failure.at(text));
                 }
-                Err(failure) => wait(&mut backoff, failure)?,
+                Err(failure) => backoff.wait(failure)?,
             }
         }
     }

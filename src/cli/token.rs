@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     failure::Failure,
     list::PlaceArguments,
-    node::{Node, NodeArguments, RetryArguments, Write},
+    node::{Node, NodeArguments, RetryArguments, Write, WriteFailure},
     table::aligned,
 };
 use crate::base::{
@@ -228,7 +228,7 @@ fn write(
     body: Option<&[u8]>,
 ) -> Result<Vec<u8>, Failure> {
     let key = Uuid::new_v4().to_string();
-    node.write(&Write { method, target, key: &key, body }).map_err(|refused| refused.failure)
+    node.write(&Write { method, target, key: &key, body }).map_err(WriteFailure::told)
 }
 
 fn read<T: for<'de> Deserialize<'de>>(answer: &[u8]) -> Result<T, Failure> {

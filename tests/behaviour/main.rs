@@ -26,6 +26,8 @@ mod client_members;
 #[cfg(test)]
 mod client_scoped;
 #[cfg(test)]
+mod client_words;
+#[cfg(test)]
 mod codings;
 #[cfg(test)]
 mod collections;

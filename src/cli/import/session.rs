@@ -263,7 +263,15 @@ impl<'a> Session<'a> {
                 if !doubtful && !was_in_doubt {
                     self.record.doubtful = None;
                 }
-                return Err(request.failed(failure));
+                let known = failure.may_pass().then_some(match doubtful || was_in_doubt {
+                    true => "it may have happened: the same command settles it",
+                    false => "it did not happen",
+                });
+                let told = request.failed(failure);
+                return Err(match known {
+                    Some(known) => told.and(known),
+                    None => told,
+                });
             }
         };
         let (first, last) = if body.is_some() {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     super::{
         cluster::Cluster,
-        failure::Failure,
+        failure::{Failure, tell},
         node::{Node, Write, WriteFailure},
         progress::Progress,
     },
@@ -69,16 +69,17 @@ impl Change {
     }
 
     pub(super) fn run(mut self, how: &ChangeArguments) -> Result<(), Failure> {
-        let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX)?;
-        let before = Cluster::ask(&node)?;
+        let deadline = Instant::now().checked_add(how.timeout).filter(|_| !how.no_wait);
+        let node = Node::with_patience(&how.node, how.retry.retries, SILENCE_MAX)?.until(deadline);
+        let before = Cluster::ask(&node).map_err(Failure::undone)?;
         if before.leader.is_none() {
-            await_leader(&node)?;
+            await_leader(&node, deadline).map_err(|failure| failure.and("it did not happen"))?;
         }
-        let doubt = match self.ask(&node) {
+        let doubt = match self.ask(&node, deadline) {
             Ok(()) => None,
             // Whether it happened is seen in the cluster.
             Err(WriteFailure { failure, doubtful: true }) => Some(failure),
-            Err(WriteFailure { failure, .. }) => return Err(failure),
+            Err(failed) => return Err(failed.told()),
         };
         let said = match (doubt, how.no_wait) {
             (None, true) => "accepted".to_owned(),
@@ -87,7 +88,8 @@ impl Change {
                 return Err(Failure::Other(format!("{failure}; {advice}")));
             }
             (doubt, false) => {
-                let waited = self.wait(&witnesses(&node, &before, &self.goal), how.timeout);
+                let witnesses = witnesses(&node, &before, &self.goal);
+                let waited = self.wait(&witnesses, how.timeout, deadline);
                 waited.map_err(|failure| match doubt {
                     None => failure.at(format_args!("{}: accepted", self.request(&node))),
                     Some(doubt) => failure.at(doubt),
@@ -103,7 +105,7 @@ impl Change {
     }
 
     /// Asks until it is accepted, refused, or all tries are used up.
-    fn ask(&mut self, node: &Node) -> Result<(), WriteFailure> {
+    fn ask(&mut self, node: &Node, deadline: Option<Instant>) -> Result<(), WriteFailure> {
         /// The number of the member, where the node gives it one at once.
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -124,7 +126,10 @@ impl Change {
             };
             doubtful |= failed.doubtful;
             // Without a quorum it would be tried in vain until all tries are used up.
-            let leader = if failed.failure.may_pass() { await_leader(node) } else { Ok(()) };
+            let leader = match failed.failure.may_pass() {
+                true => await_leader(node, deadline),
+                false => Ok(()),
+            };
             let waited = leader.and_then(|()| backoff.wait(failed.failure));
             waited.map_err(|failure| WriteFailure { failure, doubtful })?;
         };
@@ -137,8 +142,12 @@ impl Change {
     }
 
     /// Waits until it has come about, and says so.
-    fn wait(&self, witnesses: &[Node], timeout: Duration) -> Result<String, Failure> {
-        let start = Instant::now();
+    fn wait(
+        &self,
+        witnesses: &[Node],
+        timeout: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<String, Failure> {
         let progress = Progress::of_wait();
         // Since when nobody leads.
         let mut leaderless = None;
@@ -155,22 +164,21 @@ impl Change {
                 Err(failure) if failure.may_pass() => failure.to_string(),
                 Err(failure) => return Err(failure),
             };
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
+            progress.say(missing.clone());
+            thread::sleep(PAUSE.min(left_until(deadline)));
+            if left_until(deadline).is_zero() {
                 let timeout = humantime::format_duration(timeout);
                 return Err(Failure::Other(format!("not done after {timeout}: {missing}")));
             }
-            progress.say(missing);
-            thread::sleep(PAUSE.min(left));
         }
     }
 }
 
-/// Waits while a leader is elected.
+/// Waits while a leader is elected, and says so.
 ///
 /// # Errors
 /// There is none: no change can come about.
-fn await_leader(node: &Node) -> Result<(), Failure> {
+fn await_leader(node: &Node, deadline: Option<Instant>) -> Result<(), Failure> {
     let once = node.witness(node.url().clone());
     let mut leaderless = None;
     // A node that does not answer says nothing of its cluster.
@@ -178,10 +186,22 @@ fn await_leader(node: &Node) -> Result<(), Failure> {
         if cluster.leader.is_some() {
             break;
         }
+        if leaderless.is_none() {
+            let most = LEADERLESS_MAX.min(left_until(deadline)).as_secs_f64();
+            tell(&format!("{}: no leader; trying again for {most:.1} s", node.url()));
+        }
         check_leader(&cluster, &mut leaderless)?;
-        thread::sleep(PAUSE);
+        if left_until(deadline).is_zero() {
+            return Err(Failure::Other(format!("{}: no leader within --timeout", node.url())));
+        }
+        thread::sleep(PAUSE.min(left_until(deadline)));
     }
     Ok(())
+}
+
+/// How much of the time is left.
+fn left_until(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()))
 }
 
 /// Says that there is no quorum when nobody has led for too long.
