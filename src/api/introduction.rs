@@ -74,8 +74,8 @@ struct Member {
 }
 
 fn introduction(answer: &str) -> Result<Introduction, String> {
-    let Cluster { cluster, node, members } =
-        serde_json::from_str(answer).map_err(|error| error.to_string())?;
+    let Cluster { cluster, node, members } = serde_json::from_str(answer)
+        .map_err(|error| format!("no ChangeAgent answers there: {error}"))?;
     let cluster_addresses =
         members.into_iter().map(|member| (member.id, member.cluster_address)).collect();
     Ok(Introduction { cluster: ClusterId(cluster), node, cluster_addresses })

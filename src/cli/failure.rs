@@ -55,9 +55,9 @@ pub(super) struct Problem {
     /// The status of the answer.
     #[serde(skip)]
     pub(super) status: u16,
-    /// The node asks for a token, and was shown none.
+    /// What the user may give for another answer.
     #[serde(skip)]
-    pub(super) lacks_token: bool,
+    pub(super) advice: Option<&'static str>,
     /// `Retry-After`.
     #[serde(skip)]
     pub(super) retry_after: Option<Duration>,
@@ -87,8 +87,8 @@ impl fmt::Display for Problem {
         if let Some(first) = self.first {
             write!(f, " (the oldest change held is {first})")?;
         }
-        if self.lacks_token {
-            f.write_str(" (give --token-file FILE or CHANGEAGENT_TOKEN)")?;
+        if let Some(advice) = self.advice {
+            write!(f, " ({advice})")?;
         }
         Ok(())
     }

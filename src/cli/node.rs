@@ -322,7 +322,8 @@ impl Node {
         if answer.response.status().is_success() {
             return Ok(answer);
         }
-        Err(answer.refusal(self.authorization.is_some()))
+        let status = answer.response.status().as_u16();
+        Err(answer.refusal(advice(status, target, self.authorization.is_some())))
     }
 
     fn check_cluster(&self, answer: &Answer) -> Result<(), Failure> {
@@ -336,6 +337,26 @@ impl Node {
             "{}: this is the history of cluster {cluster}, before it was that of {known}",
             answer.request
         )))
+    }
+}
+
+/// What there is to give, where a request was refused that showed a token, or did not. What is outside of
+/// the scope of a token is not there for it, also where every node has it.
+fn advice(status: u16, target: &str, shows_token: bool) -> Option<&'static str> {
+    let below = |path: &str| {
+        target
+            .strip_prefix(path)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+    };
+    match (status, shows_token) {
+        (401, false) => Some("give --token-file FILE or CHANGEAGENT_TOKEN"),
+        (404, true) if below("/changes") => {
+            Some("a token of a tenant needs --tenant T, one of a collection --collection C")
+        }
+        (404, true) if target == "/cluster" || below("/backup") => {
+            Some("a token of a tenant or a collection is not good for what concerns the whole node")
+        }
+        _ => None,
     }
 }
 
@@ -386,8 +407,8 @@ impl Answer {
         (self.response.into_body().into_reader(), move |error| cut(&request, &error))
     }
 
-    /// What the node refused a request with that showed a token, or did not.
-    fn refusal(self, shows_token: bool) -> Failure {
+    /// What the node refused a request with, and what there is to give.
+    fn refusal(self, advice: Option<&'static str>) -> Failure {
         const PROBLEM_BYTES_MAX: u64 = 1 << 20;
         let status = self.response.status().as_u16();
         let retry_after = self.header("retry-after").and_then(|text| text.parse().ok());
@@ -396,8 +417,7 @@ impl Answer {
         let problem: Problem =
             problem.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let retry_after = retry_after.map(Duration::from_secs);
-        let lacks_token = status == 401 && !shows_token;
-        let problem = Box::new(Problem { status, lacks_token, retry_after, ..problem });
+        let problem = Box::new(Problem { status, advice, retry_after, ..problem });
         Failure::Refused { request: self.request, problem }
     }
 }
@@ -418,6 +438,23 @@ mod tests {
         }
         for text in ["", "h:1", "127.0.0.1", "https:/h", "ftp://h", "http://", "http://h/?a"] {
             assert!(text.parse::<Url>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_not_good_for_everything_hears_what_to_give() {
+        for target in ["/changes?since=now&limit=1", "/changes"] {
+            assert!(advice(404, target, true).unwrap().contains("needs --tenant T"), "{target}");
+        }
+        assert!(advice(404, "/cluster", true).unwrap().contains("whole node"));
+        assert!(advice(401, "/changes", false).unwrap().contains("--token-file"));
+        for (status, target, shows) in [
+            (404, "/changes", false),
+            (404, "/changeset", true),
+            (404, "/tenants/t/changes", true),
+            (401, "/changes", true),
+        ] {
+            assert_eq!(advice(status, target, shows), None, "{status} {target}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! there, little is read, and whoever named it hears the same whatever the other
 //! end is: what went wrong stands in the log alone.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use ureq::tls::TlsConfig;
 
@@ -16,6 +16,9 @@ use crate::{api::introduction::Question, base::secret::Secret, io::cores};
 const ANSWER_BYTES_MAX: u64 = 256 << 10;
 /// The longest text that is repeated of an answer.
 const TEXT_CHARACTERS_MAX: usize = 300;
+/// What is to be given instead of an address where no ChangeAgent answers.
+const WHERE: &str =
+    "give the address where clients reach a node, that of its --listen or --advertise";
 /// How a port begins that is for TLS, and was asked without it.
 const SPEAKS_TLS: &str = "this port speaks TLS";
 
@@ -65,11 +68,29 @@ fn send(question: &Question, AsClient { token, tls }: AsClient) -> Result<String
             shown.into_iter().fold(post, |it, (name, value)| it.header(name, value)).send(body)
         }
     };
-    let mut answer = answer.map_err(|error| error.to_string())?;
+    let mut answer = answer.map_err(|error| who_answers(&error))?;
     match answer.status().is_success() {
         true => text_of(&mut answer),
         false => Err(refusal(&mut answer)?),
     }
+}
+
+/// What there is instead of an answer.
+fn who_answers(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) if is_hung_up(error.kind()) => {
+            format!("it closes the connection without an answer, as a cluster port does: {WHERE}")
+        }
+        ureq::Error::Protocol(error) => {
+            format!("what answers there does not speak HTTP ({error}): {WHERE}")
+        }
+        error => error.to_string(),
+    }
+}
+
+fn is_hung_up(kind: ErrorKind) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// Why a request was refused, as far as the answer says.
@@ -82,7 +103,14 @@ fn refusal(answer: &mut ureq::http::Response<ureq::Body>) -> Result<String, Stri
             "{SPEAKS_TLS}: start this node with --tls-cert and --tls-key, then it asks by https"
         ),
         Some(detail) => detail.chars().take(TEXT_CHARACTERS_MAX).collect(),
-        None => format!("it answers {status}"),
+        None => {
+            let name = answer.headers().get("server").and_then(|name| name.to_str().ok());
+            let name = name.unwrap_or("unnamed").chars().take(TEXT_CHARACTERS_MAX);
+            let name: String = name.collect();
+            format!(
+                "an HTTP server ({name}) that is no ChangeAgent answers {status} there: {WHERE}"
+            )
+        }
     })
 }
 
