@@ -167,4 +167,6 @@ mod token_waits;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod writing;
