@@ -170,6 +170,25 @@ impl Failure {
     }
 }
 
+/// A write that was not acknowledged.
+#[derive(Debug)]
+pub(super) struct WriteFailure {
+    pub(super) failure: Failure,
+    /// Whether it may have happened all the same.
+    pub(super) doubtful: bool,
+}
+
+impl WriteFailure {
+    /// What failed, and what is known of whether it happened.
+    pub(super) fn told(self) -> Failure {
+        if self.doubtful {
+            self.failure.and("whether it happened is unknown")
+        } else {
+            self.failure.undone()
+        }
+    }
+}
+
 /// Says on standard error what went wrong, in one line.
 pub(super) fn tell(what: &impl fmt::Display) {
     let text = what.to_string();

@@ -1,6 +1,7 @@
 //! The command line: `serve` runs a node, `check`, `restore` and `recover` work on files, and every other
 //! command is a client of a node, over the same HTTP API as everybody else's. One file per command.
 
+mod advice;
 mod backup;
 mod broken;
 mod cache;

@@ -16,8 +16,9 @@ use ureq::{
 };
 
 use super::{
+    advice::advice,
     broken,
-    failure::{Failure, Problem},
+    failure::{Failure, Problem, WriteFailure},
     retry::Backoff,
     trust::TrustArguments,
 };
@@ -123,25 +124,6 @@ pub(super) struct Write<'a> {
     pub(super) key: &'a str,
     /// JSON; nothing for a deletion.
     pub(super) body: Option<&'a [u8]>,
-}
-
-/// A write that was not acknowledged.
-#[derive(Debug)]
-pub(super) struct WriteFailure {
-    pub(super) failure: Failure,
-    /// Whether it may have happened all the same.
-    pub(super) doubtful: bool,
-}
-
-impl WriteFailure {
-    /// What failed, and what is known of whether it happened.
-    pub(super) fn told(self) -> Failure {
-        if self.doubtful {
-            self.failure.and("whether it happened is unknown")
-        } else {
-            self.failure.undone()
-        }
-    }
 }
 
 /// A node, over one kept connection.
@@ -340,26 +322,6 @@ impl Node {
     }
 }
 
-/// What there is to give, where a request was refused that showed a token, or did not. What is outside of
-/// the scope of a token is not there for it, also where every node has it.
-fn advice(status: u16, target: &str, shows_token: bool) -> Option<&'static str> {
-    let below = |path: &str| {
-        target
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
-    };
-    match (status, shows_token) {
-        (401, false) => Some("give --token-file FILE or CHANGEAGENT_TOKEN"),
-        (404, true) if below("/changes") => {
-            Some("a token of a tenant needs --tenant T, one of a collection --collection C")
-        }
-        (404, true) if target == "/cluster" || below("/backup") => {
-            Some("a token of a tenant or a collection is not good for what concerns the whole node")
-        }
-        _ => None,
-    }
-}
-
 fn cut(request: &str, error: &impl fmt::Display) -> Failure {
     Failure::Broken { request: request.to_owned(), reason: error.to_string(), sent: true }
 }
@@ -438,23 +400,6 @@ mod tests {
         }
         for text in ["", "h:1", "127.0.0.1", "https:/h", "ftp://h", "http://", "http://h/?a"] {
             assert!(text.parse::<Url>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_token_that_is_not_good_for_everything_hears_what_to_give() {
-        for target in ["/changes?since=now&limit=1", "/changes"] {
-            assert!(advice(404, target, true).unwrap().contains("needs --tenant T"), "{target}");
-        }
-        assert!(advice(404, "/cluster", true).unwrap().contains("whole node"));
-        assert!(advice(401, "/changes", false).unwrap().contains("--token-file"));
-        for (status, target, shows) in [
-            (404, "/changes", false),
-            (404, "/changeset", true),
-            (404, "/tenants/t/changes", true),
-            (401, "/changes", true),
-        ] {
-            assert_eq!(advice(status, target, shows), None, "{status} {target}");
         }
     }
 }

@@ -14,10 +14,10 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{
-    failure::Failure,
+    failure::{Failure, WriteFailure},
     input,
     list::PlaceArguments,
-    node::{ANSWER_BYTES_MAX, Node, NodeArguments, RetryArguments, Write, WriteFailure},
+    node::{ANSWER_BYTES_MAX, Node, NodeArguments, RetryArguments, Write},
     values::Values,
 };
 

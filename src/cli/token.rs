@@ -12,9 +12,9 @@ use ureq::http::Method;
 use uuid::Uuid;
 
 use super::{
-    failure::Failure,
+    failure::{Failure, WriteFailure},
     list::PlaceArguments,
-    node::{Node, NodeArguments, RetryArguments, Write, WriteFailure},
+    node::{Node, NodeArguments, RetryArguments, Write},
     table::aligned,
 };
 use crate::base::{

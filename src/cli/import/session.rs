@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        failure::{Failure, tell},
-        node::{Node, Write, WriteFailure},
+        failure::{Failure, WriteFailure, tell},
+        node::{Node, Write},
         progress::Progress,
     },
     batch::{Batch, Limits, Lines},

@@ -14,8 +14,8 @@ use uuid::Uuid;
 use super::{
     super::{
         cluster::Cluster,
-        failure::{Failure, tell},
-        node::{Node, Write, WriteFailure},
+        failure::{Failure, WriteFailure, tell},
+        node::{Node, Write},
         progress::Progress,
     },
     arguments::{ChangeArguments, Role, SILENCE_MAX},
