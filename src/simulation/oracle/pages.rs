@@ -28,7 +28,7 @@ pub(super) fn check(
                 let (last, at_end) = (*last, *at_end);
                 let page = Page { call, filter, since, changes, last, purged_max, left_out };
                 page.check(truth)?;
-                page.is_new_enough(consistency, settings.is_copy(call.node) && !at_end)?;
+                page.is_new_enough(consistency, settings.is_copy(call.node), at_end)?;
                 page.is_later()?;
             }
             Told::Purged { first } => {
@@ -147,13 +147,19 @@ impl Page<'_> {
         }
     }
 
-    /// A copy may have asked its origin, which has more than it has itself: of a page that `may_go_on`
-    /// nobody can tell.
-    fn is_new_enough(&self, consistency: Consistency, may_go_on: bool) -> Result<(), Violation> {
+    /// A copy may have asked its origin, which has more than it has itself: how much shows where the
+    /// page has the end of its list, and otherwise nobody can tell.
+    fn is_new_enough(
+        &self,
+        consistency: Consistency,
+        is_copy: bool,
+        at_end: bool,
+    ) -> Result<(), Violation> {
         let (Consistency::AtLeast(id), Some(held)) = (consistency, self.call.last) else {
             return Ok(());
         };
-        match held.max(self.last) >= id || may_go_on {
+        let may_be_of_origin = is_copy && (!at_end || self.last >= id);
+        match held >= id || may_be_of_origin {
             true => Ok(()),
             false => Err(self.wrong("min_id", "less was held than was asked for")),
         }
