@@ -173,6 +173,8 @@ fn await_end(thread: libc::pid_t) {
 #[test]
 fn a_signal_ends_a_node_whose_core_hangs() {
     let node = NodeBuilder::new().flags(&["--cores", "2"]).start();
+    // Whoever freezes it while it tells the main thread that the node is ready freezes a lock of both.
+    assert_eq!(node.client().append(r#"{"data":1}"#), 1);
     let thread = freeze(node.process(), "raft");
     node.signal(libc::SIGTERM);
     let begin = Instant::now();
