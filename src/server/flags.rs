@@ -130,7 +130,7 @@ pub struct Flags {
     #[arg(long, env = "CHANGEAGENT_CORES", value_name = "N")]
     pub(super) cores: Option<usize>,
     /// What they run on: auto takes io-uring where the system allows it, else portable: epoll, and
-    /// threads for files [default: auto]
+    /// for files io_uring where the system allows that, else threads [default: auto]
     #[arg(long, env = "CHANGEAGENT_EXECUTOR", value_name = "KIND")]
     pub(super) executor: Option<ExecutorChoice>,
     /// Size of one file of the log [default: 64MiB]

@@ -258,7 +258,7 @@ impl Main {
                             announce(&format!("listening {url}"))?;
                             supervisor::tell(Notice::Listening(&url));
                         }
-                        tracing::info!(%address, cores = config.cores, executor = %self.kind, "node started");
+                        tracing::info!(%address, cores = config.cores, executor = %self.kind, files = self.kind.files(), "node started");
                     }
                 }
                 // Those who connect from now on are refused.

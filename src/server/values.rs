@@ -141,7 +141,7 @@ pub enum ExecutorChoice {
     Auto,
     /// io_uring, or nothing
     IoUring,
-    /// epoll, and threads for files
+    /// epoll, and for files io_uring where the system allows it, else threads
     Portable,
 }
 

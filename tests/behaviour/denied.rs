@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::{Failed, NodeBuilder, PATIENCE, Restriction, eventually};
+use testkit::{Failed, Node, NodeBuilder, PATIENCE, Restriction, eventually};
 
 /// Within so long a start that cannot be ends.
 const SOON: Duration = Duration::from_secs(2);
@@ -69,15 +69,28 @@ fn the_least_of_locked_memory_is_enough() {
 const DOCKER: Restriction =
     Restriction::Denied { call: libc::SYS_io_uring_setup, error: libc::EPERM };
 
+/// As some profiles of systemd do.
+const KILLING: Restriction = Restriction::Killed { call: libc::SYS_io_uring_setup };
+
+/// Rings of io_uring that a node has open.
+fn rings_of(node: &Node) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", node.process())).unwrap();
+    let named = open.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+    named.filter(|name| name.to_string_lossy() == "anon_inode:[io_uring]").count()
+}
+
 #[test]
 fn without_io_uring_a_node_runs_on_epoll_and_says_why() {
     let no_such_call =
         Restriction::Denied { call: libc::SYS_io_uring_register, error: libc::ENOSYS };
-    for (restriction, cores, why) in [
-        (DOCKER, "1", ["io_uring_setup", "os error 1", "Docker"]),
-        (DOCKER, "3", ["io_uring_setup", "os error 1", "Docker"]),
-        (no_such_call, "1", ["io_uring_register", "os error 38", "the kernel is too old"]),
-        (Restriction::LockedMemory(64 << 10), "1", ["locked memory", "64 KiB", "ulimit -l"]),
+    let locked_memory = |kib: u64| Restriction::LockedMemory(kib << 10);
+    for (restriction, cores, rings, why) in [
+        (DOCKER, "1", 0, ["io_uring_setup", "os error 1", "Docker"]),
+        (DOCKER, "3", 0, ["io_uring_setup", "os error 1", "Docker"]),
+        (KILLING, "1", 0, ["epoll and threads", "seccomp", "ends whoever asks"]),
+        (no_such_call, "1", 1, ["io_uring_register", "os error 38", "the kernel is too old"]),
+        (locked_memory(64), "1", 1, ["locked memory", "64 KiB", "for files alone"]),
+        (locked_memory(4), "1", 0, ["locked memory", "4 KiB", "epoll and threads"]),
     ] {
         let flags = ["--cores", cores, "--executor", "auto"];
         let node = NodeBuilder::new().flags(&flags).restricted(restriction).start();
@@ -86,6 +99,7 @@ fn without_io_uring_a_node_runs_on_epoll_and_says_why() {
         node.holds(1);
         assert_eq!(node.client().append(r#"{"data":2}"#), 2);
         node.holds(2);
+        assert_eq!(rings_of(&node), rings, "{restriction:?}");
         let said = node.stderr();
         let lines: Vec<_> =
             said.lines().filter(|line| line.contains("--executor portable")).collect();
@@ -100,16 +114,28 @@ fn without_io_uring_a_node_runs_on_epoll_and_says_why() {
 }
 
 #[test]
-fn a_node_that_is_told_to_run_on_epoll_asks_for_no_io_uring() {
-    // Whoever asked would be killed.
-    let denied = Restriction::Killed { call: libc::SYS_io_uring_setup };
-    let flags = ["--cores", "2"];
-    let builder = NodeBuilder::new().flags(&flags).environment("CHANGEAGENT_EXECUTOR", "portable");
-    let node = builder.restricted(denied).start();
-    assert_eq!(node.client().append(r#"{"data":1}"#), 1);
-    node.holds(1);
-    assert!(!node.stderr().contains("io_uring"), "{}", node.stderr());
-    node.stop();
+fn a_portable_node_has_a_ring_for_the_files_of_each_core_where_it_may() {
+    for (restriction, rings, words) in [
+        (None, 2, "executor=portable files=io_uring"),
+        (Some(DOCKER), 0, "files are read and written on threads (--executor portable)"),
+        (Some(KILLING), 0, "a seccomp filter ends whoever asks for it"),
+    ] {
+        let builder = NodeBuilder::new().flags(&["--cores", "2"]);
+        let builder = builder.environment("CHANGEAGENT_EXECUTOR", "portable");
+        let node = match restriction {
+            Some(restriction) => builder.restricted(restriction).start(),
+            None => builder.start(),
+        };
+        assert_eq!(node.client().append(r#"{"data":1}"#), 1);
+        let node = node.kill().start();
+        node.holds(1);
+        assert_eq!(rings_of(&node), rings, "{restriction:?}");
+        let said = node.stderr();
+        let files = if rings == 0 { "files=threads" } else { "files=io_uring" };
+        assert!(said.contains(words) && said.contains(files), "{said}");
+        assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+        node.stop();
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ const RESERVED: [(&str, &[&str]); 25] = [
     ("openraft_rt", &["raft/"]),
     ("glommio", &["io/real/uring/"]),
     ("async_task", &["io/real/portable/"]),
-    ("io_uring", &["io/real/uring/"]),
+    ("io_uring", &["io/real/uring/", "io/real/portable/ring/"]),
     ("memmap2", &["io/real/map.rs", "io/real/output.rs"]),
     ("libc", &["io/", "server/"]),
     ("socket2", &["io/real/", "server/"]),

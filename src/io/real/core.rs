@@ -26,15 +26,39 @@ impl Purpose {
 pub enum Kind {
     /// io_uring, by glommio.
     Uring,
-    /// epoll, and threads for files.
-    Portable,
+    /// epoll.
+    Portable(FileAccess),
+}
+
+/// What a portable executor reads, writes and syncs files by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileAccess {
+    /// A small ring of io_uring.
+    Ring,
+    /// Calls that wait, on threads.
+    Threads,
+}
+
+impl Kind {
+    /// What files with direct I/O are read and written by.
+    #[must_use]
+    pub fn files(self) -> &'static str {
+        match self {
+            Self::Uring | Self::Portable(FileAccess::Ring) => "io_uring",
+            Self::Portable(FileAccess::Threads) => "threads",
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 3] =
+        [Self::Uring, Self::Portable(FileAccess::Ring), Self::Portable(FileAccess::Threads)];
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Uring => "io-uring",
-            Self::Portable => "portable",
+            Self::Portable(_) => "portable",
         })
     }
 }

@@ -13,7 +13,8 @@ use rand::rngs::ThreadRng;
 use tokio::sync::oneshot;
 
 use super::{
-    core::Kind,
+    core::{FileAccess, Kind},
+    executor::try_ring,
     portable::{cores as portable, executor::Executor as PortableExecutor},
     uring::cores as uring,
 };
@@ -31,14 +32,18 @@ pub enum Executor {
 }
 
 impl Executor {
-    /// One as `CHANGEAGENT_EXECUTOR` says, on io_uring without it.
+    /// One as `CHANGEAGENT_EXECUTOR` says, on io_uring without it. A portable one has a ring for files where
+    /// that is allowed.
     ///
     /// # Panics
     /// When the system lets none start.
     #[must_use]
     pub fn new() -> Self {
         match std::env::var("CHANGEAGENT_EXECUTOR").as_deref() {
-            Ok("portable") => Self::of(Kind::Portable),
+            Ok("portable") => Self::of(Kind::Portable(match try_ring(1) {
+                Ok(()) => FileAccess::Ring,
+                Err(_) => FileAccess::Threads,
+            })),
             _ => Self::of(Kind::Uring),
         }
     }
@@ -51,8 +56,8 @@ impl Executor {
     pub fn of(kind: Kind) -> Self {
         match kind {
             Kind::Uring => Self::Uring(uring::Executor::new()),
-            Kind::Portable => {
-                let executor = PortableExecutor::new();
+            Kind::Portable(files) => {
+                let executor = PortableExecutor::new(files);
                 Self::Portable(executor.expect("an executor starts on this thread"))
             }
         }

@@ -241,7 +241,7 @@ mod tests {
 
     /// Runs a test on cores of both kinds.
     fn on_disk<F: Future<Output = ()>>(test: impl Fn(RealDisk) -> F) {
-        for kind in [Kind::Uring, Kind::Portable] {
+        for kind in Kind::ALL {
             // Beside the build, since the directory for temporary files is often
             // memory, which direct I/O may refuse.
             let beside = std::env::current_exe().unwrap();

@@ -19,6 +19,14 @@ pub fn try_uring(executors: usize) -> Result<(), UringError> {
     allowed::check(executors)
 }
 
+/// Finds out whether so many portable executors can have a ring for files.
+///
+/// # Errors
+/// [`UringError`], when they cannot: that says why, and what can be done about it.
+pub fn try_ring(executors: usize) -> Result<(), UringError> {
+    allowed::check_for_files(executors)
+}
+
 /// Starts an executor that runs `main` in a queue of its own and then idles
 /// until the process ends. Whoever starts it has to [`watch`](Watch::look) it.
 ///
@@ -34,7 +42,9 @@ where
 {
     match kind {
         Kind::Uring => uring::start(purpose, main).map(Some).map(Watch),
-        Kind::Portable => portable::executor::start(purpose, main).map(|()| Watch(None)),
+        Kind::Portable(files) => {
+            portable::executor::start(files, purpose, main).map(|()| Watch(None))
+        }
     }
 }
 

@@ -134,6 +134,13 @@ impl Poller {
         }
     }
 
+    /// Has [`hand_on`](Self::hand_on) return when there is something new to read from `source`, which
+    /// nobody need read.
+    pub(super) fn rouse_by(&self, source: &impl AsFd) -> io::Result<()> {
+        let nobody = EventData::new_u64(u64::MAX);
+        Ok(epoll::add(&self.epoll, source, nobody, EventFlags::IN | EventFlags::ET)?)
+    }
+
     /// A socket that is being closed is watched no longer: the epoll loses it by that, before anything is
     /// reported again.
     pub(super) fn leave(&self, index: usize) {

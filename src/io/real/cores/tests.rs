@@ -15,13 +15,13 @@ use std::{
 };
 
 use super::*;
-use crate::io::real::executor::spawn_apart;
+use crate::io::real::{core::FileAccess, executor::spawn_apart};
 
 const MS: Duration = Duration::from_millis(1);
 
 /// Runs a test on cores of both kinds.
 fn on_both<F: Future<Output = ()>>(test: impl Fn() -> F) {
-    for kind in [Kind::Uring, Kind::Portable] {
+    for kind in Kind::ALL {
         println!("on {kind}");
         let ended = Cell::new(false);
         Executor::of(kind).block_on(async {
@@ -102,7 +102,7 @@ fn work_off_the_core_wakes_who_waits_each_time() {
 #[test]
 fn cores_wake_each_other() {
     const ROUNDS: usize = 2_000;
-    for kind in [Kind::Uring, Kind::Portable] {
+    for kind in Kind::ALL {
         let (there, mut come) = tokio::sync::mpsc::channel::<usize>(1);
         let (back, mut returned) = tokio::sync::mpsc::channel::<usize>(1);
         let other = std::thread::spawn(move || {
@@ -226,7 +226,7 @@ fn queues_that_are_apart_take_turns() {
 
 #[test]
 fn what_still_waits_at_the_end_of_an_executor_is_dropped() {
-    let executor = Executor::of(Kind::Portable);
+    let executor = Executor::of(Kind::Portable(FileAccess::Threads));
     let held = Rc::new(());
     let (never, told) = oneshot::channel::<()>();
     executor.block_on(async {

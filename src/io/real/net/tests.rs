@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Runs `test` on executors of both kinds, against a listener of this machine.
 fn run(test: impl AsyncFn(&Listener, &str)) {
-    for kind in [Kind::Uring, Kind::Portable] {
+    for kind in Kind::ALL {
         Executor::of(kind).block_on(async {
             let socket = TcpListener::bind("127.0.0.1:0").unwrap();
             socket.set_nonblocking(true).unwrap();

@@ -13,9 +13,9 @@ use std::{
 
 use async_task::{Runnable, Task};
 
-use super::{inbox::Inbox, threads::Threads, timers::Timers};
+use super::{inbox::Inbox, ring::queue::Ring, threads::Threads, timers::Timers};
 use crate::io::real::{
-    core::{BLOCKING_THREADS, SLICE},
+    core::{BLOCKING_THREADS, FileAccess, SLICE},
     poller::Poller,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Core {
     pub(super) poller: Rc<Poller>,
     pub(super) blocking: Threads,
     pub(super) disk: Threads,
+    /// What files with direct I/O are read, written and synced by, in place of these threads.
+    ring: Option<Rc<Ring>>,
 }
 
 thread_local! {
@@ -55,6 +57,11 @@ pub fn is_here() -> bool {
 /// Without one.
 pub(super) fn current() -> Rc<Core> {
     OF_THIS_THREAD.with_borrow(Option::clone).expect("it runs on a core")
+}
+
+/// The ring for files of the core that this thread runs, where it runs one that has it.
+pub(super) fn ring() -> Option<Rc<Ring>> {
+    OF_THIS_THREAD.with_borrow(|core| core.as_ref()?.ring.clone())
 }
 
 /// The thread runs a core for as long as this is there.
@@ -77,11 +84,15 @@ impl Drop for Entered {
 }
 
 impl Core {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(files: FileAccess) -> io::Result<Self> {
         let inbox = Arc::new(Inbox::new()?);
         let poller = Rc::new(Poller::new()?);
-        // What it reports serves only to end a sleep.
-        poller.enter(inbox.event())?;
+        poller.rouse_by(inbox.event())?;
+        let ring = match files {
+            FileAccess::Ring => ring_if_any(),
+            FileAccess::Threads => None,
+        };
+        ring.iter().try_for_each(|ring| poller.rouse_by(ring))?;
         Ok(Self {
             inbox,
             queues: RefCell::new(vec![VecDeque::new()]),
@@ -91,6 +102,7 @@ impl Core {
             poller,
             blocking: Threads::new("blocking", BLOCKING_THREADS)?,
             disk: Threads::new("disk", DISK_THREADS)?,
+            ring,
         })
     }
 
@@ -130,7 +142,8 @@ impl Core {
         self.slice_ends.set(Instant::now() + SLICE);
     }
 
-    /// Runs tasks until there are none, or for about a slice; each queue for a slice at most.
+    /// Runs tasks until there are none, or for about a slice; each queue for a slice at most. What they ask of
+    /// the disk goes out before the next queue has its turn.
     pub(super) fn run_tasks(&self) {
         let end = Instant::now() + SLICE;
         loop {
@@ -140,12 +153,22 @@ impl Core {
             let count = self.queues.borrow().len();
             for queue in 0..count {
                 self.run_queue(queue);
+                self.look_at_ring();
             }
             // The last queue may have woken a task of the first.
             if self.is_idle() || Instant::now() >= end {
                 return;
             }
         }
+    }
+
+    /// Hands over what was asked of the disk, and wakes who waits for what is done.
+    fn look_at_ring(&self) {
+        let Some(ring) = &self.ring else { return };
+        if let Err(error) = ring.submit() {
+            panic!("the ring of a core cannot be used: {error}");
+        }
+        ring.reap();
     }
 
     fn is_idle(&self) -> bool {
@@ -171,15 +194,18 @@ impl Core {
         self.queues.borrow_mut()[queue].pop_front()
     }
 
-    /// Hears of sockets and timers; sleeps until there is something when no task is to run.
+    /// Hears of sockets, files and timers; sleeps until there is something when no task is to run.
     pub(super) fn look_around(&self) {
-        if self.is_idle() && self.inbox.falls_asleep() {
+        // What the kernel did not take is tried again at once.
+        let has_unsubmitted = self.ring.as_ref().is_some_and(|ring| ring.has_unsubmitted());
+        if self.is_idle() && !has_unsubmitted && self.inbox.falls_asleep() {
             let first = self.timers.borrow().first();
             self.poller.hand_on(first.map(|due| due.saturating_duration_since(Instant::now())));
             self.inbox.wakes_up();
         } else {
             self.poller.hand_on(Some(Duration::ZERO));
         }
+        self.ring.iter().for_each(|ring| ring.reap());
         self.fire_timers();
     }
 
@@ -202,6 +228,7 @@ impl Core {
             drop(waker);
         }
         self.poller.forget_waiters();
+        self.ring.iter().for_each(|ring| ring.forget_waiters());
         loop {
             let mut tasks: Vec<_> = self.inbox.take().into_iter().map(|(_, task)| task).collect();
             self.queues.borrow_mut().iter_mut().for_each(|queue| tasks.extend(queue.drain(..)));
@@ -210,6 +237,17 @@ impl Core {
             }
         }
         self.inbox.end().into_iter().for_each(drop);
+    }
+}
+
+/// A ring for files. It was found out before that there can be one, but others may have used up since what it needs.
+fn ring_if_any() -> Option<Rc<Ring>> {
+    match Ring::new() {
+        Ok(ring) => Some(Rc::new(ring)),
+        Err(error) => {
+            tracing::warn!(%error, "files of a core are read and written on threads: it gets no ring");
+            None
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::core::{Core, Entered, current};
-use crate::io::real::core::{ExecutorError, Purpose};
+use crate::io::real::core::{ExecutorError, FileAccess, Purpose};
 
 /// One executor on the thread that makes it.
 pub struct Executor(Rc<Core>);
@@ -19,8 +19,8 @@ pub struct Executor(Rc<Core>);
 impl Executor {
     /// # Errors
     /// When the system has no descriptor or no thread for it.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(Rc::new(Core::new()?)))
+    pub fn new(files: FileAccess) -> io::Result<Self> {
+        Ok(Self(Rc::new(Core::new(files)?)))
     }
 
     /// Runs `future`, and what it starts, until it has its output.
@@ -56,6 +56,7 @@ impl Drop for Executor {
 /// # Errors
 /// When the thread, or what it needs, cannot be made.
 pub fn start<F>(
+    files: FileAccess,
     purpose: Purpose,
     main: impl FnOnce() -> F + Send + 'static,
 ) -> Result<(), ExecutorError>
@@ -64,7 +65,7 @@ where
 {
     let (made, outcome) = mpsc::sync_channel(1);
     let run = move || {
-        let executor = match Executor::new() {
+        let executor = match Executor::new(files) {
             Ok(executor) => executor,
             // It is waited for below.
             Err(error) => return drop(made.send(Err(error))),

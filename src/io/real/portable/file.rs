@@ -1,18 +1,27 @@
-//! Files that are read and written by calls that wait, on threads for that.
+//! Files. Those with direct I/O are read and written by the ring of the core, where it has one, all others by
+//! calls that wait, on threads for that.
 
 use std::{
     fs::File,
     io,
     os::{
-        fd::IntoRawFd,
+        fd::{AsRawFd, IntoRawFd, RawFd},
         unix::fs::{FileExt, OpenOptionsExt},
     },
     path::Path,
+    rc::Rc,
     sync::{Arc, Once},
 };
 
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_getfl, fcntl_setfl};
 
+use super::{
+    core,
+    ring::{
+        file::{self as by_ring, is_refused},
+        queue::Ring,
+    },
+};
 use crate::io::{
     BLOCK, OpenMode,
     real::{
@@ -41,6 +50,10 @@ impl PortableFile {
         Ok(Self(Arc::new(opened)))
     }
 
+    fn ring(&self) -> Option<Rc<Ring>> {
+        if self.0.is_direct { core::ring() } else { None }
+    }
+
     /// Runs `work` on the file, on a thread where it may wait.
     async fn run<T: Send + 'static>(
         &self,
@@ -52,6 +65,13 @@ impl PortableFile {
 
     pub async fn read_at(&self, at: u64, bytes: usize) -> io::Result<AlignedBuffer> {
         assert_aligned(at, bytes);
+        if let Some(ring) = self.ring() {
+            let buffer = AlignedBuffer::zeroed(bytes);
+            match by_ring::read_whole(&ring, &self.0, buffer, at).await {
+                Err(error) if is_refused(&error) => {}
+                read => return read,
+            }
+        }
         self.run(move |open| {
             let mut buffer = AlignedBuffer::zeroed(bytes);
             let read = |part: &mut [u8], at| open.file.read_at(part, at);
@@ -62,8 +82,15 @@ impl PortableFile {
         .await
     }
 
-    pub async fn write_at(&self, buffer: AlignedBuffer, at: u64) -> io::Result<AlignedBuffer> {
+    pub async fn write_at(&self, mut buffer: AlignedBuffer, at: u64) -> io::Result<AlignedBuffer> {
         assert_aligned(at, buffer.as_ref().len());
+        if let Some(ring) = self.ring() {
+            match by_ring::write_whole(&ring, &self.0, buffer, at).await {
+                (Ok(()), Some(back)) => return Ok(back),
+                (Err(error), Some(back)) if is_refused(&error) => buffer = back,
+                (outcome, _) => return Err(outcome.err().unwrap_or(io::ErrorKind::Other.into())),
+            }
+        }
         self.run(move |open| {
             write_whole(buffer.as_ref(), at, |part, at| open.file.write_at(part, at))?;
             Ok(buffer)
@@ -72,6 +99,12 @@ impl PortableFile {
     }
 
     pub async fn sync(&self) -> io::Result<()> {
+        if let Some(ring) = self.ring() {
+            match by_ring::sync(&ring, &self.0).await {
+                Err(error) if is_refused(&error) => {}
+                synced => return synced,
+            }
+        }
         self.run(|open| open.file.sync_data()).await
     }
 
@@ -94,6 +127,12 @@ impl PortableFile {
             }
         })
         .await
+    }
+}
+
+impl AsRawFd for Open {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 
