@@ -116,7 +116,7 @@ fn without_io_uring_a_node_runs_on_epoll_and_says_why() {
 #[test]
 fn a_portable_node_has_a_ring_for_the_files_of_each_core_where_it_may() {
     for (restriction, rings, words) in [
-        (None, 2, "executor=portable files=io_uring"),
+        (None, 2, "executor=portable files=\"io_uring\""),
         (Some(DOCKER), 0, "files are read and written on threads (--executor portable)"),
         (Some(KILLING), 0, "a seccomp filter ends whoever asks for it"),
     ] {
@@ -131,7 +131,7 @@ fn a_portable_node_has_a_ring_for_the_files_of_each_core_where_it_may() {
         node.holds(1);
         assert_eq!(rings_of(&node), rings, "{restriction:?}");
         let said = node.stderr();
-        let files = if rings == 0 { "files=threads" } else { "files=io_uring" };
+        let files = if rings == 0 { "files=\"threads\"" } else { "files=\"io_uring\"" };
         assert!(said.contains(words) && said.contains(files), "{said}");
         assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
         node.stop();
