@@ -212,8 +212,12 @@ impl<D: Disk> Feeder<D> {
         let from = last.map_or(0, |id| if compares { id.index } else { id.index + 1 });
         let block = if compares { Duration::ZERO } else { COPY_BLOCK };
         let longest = self.replica.log().payload_bytes_max();
-        let (cluster, said) = self.origins.piece(from, longest, block).await?;
+        let (mut cluster, mut said) = self.origins.piece(from, longest, block).await?;
         let own = self.replica.log().identity().cluster;
+        if cluster != own && matches!(said, Said::Refused(_)) {
+            // Another history may be shorter than what this copy has: then its first entries tell.
+            (cluster, said) = self.origins.piece(0, longest, Duration::ZERO).await?;
+        }
         let Piece { frames, applied, age } = match (said, last) {
             (Said::Refused(text), _) if cluster != own => return Err(Failure::Passing(text)),
             (Said::Refused(text), _) => return Err(Failure::Behind(text)),

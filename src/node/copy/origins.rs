@@ -196,7 +196,9 @@ impl Origins {
         match (cluster(&answer), answer.status) {
             (Err(_), _) => return Stands::Unknown,
             (Ok(found), 200 | 410) if found != own => return Stands::Elsewhere,
-            (Ok(found), _) if found != own => return Stands::Unknown,
+            (Ok(found), _) if found != own => {
+                return self.look_at_first(number, own, longest).await;
+            }
             (Ok(_), 410) => return Stands::Elsewhere,
             (Ok(_), 200) => {}
             (Ok(_), _) => return Stands::Own { has_more: false },
@@ -216,6 +218,18 @@ impl Origins {
         match found {
             Some(found) if found != last => Stands::Elsewhere,
             _ => Stands::Own { has_more },
+        }
+    }
+
+    /// The same of one that gives nothing behind `last` and says that it has another history than `own`:
+    /// that may be shorter, and is one only where it has any entries.
+    async fn look_at_first(&self, number: usize, own: ClusterId, longest: usize) -> Stands {
+        let target = format!("/cluster/log?from=0&to=0{}", self.tenants);
+        let most = longest.saturating_add(PIECE_OVERHEAD_BYTES);
+        let answer = self.get_of(number, target, most, COPY_LOOK).await;
+        match answer.as_ref().map(|answer| (cluster(answer), answer.status)) {
+            Ok((Ok(found), 200 | 410)) if found != own => Stands::Elsewhere,
+            _ => Stands::Unknown,
         }
     }
 
