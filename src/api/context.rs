@@ -41,7 +41,7 @@ pub(super) struct Core {
     /// Where writes go, where this node is a copy.
     pub(super) origins: Option<Origins>,
     /// What waits for one of these.
-    pub(super) handed_on: HandedOn,
+    pub(super) handed_on: Rc<HandedOn>,
     /// Places of those who compress or unpack just now.
     pub(super) coders: Semaphore,
 }

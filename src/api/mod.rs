@@ -24,11 +24,13 @@ mod headers;
 pub mod introduction;
 pub mod json;
 pub mod metrics;
+mod parts;
 pub mod read;
 mod reply;
 pub mod request;
 mod resources;
 mod route;
+mod streamed;
 mod write;
 
 use std::{
@@ -50,7 +52,7 @@ use self::{
     growing::Growing,
     hand_on::HandedOn,
     metrics::Metrics,
-    read::{SharedPage, stream},
+    read::SharedPage,
     route::Resource,
 };
 pub use self::{
@@ -58,9 +60,10 @@ pub use self::{
     billing::Bills,
     growing::FULL,
     headers::{date, http_context},
-    read::stream::{ChangeStream, Next},
+    read::stream::Next,
     reply::{Parked, Reply},
     route::ROUTES,
+    streamed::Streamed,
     write::{Told, Write},
 };
 use crate::{
@@ -265,7 +268,7 @@ impl Api {
 
     /// The head of a stream, in that coding.
     #[must_use]
-    pub fn stream_head(&self, stream: &ChangeStream, coding: Option<Coding>) -> Response {
+    pub fn stream_head(&self, stream: &Streamed, coding: Option<Coding>) -> Response {
         let head = coding::vary(stream.head());
         match coding {
             Some(coding) => head.with_header("Content-Encoding", coding.name()),
@@ -295,7 +298,7 @@ impl Api {
     /// The answer that takes its place, where the first change cannot be read.
     pub async fn begin(
         &self,
-        stream: &mut ChangeStream,
+        stream: &mut Streamed,
         principal: &mut Principal,
         now: Instant,
     ) -> Result<Result<Next, ApiError>, Response> {
@@ -311,17 +314,17 @@ impl Api {
     /// When it cannot go on: it must break off.
     pub async fn advance(
         &self,
-        stream: &mut ChangeStream,
+        stream: &mut Streamed,
         principal: &mut Principal,
         now: Instant,
     ) -> Result<Next, ApiError> {
         self.0.node.catch_up();
         if let Err(error) = self.check_good(principal) {
-            return stream::refuse(stream, error);
+            return parts::refuse(stream, error);
         }
         // What it is of was looked up when it was opened.
         let context = Context::new(&self.0, Principal::OPEN, Costs::known(now));
-        stream::advance(&context, stream, now).await
+        parts::advance(&context, stream, now).await
     }
 
     /// The refusal that a request of `principal` earns whatever its body is; nothing when the

@@ -14,6 +14,7 @@ use super::{
         stream::ChangeStream,
     },
     request::accept::negotiated,
+    streamed::Streamed,
     write::Write,
 };
 use crate::{
@@ -32,7 +33,7 @@ pub enum Reply {
     /// There is nothing to answer with yet.
     Park(Parked),
     /// An answer in parts.
-    Stream(Box<ChangeStream>),
+    Stream(Streamed),
 }
 
 /// A read that waits for a change, at most until its deadline.

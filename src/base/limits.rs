@@ -93,7 +93,7 @@ pub const FAILURE_SOURCES_MAX: usize = 8_192;
 /// `tag` parameters of one read.
 pub const QUERY_TAGS_MAX: usize = 32;
 /// Requests of one core of a copy that wait for its origin at once, writes and reads together; half of
-/// them may be reads. Fewer where there are few open files: see [`Limits::handed_on`].
+/// them may be reads, and a quarter streams. Fewer where there are few open files: see [`Limits::handed_on`].
 pub const HANDED_ON_MAX: usize = 256;
 /// Tenants of which `/metrics` shows what they use at most: each takes 7 lines of about 110 bytes.
 pub const METRICS_TENANTS_MAX: usize = 10_000;

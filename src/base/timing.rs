@@ -132,6 +132,9 @@ pub const COPY_ADMIN: Duration = ms(60_000);
 pub const COPY_READ: Duration = ms(20_000);
 /// The longest `block` that is handed on with it.
 pub const COPY_READ_BLOCK: Duration = ms(5_000);
+/// For so long an origin may send nothing of a stream that is passed on: one that stands says more often
+/// that it does.
+pub const COPY_STREAM_SILENCE: Duration = ms(60_000);
 /// How long the client of such a write waits until it can be read here.
 pub const COPY_WRITTEN: Duration = ms(5_000);
 

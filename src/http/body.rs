@@ -44,6 +44,14 @@ impl Body {
         }
     }
 
+    /// What came of a chunked one so far and was not taken: it does not come with the end again.
+    pub(crate) fn take_decoded(&mut self) -> Bytes {
+        match self {
+            Self::Known(_) => Bytes::new(),
+            Self::Chunked(chunked) => std::mem::take(&mut chunked.decoded).freeze(),
+        }
+    }
+
     /// Whether bytes are missing besides the `buffered` ones.
     pub(super) fn wants_more(&self, buffered: usize) -> bool {
         match self {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::{
-        Account, ChangeStream, FULL, Next, Reply, Told,
+        Account, FULL, Next, Reply, Streamed, Told,
         access::{Principal, Remembered},
         browser::Reader,
         coding::{Accepted, StreamCoder},
@@ -212,7 +212,7 @@ impl Driver {
                 }
                 Reply::Park(parked) => resumed(&mut self.link, parked, &mut in_hand).await?,
                 Reply::Stream(stream) => {
-                    match Box::pin(self.streamed(*stream, &mut in_hand)).await? {
+                    match Box::pin(self.streamed(stream, &mut in_hand)).await? {
                         Some(refusal) => Reply::Now(refusal),
                         None => return Ok(()),
                     }
@@ -288,7 +288,7 @@ impl Driver {
     /// Sends a stream, or gives the refusal that takes its place.
     async fn streamed(
         &mut self,
-        mut stream: ChangeStream,
+        mut stream: Streamed,
         in_hand: &mut InHand<'_>,
     ) -> Result<Option<Response>, Gone> {
         let context = Rc::clone(&self.context);
@@ -316,7 +316,7 @@ impl Driver {
     /// what a slow client makes the server hold is one part.
     async fn stream(
         &mut self,
-        mut stream: ChangeStream,
+        mut stream: Streamed,
         in_hand: &mut InHand<'_>,
         mut coder: Option<StreamCoder>,
         head: Response,
@@ -354,8 +354,10 @@ impl Driver {
                             true => stream.poll_ready(cx),
                             false => Poll::Ready(()),
                         });
-                    if ended.await? == Ended::Gone {
-                        break;
+                    match ended.await? {
+                        Ended::Waiting => {}
+                        Ended::Gone if stream.may_end_early() => break,
+                        Ended::Gone => return Err(Gone),
                     }
                 }
                 Ok(Next::End) => break,

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    future::poll_fn,
     io::{self, IoSlice},
     time::{Duration, Instant},
 };
@@ -10,12 +11,13 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    answer::Answer,
+    answer::{Answer, HEAD_BYTES_MAX, Head, head},
     arriving::{Arriving, Complete},
     pace::Pace,
+    passing::{Passed, Passing},
 };
 use crate::{
-    base::timing::CONNECT,
+    base::timing::{CONNECT, UPSTREAM_STALL},
     io::{
         cores,
         net::{READ_BYTES, Stream},
@@ -94,6 +96,26 @@ pub enum AskError {
     Lost(String),
 }
 
+/// An answer of which the head is here.
+#[derive(Debug)]
+pub enum Opened {
+    /// All of it is.
+    Whole(Answer),
+    /// Its body is taken as it comes.
+    Passing(Box<Passing>),
+}
+
+impl Opened {
+    /// Its head.
+    #[must_use]
+    pub fn head(&self) -> &Answer {
+        match self {
+            Self::Whole(answer) => answer,
+            Self::Passing(passing) => passing.head(),
+        }
+    }
+}
+
 /// How the place of a node begins that is spoken to by TLS.
 pub const SECURED: &str = "https://";
 
@@ -162,24 +184,11 @@ impl Upstream {
         sent: &Cell<bool>,
         hold: &dyn Fn(usize) -> io::Result<()>,
     ) -> io::Result<Answer> {
-        let request = [&*question.head(&self.address), &*question.body];
-        let stream = match self.take_idle() {
-            Some(stream) if write_all(&stream, request).await.is_ok() => stream,
-            // A request of which something is missing is none.
-            _ => {
-                let stream = self.connect().await?;
-                write_all(&stream, request).await?;
-                stream
-            }
-        };
+        let stream = self.send(question).await?;
         sent.set(true);
         let mut arriving = Arriving::new(question.answer_bytes_max, question.method == "HEAD");
-        let begun = read_head(&stream, &mut arriving);
-        let Some(begun) = cores::within(question.limit, begun).await else {
-            let text = format!("no answer within {:?}", question.limit);
-            return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-        };
-        let (answer, keeps) = match begun? {
+        let begun = in_time(question.limit, read_head(&stream, &mut arriving)).await?;
+        let (answer, keeps) = match begun {
             Some(complete) => complete,
             None => read_body(&stream, arriving, hold).await?,
         };
@@ -187,6 +196,46 @@ impl Upstream {
             self.keep(stream);
         }
         Ok(answer)
+    }
+
+    /// Asks once for what may have no end: where the head of the answer says so to `goes_on`, its body is taken
+    /// as it comes. Any other is read as a whole.
+    ///
+    /// # Errors
+    /// [`AskError`], which says whether it may have come to something.
+    pub async fn open(
+        &self,
+        question: &Question,
+        goes_on: impl Fn(&Answer) -> bool,
+    ) -> Result<Opened, AskError> {
+        let not_sent = |error: io::Error| AskError::NotSent(error.to_string());
+        let lost = |error: io::Error| AskError::Lost(error.to_string());
+        let stream = self.send(question).await.map_err(not_sent)?;
+        let begun = in_time(question.limit, read_head_alone(&stream)).await;
+        let (head, received) = begun.map_err(lost)?;
+        let passing = Passing::new(stream, head, &received);
+        let most = question.answer_bytes_max;
+        match goes_on(passing.head()) && !passing.is_short(most) {
+            true => Ok(Opened::Passing(Box::new(passing))),
+            false => {
+                let whole = in_time(UPSTREAM_STALL, whole(passing, most)).await;
+                whole.map(Opened::Whole).map_err(lost)
+            }
+        }
+    }
+
+    /// Sends all of a question, on a connection that was kept or a new one.
+    async fn send(&self, question: &Question) -> io::Result<Stream> {
+        let request = [&*question.head(&self.address), &*question.body];
+        match self.take_idle() {
+            Some(stream) if write_all(&stream, request).await.is_ok() => Ok(stream),
+            // A request of which something is missing is none.
+            _ => {
+                let stream = self.connect().await?;
+                write_all(&stream, request).await?;
+                Ok(stream)
+            }
+        }
     }
 
     /// A connection that the other node has not closed, as far as is known here.
@@ -226,6 +275,43 @@ async fn write_all(stream: &Stream, parts: [&[u8]; 2]) -> io::Result<()> {
         second = second.get(written - of_first..).unwrap_or_default();
     }
     Ok(())
+}
+
+async fn in_time<T>(limit: Duration, reads: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    cores::within(limit, reads).await.unwrap_or_else(|| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?}")))
+    })
+}
+
+/// Reads the head of an answer to something else than `HEAD`; gives all that was received, too.
+async fn read_head_alone(stream: &Stream) -> io::Result<(Head, Vec<u8>)> {
+    let mut received = Vec::new();
+    loop {
+        if stream.read_onto(&mut received, READ_BYTES).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(head) = head(&received, false).map_err(io::Error::other)? {
+            return Ok((head, received));
+        }
+        if received.len() > HEAD_BYTES_MAX {
+            return Err(io::Error::other("the head of its answer is too long"));
+        }
+    }
+}
+
+/// All of an answer whose body has at most so many bytes.
+async fn whole(mut passing: Passing, most: usize) -> io::Result<Answer> {
+    let mut body = Vec::new();
+    loop {
+        match passing.take()? {
+            Passed::Part(part) if body.len() + part.len() > most => {
+                return Err(io::Error::other(format!("its answer is longer than {most} bytes")));
+            }
+            Passed::Part(part) => body.extend_from_slice(&part),
+            Passed::Nothing => poll_fn(|cx| passing.poll_ready(cx)).await,
+            Passed::End => return Ok(Answer { body: body.into(), ..passing.head().clone() }),
+        }
+    }
 }
 
 /// Reads an answer until its head is complete; gives it where it is complete with that.

@@ -202,3 +202,51 @@ fn an_answer_for_which_there_is_no_room_is_given_up() {
         assert_eq!(lost, Err(AskError::Lost("no room".to_owned())));
     });
 }
+
+#[test]
+fn what_may_have_no_end_is_taken_as_it_comes_and_no_faster_than_it_is_taken() {
+    run(8, async {
+        serve_slowly(200_000, SECOND);
+        let upstream = Upstream::new(PLACE.to_owned(), None);
+        let opened = upstream.open(&get("/a"), |answer| answer.status == 200).await;
+        let Ok(Opened::Passing(mut passing)) = opened else { panic!("{opened:?}") };
+        let mut taken = 0;
+        while let Ok(passed) = passing.take() {
+            match passed {
+                Passed::Part(part) => taken += part.len(),
+                Passed::Nothing => poll_fn(|cx| passing.poll_ready(cx)).await,
+                Passed::End => break,
+            }
+        }
+        assert_eq!(taken, 600_000);
+    });
+}
+
+#[test]
+fn what_breaks_off_is_told_and_a_refusal_is_read_as_a_whole() {
+    run(9, async {
+        let chunks =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n3\r\ntwo\r\n";
+        let refusal =
+            "HTTP/1.1 410 Gone\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngone\r\n0\r\n\r\n";
+        let long = "HTTP/1.1 410 Gone\r\nContent-Length: 21\r\n\r\n123456789012345678901";
+        serve(&[&[chunks], &[refusal], &[long]]);
+        let upstream = Upstream::new(PLACE.to_owned(), None);
+        let question = get("/a");
+        let open = || upstream.open(&question, |answer| answer.status == 200);
+        let Ok(Opened::Passing(mut passing)) = open().await else { panic!("it goes on") };
+        let mut taken = Vec::new();
+        let error = loop {
+            match passing.take() {
+                Ok(Passed::Part(part)) => taken.extend_from_slice(&part),
+                Ok(Passed::Nothing) => poll_fn(|cx| passing.poll_ready(cx)).await,
+                Ok(Passed::End) => panic!("it has no end"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((&*taken, error.kind()), (&b"onetwo"[..], io::ErrorKind::UnexpectedEof));
+        let Ok(Opened::Whole(answer)) = open().await else { panic!("it is short") };
+        assert_eq!((answer.status, &*answer.body), (410, &b"gone"[..]));
+        assert!(matches!(open().await, Err(AskError::Lost(_))), "it is too long");
+    });
+}

@@ -8,6 +8,8 @@ mod client;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod pace;
+mod passing;
 
 pub use answer::Answer;
-pub use client::{AskError, IDLE_MAX, Question, SECURED, Upstream};
+pub use client::{AskError, IDLE_MAX, Opened, Question, SECURED, Upstream};
+pub use passing::{Passed, Passing};

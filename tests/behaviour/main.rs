@@ -102,6 +102,8 @@ mod page;
 #[cfg(test)]
 mod parameters;
 #[cfg(test)]
+mod passed_streams;
+#[cfg(test)]
 mod previous_versions;
 #[cfg(test)]
 mod problems;

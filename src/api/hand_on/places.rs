@@ -1,6 +1,6 @@
 //! How much one core hands on at once: each takes a descriptor, and memory for what it waits for.
 
-use std::cell::Cell;
+use std::{cell::Cell, rc::Rc};
 
 use crate::api::error::{ApiError, Code};
 
@@ -10,23 +10,50 @@ pub(in crate::api) struct HandedOn {
     all: Cell<usize>,
     /// Invariant: at most `all`, and half of `most`, or one.
     reads: Cell<usize>,
+    /// Those of them that stand until their clients go. Invariant: at most `reads`, and a quarter of `most`.
+    streams: Cell<usize>,
+}
+
+/// What has a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Write,
+    Read,
+    Stream,
 }
 
 impl HandedOn {
     /// None of at most so many, which are one at least. Half of them may be reads, so that those which
-    /// wait for something to happen leave room for what makes it happen.
-    pub(in crate::api) fn new(most: usize) -> Self {
-        Self { most: most.max(1), all: Cell::new(0), reads: Cell::new(0) }
+    /// wait for something to happen leave room for what makes it happen; and half of these streams, which may
+    /// stand for ever.
+    pub(in crate::api) fn new(most: usize) -> Rc<Self> {
+        let (all, reads, streams) = <(Cell<usize>, Cell<usize>, Cell<usize>)>::default();
+        Rc::new(Self { most: most.max(1), all, reads, streams })
+    }
+
+    /// A place for a stream.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`]
+    pub(super) fn stream(self: &Rc<Self>) -> Result<Place, ApiError> {
+        let most = self.most / 4;
+        if self.streams.get() >= most {
+            let detail =
+                format!("{most} streams of its origin pass through this core of the cache");
+            return Err(overloaded(detail));
+        }
+        self.read()?;
+        Ok(Place::take(self, Kind::Stream))
     }
 
     /// A place for a read.
     ///
     /// # Errors
     /// [`Code::Overloaded`]
-    pub(super) fn read(&self) -> Result<Place<'_>, ApiError> {
+    pub(super) fn read(self: &Rc<Self>) -> Result<Place, ApiError> {
         let most = (self.most / 2).max(1);
         match self.reads.get() < most && self.all.get() < self.most {
-            true => Ok(Place::take(self, true)),
+            true => Ok(Place::take(self, Kind::Read)),
             false => Err(overloaded(format!("{most} reads wait for the origin of this cache"))),
         }
     }
@@ -35,10 +62,10 @@ impl HandedOn {
     ///
     /// # Errors
     /// [`Code::Overloaded`]
-    pub(super) fn write(&self) -> Result<Place<'_>, ApiError> {
+    pub(super) fn write(self: &Rc<Self>) -> Result<Place, ApiError> {
         let most = self.most;
         match self.all.get() < most {
-            true => Ok(Place::take(self, false)),
+            true => Ok(Place::take(self, Kind::Write)),
             false => Err(overloaded(format!(
                 "{most} requests wait for the origin of this cache: the write did not happen"
             ))),
@@ -51,24 +78,35 @@ fn overloaded(detail: String) -> ApiError {
 }
 
 /// One of these requests; given back when dropped.
-pub(super) struct Place<'h> {
-    of: &'h HandedOn,
-    is_read: bool,
+pub(super) struct Place {
+    of: Rc<HandedOn>,
+    kind: Kind,
 }
 
-impl<'h> Place<'h> {
-    fn take(of: &'h HandedOn, is_read: bool) -> Self {
-        of.all.set(of.all.get() + 1);
-        of.reads.set(of.reads.get() + usize::from(is_read));
-        assert!(of.reads.get() <= of.all.get() && of.all.get() <= of.most, "no more than may be");
-        Self { of, is_read }
+impl Place {
+    fn take(of: &Rc<HandedOn>, kind: Kind) -> Self {
+        let place = Self { of: Rc::clone(of), kind };
+        place.each(|count| count.set(count.get() + 1));
+        let (streams, reads, all) = (of.streams.get(), of.reads.get(), of.all.get());
+        assert!(streams <= reads && reads <= all && all <= of.most, "no more than may be");
+        place
+    }
+
+    /// Does that with each count that it is among.
+    fn each(&self, change: impl Fn(&Cell<usize>)) {
+        change(&self.of.all);
+        if self.kind != Kind::Write {
+            change(&self.of.reads);
+        }
+        if self.kind == Kind::Stream {
+            change(&self.of.streams);
+        }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.of.all.set(self.of.all.get() - 1);
-        self.of.reads.set(self.of.reads.get() - usize::from(self.is_read));
+        self.each(|count| count.set(count.get() - 1));
     }
 }
 
@@ -92,5 +130,21 @@ mod tests {
         let lone = HandedOn::new(0);
         drop(lone.read().ok().unwrap());
         drop(lone.write().ok().unwrap());
+    }
+
+    #[test]
+    fn streams_that_stand_for_ever_leave_room_for_pages_and_for_writes() {
+        let held = HandedOn::new(8);
+        let mut streams: Vec<_> = (0..2).map(|_| held.stream().ok().unwrap()).collect();
+        assert!(held.stream().is_err_and(|error| error.code == Code::Overloaded));
+        let reads: Vec<_> = (0..2).map(|_| held.read().ok().unwrap()).collect();
+        assert!(held.read().is_err());
+        streams.pop();
+        let third = held.read().ok().unwrap();
+        assert!(held.stream().is_err(), "these are pages by now");
+        let writes: Vec<_> = (0..4).map(|_| held.write().ok().unwrap()).collect();
+        drop((reads, streams, third, writes));
+        assert_eq!((held.all.get(), held.reads.get(), held.streams.get()), (0, 0, 0));
+        assert!(HandedOn::new(3).stream().is_err(), "the last ones are for what ends");
     }
 }

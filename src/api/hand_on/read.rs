@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, io};
 
-use super::request::{passed_on, question};
+use super::{
+    request::{is_good, passed_on, question},
+    stream::hand_on_stream,
+};
 use crate::{
     api::{
         access::Visible,
@@ -26,7 +29,7 @@ use crate::{
     },
     http::Request,
     node::copy::{CopyAge, Origins},
-    upstream::{Answer, Question},
+    upstream::Question,
 };
 
 /// Whether what a request asks for is of tenants that this copy does not hold, as far as that is
@@ -81,20 +84,14 @@ fn has_list(visible: Visible<'_>, list: ListName<'_>) -> bool {
 }
 
 /// Hands a read on to an origin and gives its answer, unless that shows less than what this copy has.
-/// What has no end is not handed on: there it is `refused`, or said that it is not here.
 pub(in crate::api) async fn hand_on_read(
     api: &Context,
     origins: &Origins,
     request: &Request,
-    refused: Option<ApiError>,
 ) -> Result<Reply, ApiError> {
     let behind = |detail: String| ApiError::new(Code::Behind, detail);
     if !is_page(request) {
-        return Err(refused.unwrap_or_else(|| {
-            let detail = "this cache holds some tenants alone: of others it gives single changes, keys and \
-                          pages, and no stream or state";
-            ApiError::new(Code::NotFound, detail)
-        }));
+        return Box::pin(hand_on_stream(api, origins, request)).await;
     }
     let Some(question) = question(api, request) else {
         return Err(behind("the origins of this cache lead back to it".to_owned()));
@@ -104,19 +101,6 @@ pub(in crate::api) async fn hand_on_read(
     // A page of changes has one at least, however long that is.
     let answer_bytes_max = READ_BYTES_MAX + 2 * api.limits.body_bytes;
     let question = Question { target, answer_bytes_max, limit: COPY_READ, ..question };
-    let (own, last) = (api.node.cluster().to_string(), api.node.last().0);
-    let is_good = |answer: &Answer| {
-        if answer.header("ChangeAgent-Cluster") != Some(&own) {
-            return Err("it has another history".to_owned());
-        }
-        if answer.status == 503 {
-            return Err("it answers 503".to_owned());
-        }
-        match answer.number("ChangeAgent-Last") {
-            Some(other) if other >= last || planted!(BelieveOlderOrigin) => Ok(()),
-            _ => Err("it lies behind this cache".to_owned()),
-        }
-    };
     // Counted here until it is an answer of this node.
     let (growing, full) = (RefCell::new(Growing::new(&api.held)), RefCell::new(None));
     let hold = |bytes: usize| {
@@ -125,7 +109,7 @@ pub(in crate::api) async fn hand_on_read(
             io::Error::other("its answer has no room here")
         })
     };
-    match origins.hand_on_read(&question, &hold, is_good).await {
+    match origins.hand_on_read(&question, &hold, |answer| is_good(api, answer)).await {
         Ok(answer) => Ok(Reply::Now(passed_on(answer))),
         Err(error) => Err(full.take().unwrap_or_else(|| {
             behind(format!("this cache does not hold that, nor its origin: {error}"))

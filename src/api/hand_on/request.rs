@@ -11,6 +11,7 @@ use crate::{
         error::{ApiError, Code},
         request::target::{origin_form, without_ticket},
     },
+    base::planted::planted,
     http::{Request, Response},
     node::copy::CopyAge,
     upstream::{Answer, Question},
@@ -42,11 +43,24 @@ const OWN_HEADERS: [&str; 17] = [
 const PASSED_ON: [&str; 6] =
     ["Location", "ETag", "Retry-After", "Allow", "Cache-Control", "WWW-Authenticate"];
 /// Media types of answers.
-const MEDIA_TYPES: [&str; 2] = ["application/json", "application/problem+json"];
+const MEDIA_TYPES: [&str; 6] = [
+    "application/json",
+    "application/problem+json",
+    "text/event-stream",
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+];
 
 /// What an origin is asked for `request`, without the time that it may take and how long its answer may
 /// be: nothing where the origins lead back to here.
 pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
+    let question = question_with_ticket(api, request)?;
+    Some(Question { target: without_ticket(&question.target).into_owned(), ..question })
+}
+
+/// The same of a stream: the ticket that opens it here opens it once at each node.
+pub(super) fn question_with_ticket(api: &Context, request: &Request) -> Option<Question> {
     let own = api.node.status().copy().map(CopyAge::id).unwrap_or_default();
     let via = format!("changeagent-{own}");
     let before = request.header("via").map(String::from_utf8_lossy).unwrap_or_default();
@@ -77,12 +91,29 @@ pub(super) fn question(api: &Context, request: &Request) -> Option<Question> {
     };
     Some(Question {
         method: method.to_owned(),
-        target: without_ticket(origin_form(request.target())).into_owned(),
+        target: origin_form(request.target()).to_owned(),
         headers: headers.chain([("Via".to_owned(), via.into_bytes())]).collect(),
         body: request.body().clone(),
         answer_bytes_max: 0,
         limit: Duration::ZERO,
     })
+}
+
+/// Whether an answer of an origin is of the history that is here, and shows no less than what this copy has.
+///
+/// # Errors
+/// Why not.
+pub(super) fn is_good(api: &Context, answer: &Answer) -> Result<(), String> {
+    if answer.header("ChangeAgent-Cluster") != Some(&api.node.cluster().to_string()) {
+        return Err("it has another history".to_owned());
+    }
+    if answer.status == 503 {
+        return Err("it answers 503".to_owned());
+    }
+    match answer.number("ChangeAgent-Last") {
+        Some(other) if other >= api.node.last().0 || planted!(BelieveOlderOrigin) => Ok(()),
+        _ => Err("it lies behind this cache".to_owned()),
+    }
 }
 
 /// The answer of an origin, as it is given here.
@@ -99,6 +130,11 @@ pub(in crate::api) fn passed_on(answer: Answer) -> Response {
         None if answer.body.is_empty() => response,
         None => response.with_body("application/octet-stream", answer.body.clone()),
     };
+    with_passed_headers(response, &answer)
+}
+
+/// The same with the headers of the answer of an origin that are passed on.
+pub(super) fn with_passed_headers(response: Response, answer: &Answer) -> Response {
     let response =
         PASSED_ON.into_iter().fold(response, |response, name| match answer.header(name) {
             Some(value) => response.with_header(name, value.to_owned()),

@@ -109,6 +109,7 @@ pub(in crate::api) async fn get_list(
         None => list::ask(api, question, now + wait, now).await,
         Some(kind) => {
             let stream = ChangeStream::new(question, kind, media, request, now);
+            stream::check_held(api, &stream)?;
             stream::open(api, stream, now + wait, now)
         }
     }

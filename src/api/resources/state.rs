@@ -128,7 +128,7 @@ fn stream(
     let block = query.follow.then_some(Duration::MAX);
     let lines = Lines { limit: None, block, cursors: query.cursors, from_now: false };
     let stream = ChangeStream::new(question, StreamKind::Lines(lines), media, request, now);
-    Reply::Stream(Box::new(stream.with_state(walk)))
+    Reply::Stream(stream.with_state(walk).into())
 }
 
 /// A collection and a key of it, as `<collection>/<key>`.

@@ -20,7 +20,7 @@ use crate::{
         timing::{COPY_ANSWER, COPY_LOOK, COPY_STRONG},
     },
     io::cores,
-    upstream::{Answer, AskError, Question, Upstream},
+    upstream::{Answer, AskError, Opened, Question, Upstream},
 };
 
 /// What a piece may have besides the longest entry.
@@ -136,17 +136,16 @@ impl Origins {
         self.origin(number).ask(&question).await.map_err(|error| error.to_string())
     }
 
-    /// Asks each once, from the current one on, until `judge` makes something of what it says. Those
+    /// Has each asked once, from the current one on, until `judge` makes something of what it says. Those
     /// that did not do are left, for others that ask meanwhile, too.
-    async fn first<T>(
+    async fn first<A, T>(
         &self,
-        question: &Question,
-        hold: &dyn Fn(usize) -> io::Result<()>,
-        mut judge: impl FnMut(Result<Answer, AskError>) -> ControlFlow<T>,
+        ask: impl AsyncFn(&Upstream) -> Result<A, AskError>,
+        mut judge: impl FnMut(Result<A, AskError>) -> ControlFlow<T>,
     ) -> Option<T> {
         let begin = self.current();
         for number in (begin..self.count()).chain(0..begin) {
-            let outcome = self.origin(number).ask_holding(question, hold).await;
+            let outcome = ask(self.origin(number)).await;
             if let ControlFlow::Break(found) = judge(outcome) {
                 return Some(found);
             }
@@ -263,7 +262,7 @@ impl Origins {
             }
             _ => ControlFlow::Continue(()),
         };
-        self.first(&question, &|_| Ok(()), judge).await.flatten()
+        self.first(async |origin| origin.ask(&question).await, judge).await.flatten()
     }
 
     /// Hands a read on, as it came, to the first whose answer `is_good`. As its body comes, `hold` is told how many
@@ -290,7 +289,34 @@ impl Origins {
                 outcome => ControlFlow::Break(outcome),
             }
         };
-        self.first(question, &hold, judge).await.unwrap_or(Err(last))
+        let ask = async |origin: &Upstream| origin.ask_holding(question, &hold).await;
+        self.first(ask, judge).await.unwrap_or(Err(last))
+    }
+
+    /// The same with what may have no end: where the head of the answer says so to `goes_on`, its body is taken
+    /// as it comes.
+    ///
+    /// # Errors
+    /// What the last one says.
+    pub async fn hand_on_stream(
+        &self,
+        question: &Question,
+        goes_on: impl Fn(&Answer) -> bool,
+        is_good: impl Fn(&Answer) -> Result<(), String>,
+    ) -> Result<Opened, String> {
+        let mut last = String::new();
+        let judge = |outcome: Result<Opened, AskError>| {
+            let opened = outcome.map_err(|error| error.to_string());
+            match opened.and_then(|opened| is_good(opened.head()).map(|()| opened)) {
+                Ok(opened) => ControlFlow::Break(opened),
+                Err(error) => {
+                    last = error;
+                    ControlFlow::Continue(())
+                }
+            }
+        };
+        let found = self.first(async |origin| origin.open(question, &goes_on).await, judge).await;
+        found.ok_or(last)
     }
 
     /// Hands a write on, as it came, to the first that can be reached and takes it: the answer of one that says, as
@@ -321,7 +347,8 @@ impl Origins {
             }
             outcome => ControlFlow::Break(outcome),
         };
-        match self.first(question, hold, judge).await {
+        let ask = async |origin: &Upstream| origin.ask_holding(question, hold).await;
+        match self.first(ask, judge).await {
             Some(outcome) => outcome,
             None => refused.ok_or(failed),
         }

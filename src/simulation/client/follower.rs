@@ -159,7 +159,7 @@ impl Follow {
         let (first, code) = (problem["first"].as_u64(), problem["code"].as_str());
         let told = match (first, code) {
             (Some(first), Some("purged")) => Told::Purged { first },
-            // Of what it does not have a copy has no streams.
+            // Of what a copy passes on its origin tells, which may know more than others.
             (None, Some("not-found")) if !client.has_list(self.node, self.filter) => return,
             (None, Some("not-found")) => Told::Gone,
             (Some(first), Some("damaged")) => {

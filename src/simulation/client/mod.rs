@@ -287,8 +287,8 @@ impl Client {
         self.ask_with(node, asked, None, more).await
     }
 
-    /// Whether a node has that list itself: a copy of some tenants gives pages of others alone, which it
-    /// asks its origin for.
+    /// Whether a node has that list itself: a copy of some tenants passes on those of others, which it asks
+    /// its origin for.
     fn has_list(&self, node: NodeId, filter: Filter) -> bool {
         let Some(tenants) = self.shared.places.tenants_of(node) else { return true };
         let estate = self.shared.estate.borrow();

@@ -27,6 +27,18 @@ use crate::{
     },
 };
 
+/// Whether a copy holds what a stream begins with, which its origin may hold.
+///
+/// # Errors
+/// [`Code::Purged`]
+pub(in crate::api) fn check_held(api: &Context, stream: &ChangeStream) -> Result<(), ApiError> {
+    let (first, _) = api.bounds_of(&stream.question.lists);
+    match api.origins.is_some() && stream.question.start.is_purged(first) {
+        true => Err(purged(first)),
+        false => Ok(()),
+    }
+}
+
 /// Begins a stream, once this node holds what it must.
 pub(in crate::api) fn open(
     api: &Context,
@@ -55,7 +67,7 @@ pub(in crate::api) fn open(
     if stream.idle.is_none() {
         stream.until = Some(last);
     }
-    Ok(Reply::Stream(Box::new(stream)))
+    Ok(Reply::Stream(stream.into()))
 }
 
 /// The next part of a stream.

@@ -23,7 +23,7 @@ pub(super) fn streamed(media: Media) -> Response {
 }
 
 /// A problem as an event, which the stream ends with.
-pub(super) fn problem_event(name: &str, retry: &[u8], error: ApiError) -> Bytes {
+pub(in crate::api) fn problem_event(name: &str, retry: &[u8], error: ApiError) -> Bytes {
     let problem = Response::from(error);
     let mut out = BytesMut::from(retry);
     for piece in [b"event: ", name.as_bytes(), b"\ndata: ", problem.body(), b"\n\n"] {

@@ -9,8 +9,8 @@ mod state;
 mod walk;
 
 pub(in crate::api) use self::{
-    drive::{advance, open, refuse},
-    event::{reset, unavailable},
+    drive::{advance, check_held, open, refuse},
+    event::{problem_event, reset, unavailable},
     kind::{Lines, StreamKind, no_last_event_id},
     walk::Walk,
 };
