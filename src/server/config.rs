@@ -15,7 +15,7 @@ use super::{
     jwt::JwtSettings,
     secrets::token,
     tls::TlsSettings,
-    values::{ExecutorChoice, Listen, Role, Size, Time},
+    values::{ExecutorChoice, Listen, LogFormat, Role, Size, Time},
 };
 use crate::{
     api::browser::{HostName, Origin},
@@ -74,6 +74,8 @@ pub struct Config {
     pub cores: usize,
     /// What they run on.
     pub executor: ExecutorChoice,
+    /// How what happens is written to standard error.
+    pub log_format: LogFormat,
     /// Bytes of one log segment.
     pub segment_bytes: u64,
     /// What is kept of history; everything unless it is set.
@@ -208,6 +210,7 @@ impl Config {
             },
             cores: flags.cores.or(file.cores).unwrap_or_else(executors::usual_count),
             executor: flags.executor.or(file.executor).unwrap_or_default(),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             segment_bytes: setting!(segment_size, Size(64 << 20)).0,
             retention: retention(
                 flags.retain_min_changes.or(file.retain_min_changes),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{ExecutorChoice, Listen, OriginUrl, Place, Role, Size, TenantName, Time};
+use super::values::{
+    ExecutorChoice, Listen, LogFormat, OriginUrl, Place, Role, Size, TenantName, Time,
+};
 use crate::api::browser::{HostName, Origin};
 
 /// Everything that can be set, each optional: the same names as flags, with
@@ -133,6 +135,9 @@ pub struct Flags {
     /// for files io_uring where the system allows that, else threads [default: auto]
     #[arg(long, env = "CHANGEAGENT_EXECUTOR", value_name = "KIND")]
     pub(super) executor: Option<ExecutorChoice>,
+    /// How the log on standard error is written: text, or json with an object a line [default: text]
+    #[arg(long, env = "CHANGEAGENT_LOG_FORMAT", value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     /// Size of one file of the log [default: 64MiB]
     #[arg(long, env = "CHANGEAGENT_SEGMENT_SIZE", value_name = "SIZE")]
     pub(super) segment_size: Option<Size>,

@@ -36,4 +36,4 @@ pub use flags::{CacheFlags, Flags};
 pub use https::{disagreement, https};
 pub use offline::{Recovered, check, recover};
 pub use run::run;
-pub use values::{ExecutorChoice, Role};
+pub use values::{ExecutorChoice, LogFormat, Role};

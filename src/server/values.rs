@@ -145,6 +145,17 @@ pub enum ExecutorChoice {
     Portable,
 }
 
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// An object of JSON a line
+    Json,
+}
+
 macro_rules! from_text {
     ($($type:ty),*) => {$(
         impl<'de> Deserialize<'de> for $type {

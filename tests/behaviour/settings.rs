@@ -160,3 +160,38 @@ fn larger_limits_after_a_restart_are_kept_at_once() {
     assert_eq!(node.client().append(format!("{{\"data\":\"{data}\"}}")), 2);
     node.holds(2);
 }
+
+/// The lines that a node logged, which must each be an object.
+fn objects(node: &Node) -> Vec<serde_json::Value> {
+    let text = node.stderr();
+    let lines =
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")));
+    lines.collect()
+}
+
+#[test]
+fn the_log_is_written_as_json_where_that_is_asked_for() {
+    let directory = temporary();
+    let file = directory.path().join("node.toml");
+    fs::write(&file, "log-format = \"json\"\n").unwrap();
+    let builder = |name: &str| NodeBuilder::bare(&directory, &directory.path().join(name));
+    for node in [
+        builder("a").flags(&["--log-format", "json"]).start(),
+        builder("b").environment("CHANGEAGENT_LOG_FORMAT", "json").start(),
+        builder("c").flags(&["--config", file.to_str().unwrap()]).start(),
+    ] {
+        let logged = objects(&node);
+        let said = |text: &str| {
+            let line = logged.iter().find(|line| line["message"] == text);
+            line.unwrap_or_else(|| panic!("{text} is not in {logged:?}"))
+        };
+        assert_eq!(said("log recovered")["last"], 0);
+        let started = said("node started");
+        assert!(started["cores"].as_u64().is_some_and(|cores| cores >= 1), "{started}");
+        assert_eq!(started["address"], node.address().to_string());
+        assert_eq!(started["level"], "INFO");
+        assert!(started["timestamp"].as_str().unwrap().ends_with('Z'), "{started}");
+    }
+    let text = builder("d").flags(&["--log-format", "text"]).start();
+    assert!(text.stderr().contains(" INFO "), "{}", text.stderr());
+}

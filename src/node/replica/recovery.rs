@@ -56,7 +56,8 @@ pub(super) async fn recover<D: Disk>(
         (false, true) => return Err(StartError::NoCopy),
         _ => {}
     }
-    tracing::info!(last = ?read.log.last(), "log recovered");
+    let last = read.log.last().map_or(0, |last| last.index);
+    tracing::info!(last, "log recovered");
     Ok(read)
 }
 
