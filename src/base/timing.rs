@@ -72,6 +72,9 @@ pub const HELLO: Duration = ms(5_000);
 pub const WHO_ANSWER: Duration = ms(300);
 /// For so long after a process was refused it is so again without a question.
 pub const PROCESS_REFUSED: Duration = ms(2_000);
+/// A node that is not reached is told of once that lasts so long: one that is taken in is not reached for a
+/// moment under its new number.
+pub const UNREACHED_TOLD: Duration = ms(3_000);
 /// Who was refused is told of again after so long.
 pub const REFUSED_AGAIN: Duration = ms(60_000);
 /// Heartbeats that may be unanswered before their connection is given up.

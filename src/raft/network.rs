@@ -134,7 +134,7 @@ impl<F: Files> Network<F> {
             beats: entries == Lane::Control,
             acknowledged: Rc::clone(&self.inner.acknowledged),
             room: Rc::clone(&self.inner.room),
-            pace: Rc::new(Pace::new(to)),
+            pace: Rc::new(Pace::new(to, &address.cluster_address)),
             entries: channel(entries),
             control: channel(Lane::Control),
             snapshot: channel(Lane::Snapshot),

@@ -42,6 +42,8 @@ pub(super) enum Failure {
 /// The pace of one follower.
 pub(super) struct Pace {
     node: NodeId,
+    /// Where it is, for what is said of it.
+    address: String,
     /// Bytes of entries that may be unanswered.
     ///
     /// Invariant: from [`WINDOW_BYTES_MIN`] to [`WINDOW_BYTES_MAX`].
@@ -58,10 +60,18 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(node: NodeId) -> Self {
+    pub(super) fn new(node: NodeId, address: &str) -> Self {
         let window = Cell::new(WINDOW_BYTES_MAX);
         let (failures, next, told) = (Cell::new(0), Cell::new(None), RefCell::new(None));
-        Self { node, window, failures, next, told, alone: Cell::new(0) }
+        Self {
+            node,
+            address: address.to_owned(),
+            window,
+            failures,
+            next,
+            told,
+            alone: Cell::new(0),
+        }
     }
 
     /// Bytes of entries that may be unanswered.
@@ -92,7 +102,8 @@ impl Pace {
         }
         self.next.set(None);
         if self.told.take().is_some() {
-            tracing::info!(node = self.node, "the node takes entries again");
+            let address = &*self.address;
+            tracing::info!(node = self.node, address, "the node takes entries again");
         }
     }
 
@@ -134,6 +145,7 @@ impl Pace {
         if alone == LOST_TOLD {
             tracing::warn!(
                 node = self.node,
+                address = &*self.address,
                 bytes,
                 "a single entry is longer than what passes to the node before its connections break: \
                  it arrives, and what comes after it, once that passes, or by a snapshot; see to what \
@@ -154,11 +166,13 @@ impl Pace {
         match failure {
             Failure::Lost => tracing::warn!(
                 node = self.node,
+                address = &*self.address,
                 "connections to the node break before it has answered any entries; less is sent at \
                  once, with pauses: see to the network between"
             ),
             Failure::Refused(_) => tracing::warn!(
                 node = self.node,
+                address = &*self.address,
                 "entries arrive damaged at the node, which takes none of them; they are sent again \
                  with pauses: see to the network between, and to the memory of both machines"
             ),
@@ -177,7 +191,7 @@ mod tests {
     #[test]
     fn what_fails_is_halved_down_to_one_entry_and_what_is_answered_adds_to_it() {
         run(1, async {
-            let pace = Pace::new(2);
+            let pace = Pace::new(2, "");
             assert_eq!((pace.window(), pace.request_bytes()), (WINDOW_BYTES_MAX, 4 * MIB));
             // No more than was under way can have been too much.
             pace.note_failed(3 * MIB, 0, &Failure::Lost);
@@ -202,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_refused_as_damaged_is_sent_again_later_and_later_until_something_is_taken() {
         run(1, async {
-            let pace = Pace::new(2);
+            let pace = Pace::new(2, "");
             let damaged = Failure::Refused(DAMAGED.to_owned());
             let mut pauses = Vec::new();
             for _ in 0..8 {
@@ -228,7 +242,7 @@ mod tests {
     #[test]
     fn a_connection_that_ends_is_replaced_at_once_unless_the_next_brings_nothing_either() {
         run(1, async {
-            let pace = Pace::new(2);
+            let pace = Pace::new(2, "");
             pace.note_failed(100, 0, &Failure::Lost);
             assert_eq!(pace.pause(), None);
             pace.note_failed(100, 0, &Failure::Lost);
@@ -241,7 +255,7 @@ mod tests {
     #[test]
     fn a_single_entry_that_does_not_get_through_is_told_apart() {
         run(1, async {
-            let pace = Pace::new(2);
+            let pace = Pace::new(2, "");
             // Several entries together are sent in parts.
             (0..8).for_each(|_| pace.note_failed(4 * MIB, 64 << 10, &Failure::Lost));
             assert_eq!((pace.request_bytes(), pace.alone.get()), (WINDOW_BYTES_MIN, 0));

@@ -155,8 +155,12 @@ pub(super) async fn send<F: Files>(
     let (writing, next) = (Writing { written, at: None }, FIRST);
     let mut sending = Sending { channel, source, manifest, maps, next, part_bytes, writing };
     let sent = sending.run(vote, last).await;
+    let is_news = channel.is_news(sent.as_ref().err().map(ToString::to_string));
     if let Err(error) = &sent {
-        tracing::warn!(%error, "a snapshot could not be sent to a node");
+        if is_news {
+            let (node, address) = (channel.to(), channel.address());
+            tracing::warn!(node, address, %error, "a snapshot could not be sent to a node");
+        }
         sending.look_again().await;
     }
     sent
@@ -211,6 +215,8 @@ impl<F> Sending<'_, F> {
         let (bytes, files) = (self.manifest.bytes(), self.manifest.files.len());
         let (file, offset) = (self.next.file, self.next.offset);
         tracing::info!(
+            node = self.channel.to(),
+            address = self.channel.address(),
             last = last.index,
             files,
             bytes,

@@ -68,7 +68,8 @@ impl Driver {
                 Some(Event::Asking) => Box::pin(self.decide()).await,
                 Some(Event::Refused(error)) => {
                     self.context.api.metrics().refused(error);
-                    tracing::debug!(?error, "request refused");
+                    let peer = self.link.stream.peer().map(|peer| peer.to_string());
+                    tracing::debug!(peer, error = error.detail(), "request refused");
                 }
                 Some(Event::PeerClosed) => {}
                 None => {
@@ -363,7 +364,8 @@ impl Driver {
                 Ok(Next::End) => break,
                 Err(error) => {
                     // The client sees that the answer is incomplete.
-                    tracing::debug!(%error, "a stream breaks off");
+                    let peer = self.link.stream.peer().map(|peer| peer.to_string());
+                    tracing::debug!(peer, %error, "a stream breaks off");
                     return Err(Gone);
                 }
             }

@@ -76,7 +76,7 @@ impl Handshakes {
         context: &CoreContext,
         place: &Place,
     ) -> Option<Stream> {
-        let metrics = context.api.metrics();
+        let (metrics, peer) = (context.api.metrics(), stream.peer());
         let since = cores::now();
         // Who says nothing goes first: else it would take as many places as it liked of those who do.
         let gives_way = |kind| context.deadlines.close_idle(kind, since);
@@ -112,7 +112,8 @@ impl Handshakes {
         .await;
         if let Err(error) = &outcome {
             metrics.failed_handshakes.inc();
-            tracing::debug!(%error, "a client did not come to terms on TLS");
+            let peer = peer.map(|peer| peer.to_string());
+            tracing::debug!(peer, %error, "a client did not come to terms on TLS");
         }
         outcome.ok()
     }
@@ -142,7 +143,7 @@ impl Handshakes {
         if !is_http {
             return io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS");
         }
-        self.complain();
+        self.complain(stream);
         // As far as there is room: it is the first that is written. What the client has sent is read, or the
         // system would break the connection off and take the answer back.
         let _ = stream.try_write(&[IoSlice::new(SPEAK_TLS)]);
@@ -160,12 +161,14 @@ impl Handshakes {
         io::Error::new(io::ErrorKind::InvalidData, "it speaks plain HTTP")
     }
 
-    fn complain(&self) {
+    fn complain(&self, stream: &Stream) {
         let now = cores::now();
         let again = |at: Instant| now.saturating_duration_since(at) >= COMPLAINT_AGAIN;
         if self.complained.get().is_none_or(again) {
             self.complained.set(Some(now));
+            let peer = stream.peer().map(|peer| peer.to_string());
             tracing::warn!(
+                peer,
                 "a client speaks plain HTTP at a port that speaks TLS: it needs https://"
             );
         }

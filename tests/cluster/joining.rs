@@ -3,12 +3,13 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener},
+    sync::mpsc,
     thread::{JoinHandle, spawn},
 };
 
 use serde_json::json;
 
-use testkit::{Client, Node, NodeBuilder};
+use testkit::{Client, Node, NodeBuilder, PATIENCE, cluster::Cluster};
 
 /// Where something answers one connection with these bytes, after it has read a
 /// request's head.
@@ -137,5 +138,50 @@ fn an_address_has_a_host_and_a_port_alone() {
         assert_eq!(answer.status, 400, "{address}");
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("HOST:PORT"), "{address}: {detail}");
+    }
+}
+
+#[test]
+fn nodes_that_find_each_other_and_join_log_no_warning() {
+    let cluster = Cluster::start(3);
+    let mut client = cluster.client(0);
+    client.append(r#"{"data":1}"#);
+    for number in 0..3 {
+        cluster.catches_up(number);
+        let said = cluster.node(number).stderr();
+        let loud = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+        assert_eq!(said.lines().find(loud), None, "node {number}: {said}");
+    }
+}
+
+/// Two places that answer differently, again and again.
+#[test]
+fn why_a_node_is_not_taken_in_is_logged_once_for_each_place() {
+    let answers = ["one", "other"].map(|name| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, times) = mpsc::channel();
+        spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!("Server: {name}\r\nConnection: close\r\n");
+                let _ = stream.write_all(&http("404 Not Found", &head, ""));
+                if asked.send(()).is_err() {
+                    return;
+                }
+            }
+        });
+        (address, times)
+    });
+    let join = answers.each_ref().map(|(address, _)| address.to_string()).join(",");
+    let node = NodeBuilder::new().flags(&["--cluster-listen", "127.0.0.1:0", "--join", &join]);
+    let node = node.start();
+    for (_, times) in &answers {
+        (0..3).for_each(|_| times.recv_timeout(PATIENCE).unwrap());
+    }
+    let said = node.stderr();
+    for name in ["(one)", "(other)"] {
+        assert_eq!(said.matches(name).count(), 1, "{said}");
     }
 }

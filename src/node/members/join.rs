@@ -1,7 +1,7 @@
 //! A node that is told to join a cluster: it asks others to take it in, again and again,
 //! until it is a member.
 
-use std::rc::Rc;
+use std::{collections::BTreeMap, rc::Rc};
 
 use super::introductions::{Applicant, Introductions};
 use crate::{
@@ -22,17 +22,18 @@ pub async fn join<D: Disk>(
     if replica.is_member() {
         return warn_of_another_cluster(&replica, &*introductions, &places).await;
     }
-    let mut said = String::new();
+    // What each answered last: one line for each reason of each.
+    let mut said = BTreeMap::new();
     for place in places.iter().cycle() {
         if replica.is_member() {
             return;
         }
         let asked = introductions.ask_to_be_taken_in(place, &applicant, ADMIN_ANSWER);
         if let Err(error) = asked.await
-            && said != error
+            && said.get(place) != Some(&error)
         {
             tracing::warn!(place, error, "not taken in yet");
-            said = error;
+            said.insert(place, error);
         }
         cores::sleep(JOIN_RETRY).await;
     }

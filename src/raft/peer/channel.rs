@@ -25,7 +25,7 @@ use super::{
     processes::Instance,
 };
 use crate::{
-    base::timing::{ANSWER_UNDER_WAY, RECONNECT},
+    base::timing::{ANSWER_UNDER_WAY, RECONNECT, UNREACHED_TOLD},
     base::{ids::NodeId, planted::planted},
     io::{Dialer, cores},
 };
@@ -77,10 +77,23 @@ struct Inner {
     address: RefCell<String>,
     settings: Settings,
     open: RefCell<Option<Rc<Open>>>,
-    /// When the last attempt failed, and why.
-    failed: RefCell<Option<(Instant, String)>>,
+    /// The attempts that failed since one did not.
+    failed: RefCell<Option<Failed>>,
+    /// What was said last of what failed on the connection.
+    said: RefCell<Option<String>>,
     connecting: Mutex<()>,
     on_refusal: OnRefusal,
+}
+
+/// Attempts that failed, one after the other.
+struct Failed {
+    /// When the first did.
+    since: Instant,
+    /// When the last did, and why.
+    at: Instant,
+    why: String,
+    /// That reason was logged.
+    is_told: bool,
 }
 
 impl Drop for Inner {
@@ -115,6 +128,7 @@ impl Channel {
             settings,
             open: RefCell::default(),
             failed: RefCell::default(),
+            said: RefCell::default(),
             connecting: Mutex::new(()),
             on_refusal,
         }))
@@ -151,31 +165,63 @@ impl Channel {
         if let Some(open) = self.live() {
             return Ok(open);
         }
-        let failed_at = self.0.failed.borrow().as_ref().map(|(at, _)| *at);
+        let failed_at = self.0.failed.borrow().as_ref().map(|failed| failed.at);
         if let Some(at) = failed_at {
             cores::sleep(RECONNECT.saturating_sub(cores::elapsed(at))).await;
         }
         match self.try_connect().await {
             Ok(open) => {
-                if let Some((_, why)) = self.0.failed.take()
-                    && self.0.lane == Lane::Control
-                {
-                    tracing::info!(node = self.0.to, before = why, "node is reached again");
+                if let Some(Failed { why, is_told: true, .. }) = self.0.failed.take() {
+                    let address = self.address();
+                    tracing::info!(
+                        node = self.0.to,
+                        address,
+                        before = why,
+                        "node is reached again"
+                    );
                 }
                 *self.0.open.borrow_mut() = Some(Rc::clone(&open));
                 Ok(open)
             }
             Err(error) => {
-                let address = self.0.address.borrow().clone();
-                let why = format!("node {} at {address}: {error}", self.0.to);
-                let before = self.0.failed.replace(Some((cores::now(), why.clone())));
-                // Once for each reason, and for one lane of those that fail.
-                if before.is_none_or(|(_, before)| before != why) && self.0.lane == Lane::Control {
-                    tracing::warn!(node = self.0.to, address, %error, "node cannot be reached");
-                }
+                let why = format!("node {} at {}: {error}", self.0.to, self.address());
+                self.note_failed(&error, &why);
                 Err(CallError::NotSent(why))
             }
         }
+    }
+
+    /// Takes note of a failed attempt, and logs it when that lasts: once for each reason, and for one lane of
+    /// those that fail.
+    fn note_failed(&self, error: &io::Error, why: &str) {
+        let at = cores::now();
+        let before = self.0.failed.take();
+        let since = before.as_ref().map_or(at, |before| before.since);
+        let was_told = before.is_some_and(|before| before.is_told && before.why == why);
+        let lasts = at.saturating_duration_since(since) >= UNREACHED_TOLD;
+        let is_told = was_told || (lasts && self.0.lane == Lane::Control);
+        if is_told && !was_told {
+            tracing::warn!(node = self.0.to, address = self.address(), %error, "node cannot be reached");
+        }
+        self.0.failed.replace(Some(Failed { since, at, why: why.to_owned(), is_told }));
+    }
+
+    /// Which node is called.
+    pub(in super::super) fn to(&self) -> NodeId {
+        self.0.to
+    }
+
+    /// Where the node is called.
+    pub(in super::super) fn address(&self) -> String {
+        self.0.address.borrow().clone()
+    }
+
+    /// Takes note of what failed on the connection, or did not; whether that is another failure than the one
+    /// before.
+    pub(in super::super) fn is_news(&self, failure: Option<String>) -> bool {
+        let before = self.0.said.replace(failure);
+        let now = self.0.said.borrow();
+        now.is_some() && *now != before
     }
 
     fn live(&self) -> Option<Rc<Open>> {
@@ -326,7 +372,8 @@ impl Open {
         while let Ok((id, message, body)) = frames.next(&self.outgoing.stream, arriving).await {
             let Ok(body) = body.checked() else { break };
             if id >= self.next.get() {
-                tracing::warn!(id, "a node answers what it was not asked");
+                let address = self.outgoing.peer();
+                tracing::warn!(id, address, "a node answers what it was not asked");
                 break;
             }
             // One that was never given stands for none of them: more of one has arrived there.

@@ -30,6 +30,11 @@ impl Outgoing {
         Self { stream, parts, wake, ended }
     }
 
+    /// The address at the other end; empty where it is not known.
+    pub(super) fn peer(&self) -> String {
+        self.stream.peer().map(|peer| peer.to_string()).unwrap_or_default()
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.ended.get()
     }

@@ -1,6 +1,11 @@
 //! Who was refused, and why: told once in a while each, since a node that is refused comes again at once.
 
-use std::{cell::RefCell, collections::HashMap, io, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    time::{Duration, Instant},
+};
 
 use uuid::Uuid;
 
@@ -8,7 +13,7 @@ use super::hello::Refusal;
 use crate::{
     base::{
         ids::{ClusterId, NodeId},
-        timing::REFUSED_AGAIN,
+        timing::{REFUSED_AGAIN, UNREACHED_TOLD},
     },
     io::cores,
     log::Identity,
@@ -25,49 +30,89 @@ const NO_TERMS: &str =
 /// Who was refused lately, and why: each is told of once in a while, since a node
 /// that is refused comes again at once.
 #[derive(Default)]
-pub(super) struct Refused(RefCell<HashMap<(Identity, &'static str), Instant>>);
+pub(super) struct Refused(RefCell<HashMap<(Identity, &'static str), Seen>>);
+
+/// What there is to tell of a refusal.
+enum News {
+    /// It is the first, and may be usual.
+    First,
+    /// It is not, or lasts.
+    Lasts,
+}
+
+/// When somebody was refused.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// For the first time of those that followed each other.
+    first: Instant,
+    last: Instant,
+    told: Option<Instant>,
+}
 
 impl Refused {
     /// Tells of a refusal at the greeting.
-    pub(super) fn tell(&self, from: Identity, to: NodeId, refusal: Refusal) {
+    pub(super) fn tell(&self, from: Identity, to: NodeId, refusal: Refusal, peer: &str) {
         let why = why_refused(refusal);
-        if self.is_news((from, why)) {
-            let Identity { cluster, node: from } = from;
-            tracing::warn!(from, %cluster, to, why, "a node was refused");
+        // A node that is taken in is called for a moment by what it is not yet.
+        let usual = match refusal {
+            Refusal::Cluster(_) | Refusal::Node(_) => UNREACHED_TOLD,
+            _ => Duration::ZERO,
+        };
+        let news = self.news((from, why), usual);
+        let Identity { cluster, node: from } = from;
+        match news {
+            Some(News::Lasts) => {
+                tracing::warn!(from, peer, %cluster, to, why, "a node was refused");
+            }
+            Some(News::First) => {
+                tracing::info!(from, peer, %cluster, to, why, "a node was refused");
+            }
+            None => {}
         }
     }
 
     /// Tells of a node that shows the certificate of another host.
-    pub(super) fn tell_wrong_name(&self, from: Identity, address: &str) {
-        if self.is_news((from, NOT_ITS_NAME)) {
+    pub(super) fn tell_wrong_name(&self, from: Identity, address: &str, peer: &str) {
+        if self.news((from, NOT_ITS_NAME), Duration::ZERO).is_some() {
             let Identity { cluster, node: from } = from;
-            tracing::warn!(from, %cluster, address, why = NOT_ITS_NAME, "a node was refused");
+            tracing::warn!(from, peer, %cluster, address, why = NOT_ITS_NAME, "a node was refused");
         }
     }
 
     /// Tells of somebody who did not come to terms on TLS, where that was not for the network's sake.
-    pub(super) fn tell_no_terms(&self, error: &io::Error) {
+    pub(super) fn tell_no_terms(&self, error: &io::Error, peer: &str) {
         let nobody = Identity { cluster: ClusterId(Uuid::nil()), node: 0 };
-        if error.kind() == io::ErrorKind::InvalidData && self.is_news((nobody, NO_TERMS)) {
-            tracing::warn!(%error, why = NO_TERMS, "a node was refused");
+        if error.kind() == io::ErrorKind::InvalidData
+            && self.news((nobody, NO_TERMS), Duration::ZERO).is_some()
+        {
+            tracing::warn!(peer, %error, why = NO_TERMS, "a node was refused");
         }
     }
 
-    fn is_news(&self, who: (Identity, &'static str)) -> bool {
+    /// What there is to tell of a refusal, where some are `usual` for so long.
+    fn news(&self, who: (Identity, &'static str), usual: Duration) -> Option<News> {
         let (mut known, now) = (self.0.borrow_mut(), cores::now());
+        let is_recent = |at: Instant| now.duration_since(at) < REFUSED_AGAIN;
         if known.len() >= REFUSED_MAX {
-            known.retain(|_, at| now.duration_since(*at) < REFUSED_AGAIN);
+            known.retain(|_, seen| is_recent(seen.last));
         }
-        let before = known.get(&who);
-        if before.is_some_and(|at| now.duration_since(*at) < REFUSED_AGAIN) {
-            return false;
+        let before = known.get(&who).filter(|seen| is_recent(seen.last));
+        let mut seen = before.copied().unwrap_or(Seen { first: now, last: now, told: None });
+        let lasts = now.duration_since(seen.first) >= usual;
+        let news = match lasts && !seen.told.is_some_and(is_recent) {
+            true => Some(News::Lasts),
+            false => (before.is_none() && !lasts).then_some(News::First),
+        };
+        seen.last = now;
+        if let Some(News::Lasts) = news {
+            seen.told = Some(now);
         }
         // Where there are more, they are strangers who make names up.
-        if known.len() < REFUSED_MAX {
-            known.insert(who, now);
-            return true;
+        if known.len() >= REFUSED_MAX && !known.contains_key(&who) {
+            return None;
         }
-        false
+        known.insert(who, seen);
+        news
     }
 }
 

@@ -144,7 +144,7 @@ impl Acceptor {
         let greet = async {
             let turn = async || self.turn().await;
             if let Err(error) = self.dialer.come_to_terms(stream, turn).await {
-                self.refused.tell_no_terms(&error);
+                self.refused.tell_no_terms(&error, &peer(stream));
                 return Err(error);
             }
             let Some(hello) = Hello::receive(stream).await? else { return Ok(None) };
@@ -158,7 +158,7 @@ impl Acceptor {
             }
             Welcome { version: VERSION, who, refusal, process: self.process }.send(stream).await?;
             if let Some(refusal) = refusal {
-                self.note(&hello, refusal);
+                self.note(&hello, refusal, stream);
             }
             Ok::<_, io::Error>(Some(hello).filter(|_| refusal.is_none()))
         };
@@ -197,18 +197,24 @@ impl Acceptor {
         if self.dialer.may_be_at(stream, address.as_deref()) {
             return true;
         }
-        self.refused.tell_wrong_name(from, address.as_deref().unwrap_or_default());
+        let address = address.as_deref().unwrap_or_default();
+        self.refused.tell_wrong_name(from, address, &peer(stream));
         false
     }
 
     /// Notes that somebody was refused.
-    fn note(&self, hello: &Hello, refusal: Refusal) {
+    fn note(&self, hello: &Hello, refusal: Refusal, stream: &Stream) {
         let Hello { from, to, .. } = *hello;
         if matches!(refusal, Refusal::Cluster(_)) {
             self.handler.directory().note_called_as(Identity { cluster: from.cluster, node: to });
         }
-        self.refused.tell(from, to, refusal);
+        self.refused.tell(from, to, refusal, &peer(stream));
     }
+}
+
+/// The address at the other end; empty where it is not known.
+fn peer(stream: &Stream) -> String {
+    stream.peer().map(|peer| peer.to_string()).unwrap_or_default()
 }
 
 /// What requests of a lane may be.
@@ -301,7 +307,8 @@ impl Connection {
         match encode(id, &answer, Body::Plain(body)) {
             Ok(parts) => self.outgoing.push(parts),
             Err(error) => {
-                tracing::error!(%error, "an answer to a node cannot be sent");
+                let (node, address) = (self.from, self.outgoing.peer());
+                tracing::error!(node, address, %error, "an answer to a node cannot be sent");
                 self.outgoing.end();
             }
         }

@@ -320,7 +320,7 @@ impl RaftNetworkV2<Types> for Connection {
         S: Stream<Item = AppendEntriesRequest<Types>> + Unpin + 'static,
     {
         let (order, timeout) = (Rc::default(), option.soft_ttl());
-        let pace = Rc::new(Pace::new(self.to));
+        let pace = Rc::new(Pace::new(self.to, ""));
         let send = move |request| Ok(self.send_append(request, &order, timeout));
         let pipeline = Pipeline::new(input, send, pace, std::future::pending());
         Box::pin(async move { Ok(Box::pin(pipeline) as BoxStream<'s, _>) })
