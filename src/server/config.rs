@@ -176,6 +176,7 @@ impl Config {
         let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
         let Listen { address: listen, name: listen_name } = setting!(listen, here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
+        let cluster_advertise = flags.cluster_advertise.or(file.cluster_advertise);
         let (cluster_listen, cluster_name) = cluster.map(|it| (it.address, it.name)).unzip();
         let config = Self {
             data: setting!(data, PathBuf::from("./data")),
@@ -184,10 +185,7 @@ impl Config {
             cluster_listen,
             cluster_listen_name: cluster_name.flatten(),
             advertise: flags.advertise.or(file.advertise).map(|place| place.0),
-            cluster_advertise: flags
-                .cluster_advertise
-                .or(file.cluster_advertise)
-                .map(|place| place.0),
+            cluster_advertise: cluster_advertise.map(|place| place.0),
             join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
             copy: copy(
                 flags.of.or(file.of),

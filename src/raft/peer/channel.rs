@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     arriving::ARRIVING,
+    failed::Failed,
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
     hello::{Hello, Lane, Refusal, VERSION, Welcome},
     message::{Answer, Request},
@@ -25,7 +26,7 @@ use super::{
     processes::Instance,
 };
 use crate::{
-    base::timing::{ANSWER_UNDER_WAY, RECONNECT, UNREACHED_TOLD},
+    base::timing::{ANSWER_UNDER_WAY, RECONNECT},
     base::{ids::NodeId, planted::planted},
     io::{Dialer, cores},
 };
@@ -83,17 +84,6 @@ struct Inner {
     said: RefCell<Option<String>>,
     connecting: Mutex<()>,
     on_refusal: OnRefusal,
-}
-
-/// Attempts that failed, one after the other.
-struct Failed {
-    /// When the first did.
-    since: Instant,
-    /// When the last did, and why.
-    at: Instant,
-    why: String,
-    /// That reason was logged.
-    is_told: bool,
 }
 
 impl Drop for Inner {
@@ -194,16 +184,10 @@ impl Channel {
     /// Takes note of a failed attempt, and logs it when that lasts: once for each reason, and for one lane of
     /// those that fail.
     fn note_failed(&self, error: &io::Error, why: &str) {
-        let at = cores::now();
-        let before = self.0.failed.take();
-        let since = before.as_ref().map_or(at, |before| before.since);
-        let was_told = before.is_some_and(|before| before.is_told && before.why == why);
-        let lasts = at.saturating_duration_since(since) >= UNREACHED_TOLD;
-        let is_told = was_told || (lasts && self.0.lane == Lane::Control);
-        if is_told && !was_told {
+        let mut failed = self.0.failed.borrow_mut();
+        if Failed::note(&mut failed, why, self.0.lane == Lane::Control) {
             tracing::warn!(node = self.0.to, address = self.address(), %error, "node cannot be reached");
         }
-        self.0.failed.replace(Some(Failed { since, at, why: why.to_owned(), is_told }));
     }
 
     /// Which node is called.

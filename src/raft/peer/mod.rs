@@ -14,6 +14,7 @@
 
 mod arriving;
 mod channel;
+mod failed;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
