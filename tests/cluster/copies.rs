@@ -161,7 +161,10 @@ fn a_cache_of_a_tenant_follows_through_the_death_of_the_leader_that_it_follows()
         cache = cache.kill().start();
         assert_eq!(list_of(&mut cache.client(), "own", last), expected, "after a restart");
     }
-    for (name, bytes) in files(&cache.data()) {
+    // At rest, so that no file goes away while all are read.
+    let data = cache.data();
+    let _stopped = cache.stop();
+    for (name, bytes) in files(&data) {
         let found = bytes.windows(SECRET.len()).any(|part| part == SECRET.as_bytes());
         assert!(!found, "{} has something of another tenant", name.display());
     }
