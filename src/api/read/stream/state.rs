@@ -66,7 +66,7 @@ pub struct ChangeStream {
 pub enum Next {
     /// Bytes to send.
     Part(Bytes),
-    /// Nothing before [`ChangeStream::poll_ready`], or until the moment comes.
+    /// Nothing before `ChangeStream::poll_ready`, or until the moment comes.
     Wait(Instant),
     /// The end.
     End,
