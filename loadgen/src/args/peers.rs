@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{OutputArguments, seconds};
+use super::common::{ClientArguments, TurnArguments, seconds};
 
 /// What can be set side by side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
@@ -64,14 +64,9 @@ pub(crate) struct PeersArguments {
     /// Clients that wait for one change.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) waiters: u16,
-    /// How long each turn measures.
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "slice_s", serialize_with = "seconds")]
-    pub(crate) slice: Duration,
-    /// How long each turn loads before it measures.
-    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) turn: TurnArguments,
     /// Turns of each peer.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slices: u32,
@@ -90,18 +85,7 @@ pub(crate) struct PeersArguments {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub(crate) docs: Option<PathBuf>,
-    /// Threads of the client.
-    #[arg(long, default_value_t = 1)]
-    pub(crate) threads: usize,
-    /// How long an answer may take before its connection is given up.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "timeout_s", serialize_with = "seconds")]
-    pub(crate) timeout: Duration,
     #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) output: OutputArguments,
-    /// Shows no progress.
-    #[arg(long)]
-    #[serde(skip)]
-    pub(crate) quiet: bool,
+    #[serde(flatten)]
+    pub(crate) client: ClientArguments,
 }

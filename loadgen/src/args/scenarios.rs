@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::{CommonArguments, LoadArguments, Phases, SearchArguments, positive, seconds};
+use super::common::{CommonArguments, LoadArguments, Phases, SearchArguments, positive, seconds};
 
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct TenantsArguments {

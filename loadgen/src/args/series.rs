@@ -1,12 +1,11 @@
 //! The command lines of `growth` and `beside`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{CommonArguments, positive, seconds};
+use super::common::{CommonArguments, Phases, TurnArguments, positive};
 
 #[derive(Debug, Clone, Args, Serialize)]
 pub(crate) struct GrowthArguments {
@@ -26,14 +25,9 @@ pub(crate) struct GrowthArguments {
     /// Bytes of each change's `data`.
     #[arg(long, default_value_t = 256)]
     pub(crate) size: usize,
-    /// How long each kind of request is measured at each point.
-    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "slice_s", serialize_with = "seconds")]
-    pub(crate) slice: Duration,
-    /// How long it loads before.
-    #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) turn: TurnArguments,
     /// Reads back what was appended while measuring, and holds pages against what is promised.
     #[arg(long)]
     pub(crate) verify: bool,
@@ -84,14 +78,9 @@ pub(crate) struct BesideArguments {
     /// The server's data directory, on this machine: the page cache is told to forget its files before they are read.
     #[arg(long, value_name = "DIR")]
     pub(crate) cold: Option<PathBuf>,
-    /// How long to measure, alone and beside the other work.
-    #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "duration_s", serialize_with = "seconds")]
-    pub(crate) duration: Duration,
-    /// How long to load before measuring.
-    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
-    #[serde(rename = "warmup_s", serialize_with = "seconds")]
-    pub(crate) warmup: Duration,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) phases: Phases,
     /// Reads back what was appended, and holds pages against what is promised.
     #[arg(long)]
     pub(crate) verify: bool,

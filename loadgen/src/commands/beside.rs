@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{Advice, fadvise};
 
-use crate::args::{BesideArguments, LoadArguments, MixedArguments, Other, Phases};
+use crate::args::{BesideArguments, LoadArguments, MixedArguments, Other};
 use crate::base::random::run_id;
 use crate::base::stop;
 use crate::commands::growth::grow;
@@ -28,10 +28,10 @@ const CATCH_UP_CHANGES: u32 = 1_000;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &BesideArguments) -> Result<Outcome> {
-    ensure!(!arguments.duration.is_zero(), "the duration must be above 0");
+    ensure!(!arguments.phases.duration.is_zero(), "the duration must be above 0");
     let common = &arguments.common;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
-    let mut control = Control::new(targets.first(), common.timeout);
+    let mut control = Control::new(targets.first(), common.client.timeout);
     let report = Report::begin("beside", arguments)?;
     grow(&targets, &mut control, arguments.size, arguments.fill)?;
     let rate = match arguments.rate {
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &BesideArguments) -> Result<Outcome> {
     let mut findings =
         Findings::new(parts).count("rate", rate.round()).count("p99_beside_to_alone", ratio);
     findings.passed = arguments.ratio_max.is_none_or(|most| ratio <= most) && !stop::requested();
-    report.finish(&findings.verified(beside.verification), &common.output)
+    report.finish(&findings.verified(beside.verification), &common.client.output)
 }
 
 /// Appends to the global list.
@@ -80,15 +80,15 @@ fn ingest(arguments: &BesideArguments, targets: &Targets, rate: Option<f64>) -> 
         fleet: Fleet {
             targets: targets.clone(),
             connections: arguments.connections.into(),
-            threads: common.threads,
-            timeout: common.timeout,
-            label: (!common.quiet).then_some("append"),
+            threads: common.client.threads,
+            timeout: common.client.timeout,
+            label: (!common.client.quiet).then_some("append"),
         },
         payload,
         batch: 1,
         rate,
-        warmup: arguments.warmup,
-        duration: arguments.duration,
+        warmup: arguments.phases.warmup,
+        duration: arguments.phases.duration,
         expect_status: None,
         record: arguments.verify,
         worker_base: 0,
@@ -135,15 +135,15 @@ impl Beside<'_> {
                 targets: self.targets.clone(),
                 connections: arguments.readers.into(),
                 threads: 1,
-                timeout: arguments.common.timeout,
+                timeout: arguments.common.client.timeout,
                 label: None,
             },
             path: "/changes".to_owned(),
             limit: if below.is_some() { PAGE_CHANGES } else { CATCH_UP_CHANGES },
             random_below: below,
             rate: below.map(|_| arguments.read_rate),
-            warmup: arguments.warmup,
-            duration: arguments.duration,
+            warmup: arguments.phases.warmup,
+            duration: arguments.phases.duration,
             verify: arguments.verify,
         }
     }
@@ -162,7 +162,7 @@ impl Beside<'_> {
             tenants_rate,
             keys: 0,
             keys_rate: 1.0,
-            phases: Phases { duration: self.arguments.duration, warmup: self.arguments.warmup },
+            phases: self.arguments.phases,
             verify: self.arguments.verify,
         };
         let (payload, control) = (ingest.payload.clone(), &mut self.control);

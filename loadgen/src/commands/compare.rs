@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &CompareArguments) -> Result<Outcome> {
     }
     findings.parts = vec![a.part("A")?, b.part("B")?];
     let findings = findings.verified(verification);
-    report.finish(&findings, &common.output)
+    report.finish(&findings, &common.client.output)
 }
 
 impl<'a> Turns<'a> {
@@ -83,15 +83,15 @@ impl<'a> Turns<'a> {
             fleet: Fleet {
                 targets,
                 connections: usize::from(load.connections),
-                threads: common.threads,
-                timeout: common.timeout,
-                label: (!common.quiet).then_some(label),
+                threads: common.client.threads,
+                timeout: common.client.timeout,
+                label: (!common.client.quiet).then_some(label),
             },
             payload,
             batch: load.batch,
             rate: None,
-            warmup: arguments.warmup,
-            duration: arguments.slice,
+            warmup: arguments.turn.warmup,
+            duration: arguments.turn.slice,
             expect_status: None,
             record: verify,
             worker_base: 0,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::args::{GrowthArguments, LoadArguments};
+use crate::args::{GrowthArguments, LoadArguments, TurnArguments};
 use crate::base::random::{Random, run_id};
 use crate::base::stop;
 use crate::commands::fill::create_tenants;
@@ -51,7 +51,7 @@ struct Growth<'a> {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &GrowthArguments) -> Result<Outcome> {
-    ensure!(!arguments.slice.is_zero(), "--slice must be above 0");
+    ensure!(!arguments.turn.slice.is_zero(), "--slice must be above 0");
     ensure!(arguments.sizes.is_sorted(), "--sizes must grow");
     ensure!(arguments.tenants.is_sorted(), "--tenants must grow");
     let common = &arguments.common;
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &GrowthArguments) -> Result<Outcome> {
     let report = Report::begin("growth", arguments)?;
     let mut growth = Growth {
         arguments,
-        control: Control::new(targets.first(), common.timeout),
+        control: Control::new(targets.first(), common.client.timeout),
         targets,
         tenants: Tenants { prefix: String::new(), count: 0 },
         parts: Vec::new(),
@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &GrowthArguments) -> Result<Outcome> {
         }
     }
     findings.parts = growth.parts;
-    report.finish(&findings.verified(growth.verification), &common.output)
+    report.finish(&findings.verified(growth.verification), &common.client.output)
 }
 
 /// Appends to the global list until it holds so many changes.
@@ -145,8 +145,8 @@ impl Growth<'_> {
         Fleet {
             targets: self.targets.clone(),
             connections: self.arguments.connections.into(),
-            threads: common.threads,
-            timeout: common.timeout,
+            threads: common.client.threads,
+            timeout: common.client.timeout,
             label: None,
         }
     }
@@ -194,7 +194,7 @@ impl Growth<'_> {
     }
 
     fn grow_to(&mut self, changes: u64) -> Result<()> {
-        if !self.arguments.common.quiet {
+        if !self.arguments.common.client.quiet {
             eprintln!("growing to {changes} changes");
         }
         grow(&self.targets, &mut self.control, self.arguments.size, changes)
@@ -205,7 +205,7 @@ impl Growth<'_> {
         if stop::requested() {
             return Ok(());
         }
-        if !self.arguments.common.quiet {
+        if !self.arguments.common.client.quiet {
             eprintln!("measuring at {at}");
         }
         let parts = [self.append()?, self.read()?, self.read_tenants()?];
@@ -217,12 +217,12 @@ impl Growth<'_> {
     }
 
     fn part(&self, tally: crate::measure::tally::Tally, measured: Duration) -> Result<Part> {
-        Part::new("", [tally], measured, span::interval(self.arguments.slice))
+        Part::new("", [tally], measured, span::interval(self.arguments.turn.slice))
     }
 
     fn append(&mut self) -> Result<Part> {
-        let GrowthArguments { connections, size, slice, warmup, verify: verified, .. } =
-            *self.arguments;
+        let GrowthArguments { connections, size, turn, verify: verified, .. } = *self.arguments;
+        let TurnArguments { slice, warmup } = turn;
         let payload = Payload::new(run_id(), size)?;
         let load = LoadArguments { connections, size, batch: 1, tags: Vec::new() };
         let ingest = Ingest {
@@ -256,8 +256,8 @@ impl Growth<'_> {
             limit: PAGE_CHANGES.into(),
             random_below: Some(newest.saturating_sub(PAGE_CHANGES.into())),
             rate: None,
-            warmup: self.arguments.warmup,
-            duration: self.arguments.slice,
+            warmup: self.arguments.turn.warmup,
+            duration: self.arguments.turn.slice,
             verify: self.arguments.verify,
         };
         let (part, verification) = reads.run()?;
@@ -287,8 +287,8 @@ impl Growth<'_> {
             fleet: Fleet { targets: target.clone().into(), ..self.fleet() },
             write: &write,
             changes: TENANT_CHANGES,
-            warmup: self.arguments.warmup,
-            duration: self.arguments.slice,
+            warmup: self.arguments.turn.warmup,
+            duration: self.arguments.turn.slice,
             requests_max: u32::MAX,
         };
         let turned = turn.run()?;

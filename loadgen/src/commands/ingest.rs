@@ -63,10 +63,10 @@ pub(crate) fn run(arguments: &IngestArguments) -> Result<Outcome> {
     let targets = Targets::resolve(&arguments.common.urls, &arguments.common.access()?)?;
     let report = Report::begin("ingest", arguments)?;
     let findings =
-        find_rate::run(&arguments.search, arguments.rate, arguments.common.quiet, |rate| {
+        find_rate::run(&arguments.search, arguments.rate, arguments.common.client.quiet, |rate| {
             measure(arguments, &targets, rate)
         })?;
-    report.finish(&findings, &arguments.common.output)
+    report.finish(&findings, &arguments.common.client.output)
 }
 
 /// One load at a rate, or in a closed loop, with its verification.
@@ -79,9 +79,9 @@ fn measure(arguments: &IngestArguments, targets: &Targets, rate: Option<f64>) ->
         fleet: Fleet {
             targets: targets.clone(),
             connections: usize::from(load.connections),
-            threads: common.threads,
-            timeout: common.timeout,
-            label: (!common.quiet).then_some("ingest"),
+            threads: common.client.threads,
+            timeout: common.client.timeout,
+            label: (!common.client.quiet).then_some("ingest"),
         },
         payload,
         batch: load.batch,
@@ -94,12 +94,12 @@ fn measure(arguments: &IngestArguments, targets: &Targets, rate: Option<f64>) ->
         lists: 1,
         sends: None,
     };
-    let mut control = Control::new(targets.first(), common.timeout);
+    let mut control = Control::new(targets.first(), common.client.timeout);
     let base = if arguments.verify { Some(control.newest("/changes")?) } else { None };
     let ingested = ingest.run()?;
     let verification = match base {
         Some(base) => {
-            if !common.quiet {
+            if !common.client.quiet {
                 eprintln!("verify: reading back from id {base}");
             }
             Some(verify(&mut control, &ingest.payload, ingested.ledger, base)?)
@@ -332,8 +332,8 @@ impl Workload for Posting<'_> {
 
     fn finished(&mut self, now: Instant, census: Census) -> bool {
         if stop::requested() {
-            self.span.end = self.span.end.min(now);
+            self.span.end_by(now);
         }
-        now >= self.span.end && (census.busy == 0 || now >= self.span.end + self.drain)
+        self.span.is_over(now, census.busy > 0, self.drain)
     }
 }

@@ -56,14 +56,14 @@ fn run_as(
     let run = run_id();
     let payload = Payload::new(run, arguments.load.size)?;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
-    let mut control = Control::new(targets.first(), common.timeout);
+    let mut control = Control::new(targets.first(), common.client.timeout);
     let base = control.newest("/changes")?;
     let mixed = Mixed::create(arguments, run, &payload, &targets, &mut control, base)?;
     let report = Report::begin(command, arguments)?;
     let brought = mixed.run(sample_every)?;
     let mut verification = brought.verification;
     if arguments.verify {
-        if !common.quiet {
+        if !common.client.quiet {
             eprintln!("verify: reading back from id {base}");
         }
         verification.merge(verify(&mut control, &payload, brought.ledger, base)?);
@@ -74,7 +74,7 @@ fn run_as(
         .sampled(brought.samples)
         .verified(Some(verification));
     findings.passed &= brought.missing == 0;
-    report.finish(&findings, &common.output)
+    report.finish(&findings, &common.client.output)
 }
 
 /// What runs at once.
@@ -111,8 +111,8 @@ impl Mixed {
         let fleet = |connections, label| Fleet {
             targets: targets.clone(),
             connections,
-            threads: common.threads,
-            timeout: common.timeout,
+            threads: common.client.threads,
+            timeout: common.client.timeout,
             label,
         };
         let tenants_base = load.connections;
@@ -136,7 +136,10 @@ impl Mixed {
         };
         Ok(Self {
             ingest: Ingest {
-                fleet: fleet(usize::from(load.connections), (!common.quiet).then_some("append")),
+                fleet: fleet(
+                    usize::from(load.connections),
+                    (!common.client.quiet).then_some("append"),
+                ),
                 payload: payload.clone(),
                 requests: post_requests(payload, targets, "/changes", load)?,
                 batch: load.batch,
@@ -242,7 +245,7 @@ fn joined<T>(handle: Option<ScopedJoinHandle<'_, Result<T>>>) -> Result<Option<T
 
 fn tenants_arguments(arguments: &MixedArguments) -> TenantsArguments {
     let mut common = arguments.common.clone();
-    common.quiet = true;
+    common.client.quiet = true;
     TenantsArguments {
         common,
         load: LoadArguments {
@@ -262,7 +265,7 @@ fn tenants_arguments(arguments: &MixedArguments) -> TenantsArguments {
 
 fn keys_arguments(arguments: &MixedArguments) -> KeysArguments {
     let mut common = arguments.common.clone();
-    common.quiet = true;
+    common.client.quiet = true;
     KeysArguments {
         common,
         connections: KEYS_CONNECTIONS,

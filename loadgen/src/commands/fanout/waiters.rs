@@ -114,7 +114,7 @@ impl<'a> Waiters<'a> {
     /// Collects what arrives of the appended change.
     pub(super) fn collect(&mut self, engine: &mut Engine) -> Result<()> {
         self.phase = Phase::Collect;
-        self.deadline = Instant::now() + self.shared.arguments.common.timeout;
+        self.deadline = Instant::now() + self.shared.arguments.common.client.timeout;
         engine.run(self)?;
         self.waited.errors.add_many("not arrived in time", self.waiting as u64);
         for (target, round) in self.waited.targets.iter_mut().zip(&self.rounds) {

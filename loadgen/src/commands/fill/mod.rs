@@ -44,9 +44,9 @@ pub(crate) fn create_tenants(
 ) -> Result<()> {
     let fleet = Fleet {
         targets: targets.clone(),
-        connections: CREATING_CONNECTIONS.max(common.threads),
-        threads: common.threads,
-        timeout: common.timeout,
+        connections: CREATING_CONNECTIONS.max(common.client.threads),
+        threads: common.client.threads,
+        timeout: common.client.timeout,
         label: None,
     };
     let fill = Fill { stage: Stage::Tenants, tenants: prefix, count, batch: 1, collections: 0 };
@@ -84,9 +84,9 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
         let fleet = Fleet {
             targets: targets.clone(),
             connections: usize::from(arguments.connections),
-            threads: common.threads,
-            timeout: common.timeout,
-            label: (!common.quiet).then_some(label),
+            threads: common.client.threads,
+            timeout: common.client.timeout,
+            label: (!common.client.quiet).then_some(label),
         };
         let part = fill.run(label, &fleet)?;
         findings = findings.count(&format!("{label}_wanted"), count);
@@ -97,12 +97,12 @@ pub(crate) fn run(arguments: &FillArguments) -> Result<Outcome> {
             break;
         }
         if arguments.verify {
-            let mut control = Control::new(targets.first(), common.timeout);
+            let mut control = Control::new(targets.first(), common.client.timeout);
             let there = verify::verify(&mut control, stage, arguments)?;
             verification.get_or_insert_default().merge(there);
         }
     }
-    report.finish(&findings.verified(verification), &common.output)
+    report.finish(&findings.verified(verification), &common.client.output)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

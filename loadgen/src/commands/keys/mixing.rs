@@ -344,8 +344,8 @@ impl Workload for Mixing<'_> {
     fn finished(&mut self, now: Instant, census: Census) -> bool {
         let span = &mut self.mixed.span;
         if stop::requested() {
-            span.end = span.end.min(now);
+            span.end_by(now);
         }
-        now >= span.end && (census.busy == 0 || now >= span.end + self.load.fleet.timeout)
+        span.is_over(now, census.busy > 0, self.load.fleet.timeout)
     }
 }

@@ -67,11 +67,12 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<Outcome> {
     let common = &arguments.common;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
     let report = Report::begin("keys", arguments)?;
-    let findings = find_rate::run(&arguments.search, arguments.rate, common.quiet, |rate| {
-        let arguments = KeysArguments { rate, ..arguments.clone() };
-        measure(&arguments, &targets)
-    })?;
-    report.finish(&findings, &common.output)
+    let findings =
+        find_rate::run(&arguments.search, arguments.rate, common.client.quiet, |rate| {
+            let arguments = KeysArguments { rate, ..arguments.clone() };
+            measure(&arguments, &targets)
+        })?;
+    report.finish(&findings, &common.client.output)
 }
 
 /// One load with keys of its own, and its verification.
@@ -79,7 +80,7 @@ fn measure(arguments: &KeysArguments, targets: &Targets) -> Result<Findings> {
     let common = &arguments.common;
     let run = run_id();
     let payload = Payload::new(run, arguments.size)?;
-    let mut control = Control::new(targets.first(), common.timeout);
+    let mut control = Control::new(targets.first(), common.client.timeout);
     let base = control.newest("/changes")?;
     let keys = Keys::create(arguments, run, &payload, targets, &mut control, 0)?;
     let brought = keys.run()?;
@@ -118,9 +119,9 @@ impl Keys {
             fleet: Fleet {
                 targets: targets.clone(),
                 connections,
-                threads: common.threads,
-                timeout: common.timeout,
-                label: (!common.quiet).then_some("keys"),
+                threads: common.client.threads,
+                timeout: common.client.timeout,
+                label: (!common.client.quiet).then_some("keys"),
             },
             payload: payload.clone(),
             path: format!("{path}/{COLLECTION}/keys"),

@@ -63,8 +63,8 @@ struct Compared {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &PeersArguments) -> Result<Outcome> {
-    ensure!(!arguments.slice.is_zero(), "--slice must be above 0");
-    ensure!(arguments.threads > 0, "--threads must be at least 1");
+    ensure!(!arguments.turn.slice.is_zero(), "--slice must be above 0");
+    ensure!(arguments.client.threads > 0, "--threads must be at least 1");
     if let Some(docs) = &arguments.docs {
         page::check(docs)?;
     }
@@ -102,7 +102,7 @@ pub(crate) fn run(arguments: &PeersArguments) -> Result<Outcome> {
         findings.parts.push(row.part(arguments)?);
     }
     findings.passed &= missing == 0;
-    report.finish(&findings, &arguments.output)
+    report.finish(&findings, &arguments.client.output)
 }
 
 /// What is done, in order.
@@ -173,7 +173,7 @@ impl Compared {
                         continue;
                     }
                     turn += 1;
-                    if !arguments.quiet {
+                    if !arguments.client.quiet {
                         let label = &peer.label;
                         eprintln!("{}: {label}, turn {}", cell.name(), slice + 1);
                     }
@@ -249,7 +249,7 @@ impl Compared {
         if seconds > 0.0 && cell.work != Work::Wait {
             row.rates.push(brought.tally.requests as f64 / seconds);
         }
-        let interval = span::interval(arguments.slice).as_secs_f64();
+        let interval = span::interval(arguments.turn.slice).as_secs_f64();
         let before = (row.measured.as_secs_f64() / interval).round();
         row.measured += brought.measured;
         row.tally.merge_later(brought.tally, before as u32)
@@ -292,7 +292,7 @@ impl Row {
     }
 
     fn part(self, arguments: &PeersArguments) -> Result<Part> {
-        let interval = span::interval(arguments.slice);
+        let interval = span::interval(arguments.turn.slice);
         Part::new(self.name(), [self.tally], self.measured, interval)
     }
 }

@@ -55,12 +55,12 @@ fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
 
 fn tables(arguments: &PeersArguments, compared: &Compared) -> String {
     let when = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let (slices, slice) = (arguments.slices, humantime::format_duration(arguments.slice));
+    let (slices, slice) = (arguments.slices, humantime::format_duration(arguments.turn.slice));
     let mut out = format!(
         "Measured {when} with a client of {} thread, {slices} turns of {slice} each after {}, on the same machine as \
          the servers; rates are medians of the turns. `data` has {} bytes.\n\n",
-        arguments.threads,
-        humantime::format_duration(arguments.warmup),
+        arguments.client.threads,
+        humantime::format_duration(arguments.turn.warmup),
         arguments.size
     );
     // Writing to a string does not fail, here and below.

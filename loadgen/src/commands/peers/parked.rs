@@ -62,7 +62,7 @@ pub(super) fn wait(arguments: &PeersArguments, peer: &Peer) -> Result<Brought> {
         targets: Targets::from(target.clone()),
         connections: arguments.waiters.into(),
         threads: 1,
-        timeout: arguments.timeout + Duration::from_secs(60),
+        timeout: arguments.client.timeout + Duration::from_secs(60),
         label: None,
     };
     let posted = Mutex::new(None);
@@ -78,7 +78,7 @@ pub(super) fn wait(arguments: &PeersArguments, peer: &Peer) -> Result<Brought> {
             errors: Tally::new()?,
         };
         let mut tally = Tally::new()?;
-        let mut control = Control::new(&target, arguments.timeout);
+        let mut control = Control::new(&target, arguments.client.timeout);
         control.connect()?;
         for round in 0..ROUNDS {
             parked.begin(Phase::Stand, STAND_TIME);
@@ -90,7 +90,7 @@ pub(super) fn wait(arguments: &PeersArguments, peer: &Peer) -> Result<Brought> {
                 break;
             }
             let change = change(peer.name, &target, &payload, round);
-            parked.begin(Phase::Collect, arguments.timeout);
+            parked.begin(Phase::Collect, arguments.client.timeout);
             std::thread::scope(|scope| {
                 let appended = scope.spawn(|| {
                     *lock(&posted) = Some(Instant::now());

@@ -62,8 +62,8 @@ fn fleet(arguments: &PeersArguments, target: Target, connections: u16) -> Fleet 
     Fleet {
         targets: Targets::from(target),
         connections: usize::from(connections),
-        threads: arguments.threads.min(usize::from(connections)),
-        timeout: arguments.timeout,
+        threads: arguments.client.threads.min(usize::from(connections)),
+        timeout: arguments.client.timeout,
         label: None,
     }
 }
@@ -82,8 +82,8 @@ pub(super) fn append(
             fleet: fleet(arguments, target, connections),
             write,
             changes: batch,
-            warmup: arguments.warmup,
-            duration: arguments.slice,
+            warmup: arguments.turn.warmup,
+            duration: arguments.turn.slice,
             requests_max: u32::MAX,
         };
         turn.run().map(Brought::from)
@@ -120,15 +120,15 @@ fn append_posts(
         payload,
         batch,
         rate: None,
-        warmup: arguments.warmup,
-        duration: arguments.slice,
+        warmup: arguments.turn.warmup,
+        duration: arguments.turn.slice,
         expect_status: None,
         record: is_kept,
         worker_base: 0,
         lists: 1,
         sends: None,
     };
-    let mut control = Control::new(&peer.target, arguments.timeout);
+    let mut control = Control::new(&peer.target, arguments.client.timeout);
     let base = if is_kept { control.newest("/changes")? } else { 0 };
     let mut ingested = ingest.run()?;
     let ledger = std::mem::take(&mut ingested.ledger);
@@ -185,8 +185,8 @@ pub(super) fn read(arguments: &PeersArguments, peer: &Peer, turn: u32) -> Result
             limit: PAGE_CHANGES.into(),
             random_below: Some(below),
             rate: None,
-            warmup: arguments.warmup,
-            duration: arguments.slice,
+            warmup: arguments.turn.warmup,
+            duration: arguments.turn.slice,
             verify: false,
         };
         let (part, verification) = reads.run()?;
@@ -227,8 +227,8 @@ pub(super) fn read(arguments: &PeersArguments, peer: &Peer, turn: u32) -> Result
         fleet: fleet(arguments, target, READ_CONNECTIONS),
         write,
         changes: PAGE_CHANGES,
-        warmup: arguments.warmup,
-        duration: arguments.slice,
+        warmup: arguments.turn.warmup,
+        duration: arguments.turn.slice,
         requests_max: u32::MAX,
     };
     Ok(Brought { acknowledged: 0, ..Brought::from(turn.run()?) })
@@ -246,13 +246,13 @@ pub(super) fn stored(arguments: &PeersArguments, peer: &Peer) -> Result<Option<u
             let mut question = Vec::new();
             command(&mut question, &[b"XLEN", STREAM]);
             command(&mut question, &[b"XLEN", READ_STREAM]);
-            let mut control = Control::new(&peer.target.clone().redis(2), arguments.timeout);
+            let mut control = Control::new(&peer.target.clone().redis(2), arguments.client.timeout);
             let answer = String::from_utf8_lossy(control.send(&question)?).into_owned();
             let counts = answer.lines().map(|line| line.trim_start_matches(':').parse::<u64>());
             Ok(Some(counts.sum::<Result<u64, _>>().context("XLEN answers no number")?))
         }
         PeerName::Etcd => {
-            let mut control = Control::new(&peer.target, arguments.timeout);
+            let mut control = Control::new(&peer.target, arguments.client.timeout);
             let question = r#"{"key":"AA==","range_end":"AA==","count_only":true}"#;
             let range: Range = json::read(control.post("/v3/kv/range", question)?)
                 .context("etcd answers no count")?;

@@ -51,13 +51,14 @@ pub(crate) struct Reads {
 pub(crate) fn run(arguments: &ReadArguments) -> Result<Outcome> {
     let common = &arguments.common;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
-    let newest = Control::new(targets.first(), common.timeout).newest(&arguments.path)?;
+    let newest = Control::new(targets.first(), common.client.timeout).newest(&arguments.path)?;
     let report = Report::begin("read", arguments)?;
-    let findings = find_rate::run(&arguments.search, arguments.rate, common.quiet, |rate| {
-        let (part, verification) = reads(arguments, &targets, newest, rate).run()?;
-        Ok(Findings::new(vec![part]).verified(verification))
-    })?;
-    report.finish(&findings, &common.output)
+    let findings =
+        find_rate::run(&arguments.search, arguments.rate, common.client.quiet, |rate| {
+            let (part, verification) = reads(arguments, &targets, newest, rate).run()?;
+            Ok(Findings::new(vec![part]).verified(verification))
+        })?;
+    report.finish(&findings, &common.client.output)
 }
 
 /// What the command line asks for, at a rate or as fast as it goes.
@@ -67,9 +68,9 @@ fn reads(arguments: &ReadArguments, targets: &Targets, newest: u64, rate: Option
         fleet: Fleet {
             targets: targets.clone(),
             connections: arguments.connections,
-            threads: common.threads,
-            timeout: common.timeout,
-            label: (!common.quiet).then_some("read"),
+            threads: common.client.threads,
+            timeout: common.client.timeout,
+            label: (!common.client.quiet).then_some("read"),
         },
         path: arguments.path.clone(),
         limit: arguments.limit,
@@ -226,8 +227,8 @@ impl Workload for Reading<'_> {
 
     fn finished(&mut self, now: Instant, census: Census) -> bool {
         if stop::requested() {
-            self.span.end = self.span.end.min(now);
+            self.span.end_by(now);
         }
-        now >= self.span.end && (census.busy == 0 || now >= self.span.end + self.drain)
+        self.span.is_over(now, census.busy > 0, self.drain)
     }
 }

@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &TenantsArguments) -> Result<Outcome> {
     let run = run_id();
     let payload = Payload::new(run, arguments.load.size)?;
     let targets = Targets::resolve(&common.urls, &common.access()?)?;
-    let mut control = Control::new(targets.first(), common.timeout);
+    let mut control = Control::new(targets.first(), common.client.timeout);
     let base = control.newest("/changes")?;
     let tenants = Tenants::create(arguments, run, &payload, &targets, 0)?;
     let report = Report::begin("tenants", arguments)?;
@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &TenantsArguments) -> Result<Outcome> {
         .count("missing", brought.missing)
         .verified(verification);
     findings.passed &= brought.missing == 0;
-    report.finish(&findings, &common.output)
+    report.finish(&findings, &common.client.output)
 }
 
 impl Tenants {
@@ -98,16 +98,16 @@ impl Tenants {
         let fleet = |connections, timeout, label| Fleet {
             targets: targets.clone(),
             connections,
-            threads: common.threads,
+            threads: common.client.threads,
             timeout,
             label,
         };
-        let label = (!common.quiet).then_some("tenants");
+        let label = (!common.client.quiet).then_some("tenants");
         let block_time = Duration::from_secs(arguments.block.into()) + BLOCK_GRACE;
         let count = usize::try_from(arguments.tenants)? * usize::from(arguments.waiters);
         Ok(Self {
             ingest: Ingest {
-                fleet: fleet(usize::from(load.connections), common.timeout, label),
+                fleet: fleet(usize::from(load.connections), common.client.timeout, label),
                 payload: payload.clone(),
                 requests: post_requests(payload, targets, &path, load)?,
                 batch: load.batch,
@@ -121,13 +121,13 @@ impl Tenants {
                 sends: Some(Arc::clone(&sends)),
             },
             waiters: Waiters {
-                fleet: fleet(count, common.timeout.max(block_time), None),
+                fleet: fleet(count, common.client.timeout.max(block_time), None),
                 payload: payload.clone(),
                 prefix,
                 lists: arguments.tenants,
                 each: arguments.waiters,
                 block: arguments.block,
-                drain: common.timeout,
+                drain: common.client.timeout,
                 sends,
             },
         })
