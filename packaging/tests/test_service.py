@@ -58,7 +58,7 @@ class Service(Case):
         self.assertIn("read", allowed)
         self.assertNotIn("mount", allowed)
         calls = self.folder / "calls"
-        data = ("--data", str(self.folder / "data"), f"--listen={self.address(1)}:0", f"--cluster-listen={self.address(1)}:0", *SMALL)
+        data = ("--data", str(self.folder / "data"), f"--listen={self.address(1)}:0", f"--cluster-listen={self.address(1)}:0", "--found", *SMALL)
         node = self.start(*data, "--cores=2", "--insecure", launcher=(strace, "-f", "-qq", "-e", "signal=none", "-o", str(calls)))
         change = urllib.request.Request(f"{node.url}/changes", data=b'{"data":"' + b"x" * 70000 + b'"}')
         with urllib.request.urlopen(change) as answer:

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     base::{
+        cluster::Gathering,
         ids::{ClusterId, NodeId},
         json_string::json_string,
     },
@@ -65,20 +66,33 @@ struct Cluster {
     cluster: Uuid,
     node: NodeId,
     members: Vec<Member>,
+    gathering: Option<Met>,
 }
 
 #[derive(Deserialize)]
 struct Member {
     id: NodeId,
+    #[serde(default)]
+    address: String,
     cluster_address: String,
 }
 
+#[derive(Deserialize)]
+struct Met {
+    expect: usize,
+    met: Vec<ClusterId>,
+}
+
 fn introduction(answer: &str) -> Result<Introduction, String> {
-    let Cluster { cluster, node, members } = serde_json::from_str(answer)
+    let Cluster { cluster, node, members, gathering } = serde_json::from_str(answer)
         .map_err(|error| format!("no ChangeAgent answers there: {error}"))?;
-    let cluster_addresses =
-        members.into_iter().map(|member| (member.id, member.cluster_address)).collect();
-    Ok(Introduction { cluster: ClusterId(cluster), node, cluster_addresses })
+    let (addresses, cluster_addresses) = members
+        .into_iter()
+        .map(|member| ((member.id, member.address), (member.id, member.cluster_address)))
+        .unzip();
+    let gathering = gathering.map(|Met { expect, met }| Gathering { expect, met });
+    let cluster = ClusterId(cluster);
+    Ok(Introduction { cluster, node, addresses, cluster_addresses, gathering })
 }
 
 fn application(applicant: &Applicant) -> String {
@@ -105,11 +119,16 @@ mod tests {
             matched: 7,
         };
         let members = vec![member(1, "node-1:9001"), member(4, "")];
-        let view = ClusterView { node: 4, leader: None, members, ..ClusterView::default() };
+        let gathering = Some(Gathering { expect: 2, met: vec![ClusterId(Uuid::from_u128(9))] });
+        let view = ClusterView { node: 4, members, gathering, ..ClusterView::default() };
         let cluster = ClusterId(Uuid::from_u128(7));
         let said = introduction(&cluster::json(cluster, &view, 9)).unwrap();
         let cluster_addresses = vec![(1, "node-1:9001".to_owned()), (4, String::new())];
-        assert_eq!(said, Introduction { cluster, node: 4, cluster_addresses });
+        assert_eq!(said.address(), "node-4:9000");
+        let addresses = [1, 4].map(|id| (id, format!("node-{id}:9000"))).to_vec();
+        let gathering = view.gathering;
+        let want = Introduction { cluster, node: 4, addresses, cluster_addresses, gathering };
+        assert_eq!(said, want);
         assert!(introduction("{}").is_err());
     }
 

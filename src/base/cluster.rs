@@ -1,6 +1,6 @@
 //! What a node knows of its cluster, for those who ask.
 
-use crate::base::ids::NodeId;
+use crate::base::ids::{ClusterId, NodeId};
 
 /// The cluster as a node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,18 @@ pub struct ClusterView {
     pub applied: u64,
     /// All members, by number.
     pub members: Vec<Member>,
+    /// What it knows of others, where it is empty and waits to found a cluster with them.
+    pub gathering: Option<Gathering>,
+}
+
+/// What an empty node knows of others that it is to found a cluster with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathering {
+    /// So many empty nodes must have found each other.
+    pub expect: usize,
+    /// What they are told apart by, its own among them, in ascending order; none unless all that it
+    /// asks have answered, there are enough, and nobody belongs to a cluster.
+    pub met: Vec<ClusterId>,
 }
 
 /// A member of the cluster.

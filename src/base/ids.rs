@@ -32,7 +32,7 @@ impl fmt::Display for ChangeId {
 pub type NodeId = u64;
 
 /// The identity of one history: two clusters never share it.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterId(pub uuid::Uuid);
 
 impl fmt::Display for ClusterId {

@@ -6,7 +6,11 @@ use std::sync::{
 };
 
 use super::{Scrubbed, copy::CopyAge};
-use crate::base::{cluster::ClusterView, outcome::StorageProblem, times::Times};
+use crate::base::{
+    cluster::{ClusterView, Gathering},
+    outcome::StorageProblem,
+    times::Times,
+};
 
 /// Whether the log has a further segment to go on in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -140,9 +144,16 @@ impl Status {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes what is known of the cluster.
+    /// Notes what is known of the cluster; of others that it is to found one with, what was known.
     pub fn set_cluster(&self, view: ClusterView) {
-        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = view;
+        let mut known = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let gathering = known.gathering.take();
+        *known = ClusterView { gathering, ..view };
+    }
+
+    /// Notes what this empty node knows of others that it is to found a cluster with.
+    pub fn set_gathering(&self, gathering: Gathering) {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).gathering = Some(gathering);
     }
 
     /// Tells of a part of the log that is damaged, once for each place.

@@ -81,6 +81,7 @@ impl<D: Disk> Replica<D> {
             committed: index(metrics.local_committed),
             applied: index(metrics.last_applied),
             members,
+            gathering: None,
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     executors,
     exposure::{self, Port},
     flags::{CacheFlags, Flags},
+    founding::FoundingSettings,
     jwt::JwtSettings,
     secrets::token,
     tls::TlsSettings,
@@ -48,6 +49,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Where other nodes are told to reach it, if not there, `host:port`.
     pub cluster_advertise: Option<String>,
+    /// Whether an empty one founds a cluster.
+    pub founding: FoundingSettings,
     /// Nodes that are asked to take an empty one in, `host:port`.
     pub join: Vec<String>,
     /// It is a cache of this.
@@ -172,7 +175,7 @@ impl Config {
             };
         }
         let (tls, jwt) = (TlsSettings::merge(&flags, &file)?, JwtSettings::merge(&flags, &file)?);
-        let (usual, usual_timing) = (Limits::default(), Timing::default());
+        let (usual, founding) = (Limits::default(), FoundingSettings::merge(&flags, &file));
         let here = Listen { address: SocketAddr::from(([127, 0, 0, 1], 9000)), name: None };
         let Listen { address: listen, name: listen_name } = setting!(listen, here);
         let cluster = flags.cluster_listen.or(file.cluster_listen);
@@ -186,6 +189,7 @@ impl Config {
             cluster_listen_name: cluster_name.flatten(),
             advertise: flags.advertise.or(file.advertise).map(|place| place.0),
             cluster_advertise: cluster_advertise.map(|place| place.0),
+            founding,
             join: flags.join.or(file.join).into_iter().flatten().map(|place| place.0).collect(),
             copy: copy(
                 flags.of.or(file.of),
@@ -203,8 +207,8 @@ impl Config {
             tls,
             insecure: flags.insecure.or(file.insecure).unwrap_or(false),
             timing: Timing {
-                heartbeat: setting!(heartbeat, Time(usual_timing.heartbeat)).0,
-                election: setting!(election_timeout, Time(usual_timing.election)).0,
+                heartbeat: setting!(heartbeat, Time(Timing::default().heartbeat)).0,
+                election: setting!(election_timeout, Time(Timing::default().election)).0,
             },
             cores: flags.cores.or(file.cores).unwrap_or_else(executors::usual_count),
             executor: flags.executor.or(file.executor).unwrap_or_default(),
@@ -289,6 +293,7 @@ impl Config {
                 return refuse(format!("{flag} needs cluster-listen"));
             }
         }
+        self.founding.check(self.cluster_listen.is_some(), self.join.len(), self.role)?;
         let listens = [
             ("advertise", self.cluster_listen.map(|_| self.listen), &self.advertise),
             ("cluster-advertise", self.cluster_listen, &self.cluster_advertise),
@@ -459,6 +464,8 @@ mod tests {
                 "election-timeout is 90s, above 60s",
             ),
             ("join = [\"10.0.0.1:9000\"]", "join needs cluster-listen"),
+            ("found = true", "found needs cluster-listen"),
+            ("bootstrap-expect = 3", "bootstrap-expect needs cluster-listen"),
             ("advertise = \"here\"", "\"here\" is not of the form HOST:PORT"),
             ("jwt-keys = \"k\"", "jwt-keys and jwt-audience need each other"),
             ("jwt-audience = \"a\"", "jwt-keys and jwt-audience need each other"),

@@ -50,6 +50,13 @@ pub enum ServerError {
     /// That checkpoint is not as it was written; nothing was changed.
     #[error("cannot use the data directory {0}: {1}; nothing was changed. {HOW_TO_REPLACE}")]
     Rotten(String, io::Error),
+    /// Nothing says how the node comes to belong to a cluster; nothing was changed.
+    #[error(
+        "the data directory {0} is empty: a node with a cluster address founds a cluster only with --found, \
+         or with --bootstrap-expect N and --join; with --join alone it is taken in by one, as a member \
+         that has lost its data directory must be"
+    )]
+    NoCluster(String),
     /// There is nothing to verify.
     #[error("{0} is not a data directory: no log is in it")]
     NoLog(String),

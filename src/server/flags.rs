@@ -34,6 +34,20 @@ pub struct Flags {
     /// What other nodes are told of --cluster-listen, where that differs
     #[arg(long, env = "CHANGEAGENT_CLUSTER_ADVERTISE", value_name = "HOST:PORT")]
     pub(super) cluster_advertise: Option<Place>,
+    /// With a cluster address and an empty data directory: found a cluster, of this node alone
+    #[arg(
+        long,
+        env = "CHANGEAGENT_FOUND",
+        value_name = "BOOLEAN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(super) found: Option<bool>,
+    /// With an empty data directory: found a cluster once so many empty nodes, all named by --join, have found
+    /// each other; where there is a cluster already, join it
+    #[arg(long, env = "CHANGEAGENT_BOOTSTRAP_EXPECT", value_name = "N")]
+    pub(super) bootstrap_expect: Option<usize>,
     /// With an empty data directory: where clients reach nodes of a cluster, one of
     /// which is asked to take this node in
     #[arg(
@@ -213,6 +227,8 @@ impl Flags {
         let given = [
             ("cluster-listen", self.cluster_listen.is_some()),
             ("cluster-advertise", self.cluster_advertise.is_some()),
+            ("found", self.found.is_some()),
+            ("bootstrap-expect", self.bootstrap_expect.is_some()),
             ("join", self.join.is_some()),
             ("role", self.role.is_some()),
             ("heartbeat", self.heartbeat.is_some()),
@@ -233,6 +249,8 @@ impl Flags {
 #[command(
     mut_arg("cluster_listen", |it| it.hide(true)),
     mut_arg("cluster_advertise", |it| it.hide(true)),
+    mut_arg("found", |it| it.hide(true)),
+    mut_arg("bootstrap_expect", |it| it.hide(true)),
     mut_arg("join", |it| it.hide(true)),
     mut_arg("role", |it| it.hide(true)),
     mut_arg("heartbeat", |it| it.hide(true)),

@@ -11,6 +11,7 @@ mod error;
 mod executors;
 mod exposure;
 mod flags;
+mod founding;
 mod handoff;
 mod https;
 mod introductions;

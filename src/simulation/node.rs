@@ -20,7 +20,7 @@ use crate::{
     node::{
         Ready, Wiring,
         copy::CopyOf,
-        replica::{self, Cause, End, Settings},
+        replica::{self, Cause, End, Founding, Settings},
     },
     raft::{Address, Timing},
     serving::{Connections, Core, Places},
@@ -90,7 +90,9 @@ pub async fn run(
         .is_none()
         .then(|| Listener::simulated(&cluster_address).expect("nobody else has the address"));
     let address = Address { address, cluster_address, votes: setup.votes };
+    let founding = if join.is_empty() { Founding::Now } else { Founding::No };
     let settings = Settings {
+        founding,
         address,
         timing: Timing::default(),
         segment_bytes: setup.segment_bytes,

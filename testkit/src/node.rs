@@ -153,6 +153,9 @@ impl NodeBuilder {
         }
         // What tests that write their requests by hand call the node.
         command.env("CHANGEAGENT_ALLOW_HOST", "a,h");
+        if self.founds() {
+            command.env("CHANGEAGENT_FOUND", "true");
+        }
         command.args(&self.command);
         if !self.environment.iter().any(|(name, _)| name == "CHANGEAGENT_DATA") {
             command.arg("--data").arg(&self.data);
@@ -165,6 +168,13 @@ impl NodeBuilder {
             .stderr(File::create(stderr).unwrap())
             .spawn()
             .expect("the program starts")
+    }
+
+    /// Whether it is told to found a cluster: it has a port for other nodes, and nothing says how it comes to
+    /// belong to one.
+    fn founds(&self) -> bool {
+        let has = |wanted: &str| self.flags.iter().any(|flag| flag == wanted);
+        has("--cluster-listen") && !has("--join") && !has("--bootstrap-expect")
     }
 
     pub(crate) fn stderr_path(&self) -> PathBuf {

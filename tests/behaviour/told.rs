@@ -79,7 +79,7 @@ fn every_line_of_a_refused_start_is_told_with_what_to_do() {
     let errors = sources.map(|file| text_of(&format!("src/{file}.rs")));
     let errors = errors.iter().map(String::as_str).chain([log]);
     let mut messages: Vec<_> = errors.flat_map(|source| texts_after(source, "#[error(")).collect();
-    for file in ["config", "tls", "jwt"] {
+    for file in ["config", "founding", "tls", "jwt"] {
         let source = text_of(&format!("src/server/{file}.rs"));
         for mark in ["refuse(", "refuse(format!(", "Err(", "return Err("] {
             messages.extend(texts_after(&source, mark));

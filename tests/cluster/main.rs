@@ -16,6 +16,8 @@ mod failover;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod founding;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod joining;

@@ -36,7 +36,7 @@ after(async () => {
 
 async function cluster(origin) {
   const flags = [...SMALL, "--cluster-listen", "127.0.0.1:0", "--allow-origin", origin];
-  nodes.push(await RealNode.start(flags));
+  nodes.push(await RealNode.start([...flags, "--found"]));
   nodes.push(await RealNode.start([...flags, "--join", nodes[0].url.replace("http://", "")]));
   nodes.push(await RealNode.start([...flags, "--join", nodes[0].url.replace("http://", "")]));
   return eventually("there are three voters", async () => {

@@ -9,7 +9,10 @@ use crate::{
         error::{ApiError, Code},
         reply::Reply,
     },
-    base::{cluster::ClusterView, ids::ClusterId},
+    base::{
+        cluster::{ClusterView, Gathering},
+        ids::ClusterId,
+    },
     http::{Request, Response},
     raft::peer::AdminRequest,
 };
@@ -22,15 +25,22 @@ pub(in crate::api) fn get(api: &Context) -> Reply {
 
 /// The cluster as answers show it, by a node that holds changes up to `last`.
 pub(in crate::api) fn json(cluster: ClusterId, view: &ClusterView, last: u64) -> String {
-    let ClusterView { node, leader, term, state, committed, applied, members } = view;
+    let ClusterView { node, leader, term, state, committed, applied, members, gathering } = view;
     let leader = leader.map_or("null".to_owned(), |id| id.to_string());
     let members: Vec<String> = members.iter().map(members::json).collect();
     let members = members.join(",");
+    let gathering = gathering.as_ref().map(gathering_json).unwrap_or_default();
     format!(
         "{{\"cluster\":\"{cluster}\",\"node\":{node},\"leader\":{leader},\"term\":{term},\
          \"state\":\"{state}\",\"last\":{last},\"committed\":{committed},\"applied\":{applied},\
-         \"members\":[{members}]}}"
+         \"members\":[{members}]{gathering}}}"
     )
+}
+
+/// The member that tells of others which an empty node is to found a cluster with.
+fn gathering_json(Gathering { expect, met }: &Gathering) -> String {
+    let met: Vec<_> = met.iter().map(|id| format!("\"{id}\"")).collect();
+    format!(",\"gathering\":{{\"expect\":{expect},\"met\":[{}]}}", met.join(","))
 }
 
 /// `POST /cluster/leader`

@@ -37,6 +37,12 @@ impl<D: Disk> Adoptions<D> {
         (Self { replica, accepted }, decided)
     }
 
+    /// What else may say whom the node is to become.
+    #[must_use]
+    pub fn accepted(&self) -> mpsc::Sender<Adopted> {
+        self.accepted.clone()
+    }
+
     /// Answers a cluster that wants this node.
     #[must_use]
     pub fn consider(&self, adoption: &Adoption) -> Answer {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 
 use crate::base::{
+    cluster::Gathering,
     ids::{ClusterId, NodeId},
     names::is_host_and_port,
 };
@@ -17,8 +18,12 @@ pub struct Introduction {
     pub cluster: ClusterId,
     /// Its number there.
     pub node: NodeId,
+    /// Where clients reach the members that it knows, itself among them.
+    pub addresses: Vec<(NodeId, String)>,
     /// The cluster addresses of the members that it knows, itself among them.
     pub cluster_addresses: Vec<(NodeId, String)>,
+    /// What it knows of others that it is to found a cluster with.
+    pub gathering: Option<Gathering>,
 }
 
 impl Introduction {
@@ -28,6 +33,23 @@ impl Introduction {
         let own = self.cluster_addresses.iter().find(|(id, _)| *id == self.node);
         let own = own.map(|(_, text)| text.as_str()).filter(|text| is_host_and_port(text));
         own.unwrap_or_default().to_owned()
+    }
+
+    /// Where clients reach the node itself, as it says; empty when it does not say.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let own = self.addresses.iter().find(|(id, _)| *id == self.node);
+        own.map(|(_, address)| address.clone()).unwrap_or_default()
+    }
+
+    /// The member of its cluster that is reached at either of these addresses, if there is one.
+    #[must_use]
+    pub fn member_at(&self, address: &str, cluster_address: &str) -> Option<NodeId> {
+        let at = |all: &[(NodeId, String)], place: &str| {
+            all.iter().find(|(_, known)| known == place).map(|(id, _)| *id)
+        };
+        let found = at(&self.cluster_addresses, cluster_address);
+        found.or_else(|| at(&self.addresses, address)).filter(|_| self.node != 0)
     }
 }
 
@@ -69,7 +91,9 @@ mod tests {
         let said = |text: &str| Introduction {
             cluster: ClusterId(uuid::Uuid::nil()),
             node: 2,
+            addresses: Vec::new(),
             cluster_addresses: vec![(1, "other:1".to_owned()), (2, text.to_owned())],
+            gathering: None,
         };
         assert_eq!(said("host:9001").cluster_address(), "host:9001");
         assert_eq!(said("no address").cluster_address(), "");

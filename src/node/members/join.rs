@@ -11,6 +11,11 @@ use crate::{
     raft::Replica,
 };
 
+/// Says that settings about how a node begins have no effect: this one has begun.
+pub fn tell_without_effect(setting: &str, Identity { cluster, node }: Identity) {
+    tracing::info!(node, %cluster, "{setting} has no effect: this node is a member already");
+}
+
 /// Asks the nodes that clients reach at `places` in turn to take this one in as
 /// `applicant`, until it is a member; one that is already only says so.
 pub async fn join<D: Disk>(
@@ -46,8 +51,8 @@ async fn warn_of_another_cluster<D: Disk>(
     introductions: &dyn Introductions,
     places: &[String],
 ) {
-    let Identity { cluster, node } = replica.log().identity();
-    tracing::info!(node, %cluster, "--join has no effect: this node is a member already");
+    let Identity { cluster, .. } = replica.log().identity();
+    tell_without_effect("--join", replica.log().identity());
     for place in places {
         let said = introductions.who_is(place, INTRODUCTION_ANSWER).await;
         let Ok(there) = said else { continue };

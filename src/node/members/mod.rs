@@ -5,6 +5,10 @@
 mod add;
 mod adoption;
 mod alter;
+mod founding;
+#[cfg(test)]
+mod founding_tests;
+mod gather;
 mod introductions;
 mod join;
 mod leader;
@@ -12,7 +16,8 @@ mod reconcile;
 mod service;
 
 pub use adoption::{Adopted, Adoptions};
+pub use gather::{FOUNDER, Gatherer};
 pub use introductions::{Applicant, Introduction, Introductions};
-pub use join::join;
+pub use join::{join, tell_without_effect};
 pub use reconcile::reconcile;
 pub use service::MembershipService;

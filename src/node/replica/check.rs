@@ -9,7 +9,7 @@ use crate::{
     checkpoint::CheckpointFile,
     io::{Disk, Files, cores},
     log::{self, Behind, Identity, OpenError, Options, Verified},
-    node::halt,
+    node::{halt, members::FOUNDER},
     raft::{changes_in, verify_indexes},
     sections::Fault,
     snapshot,
@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     error::StartError,
-    recovery::{FOUNDER, begin, cannot_open, following},
+    recovery::{begin, cannot_open, following},
 };
 
 /// What a check comes to.

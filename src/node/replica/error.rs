@@ -16,6 +16,9 @@ pub enum StartError {
     /// The node must not go on with what the disk holds: it said so before.
     #[error("{0}")]
     Halted(String),
+    /// It is empty, and nothing says how the node comes to belong to a cluster.
+    #[error("the directory is empty, and there is no cluster to belong to")]
+    NoCluster,
     /// It is a backup, which belongs to no node.
     #[error("the directory is a backup")]
     Backup,

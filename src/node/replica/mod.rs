@@ -17,6 +17,6 @@ pub use error::StartError;
 #[cfg(test)]
 pub use recovery::has_begun_anew;
 pub use running::{Cause, End, Running, StopError};
-pub use settings::Settings;
+pub use settings::{Founding, Settings};
 pub use start::start;
 pub use survivor::recover;

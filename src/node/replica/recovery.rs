@@ -2,22 +2,22 @@
 
 use std::io;
 
-use super::{error::StartError, settings::Settings};
+use super::{
+    error::StartError,
+    settings::{Founding, Settings},
+};
 use crate::{
-    base::{
-        ids::{ClusterId, NodeId},
-        tenants::Tenants,
-    },
+    base::{ids::ClusterId, tenants::Tenants},
     checkpoint::{CheckpointFile, store},
     io::{Disk, Files, cores, sync_directory},
-    log::{Identity, Log, OpenError, Options},
-    node::copy::{self, COPY_NODE},
+    log::{self, Identity, Log, OpenError, Options},
+    node::{
+        copy::{self, COPY_NODE},
+        members::{self, FOUNDER},
+    },
     raft::{self, Replay},
     snapshot::{self, install::InstallError},
 };
-
-/// The number of the node that a cluster begins with.
-pub(super) const FOUNDER: NodeId = 1;
 
 /// What a disk holds, read.
 pub(super) struct Recovery<D: Disk> {
@@ -36,6 +36,10 @@ pub(super) async fn recover<D: Disk>(
     let installing = disk.files();
     let installed = cores::on_own_thread("snapshot", move || snapshot::finish(&installing)).await;
     installed.map_err(StartError::Checkpoint)?.map_err(not_installed)?;
+    let is_new = is_empty(&disk.files()).map_err(StartError::Checkpoint)?;
+    if settings.has_no_cluster() && is_new {
+        return Err(StartError::NoCluster);
+    }
     let read = match read(disk, settings).await {
         Err(error) if settings.copy.is_some() && error.is_damage() => {
             let files = disk.files();
@@ -56,16 +60,28 @@ pub(super) async fn recover<D: Disk>(
         (false, true) => return Err(StartError::NoCopy),
         _ => {}
     }
+    if node == 0 && settings.has_no_cluster() {
+        return Err(StartError::NoCluster);
+    }
+    let is_of_a_cluster = !settings.address.cluster_address.is_empty();
+    if settings.founding == Founding::Now && is_of_a_cluster && !is_new && node != 0 {
+        members::tell_without_effect("--found", read.log.identity());
+    }
     let last = read.log.last().map_or(0, |last| last.index);
     tracing::info!(last, "log recovered");
     Ok(read)
+}
+
+/// Whether nothing was begun on a disk yet.
+fn is_empty(files: &impl Files) -> io::Result<bool> {
+    Ok(log::segments(files)?.is_empty() && store::names(files)?.is_empty())
 }
 
 /// Reads what a disk holds. Where the newest checkpoint is damaged, or that which the log goes on from is
 /// missing, what is before it may do as well; else a member of a cluster has another one make it.
 async fn read<D: Disk>(disk: &D, settings: &Settings) -> Result<Recovery<D>, StartError> {
     // What nobody has taken in yet has no number.
-    let node = if settings.join.is_empty() { FOUNDER } else { 0 };
+    let node = if settings.founding == Founding::Now { FOUNDER } else { 0 };
     let (identity, tenants) = match &settings.copy {
         Some(of) => copy::identity(disk, of).await.map_err(StartError::Checkpoint)?,
         None => (Identity { cluster: ClusterId(cores::uuid()), node }, None),

@@ -7,9 +7,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     error::StartError,
-    recovery::{FOUNDER, Recovery, recover},
+    recovery::{Recovery, recover},
     running::Running,
-    settings::Settings,
+    settings::{Founding, Settings},
     spare, watch,
 };
 use crate::{
@@ -22,7 +22,10 @@ use crate::{
         ForwardedWrites, Ready, Status, Wiring,
         copy::{self, CopyAge, CopyOf, Origins},
         expiry, halt, healing, health,
-        members::{self, Adopted, Adoptions, Applicant, Introductions, MembershipService},
+        members::{
+            self, Adopted, Adoptions, Applicant, FOUNDER, Gatherer, Introductions,
+            MembershipService,
+        },
         peers::PeerService,
         retention, scrub,
         sequencer::Sequencer,
@@ -191,6 +194,7 @@ fn serve_cluster<D: Disk>(
     let service = MembershipService::new(Rc::clone(replica), Rc::clone(&introductions));
     let service = Rc::new(service);
     let (adoptions, adopted) = Adoptions::new(Rc::clone(replica));
+    let accepted = adoptions.accepted();
     if let Some(listener) = listener {
         let (forwarded, service) = (Rc::clone(&forwarded), Rc::clone(&service));
         let peers = PeerService::new(Rc::clone(replica), forwarded, service, adoptions);
@@ -205,11 +209,39 @@ fn serve_cluster<D: Disk>(
     cores::spawn(async move { log_reads.run(reading).await });
     cores::spawn(Rc::clone(&service).serve(Arc::clone(&wiring.control)));
     cores::spawn(members::reconcile(service, own));
-    let places = settings.join.clone();
-    if !places.is_empty() {
-        let Address { address, votes, .. } = settings.address.clone();
-        let applicant = Applicant { address, voter: votes };
-        cores::spawn(members::join(Rc::clone(replica), introductions, places, applicant));
-    }
+    belong_to_a_cluster(replica, settings, &wiring.status, introductions, accepted);
     adopted
+}
+
+/// Has a node with an empty disk found a cluster, or be taken in by one, as it was told.
+fn belong_to_a_cluster<D: Disk>(
+    replica: &Rc<Replica<D>>,
+    settings: &Settings,
+    status: &Arc<Status>,
+    introductions: Rc<dyn Introductions>,
+    accepted: mpsc::Sender<Adopted>,
+) {
+    let own = settings.address.clone();
+    // One command may serve all nodes, and names all of them.
+    let others = settings.join.iter().filter(|place| **place != own.address);
+    let places: Vec<_> = others.cloned().collect();
+    let (replica, status) = (Rc::clone(replica), Arc::clone(status));
+    let Identity { cluster, node } = replica.log().identity();
+    match settings.founding {
+        Founding::Expect(expect) if node == 0 => {
+            let gatherer =
+                Gatherer { replica, introductions, status, places, expect, own, accepted };
+            cores::spawn(gatherer.run());
+        }
+        // It was begun to be taken in, which never came.
+        Founding::Now if node == 0 => {
+            let _ = accepted.try_send(Adopted { cluster, node: FOUNDER });
+        }
+        _ if !places.is_empty() => {
+            let Address { address, votes, .. } = own;
+            let applicant = Applicant { address, voter: votes };
+            cores::spawn(members::join(replica, introductions, places, applicant));
+        }
+        _ => {}
+    }
 }

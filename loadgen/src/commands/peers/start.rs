@@ -119,8 +119,14 @@ fn changeagent(
             command.args(["--cluster-listen", &free_address()?.to_string()]);
         }
         let leader: &mut SocketAddr = first.get_or_insert(address);
-        if node > 0 {
-            command.args(["--join", &leader.to_string()]);
+        match node {
+            0 if nodes > 1 => {
+                command.arg("--found");
+            }
+            0 => {}
+            _ => {
+                command.args(["--join", &leader.to_string()]);
+            }
         }
         let mut process = Process::start(command, &directory)?;
         process.await_ready(|| answers(address, "/ready"))?;
