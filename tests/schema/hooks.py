@@ -12,17 +12,20 @@ import re
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
 
+# The document, with what each answer of an operation may be.
+document = {}
 BLOCK_SECONDS_MAX = 0.05
 ID_MAX = 2**64 - 1
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
+    document.update(json.loads(json.dumps(raw_schema)))
     for path in raw_schema["paths"].values():
         _without_event_stream(path.get("get", {}))
     # Lines are made up as the list that they stand for.
     bodies = raw_schema["components"]["requestBodies"]
-    for body, lines in (("Changes", "NewChanges"), ("Keys", "NewKeys")):
+    for body, lines in (("Changes", "ChangeBodies"), ("Keys", "KeyBodies")):
         content = bodies[body]["content"]
         content["application/x-ndjson"] = {
             "schema": {"$ref": f"#/components/schemas/{lines}"},
@@ -39,6 +42,23 @@ def _without_event_stream(operation):
         for parameter in operation.get("parameters", [])
         if parameter.get("$ref") not in left_out
     ]
+
+
+@schemathesis.check
+def problem_is_one_that_the_answer_names(context, response, case):
+    """Every problem has the one schema; which codes an answer may have, its examples say."""
+    if "problem+json" not in "".join(response.headers.get("content-type", [])):
+        return
+    operation = document["paths"][case.operation.path].get(case.method.lower())
+    if operation is None:
+        return
+    answer = operation["responses"].get(str(response.status_code), {})
+    while "$ref" in answer:
+        answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+    problem = json.loads(response.content) if case.method != "HEAD" else {}
+    named = answer.get("content", {}).get("application/problem+json", {}).get("examples", {})
+    if problem and (problem["code"] not in named or problem["status"] != response.status_code):
+        raise AssertionError(f"{problem['code']} is none of {list(named)}")
 
 
 @schemathesis.serializer("application/x-ndjson")
