@@ -20,8 +20,8 @@ use super::{
         parameter,
     },
     resources::{
-        changes, cluster, collections, keys, log, members, metrics, node, openapi, page, quota,
-        session, state, tenants, tokens,
+        changes, cluster, collections, docs, keys, log, members, metrics, node, openapi, page,
+        quota, session, state, tenants, tokens,
     },
     route::{ALL, Resource, not_there},
 };
@@ -206,13 +206,10 @@ async fn read_node(
     resource: Resource<'_>,
 ) -> Result<Reply, ApiError> {
     parameter::check_none(request)?;
-    let is_json = |resource| {
-        matches!(
-            resource,
-            Resource::OpenApi | Resource::Cluster | Resource::Members | Resource::Member(_)
-        )
-    };
-    if is_json(resource) {
+    if matches!(
+        resource,
+        Resource::OpenApi | Resource::Cluster | Resource::Members | Resource::Member(_)
+    ) {
         accept::choose(request, &[Media::Json])?;
     }
     Ok(match resource {
@@ -222,6 +219,7 @@ async fn read_node(
         Resource::Index => node::index(api),
         Resource::Metrics => metrics::get(api).await,
         Resource::OpenApi => openapi::get(),
+        Resource::Docs => docs::get(),
         Resource::Cluster => cluster::get(api),
         Resource::Members => members::list(api),
         Resource::Member(id) => members::get(api, id)?,

@@ -31,6 +31,7 @@ pub(super) enum Resource<'p> {
     Member(&'p str),
     Metrics,
     OpenApi,
+    Docs,
     Changes,
     Change(&'p str),
     Redaction(&'p str),
@@ -73,7 +74,7 @@ fn creates_key(request: &Request) -> bool {
 
 /// Every path with its methods, as `Allow` lists them. A name in braces stands
 /// for one segment; `/tenant` is read as `/tenants`.
-pub const ROUTES: [(&str, &str); 36] = [
+pub const ROUTES: [(&str, &str); 37] = [
     ("/", READ),
     ("/health", READ),
     ("/ready", READ),
@@ -110,6 +111,7 @@ pub const ROUTES: [(&str, &str); 36] = [
     ("/tickets", POST),
     ("/metrics", READ),
     ("/openapi.json", READ),
+    ("/docs", READ),
 ];
 
 const READ: &str = "GET, HEAD, OPTIONS";
@@ -169,6 +171,7 @@ impl<'p> Resource<'p> {
             ["cluster", "members", id] => Self::Member(id),
             ["metrics"] => Self::Metrics,
             ["openapi.json"] => Self::OpenApi,
+            ["docs"] => Self::Docs,
             ["tokens"] => Self::Tokens,
             ["tokens", "anonymous"] => Self::Anonymous,
             ["tokens", id] => Self::Token(id),
@@ -238,7 +241,7 @@ impl<'p> Resource<'p> {
             Self::Health | Self::Ready => None,
             Self::Session if method == Method::Delete => None,
             // Whoever has any token.
-            Self::Index | Self::OpenApi | Self::Session => of_scope(None),
+            Self::Index | Self::OpenApi | Self::Docs | Self::Session => of_scope(None),
             // Its path is looked at there.
             Self::Tickets => of_scope(Some(Right::Read)),
             Self::Cluster | Self::Leader | Self::Members | Self::Member(_) | Self::Metrics => {
@@ -281,6 +284,7 @@ impl<'p> Resource<'p> {
                 | Self::Member(_)
                 | Self::Metrics
                 | Self::OpenApi
+                | Self::Docs
         )
     }
 

@@ -44,6 +44,7 @@ pub fn routes() -> (Bar, Vec<Route>) {
         "/ready",
         "/metrics",
         "/openapi.json",
+        "/docs",
         "/cluster",
         "/cluster/log",
         "/cluster/members",

@@ -49,6 +49,7 @@ fn without_a_token_nothing_is_told_but_that_the_node_is_there() {
         ("GET", "/nothing"),
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),
+        ("GET", "/docs"),
         ("GET", "/cluster"),
         ("POST", "/health"),
         ("POST", "/cluster/members"),

@@ -183,6 +183,7 @@ fn paths(bar: &Bar) -> Vec<(String, &'static str)> {
         ("/ready", READ),
         ("/metrics", READ),
         ("/openapi.json", READ),
+        ("/docs", READ),
         ("/cluster", READ),
         ("/cluster/members", APPEND),
         ("/cluster/members/1", "GET, HEAD, PATCH, DELETE, OPTIONS"),

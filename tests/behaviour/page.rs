@@ -1,6 +1,7 @@
 //! The live page at `/`, as a browser shows it.
 
 mod browser;
+mod docs;
 mod login;
 
 use browser::Browser;

@@ -46,6 +46,7 @@ const TABLE: &[(&str, &[Needs])] = &[
     ("/health", &[("get", No, Own)]),
     ("/ready", &[("get", No, Own)]),
     ("/openapi.json", &[("get", Any, Own)]),
+    ("/docs", &[("get", Any, Own)]),
     ("/metrics", &[("get", Read, All)]),
     ("/cluster", &[("get", Read, All)]),
     ("/cluster/leader", &[("post", Admin, All)]),

@@ -3,6 +3,7 @@
 pub(super) mod changes;
 pub(super) mod cluster;
 pub(super) mod collections;
+pub(super) mod docs;
 pub(super) mod keys;
 pub(super) mod log;
 pub(super) mod members;

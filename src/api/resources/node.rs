@@ -65,7 +65,7 @@ pub(in crate::api) fn index(api: &Context) -> Reply {
         "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
          \"last\":{last},\"resources\":[\"/changes\",\"/tenants\",\"/collections/{{collection}}\",\
          \"/tokens\",\"/session\",\"/tickets\",\"/cluster\",\"/health\",\"/ready\",\"/metrics\",\
-         \"/openapi.json\"]}}"
+         \"/openapi.json\",\"/docs\"]}}"
     );
     // A browser gets the page instead.
     Reply::Now(Response::json(200, body).with_header("Vary", "Accept"))

@@ -94,7 +94,7 @@ fn who_logs_in_next_sees_nothing_of_who_was_there_before() {
     browser.until("!document.getElementById('members').hidden");
     browser.click("#form .main");
     browser.until("document.querySelectorAll('#found li').length === 2");
-    assert_eq!(browser.value(LINKS), "#search /openapi.json /metrics /cluster");
+    assert_eq!(browser.value(LINKS), "#search /docs /metrics /cluster");
     browser.click("#leave");
     browser.until(ASKS);
     assert_eq!(browser.text("#login-state"), "");
@@ -107,7 +107,7 @@ fn who_logs_in_next_sees_nothing_of_who_was_there_before() {
     assert_eq!(browser.value("document.querySelectorAll('#members td, #found li').length"), 0);
     assert_eq!(browser.text("#stored").trim(), "");
     assert_eq!(browser.text("#found-state"), "");
-    assert_eq!(browser.value(LINKS), "#search /openapi.json");
+    assert_eq!(browser.value(LINKS), "#search /docs");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_token_that_may_not_read_is_told_so() {
     log_in(&mut browser, &token);
     browser.until(IS_IN);
     assert_eq!(browser.text("#live-state"), "This token may not read");
-    assert_eq!(browser.value(LINKS), "/openapi.json");
+    assert_eq!(browser.value(LINKS), "/docs");
     for part in ["#search", "#pause"] {
         let seen = browser.value(&format!("document.querySelector('{part}').checkVisibility()"));
         assert_eq!(seen, false, "{part}");
