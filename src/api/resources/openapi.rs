@@ -214,6 +214,7 @@ pub(in crate::api) mod tests {
         assert!(problems.len() > 20);
         for problem in problems {
             assert_eq!(problem["schema"]["$ref"], "#/components/schemas/Problem", "{problem}");
+            assert!(problem["examples"].is_object(), "they say which codes it may have: {problem}");
         }
         let schema = &document["components"]["schemas"]["Problem"];
         assert!(["oneOf", "anyOf", "allOf", "if"].iter().all(|word| schema.get(*word).is_none()));
