@@ -95,6 +95,11 @@ fn the_examples_of_the_guide_print_what_it_says() {
     run("docs/guide.md", 40);
 }
 
+#[test]
+fn the_examples_of_the_tutorials_print_what_they_say() {
+    run("docs/tutorials.md", 20);
+}
+
 /// What a command prints, line by line, with everything that differs each time spelled the same.
 fn answers(printed: &str) -> Vec<Value> {
     let lines = printed.lines().filter(|line| !line.is_empty());

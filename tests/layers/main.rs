@@ -1,12 +1,14 @@
 //! Holds the structure of `src/` against its rules, from the source itself:
 //! imports point down, no file stands in a circle, what other nodes ask is told apart in one
 //! place, files and functions are short, and what is said to hold is asserted; and the dependencies
-//! against `deny.toml`.
+//! against `deny.toml`. The links of the documents lead somewhere, too.
 
 #[cfg(test)]
 mod circles;
 #[cfg(test)]
 mod dependencies;
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
