@@ -7,13 +7,17 @@ use super::{
     format::SegmentHeader,
     index::Indexed,
     recover::{End, Recovery, Stop},
-    segment::{self, Name, file_name},
+    segment::{self, Name, Pace, file_name},
     survey::{Layout, load, survey},
 };
 use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::io;
+
+/// The first segment of a log is no longer than this: it is filled at once, before anything else, so what
+/// shares the disk waits behind all of it; and a node that joins a cluster gets another log soon.
+const FIRST_BYTES: u64 = 4 << 20;
 
 /// The segment that groups are written to.
 pub(super) struct Active<F> {
@@ -278,9 +282,9 @@ async fn create<D: Disk>(
     let spare = match open_spare(disk, options, layout).await? {
         Some(spare) => spare,
         None => {
-            let bytes = options.segment_bytes;
+            let bytes = options.segment_bytes.min(FIRST_BYTES);
             let make = async {
-                segment::fill(disk, 1, bytes, |_| true).await?;
+                segment::fill(disk, 1, bytes, |_| Pace::Hurry).await?;
                 disk.rename(&segment::temporary_name(1), &file_name(1)).await?;
                 disk.sync_directory().await?;
                 disk.open(&file_name(1), OpenMode::WriteDurable).await

@@ -13,6 +13,7 @@ use crate::io::{
     BLOCK,
     simulated::disk::{Faults, Loss, SimDisk},
 };
+use futures_util::future::join;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{cell::RefCell, io, rc::Rc};
@@ -351,6 +352,27 @@ fn an_entry_beyond_the_headroom_waits_for_a_segment() {
     assert!(log.progress().pieces > before.pieces, "it could be seen to be made");
     harness.run(Turns(50));
     assert_eq!(*told.borrow(), Some(true));
+}
+
+#[test]
+fn the_first_segment_is_short_and_the_next_one_is_given_up_when_the_log_is_closed() {
+    let (disk, mut harness) = (SimDisk::new(5), Harness::new());
+    disk.set_faults(Faults { pending_max: 3, ..Faults::default() });
+    let long = Options { segment_bytes: 8 << 20, ..options(5) };
+    let (log, _) = harness.open(&disk, long).unwrap();
+    harness.spawn(log.run());
+    let closed = async {
+        while log.progress().pieces < 3 {
+            Turns(1).await;
+        }
+        log.close().await
+    };
+    let (prepared, closed) = harness.run(join(log.prepare(), closed));
+    assert!(prepared.is_ok() && closed.is_ok());
+    assert!((3..20).contains(&log.progress().pieces), "{}", log.progress().pieces);
+    let left: Vec<_> =
+        disk.snapshot().iter().map(|(name, bytes)| (name.clone(), bytes.len())).collect();
+    assert_eq!(left, [(file_name(1), 4 << 20)]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! tail.
 
 use super::cursor::is_zero;
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode, Pause};
 use bytes::Bytes;
 use std::io;
 
@@ -58,15 +58,26 @@ fn sequence_of(digits: &str) -> Option<u64> {
     if decimal { digits.parse().ok() } else { None }
 }
 
-/// Makes a zero-filled, synced file under the segment's temporary name, leaving
-/// the disk to others between pieces for as long as there is no `hurry`, which is
-/// asked after each, with the bytes that are written. What a failure leaves behind is removed as far as possible.
+/// How to go on when a piece of a file is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// With the next one at once.
+    Hurry,
+    /// Once others had the disk for a moment.
+    Leave(Pause),
+    /// Not at all: nobody needs the file any more.
+    GiveUp,
+}
+
+/// Makes a zero-filled, synced file under the segment's temporary name, at the `pace` that is asked
+/// for after each piece, with the bytes that are written. False when it was given up. What that or a failure
+/// leaves behind is removed as far as possible.
 pub(super) async fn fill<D: Disk>(
     disk: &D,
     sequence: u64,
     bytes: u64,
-    hurry: impl Fn(u64) -> bool,
-) -> io::Result<()> {
+    pace: impl Fn(u64) -> Pace,
+) -> io::Result<bool> {
     let temporary = temporary_name(sequence);
     let file = match disk.open(&temporary, OpenMode::Create).await {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -80,10 +91,10 @@ pub(super) async fn fill<D: Disk>(
         }
         Ok(file) => file,
     };
-    let filled = zero(disk, &file, bytes, hurry).await;
+    let filled = zero(disk, &file, bytes, pace).await;
     let closed = file.close().await;
-    let outcome = filled.and(closed);
-    if outcome.is_err() {
+    let outcome = filled.and_then(|filled| closed.map(|()| filled));
+    if !matches!(outcome, Ok(true)) {
         // The first error is the one to tell; a file left over is removed at
         // the next try or at the next start.
         let _ = disk.remove(&temporary).await;
@@ -95,8 +106,8 @@ async fn zero<D: Disk>(
     disk: &D,
     file: &D::File,
     bytes: u64,
-    hurry: impl Fn(u64) -> bool,
-) -> io::Result<()> {
+    pace: impl Fn(u64) -> Pace,
+) -> io::Result<bool> {
     let mut zeros = file.buffer(PIECE_BYTES);
     let mut at = 0;
     while at < bytes {
@@ -106,11 +117,14 @@ async fn zero<D: Disk>(
         }
         zeros = file.write_at(zeros, at).await?;
         at += zeros.as_ref().len() as u64;
-        if !hurry(at) {
-            disk.pause().await;
+        match pace(at) {
+            Pace::Hurry => {}
+            Pace::Leave(pause) => disk.pause(pause).await,
+            Pace::GiveUp if at < bytes => return Ok(false),
+            Pace::GiveUp => {}
         }
     }
-    file.sync().await
+    file.sync().await.map(|()| true)
 }
 
 /// Reads a whole segment of `bytes`; shorter when the file is.

@@ -4,11 +4,11 @@ use super::{
     Log,
     open::Spare,
     purged::sync_directory,
-    segment::{self, file_name, temporary_name},
-    state::LogState,
+    segment::{self, Pace, file_name, temporary_name},
+    state::{ActivePlace, Inner, LogState},
 };
 use crate::base::planted::planted;
-use crate::io::{Disk, OpenMode};
+use crate::io::{Disk, OpenMode, Pause};
 use std::{io, rc::Rc};
 
 /// What part of a segment its successor is prepared further than it is filled itself.
@@ -22,6 +22,23 @@ impl<D: Disk> Drop for Preparing<D> {
         self.0.get_mut().preparing = false;
         self.0.spare_used.notify_one();
         self.0.spare_ready.notify_one();
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// How the spare is gone on with that has so many bytes. Writers must not come to wait for it: it stays
+    /// ahead of them by a part of a segment, at whatever rate they fill theirs.
+    fn pace(&self, filled: u64) -> Pace {
+        let ActivePlace { bytes, offset, .. } = self.active;
+        if self.poison.is_some() || (self.closing && !self.queue.is_urgent()) {
+            Pace::GiveUp
+        } else if filled < offset + bytes / AHEAD {
+            Pace::Hurry
+        } else if self.awaits_spare || self.room_wanted > 0 {
+            Pace::Leave(Pause::Short)
+        } else {
+            Pace::Leave(Pause::Long)
+        }
     }
 }
 
@@ -65,7 +82,8 @@ impl<D: Disk> Log<D> {
     }
 
     /// Prepares the spare segment if there is none: zero-fills a file, syncs it
-    /// and gives it its name. Group commits go on meanwhile.
+    /// and gives it its name. Group commits go on meanwhile. Given up when the log is closed and
+    /// nothing waits for it.
     ///
     /// # Errors
     /// `StorageFull` when the disk has not the room, and whatever the disk
@@ -95,15 +113,14 @@ impl<D: Disk> Log<D> {
             let message = format!("less than {needed} bytes are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, message));
         }
-        // Writers must not come to wait for it: it stays ahead of them by a part of a segment, at whatever
-        // rate they fill theirs.
-        let hurry = |filled: u64| {
+        let pace = |filled: u64| {
             let mut inner = shared.get_mut();
             inner.pieces += 1;
-            let active = inner.active;
-            filled < active.offset + active.bytes / AHEAD
+            inner.pace(filled)
         };
-        segment::fill(&shared.disk, sequence, bytes, hurry).await?;
+        if !segment::fill(&shared.disk, sequence, bytes, pace).await? {
+            return Ok(());
+        }
         let name = file_name(sequence);
         shared.disk.rename(&temporary_name(sequence), &name).await?;
         if !planted!(SkipSegmentDirectorySync)

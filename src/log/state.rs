@@ -105,6 +105,8 @@ pub(super) struct Inner<D: Disk> {
     pub(super) handover: Option<Active<D::File>>,
     pub(super) spare: Option<Spare<D::File>>,
     pub(super) preparing: bool,
+    /// The writer waits for the spare.
+    pub(super) awaits_spare: bool,
     /// The last attempt to prepare a spare failed.
     pub(super) cannot_prepare: bool,
     /// Pieces of spares that were filled.
@@ -157,6 +159,7 @@ impl<D: Disk> Inner<D> {
             handover: Some(active),
             spare,
             preparing: false,
+            awaits_spare: false,
             cannot_prepare: false,
             pieces: 0,
             room_wanted: 0,

@@ -84,7 +84,11 @@ impl<D: Disk> Writer<D> {
             match step {
                 Step::Write(plan) => self.commit(plan).await?,
                 Step::Roll => self.roll().await?,
-                Step::AwaitSpare => self.shared.spare_ready.notified().await,
+                Step::AwaitSpare => {
+                    self.shared.get_mut().awaits_spare = true;
+                    self.shared.spare_ready.notified().await;
+                    self.shared.get_mut().awaits_spare = false;
+                }
                 Step::AwaitWork => self.shared.work.notified().await,
                 Step::End => return Ok(()),
             }

@@ -198,7 +198,7 @@ fn remove_others(files: &impl Files, install: &Install) -> io::Result<()> {
     };
     for file in files.list()? {
         if is_of_log(&file.name) && !install.names.contains(&file.name) {
-            files.remove(&file.name)?;
+            files.remove_slowly(&file.name)?;
         }
     }
     remove_staged(files, |_| true)?;

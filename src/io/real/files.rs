@@ -5,10 +5,17 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use super::{output::OutputFile, regular::open_file};
 use crate::io::{FileInfo, FileName, Files, map::Mapping};
+
+/// What a file that is removed slowly gives back at once.
+const REMOVED_BYTES: u64 = 4 << 20;
+/// How long nothing of it is given back then.
+const REMOVED_PAUSE: Duration = Duration::from_millis(4);
 
 /// A directory on the machine's file system; clones are the same directory.
 #[derive(Clone, Debug)]
@@ -80,6 +87,23 @@ impl Files for DirectoryFiles {
         fs::remove_file(self.directory.join(name))
     }
 
+    fn remove_slowly(&self, name: &FileName) -> io::Result<()> {
+        let path = self.directory.join(name);
+        let file = File::options().write(true).open(&path)?;
+        let mut left = file.metadata()?.len();
+        // It has no name any more before it is cut, so whatever ends this leaves no part of it.
+        fs::remove_file(&path)?;
+        while left > REMOVED_BYTES {
+            left -= REMOVED_BYTES;
+            // Else it all goes when it is closed.
+            if file.set_len(left).is_err() {
+                break;
+            }
+            thread::sleep(REMOVED_PAUSE);
+        }
+        Ok(())
+    }
+
     fn map(&self, name: &FileName) -> io::Result<Mapping> {
         Mapping::open(&self.directory.join(name))
     }
@@ -112,6 +136,11 @@ mod tests {
         drop(files.create("a").unwrap());
         assert_eq!(files.read("a").unwrap(), b"", "cut to nothing");
         files.remove("a").unwrap();
+        let mut output = files.create("b").unwrap();
+        output.write_all(&vec![1; 9 << 20]).unwrap();
+        drop(output);
+        files.remove_slowly("b").unwrap();
+        assert_eq!(files.remove_slowly("b").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(files.remove("a").unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(files.list().unwrap(), []);
     }
