@@ -159,13 +159,16 @@ fn a_file_system_without_direct_io_is_used_through_the_page_cache_and_that_is_sa
 
 #[test]
 fn a_start_without_the_memory_for_its_log_ends_with_a_line() {
-    let node = Node::with(&["--segment-size", "512MiB"]);
+    let node = Node::with(&["--segment-size", "128MiB"]);
     let data = node.data();
     node.client().append(r#"{"data":1}"#);
+    // The first one is short.
+    let second = data.join("00000000000000000002.seg");
+    testkit::eventually("there is a long one", || second.exists());
     let builder = node.stop();
     let limited = NodeBuilder::bare(builder.directory(), &data)
         .flags(&["--cores", "1"])
-        .launcher(&["prlimit", "--as=500000000"]);
+        .launcher(&["prlimit", "--as=200000000"]);
     fails_unchanged(&limited, &data).says(&["memory", ".seg"]);
     builder.start().holds(1);
 }
