@@ -58,24 +58,15 @@ pub trait Disk: Clone + 'static {
     /// Makes creations, renames and removals so far durable.
     fn sync_directory(&self) -> impl Future<Output = io::Result<()>>;
 
-    /// A moment in which others may use the disk: taken between the pieces of what is written in the
-    /// background, longer where nobody waits for that.
-    fn pause(&self, pause: Pause) -> impl Future<Output = ()>;
+    /// A moment in which others may use the disk: taken between the pieces of
+    /// what is written in the background and nobody waits for.
+    fn pause(&self) -> impl Future<Output = ()>;
 
     /// Bytes that may still be written before the disk is full.
     fn free_bytes(&self) -> impl Future<Output = io::Result<u64>>;
 
     /// The same directory for work that runs off the core.
     fn files(&self) -> Self::Files;
-}
-
-/// How long a [`pause`](Disk::pause) is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
-    /// Somebody waits for what is written.
-    Short,
-    /// Nobody does.
-    Long,
 }
 
 /// An open file. Positions and lengths are multiples of [`BLOCK`].

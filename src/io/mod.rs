@@ -16,6 +16,6 @@ pub mod tls;
 
 pub use dialer::Dialer;
 pub use disk::{
-    BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, Pause, is_bad_place,
+    BLOCK, Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, is_bad_place,
     is_directory_failed, put_file, sync_directory,
 };

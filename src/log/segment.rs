@@ -2,7 +2,7 @@
 //! tail.
 
 use super::cursor::is_zero;
-use crate::io::{BLOCK, Disk, DiskFile, OpenMode, Pause};
+use crate::io::{BLOCK, Disk, DiskFile, OpenMode};
 use bytes::Bytes;
 use std::io;
 
@@ -64,7 +64,7 @@ pub(super) enum Pace {
     /// With the next one at once.
     Hurry,
     /// Once others had the disk for a moment.
-    Leave(Pause),
+    Leave,
     /// Not at all: nobody needs the file any more.
     GiveUp,
 }
@@ -119,7 +119,7 @@ async fn zero<D: Disk>(
         at += zeros.as_ref().len() as u64;
         match pace(at) {
             Pace::Hurry => {}
-            Pace::Leave(pause) => disk.pause(pause).await,
+            Pace::Leave => disk.pause().await,
             Pace::GiveUp if at < bytes => return Ok(false),
             Pace::GiveUp => {}
         }

@@ -8,7 +8,7 @@ use super::{
     state::{ActivePlace, Inner, LogState},
 };
 use crate::base::planted::planted;
-use crate::io::{Disk, OpenMode, Pause};
+use crate::io::{Disk, OpenMode};
 use std::{io, rc::Rc};
 
 /// What part of a segment its successor is prepared further than it is filled itself.
@@ -32,12 +32,10 @@ impl<D: Disk> Inner<D> {
         let ActivePlace { bytes, offset, .. } = self.active;
         if self.poison.is_some() || (self.closing && !self.queue.is_urgent()) {
             Pace::GiveUp
-        } else if filled < offset + bytes / AHEAD {
+        } else if filled < offset + bytes / AHEAD || self.awaits_spare || self.room_wanted > 0 {
             Pace::Hurry
-        } else if self.awaits_spare || self.room_wanted > 0 {
-            Pace::Leave(Pause::Short)
         } else {
-            Pace::Leave(Pause::Long)
+            Pace::Leave
         }
     }
 }

@@ -88,7 +88,7 @@ pub(super) async fn take<D: Disk>(
     let (ended, _) = machine.ended();
     let told = Told { tenants: tenants.clone(), index: machine.index() };
     let files = machine.log().files();
-    let mut before = 0;
+    let mut before = machine.purged().map_or(0, |last| last.index);
     let mut segments = Vec::new();
     for end in ended {
         if before < *range.end() && end.index >= *range.start() {

@@ -154,8 +154,9 @@ impl<D: Disk> Replica<D> {
             (Ok(entries), Some(tenants)) => parts::take(&self.machine, entries, tenants).await,
             (read, _) => read,
         };
-        // They may have been purged meanwhile.
-        if let Some(purged) = self.log.purged().filter(|purged| from <= purged.index) {
+        // They may have been purged meanwhile, or are about to be: then nobody knows any more what of them
+        // was refused or redacted.
+        if let Some(purged) = self.machine.purged().filter(|purged| from <= purged.index) {
             return Err(LogPieceError::Purged(purged));
         }
         let entries = read.map_err(LogPieceError::Disk)?;

@@ -274,6 +274,13 @@ impl<D: Disk> StateMachine<D> {
         Some((from_raft_id(last), Arc::clone(file.as_ref()?.map())))
     }
 
+    /// The last entry that is purged; or is about to be, since a checkpoint stands for it.
+    pub(super) fn purged(&self) -> Option<LogId> {
+        let inner = self.inner.borrow();
+        let checkpoint = inner.checkpoint.as_ref().map(|purged| from_raft_id(&purged.last));
+        checkpoint.max(self.log.purged())
+    }
+
     /// The timestamp of the newest change applied.
     #[must_use]
     pub fn last_at(&self) -> Timestamp {

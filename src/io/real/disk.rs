@@ -17,13 +17,11 @@ use super::{
     regular::open_file,
     uring::file::{UringBuffer, UringFile},
 };
-use crate::io::{Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode, Pause, cores};
+use crate::io::{Disk, DiskFile, FileInfo, FileName, Files as _, OpenMode, cores};
 
-/// A pause between pieces of background writing that somebody waits for: about twice as long as a piece
-/// takes to write, so that others get most of the disk.
-const PAUSE_SHORT: Duration = Duration::from_millis(1);
-/// The same where nobody does: pieces of 256 KiB are no more than 64 MB/s then.
-const PAUSE_LONG: Duration = Duration::from_millis(4);
+/// A pause between pieces of background writing, so that others get most of the disk: pieces of 256 KiB
+/// are no more than 64 MB/s with it.
+const PAUSE: Duration = Duration::from_millis(4);
 
 /// A directory on the machine's file system. All operations must run on a core.
 #[derive(Clone, Debug)]
@@ -114,12 +112,8 @@ impl Disk for RealDisk {
         self.blocking(DirectoryFiles::sync_directory).await
     }
 
-    async fn pause(&self, pause: Pause) {
-        let pause = match pause {
-            Pause::Short => PAUSE_SHORT,
-            Pause::Long => PAUSE_LONG,
-        };
-        cores::sleep(pause).await;
+    async fn pause(&self) {
+        cores::sleep(PAUSE).await;
     }
 
     async fn free_bytes(&self) -> io::Result<u64> {

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use crate::io::{Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, Pause, map::Mapping};
+use crate::io::{Disk, DiskFile, FileInfo, FileName, Files, OpenMode, Output, map::Mapping};
 
 /// Every file's bytes, by its name. Clones are the same disk.
 #[derive(Clone, Default)]
@@ -66,7 +66,7 @@ impl Disk for HeldDisk {
         Ok(())
     }
 
-    async fn pause(&self, _: Pause) {}
+    async fn pause(&self) {}
 
     async fn free_bytes(&self) -> io::Result<u64> {
         Ok(1 << 40)

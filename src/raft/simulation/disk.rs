@@ -6,7 +6,7 @@ use std::{cell::RefCell, io, rc::Rc, time::Duration};
 use tokio::sync::watch;
 
 use crate::io::{
-    Disk, DiskFile, FileInfo, FileName, OpenMode, Pause, cores,
+    Disk, DiskFile, FileInfo, FileName, OpenMode, cores,
     simulated::disk::{Loss, SimDisk, SimFile, SimFiles},
 };
 
@@ -73,8 +73,8 @@ impl Disk for TimedDisk {
         self.inner().sync_directory().await
     }
 
-    async fn pause(&self, pause: Pause) {
-        self.inner().pause(pause).await;
+    async fn pause(&self) {
+        self.inner().pause().await;
     }
 
     async fn free_bytes(&self) -> io::Result<u64> {

@@ -12,7 +12,7 @@ use super::{
     state::{EIO, ENOSPC, Fate, State, failed},
 };
 use crate::io::{
-    BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, Pause, cores,
+    BLOCK, Disk, DiskFile, FileInfo, FileName, OpenMode, cores,
     simulated::{
         tally::{Event, count},
         task::Turns,
@@ -80,7 +80,7 @@ impl Disk for SimDisk {
         operate(self, State::sync_directory).await
     }
 
-    async fn pause(&self, _: Pause) {
+    async fn pause(&self) {
         delay(self).await;
     }
 
