@@ -159,14 +159,39 @@ mod tests {
             secret::SecretHash,
             tokens::{Grantor, Rights, Role, Scope, Token, TokenId},
         },
+        io::simulated::{disk::SimDisk, executor},
+        raft::{
+            compact::compact,
+            fold_tests::{CLUSTER, What},
+            snapshot_tests::filled,
+        },
         state::{
             State,
-            testing::{ChangeText, batch_of, create_tenant},
+            testing::{ChangeText, batch, batch_of, create_tenant},
         },
     };
 
     const OWN: Uuid = Uuid::from_u128(1);
     const OTHER: Uuid = Uuid::from_u128(2);
+
+    #[test]
+    fn what_is_purged_while_it_is_read_is_not_looked_up_in_another_segment() {
+        executor::run(7, async {
+            let disk = SimDisk::new(7);
+            let all: Vec<What> = (0..60).map(|_| What::Batch(batch(300, b'}'))).collect();
+            let machine = filled(&disk, 1, &all).await;
+            let entries = machine.log().read(1, 3, usize::MAX).await.unwrap();
+            let own = Tenants::new(vec![OWN]);
+            assert_eq!(take(&machine, entries.clone(), &own).await.unwrap().len(), 2);
+            let compacted = compact(&disk.files(), CLUSTER, 1..=1, None).unwrap().unwrap();
+            assert!(compacted.log_id.index >= 2 && machine.log().active_segment() > 2);
+            machine.purge(&compacted);
+            // The log itself is purged a moment later.
+            assert_eq!((machine.purged(), machine.log().purged()), (Some(compacted.log_id), None));
+            let refused = take(&machine, entries, &own).await.unwrap_err();
+            assert!(refused.to_string().contains("is not known"), "{refused}");
+        });
+    }
 
     fn kept(changes: u64) -> TenantRetention {
         TenantRetention { changes: NonZeroU64::new(changes), age: None }
