@@ -125,7 +125,9 @@ fn draw(rng: &mut StdRng) -> Plan {
             plan.steps.extend(first(&fault).map(|first| (begun, first)));
             let (end, is_long) =
                 (end(&fault), matches!(fault, Fault::Network(network::Fault::Isolate(_))));
+            let then = then(&fault);
             plan.steps.push((rng.random_range(PAUSE), fault));
+            plan.steps.extend(then.map(|then| (begun, then)));
             let lasts = match is_long {
                 true => LASTS_LONG,
                 false => rng.random_range(LASTS),
@@ -144,6 +146,16 @@ fn first(fault: &Fault) -> Option<Fault> {
         Fault::Disk(disk::Fault::PutBack(node)) => Some(Fault::Disk(disk::Fault::Copy(*node))),
         Fault::Process(process::Fault::Start(node)) => {
             Some(Fault::Process(process::Fault::Crash(*node, Loss::Random)))
+        }
+        _ => None,
+    }
+}
+
+/// Without which a fault may do nothing: connections that stand need no entry.
+fn then(fault: &Fault) -> Option<Fault> {
+    match fault {
+        Fault::Network(network::Fault::Closed(..)) => {
+            Some(Fault::Network(network::Fault::CutAll(100)))
         }
         _ => None,
     }
