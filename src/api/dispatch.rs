@@ -310,7 +310,7 @@ async fn read_resource(
         Resource::Tenants => tenants::list(api, &query).await,
         Resource::Tenant(tenant) => tenants::get(api, tenant)?,
         Resource::Retention(tenant) => tenants::retention(api, tenant)?,
-        Resource::Quota(tenant) => quota::get(api, tenant)?,
+        Resource::Quota(tenant) => quota::get(api, tenant).await?,
         Resource::Collections(tenant) => collections::list(api, tenant, &query).await?,
         Resource::Collection(path) => collections::get(api, path)?,
         Resource::Keys(path) => {

@@ -75,15 +75,20 @@ impl Tenant {
     /// How many live keys it has.
     #[must_use]
     pub fn keys(&self) -> u64 {
-        let (mut keys, mut after) = (0, None);
-        loop {
-            let Slice { entries, next } = self.collections_after(after.as_deref(), usize::MAX);
-            keys += entries.iter().map(|collection| collection.keys() as u64).sum::<u64>();
-            after = next;
-            if after.is_none() {
-                return keys;
-            }
+        let (mut keys, mut after) = self.keys_after(None);
+        while let Some(last) = after {
+            let (more, next) = self.keys_after(Some(&last));
+            (keys, after) = (keys + more, next);
         }
+        keys
+    }
+
+    /// How many live keys those of its collections have that come after one by their names, a bounded number of
+    /// them; and after which one to go on, where that are not all.
+    #[must_use]
+    pub fn keys_after(&self, after: Option<&str>) -> (u64, Option<Box<str>>) {
+        let Slice { entries, next } = self.collections_after(after, usize::MAX);
+        (entries.iter().map(|collection| collection.keys() as u64).sum(), next)
     }
 
     /// The collection of that name.
