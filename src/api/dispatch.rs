@@ -13,6 +13,7 @@ use super::{
         question::{Lists, Start},
         stream,
     },
+    refusal::refusal,
     reply::{Awaited, Parked, ParkedRead, Reply},
     request::{
         ChangesQuery, Consistency, CopyQuery, ReadOf, ReadQuery,
@@ -113,23 +114,6 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
         let refusal = Response::from(error);
         Reply::Now(if is_key { refusal } else { negotiated(refusal) })
     })
-}
-
-/// The answer to a request that is refused with `error`.
-pub(super) fn refusal(request: &Request, error: ApiError) -> Response {
-    let is_list = || Resource::of(&request.path_segments()).is_some_and(|of| of.is_list());
-    let reads = matches!(request.method(), Method::Get | Method::Head);
-    let passes = error.code.status() == 503;
-    match reads && is_list() {
-        true if passes && accept::takes_only(request, Media::Events) => stream::unavailable(error),
-        true if error.code == Code::OtherHistory && is_for_events(request) => stream::reset(error),
-        true => negotiated(error.into()),
-        false => error.into(),
-    }
-}
-
-fn is_for_events(request: &Request) -> bool {
-    matches!(accept::choose(request, &accept::OF_CHANGES), Ok(Media::Events))
 }
 
 async fn route(

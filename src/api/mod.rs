@@ -26,6 +26,7 @@ pub mod json;
 pub mod metrics;
 mod parts;
 pub mod read;
+mod refusal;
 mod reply;
 pub mod request;
 mod resources;
@@ -359,7 +360,7 @@ impl Api {
     /// The answer to a request that is refused with `error`.
     #[must_use]
     pub fn refusal(&self, request: &Request, error: ApiError) -> Response {
-        dispatch::refusal(request, error)
+        refusal::refusal(request, error)
     }
 
     /// Whether a request is about the node or its cluster, and not about what is
