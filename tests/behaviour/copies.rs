@@ -1,6 +1,7 @@
 //! `changeagent cache`: a read-only copy of a history that needs nothing but HTTP to its origin.
 
 mod anew;
+mod cut;
 mod damaged;
 mod several;
 

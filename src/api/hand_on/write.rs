@@ -13,10 +13,10 @@ use crate::{
         reply::Reply,
         request::parameter,
     },
-    base::timing::{COPY_ADMIN, COPY_WRITE, COPY_WRITTEN},
+    base::timing::{COPY_ADMIN, COPY_RETRY_MIN, COPY_WRITE, COPY_WRITTEN},
     http::Request,
     io::cores,
-    node::copy::Origins,
+    node::{control::ReadError, copy::Origins},
     upstream::{Answer, AskError, Question},
 };
 
@@ -74,9 +74,17 @@ pub(in crate::api) async fn hand_on_write(
     }
     if (200..300).contains(&answer.status) {
         // Who wrote reads it here; whether or not it has come as far, it was written.
-        let _ = cores::within(COPY_WRITTEN, api.node.barrier()).await;
+        let _ = cores::within(COPY_WRITTEN, can_be_read(api)).await;
     }
     Ok(Reply::Now(passed_on(answer)))
+}
+
+/// Waits until what was written before is here. Where the origins cannot be asked they are asked again: as a
+/// rule a connection was cut, and the next one is made.
+async fn can_be_read(api: &Context) {
+    while matches!(api.node.barrier().await, Err(ReadError::NoLeader)) && !api.node.is_stopping() {
+        cores::sleep(COPY_RETRY_MIN).await;
+    }
 }
 
 /// Whether an answer is that of a node which did nothing, and another may do it: with 503 a node says
