@@ -93,6 +93,10 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
     let deadline = if api.node.is_stopping() { now } else { parked.deadline };
     let is_key = matches!(parked.asked, ParkedRead::Key(_) | ParkedRead::Moved(_));
     let reply = match parked.asked {
+        ParkedRead::Request(request) => return handle(api, request, now, Some(deadline)).await,
+        // It says so in its own way.
+        ParkedRead::Stream(stream) => stream::open(api, *stream, deadline, now),
+        _ if let Err(error) = freshness::check(api) => Err(error),
         ParkedRead::List(question) => list::ask(api, question, deadline, now).await,
         ParkedRead::Rest(mut question) => {
             question.start = Start::After(parked.wait.examined());
@@ -106,8 +110,6 @@ pub(super) async fn resume(api: &Context, parked: Parked, now: Instant) -> Reply
             drop(parked.wait);
             moved::ask(api, *question, deadline, now).await
         }
-        ParkedRead::Stream(stream) => stream::open(api, *stream, deadline, now),
-        ParkedRead::Request(request) => return handle(api, request, now, Some(deadline)).await,
     };
     api.node.catch_up_with_index().await;
     reply.unwrap_or_else(|error| {

@@ -170,10 +170,13 @@ impl Api {
         Err(refused.error())
     }
 
-    /// Until when to wait at most with a request of `principal` that is to wait until `until`.
+    /// Until when to wait at most with a request of `principal` that is to wait until `until`, before it is
+    /// looked at again.
     #[must_use]
     pub fn wait_until(&self, principal: &Principal, until: Instant, now: Instant) -> Instant {
-        principal.left().and_then(|left| now.checked_add(left)).map_or(until, |end| end.min(until))
+        let expires = principal.left().and_then(|left| now.checked_add(left));
+        let stale_at = self.0.node.status().copy().and_then(|copy| copy.stale_at(now));
+        expires.into_iter().chain(stale_at).fold(until, Instant::min)
     }
 
     /// Resolves when some may do less than before `seen`, which is that of the moment from then on.

@@ -4,6 +4,7 @@ mod anew;
 mod cut;
 mod damaged;
 mod several;
+mod stale;
 
 use std::{
     io::{Read, Write},

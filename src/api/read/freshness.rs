@@ -24,11 +24,21 @@ pub(in crate::api) fn check(api: &Context) -> Result<(), ApiError> {
     check_halted(api)?;
     if !api.node.status().has_recovered() && !planted!(ServeBeforeRecovered) {
         let detail = "this node has not caught up since it was started";
-        return Err(ApiError::new(Code::Behind, detail));
+        return Err(ApiError::new(Code::Behind, format!("{detail}{}", how_far(api))));
     }
     match api.node.status().copy().and_then(CopyAge::staleness) {
-        Some(why) => Err(ApiError::new(Code::Behind, why)),
+        Some(why) => Err(ApiError::new(Code::Behind, why + &how_far(api))),
         None => Ok(()),
+    }
+}
+
+/// How far a copy is, as it is added to what it is behind with.
+pub(in crate::api) fn how_far(api: &Context) -> String {
+    let Some(copy) = api.node.status().copy() else { return String::new() };
+    let own = format!(": it holds changes up to {}", api.node.last());
+    match copy.newest_of_origin() {
+        Some(newest) => format!("{own}, and its origin had changes up to {newest}"),
+        None => format!("{own}, and no origin has answered"),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     api::{
         context::Context,
         error::{ApiError, Code, claimed},
-        read::freshness::check_halted,
+        read::freshness::{check_halted, how_far},
         reply::Reply,
     },
     http::Response,
@@ -43,10 +43,10 @@ pub(in crate::api) fn ready(api: &Context) -> Result<Reply, ApiError> {
     }
     if !status.has_recovered() && status.cluster().leader.is_some() {
         let detail = "this node has not caught up since it was started";
-        return Err(ApiError::new(Code::Behind, detail));
+        return Err(ApiError::new(Code::Behind, format!("{detail}{}", how_far(api))));
     }
     if let Some(why) = status.copy().and_then(CopyAge::staleness) {
-        return Err(ApiError::new(Code::Behind, why));
+        return Err(ApiError::new(Code::Behind, why + &how_far(api)));
     }
     if status.is_claimed() {
         return Err(claimed());

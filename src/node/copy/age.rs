@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,11 @@ use uuid::Uuid;
 
 use super::of::CopyOf;
 use crate::{
-    base::{ids::ClusterId, planted::planted, tenants::Tenants},
+    base::{
+        ids::{ChangeId, ClusterId},
+        planted::planted,
+        tenants::Tenants,
+    },
     io::{Files, cores, put_file, sync_directory},
 };
 
@@ -29,6 +36,8 @@ pub struct CopyAge {
     replaced: OnceLock<ClusterId>,
     /// What is damaged of it, and cannot be mended.
     given_up: OnceLock<String>,
+    /// The newest change that an origin said to have, 0 before.
+    newest: AtomicU64,
     /// At this moment what the copy has was at most so old.
     known: Mutex<Option<(Instant, Duration)>>,
 }
@@ -38,7 +47,8 @@ impl CopyAge {
     #[must_use]
     pub fn new(of: CopyOf, tenants: Option<Tenants>) -> Self {
         let (id, replaced, given_up) = (cores::uuid(), OnceLock::new(), OnceLock::new());
-        Self { of, tenants, id, replaced, given_up, known: Mutex::default() }
+        let (newest, known) = (AtomicU64::new(0), Mutex::default());
+        Self { of, tenants, id, replaced, given_up, newest, known }
     }
 
     /// The tenants that it is of; nothing where it is of a whole history.
@@ -81,6 +91,18 @@ impl CopyAge {
         self.given_up.get().map(String::as_str)
     }
 
+    /// Notes the newest change of an origin.
+    pub(super) fn note_newest(&self, newest: ChangeId) {
+        self.newest.fetch_max(newest.0, Ordering::Relaxed);
+    }
+
+    /// The newest change that an origin said to have, if one was asked.
+    #[must_use]
+    pub fn newest_of_origin(&self) -> Option<ChangeId> {
+        Some(ChangeId(self.newest.load(Ordering::Relaxed)))
+            .filter(|newest| *newest > ChangeId::ZERO)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<(Instant, Duration)>> {
         // A panic under the lock ends the process, so poison is never seen.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,12 +126,20 @@ impl CopyAge {
         Some(age.saturating_add(cores::elapsed(moment)))
     }
 
+    /// When the copy is too old to be read, where nothing more is known until then and that is after `now`.
+    #[must_use]
+    pub fn stale_at(&self, now: Instant) -> Option<Instant> {
+        let (moment, age) = (*self.lock())?;
+        let at = moment.checked_add(self.of.stale_max.saturating_sub(age))?;
+        Some(at).filter(|at| *at > now)
+    }
+
     /// Why nothing is read from the copy, if it is too old for that.
     #[must_use]
     pub fn staleness(&self) -> Option<String> {
         match self.age() {
             None => Some("this copy has not caught up with its origin yet".to_owned()),
-            Some(age) if age > self.of.stale_max => Some(format!(
+            Some(age) if age >= self.of.stale_max => Some(format!(
                 "this copy last had all of its origin {} s ago, above --max-stale",
                 age.as_secs()
             )),
@@ -190,7 +220,12 @@ mod tests {
             age.note(cores::now(), 9 * SECOND);
             assert_eq!(age.age().unwrap().as_secs(), 7, "it was known to be younger");
             assert_eq!(age.staleness(), None);
-            cores::sleep(4 * SECOND).await;
+            let at = age.stale_at(cores::now()).unwrap();
+            assert_eq!(at, cores::now() + 3 * SECOND);
+            cores::sleep(3 * SECOND).await;
+            assert!(age.staleness().unwrap().contains("10 s ago"), "from that moment on");
+            assert_eq!(age.stale_at(cores::now()), None, "it is over");
+            cores::sleep(SECOND).await;
             assert!(age.staleness().unwrap().contains("11 s ago"));
             age.note(cores::now(), SECOND);
             assert_eq!((age.age().unwrap().as_secs(), age.staleness()), (1, None));

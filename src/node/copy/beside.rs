@@ -51,7 +51,7 @@ pub(super) async fn build<F: Files>(
     let known = loop {
         let from = composer.next();
         let (found, said) = origins.piece(from, lengths.entry, block).await?;
-        let Piece { frames, applied, age } = match said {
+        let Piece { frames, applied, age, .. } = match said {
             Said::Piece(piece) => piece,
             Said::Purged(_) => return Err("its log was purged meanwhile".to_owned()),
             Said::Refused(text) => return Err(text),

@@ -218,7 +218,7 @@ impl<D: Disk> Feeder<D> {
             // Another history may be shorter than what this copy has: then its first entries tell.
             (cluster, said) = self.origins.piece(0, longest, Duration::ZERO).await?;
         }
-        let Piece { frames, applied, age } = match (said, last) {
+        let Piece { frames, applied, last: newest, age } = match (said, last) {
             (Said::Refused(text), _) if cluster != own => return Err(Failure::Passing(text)),
             (Said::Refused(text), _) => return Err(Failure::Behind(text)),
             _ if cluster != own && !planted!(CopyOtherHistory) => {
@@ -240,6 +240,9 @@ impl<D: Disk> Feeder<D> {
                 return Err(Failure::Lasting(Why::Purged, text));
             }
         };
+        if let Some(newest) = newest {
+            self.age.note_newest(newest);
+        }
         let behind = |text: &str| Failure::Behind(text.to_owned());
         let damaged = || behind("what it gives of its log is damaged");
         let mut frames = Frames::read(frames, from).ok_or_else(damaged)?;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     base::{
-        ids::{ClusterId, LogId},
+        ids::{ChangeId, ClusterId, LogId},
         limits::LOG_PIECE_BYTES,
         planted::planted,
         secret::Secret,
@@ -172,7 +172,8 @@ impl Origins {
             (200, _) => {
                 let applied = number(&answer, "ChangeAgent-Log-Applied")?;
                 let age = age(&answer, asked, block);
-                Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, age })))
+                let last = answer.number("ChangeAgent-Log-Last").map(ChangeId);
+                Ok((cluster, Said::Piece(Piece { frames: answer.body, applied, last, age })))
             }
             (410, Some(purged)) => Ok((cluster, Said::Purged(purged))),
             _ => Ok((cluster, Said::Refused(refusal(&answer)))),

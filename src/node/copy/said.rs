@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::{
     base::{
-        ids::{ClusterId, LogId},
+        ids::{ChangeId, ClusterId, LogId},
         planted::planted,
     },
     io::cores,
@@ -23,6 +23,8 @@ pub(super) struct Piece {
     pub(super) frames: Bytes,
     /// The last entry that the origin has applied.
     pub(super) applied: u64,
+    /// The newest change of the origin, where it says that.
+    pub(super) last: Option<ChangeId>,
     /// How old what the origin has may be. Nothing where it does not know that: it is a member that
     /// knows no leader.
     pub(super) age: Option<Age>,

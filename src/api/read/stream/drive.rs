@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::{
-    event::{RETRY, problem_event, unavailable},
+    event::{RETRY, RETRY_UNAVAILABLE, problem_event, unavailable},
     state::{ChangeStream, Next},
     walk,
 };
@@ -15,7 +15,7 @@ use crate::{
         error::{ApiError, Code, purged},
         read::{
             answer::Frame,
-            freshness::{check_halted, check_not_replaced, wait_for},
+            freshness::{self, check_not_replaced, wait_for},
             part,
             question::Start,
         },
@@ -47,7 +47,7 @@ pub(in crate::api) fn open(
     now: Instant,
 ) -> Result<Reply, ApiError> {
     let may_wait = now < deadline && !api.node.is_stopping();
-    match wait_for(api, stream.question.min_id, may_wait) {
+    match freshness::check(api).and_then(|()| wait_for(api, stream.question.min_id, may_wait)) {
         Ok(None) => {}
         Ok(Some(wait)) => {
             let asked = ParkedRead::Stream(Box::new(stream));
@@ -81,6 +81,11 @@ pub(in crate::api) async fn advance(
 ) -> Result<Next, ApiError> {
     match step(api, stream, now).await {
         Err(error) if is_for_good(error.code) => refuse(stream, error),
+        // It passes, and so it is told as where a stream is opened.
+        Err(error) if error.code == Code::Behind && stream.frame == Frame::Events => {
+            stream.ended = true;
+            Ok(Next::Part(problem_event("unavailable", RETRY_UNAVAILABLE, error)))
+        }
         next => next,
     }
 }
@@ -106,7 +111,7 @@ async fn step(api: &Context, stream: &mut ChangeStream, now: Instant) -> Result<
     if stream.ended {
         return Ok(Next::End);
     }
-    check_halted(api)?;
+    freshness::check(api)?;
     check_not_replaced(api)?;
     if let Some(walk) = &mut stream.walk {
         let walk::Part { bytes, end } = walk::part(api, walk).await?;

@@ -13,7 +13,7 @@ use crate::{
 /// What a stream of events begins with: how soon a browser comes back.
 pub(super) const RETRY: &[u8] = b"retry: 1000\n";
 /// The same where the node cannot serve it now.
-const RETRY_UNAVAILABLE: &[u8] = b"retry: 3000\n";
+pub(super) const RETRY_UNAVAILABLE: &[u8] = b"retry: 3000\n";
 
 /// The head of a stream, of which no proxy is to hold anything back.
 pub(super) fn streamed(media: Media) -> Response {
