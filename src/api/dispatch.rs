@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     context::Context,
     error::{ApiError, Code},
-    hand_on::{check_history, hand_on_read, hand_on_write, is_elsewhere},
+    hand_on::{check_history, hand_on_read, hand_on_write, is_elsewhere, is_ticket_elsewhere},
     read::{
         caching::Caching,
         freshness::{self, learn_names, wait_for},
@@ -134,6 +134,14 @@ async fn route(
     };
     match request.method() {
         Method::Options => Ok(Routed::Reply(options(api, request, resource.methods()))),
+        // It opens what is passed on.
+        Method::Post
+            if matches!(resource, Resource::Tickets)
+                && let Some(origins) = &api.origins
+                && is_ticket_elsewhere(api, request) =>
+        {
+            Box::pin(hand_on_write(api, origins, request, false)).await.map(Routed::Reply)
+        }
         // Nothing of these is stored, and each node gives them itself.
         _ if matches!(resource, Resource::Session | Resource::Tickets) => {
             session::answer(api, request, resource).map(Routed::Reply)

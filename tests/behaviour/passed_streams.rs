@@ -2,7 +2,9 @@
 
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
-use testkit::{Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually, file};
+use testkit::{
+    Client, Node, NodeBuilder, SHORT_SEGMENTS, Stream, eventually, file, run, temporary,
+};
 
 use crate::{
     caches::{newest, started},
@@ -251,4 +253,61 @@ fn a_passed_stream_is_for_who_may_read_it_and_ends_with_that() {
     assert_eq!(told.unwrap().name, "reset");
     assert!(stream.message().is_none(), "it has ended");
     refused(&caches[0], &other, 401, "unauthenticated");
+}
+
+#[test]
+fn a_ticket_for_what_a_cache_passes_on_is_its_origins() {
+    let site = Site::start();
+    let mut client = site.node.client();
+    let acme = site.token("admin", &json!({"tenant": "acme"})).token;
+    let (path, root) = ("/tenants/other/changes", bearer(ROOT));
+    let id = asked(&mut client, "POST", path, &root, "{\"data\":1}").id();
+    for builder in [NodeBuilder::new(), with_token(NodeBuilder::new(), ROOT)] {
+        let own = file(builder.directory().path(), "token", &acme);
+        let (url, own) = (site.node.url(), own.to_str().unwrap().to_owned());
+        let flags = ["--of", &url, "--tenant", &site.acme, "--token-file", &own];
+        let cache = builder.command("cache").flags(&flags).start();
+        eventually("it has caught up", || newest(&cache) == id);
+        let mut reader = cache.client();
+        let mut ask = |path: &str, token: &str| {
+            asked(&mut reader, "POST", "/tickets", token, &json!({"path": path}).to_string())
+        };
+        let made = ask(path, &root).json();
+        let target = format!("{path}?ticket={}", made["ticket"].as_str().unwrap());
+        let mut stream = Stream::open(cache.client(), &target, EVENTS);
+        assert_eq!(stream.event().unwrap().id, id);
+        ask("/tenants/nobody/changes", &root).problem(404, "not-found");
+        ask("/tenants/other", &root).problem(400, "invalid-parameter");
+    }
+}
+
+#[test]
+fn a_passed_stream_is_told_that_its_origin_has_another_history() {
+    let directory = temporary();
+    let (out, data) = (directory.path().join("backup"), directory.path().join("restored"));
+    let origin = Node::start();
+    filled(&origin);
+    let address = origin.address().to_string();
+    let words = [&["backup", "--out", out.to_str().unwrap()][..]].concat();
+    run(&origin.url(), &words).ok();
+    let middle = NodeBuilder::new().command("cache").flags(&["--of", &origin.url()]);
+    let middle = started(middle);
+    let outer = started(cache_of(&middle));
+    let since = newest(&origin);
+    eventually("all have all", || newest(&middle) == since && newest(&outer) == since);
+    let mut events = Stream::open(outer.client(), &format!("/changes?since={since}"), EVENTS);
+    assert_eq!(events.cursor(), since);
+    let lines = format!("/tenants/two/changes?since={since}&block=300");
+    let mut lines = Stream::open(outer.client(), &lines, LINES);
+    assert_eq!((streams(&middle), streams(&outer)), (2, 2));
+    drop(origin.kill());
+    let words = ["restore", "--from", out.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    run("http://127.0.0.1:1", &words).ok();
+    let origin = NodeBuilder::bare(&directory, &data).flags(&["--listen", &address]).start();
+    let told = std::iter::from_fn(|| events.message()).find(|told| told.name != "cursor").unwrap();
+    assert_eq!((&*told.name, &told.json()["code"]), ("reset", &json!("other-history")));
+    assert!(events.message().is_none(), "it has ended");
+    let end = std::iter::from_fn(|| Some(lines.try_line())).find(|it| !matches!(it, Ok(Some(_))));
+    assert!(end.unwrap().is_err(), "lines are broken off");
+    drop(origin);
 }

@@ -13,6 +13,6 @@ pub(super) use self::request::passed_on;
 pub(super) use self::{
     passed::PassedOn,
     places::HandedOn,
-    read::{hand_on_read, is_elsewhere},
+    read::{hand_on_read, is_elsewhere, is_ticket_elsewhere},
     write::{check_history, hand_on_write},
 };

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     api::{
         access::Visible,
+        body::ticket,
         context::Context,
         error::{ApiError, Code},
         growing::Growing,
@@ -17,6 +18,7 @@ use crate::{
         request::{
             ChangesQuery, ListName,
             accept::{self, Media},
+            content_type::body_form,
             parameter::read_block,
             path::{self, CollectionPath},
         },
@@ -72,6 +74,17 @@ pub(in crate::api) fn is_elsewhere(
         }
         _ => false,
     }
+}
+
+/// Whether a request for a ticket is for a stream of what this copy does not hold: its origin opens that.
+pub(in crate::api) fn is_ticket_elsewhere(api: &Context, request: &Request) -> bool {
+    // Of one that is wrong that is said here.
+    let path = body_form(request).and_then(|form| ticket::parse(request.body(), form));
+    path.is_ok_and(|path| {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let list = Resource::of(&segments).filter(|resource| resource.is_list());
+        list.is_some_and(|list| is_elsewhere(api, request, list))
+    })
 }
 
 fn has_list(visible: Visible<'_>, list: ListName<'_>) -> bool {
