@@ -13,7 +13,10 @@ pub(super) fn run(flags: Flags) -> Result<(), Failure> {
 
 /// Runs what `load` gives the settings of, with a log on standard error.
 pub(super) fn start(load: impl FnOnce() -> Result<Config, ConfigError>) -> Result<(), Failure> {
-    let config = load().map_err(|error| Failure::Other(error.to_string()))?;
+    let config = load().map_err(|error| match error {
+        ConfigError::Usage(said) => Failure::Usage(said),
+        error => Failure::Other(error.to_string()),
+    })?;
     log_to_standard_error(config.log_format);
     serve(config).map_err(|error| Failure::Other(error.to_string()))
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    copy::{TOKEN_VARIABLE, copy},
+    config_error::ConfigError,
+    copy::{TOKEN_VARIABLE, check_not_own, copy},
     executors,
     exposure::{self, Port},
     flags::{CacheFlags, Flags},
@@ -89,36 +90,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// A setting that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {error}")]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The file is not what it should be.
-    #[error("the configuration {path} is not valid: {error}")]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// Why and where.
-        error: String,
-    },
-    /// Values that cannot be, alone or together.
-    #[error("{0}")]
-    Value(String),
-}
-
-impl From<String> for ConfigError {
-    fn from(text: String) -> Self {
-        Self::Value(text)
-    }
-}
-
 impl Config {
     /// Merges flags and environment, which win, with the file that they name.
     ///
@@ -139,7 +110,10 @@ impl Config {
     pub fn load_cache(flags: CacheFlags) -> Result<Self, ConfigError> {
         let config = Self::read(flags.into())?;
         match config.copy {
-            None => refuse("--of URL is missing: the node that this is to be a cache of".into()),
+            None => {
+                let missing = "--of URL is missing: the node that this is to be a cache of";
+                Err(ConfigError::Usage(missing.into()))
+            }
             Some(_) => config.with_token_of_environment(),
         }
     }
@@ -163,7 +137,8 @@ impl Config {
             None => Flags::default(),
         };
         if let Some(name) = flags.of_cache_and_cluster(&file) {
-            return refuse(format!("a cache belongs to no cluster: no {name}"));
+            let refused = format!("a cache belongs to no cluster: no {name}");
+            return Err(ConfigError::Usage(refused));
         }
         Self::merge(flags, file)
     }
@@ -245,6 +220,10 @@ impl Config {
             return refuse(format!("cores is {}, not 1 to {cores_max}", self.cores));
         }
         self.check_cluster()?;
+        if let Some(copy) = &self.copy {
+            let names = [self.advertise.as_deref(), self.listen_name.as_deref()];
+            check_not_own(&copy.origins, self.listen, names)?;
+        }
         self.check_limits()?;
         self.check_segment_size()?;
         self.check_exposure()
@@ -400,7 +379,7 @@ fn read_file(path: &Path) -> Result<Flags, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::copy::STALE_MAX;
+    use crate::server::copy::{STALE_MAX, STALE_MIN};
 
     fn file(text: &str) -> Result<Config, ConfigError> {
         let path = tempfile::NamedTempFile::new().unwrap();
@@ -441,8 +420,54 @@ mod tests {
         let config = Config::read(flags(&["http://a:1", "http://b:2/"], Flags::default())).unwrap();
         let copy = config.copy.unwrap();
         assert_eq!((copy.origins, copy.stale_max), (vec!["a:1".into(), "b:2".into()], STALE_MAX));
-        let none = Config::load_cache(CacheFlags::default()).unwrap_err().to_string();
-        assert!(none.contains("--of URL is missing"), "{none}");
+        let none = Config::load_cache(CacheFlags::default()).unwrap_err();
+        assert!(matches!(&none, ConfigError::Usage(said) if said.contains("--of URL is missing")));
+    }
+
+    #[test]
+    fn a_cache_hears_from_its_origin_before_it_is_too_old() {
+        let flags = |time: &str| Flags {
+            of: Some(vec!["http://a:1".parse().unwrap()]),
+            max_stale: Some(time.parse().unwrap()),
+            ..Flags::default()
+        };
+        let refused = Config::read(flags("2999ms")).unwrap_err().to_string();
+        assert_eq!(refused, "max-stale is 2.999s; a cache asks its origin every 2s: 3s at least");
+        assert_eq!(Config::read(flags("3s")).unwrap().copy.unwrap().stale_max, STALE_MIN);
+    }
+
+    #[test]
+    fn a_cache_is_not_of_itself() {
+        let of = |listen: &str, advertise: Option<&str>, of: &str| {
+            let flags = Flags {
+                of: Some(vec!["http://a:1".parse().unwrap(), of.parse().unwrap()]),
+                listen: Some(listen.parse().unwrap()),
+                advertise: advertise.map(|place| place.parse().unwrap()),
+                insecure: Some(true),
+                ..Flags::default()
+            };
+            Config::read(flags)
+        };
+        for (listen, advertise, origin) in [
+            ("127.0.0.1:9", None, "http://127.0.0.1:9"),
+            ("127.0.0.1:9", None, "https://localhost:9/"),
+            ("localhost:9", None, "http://localhost:9"),
+            ("0.0.0.0:9", None, "http://127.0.0.1:9"),
+            ("[::]:9", None, "http://localhost:9"),
+            ("127.0.0.1:8", Some("cache.example:9"), "http://cache.example:9"),
+        ] {
+            let refused = of(listen, advertise, origin).unwrap_err();
+            let ConfigError::Usage(said) = &refused else { panic!("{refused:?}") };
+            assert!(said.contains("is this cache itself"), "{said}");
+        }
+        for (listen, origin) in [
+            ("127.0.0.1:9", "http://127.0.0.1:8"),
+            ("127.0.0.1:9", "http://192.0.2.1:9"),
+            ("0.0.0.0:9", "http://192.0.2.1:9"),
+            ("127.0.0.1:0", "http://127.0.0.1:9"),
+        ] {
+            assert!(of(listen, None, origin).is_ok(), "{listen} {origin}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod archive;
 mod audit;
 mod backup;
 mod config;
+mod config_error;
 mod context;
 mod copy;
 mod error;
@@ -30,7 +31,8 @@ mod values;
 
 pub use archive::Archive;
 pub use backup::{Origin, backup, restore};
-pub use config::{Config, ConfigError};
+pub use config::Config;
+pub use config_error::ConfigError;
 pub use copy::TOKEN_VARIABLE;
 pub use error::ServerError;
 pub use flags::{CacheFlags, Flags};
