@@ -179,9 +179,9 @@ async fn read_stored(
         false => Some(read_resource(api, request, resource, now, deadline).await),
     };
     match (&api.origins, found) {
-        (Some(origins), None) => hand_on_read(api, origins, request).await,
+        (Some(origins), None) => hand_on_read(api, origins, request, None).await,
         (Some(origins), Some(Err(error))) if error.code == Code::Purged => {
-            hand_on_read(api, origins, request).await
+            hand_on_read(api, origins, request, Some(error)).await
         }
         (_, Some(found)) => return found,
         (None, None) => unreachable!("only a copy lacks something"),

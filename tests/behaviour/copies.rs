@@ -360,6 +360,61 @@ fn what_a_cache_has_purged_is_read_from_its_origin() {
 }
 
 #[test]
+fn what_neither_a_cache_nor_its_origin_has_is_told_with_what_the_cache_has() {
+    let keeps = |changes| [&SHORT_SEGMENTS[..], &["--retain-min-changes", changes]].concat();
+    let origin = Node::with(&keeps("60"));
+    let mut client = origin.client();
+    for n in 0..120 {
+        client.append(format!("{{\"data\":\"{n}{}\"}}", "k".repeat(20_000)));
+    }
+    let cache = started(cache_of(&origin.url()).flags(&keeps("5")));
+    let begins = |node: &Node| {
+        let list = node.client().list("?limit=1");
+        assert_eq!(list["atStart"], true);
+        list["changes"][0]["_id"].as_u64().unwrap()
+    };
+    eventually("both have purged history", || begins(&origin) > 3 && begins(&cache) > 70);
+    let (other, own) = (begins(&origin), begins(&cache));
+    let mut reader = cache.client();
+    assert_eq!(reader.list(&format!("?since={}&limit=1", other - 1))["changes"][0]["_id"], other);
+    for (accept, target) in [
+        ("application/json", "/changes?since=1"),
+        ("application/json", "/changes/1"),
+        ("application/x-ndjson", "/changes?since=1"),
+    ] {
+        let answer = reader.request("GET", target, &[("Accept", accept)], b"");
+        assert_eq!(answer.problem(410, "purged")["first"], own, "{target} {accept}");
+    }
+    let mut events = Stream::open(cache.client(), "/changes?since=1", "text/event-stream");
+    let told = events.message().unwrap();
+    assert_eq!((&*told.name, &told.json()["first"]), ("reset", &own.into()));
+    assert!(events.message().is_none(), "it has ended");
+}
+
+#[test]
+fn wrong_usage_of_a_cache_ends_with_code_2_and_says_what_is_wrong() {
+    let own = free_address();
+    let url = format!("http://{own}");
+    for (flags, words) in [
+        (&[][..], "--of URL is missing"),
+        (
+            &["--of", "http://127.0.0.1:1", "--join", "127.0.0.1:1"],
+            "belongs to no cluster: no join",
+        ),
+        (&["--of", "http://127.0.0.1:1", "--max-stale", "1s"], "max-stale is 1s"),
+        (&["--of", &url, "--listen", &own], "which is this cache itself"),
+        (&["--of", "nowhere"], "is not of the form http://HOST:PORT"),
+    ] {
+        let builder = NodeBuilder::new().command("cache").without("--listen").flags(flags);
+        let data = builder.directory().path().join("data");
+        let failed = builder.fails();
+        assert_eq!(failed.status.code(), Some(2), "{flags:?}: {failed:?}");
+        assert!(failed.stderr.contains(words), "{flags:?}: {}", failed.stderr);
+        assert!(!data.exists());
+    }
+}
+
+#[test]
 fn the_directories_of_nodes_and_of_caches_are_told_apart() {
     let origin = Node::start();
     let cache = started(cache_of(&origin.url()));

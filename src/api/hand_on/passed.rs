@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{places::Place, request::with_passed_headers};
 use crate::{
@@ -31,10 +31,54 @@ const EVENT_END: [u8; 2] = *b"\n\n";
 /// How the event begins that a node sends in the place of a stream that it cannot serve now.
 const UNAVAILABLE: &[u8] = b"event: unavailable\n";
 
+/// The longest first event that is looked at.
+const OPENING_BYTES_MAX: usize = 64 << 10;
+
+/// The beginning of a stream of events of a list that begins here behind what was asked for.
+struct Opening {
+    /// What came of the first event.
+    held: BytesMut,
+    /// What is told where the origin has it no more either.
+    purged: ApiError,
+}
+
+/// What the beginning says.
+enum Opened {
+    /// It is not complete.
+    Not,
+    /// The stream goes on with this.
+    On(Bytes),
+    /// The origin has no more of it.
+    Purged(ApiError),
+}
+
+impl Opening {
+    fn new(purged: ApiError) -> Self {
+        Self { held: BytesMut::new(), purged }
+    }
+
+    fn take(&mut self, part: &[u8]) -> Opened {
+        self.held.extend_from_slice(part);
+        let end = self.held.windows(EVENT_END.len()).position(|window| window == EVENT_END);
+        if end.is_none() && self.held.len() < OPENING_BYTES_MAX {
+            return Opened::Not;
+        }
+        let event = self.held.get(..end.unwrap_or_default()).unwrap_or_default();
+        let has = |line: &[u8]| event.split(|&byte| byte == b'\n').any(|own| own == line);
+        let code = format!("\"code\":\"{}\"", Code::Purged);
+        if has(b"event: reset") && event.windows(code.len()).any(|own| own == code.as_bytes()) {
+            return Opened::Purged(self.purged.clone());
+        }
+        Opened::On(self.held.split().freeze())
+    }
+}
+
 /// A stream that an origin sends.
 pub struct PassedOn {
     passing: Passing,
     form: Media,
+    /// What it begins with, where that may be to be told otherwise.
+    opening: Option<Opening>,
     /// What the bytes end with that were passed on. Of nothing it is what an event ends with.
     ending: [u8; 2],
     /// Since when nothing comes.
@@ -59,9 +103,16 @@ pub(super) fn is_unavailable(answer: &Answer) -> bool {
 
 impl PassedOn {
     /// What is passed on as it comes; of one that has `ended` nothing is.
-    pub(super) fn new(passing: Passing, ended: bool, place: Place) -> Self {
+    /// `purged` is told in the place of an event that says the same of the origin.
+    pub(super) fn new(
+        passing: Passing,
+        ended: bool,
+        purged: Option<ApiError>,
+        place: Place,
+    ) -> Self {
         let form = form_of(passing.head()).unwrap_or(Media::Ndjson);
-        Self { passing, form, ending: EVENT_END, silent_since: None, ended, _place: place }
+        let opening = purged.filter(|_| form == Media::Events).map(Opening::new);
+        Self { passing, form, opening, ending: EVENT_END, silent_since: None, ended, _place: place }
     }
 
     /// Its head.
@@ -95,9 +146,22 @@ impl PassedOn {
         if api.node.is_stopping() {
             return breaks_off("the node stops".to_owned());
         }
-        match self.passing.take() {
+        let mut passed = self.passing.take();
+        if let Some(opening) = &mut self.opening {
+            while let Ok(Passed::Part(part)) = passed {
+                match opening.take(&part) {
+                    Opened::Not => passed = self.passing.take(),
+                    Opened::On(begin) => {
+                        passed = Ok(Passed::Part(begin));
+                        break;
+                    }
+                    Opened::Purged(own) => return self.refuse(own),
+                }
+            }
+        }
+        match passed {
             Ok(Passed::Part(part)) => {
-                self.silent_since = None;
+                (self.silent_since, self.opening) = (None, None);
                 self.ends_with(&part);
                 Ok(Next::Part(part))
             }
@@ -156,6 +220,35 @@ mod tests {
         assert_eq!(form(200, "Application/X-NDJSON"), Some(Media::Ndjson));
         assert_eq!(form(200, "application/json"), None);
         assert_eq!(form(503, "text/event-stream"), None);
+    }
+
+    #[test]
+    fn that_an_origin_has_it_no_more_is_told_as_of_here() {
+        let purged = || ApiError::new(Code::Purged, "here".to_owned());
+        let says = |event: &[u8], most| {
+            let (mut opening, mut pieces) = (Opening::new(purged()), event.chunks(most));
+            loop {
+                match opening.take(pieces.next().expect("it says something")) {
+                    Opened::Not => {}
+                    Opened::On(begin) => return Some(begin),
+                    Opened::Purged(own) => {
+                        assert_eq!(own.code, Code::Purged);
+                        return None;
+                    }
+                }
+            }
+        };
+        let told = b"retry: 1000\nevent: reset\ndata: {\"code\":\"purged\",\"first\":9}\n\n";
+        let other = b"retry: 1000\nevent: reset\ndata: {\"code\":\"not-found\"}\n\n";
+        let data = b"id: 1\ndata: {\"_id\":1,\"data\":{\"code\":\"purged\"}}\n\n";
+        for most in [1, 7, 1_000] {
+            assert_eq!(says(told, most), None);
+            assert_eq!(says(other, most).as_deref(), Some(&other[..]));
+            assert_eq!(says(data, most).as_deref(), Some(&data[..]));
+        }
+        // However long it is, it is not held for ever.
+        let long = vec![b'x'; 2 * OPENING_BYTES_MAX];
+        assert!(says(&long, 1_000).unwrap().len() < OPENING_BYTES_MAX + 1_000);
     }
 
     #[test]

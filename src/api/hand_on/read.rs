@@ -4,7 +4,7 @@
 use std::{cell::RefCell, io};
 
 use super::{
-    request::{is_good, passed_on, question},
+    request::{is_good, is_purged, passed_on, question},
     stream::hand_on_stream,
 };
 use crate::{
@@ -96,15 +96,18 @@ fn has_list(visible: Visible<'_>, list: ListName<'_>) -> bool {
     }
 }
 
-/// Hands a read on to an origin and gives its answer, unless that shows less than what this copy has.
+/// Hands a read on to an origin and gives its answer, unless that shows less than what this copy has. Where it
+/// is of a list that begins here behind that, `purged` says so, and is told where the origin has it no more either:
+/// what it says of the beginning is true of what is here.
 pub(in crate::api) async fn hand_on_read(
     api: &Context,
     origins: &Origins,
     request: &Request,
+    purged: Option<ApiError>,
 ) -> Result<Reply, ApiError> {
     let behind = |detail: String| ApiError::new(Code::Behind, detail);
     if !is_page(request) {
-        return Box::pin(hand_on_stream(api, origins, request)).await;
+        return Box::pin(hand_on_stream(api, origins, request, purged)).await;
     }
     let Some(question) = question(api, request) else {
         return Err(behind("the origins of this cache lead back to it".to_owned()));
@@ -123,7 +126,10 @@ pub(in crate::api) async fn hand_on_read(
         })
     };
     match origins.hand_on_read(&question, &hold, |answer| is_good(api, answer)).await {
-        Ok(answer) => Ok(Reply::Now(passed_on(answer))),
+        Ok(answer) => match purged.filter(|_| is_purged(&answer)) {
+            Some(own) => Err(own),
+            None => Ok(Reply::Now(passed_on(answer))),
+        },
         Err(error) => Err(full.take().unwrap_or_else(|| {
             behind(format!("this cache does not hold that, nor its origin: {error}"))
         })),

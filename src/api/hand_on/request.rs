@@ -116,6 +116,11 @@ pub(super) fn is_good(api: &Context, answer: &Answer) -> Result<(), String> {
     }
 }
 
+/// Whether an origin has what it was asked for no more.
+pub(super) fn is_purged(answer: &Answer) -> bool {
+    answer.status == Code::Purged.status()
+}
+
 /// The answer of an origin, as it is given here.
 pub(in crate::api) fn passed_on(answer: Answer) -> Response {
     if !(200..600).contains(&answer.status) {

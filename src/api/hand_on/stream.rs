@@ -2,7 +2,7 @@
 
 use super::{
     passed::{PassedOn, form_of, is_unavailable},
-    request::{is_good, passed_on, question_with_ticket},
+    request::{is_good, is_purged, passed_on, question_with_ticket},
 };
 use crate::{
     api::{
@@ -21,11 +21,12 @@ use crate::{
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
 
 /// Hands a request for a stream or a state on to an origin, and gives what that sends as it comes, unless that
-/// shows less than what this copy has.
+/// shows less than what this copy has. `purged` is told in the place of the same from the origin.
 pub(super) async fn hand_on_stream(
     api: &Context,
     origins: &Origins,
     request: &Request,
+    purged: Option<ApiError>,
 ) -> Result<Reply, ApiError> {
     let behind = |detail: String| ApiError::new(Code::Behind, detail);
     let Some(question) = question_with_ticket(api, request) else {
@@ -39,10 +40,15 @@ pub(super) async fn hand_on_stream(
         false => is_good(api, answer),
     };
     match origins.hand_on_stream(&question, goes_on, is_good).await {
-        Ok(Opened::Whole(answer)) => Ok(Reply::Now(passed_on(answer))),
+        Ok(Opened::Whole(answer)) => match purged.filter(|_| is_purged(&answer)) {
+            Some(own) => Err(own),
+            None => Ok(Reply::Now(passed_on(answer))),
+        },
         Ok(Opened::Passing(passing)) => {
             let ended = request.method() == Method::Head;
-            Ok(Reply::Stream(Streamed::PassedOn(PassedOn::new(*passing, ended, place).into())))
+            Ok(Reply::Stream(Streamed::PassedOn(
+                PassedOn::new(*passing, ended, purged, place).into(),
+            )))
         }
         Err(error) => {
             Err(behind(format!("this cache does not hold that, nor its origin: {error}")))
