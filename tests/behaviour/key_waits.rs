@@ -248,3 +248,19 @@ fn a_key_that_does_not_come_is_not_found_once_the_wait_is_over() {
     bar.client.delete(&format!("/collections/{collection}")).id();
     waiting.answer().problem(404, "not-found");
 }
+
+#[test]
+fn a_wait_that_is_for_nothing_is_refused() {
+    let mut bar = Bar::start();
+    bar.put("k", 1);
+    let (key, keys) = (bar.key("k"), format!("/collections/{}/keys", bar.collection));
+    for target in [&key, &keys] {
+        let answer = bar.client.get(&format!("{target}?block=60"));
+        let problem = answer.problem(400, "invalid-parameter");
+        assert_eq!(problem["parameter"], "block");
+        assert!(problem["detail"].as_str().unwrap().contains("since"), "{problem}");
+        for query in ["block=0", "block=60&min_id=1", "block=0.01&since=1"] {
+            assert_eq!(bar.client.get(&format!("{target}?{query}")).status, 200, "{query}");
+        }
+    }
+}

@@ -115,6 +115,14 @@ impl<'q> ReadQuery<'q> {
             return Err(invalid("after", detail));
         }
         query.waits_if_absent = if_absent.is_some();
+        let waits = since.is_some() || min_id.is_some() || query.waits_if_absent;
+        if block.is_some_and(|block: Duration| !block.is_zero()) && !waits {
+            let which = if of == ReadOf::Key { "\"since\", \"if_absent\"" } else { "\"since\"" };
+            let detail = format!(
+                "parameter \"block\" has a meaning beside {which} or \"min_id\" only: they say for what to wait"
+            );
+            return Err(invalid("block", detail));
+        }
         query.follow = follow.unwrap_or_default();
         query.cursors = cursors.unwrap_or_default();
         let consistency = consistency.unwrap_or_default();
