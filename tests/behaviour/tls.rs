@@ -10,7 +10,9 @@ use std::{
 
 use serde_json::Value;
 
-use testkit::{Node, NodeBuilder, PATIENCE, Watched, eventually, installed, run, temporary};
+use testkit::{
+    Node, NodeBuilder, PATIENCE, Stream, Watched, eventually, installed, run, temporary,
+};
 
 pub(crate) mod client;
 
@@ -385,6 +387,22 @@ fn a_cache_follows_its_origin_and_hands_on_to_it() {
     });
     assert_eq!(client.append(r#"{"data":2}"#), 2);
     eventually("it follows", || client.get("/changes").text().contains("\"data\":2"));
+
+    // So it passes on what it does not hold.
+    client.tenant("one");
+    let two = client.tenant("two");
+    let part = cache(&ca).flags(&["--tenant", "one"]).start();
+    eventually("it has caught up", || part.client().get("/ready").status == 200);
+    let path = format!("/tenants/{two}/changes");
+    let mut events = Stream::open(part.client(), &path, "text/event-stream");
+    for n in 0..3 {
+        let id = client.append(format!("{{\"tenant\":\"two\",\"data\":{n}}}"));
+        assert_eq!(events.event().unwrap().id, id);
+    }
+    let large = "k".repeat(300_000);
+    client.append(format!("{{\"tenant\":\"two\",\"data\":\"{large}\"}}"));
+    let lines = Stream::open(part.client(), &path, "application/x-ndjson").changes();
+    assert!(lines.len() == 4 && lines[3].contains(&large), "{} lines", lines.len());
 
     // Where another answers, nothing is taken from there.
     let other = Root::new(directory.path(), "other").file.display().to_string();
