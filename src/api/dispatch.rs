@@ -16,7 +16,7 @@ use super::{
     refusal::refusal,
     reply::{Awaited, Parked, ParkedRead, Reply},
     request::{
-        ChangesQuery, Consistency, CopyQuery, ReadOf, ReadQuery,
+        ChangesQuery, Consistency, CopyQuery, ReadOf, ReadQuery, View,
         accept::{self, Media, negotiated},
         parameter,
     },
@@ -199,7 +199,7 @@ async fn read_node(
     request: &Request,
     resource: Resource<'_>,
 ) -> Result<Reply, ApiError> {
-    parameter::check_none(request)?;
+    let view = View::read(request, resource.is_about_the_cluster())?;
     if matches!(
         resource,
         Resource::OpenApi | Resource::Cluster | Resource::Members | Resource::Member(_)
@@ -214,9 +214,9 @@ async fn read_node(
         Resource::Metrics => metrics::get(api).await,
         Resource::OpenApi => openapi::get(),
         Resource::Docs => docs::get(),
-        Resource::Cluster => cluster::get(api),
-        Resource::Members => members::list(api),
-        Resource::Member(id) => members::get(api, id)?,
+        Resource::Cluster => cluster::get(api, view),
+        Resource::Members => members::list(api, view),
+        Resource::Member(id) => members::get(api, view, id)?,
         _ => unreachable!("no other resource of the node can be read"),
     })
 }

@@ -117,6 +117,8 @@ mod tests {
             voter: id == 1,
             state: "follower",
             matched: 7,
+            reachable: None,
+            heard_ms: None,
         };
         let members = vec![member(1, "node-1:9001"), member(4, "")];
         let gathering = Some(Gathering { expect: 2, met: vec![ClusterId(Uuid::from_u128(9))] });

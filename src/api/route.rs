@@ -125,6 +125,11 @@ const POST: &str = "POST, OPTIONS";
 pub(super) const ALL: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 impl<'p> Resource<'p> {
+    /// Whether it is what a node knows of its cluster.
+    pub(super) fn is_about_the_cluster(self) -> bool {
+        matches!(self, Self::Cluster | Self::Members | Self::Member(_))
+    }
+
     /// What a request is for, if that is there and has its method.
     ///
     /// # Errors

@@ -255,6 +255,12 @@ pub const LEAD_ALONE_WAIT: Duration = ms(60_000);
 pub const CLUSTER_VIEW_PAUSE: Duration = ms(100);
 /// How old it is at most when nothing changes that is told.
 pub const CLUSTER_VIEW_AGE: Duration = ms(500);
+/// How often a node asks its leader what that knows of the members.
+pub const SEEN_PERIOD: Duration = ms(1_000);
+/// How long the leader may take to say so.
+pub const SEEN_ANSWER: Duration = ms(1_000);
+/// How long a leader is not asked again that did not understand, as one of an earlier build.
+pub const SEEN_AGAIN: Duration = ms(30_000);
 /// How often it is looked whether others still take this node for theirs.
 pub const CLAIM_LOOK: Duration = ms(500);
 /// Whoever still does calls again within this time.

@@ -31,12 +31,25 @@ pub(super) struct Member {
     pub(super) role: Option<String>,
     pub(super) state: Option<String>,
     matched: Option<u64>,
+    /// Whether it answers the leader.
+    pub(super) reachable: Option<bool>,
+    /// Since when it did not.
+    pub(super) last_heard_ms: Option<u64>,
 }
 
 impl Cluster {
     /// Asks until there is an answer, or all tries are used up.
     pub(super) fn ask(node: &Node) -> Result<Self, Failure> {
-        let bytes = node.get_json("/cluster")?;
+        Self::ask_for(node, "/cluster")
+    }
+
+    /// The same as the node itself knows it, whatever its leader says.
+    pub(super) fn ask_local(node: &Node) -> Result<Self, Failure> {
+        Self::ask_for(node, "/cluster?view=local")
+    }
+
+    fn ask_for(node: &Node, target: &str) -> Result<Self, Failure> {
+        let bytes = node.get_json(target)?;
         serde_json::from_slice(&bytes).map_err(|error| not_one(node.url(), &error))
     }
 

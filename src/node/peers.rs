@@ -108,6 +108,9 @@ impl<D: Disk> Handler for PeerService<D> {
             Request::EndSnapshot => inbound.end_snapshot(),
             Request::ReadIndex => inbound.read_index(),
             Request::Health => at_once(Answer::Health(inbound.ailment())),
+            Request::Members => {
+                at_once(self.replica.seen().map_or(Answer::NotLeader, Answer::Members))
+            }
             Request::Removed => {
                 self.replica.note_removed();
                 at_once(Answer::Done)

@@ -7,7 +7,8 @@ use std::sync::{
 
 use super::{Scrubbed, copy::CopyAge};
 use crate::base::{
-    cluster::{ClusterView, Gathering},
+    cluster::{ClusterView, Gathering, Seen},
+    ids::NodeId,
     outcome::StorageProblem,
     times::Times,
 };
@@ -47,6 +48,8 @@ pub struct Status {
     next_segment: AtomicU8,
     refusing: AtomicBool,
     cluster: Mutex<ClusterView>,
+    /// What a leader said of the members.
+    seen: Mutex<Option<(NodeId, Vec<Seen>)>>,
     copy: OnceLock<Arc<CopyAge>>,
     /// How long writes of the log took, from submission until they were durable.
     pub log_writes: Times,
@@ -136,6 +139,21 @@ impl Status {
     /// Notes that this node is a copy; once.
     pub fn set_copy(&self, copy: Arc<CopyAge>) {
         let _ = self.copy.set(copy);
+    }
+
+    /// The cluster as its leader knows it, where that told; else as this node knows it.
+    #[must_use]
+    pub fn cluster_as_led(&self) -> ClusterView {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*seen {
+            Some((leader, seen)) => self.cluster().seen_by(*leader, seen),
+            None => self.cluster(),
+        }
+    }
+
+    /// Notes what a leader said of the members, or that none does any more.
+    pub fn set_seen(&self, seen: Option<(NodeId, Vec<Seen>)>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 
     /// The cluster as this node knows it.

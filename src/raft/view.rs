@@ -1,6 +1,6 @@
 //! The cluster as a node knows it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::WatchReceiver};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::{
-        cluster::{ClusterView, Member},
+        cluster::{ClusterView, Member, Seen},
         ids::NodeId,
     },
     io::{Disk, cores},
@@ -39,6 +39,7 @@ impl<D: Disk> Replica<D> {
         let membership = metrics.membership_config.membership();
         let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
         let members = membership.nodes().map(|(&id, node)| {
+            let contact = self.contact(&metrics, id);
             let replicated = metrics.replication.as_ref().and_then(|all| all.get(&id).cloned());
             let matched = match replicated {
                 Some(matched) => index(matched),
@@ -48,7 +49,7 @@ impl<D: Disk> Replica<D> {
             let state = match leader {
                 _ if id == metrics.id => state(own_state),
                 _ if acknowledged.is_reverted(id) => "reverted",
-                _ if !self.reaches(&metrics, id) => "unreachable",
+                _ if contact.is_some_and(|contact| !contact.reachable) => "unreachable",
                 Some(leader) if leader == id => "leader",
                 // Only the leader hears of the others.
                 Some(leader) if leader != metrics.id => "unknown",
@@ -64,6 +65,8 @@ impl<D: Disk> Replica<D> {
                 voter: voters.contains(&id),
                 state,
                 matched,
+                reachable: contact.map(|contact| contact.reachable),
+                heard_ms: contact.and_then(|contact| contact.heard_ms),
             }
         });
         let mut members: Vec<Member> = members.collect();
@@ -71,7 +74,7 @@ impl<D: Disk> Replica<D> {
             // It waits to be taken in: this is how it is found.
             let Address { address, cluster_address, .. } = self.address.clone();
             let (id, state) = (metrics.id, state(own_state));
-            members.push(Member { id, address, cluster_address, voter: false, state, matched: 0 });
+            members.push(Member { id, address, cluster_address, state, ..Member::default() });
         }
         ClusterView {
             node: metrics.id,
@@ -85,18 +88,49 @@ impl<D: Disk> Replica<D> {
         }
     }
 
-    /// Whether a member answered this node a moment ago, or may yet; also when this
-    /// node does not lead, and so does not ask.
-    fn reaches(&self, metrics: &RaftMetrics<TypeConfig>, id: NodeId) -> bool {
-        let Some(heartbeats) = &metrics.heartbeat else { return true };
+    /// When a member answered this node last; nothing when this node does not lead, and so does not ask.
+    fn contact(&self, metrics: &RaftMetrics<TypeConfig>, id: NodeId) -> Option<Contact> {
+        let heartbeats = metrics.heartbeat.as_ref()?;
+        if id == metrics.id {
+            return Some(Contact { reachable: true, heard_ms: Some(0) });
+        }
         let recent = self.timing.election * 2;
         let term = metrics.current_term;
         let since = self.leads_since.get().filter(|(of, _)| *of == term);
         let (_, since) = since.unwrap_or((term, cores::now()));
         self.leads_since.set(Some((term, since)));
-        let answered = heartbeats.get(&id).and_then(Option::as_ref);
-        cores::elapsed(since) < recent || answered.is_some_and(|at| at.elapsed() < recent)
+        let answered = heartbeats.get(&id).and_then(Option::as_ref).map(|at| at.elapsed());
+        // One that was not asked for long may yet answer.
+        let reachable =
+            cores::elapsed(since) < recent || answered.is_some_and(|elapsed| elapsed < recent);
+        let ms = |elapsed: Duration| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        Some(Contact { reachable, heard_ms: answered.map(ms) })
     }
+
+    /// What this node knows of the members, if it leads.
+    #[must_use]
+    pub fn seen(&self) -> Option<Vec<Seen>> {
+        let view = self.cluster();
+        if view.leader != Some(view.node) {
+            return None;
+        }
+        let seen = view.members.into_iter().map(|member| Seen {
+            id: member.id,
+            state: member.state.to_owned(),
+            matched: member.matched,
+            reachable: member.reachable.unwrap_or_default(),
+            heard_ms: member.heard_ms,
+        });
+        Some(seen.collect())
+    }
+}
+
+/// When a member last answered its leader.
+#[derive(Clone, Copy)]
+struct Contact {
+    /// That was a moment ago, or it may yet.
+    reachable: bool,
+    heard_ms: Option<u64>,
 }
 
 fn state(state: ServerState) -> &'static str {

@@ -234,7 +234,27 @@ fn a_member_that_is_not_reached_is_listed_as_that() {
     eventually("one is not reached", || {
         states(&cluster, leader) == ["leader", "unreachable", "follower"]
     });
-    assert_eq!(states(&cluster, other), ["leader", "unknown", "follower"]);
+    eventually("a follower shows what the leader knows", || {
+        states(&cluster, other) == ["leader", "unreachable", "follower"]
+    });
+    let members = |target: &str| cluster.client(other).page(target)["members"].clone();
+    let of = |members: &Value, id: u64| {
+        let mut all = members.as_array().unwrap().iter();
+        all.find(|member| member["id"] == id).expect("the member").clone()
+    };
+    let own = members("/cluster?view=local");
+    assert_eq!(of(&own, cluster.id(gone))["state"], "unknown");
+    assert_eq!(of(&own, cluster.id(gone))["reachable"], Value::Null);
+    let led = members("/cluster/members");
+    assert_eq!(of(&led, cluster.id(gone))["reachable"], false);
+    assert!(of(&led, cluster.id(gone))["last_heard_ms"].as_u64().unwrap() >= 1200, "{led}");
+    assert_eq!(of(&led, cluster.id(leader))["reachable"], true);
+    let metrics = cluster.client(leader).get("/metrics");
+    for (node, up) in [(gone, 0), (other, 1)] {
+        let line = format!("changeagent_raft_peer_up{{member=\"{}\"}} {up}", cluster.id(node));
+        assert!(metrics.text().contains(&line), "{line}");
+    }
+    cluster.client(leader).get("/cluster?view=mine").problem(400, "invalid-parameter");
     let url = format!("http://{}", cluster.address(leader));
     let list = Command::new(testkit::executable())
         .args(["members", "list", "--url", &url])

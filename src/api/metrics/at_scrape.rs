@@ -41,6 +41,7 @@ pub(super) struct AtScrape {
     committed: Gauge,
     applied: Gauge,
     lag: Family<MemberLabel, Gauge>,
+    peer_up: Family<MemberLabel, Gauge>,
 }
 
 impl AtScrape {
@@ -51,6 +52,9 @@ impl AtScrape {
         let lag = Family::default();
         let help = "Entries that a member lacks; known to the leader alone";
         registry.register("raft_lag", help, Family::clone(&lag));
+        let peer_up = Family::default();
+        let help = "1 while another member answers the leader; known to that alone";
+        registry.register("raft_peer_up", help, Family::clone(&peer_up));
         let mut gauge = |name, help| gauge(registry, name, help);
         Self {
             log_write_seconds,
@@ -82,6 +86,7 @@ impl AtScrape {
             committed: gauge("raft_committed", "Index of the last committed entry"),
             applied: gauge("raft_applied", "Index of the last applied entry"),
             lag,
+            peer_up,
         }
     }
 
@@ -114,11 +119,14 @@ impl AtScrape {
         self.applied.set(number(cluster.applied));
         // Members come and go.
         self.lag.clear();
+        self.peer_up.clear();
         let own = cluster.members.iter().find(|member| member.id == cluster.node);
         if let Some(own) = own.filter(|own| cluster.leader == Some(own.id)) {
             for member in cluster.members.iter().filter(|member| member.id != own.id) {
                 let lag = own.matched.saturating_sub(member.matched);
-                self.lag.get_or_create(&MemberLabel { member: member.id }).set(number(lag));
+                let label = MemberLabel { member: member.id };
+                self.lag.get_or_create(&label).set(number(lag));
+                self.peer_up.get_or_create(&label).set((member.reachable == Some(true)).into());
             }
         }
     }

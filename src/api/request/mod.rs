@@ -13,8 +13,10 @@ mod read_query;
 pub(super) mod small_body;
 pub mod tag_filter;
 pub(super) mod target;
+mod view;
 
 pub use changes_query::{ChangesQuery, ListName, Since};
 pub use copy_query::CopyQuery;
 pub use parameter::Consistency;
 pub use read_query::{ReadOf, ReadQuery};
+pub(super) use view::View;

@@ -8,6 +8,7 @@ use crate::{
         context::Context,
         error::{ApiError, Code},
         reply::Reply,
+        request::View,
     },
     base::{
         cluster::{ClusterView, Gathering},
@@ -18,8 +19,8 @@ use crate::{
 };
 
 /// `GET /cluster`
-pub(in crate::api) fn get(api: &Context) -> Reply {
-    let view = api.node.status().cluster();
+pub(in crate::api) fn get(api: &Context, view: View) -> Reply {
+    let view = members::view_of(api, view);
     Reply::Now(Response::json(200, json(api.node.cluster(), &view, api.node.last().0)))
 }
 

@@ -6,7 +6,7 @@ use crate::{
         context::Context,
         error::{ApiError, Code, excerpt},
         reply::Reply,
-        request::{content_type::json_body, small_body},
+        request::{View, content_type::json_body, small_body},
     },
     base::{
         cluster::{ClusterView, Member},
@@ -18,15 +18,23 @@ use crate::{
     raft::peer::{AdminRefusal, AdminRequest, Change},
 };
 
+/// The cluster as it is to be shown.
+pub(super) fn view_of(api: &Context, view: View) -> ClusterView {
+    match view {
+        View::Leader => api.node.status().cluster_as_led(),
+        View::Local => api.node.status().cluster(),
+    }
+}
+
 /// `GET /cluster/members`
-pub(in crate::api) fn list(api: &Context) -> Reply {
-    let members: Vec<String> = api.node.status().cluster().members.iter().map(json).collect();
+pub(in crate::api) fn list(api: &Context, view: View) -> Reply {
+    let members: Vec<String> = view_of(api, view).members.iter().map(json).collect();
     Reply::Now(Response::json(200, format!("{{\"members\":[{}]}}", members.join(","))))
 }
 
 /// `GET /cluster/members/ID`
-pub(in crate::api) fn get(api: &Context, id: &str) -> Result<Reply, ApiError> {
-    let members = api.node.status().cluster().members;
+pub(in crate::api) fn get(api: &Context, view: View, id: &str) -> Result<Reply, ApiError> {
+    let members = view_of(api, view).members;
     let member = members.iter().find(|member| member.id.to_string() == id);
     match member {
         Some(member) => Ok(Reply::Now(Response::json(200, json(member)))),
@@ -161,11 +169,15 @@ fn checked_address(name: &str, at: usize, text: &str) -> Result<String, ApiError
 
 /// A member as answers show it.
 pub(super) fn json(member: &Member) -> String {
-    let Member { id, address, cluster_address, voter, state, matched } = member;
+    let Member { id, address, cluster_address, voter, state, matched, reachable, heard_ms } =
+        member;
+    let reachable = reachable.map_or("null", |reachable| if reachable { "true" } else { "false" });
+    let heard_ms = heard_ms.map_or("null".to_owned(), |ms| ms.to_string());
     let (address, cluster_address) = (json_string(address), json_string(cluster_address));
     let role = role_name(*voter);
     format!(
         "{{\"id\":{id},\"address\":{address},\"cluster_address\":{cluster_address},\
-         \"role\":\"{role}\",\"state\":\"{state}\",\"matched\":{matched}}}"
+         \"role\":\"{role}\",\"state\":\"{state}\",\"matched\":{matched},\
+         \"reachable\":{reachable},\"last_heard_ms\":{heard_ms}}}"
     )
 }

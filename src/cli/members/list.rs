@@ -23,6 +23,9 @@ pub(in super::super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Show what the node itself knows, not its leader
+    #[arg(long)]
+    local: bool,
 }
 
 /// The list for programs; null is what is not known.
@@ -42,12 +45,17 @@ struct Line<'a> {
     cluster_address: Option<&'a str>,
     matched: Option<u64>,
     lag: Option<u64>,
+    reachable: Option<bool>,
+    last_heard_ms: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let retries = arguments.retry.retries;
     let node = Node::with_patience(&arguments.node, retries, SILENCE_MAX)?;
-    let cluster = Cluster::ask(&node)?;
+    let cluster = match arguments.local {
+        true => Cluster::ask_local(&node)?,
+        false => Cluster::ask(&node)?,
+    };
     let text = if arguments.json {
         let json = serde_json::to_string(&listing(&cluster));
         json.map_err(|error| Failure::Other(error.to_string()))? + "\n"
@@ -72,6 +80,8 @@ fn line<'a>(cluster: &Cluster, member: &'a Member) -> Line<'a> {
         cluster_address: cluster_address.as_deref(),
         matched: cluster.matched(member),
         lag: cluster.lag(member),
+        reachable: member.reachable,
+        last_heard_ms: member.last_heard_ms,
     }
 }
 
@@ -81,10 +91,13 @@ fn table(cluster: &Cluster) -> String {
     rows.extend(listing(cluster).members.iter().map(|line| {
         let mut note = Vec::new();
         if cluster.leader == Some(line.id) {
-            note.push("leader");
+            note.push("leader".to_owned());
         }
         if cluster.node == Some(line.id) {
-            note.push("this node");
+            note.push("this node".to_owned());
+        }
+        if let (Some(false), Some(ms)) = (line.reachable, line.last_heard_ms) {
+            note.push(format!("last heard {} s ago", ms / 1000));
         }
         vec![
             line.id.to_string(),

@@ -2,14 +2,21 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    base::timing::{CLAIM_LOOK, CLAIM_PATIENCE, CLUSTER_VIEW_AGE, CLUSTER_VIEW_PAUSE},
+    base::timing::{
+        CLAIM_LOOK, CLAIM_PATIENCE, CLUSTER_VIEW_AGE, CLUSTER_VIEW_PAUSE, SEEN_AGAIN, SEEN_ANSWER,
+        SEEN_PERIOD,
+    },
     io::{Disk, cores},
     log::Identity,
     node::Status,
-    raft::{Claim, Replica},
+    raft::{
+        Claim, Leadership, Replica,
+        peer::{Answer, CallError, Lane, Request},
+    },
 };
 
 /// Watches everything of `replica` that `status` tells.
@@ -19,6 +26,7 @@ pub(super) fn start<D: Disk>(replica: &Rc<Replica<D>>, status: &Arc<Status>, roo
         cores::spawn(note_recovery(Rc::clone(replica), Arc::clone(status)));
     }
     cores::spawn(watch_cluster(Rc::clone(replica), Arc::clone(status)));
+    cores::spawn(watch_leaders_view(Rc::clone(replica), Arc::clone(status)));
     cores::spawn(watch_claims(Rc::clone(replica), Arc::clone(status)));
     cores::spawn(watch_failure(Rc::clone(replica), Rc::clone(room), Arc::clone(status)));
 }
@@ -49,6 +57,26 @@ async fn watch_cluster<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
             return;
         }
         cores::sleep(CLUSTER_VIEW_PAUSE).await;
+    }
+}
+
+/// Keeps what the leader knows of the members, while another node leads.
+async fn watch_leaders_view<D: Disk>(replica: Rc<Replica<D>>, status: Arc<Status>) {
+    loop {
+        cores::sleep(SEEN_PERIOD).await;
+        let Leadership::At(leader, address) = replica.leadership() else {
+            status.set_seen(None);
+            continue;
+        };
+        let channel = replica.channel(leader, Lane::Admin, &address);
+        match channel.call(&Request::Members, Bytes::new(), SEEN_ANSWER).await {
+            Ok((Answer::Members(seen), _)) => status.set_seen(Some((leader, seen))),
+            Ok(_) | Err(CallError::NotSent(_)) => status.set_seen(None),
+            Err(CallError::Lost) => {
+                status.set_seen(None);
+                cores::sleep(SEEN_AGAIN).await;
+            }
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    base::ids::{ClusterId, LogId, NodeId},
+    base::{
+        cluster::Seen,
+        ids::{ClusterId, LogId, NodeId},
+    },
     log::Vote,
     raft::health::Ailment,
 };
@@ -89,6 +92,8 @@ pub enum Request {
         /// The index of the last one.
         last: u64,
     },
+    /// What do you, who lead, know of the members? The answer is [`Answer::Members`].
+    Members,
 }
 
 impl Request {
@@ -161,6 +166,8 @@ pub enum Answer {
     },
     /// It is being made: ask again.
     Later,
+    /// What the leader knows of the members.
+    Members(Vec<Seen>),
 }
 
 /// What became of entries.

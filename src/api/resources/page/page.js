@@ -559,7 +559,8 @@ function memberRow(member, cluster) {
   if (here) id.append(make("span", "soft", " this node"));
   const { matched, lag } = progress(member, cluster);
   const numbers = [lag, matched].map((count) => make("td", "", count === null ? "–" : number.format(count)));
-  const texts = [member.role, leads ? "leader" : member.state].map((text) => make("td", "", text));
+  const isAway = member.reachable === false;
+  const texts = [make("td", "", member.role), make("td", isAway ? "bad" : "", leads ? "leader" : member.state)];
   line.append(id, addressOf(member, here), ...texts, ...numbers);
   return line;
 }
