@@ -7,6 +7,7 @@ mod broken;
 mod cache;
 mod check;
 mod cluster;
+mod drain;
 mod export;
 mod failure;
 mod files;
@@ -61,6 +62,8 @@ enum Command {
     /// Show the members of a cluster, and change who they are
     #[command(subcommand)]
     Members(members::Command),
+    /// Have a node hand leadership over, and wait until it may stop
+    Drain(drain::Arguments),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -96,6 +99,7 @@ impl CommandLine {
             Some(Command::Cache(flags)) => cache::run(*flags),
             Some(Command::Status(arguments)) => status::run(&arguments),
             Some(Command::Members(command)) => members::run(&command),
+            Some(Command::Drain(arguments)) => drain::run(&arguments),
             Some(Command::Token(command)) => token::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),
             Some(Command::Tail(arguments)) => tail::run(&arguments),

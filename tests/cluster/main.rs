@@ -12,6 +12,8 @@ mod damage;
 #[cfg(test)]
 mod damaged_checkpoint;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod failover;
 #[cfg(test)]
 mod faults;
