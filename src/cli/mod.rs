@@ -7,6 +7,7 @@ mod broken;
 mod cache;
 mod check;
 mod cluster;
+mod doctor;
 mod drain;
 mod export;
 mod failure;
@@ -81,6 +82,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Make a data directory of a backup
     Restore(restore::Arguments),
+    /// Say whether this machine is fit for a node, and what to do; exit code 1 when it is not
+    Doctor(doctor::Arguments),
     /// Make certificates
     #[command(subcommand)]
     Tls(tls::Command),
@@ -108,6 +111,7 @@ impl CommandLine {
             Some(Command::Check(arguments)) => check::run(&arguments),
             Some(Command::Backup(arguments)) => backup::run(&arguments),
             Some(Command::Restore(arguments)) => restore::run(&arguments),
+            Some(Command::Doctor(arguments)) => doctor::run(&arguments),
             Some(Command::Tls(command)) => tls::run(&command),
             Some(Command::Recover(arguments)) => recover::run(&arguments),
         };

@@ -69,6 +69,7 @@ id  role   state     address      cluster address  matched  lag  note
     let want = json!({
         "id": 2, "role": "voter", "state": "follower", "address": "h:2",
         "cluster_address": "10.0.0.2:9001", "matched": null, "lag": null,
+        "reachable": null, "last_heard_ms": null,
     });
     assert_eq!((&json["node"], &json["members"][1]), (&json!(2), &want));
     let status = run(follower.url(), &["status"]).ok();

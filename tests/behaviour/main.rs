@@ -46,6 +46,8 @@ mod damage_campaign;
 #[cfg(test)]
 mod denied;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod errors;

@@ -2,6 +2,7 @@
 //! glommio's ([`uring`]), or where io_uring is not allowed one of our own ([`portable`]).
 
 mod aligned;
+pub mod clock;
 pub mod core;
 pub(super) mod cores;
 pub mod disk;
@@ -16,6 +17,7 @@ mod poller;
 pub mod portable;
 mod regular;
 pub mod signals;
+pub mod trial;
 pub mod uring;
 
 pub use files::DirectoryFiles;
