@@ -128,7 +128,7 @@ pub const READ_RESERVE_BYTES: usize = MIB;
 pub const READ_EXPECTED_FILTERED: usize = 16;
 /// Bytes of changes that a read takes up, or of batches that it checks, before
 /// other connections of its core may run.
-pub const READ_TURN_BYTES: usize = 256 * KIB;
+pub const READ_TURN_BYTES: usize = 128 * KIB;
 /// Changes that a read looks at before other connections of its core may run.
 pub const READ_TURN_CHANGES: usize = 4096;
 /// Bytes of changes in one part of a stream: what a slow reader makes the server
@@ -156,12 +156,14 @@ pub const LOG_PIECES_WAITING: usize = 64;
 pub const LOG_WAITS_MAX: usize = 1024;
 /// A stream without a change says this often that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Sealed segments of which a core remembers what it has checked: a bit for each 4 KiB.
-pub const VERIFIED_SEGMENTS: usize = 256;
-/// How long it trusts such a check.
+/// Bytes of a batch from which on a core remembers checksums of its pieces once it has verified all of it.
+pub const VERIFIED_BATCH_BYTES_MIN: usize = 32 * KIB;
+/// Bytes of such a piece; the last one of a batch is shorter.
+pub const VERIFIED_PIECE_BYTES: usize = 4 * KIB;
+/// Pieces that one core remembers checksums of: those of 8 GiB of batches, which take 9 to 20 MiB.
+pub const VERIFIED_PIECES_MAX: usize = 2 << 20;
+/// How long it trusts a piece that it has verified.
 pub const VERIFIED_FOR: Duration = Duration::from_secs(1);
-/// Bytes of a batch from which on that is worth remembering.
-pub const VERIFIED_BYTES_MIN: usize = 4 * KIB;
 /// Bytes brought into memory at once when a read comes to a cold place.
 pub const READ_AHEAD_BYTES: usize = MIB;
 /// Bytes of batches behind a damaged one that are looked at for where the damage ends.

@@ -16,6 +16,8 @@ use super::simulated::disk::HeldFile;
 /// is mapped; sealed segments and checkpoints do neither.
 pub struct Mapping {
     form: Form,
+    /// A number that no other mapping has.
+    number: u64,
     /// A number that is another one whenever a part of it was read into memory.
     loads: AtomicU64,
 }
@@ -41,8 +43,8 @@ impl Mapping {
     }
 
     fn of(form: Form) -> Self {
-        let loads = NEXT_LOADS.fetch_add(LOADS_MAX, Ordering::Relaxed);
-        Self { form, loads: AtomicU64::new(loads) }
+        let number = NEXT_LOADS.fetch_add(LOADS_MAX, Ordering::Relaxed);
+        Self { form, number, loads: AtomicU64::new(number) }
     }
 
     /// What a simulated disk holds.
@@ -100,6 +102,12 @@ impl Mapping {
             #[cfg(test)]
             Form::Held(file) => file.populate(range),
         }
+    }
+
+    /// A number that no other mapping has, in this process.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// A number that is another one whenever a part of it was read into memory, by whomever, and

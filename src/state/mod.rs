@@ -38,4 +38,4 @@ pub use machine::State;
 pub use open::Noted;
 pub use position::Position;
 pub use sealed::{SealedBatch, SealedSegment};
-pub use verified::{Read, Verified};
+pub use verified::{Read, Verified, Wanted};

@@ -365,9 +365,9 @@ impl SealedSegment {
         Damaged { file, offset: place.offset.into(), first: *first, last: *last, reason }
     }
 
-    /// The same of a batch that was given before, without looking at the
-    /// checksum again: for bytes that have stayed in memory since.
-    pub(super) fn batch_checked_before(&self, batch: &SealedBatch) -> Option<NumberedBatch<&[u8]>> {
+    /// The same of a batch that was given before, without looking at the checksum again: for one whose header, the
+    /// first bytes of its frame, is known to be what it was. What else is looked at must be, too.
+    pub(super) fn verified_before(&self, batch: &SealedBatch) -> Option<NumberedBatch<&[u8]>> {
         let Place { offset, bytes, .. } = batch.place;
         let payload = self.map.get(offset as usize..offset as usize + bytes as usize)?;
         Some(numbered(batch, Batch::parsed_before(payload)?))

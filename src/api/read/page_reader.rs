@@ -12,7 +12,7 @@ use crate::{
         ids::ChangeId,
         limits::{READ_EXAMINED_MAX, READ_TURN_BYTES, READ_TURN_CHANGES},
     },
-    state::{Cursor, Damaged, Index, Located, index::Reached, unread::Unread},
+    state::{Cursor, Damaged, Index, Located, SealedBatch, Wanted, index::Reached, unread::Unread},
 };
 
 /// A page under construction.
@@ -31,7 +31,13 @@ pub(super) struct PageReader<'q> {
     /// Changes that may still be looked at, and steps of the cursor.
     budget: usize,
     places: Places,
+    /// The first change of the batch that was looked into last, and how many changes were looked at there at once:
+    /// where a cursor finds them.
+    run: (ChangeId, usize),
 }
+
+/// How many times more changes of a batch are looked at each time that one more of it is found.
+const RUN_GROWTH: usize = 4;
 
 /// What may still be done before others get their turn.
 struct Turn {
@@ -58,7 +64,8 @@ impl<'q> PageReader<'q> {
     ) -> Self {
         let places = if cursor.is_some() { Places::scattered() } else { Places::default() };
         let (examined, found, budget) = (since, None, READ_EXAMINED_MAX);
-        Self { list, tags, limit, cursor, found, examined, last, budget, places }
+        let run = (ChangeId::ZERO, 1);
+        Self { list, tags, limit, cursor, found, examined, last, budget, places, run }
     }
 
     /// Whether there is nothing left to read, or no room.
@@ -140,16 +147,17 @@ impl<'q> PageReader<'q> {
         turn: &mut Turn,
     ) -> Result<(), Unready> {
         match source.history.locate(id) {
-            Some(Located::Recent(batch)) => self.take(source.index, batch, turn),
+            Some(Located::Recent(batch)) => self.take(source.index, batch, batch.last(), turn),
             Some(Located::Sealed(segment)) => {
                 let batch = self.places.batch_of(segment, id)?;
                 if !self.places.find(segment, &batch) {
                     return Err(Unready::Cold(self.places.cold(segment, batch)));
                 }
-                let read =
-                    source.verified.batch(segment, &batch, source.now).map_err(Unready::Damaged)?;
+                let wanted = self.wanted(&batch, id, turn);
+                let read = source.verified.batch(segment, &batch, wanted, source.now);
+                let read = read.map_err(Unready::Damaged)?;
                 let checked = read.checked_bytes;
-                let taken = self.take(source.index, &read.batch, turn);
+                let taken = self.take(source.index, &read.batch, read.upto, turn);
                 turn.bytes = turn.bytes.saturating_sub(checked);
                 taken
             }
@@ -157,6 +165,22 @@ impl<'q> PageReader<'q> {
                 unreachable!("every change from the first to the last is held")
             }
         }
+    }
+
+    /// How far to look into a stored batch from its change `id` on.
+    fn wanted(&mut self, batch: &SealedBatch, id: ChangeId, turn: &Turn) -> Wanted {
+        let mut changes = turn.changes;
+        if self.cursor.is_some() {
+            // One may be all that it has of the list; the more were, the more may follow.
+            let (before, run) = self.run;
+            let run = if before == batch.first { RUN_GROWTH.saturating_mul(run) } else { 1 };
+            self.run = (batch.first, run);
+            changes = changes.min(run);
+        } else if self.tags.is_empty() {
+            changes = changes.min(self.limit - self.list.changes());
+        }
+        let last = ChangeId(id.0 + changes.max(1) as u64 - 1);
+        Wanted { first: id, last, bytes_max: turn.bytes }
     }
 
     /// Says that what was missing is in memory now.
@@ -189,16 +213,17 @@ impl<'q> PageReader<'q> {
         Ok(self.found)
     }
 
-    /// Adds what belongs to the page of a batch that holds the next change, as
+    /// Adds what belongs to the page of a batch that holds the next change, up to its change `last`, as
     /// far as the turn goes.
     fn take<B: AsRef<[u8]>>(
         &mut self,
         index: &Index,
         batch: &NumberedBatch<B>,
+        last: ChangeId,
         turn: &mut Turn,
     ) -> Result<(), Unready> {
-        let (at, last) = (batch.batch.at(), batch.last());
-        let redacted = index.redactions.within(batch.first, last);
+        let at = batch.batch.at();
+        let redacted = index.redactions.within(self.examined.next(), last);
         while !self.is_done() && !turn.is_over() {
             let Some(id) = self.next(index, turn)?.filter(|id| *id <= last) else { return Ok(()) };
             let change = batch.change(id).shown(redacted.contains(&id));

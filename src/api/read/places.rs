@@ -13,7 +13,7 @@ use crate::{
     sections::Missing,
     state::{
         CheckpointedChanges, Damaged, History, Index, Located, SealedBatch, SealedSegment,
-        Verified, unread::Unread,
+        Verified, Wanted, unread::Unread,
     },
 };
 
@@ -81,7 +81,8 @@ impl Places {
                 if !self.find(segment, &batch) {
                     return Ok(Looked::Cold(self.cold(segment, batch)));
                 }
-                let read = source.verified.batch(segment, &batch, source.now)?;
+                let wanted = Wanted { first: id, last: id, bytes_max: 0 };
+                let read = source.verified.batch(segment, &batch, wanted, source.now)?;
                 Looked::Found(take(Stored::new(&read.batch, id, is_redacted)))
             }
             None => Looked::Gone,

@@ -21,7 +21,7 @@ pub(super) const fn part_version(version: u8) -> u8 {
 pub(super) const fn is_part(version: u8) -> bool {
     version > VERSION && version.is_multiple_of(2)
 }
-pub(super) const HEADER_BYTES: usize = 24;
+pub const HEADER_BYTES: usize = 24;
 pub(super) const COMMAND_BYTES: usize = 12;
 pub(super) const CHANGE_BYTES: usize = 12;
 /// The header of a part of a batch.

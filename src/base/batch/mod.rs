@@ -91,7 +91,7 @@ pub use command::{Action, Append, ChangeSpan, Command, Conditions, Idempotency, 
 pub use command_ref::{ActionRef, CommandRef};
 pub use encode::encode;
 pub use erase::Erasure;
-pub use layout::{NEWEST_VERSION, member};
+pub use layout::{HEADER_BYTES, NEWEST_VERSION, member};
 pub use numbered::{NumberedBatch, Skips};
 pub use part::Selection;
 pub use previous::{Previous, Replaced};

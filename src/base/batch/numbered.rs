@@ -1,6 +1,6 @@
 //! A batch once it is applied: its accepted changes with their ids.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -126,6 +126,47 @@ impl<B: AsRef<[u8]>> NumberedBatch<B> {
         let number = (id.0 - self.first.0) as u32;
         let Some(place) = self.place(id) else { return ChangeRef::LEFT_OUT };
         self.batch.change(place).after(self.previous.get(number))
+    }
+
+    /// The stretch of its bytes where what [`change`](Self::change) asks for of the changes from `first` to
+    /// `last` stands, but for the header and the changes themselves.
+    ///
+    /// # Panics
+    /// If it is a part.
+    #[must_use]
+    pub fn table_range(&self, first: ChangeId, last: ChangeId) -> Range<usize> {
+        assert!(!self.batch.is_part(), "what a part has is not found by number");
+        let number = |id: ChangeId| self.skips.place((id.0 - self.first.0) as u32);
+        // A change begins where the one before it ends.
+        let begin = self.batch.span_at(number(first).saturating_sub(1));
+        begin..self.batch.span_at(number(last) + 1)
+    }
+
+    /// The stretch of its bytes where the changes from `first` on stand, up to `last` or as many as are within
+    /// `bytes_max`, one at least; and the last of these. Looks at [`table_range`](Self::table_range).
+    ///
+    /// # Panics
+    /// If it is a part.
+    #[must_use]
+    pub fn suffixes_within(
+        &self,
+        first: ChangeId,
+        last: ChangeId,
+        bytes_max: usize,
+    ) -> (Range<usize>, ChangeId) {
+        assert!(!self.batch.is_part(), "what a part has is not found by number");
+        let range =
+            |id: ChangeId| self.batch.suffix_range(self.skips.place((id.0 - self.first.0) as u32));
+        let begin = range(first).start;
+        let (mut fits, mut beyond) = (first.0, last.0 + 1);
+        while fits + 1 < beyond {
+            let middle = fits.midpoint(beyond);
+            match range(ChangeId(middle)).end.saturating_sub(begin) <= bytes_max {
+                true => fits = middle,
+                false => beyond = middle,
+            }
+        }
+        (begin..range(ChangeId(fits)).end, ChangeId(fits))
     }
 
     /// Its accepted changes, in order, but for those that a part leaves out.
