@@ -14,6 +14,7 @@ pub mod moment;
 pub mod names;
 pub mod outcome;
 pub mod planted;
+pub mod protocol;
 pub mod quota;
 pub mod retention;
 pub mod secret;

@@ -33,6 +33,7 @@ mod tail;
 mod tls;
 mod token;
 mod trust;
+mod upgrade_check;
 mod values;
 
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum Command {
     Members(members::Command),
     /// Have a node hand leadership over, and wait until it may stop
     Drain(drain::Arguments),
+    /// Say whether this program may take the place of those that run, node by node; exit code 1 when not
+    UpgradeCheck(upgrade_check::Arguments),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -103,6 +106,7 @@ impl CommandLine {
             Some(Command::Status(arguments)) => status::run(&arguments),
             Some(Command::Members(command)) => members::run(&command),
             Some(Command::Drain(arguments)) => drain::run(&arguments),
+            Some(Command::UpgradeCheck(arguments)) => upgrade_check::run(&arguments),
             Some(Command::Token(command)) => token::run(&command),
             Some(Command::Post(arguments)) => post::run(&arguments),
             Some(Command::Tail(arguments)) => tail::run(&arguments),

@@ -10,7 +10,10 @@ use super::{
     members::{Adoptions, MembershipService},
 };
 use crate::{
-    base::ids::{LogId, NodeId},
+    base::{
+        ids::{LogId, NodeId},
+        protocol::VERSIONS,
+    },
     io::{Disk, cores, net::Listener},
     raft::{
         AppendRequest, Inbound, Replica, at_once,
@@ -43,7 +46,7 @@ impl<D: Disk> PeerService<D> {
     /// Lets other nodes in at `listener`, for as long as it is polled.
     pub async fn run(self, listener: Listener) {
         let (process, dialer) = (self.replica.process(), self.replica.dialer());
-        let acceptor = Rc::new(Acceptor::new(Rc::new(self), process, dialer));
+        let acceptor = Rc::new(Acceptor::new(Rc::new(self), process, VERSIONS, dialer));
         loop {
             let stream = listener.accept().await;
             let acceptor = Rc::clone(&acceptor);

@@ -25,6 +25,7 @@ use crate::{
     base::{
         ids::{LogId, NodeId},
         planted::{Bug, prove},
+        protocol::VERSIONS,
     },
     io::{
         Dialer, Disk, cores,
@@ -106,7 +107,7 @@ pub(super) fn member(
     let address = format!("node-{node}:7001");
     let listener = Listener::simulated(&address).unwrap();
     let of = |node| Instance::start(Identity { cluster: CLUSTER, node });
-    let acceptor = Acceptor::new(Rc::new(handler), of(node).process, Dialer::default());
+    let acceptor = Acceptor::new(Rc::new(handler), of(node).process, VERSIONS, Dialer::default());
     let acceptor = Rc::new(acceptor);
     drop(spawn_in(node, async move {
         loop {

@@ -23,7 +23,7 @@ use super::{
     types::to_raft_vote,
 };
 use crate::{
-    base::ids::NodeId,
+    base::{ids::NodeId, protocol::VERSIONS},
     io::{
         Dialer, Disk, cores,
         net::Listener,
@@ -123,7 +123,8 @@ fn sent(is_written: bool) -> Vec<usize> {
         let listener = Listener::simulated("taker:7001").unwrap();
         let of = |node| Instance::start(Identity { cluster: CLUSTER, node });
         let handler = Rc::new(taker.clone());
-        let acceptor = Rc::new(Acceptor::new(handler, of(TAKER).process, Dialer::default()));
+        let acceptor =
+            Rc::new(Acceptor::new(handler, of(TAKER).process, VERSIONS, Dialer::default()));
         drop(spawn_in(TAKER, async move {
             acceptor.serve(listener.accept().await).await;
         }));

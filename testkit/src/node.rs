@@ -54,6 +54,8 @@ pub struct NodeBuilder {
     /// A program and its arguments that start the node in another place.
     launcher: Vec<String>,
     restriction: Option<Restriction>,
+    /// Another program than that of the tests.
+    program: Option<PathBuf>,
 }
 
 impl Default for NodeBuilder {
@@ -73,6 +75,7 @@ impl NodeBuilder {
             command: None,
             launcher: Vec::new(),
             restriction: None,
+            program: None,
         }
         .flags(&["--listen", "127.0.0.1:0"])
     }
@@ -124,12 +127,18 @@ impl NodeBuilder {
         self
     }
 
+    /// Another program than that of the tests.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = Some(path.to_owned());
+        self
+    }
+
     pub fn directory(&self) -> &Temporary {
         &self.directory
     }
 
     pub(crate) fn spawn(&self, stderr: &Path) -> Child {
-        let program = executable();
+        let program = self.program.clone().unwrap_or_else(executable);
         let mut command = match self.launcher.split_first() {
             None => Command::new(&program),
             Some((launcher, words)) => {

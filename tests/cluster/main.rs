@@ -61,6 +61,8 @@ mod time_to_live;
 mod tls;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod upgrade;
 
 /// How often a fault is repeated under one load.
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::{
         read::freshness::{check_halted, how_far},
         reply::Reply,
     },
+    base::protocol::{VERSIONS, Versions},
     http::Response,
     node::{DamagedPlace, copy::CopyAge},
 };
@@ -61,8 +62,10 @@ pub(in crate::api) fn ready(api: &Context) -> Result<Reply, ApiError> {
 pub(in crate::api) fn index(api: &Context) -> Reply {
     let (cluster, last) = (api.node.cluster(), api.node.last());
     let version = env!("CARGO_PKG_VERSION");
+    let Versions { oldest, newest } = VERSIONS;
     let body = format!(
-        "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\"cluster\":\"{cluster}\",\
+        "{{\"name\":\"ChangeAgent\",\"version\":\"{version}\",\
+         \"protocol\":{{\"oldest\":{oldest},\"newest\":{newest}}},\"cluster\":\"{cluster}\",\
          \"last\":{last},\"resources\":[\"/changes\",\"/tenants\",\"/collections/{{collection}}\",\
          \"/tokens\",\"/session\",\"/tickets\",\"/cluster\",\"/health\",\"/ready\",\"/metrics\",\
          \"/openapi.json\",\"/docs\"]}}"

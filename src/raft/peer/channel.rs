@@ -18,9 +18,10 @@ use tokio::sync::{Mutex, oneshot};
 
 use super::{
     arriving::ARRIVING,
+    call_error::CallError,
     failed::Failed,
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
-    hello::{Hello, Lane, Refusal, VERSION, Welcome},
+    hello::{Lane, Refusal, Welcome},
     message::{Answer, Request},
     outgoing::Outgoing,
     processes::Instance,
@@ -46,26 +47,6 @@ pub struct Settings {
     /// there is one to come, nor the word that more of a request has arrived.
     pub stall: Duration,
 }
-
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-pub enum CallError {
-    /// The request certainly did not arrive.
-    NotSent(String),
-    /// It may have arrived.
-    Lost,
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotSent(why) => f.write_str(why),
-            Self::Lost => f.write_str("the connection broke"),
-        }
-    }
-}
-
-impl std::error::Error for CallError {}
 
 /// Told of a refusal by a peer.
 pub(in super::super) type OnRefusal = Rc<dyn Fn(NodeId, Refusal)>;
@@ -220,18 +201,18 @@ impl Channel {
         if address.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it has no cluster address"));
         }
-        let stream = Rc::new(self.0.dialer.connect(&address, connect).await?);
-        let Inner { own: Instance { who: from, process }, to, lane, .. } = *self.0;
-        let hello = Hello { version: VERSION, lane, from, to, process };
-        let greet = async {
-            hello.send(&stream).await?;
-            Welcome::receive(&stream).await
+        let mut hello = self.0.own.hello(self.0.lane, self.0.to);
+        let stream = loop {
+            let stream = Rc::new(self.0.dialer.connect(&address, connect).await?);
+            let greet = async {
+                hello.send(&stream).await?;
+                Welcome::receive(&stream).await
+            };
+            match cores::in_time(connect, greet).await?.refusal {
+                None => break stream,
+                Some(refusal) => hello.version = self.after(refusal, hello.version)?,
+            }
         };
-        let welcome = cores::in_time(connect, greet).await?;
-        if let Some(refusal) = welcome.refusal {
-            (self.0.on_refusal)(self.0.to, refusal);
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusal.to_string()));
-        }
         let open = Rc::new(Open {
             outgoing: Outgoing::new(stream),
             next: Cell::new(ARRIVING + 1),
@@ -248,6 +229,20 @@ impl Channel {
         cores::spawn(Rc::clone(&open).read());
         cores::spawn(Rc::clone(&open).watch());
         Ok(open)
+    }
+
+    /// The version in which a node is asked again that refused `said`.
+    ///
+    /// # Errors
+    /// When that would not help.
+    fn after(&self, refusal: Refusal, said: u32) -> io::Result<u32> {
+        if let Refusal::Version(theirs) = refusal
+            && let Some(next) = self.0.own.speaks.after_refusal(said, theirs)
+        {
+            return Ok(next);
+        }
+        (self.0.on_refusal)(self.0.to, refusal);
+        Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusal.to_string()))
     }
 
     /// Sends a request; its answer is what the result resolves to. Whoever sends

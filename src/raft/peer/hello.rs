@@ -8,20 +8,13 @@ use uuid::Uuid;
 use super::processes::{Instance, Process};
 use crate::{
     base::{
-        batch,
         ids::{ClusterId, NodeId},
+        protocol::Versions,
     },
     io::{Dialer, cores, net::Stream},
     log::Identity,
 };
 
-/// The version of the messages that this build speaks, and of the batches that are
-/// in them. It is raised with either.
-pub(super) const VERSION: u32 = 7;
-const _: () = assert!(
-    VERSION == 7 && batch::NEWEST_VERSION == 10,
-    "nodes must understand the batches of those that they speak with"
-);
 const MAGIC: [u8; 8] = *b"CAGTPEER";
 pub(super) const BYTES: usize = 56;
 
@@ -59,7 +52,7 @@ impl Lane {
 /// Why a connection was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It speaks another version of the protocol.
+    /// It speaks no version of the protocol that the node which asks speaks. The newest of its own.
     Version(u32),
     /// It belongs to another cluster.
     Cluster(ClusterId),
@@ -77,7 +70,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(theirs) => {
-                write!(f, "it speaks version {theirs} of the protocol, this node {VERSION}")
+                write!(f, "it speaks version {theirs} of the protocol, and this node does not")
             }
             Self::Cluster(theirs) => write!(f, "it belongs to another cluster, {theirs}"),
             Self::Node(theirs) => write!(f, "it is node {theirs} there"),
@@ -93,6 +86,7 @@ impl fmt::Display for Refusal {
 /// What whoever connects says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
+    /// The version that it would speak.
     pub(super) version: u32,
     pub(super) lane: Lane,
     pub(super) from: Identity,
@@ -124,6 +118,7 @@ impl Hello {
 /// The answer to a hello: who is there, and whether it will listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Welcome {
+    /// The version that both speak, or the newest that is spoken here where the other's is not.
     pub(super) version: u32,
     pub(super) who: Identity,
     pub(super) refusal: Option<Refusal>,
@@ -179,6 +174,14 @@ impl Welcome {
     }
 }
 
+impl Instance {
+    /// What this one says first to node `to`.
+    pub(super) fn hello(self, lane: Lane, to: NodeId) -> Hello {
+        let Self { who: from, process, speaks: Versions { newest: version, .. } } = self;
+        Hello { version, lane, from, to, process }
+    }
+}
+
 /// Says who is at `address`; nothing when nobody says so within `limit`.
 pub(super) async fn ask_who(
     address: &str,
@@ -188,9 +191,8 @@ pub(super) async fn ask_who(
 ) -> Option<Welcome> {
     let ask = async {
         let stream = dialer.connect(address, limit).await?;
-        // On this lane all are heard.
-        let (lane, Instance { who: from, process }) = (Lane::Adoption, own);
-        Hello { version: VERSION, lane, from, to, process }.send(&stream).await?;
+        // On this lane all are heard, and who there is says so also in another version.
+        own.hello(Lane::Adoption, to).send(&stream).await?;
         Welcome::receive(&stream).await
     };
     cores::within(limit, ask).await?.ok()

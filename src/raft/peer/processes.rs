@@ -3,13 +3,16 @@
 //! the second is refused for as long as the first is alive. Whether it is, the
 //! address tells at which the cluster knows the member. Pure.
 
-use std::{cell::RefCell, collections::BTreeMap, time::Instant};
-
 use crate::{
-    base::{ids::NodeId, timing::PROCESS_REFUSED},
+    base::{
+        ids::NodeId,
+        protocol::{VERSIONS, Versions},
+        timing::PROCESS_REFUSED,
+    },
     io::cores,
     log::Identity,
 };
+use std::{cell::RefCell, collections::BTreeMap, time::Instant};
 
 /// What tells a process from others with the same identity; 0 where it does not say.
 pub type Process = u32;
@@ -21,13 +24,15 @@ pub struct Instance {
     pub who: Identity,
     /// The number that the process drew for itself.
     pub process: Process,
+    /// The versions of the protocol that its program speaks.
+    pub speaks: Versions,
 }
 
 impl Instance {
     /// Node `who` as it is started now.
     #[must_use]
     pub fn start(who: Identity) -> Self {
-        Self { who, process: cores::random::<Process>().max(1) }
+        Self { who, process: cores::random::<Process>().max(1), speaks: VERSIONS }
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::hello::Refusal;
+use super::hello::{Hello, Refusal};
 use crate::{
     base::{
-        ids::{ClusterId, NodeId},
+        ids::ClusterId,
         timing::{REFUSED_AGAIN, UNREACHED_TOLD},
     },
     io::cores,
@@ -51,11 +51,14 @@ struct Seen {
 
 impl Refused {
     /// Tells of a refusal at the greeting.
-    pub(super) fn tell(&self, from: Identity, to: NodeId, refusal: Refusal, peer: &str) {
-        let why = why_refused(refusal);
+    pub(super) fn tell(&self, hello: &Hello, refusal: Refusal, peer: &str) {
+        let Hello { from, to, version, .. } = *hello;
+        let why = why_refused(refusal, version);
         // A node that is taken in is called for a moment by what it is not yet.
         let usual = match refusal {
             Refusal::Cluster(_) | Refusal::Node(_) => UNREACHED_TOLD,
+            // It comes again at once in a version of this node, or says itself why it cannot.
+            Refusal::Version(own) if own < version => Duration::MAX,
             _ => Duration::ZERO,
         };
         let news = self.news((from, why), usual);
@@ -117,9 +120,12 @@ impl Refused {
 }
 
 /// A refusal as the node that refuses tells of it.
-fn why_refused(refusal: Refusal) -> &'static str {
+fn why_refused(refusal: Refusal, said: u32) -> &'static str {
     match refusal {
-        Refusal::Version(_) => "it speaks another version of the protocol",
+        Refusal::Version(own) if own < said => {
+            "it asked in a newer version of the protocol, and may ask again in an older one"
+        }
+        Refusal::Version(_) => "it speaks only older versions of the protocol",
         Refusal::Cluster(_) => "it belongs to another cluster",
         Refusal::Node(_) => "it asked for another node than this",
         Refusal::SameNode => "it has the number of this node",

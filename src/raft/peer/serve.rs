@@ -1,6 +1,6 @@
 //! The end of a connection that answers.
 
-use std::{cell::Cell, collections::VecDeque, future::poll_fn, io, rc::Rc, task::Poll};
+use std::{cell::Cell, future::poll_fn, io, rc::Rc, task::Poll};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, future::LocalBoxFuture};
@@ -9,16 +9,18 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use super::{
     arriving::tell,
     frame::{Body, FrameLimits, FrameReader, HEAD_BYTES_MAX, encode},
-    hello::{Hello, Lane, Refusal, VERSION, Welcome, ask_who},
+    hello::{Hello, Lane, Refusal, Welcome, ask_who},
     message::{Answer, Request},
     outgoing::Outgoing,
     places::Places,
     processes::{Decision, Instance, Process, Processes},
     refused::Refused,
+    waiting::Waiting,
 };
 use crate::{
     base::{
         ids::NodeId,
+        protocol::Versions,
         timing::{ADOPTION_IDLE, HELLO, REQUEST_UNDER_WAY, WHO_ANSWER},
     },
     io::{Dialer, cores, net::Stream},
@@ -86,6 +88,7 @@ pub struct Acceptor {
     handler: Rc<dyn Handler>,
     /// The number of the process that this node is.
     process: Process,
+    speaks: Versions,
     dialer: Dialer,
     places: Places,
     processes: Processes,
@@ -96,12 +99,17 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Serves others by `handler`, as the process of that number, and lets them in by `dialer`.
+    /// Serves others by `handler`, as the process of that number in those versions, and lets them in by `dialer`.
     #[must_use]
-    pub fn new(handler: Rc<dyn Handler>, process: Process, dialer: Dialer) -> Self {
+    pub fn new(
+        handler: Rc<dyn Handler>,
+        process: Process,
+        speaks: Versions,
+        dialer: Dialer,
+    ) -> Self {
         let (places, processes) = (Places::default(), Processes::default());
         let (refused, turn) = (Refused::default(), Mutex::default());
-        Self { handler, process, dialer, places, processes, refused, turn }
+        Self { handler, process, speaks, dialer, places, processes, refused, turn }
     }
 
     async fn turn(&self) -> MutexGuard<'_, ()> {
@@ -152,11 +160,15 @@ impl Acceptor {
                 return Ok(None);
             }
             let who = self.handler.directory().me();
-            let mut refusal = refusal(&hello, who, &*self.handler);
+            let mut refusal = self.refusal(&hello, who);
             if refusal.is_none() && !self.is_the_member(&hello, who).await {
                 refusal = Some(Refusal::OtherProcess);
             }
-            Welcome { version: VERSION, who, refusal, process: self.process }.send(stream).await?;
+            let version = match refusal {
+                Some(Refusal::Version(own)) => own,
+                _ => hello.version,
+            };
+            Welcome { version, who, refusal, process: self.process }.send(stream).await?;
             if let Some(refusal) = refusal {
                 self.note(&hello, refusal, stream);
             }
@@ -176,7 +188,7 @@ impl Acceptor {
         if let Some(known) = self.processes.is_member(from.node, process, cores::now()) {
             return known;
         }
-        let own = Instance { who: me, process: self.process };
+        let own = Instance { who: me, process: self.process, speaks: self.speaks };
         let there = ask_who(&address, (own, &self.dialer), from.node, WHO_ANSWER).await;
         let there = there.filter(|there| there.who == from && there.process != 0);
         let there = there.map(|there| there.process);
@@ -202,13 +214,34 @@ impl Acceptor {
         false
     }
 
+    /// Why a caller is not let in.
+    fn refusal(&self, hello: &Hello, me: Identity) -> Option<Refusal> {
+        if !self.speaks.has(hello.version) {
+            return Some(Refusal::Version(self.speaks.newest));
+        }
+        if hello.lane == Lane::Adoption {
+            return None;
+        }
+        if hello.from.cluster != me.cluster {
+            return Some(Refusal::Cluster(me.cluster));
+        }
+        if hello.from.node == me.node {
+            return Some(Refusal::SameNode);
+        }
+        if hello.to != me.node {
+            return Some(Refusal::Node(me.node));
+        }
+        let standing = self.handler.directory().standing(hello.from.node);
+        (standing == Standing::Removed).then_some(Refusal::Removed)
+    }
+
     /// Notes that somebody was refused.
     fn note(&self, hello: &Hello, refusal: Refusal, stream: &Stream) {
-        let Hello { from, to, .. } = *hello;
         if matches!(refusal, Refusal::Cluster(_)) {
-            self.handler.directory().note_called_as(Identity { cluster: from.cluster, node: to });
+            let called = Identity { cluster: hello.from.cluster, node: hello.to };
+            self.handler.directory().note_called_as(called);
         }
-        self.refused.tell(from, to, refusal, &peer(stream));
+        self.refused.tell(hello, refusal, &peer(stream));
     }
 }
 
@@ -235,25 +268,6 @@ fn request_limits(lane: Lane, handler: &dyn Handler) -> FrameLimits {
     };
     let body_at_once = lane == Lane::Snapshot;
     FrameLimits { head_bytes, body_bytes, body_at_once, under_way, idle }
-}
-
-fn refusal(hello: &Hello, me: Identity, handler: &dyn Handler) -> Option<Refusal> {
-    if hello.version != VERSION {
-        return Some(Refusal::Version(VERSION));
-    }
-    if hello.lane == Lane::Adoption {
-        return None;
-    }
-    if hello.from.cluster != me.cluster {
-        return Some(Refusal::Cluster(me.cluster));
-    }
-    if hello.from.node == me.node {
-        return Some(Refusal::SameNode);
-    }
-    if hello.to != me.node {
-        return Some(Refusal::Node(me.node));
-    }
-    (handler.directory().standing(hello.from.node) == Standing::Removed).then_some(Refusal::Removed)
 }
 
 struct Connection {
@@ -352,40 +366,5 @@ impl Connection {
         };
         waiting.close();
         outcome
-    }
-}
-
-type Answering = (u64, usize, LocalBoxFuture<'static, (Answer, Bytes)>);
-
-/// Answers to come, in order.
-#[derive(Default)]
-struct Waiting {
-    queue: std::cell::RefCell<VecDeque<Answering>>,
-    wake: Notify,
-    closed: Cell<bool>,
-}
-
-impl Waiting {
-    fn push(&self, answering: Answering) {
-        self.queue.borrow_mut().push_back(answering);
-        self.wake.notify_one();
-    }
-
-    fn close(&self) {
-        self.closed.set(true);
-        self.wake.notify_one();
-    }
-
-    async fn next(&self) -> Option<Answering> {
-        loop {
-            if self.closed.get() {
-                return None;
-            }
-            let next = self.queue.borrow_mut().pop_front();
-            if next.is_some() {
-                return next;
-            }
-            self.wake.notified().await;
-        }
     }
 }

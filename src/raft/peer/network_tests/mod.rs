@@ -21,7 +21,10 @@ use super::{
     Refusal, Request, Settings, Standing,
 };
 use crate::{
-    base::ids::{ClusterId, LogId, NodeId},
+    base::{
+        ids::{ClusterId, LogId, NodeId},
+        protocol::{VERSIONS, Versions},
+    },
     io::{
         Dialer, cores,
         net::Listener,
@@ -177,7 +180,12 @@ struct Node {
 impl Node {
     /// Starts node `node` at its address, as the process of that number.
     fn start(node: NodeId, arrived: &Arrived, takes: Duration) -> Self {
-        let own = Self::silent(Instance::start(identity(node)));
+        Self::speaking(node, VERSIONS, arrived, takes)
+    }
+
+    /// The same, by a program that speaks these versions.
+    fn speaking(node: NodeId, speaks: Versions, arrived: &Arrived, takes: Duration) -> Self {
+        let own = Self::silent(Instance { speaks, ..Instance::start(identity(node)) });
         let echo = Echo {
             node,
             arrived: arrived.clone(),
@@ -185,8 +193,8 @@ impl Node {
             called_as: Rc::clone(&own.called_as),
             removed: Rc::clone(&own.removed),
         };
-        let acceptor =
-            Rc::new(Acceptor::new(Rc::new(echo), own.instance.process, Dialer::default()));
+        let (process, dialer) = (own.instance.process, Dialer::default());
+        let acceptor = Rc::new(Acceptor::new(Rc::new(echo), process, speaks, dialer));
         drop(spawn_in(node, async move {
             let listener = Listener::simulated(&address(node)).unwrap();
             loop {

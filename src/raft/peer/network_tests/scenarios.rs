@@ -199,7 +199,7 @@ fn whoever_is_wrong_there_is_refused_and_hears_why() {
         let arrived = Arrived::default();
         let one = Node::start(1, &arrived, MS);
         let wrong = |who: Identity, to: NodeId| {
-            let node = Node::silent(Instance { who, process: 77 });
+            let node = Node::silent(Instance { who, process: 77, speaks: VERSIONS });
             let channel = node.channel(1, Lane::Requests);
             let channel = match to {
                 1 => channel,
@@ -228,6 +228,39 @@ fn whoever_is_wrong_there_is_refused_and_hears_why() {
         // A stranger of the same cluster may be a member that this node knows nothing of.
         let (_, channel) = wrong(identity(25), 1);
         assert_eq!(call(9, &channel, 1, SECOND).await.unwrap(), 1);
+    });
+}
+
+#[test]
+fn two_programs_speak_the_newest_version_that_both_know() {
+    run(1, async {
+        let arrived = Arrived::default();
+        let old = Versions { oldest: 7, newest: 7 };
+        let new = Versions { oldest: 7, newest: 9 };
+        let later = Versions { oldest: 8, newest: 10 };
+        let nodes: Vec<_> = (1..)
+            .zip([old, new, later])
+            .map(|(node, speaks)| Node::speaking(node, speaks, &arrived, MS))
+            .collect();
+        let mut number = 0;
+        for (from, to, is_refused) in
+            [(0, 1, false), (1, 0, false), (1, 2, false), (2, 1, false), (2, 0, true), (0, 2, true)]
+        {
+            number += 1;
+            let (asking, asked) = (&nodes[from], &nodes[to]);
+            let channel = asking.channel(asked.id(), Lane::Requests);
+            let answer = call(asking.id(), &channel, number, SECOND).await;
+            let told = asking.refused.borrow_mut().drain(..).collect::<Vec<_>>();
+            if is_refused {
+                let newest = asked.instance.speaks.newest;
+                assert_eq!(told, [Refusal::Version(newest)], "{from} asks {to}");
+                assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
+            } else {
+                // Nobody hears of what was refused on the way.
+                assert_eq!((told, answer.unwrap()), (vec![], number), "{from} asks {to}");
+            }
+        }
+        assert_eq!(arrived.0.borrow().len(), 4);
     });
 }
 
