@@ -33,7 +33,7 @@ const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; ",
     "connect-src 'self'; img-src data:; require-trusted-types-for 'script'; ",
     "style-src 'sha256-2CbqKeyoH2Sywc8EMWiiP5p35zw2+39rwde9Bzej9Pc='; ",
-    "script-src 'sha256-OXPaVEe71Tl0/Tj2OqFQd13RE03BKp9AAEtexiLIHxk='",
+    "script-src 'sha256-ur7J36v71+2gydy+Ka8VOu2keda0doZdPfBXZDNET4w='",
 );
 
 /// `GET /` for a browser.
