@@ -144,7 +144,7 @@ fn a_cache_shows_no_setting_of_a_cluster_and_takes_none() {
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let want = format!("a cache belongs to no cluster: no {}", &flag[2..]);
-        assert!(output.status.code() == Some(1) && said.contains(&want), "{said}");
+        assert!(output.status.code() == Some(2) && said.contains(&want), "{said}");
     }
     assert!(of_cache.contains("--max-stale") && of_cache.contains("--segment-size"));
 }
