@@ -113,7 +113,8 @@ fn strangers_are_refused_and_told_why() {
     assert_eq!(answer(&view, &[b'x'; BYTES]), None, "it is no node");
     let said = cluster.node(0).stderr();
     for why in [
-        "it speaks another version of the protocol",
+        "it asked in a newer version of the protocol, and may ask again in an older one",
+        "it speaks only older versions of the protocol",
         "it belongs to another cluster",
         "it asked for another node than this",
         "it has the number of this node",
