@@ -151,6 +151,7 @@ def filter_failure(context, failure, case, response):
         b"one says where to start",
         b"neither streams nor waits have it",
         b'and has no meaning beside',
+        b"they say for what to wait",
         b'member \\"expires\\" lies in the past',
     )
     # Tokens are for nodes that ask for them, which this one does not.
