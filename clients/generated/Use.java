@@ -100,7 +100,7 @@ public class Use {
     check(followed.equals(List.of("first", "last")), followed);
     refusal(client, tenant);
 
-    Cluster cluster = new ClusterApi(client).getCluster();
+    Cluster cluster = new ClusterApi(client).getCluster(null);
     check(cluster.getLeader().equals(cluster.getNode()), cluster);
     check(cluster.getMembers().get(0).getState() == Member.StateEnum.LEADER, cluster);
     System.out.println("the client for Java wrote, read and followed");

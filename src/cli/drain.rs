@@ -22,6 +22,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What a node shows of the others is not older.
+const VIEW_AGE: Duration = Duration::from_millis(1_500);
+
 /// Which node, and how long to wait.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -57,9 +60,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // One that is not there has nothing to hand over.
     Cluster::ask(&node)?;
     let once = node.witness(node.url().clone());
-    let mut told = String::new();
+    let (begun, mut told) = (Instant::now(), String::new());
     loop {
-        let missing = match Cluster::ask(&once).map(|cluster| next(&cluster)) {
+        let missing = match Cluster::ask(&once).map(|cluster| next(&cluster, begun.elapsed())) {
             Ok(Step::Done(said)) => {
                 return writeln!(std::io::stdout(), "{said}").map_err(Failure::output);
             }
@@ -94,9 +97,12 @@ fn hand_over(node: &Node, to: u64) -> Result<(), Failure> {
 
 /// What is to be done before the node that answered may stop: the others must be a quorum without it, and
 /// one of them lead.
-fn next(cluster: &Cluster) -> Step {
-    let Some(own) = cluster.node.filter(|own| cluster.member(*own).is_some()) else {
-        return Step::Wait("the node belongs to no cluster yet".into());
+///
+/// Who was not heard since this command began, `elapsed` ago, may have been lost before.
+fn next(cluster: &Cluster, elapsed: Duration) -> Step {
+    // A cache, and a node that no cluster has taken in yet.
+    let Some(own) = cluster.node.filter(|own| *own != 0 && cluster.member(*own).is_some()) else {
+        return Step::Done("the node may stop: it is a member of no cluster".into());
     };
     let votes = |member: &&Member| member.role.as_deref() == Some("voter");
     let voters: Vec<_> = cluster.members.iter().filter(votes).collect();
@@ -113,7 +119,11 @@ fn next(cluster: &Cluster) -> Step {
         ));
     }
     let Some(leader) = cluster.leader else { return Step::Wait("no leader is known".into()) };
-    let up: Vec<_> = others.iter().filter(|member| member.reachable == Some(true)).collect();
+    let is_up = |member: &&&&Member| {
+        let heard = member.last_heard_ms.map(Duration::from_millis);
+        member.reachable == Some(true) && heard.is_some_and(|heard| heard + VIEW_AGE < elapsed)
+    };
+    let up: Vec<_> = others.iter().filter(is_up).collect();
     if up.len() < quorum {
         let (up, count) = (up.len(), others.len());
         return Step::Wait(format!(
@@ -140,11 +150,21 @@ mod tests {
         let members: Vec<_> = members
             .iter()
             .map(|(id, role, reachable, matched)| {
-                json!({"id": id, "role": role, "reachable": reachable, "matched": matched})
+                json!({"id": id, "role": role, "reachable": reachable, "last_heard_ms": 9, "matched": matched})
             })
             .collect();
         let cluster = json!({"node": node, "leader": leader, "committed": 9, "members": members});
-        next(&serde_json::from_value(cluster).unwrap())
+        next(&serde_json::from_value(cluster).unwrap(), Duration::from_secs(9))
+    }
+
+    #[test]
+    fn who_was_not_heard_since_it_began_may_be_gone() {
+        let member = |id: u64, heard: u64| json!({"id": id, "role": "voter", "reachable": true, "last_heard_ms": heard});
+        let members = [member(1, 0), member(2, 0), member(3, 400)];
+        let cluster = json!({"node": 2, "leader": 1, "committed": 9, "members": members});
+        let cluster: Cluster = serde_json::from_value(cluster).unwrap();
+        assert!(matches!(next(&cluster, Duration::from_millis(1_800)), Step::Wait(_)));
+        assert!(matches!(next(&cluster, Duration::from_millis(2_000)), Step::Done(_)));
     }
 
     #[test]
@@ -185,6 +205,7 @@ mod tests {
         assert!(matches!(after(1, Some(1), &two), Step::Never(_)));
         let members = [(1, "voter", json!(true), 9), (2, "learner", json!(true), 9)];
         assert!(matches!(after(1, Some(1), &members), Step::Never(_)));
-        assert!(matches!(after(0, None, &members), Step::Wait(_)), "it is not taken in yet");
+        assert!(matches!(after(0, None, &members), Step::Done(_)), "no cluster has it");
+        assert!(matches!(after(0, None, &[(0, "voter", json!(true), 0)]), Step::Done(_)));
     }
 }

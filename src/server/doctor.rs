@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use uuid::Uuid;
+
 use super::executors;
 use crate::io::real::{
     executor::{try_ring, try_uring},
@@ -66,8 +68,6 @@ const WRITE_SELDOM: Duration = Duration::from_millis(150);
 /// How long the disk is tried, and how often at most.
 const TRIAL: Duration = Duration::from_secs(2);
 const TRIAL_WRITES_MAX: usize = 1_000;
-/// The file of that, in the data directory.
-const TRIAL_FILE: &str = "doctor.trial";
 /// Less room would soon be full.
 const ROOM_BYTES_MIN: u64 = 1 << 30;
 
@@ -85,7 +85,12 @@ pub fn examine(data: &Path) -> Vec<Finding> {
         clock(),
         file_system(&place, &mounts),
     ];
-    findings.extend(disk(&place));
+    if data.exists() && !data.is_dir() {
+        let seen = format!("{} is no directory", data.display());
+        findings.push(Finding::wrong("data", Verdict::Bad, seen, "mend --data"));
+    } else {
+        findings.extend(disk(&place));
+    }
     findings
 }
 
@@ -190,7 +195,7 @@ fn file_system(place: &Path, mounts: &str) -> Finding {
 }
 
 fn disk(place: &Path) -> Vec<Finding> {
-    let file = place.join(TRIAL_FILE);
+    let file = place.join(format!("doctor-{}.trial", Uuid::new_v4()));
     let Trial { is_direct, writes } = match try_disk(&file, TRIAL, TRIAL_WRITES_MAX) {
         Ok(trial) => trial,
         Err(error) => {

@@ -23,31 +23,34 @@ pub struct Trial {
 /// Blocks that are written over and over.
 const BLOCKS: u64 = 256;
 
-/// Writes to a file of that name, which must not be there and is removed again, for so long or so often.
+/// Writes to a file of that name, which must not be there and is removed again before anything is written, for so
+/// long or so often.
 ///
 /// # Errors
 /// What the file system reports.
 pub fn try_disk(path: &Path, time: Duration, most: usize) -> io::Result<Trial> {
-    let tried = write(path, time, most);
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => tried.and(Err(error)),
-        _ => tried,
-    }
-}
-
-fn write(path: &Path, time: Duration, most: usize) -> io::Result<Trial> {
-    // Room first, so that no write of the trial is one of a longer file.
     let filled = OpenOptions::new().write(true).create_new(true).open(path)?;
+    let opened = open(path);
+    // It stays until it is closed, also where this process is killed.
+    std::fs::remove_file(path)?;
+    let (file, is_direct) = opened?;
+    // Room first, so that no write of the trial is one of a longer file.
     let zeros = vec![0; BLOCK * usize::try_from(BLOCKS).unwrap_or(1)];
     filled.write_all_at(&zeros, 0)?;
     filled.sync_all()?;
-    let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(path);
-    let (file, is_direct) = match open(libc::O_DSYNC | libc::O_DIRECT) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => (open(libc::O_DSYNC)?, false),
-        opened => (opened?, true),
-    };
     let writes = timed(&file, time, most)?;
     Ok(Trial { is_direct, writes })
+}
+
+/// Opens a file for durable writes, past the page cache where the file system has that.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(path);
+    match open(libc::O_DSYNC | libc::O_DIRECT) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            open(libc::O_DSYNC).map(|file| (file, false))
+        }
+        opened => opened.map(|file| (file, true)),
+    }
 }
 
 fn timed(file: &File, time: Duration, most: usize) -> io::Result<Vec<Duration>> {
@@ -80,5 +83,9 @@ mod tests {
         let one = try_disk(&path, Duration::ZERO, 5).unwrap();
         assert_eq!(one.writes.len(), 1, "the time is over after the first");
         assert!(try_disk(&directory.path().join("no/trial"), Duration::ZERO, 1).is_err());
+        std::fs::write(&path, "precious").unwrap();
+        let taken = try_disk(&path, Duration::ZERO, 1).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 }
