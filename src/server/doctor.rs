@@ -5,8 +5,6 @@ use std::{
     time::Duration,
 };
 
-use uuid::Uuid;
-
 use super::executors;
 use crate::io::real::{
     executor::{try_ring, try_uring},
@@ -195,7 +193,7 @@ fn file_system(place: &Path, mounts: &str) -> Finding {
 }
 
 fn disk(place: &Path) -> Vec<Finding> {
-    let file = place.join(format!("doctor-{}.trial", Uuid::new_v4()));
+    let file = place.join(format!("doctor-{}.trial", std::process::id()));
     let Trial { is_direct, writes } = match try_disk(&file, TRIAL, TRIAL_WRITES_MAX) {
         Ok(trial) => trial,
         Err(error) => {
