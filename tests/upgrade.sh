@@ -15,5 +15,5 @@ if [ ! -x "$program" ]; then
   mkdir -p "$(dirname "$program")"
   cp "$target/earlier/build/debug/changeagent" "$program"
 fi
-CHANGEAGENT_EARLIER=$program cargo test --locked --test cluster -- --exact --ignored \
+CHANGEAGENT_EARLIER=$program cargo test --locked --test cluster -- --exact \
   upgrade::nodes_get_another_program_one_after_the_other_under_load
